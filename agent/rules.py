@@ -1,0 +1,198 @@
+"""The rules of a config.yaml, over the plain dict it parses to: pure, and the same before a launch and inside it.
+
+Standard library only. Parsing YAML is not done here: the server does that, the agent reads config.json.
+A key without a value (`runtime_config:` alone, null) counts as absent everywhere.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+DEFAULT_RUNTIME = "langgraph"
+# What the platform itself hands to every workspace; no secret can carry these names, so none can be missing.
+GIVEN_NAMES = frozenset(
+    {"WORKSPACE_ID", "WORKSPACE_CONFIG_PATH", "CONFIGS_DIR", "PORT", "PLATFORM_URL", "MOLECULE_URL"}
+    | {"TIER", "LAUNCH_ID", "WORKSPACE_TOKEN"}
+)
+
+Config = Mapping[str, object]
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a config: the path of its key, and what is wrong in a clause without a full stop."""
+
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+
+class Requirement(NamedTuple):
+    """Names of environment variables of which one must be set; nearly always a single name."""
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(self.names)
+
+    def is_met_by(self, environment: Mapping[str, str]) -> bool:
+        return any(name in GIVEN_NAMES or _is_set(environment, name) for name in self.names)
+
+
+# --- What a config asks for --------------------------------------------------------------------------------
+
+
+def runtime_of(config: Config) -> str:
+    """Return the runtime's name; a config without one means langgraph."""
+    return _text(config, "runtime") or DEFAULT_RUNTIME
+
+
+def picked_model(config: Config, requested: str | None = None) -> str | None:
+    """Return the model: the requested one, else runtime_config.model, else model."""
+    return requested or _text(_mapping(config, "runtime_config"), "model") or _text(config, "model") or None
+
+
+def required_env(config: Config, model: str | None = None) -> list[Requirement]:
+    """Return what must be set, in the order it is written, each once.
+
+    That is runtime_config.required_env, or in its place the picked model's own, plus env.required.
+    """
+    items = [*_runtime_required(config, model), *_list(_mapping(config, "env"), "required")]
+    return list(dict.fromkeys(found for item in items if (found := _requirement(item))))
+
+
+def missing(config: Config, environment: Mapping[str, str], model: str | None = None) -> list[Requirement]:
+    """Return every requirement that the environment leaves open: absent, empty or only white space."""
+    return [requirement for requirement in required_env(config, model) if not requirement.is_met_by(environment)]
+
+
+def missing_names(requirements: Iterable[Requirement]) -> list[str]:
+    """Return the plain names, each once; of an open `any_of` all of them."""
+    return list(dict.fromkeys(name for requirement in requirements for name in requirement.names))
+
+
+def missing_message(requirements: Iterable[Requirement]) -> str:
+    """Return the sentence that names everything missing and says what to do."""
+    phrases = [str(one) if len(one.names) == 1 else f"one of {one}" for one in requirements]
+    noun = "environment variable" if len(phrases) == 1 else "environment variables"
+    them = "it" if len(phrases) == 1 else "them"
+    return (
+        f"Missing required {noun} {_enumerated(phrases)}. "
+        f"Add {them} to this workspace's secrets or to the global secrets, then restart."
+    )
+
+
+def provision_timeout_seconds(config: Config) -> int | None:
+    """Return the template's own limit for a boot, or None where it has none."""
+    return _positive(_mapping(config, "runtime_config").get("provision_timeout_seconds"))
+
+
+def stall_timeout_seconds(config: Config) -> int | None:
+    """Return the longest time without a new progress step, or None where the template sets none."""
+    return _positive(_mapping(config, "runtime_config").get("stall_timeout_seconds"))
+
+
+def boot_steps(config: Config) -> list[tuple[str, str]]:
+    """Return the boot steps as (step, shell command), in order."""
+    steps = _list(_mapping(config, "runtime_config"), "boot")
+    return [(str(item["step"]), str(item["run"])) for item in steps if isinstance(item, Mapping)]
+
+
+def command_of(config: Config) -> list[str]:
+    """Return the runtime's command with its arguments; empty where the config sets none.
+
+    A command written as one text is a shell's: its arguments follow as the shell's "$@".
+    """
+    runtime_config = _mapping(config, "runtime_config")
+    command, arguments = runtime_config.get("command"), [str(item) for item in _list(runtime_config, "args")]
+    if isinstance(command, str) and command.strip():
+        return ["/bin/sh", "-c", f'exec {command} "$@"' if arguments else command, "sh", *arguments]
+    return [*(str(item) for item in command), *arguments] if isinstance(command, list) and command else []
+
+
+def effective(
+    config: Config, *, port: int, environment: Mapping[str, str], model: str | None = None
+) -> dict[str, object]:
+    """Return the config in the shape that existing runtimes read.
+
+    `a2a.port` is the given port, a requested model is written down, and required names are plain: of an `any_of`
+    those that are set.
+    """
+    runtime_config = dict(_mapping(config, "runtime_config"))
+    if model:
+        runtime_config["model"] = model
+    runtime_config["required_env"] = _plain(_runtime_required(config, model), environment)
+    runtime_config["models"] = [_plain_model(item, environment) for item in _list(runtime_config, "models")]
+    if not runtime_config["models"]:
+        del runtime_config["models"]
+    shaped = {**config, "runtime_config": runtime_config, "a2a": {**_mapping(config, "a2a"), "port": port}}
+    if "env" in config:
+        env = _mapping(config, "env")
+        shaped["env"] = {**env, "required": _plain(_list(env, "required"), environment)}
+    return shaped
+
+
+# --- Readers that take any shape ---------------------------------------------------------------------------
+
+
+def _mapping(config: Config, key: str) -> Config:
+    value = config.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(config: Config, key: str) -> list[object]:
+    value = config.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _text(config: Config, key: str) -> str:
+    value = config.get(key)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _positive(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _is_set(environment: Mapping[str, str], name: str) -> bool:
+    return bool(environment.get(name, "").strip())
+
+
+def _requirement(item: object) -> Requirement | None:
+    names = item.get("any_of") if isinstance(item, Mapping) else [item]
+    valid = [name for name in names if is_environment_name(name)] if isinstance(names, list) else []
+    return Requirement(tuple(dict.fromkeys(map(str, valid)))) if valid else None
+
+
+def _runtime_required(config: Config, model: str | None) -> list[object]:
+    runtime_config = _mapping(config, "runtime_config")
+    picked = picked_model(config, model)
+    for item in _list(runtime_config, "models"):
+        if isinstance(item, Mapping) and item.get("id") == picked and isinstance(item.get("required_env"), list):
+            return _list(item, "required_env")
+    return _list(runtime_config, "required_env")
+
+
+def _plain(items: Iterable[object], environment: Mapping[str, str]) -> list[str]:
+    wanted = [requirement for item in items if (requirement := _requirement(item))]
+    return missing_names(
+        Requirement(tuple(name for name in one.names if len(one.names) == 1 or _is_set(environment, name)))
+        for one in wanted
+    )
+
+
+def _plain_model(item: object, environment: Mapping[str, str]) -> object:
+    if not isinstance(item, Mapping) or not isinstance(item.get("required_env"), list):
+        return item
+    return {**item, "required_env": _plain(_list(item, "required_env"), environment)}
+
+
+def _enumerated(phrases: list[str]) -> str:
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+
+
+def is_environment_name(value: object) -> bool:
+    """Say whether the value can be a variable's name: letters, digits and underscores, no digit first."""
+    return isinstance(value, str) and _ENVIRONMENT_NAME.fullmatch(value) is not None

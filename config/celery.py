@@ -1,0 +1,21 @@
+"""The Celery application; its schedule is the only place that says how often something runs."""
+
+import os
+
+from celery import Celery
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("slipway")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    "sweep_stuck": {"task": "workspaces.tasks.sweep_stuck", "schedule": settings.SWEEP_INTERVAL_SECONDS},
+    "sweep_silent": {"task": "registry.tasks.sweep_silent", "schedule": settings.SWEEP_INTERVAL_SECONDS},
+    "watch": {"task": "workspaces.tasks.watch", "schedule": settings.WATCH_INTERVAL_SECONDS},
+    "dispatch_due": {"task": "workspaces.tasks.dispatch_due", "schedule": settings.WATCH_INTERVAL_SECONDS},
+}
+# A message that waited longer than its own interval is stale: the next one does the same work.
+for entry in app.conf.beat_schedule.values():
+    entry["options"] = {"expires": entry["schedule"]}

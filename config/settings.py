@@ -1,0 +1,159 @@
+"""Slipway's settings: the only reader of the environment. Importing this module starts nothing.
+
+Every variable is listed with its unit and default in `.env.example`.
+"""
+
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from config.environment import cidr_list, fernet_keys, optional_seconds, required, seconds
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# --- Django --------------------------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = required(env, "SECRET_KEY")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+ASGI_APPLICATION = "config.asgi.application"
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "config",
+    "registry",
+    "workspaces",
+    "events",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# The finders serve files straight from the packages, so that nothing has to be collected before `make up`.
+WHITENOISE_USE_FINDERS = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGIN_URL = "admin:login"
+
+# --- Postgres ------------------------------------------------------------------------------------
+DATABASE_URL = required(env, "DATABASE_URL")
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
+if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
+    raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: postgres://user:password@host:port/name.")
+DATABASES["default"].setdefault("OPTIONS", {})
+# A pool belongs to the ASGI process alone: one opened before a prefork is shared by parent and child.
+DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)
+if DATABASE_POOL_SIZE:
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE_SECONDS", default=60)
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+
+# --- Redis and Celery ----------------------------------------------------------------------------
+REDIS_URL = required(env, "REDIS_URL")
+REDIS_PREFIX = env.str("REDIS_PREFIX", default="slipway:")
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": REDIS_PREFIX,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    # Messages are hints; the row's deadline and beat repeat a lost one. No need to hold on for an hour.
+    "visibility_timeout": 300,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.2}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "launch"
+CELERY_TASK_ROUTES = {
+    "workspaces.tasks.launch": {"queue": "launch"},
+    "workspaces.tasks.tear_down": {"queue": "launch"},
+    "workspaces.tasks.*": {"queue": "sweep"},
+    "registry.tasks.*": {"queue": "sweep"},
+    "events.tasks.*": {"queue": "deliver"},
+}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+SWEEP_INTERVAL_SECONDS = seconds(env, "SWEEP_INTERVAL_SECONDS", default=30)
+WATCH_INTERVAL_SECONDS = seconds(env, "WATCH_INTERVAL_SECONDS", default=5)
+
+# --- Deadlines -----------------------------------------------------------------------------------
+PROVISION_TIMEOUT_SECONDS = optional_seconds(env, "PROVISION_TIMEOUT_SECONDS")
+HEARTBEAT_INTERVAL_SECONDS = seconds(env, "HEARTBEAT_INTERVAL_SECONDS", default=30)
+HEARTBEAT_LIMIT_SECONDS = seconds(env, "HEARTBEAT_LIMIT_SECONDS", default=180)
+TEARDOWN_GRACE_SECONDS = seconds(env, "TEARDOWN_GRACE_SECONDS", default=600)
+
+# --- Workspaces ----------------------------------------------------------------------------------
+PLATFORM_URL = env.str("PLATFORM_URL", default="http://127.0.0.1:8000").rstrip("/")
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
+CATALOG_DIRS = [Path(folder).resolve() for folder in env.list("CATALOG_DIRS", default=[str(BASE_DIR / "catalog")])]
+PROVISIONER = env.str("PROVISIONER", default="process")
+LAUNCH_SLOTS = env.int("LAUNCH_SLOTS", default=4)
+AGENT_LOG_BYTES = env.int("AGENT_LOG_BYTES", default=1_048_576)
+AGENT_STOP_SECONDS = seconds(env, "AGENT_STOP_SECONDS", default=5)
+# What a workspace's process inherits of ours: where programs are, and how this host reaches the network.
+AGENT_PASSTHROUGH_ENV = env.list(
+    "AGENT_PASSTHROUGH_ENV",
+    default=["PATH", "LANG", "TZ"]
+    + ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]
+    + ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT", "PIP_INDEX_URL", "PIP_CONFIG_FILE"],
+)
+AGENT_URL_ALLOW_PRIVATE = cidr_list(env, "AGENT_URL_ALLOW_PRIVATE")
+SECRETS_KEYS = fernet_keys(env, "SECRETS_KEYS")
+
+# --- HTTP ----------------------------------------------------------------------------------------
+MAX_BODY_BYTES = 1_048_576
+# The admin's forms carry a pasted config.yaml, the API reads its bodies itself and answers 413.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * MAX_BODY_BYTES
+
+# --- Logging -------------------------------------------------------------------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"fields": {"()": "config.logs.FieldsFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "fields"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {"django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},
+}

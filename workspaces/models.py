@@ -1,0 +1,365 @@
+"""Workspaces, their launches, heartbeats, secrets and credentials."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import CheckConstraint, F, Q, UniqueConstraint
+from django.db.models.functions import Now
+
+from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
+from workspaces.pgenum import EnumField
+
+MAX_BUDGET_CENTS = 10**12
+MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
+
+
+class BackendKind(models.TextChoices):
+    """Where a workspace runs."""
+
+    # A process beside the worker; isolates nothing.
+    PROCESS = "process", "Process"
+    # Run by somebody else, who connects it.
+    EXTERNAL = "external", "External"
+
+
+class LaunchOutcome(models.TextChoices):
+    """How a launch's provisioning ended."""
+
+    IN_FLIGHT = "in_flight", "In flight"
+    ONLINE = "online", "Online"
+    FAILED = "failed", "Failed"
+    # Another launch, a pause or the removal came before it was online.
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+class TeardownReason(models.TextChoices):
+    """Why a launch's backend object is to be stopped."""
+
+    NONE = "", "–"
+    FAILED = "failed", "Failed"
+    RESTARTED = "restarted", "Restarted"
+    PAUSED = "paused", "Paused"
+    REMOVED = "removed", "Removed"
+    # Slipway itself was stopped; its next start launches the workspace again.
+    SHUT_DOWN = "shut_down", "Slipway shut down"
+
+
+class ApiScope(models.TextChoices):
+    """What an API key may do; `admin` includes `operate`, which includes `read`."""
+
+    READ = "read", "Read"
+    OPERATE = "operate", "Operate"
+    ADMIN = "admin", "Admin"
+    # For watchers outside: report bootstrap-failed, and nothing else.
+    WATCH = "watch", "Watch"
+
+
+class WorkspaceQuerySet(models.QuerySet["Workspace"]):
+    """Adjectives that chain."""
+
+    def present(self) -> "WorkspaceQuerySet":
+        """Not removed."""
+        return self.exclude(status=WorkspaceStatus.REMOVED)
+
+    def provisioning(self) -> "WorkspaceQuerySet":
+        return self.filter(status=WorkspaceStatus.PROVISIONING)
+
+    def overdue(self, *, now: datetime, override: Any = None) -> "WorkspaceQuerySet":
+        """Past the deadline in force: the stored one, or `override` (a timedelta) after the phase began."""
+        if override is None:
+            return self.filter(deadline_at__lte=now)
+        return self.filter(phase_entered_at__lte=now - override)
+
+    def alive(self) -> "WorkspaceQuerySet":
+        """Expected to send heartbeats."""
+        return self.filter(status__in=[WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED])
+
+    def running(self) -> "WorkspaceQuerySet":
+        """Launched by us and not stopped: what a shutdown of Slipway has to stop."""
+        return self.exclude(backend=BackendKind.EXTERNAL).filter(
+            status__in=[
+                WorkspaceStatus.PROVISIONING,
+                WorkspaceStatus.ONLINE,
+                WorkspaceStatus.DEGRADED,
+                WorkspaceStatus.OFFLINE,
+            ]
+        )
+
+
+class Workspace(models.Model):
+    """One agent's workspace. `status` and the launch's clocks are written by services/move.py and its callers only."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=100)
+    role = models.CharField(max_length=200, blank=True, default="")
+    tier = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(10)])
+    runtime = models.CharField(max_length=63)
+    # A catalog entry's name; empty where `config` was pasted.
+    template = models.CharField(max_length=63, blank=True, default="")
+    # The pasted config.yaml; empty where the template's present one counts.
+    config = models.TextField(blank=True, default="")
+    model = models.CharField(max_length=200, blank=True, default="")
+    backend = models.CharField(max_length=20, choices=BackendKind.choices, default=BackendKind.PROCESS)
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
+    labels = models.JSONField(blank=True, default=dict)
+    x = models.FloatField(default=0)
+    y = models.FloatField(default=0)
+    budget_limit = models.PositiveBigIntegerField(null=True, blank=True, help_text="Cents a month.")
+    hibernation_idle_minutes = models.PositiveIntegerField(null=True, blank=True)
+    # Its own sweep limit for booting, in seconds; comes before the template's.
+    provision_timeout_seconds = models.PositiveIntegerField(null=True, blank=True)
+    # What the effective config.yaml said when it was read last.
+    template_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    stall_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    status = EnumField(
+        enum=WorkspaceStatus, enum_type="workspace_status", default=WorkspaceStatus.PROVISIONING, editable=False
+    )
+    # Raised by exactly one with each move; counts moves only.
+    version = models.PositiveBigIntegerField(default=1, editable=False)
+    # The fencing token: what an earlier launch reports can't touch the present one.
+    launch_id = models.UUIDField(default=uuid.uuid4, editable=False)
+    phase = models.CharField(max_length=20, choices=Phase.choices, blank=True, default="", editable=False)
+    provisioning_started_at = models.DateTimeField(null=True, editable=False)
+    phase_entered_at = models.DateTimeField(null=True, editable=False)
+    progress_at = models.DateTimeField(null=True, editable=False)
+    progress_step = models.CharField(max_length=200, blank=True, default="", editable=False)
+    deadline_at = models.DateTimeField(null=True, editable=False)
+    url = models.CharField(max_length=2000, blank=True, default="", editable=False)
+    agent_card = models.JSONField(blank=True, default=dict, editable=False)
+
+    failure_code = models.CharField(
+        max_length=30, choices=FailureCode.choices, blank=True, default="", editable=False
+    )
+    failure_source = models.CharField(
+        max_length=30, choices=FailureSource.choices, blank=True, default="", editable=False
+    )
+    failure_message = models.TextField(blank=True, default="", editable=False)
+    failure_at = models.DateTimeField(null=True, editable=False)
+    failure_log_tail = models.TextField(blank=True, default="", editable=False)
+
+    objects = WorkspaceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            CheckConstraint(condition=~Q(name=""), name="workspace_has_a_name"),
+            CheckConstraint(condition=Q(backend__in=BackendKind.values), name="workspace_backend_known"),
+            CheckConstraint(condition=Q(phase__in=Phase.values), name="workspace_phase_known"),
+            CheckConstraint(condition=Q(failure_code__in=FailureCode.values), name="workspace_failure_code_known"),
+            CheckConstraint(
+                condition=Q(failure_source__in=FailureSource.values), name="workspace_failure_source_known"
+            ),
+            # Whatever crashes, the sweep finds it: nothing waits without a deadline.
+            CheckConstraint(
+                condition=~Q(status__in=[WorkspaceStatus.PROVISIONING, WorkspaceStatus.HIBERNATING])
+                | Q(deadline_at__isnull=False),
+                name="workspace_waits_with_a_deadline",
+            ),
+            CheckConstraint(
+                condition=~Q(status=WorkspaceStatus.PROVISIONING)
+                | (~Q(phase="") & Q(phase_entered_at__isnull=False, provisioning_started_at__isnull=False)),
+                name="workspace_provisioning_has_a_phase",
+            ),
+            CheckConstraint(
+                condition=~Q(status=WorkspaceStatus.FAILED)
+                | ~(Q(failure_code="") | Q(failure_source="") | Q(failure_message="") | Q(failure_at__isnull=True)),
+                name="workspace_failed_with_a_reason",
+            ),
+            CheckConstraint(condition=~Q(parent=F("id")), name="workspace_not_its_own_parent"),
+        ]
+        indexes = [
+            # services/sweep.py, without an override.
+            models.Index(
+                fields=["deadline_at"], condition=Q(status=WorkspaceStatus.PROVISIONING), name="workspace_deadline"
+            ),
+            # services/sweep.py, under PROVISION_TIMEOUT_SECONDS.
+            models.Index(
+                fields=["phase_entered_at"],
+                condition=Q(status=WorkspaceStatus.PROVISIONING),
+                name="workspace_phase_entered",
+            ),
+            # registry/services.py: those whose heartbeats are looked at.
+            models.Index(
+                fields=["id"],
+                condition=Q(status__in=[WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED]),
+                name="workspace_alive",
+            ),
+            models.Index(fields=["name", "id"], name="workspace_list_order"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_external(self) -> bool:
+        return self.backend == BackendKind.EXTERNAL
+
+    @property
+    def failure(self) -> dict[str, Any] | None:
+        """Return the stored failure in the API's shape, or None."""
+        if not self.failure_code:
+            return None
+        return {
+            "code": self.failure_code,
+            "message": self.failure_message,
+            "source": self.failure_source,
+            "at": self.failure_at,
+            "log_tail": self.failure_log_tail,
+        }
+
+
+class Heartbeat(models.Model):
+    """What a workspace's agent said last: one narrow row each, so that beats never queue behind a sweep.
+
+    No column that a beat writes is indexed, and pages keep room (fillfactor 70): every update is heap-only.
+    """
+
+    workspace = models.OneToOneField(Workspace, primary_key=True, on_delete=models.CASCADE, related_name="heartbeat")
+    last_heartbeat_at = models.DateTimeField(db_default=Now())
+    error_rate = models.FloatField(default=0)
+    sample_error = models.TextField(blank=True, default="")
+    active_tasks = models.PositiveIntegerField(default=0)
+    uptime_seconds = models.PositiveBigIntegerField(default=0)
+    current_task = models.TextField(blank=True, default="")
+    monthly_spend = models.PositiveBigIntegerField(default=0)
+    runtime_state = models.CharField(max_length=20, blank=True, default="")
+    runtime_metadata = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            CheckConstraint(condition=Q(error_rate__gte=0, error_rate__lte=1), name="heartbeat_error_rate_is_a_rate"),
+            CheckConstraint(condition=Q(monthly_spend__lte=MAX_BUDGET_CENTS), name="heartbeat_spend_capped"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workspace_id} at {self.last_heartbeat_at}"
+
+
+class LaunchQuerySet(models.QuerySet["Launch"]):
+    """Adjectives that chain."""
+
+    def in_flight(self) -> "LaunchQuerySet":
+        return self.filter(outcome=LaunchOutcome.IN_FLIGHT)
+
+    def standing(self) -> "LaunchQuerySet":
+        """Not confirmed gone: its backend object may exist."""
+        return self.filter(torn_down_at__isnull=True)
+
+    def to_tear_down(self, *, now: datetime) -> "LaunchQuerySet":
+        """Meant to be stopped by now, and not confirmed gone."""
+        return self.standing().filter(teardown_at__lte=now)
+
+
+class Launch(models.Model):
+    """One attempt to get a workspace online, kept as history. Its id is the fencing token.
+
+    `teardown_at` is the intent to stop its backend object, and when; `torn_down_at` says it was confirmed gone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="launches")
+    backend = models.CharField(max_length=20, choices=BackendKind.choices)
+    runtime = models.CharField(max_length=63)
+    outcome = models.CharField(max_length=20, choices=LaunchOutcome.choices, default=LaunchOutcome.IN_FLIGHT)
+    queued_at = models.DateTimeField()
+    launching_at = models.DateTimeField(null=True)
+    booting_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    # When its message was handed to the queue last; beat repeats a lost one.
+    dispatched_at = models.DateTimeField(null=True)
+    # What was seen of it last: state, exit_code, detail, at.
+    evidence = models.JSONField(default=dict)
+    failure_code = models.CharField(max_length=30, choices=FailureCode.choices, blank=True, default="")
+    teardown_at = models.DateTimeField(null=True)
+    teardown_reason = models.CharField(max_length=20, choices=TeardownReason.choices, blank=True, default="")
+    teardown_attempts = models.PositiveIntegerField(default=0)
+    teardown_error = models.TextField(blank=True, default="")
+    torn_down_at = models.DateTimeField(null=True)
+
+    objects = LaunchQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-queued_at", "id"]
+        constraints = [
+            CheckConstraint(condition=Q(outcome__in=LaunchOutcome.values), name="launch_outcome_known"),
+            CheckConstraint(condition=Q(backend__in=BackendKind.values), name="launch_backend_known"),
+            CheckConstraint(condition=Q(failure_code__in=FailureCode.values), name="launch_failure_code_known"),
+            CheckConstraint(condition=Q(teardown_reason__in=TeardownReason.values), name="launch_teardown_reason_known"),
+        ]
+        indexes = [
+            # services/teardown.py: what is to be stopped.
+            models.Index(
+                fields=["teardown_at"],
+                condition=Q(torn_down_at__isnull=True, teardown_at__isnull=False),
+                name="launch_to_tear_down",
+            ),
+            # services/watch.py and services/dispatch.py: launches in flight.
+            models.Index(fields=["queued_at"], condition=Q(outcome="in_flight"), name="launch_in_flight"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.outcome})"
+
+
+class Secret(models.Model):
+    """An environment variable of one workspace, or of all (workspace null), encrypted at rest."""
+
+    workspace = models.ForeignKey(Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="secrets")
+    name = models.CharField(max_length=255)
+    ciphertext = models.TextField(editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            # Two partial ones, since NULLS NOT DISTINCT needs Postgres 15.
+            UniqueConstraint(fields=["workspace", "name"], name="secret_once_per_workspace"),
+            UniqueConstraint(fields=["name"], condition=Q(workspace__isnull=True), name="secret_once_globally"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AgentToken(models.Model):
+    """A credential of one launch; only its SHA-256 is kept. Dies with the launch."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="tokens")
+    launch = models.ForeignKey(Launch, on_delete=models.PROTECT, related_name="tokens")
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+    revoked_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"token {self.pk} of launch {self.launch_id}"
+
+
+class ApiKey(models.Model):
+    """A script's credential; only its SHA-256 is kept. `prefix` helps an operator to recognise it."""
+
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    scopes = ArrayField(models.CharField(max_length=10, choices=ApiScope.choices))
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            CheckConstraint(
+                condition=Q(scopes__contained_by=ApiScope.values) & Q(scopes__len__gt=0), name="api_key_scopes_known"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+

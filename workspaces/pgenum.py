@@ -1,0 +1,93 @@
+"""Native Postgres enums: a model field bound to a TextChoices, and the migration operation that makes the type."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+from psycopg import sql
+
+
+class EnumField(models.CharField):  # type: ignore[type-arg]
+    """A column of the native type `enum_type`, mirrored by the TextChoices `enum`, whose members it reads back.
+
+    Migrations know the type's name only; its values are made by CreateEnum.
+    """
+
+    description = "Native Postgres enum"
+
+    def __init__(
+        self, *args: Any, enum_type: str, enum: type[models.TextChoices] | None = None, **kwargs: Any
+    ) -> None:
+        self.enum_type = enum_type
+        self.enum = enum
+        if enum is not None:
+            kwargs["choices"] = enum.choices
+        # CharField wants a length; Postgres bounds an enum's label to this one.
+        kwargs["max_length"] = 63
+        super().__init__(*args, **kwargs)
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return self.enum_type
+
+    def cast_db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return self.enum_type
+
+    def from_db_value(self, value: str | None, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        return self.to_python(value)
+
+    def to_python(self, value: Any) -> Any:
+        if value is None or self.enum is None:
+            return value
+        # A database with more values than this code is tolerated: such a value stays plain text.
+        return self.enum._value2member_map_.get(value, value)
+
+    def get_prep_value(self, value: Any) -> Any:
+        # Plain text for the driver, which would otherwise adapt the Python enum.
+        prepared = super().get_prep_value(value)
+        return prepared if prepared is None else str(prepared)
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        kwargs["enum_type"] = self.enum_type
+        kwargs.pop("max_length")
+        kwargs.pop("choices", None)
+        return name, path, args, kwargs
+
+
+class CreateEnum(Operation):
+    """Create the enum type with these values in this order; reversing drops it."""
+
+    reversible = True
+
+    def __init__(self, name: str, values: Sequence[str]) -> None:
+        self.name = name
+        self.values = list(values)
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """A type is no part of the models' state: fields name it."""
+
+    def database_forwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        statement = sql.SQL("CREATE TYPE {} AS ENUM ({})").format(
+            sql.Identifier(self.name), sql.SQL(", ").join(map(sql.Literal, self.values))
+        )
+        schema_editor.execute(statement.as_string(schema_editor.connection.connection))
+
+    def database_backwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        schema_editor.execute(
+            sql.SQL("DROP TYPE {}").format(sql.Identifier(self.name)).as_string(schema_editor.connection.connection)
+        )
+
+    def describe(self) -> str:
+        return f"Create enum type {self.name}"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"create_{self.name}"
