@@ -4,9 +4,12 @@ Standard library only. Parsing YAML is not done here: the server does that, the 
 A key without a value (`runtime_config:` alone, null) counts as absent everywhere.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from agent.shape import Problem as Problem
+from agent.shape import is_environment_name as is_environment_name
+from agent.shape import problems_of_shape as problems_of_shape
 
 DEFAULT_RUNTIME = "langgraph"
 # What the platform itself hands to every workspace; no secret can carry these names, so none can be missing.
@@ -16,17 +19,6 @@ GIVEN_NAMES = frozenset(
 )
 
 Config = Mapping[str, object]
-_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-class Problem(NamedTuple):
-    """One thing wrong with a config: the path of its key, and what is wrong in a clause without a full stop."""
-
-    key: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.message}" if self.key else self.message
 
 
 class Requirement(NamedTuple):
@@ -108,7 +100,7 @@ def command_of(config: Config) -> list[str]:
     runtime_config = _mapping(config, "runtime_config")
     command, arguments = runtime_config.get("command"), [str(item) for item in _list(runtime_config, "args")]
     if isinstance(command, str) and command.strip():
-        return ["/bin/sh", "-c", f'exec {command} "$@"' if arguments else command, "sh", *arguments]
+        return ["/bin/sh", "-c", f'{command} "$@"' if arguments else command, "sh", *arguments]
     return [*(str(item) for item in command), *arguments] if isinstance(command, list) and command else []
 
 
@@ -191,8 +183,3 @@ def _plain_model(item: object, environment: Mapping[str, str]) -> object:
 
 def _enumerated(phrases: list[str]) -> str:
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
-
-
-def is_environment_name(value: object) -> bool:
-    """Say whether the value can be a variable's name: letters, digits and underscores, no digit first."""
-    return isinstance(value, str) and _ENVIRONMENT_NAME.fullmatch(value) is not None

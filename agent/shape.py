@@ -1,11 +1,27 @@
 """What is wrong with a config's shape: every problem at once, each with the path of its key."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-
-from agent.rules import Problem, is_environment_name
+from typing import NamedTuple
 
 Check = Callable[[str, object], Iterator[Problem]]
 MAX_PORT = 65_535
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a config: the path of its key, and what is wrong in a clause without a full stop."""
+
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+
+def is_environment_name(value: object) -> bool:
+    """Say whether the value can be a variable's name: letters, digits and underscores, no digit first."""
+    return isinstance(value, str) and _ENVIRONMENT_NAME.fullmatch(value) is not None
 
 
 def problems_of_shape(config: object) -> list[Problem]:
@@ -63,8 +79,10 @@ def _between(path: str, value: object, least: int, most: int) -> Iterator[Proble
 
 
 def _duration(path: str, value: object) -> Iterator[Problem]:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        yield Problem(path, f"must be a number of seconds, 0 or more, not {_kind(value)}")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        yield Problem(path, f"must be a number of seconds, not {_kind(value)}")
+    elif not 0 <= value < float("inf"):
+        yield Problem(path, f"must be a number of seconds, 0 or more, not {_shortened(value)}")
 
 
 def _list_of(check: Check) -> Check:
