@@ -7,14 +7,40 @@ A key without a value (`runtime_config:` alone, null) counts as absent everywher
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from agent.shape import Problem as Problem
-from agent.shape import is_environment_name as is_environment_name
-from agent.shape import problems_of_shape as problems_of_shape
+from agent.shape import Problem, is_environment_name, problems_of_shape
+
+# The server imports this one module: what it needs of the shape is offered here too.
+__all__ = [
+    "DEFAULT_RUNTIME",
+    "GIVEN_NAMES",
+    "Problem",
+    "Requirement",
+    "boot_steps",
+    "command_of",
+    "effective",
+    "is_environment_name",
+    "missing",
+    "missing_message",
+    "missing_names",
+    "picked_model",
+    "problems_of_shape",
+    "provision_timeout_seconds",
+    "required_env",
+    "runtime_of",
+    "stall_timeout_seconds",
+]
 
 DEFAULT_RUNTIME = "langgraph"
 # What the platform itself hands to every workspace; no secret can carry these names, so none can be missing.
 GIVEN_NAMES = frozenset(
-    {"WORKSPACE_ID", "WORKSPACE_CONFIG_PATH", "CONFIGS_DIR", "PORT", "PLATFORM_URL", "MOLECULE_URL"}
+    {
+        "WORKSPACE_ID",
+        "WORKSPACE_CONFIG_PATH",
+        "CONFIGS_DIR",
+        "PORT",
+        "PLATFORM_URL",
+        "MOLECULE_URL",
+    }
     | {"TIER", "LAUNCH_ID", "WORKSPACE_TOKEN"}
 )
 
@@ -30,7 +56,9 @@ class Requirement(NamedTuple):
         return " or ".join(self.names)
 
     def is_met_by(self, environment: Mapping[str, str]) -> bool:
-        return any(name in GIVEN_NAMES or _is_set(environment, name) for name in self.names)
+        return any(
+            name in GIVEN_NAMES or _is_set(environment, name) for name in self.names
+        )
 
 
 # --- What a config asks for --------------------------------------------------------------------------------
@@ -43,7 +71,12 @@ def runtime_of(config: Config) -> str:
 
 def picked_model(config: Config, requested: str | None = None) -> str | None:
     """Return the model: the requested one, else runtime_config.model, else model."""
-    return requested or _text(_mapping(config, "runtime_config"), "model") or _text(config, "model") or None
+    return (
+        requested
+        or _text(_mapping(config, "runtime_config"), "model")
+        or _text(config, "model")
+        or None
+    )
 
 
 def required_env(config: Config, model: str | None = None) -> list[Requirement]:
@@ -51,23 +84,38 @@ def required_env(config: Config, model: str | None = None) -> list[Requirement]:
 
     That is runtime_config.required_env, or in its place the picked model's own, plus env.required.
     """
-    items = [*_runtime_required(config, model), *_list(_mapping(config, "env"), "required")]
+    items = [
+        *_runtime_required(config, model),
+        *_list(_mapping(config, "env"), "required"),
+    ]
     return list(dict.fromkeys(found for item in items if (found := _requirement(item))))
 
 
-def missing(config: Config, environment: Mapping[str, str], model: str | None = None) -> list[Requirement]:
+def missing(
+    config: Config, environment: Mapping[str, str], model: str | None = None
+) -> list[Requirement]:
     """Return every requirement that the environment leaves open: absent, empty or only white space."""
-    return [requirement for requirement in required_env(config, model) if not requirement.is_met_by(environment)]
+    return [
+        requirement
+        for requirement in required_env(config, model)
+        if not requirement.is_met_by(environment)
+    ]
 
 
 def missing_names(requirements: Iterable[Requirement]) -> list[str]:
     """Return the plain names, each once; of an open `any_of` all of them."""
-    return list(dict.fromkeys(name for requirement in requirements for name in requirement.names))
+    return list(
+        dict.fromkeys(
+            name for requirement in requirements for name in requirement.names
+        )
+    )
 
 
 def missing_message(requirements: Iterable[Requirement]) -> str:
     """Return the sentence that names everything missing and says what to do."""
-    phrases = [str(one) if len(one.names) == 1 else f"one of {one}" for one in requirements]
+    phrases = [
+        str(one) if len(one.names) == 1 else f"one of {one}" for one in requirements
+    ]
     noun = "environment variable" if len(phrases) == 1 else "environment variables"
     them = "it" if len(phrases) == 1 else "them"
     return (
@@ -78,7 +126,9 @@ def missing_message(requirements: Iterable[Requirement]) -> str:
 
 def provision_timeout_seconds(config: Config) -> int | None:
     """Return the template's own limit for a boot, or None where it has none."""
-    return _positive(_mapping(config, "runtime_config").get("provision_timeout_seconds"))
+    return _positive(
+        _mapping(config, "runtime_config").get("provision_timeout_seconds")
+    )
 
 
 def stall_timeout_seconds(config: Config) -> int | None:
@@ -89,7 +139,11 @@ def stall_timeout_seconds(config: Config) -> int | None:
 def boot_steps(config: Config) -> list[tuple[str, str]]:
     """Return the boot steps as (step, shell command), in order."""
     steps = _list(_mapping(config, "runtime_config"), "boot")
-    return [(str(item["step"]), str(item["run"])) for item in steps if isinstance(item, Mapping)]
+    return [
+        (str(item["step"]), str(item["run"]))
+        for item in steps
+        if isinstance(item, Mapping)
+    ]
 
 
 def command_of(config: Config) -> list[str]:
@@ -98,14 +152,31 @@ def command_of(config: Config) -> list[str]:
     A command written as one text is a shell's: its arguments follow as the shell's "$@".
     """
     runtime_config = _mapping(config, "runtime_config")
-    command, arguments = runtime_config.get("command"), [str(item) for item in _list(runtime_config, "args")]
+    command, arguments = (
+        runtime_config.get("command"),
+        [str(item) for item in _list(runtime_config, "args")],
+    )
     if isinstance(command, str) and command.strip():
-        return ["/bin/sh", "-c", f'{command} "$@"' if arguments else command, "sh", *arguments]
-    return [*(str(item) for item in command), *arguments] if isinstance(command, list) and command else []
+        return [
+            "/bin/sh",
+            "-c",
+            f'{command} "$@"' if arguments else command,
+            "sh",
+            *arguments,
+        ]
+    return (
+        [*(str(item) for item in command), *arguments]
+        if isinstance(command, list) and command
+        else []
+    )
 
 
 def effective(
-    config: Config, *, port: int, environment: Mapping[str, str], model: str | None = None
+    config: Config,
+    *,
+    port: int,
+    environment: Mapping[str, str],
+    model: str | None = None,
 ) -> dict[str, object]:
     """Return the config in the shape that existing runtimes read.
 
@@ -115,11 +186,19 @@ def effective(
     runtime_config = dict(_mapping(config, "runtime_config"))
     if model:
         runtime_config["model"] = model
-    runtime_config["required_env"] = _plain(_runtime_required(config, model), environment)
-    runtime_config["models"] = [_plain_model(item, environment) for item in _list(runtime_config, "models")]
+    runtime_config["required_env"] = _plain(
+        _runtime_required(config, model), environment
+    )
+    runtime_config["models"] = [
+        _plain_model(item, environment) for item in _list(runtime_config, "models")
+    ]
     if not runtime_config["models"]:
         del runtime_config["models"]
-    shaped = {**config, "runtime_config": runtime_config, "a2a": {**_mapping(config, "a2a"), "port": port}}
+    shaped = {
+        **config,
+        "runtime_config": runtime_config,
+        "a2a": {**_mapping(config, "a2a"), "port": port},
+    }
     if "env" in config:
         env = _mapping(config, "env")
         shaped["env"] = {**env, "required": _plain(_list(env, "required"), environment)}
@@ -145,7 +224,11 @@ def _text(config: Config, key: str) -> str:
 
 
 def _positive(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0
+        else None
+    )
 
 
 def _is_set(environment: Mapping[str, str], name: str) -> bool:
@@ -154,7 +237,11 @@ def _is_set(environment: Mapping[str, str], name: str) -> bool:
 
 def _requirement(item: object) -> Requirement | None:
     names = item.get("any_of") if isinstance(item, Mapping) else [item]
-    valid = [name for name in names if is_environment_name(name)] if isinstance(names, list) else []
+    valid = (
+        [name for name in names if is_environment_name(name)]
+        if isinstance(names, list)
+        else []
+    )
     return Requirement(tuple(dict.fromkeys(map(str, valid)))) if valid else None
 
 
@@ -162,7 +249,11 @@ def _runtime_required(config: Config, model: str | None) -> list[object]:
     runtime_config = _mapping(config, "runtime_config")
     picked = picked_model(config, model)
     for item in _list(runtime_config, "models"):
-        if isinstance(item, Mapping) and item.get("id") == picked and isinstance(item.get("required_env"), list):
+        if (
+            isinstance(item, Mapping)
+            and item.get("id") == picked
+            and isinstance(item.get("required_env"), list)
+        ):
             return _list(item, "required_env")
     return _list(runtime_config, "required_env")
 
@@ -170,7 +261,13 @@ def _runtime_required(config: Config, model: str | None) -> list[object]:
 def _plain(items: Iterable[object], environment: Mapping[str, str]) -> list[str]:
     wanted = [requirement for item in items if (requirement := _requirement(item))]
     return missing_names(
-        Requirement(tuple(name for name in one.names if len(one.names) == 1 or _is_set(environment, name)))
+        Requirement(
+            tuple(
+                name
+                for name in one.names
+                if len(one.names) == 1 or _is_set(environment, name)
+            )
+        )
         for one in wanted
     )
 
@@ -182,4 +279,8 @@ def _plain_model(item: object, environment: Mapping[str, str]) -> object:
 
 
 def _enumerated(phrases: list[str]) -> str:
-    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+    return (
+        phrases[0]
+        if len(phrases) == 1
+        else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+    )

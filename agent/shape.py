@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-Check = Callable[[str, object], Iterator[Problem]]
 MAX_PORT = 65_535
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -17,6 +16,9 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.message}" if self.key else self.message
+
+
+Check = Callable[[str, object], Iterator[Problem]]
 
 
 def is_environment_name(value: object) -> bool:
@@ -44,7 +46,10 @@ def _text(path: str, value: object) -> Iterator[Problem]:
     if not isinstance(value, str):
         yield Problem(path, f"must be text, not {_kind(value)}")
     elif not _is_storable(value):
-        yield Problem(path, "holds a character that no file, process or database takes (NUL or half a surrogate pair)")
+        yield Problem(
+            path,
+            "holds a character that no file, process or database takes (NUL or half a surrogate pair)",
+        )
 
 
 def _filled(path: str, value: object) -> Iterator[Problem]:
@@ -74,7 +79,12 @@ def _port(path: str, value: object) -> Iterator[Problem]:
 def _between(path: str, value: object, least: int, most: int) -> Iterator[Problem]:
     wrong = list(_integer(path, value))
     if not wrong and isinstance(value, int) and not least <= value <= most:
-        wrong = [Problem(path, f"must be a whole number from {least} to {most}, not {_shortened(value)}")]
+        wrong = [
+            Problem(
+                path,
+                f"must be a whole number from {least} to {most}, not {_shortened(value)}",
+            )
+        ]
     yield from wrong
 
 
@@ -82,7 +92,9 @@ def _duration(path: str, value: object) -> Iterator[Problem]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         yield Problem(path, f"must be a number of seconds, not {_kind(value)}")
     elif not 0 <= value < float("inf"):
-        yield Problem(path, f"must be a number of seconds, 0 or more, not {_shortened(value)}")
+        yield Problem(
+            path, f"must be a number of seconds, 0 or more, not {_shortened(value)}"
+        )
 
 
 def _list_of(check: Check) -> Check:
@@ -113,10 +125,13 @@ def _command(path: str, value: object) -> Iterator[Problem]:
 
 def _name(path: str, value: object) -> Iterator[Problem]:
     if not isinstance(value, str):
-        yield Problem(path, f"must be the name of an environment variable, not {_kind(value)}")
+        yield Problem(
+            path, f"must be the name of an environment variable, not {_kind(value)}"
+        )
     elif not is_environment_name(value):
         yield Problem(
-            path, f"{_shortened(value)} is no name of an environment variable (letters, digits and _, no digit first)"
+            path,
+            f"{_shortened(value)} is no name of an environment variable (letters, digits and _, no digit first)",
         )
 
 
@@ -124,7 +139,9 @@ def _requirement(path: str, value: object) -> Iterator[Problem]:
     if not isinstance(value, Mapping):
         yield from _name(path, value)
     elif not isinstance(value.get("any_of"), list) or not value["any_of"]:
-        yield Problem(path, "must be a name, or any_of with a list of at least one name")
+        yield Problem(
+            path, "must be a name, or any_of with a list of at least one name"
+        )
     else:
         yield from _list_of(_name)(f"{path}.any_of", value["any_of"])
 
@@ -133,7 +150,11 @@ def _entry(checks: Mapping[str, Check], *, required: tuple[str, ...]) -> Check:
     def check_entry(path: str, value: object) -> Iterator[Problem]:
         yield from _keys(path, value, checks)
         if isinstance(value, Mapping):
-            yield from (Problem(f"{path}.{key}", "is missing") for key in required if value.get(key) is None)
+            yield from (
+                Problem(f"{path}.{key}", "is missing")
+                for key in required
+                if value.get(key) is None
+            )
 
     return check_entry
 
@@ -143,27 +164,46 @@ def _section(checks: Mapping[str, Check]) -> Check:
 
 
 def _is_storable(text: str) -> bool:
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return "\0" not in text and not any(
+        "\ud800" <= character <= "\udfff" for character in text
+    )
 
 
 def _kind(value: object) -> str:
     if isinstance(value, Mapping):
         return "keys and values"
-    names = {type(None): "nothing", bool: "true or false", int: "a number", float: "a number", str: "text"}
-    return names.get(type(value), "a list" if isinstance(value, list) else f"a {type(value).__name__}")
+    names = {
+        type(None): "nothing",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "text",
+    }
+    return names.get(
+        type(value),
+        "a list" if isinstance(value, list) else f"a {type(value).__name__}",
+    )
 
 
 def _shortened(value: object) -> str:
-    text = ascii(value) if not isinstance(value, int) or abs(value) < 10**30 else "a huge number"
+    text = (
+        ascii(value)
+        if not isinstance(value, int) or abs(value) < 10**30
+        else "a huge number"
+    )
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 _required_env = _list_of(_requirement)
 _RUNTIME_CONFIG: dict[str, Check] = {
     "model": _text,
-    "models": _list_of(_entry({"id": _filled, "required_env": _required_env}, required=("id",))),
+    "models": _list_of(
+        _entry({"id": _filled, "required_env": _required_env}, required=("id",))
+    ),
     "required_env": _required_env,
-    "boot": _list_of(_entry({"step": _filled, "run": _filled}, required=("step", "run"))),
+    "boot": _list_of(
+        _entry({"step": _filled, "run": _filled}, required=("step", "run"))
+    ),
     "command": _command,
     "args": _list_of(_text),
     "provision_timeout_seconds": _seconds,
