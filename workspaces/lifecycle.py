@@ -140,9 +140,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         E.WORKSPACE_ONLINE,
         "present launch",
     ),
-    _row(
-        Verb.HEARTBEAT, {S.PROVISIONING, S.AWAITING_AGENT, S.OFFLINE}, S.ONLINE, E.WORKSPACE_ONLINE, "present launch"
-    ),
+    _row(Verb.HEARTBEAT, {S.PROVISIONING, S.AWAITING_AGENT, S.OFFLINE}, S.ONLINE, E.WORKSPACE_ONLINE, "present launch"),
     _row(
         Verb.LATE_ARRIVAL,
         {S.FAILED},
@@ -185,9 +183,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         E.WORKSPACE_HIBERNATING,
         "no active task, or forced; never external",
     ),
-    _row(
-        Verb.CONFIRM_HIBERNATION, {S.HIBERNATING}, S.HIBERNATED, E.WORKSPACE_HIBERNATED, "backend confirmed the stop"
-    ),
+    _row(Verb.CONFIRM_HIBERNATION, {S.HIBERNATING}, S.HIBERNATED, E.WORKSPACE_HIBERNATED, "backend confirmed the stop"),
     _row(
         Verb.UNDO_HIBERNATION,
         {S.HIBERNATING},

@@ -133,9 +133,7 @@ class Workspace(models.Model):
     url = models.CharField(max_length=2000, blank=True, default="", editable=False)
     agent_card = models.JSONField(blank=True, default=dict, editable=False)
 
-    failure_code = models.CharField(
-        max_length=30, choices=FailureCode.choices, blank=True, default="", editable=False
-    )
+    failure_code = models.CharField(max_length=30, choices=FailureCode.choices, blank=True, default="", editable=False)
     failure_source = models.CharField(
         max_length=30, choices=FailureSource.choices, blank=True, default="", editable=False
     )
@@ -290,7 +288,9 @@ class Launch(models.Model):
             CheckConstraint(condition=Q(outcome__in=LaunchOutcome.values), name="launch_outcome_known"),
             CheckConstraint(condition=Q(backend__in=BackendKind.values), name="launch_backend_known"),
             CheckConstraint(condition=Q(failure_code__in=FailureCode.values), name="launch_failure_code_known"),
-            CheckConstraint(condition=Q(teardown_reason__in=TeardownReason.values), name="launch_teardown_reason_known"),
+            CheckConstraint(
+                condition=Q(teardown_reason__in=TeardownReason.values), name="launch_teardown_reason_known"
+            ),
         ]
         indexes = [
             # services/teardown.py: what is to be stopped.
@@ -361,5 +361,3 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-

@@ -19,9 +19,7 @@ class EnumField(models.CharField):  # type: ignore[type-arg]
 
     description = "Native Postgres enum"
 
-    def __init__(
-        self, *args: Any, enum_type: str, enum: type[models.TextChoices] | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, enum_type: str, enum: type[models.TextChoices] | None = None, **kwargs: Any) -> None:
         self.enum_type = enum_type
         self.enum = enum
         if enum is not None:

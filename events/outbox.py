@@ -1,0 +1,55 @@
+"""The one door for producers: an event is written in the producer's own transaction, or not at all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from events.models import Event
+from events.names import EventType
+
+# The relay listens here; Postgres delivers it on commit only, once a transaction.
+RECORDED_CHANNEL = "slipway_event_recorded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEvent:
+    """What a producer hands in. `subject` is a snapshot: {name, runtime, ancestors: [uuid text, nearest first]}.
+
+    Texts in the payload are masked by their producer: only it knows the secrets.
+    """
+
+    event_type: EventType
+    workspace_id: UUID | None = None
+    version: int | None = None
+    is_move: bool = False
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    subject: Mapping[str, Any] = field(default_factory=dict)
+
+
+def record(events: Sequence[NewEvent]) -> list[Event]:
+    """Write the events in two statements, whatever their number; the relay hears of them on commit.
+
+    Raises TransactionManagementError outside a transaction: an event without its cause's commit would be a lie.
+    """
+    connection.validate_no_broken_transaction()
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("An event is recorded in the transaction of what it tells.")
+    rows = Event.objects.bulk_create([_row(event) for event in events])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, '')", [RECORDED_CHANNEL])
+    return rows
+
+
+def _row(event: NewEvent) -> Event:
+    versioned = {"version": event.version} if event.version is not None else {}
+    return Event(
+        event_type=event.event_type,
+        workspace_id=event.workspace_id,
+        version=event.version,
+        is_move=event.is_move,
+        payload={**event.payload, **versioned},
+        subject=dict(event.subject),
+    )
