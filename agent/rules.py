@@ -56,9 +56,7 @@ class Requirement(NamedTuple):
         return " or ".join(self.names)
 
     def is_met_by(self, environment: Mapping[str, str]) -> bool:
-        return any(
-            name in GIVEN_NAMES or _is_set(environment, name) for name in self.names
-        )
+        return any(name in GIVEN_NAMES or _is_set(environment, name) for name in self.names)
 
 
 # --- What a config asks for --------------------------------------------------------------------------------
@@ -71,12 +69,7 @@ def runtime_of(config: Config) -> str:
 
 def picked_model(config: Config, requested: str | None = None) -> str | None:
     """Return the model: the requested one, else runtime_config.model, else model."""
-    return (
-        requested
-        or _text(_mapping(config, "runtime_config"), "model")
-        or _text(config, "model")
-        or None
-    )
+    return requested or _text(_mapping(config, "runtime_config"), "model") or _text(config, "model") or None
 
 
 def required_env(config: Config, model: str | None = None) -> list[Requirement]:
@@ -91,31 +84,19 @@ def required_env(config: Config, model: str | None = None) -> list[Requirement]:
     return list(dict.fromkeys(found for item in items if (found := _requirement(item))))
 
 
-def missing(
-    config: Config, environment: Mapping[str, str], model: str | None = None
-) -> list[Requirement]:
+def missing(config: Config, environment: Mapping[str, str], model: str | None = None) -> list[Requirement]:
     """Return every requirement that the environment leaves open: absent, empty or only white space."""
-    return [
-        requirement
-        for requirement in required_env(config, model)
-        if not requirement.is_met_by(environment)
-    ]
+    return [requirement for requirement in required_env(config, model) if not requirement.is_met_by(environment)]
 
 
 def missing_names(requirements: Iterable[Requirement]) -> list[str]:
     """Return the plain names, each once; of an open `any_of` all of them."""
-    return list(
-        dict.fromkeys(
-            name for requirement in requirements for name in requirement.names
-        )
-    )
+    return list(dict.fromkeys(name for requirement in requirements for name in requirement.names))
 
 
 def missing_message(requirements: Iterable[Requirement]) -> str:
     """Return the sentence that names everything missing and says what to do."""
-    phrases = [
-        str(one) if len(one.names) == 1 else f"one of {one}" for one in requirements
-    ]
+    phrases = [str(one) if len(one.names) == 1 else f"one of {one}" for one in requirements]
     noun = "environment variable" if len(phrases) == 1 else "environment variables"
     them = "it" if len(phrases) == 1 else "them"
     return (
@@ -126,9 +107,7 @@ def missing_message(requirements: Iterable[Requirement]) -> str:
 
 def provision_timeout_seconds(config: Config) -> int | None:
     """Return the template's own limit for a boot, or None where it has none."""
-    return _positive(
-        _mapping(config, "runtime_config").get("provision_timeout_seconds")
-    )
+    return _positive(_mapping(config, "runtime_config").get("provision_timeout_seconds"))
 
 
 def stall_timeout_seconds(config: Config) -> int | None:
@@ -139,11 +118,7 @@ def stall_timeout_seconds(config: Config) -> int | None:
 def boot_steps(config: Config) -> list[tuple[str, str]]:
     """Return the boot steps as (step, shell command), in order."""
     steps = _list(_mapping(config, "runtime_config"), "boot")
-    return [
-        (str(item["step"]), str(item["run"]))
-        for item in steps
-        if isinstance(item, Mapping)
-    ]
+    return [(str(item["step"]), str(item["run"])) for item in steps if isinstance(item, Mapping)]
 
 
 def command_of(config: Config) -> list[str]:
@@ -164,11 +139,7 @@ def command_of(config: Config) -> list[str]:
             "sh",
             *arguments,
         ]
-    return (
-        [*(str(item) for item in command), *arguments]
-        if isinstance(command, list) and command
-        else []
-    )
+    return [*(str(item) for item in command), *arguments] if isinstance(command, list) and command else []
 
 
 def effective(
@@ -186,12 +157,8 @@ def effective(
     runtime_config = dict(_mapping(config, "runtime_config"))
     if model:
         runtime_config["model"] = model
-    runtime_config["required_env"] = _plain(
-        _runtime_required(config, model), environment
-    )
-    runtime_config["models"] = [
-        _plain_model(item, environment) for item in _list(runtime_config, "models")
-    ]
+    runtime_config["required_env"] = _plain(_runtime_required(config, model), environment)
+    runtime_config["models"] = [_plain_model(item, environment) for item in _list(runtime_config, "models")]
     if not runtime_config["models"]:
         del runtime_config["models"]
     shaped = {
@@ -224,11 +191,7 @@ def _text(config: Config, key: str) -> str:
 
 
 def _positive(value: object) -> int | None:
-    return (
-        value
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0
-        else None
-    )
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _is_set(environment: Mapping[str, str], name: str) -> bool:
@@ -237,11 +200,7 @@ def _is_set(environment: Mapping[str, str], name: str) -> bool:
 
 def _requirement(item: object) -> Requirement | None:
     names = item.get("any_of") if isinstance(item, Mapping) else [item]
-    valid = (
-        [name for name in names if is_environment_name(name)]
-        if isinstance(names, list)
-        else []
-    )
+    valid = [name for name in names if is_environment_name(name)] if isinstance(names, list) else []
     return Requirement(tuple(dict.fromkeys(map(str, valid)))) if valid else None
 
 
@@ -249,11 +208,7 @@ def _runtime_required(config: Config, model: str | None) -> list[object]:
     runtime_config = _mapping(config, "runtime_config")
     picked = picked_model(config, model)
     for item in _list(runtime_config, "models"):
-        if (
-            isinstance(item, Mapping)
-            and item.get("id") == picked
-            and isinstance(item.get("required_env"), list)
-        ):
+        if isinstance(item, Mapping) and item.get("id") == picked and isinstance(item.get("required_env"), list):
             return _list(item, "required_env")
     return _list(runtime_config, "required_env")
 
@@ -261,13 +216,7 @@ def _runtime_required(config: Config, model: str | None) -> list[object]:
 def _plain(items: Iterable[object], environment: Mapping[str, str]) -> list[str]:
     wanted = [requirement for item in items if (requirement := _requirement(item))]
     return missing_names(
-        Requirement(
-            tuple(
-                name
-                for name in one.names
-                if len(one.names) == 1 or _is_set(environment, name)
-            )
-        )
+        Requirement(tuple(name for name in one.names if len(one.names) == 1 or _is_set(environment, name)))
         for one in wanted
     )
 
@@ -279,8 +228,4 @@ def _plain_model(item: object, environment: Mapping[str, str]) -> object:
 
 
 def _enumerated(phrases: list[str]) -> str:
-    return (
-        phrases[0]
-        if len(phrases) == 1
-        else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
-    )
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"

@@ -92,9 +92,7 @@ def _duration(path: str, value: object) -> Iterator[Problem]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         yield Problem(path, f"must be a number of seconds, not {_kind(value)}")
     elif not 0 <= value < float("inf"):
-        yield Problem(
-            path, f"must be a number of seconds, 0 or more, not {_shortened(value)}"
-        )
+        yield Problem(path, f"must be a number of seconds, 0 or more, not {_shortened(value)}")
 
 
 def _list_of(check: Check) -> Check:
@@ -125,9 +123,7 @@ def _command(path: str, value: object) -> Iterator[Problem]:
 
 def _name(path: str, value: object) -> Iterator[Problem]:
     if not isinstance(value, str):
-        yield Problem(
-            path, f"must be the name of an environment variable, not {_kind(value)}"
-        )
+        yield Problem(path, f"must be the name of an environment variable, not {_kind(value)}")
     elif not is_environment_name(value):
         yield Problem(
             path,
@@ -139,9 +135,7 @@ def _requirement(path: str, value: object) -> Iterator[Problem]:
     if not isinstance(value, Mapping):
         yield from _name(path, value)
     elif not isinstance(value.get("any_of"), list) or not value["any_of"]:
-        yield Problem(
-            path, "must be a name, or any_of with a list of at least one name"
-        )
+        yield Problem(path, "must be a name, or any_of with a list of at least one name")
     else:
         yield from _list_of(_name)(f"{path}.any_of", value["any_of"])
 
@@ -150,11 +144,7 @@ def _entry(checks: Mapping[str, Check], *, required: tuple[str, ...]) -> Check:
     def check_entry(path: str, value: object) -> Iterator[Problem]:
         yield from _keys(path, value, checks)
         if isinstance(value, Mapping):
-            yield from (
-                Problem(f"{path}.{key}", "is missing")
-                for key in required
-                if value.get(key) is None
-            )
+            yield from (Problem(f"{path}.{key}", "is missing") for key in required if value.get(key) is None)
 
     return check_entry
 
@@ -164,9 +154,7 @@ def _section(checks: Mapping[str, Check]) -> Check:
 
 
 def _is_storable(text: str) -> bool:
-    return "\0" not in text and not any(
-        "\ud800" <= character <= "\udfff" for character in text
-    )
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _kind(value: object) -> str:
@@ -186,24 +174,16 @@ def _kind(value: object) -> str:
 
 
 def _shortened(value: object) -> str:
-    text = (
-        ascii(value)
-        if not isinstance(value, int) or abs(value) < 10**30
-        else "a huge number"
-    )
+    text = ascii(value) if not isinstance(value, int) or abs(value) < 10**30 else "a huge number"
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 _required_env = _list_of(_requirement)
 _RUNTIME_CONFIG: dict[str, Check] = {
     "model": _text,
-    "models": _list_of(
-        _entry({"id": _filled, "required_env": _required_env}, required=("id",))
-    ),
+    "models": _list_of(_entry({"id": _filled, "required_env": _required_env}, required=("id",))),
     "required_env": _required_env,
-    "boot": _list_of(
-        _entry({"step": _filled, "run": _filled}, required=("step", "run"))
-    ),
+    "boot": _list_of(_entry({"step": _filled, "run": _filled}, required=("step", "run"))),
     "command": _command,
     "args": _list_of(_text),
     "provision_timeout_seconds": _seconds,

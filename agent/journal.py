@@ -1,0 +1,47 @@
+"""The agent's log on standard output, and the end of it, kept for the report of a failure."""
+
+import os
+import threading
+import time
+
+TAIL_BYTES = 8192
+
+
+class Journal:
+    """Writes what the agent did and what its children print; a reader that has gone away stops nothing."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._lock = threading.Lock()
+
+    def say(self, text: str) -> None:
+        """Write one line with the time in UTC. Callers name variables, never their values."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._write(f"{stamp} agent: {text}\n".encode(errors="replace"))
+
+    def copy_from(self, descriptor: int) -> threading.Thread:
+        """Copy all that arrives at the descriptor until its writers are gone; the thread ends with them."""
+        thread = threading.Thread(target=self._copy, args=(descriptor,), daemon=True)
+        thread.start()
+        return thread
+
+    def tail(self) -> str:
+        """Return the last 8 KiB, cut on a character, without NULs."""
+        with self._lock:
+            text = self._tail.decode(errors="replace").replace("\0", "")
+        return text.encode()[-TAIL_BYTES:].decode(errors="ignore")
+
+    def _copy(self, descriptor: int) -> None:
+        with open(descriptor, "rb", buffering=0) as source:
+            while chunk := source.read(65_536):
+                self._write(chunk)
+
+    def _write(self, chunk: bytes) -> None:
+        with self._lock:
+            self._tail = (self._tail + chunk)[-TAIL_BYTES:]
+            try:
+                while chunk:
+                    chunk = chunk[os.write(1, chunk) :]
+            except OSError:
+                # Whoever kept our log is gone or its disk is full; the workspace goes on without one.
+                pass

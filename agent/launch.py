@@ -1,0 +1,75 @@
+"""What an agent is told at its start: the environment of this one launch and the folder it points to."""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+DEFAULT_HEARTBEAT_SECONDS = 30.0
+
+
+class BadLaunch(Exception):
+    """The environment or the configuration can't be used; the message names the variable or the file."""
+
+
+class Launch(NamedTuple):
+    """One launch as its agent sees it. `token` is the secret that proves to the platform who is calling."""
+
+    workspace_id: str
+    launch_id: str
+    platform_url: str
+    token: str
+    port: str
+    folder: str
+    heartbeat_seconds: float
+
+
+def read_launch(environment: Mapping[str, str]) -> Launch:
+    """Return this launch, or raise BadLaunch for a variable that is missing or makes no sense."""
+    folder = _needed(environment, "WORKSPACE_CONFIG_PATH")
+    return Launch(
+        workspace_id=_needed(environment, "WORKSPACE_ID"),
+        launch_id=environment.get("LAUNCH_ID", ""),
+        platform_url=_needed(environment, "PLATFORM_URL").rstrip("/"),
+        token=environment.get("WORKSPACE_TOKEN", "").strip() or _token_of(folder),
+        port=_needed(environment, "PORT"),
+        folder=folder,
+        heartbeat_seconds=_seconds(environment, "HEARTBEAT_INTERVAL_SECONDS", DEFAULT_HEARTBEAT_SECONDS),
+    )
+
+
+def read_config(folder: str) -> object:
+    """Return what config.json holds, or raise BadLaunch."""
+    path = f"{folder}/config.json"
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except OSError as error:
+        raise BadLaunch(f"{path} can't be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise BadLaunch(f"{path} is no JSON: {error}.") from error
+
+
+def _needed(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "").strip()
+    if not value:
+        raise BadLaunch(f"{name} is not set; whoever starts a workspace has to set it.")
+    return value
+
+
+def _token_of(folder: str) -> str:
+    try:
+        with open(f"{folder}/.auth_token", encoding="utf-8") as file:
+            return file.read().strip()
+    except (OSError, ValueError) as error:
+        raise BadLaunch(f"WORKSPACE_TOKEN is not set and {folder}/.auth_token can't be read.") from error
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name, "").strip()
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise BadLaunch(f"{name} must be a number of seconds above 0.")
+    return value

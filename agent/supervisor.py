@@ -1,0 +1,197 @@
+"""The agent's life: preflight, boot steps, the runtime's command, register, heartbeats, a clean end.
+
+A runtime's command counts as up once it has run for one second: the agent can't know what readiness means to it.
+From then on the agent registers, and it beats only after its first acknowledged register, since a beat alone
+would complete the boot. When the command ends, the agent ends with its exit code.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+
+from agent import interruption, rules
+from agent.child import Child, ending, own_exit_code
+from agent.interruption import Stopped
+from agent.journal import Journal
+from agent.launch import BadLaunch, Launch, read_config, read_launch
+from agent.reports import Dismissed, Platform, Refused
+
+# From sysexits: a fault of the configuration; a platform that does not take what we say.
+EXIT_CONFIG = 78
+EXIT_REFUSED = 76
+EXIT_CANNOT_START = 127
+UP_AFTER_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 30.0
+REPORT_ATTEMPTS = 4
+
+
+def main(environment: Mapping[str, str]) -> int:
+    """Run the agent until its work is done and return its exit code."""
+    interruption.hold_back()
+    journal = Journal()
+    try:
+        launch = read_launch(environment)
+        platform = Platform(launch, journal)
+    except (BadLaunch, ValueError) as error:
+        journal.say(f"Can't start: {error}")
+        return EXIT_CONFIG
+    agent = Agent(launch, platform, journal, environment)
+    try:
+        return agent.run()
+    except Stopped as request:
+        journal.say(f"Asked to stop by {request}; ending.")
+    except Dismissed as reason:
+        journal.say(f"Ending: {reason}.")
+    finally:
+        agent.end()
+    return 0
+
+
+class Agent:
+    """One launch's agent. `run` raises Stopped and Dismissed; `end` stops what still runs."""
+
+    def __init__(self, launch: Launch, platform: Platform, journal: Journal, environment: Mapping[str, str]) -> None:
+        self._launch = launch
+        self._platform = platform
+        self._journal = journal
+        self._environment = dict(environment)
+        self._started_at = time.monotonic()
+        self._child: Child | None = None
+
+    def run(self) -> int:
+        """Boot, register and beat until the runtime ends; return the exit code."""
+        self._journal.say(f"Launch {self._launch.launch_id} of workspace {self._launch.workspace_id} begins.")
+        try:
+            config = self._checked(read_config(self._launch.folder))
+        except BadLaunch as error:
+            return self._fail(EXIT_CONFIG, code="bad_config", error=str(error))
+        except MissingEnvironment as error:
+            return self._fail(EXIT_CONFIG, code="missing_env", error=str(error), missing=error.names)
+        for step, command in rules.boot_steps(config):
+            if exit_code := self._boot(step, command):
+                return exit_code
+        return self._serve(config)
+
+    def end(self) -> None:
+        """Stop the child that still runs, if any."""
+        interruption.ignore()
+        if self._child is not None and self._child.exit_code is None:
+            self._child.end()
+            self._journal.say("The workspace's process is stopped.")
+
+    def _checked(self, config: object) -> Mapping[str, object]:
+        problems = rules.problems_of_shape(config)
+        if problems or not isinstance(config, Mapping):
+            raise BadLaunch("config.json is not usable. " + "; ".join(map(str, problems)) + ".")
+        if missing := rules.missing(config, self._environment):
+            raise MissingEnvironment(missing)
+        return config
+
+    def _boot(self, step: str, command: str) -> int:
+        self._journal.say(f"Boot step '{step}' begins.")
+        self._platform.progress(step=step)
+        try:
+            exit_code = self._start(["/bin/sh", "-c", command]).wait()
+        except OSError as error:
+            sentence = f"Boot step '{step}' could not be started: {error.strerror}."
+            return self._fail(EXIT_CANNOT_START, code="crashed", error=sentence)
+        if exit_code:
+            sentence = f"Boot step '{step}' {ending(exit_code)}."
+            return self._fail(own_exit_code(exit_code), code="crashed", error=sentence)
+        self._journal.say(f"Boot step '{step}' is done.")
+        return 0
+
+    def _serve(self, config: Mapping[str, object]) -> int:
+        command = rules.command_of(config)
+        if command:
+            try:
+                ended = self._start(command).wait(UP_AFTER_SECONDS)
+            except OSError as error:
+                sentence = f"The runtime's command {command[0]} could not be started: {error.strerror}."
+                return self._fail(EXIT_CANNOT_START, code="crashed", error=sentence)
+            if ended is not None:
+                return self._fail_early(ended)
+        try:
+            ended = self._register(_card(config, command))
+        except Refused as error:
+            self._journal.say(f"The platform refuses this workspace's registration: {error}. Ending.")
+            return EXIT_REFUSED
+        return self._fail_early(ended) if ended is not None else self._beat(bool(command))
+
+    def _start(self, command: list[str]) -> Child:
+        self._child = Child(command, environment=self._environment, journal=self._journal)
+        return self._child
+
+    def _register(self, card: dict[str, object]) -> int | None:
+        """Repeat until acknowledged; return the runtime's exit code if it ends before that."""
+        url = f"http://127.0.0.1:{self._launch.port}"
+        for delay in _backoff():
+            if self._platform.register(url=url, card=card):
+                self._journal.say("Registered.")
+                return None
+            if (ended := self._pause(delay)) is not None:
+                return ended
+        return None
+
+    def _beat(self, supervising: bool) -> int:
+        while (ended := self._pause(self._launch.heartbeat_seconds)) is None:
+            self._platform.beat(self._condition(supervising))
+        self._journal.say(f"The runtime's command {ending(ended)}.")
+        return own_exit_code(ended)
+
+    def _condition(self, supervising: bool) -> dict[str, object]:
+        uptime: dict[str, object] = {"uptime_seconds": int(time.monotonic() - self._started_at)}
+        # Only a runtime knows its tasks and errors, and may report them itself: nothing is claimed in its place.
+        idle = {"error_rate": 0.0, "sample_error": "", "active_tasks": 0, "current_task": ""}
+        return uptime if supervising else {**uptime, **idle}
+
+    def _pause(self, seconds: float) -> int | None:
+        """Wait; return the exit code if the runtime ends meanwhile."""
+        if self._child is not None and self._child.exit_code is None:
+            return self._child.wait(seconds)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            interruption.until_child_or(deadline)
+        return None
+
+    def _fail_early(self, exit_code: int) -> int:
+        sentence = f"The runtime's command {ending(exit_code)} before the workspace was registered."
+        return self._fail(own_exit_code(exit_code) or 1, code="crashed", error=sentence)
+
+    def _fail(self, exit_code: int, *, code: str, error: str, missing: list[str] | None = None) -> int:
+        """Tell the platform why, a few times if need be, and return the exit code that says so too."""
+        self._journal.say(error)
+        report: dict[str, object] = {"code": code, "error": error, "log_tail": self._journal.tail()}
+        if missing:
+            report["missing"] = missing
+        delays = _backoff()
+        for attempt in range(1, REPORT_ATTEMPTS + 1):
+            if self._platform.failed(report) or attempt == REPORT_ATTEMPTS:
+                break
+            self._pause(next(delays))
+        return exit_code
+
+
+class MissingEnvironment(Exception):
+    """Required variables are not set; the message is the sentence for the operator, `names` the plain names."""
+
+    def __init__(self, requirements: list[rules.Requirement]) -> None:
+        super().__init__(rules.missing_message(requirements))
+        self.names = rules.missing_names(requirements)
+
+
+def _card(config: Mapping[str, object], command: list[str]) -> dict[str, object]:
+    card: dict[str, object] = {
+        "name": config.get("name") or rules.runtime_of(config),
+        "runtime": rules.runtime_of(config),
+        "runtime_command": command or None,
+    }
+    return card if command else {**card, "note": "No runtime command is set: only Slipway's agent runs here."}
+
+
+def _backoff() -> Iterator[float]:
+    """Yield 1, 2, 4 … 30 seconds, each shortened by up to a quarter so that a fleet doesn't knock in step."""
+    delay = 1.0
+    while True:
+        yield delay * (1 - int.from_bytes(os.urandom(2), "big") / 65_536 / 4)
+        delay = min(delay * 2, LONGEST_BACKOFF_SECONDS)
