@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Slipway's command line; without DATABASE_URL or REDIS_URL it runs on embedded servers (see config/local.py)."""
+"""Slipway's command line; without DATABASE_URL or REDIS_URL it runs on embedded servers (config/local.py)."""
 
-from config.local import main
+from config.commandline import main
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,155 @@
+"""The program behind `manage.py`: what a command needs is there before Django loads, and what fails is one sentence."""
+
+import argparse
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import FrameType
+
+import kombu.exceptions
+import psycopg
+import redis.exceptions
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connection
+
+from config.embedded import LOCALHOST, ServerError, full_disk
+from config.local import LocalError, environment_for, needs_servers, read_dotenv, set_placeholders
+from config.ownership import Role
+
+# These look at the code only.
+_OFFLINE = {"help", "version", "lifecycle_diagram", "collectstatic", "findstatic", "diffsettings"}
+DEFAULT_PORT = 8000
+
+
+def main() -> None:
+    """Run the command line; exit with 1 and one sentence where the machine, not the code, is at fault."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    try:
+        run(sys.argv)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None or "--traceback" in sys.argv:
+            raise
+        sys.exit(sentence)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run one command with all that it needs."""
+    from django.core.management import execute_from_command_line
+
+    read_dotenv()
+    with ExitStack() as stack:
+        if is_offline(arguments):
+            if needs_servers():
+                set_placeholders()
+        elif arguments[1] == "up":
+            port = up_port(arguments)
+            stack.enter_context(
+                environment_for(
+                    role=Role.UP,
+                    command="make up",
+                    address=f"http://{LOCALHOST}:{port}/admin/",
+                    before_start=lambda: refuse_taken_port(port),
+                )
+            )
+        elif needs_servers():
+            _end_cleanly_on_signals()
+            stack.enter_context(environment_for(role=Role.COMMAND, command=f"manage.py {arguments[1]}"))
+        execute_from_command_line(list(arguments))
+
+
+def is_offline(arguments: Sequence[str]) -> bool:
+    """Tell whether the command uses neither database nor Redis."""
+    command, options = arguments[1:2], set(arguments[1:])
+    if not command or command[0] in _OFFLINE or options & {"--help", "-h", "--version"}:
+        return True
+    return command[0] == "check" and "--database" not in options
+
+
+def up_port(arguments: Sequence[str]) -> int:
+    """Return the port that `up` will serve on; the command itself reports what else is wrong."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    try:
+        port = int(parser.parse_known_args(arguments[2:])[0].port)
+    except argparse.ArgumentError:
+        port = 0
+    if not 0 < port < 65536:
+        raise LocalError("The web port must be a whole number from 1 to 65535, as in `make up PORT=8001`.")
+    return port
+
+
+def refuse_taken_port(port: int) -> None:
+    """Raise where somebody listens on the web port."""
+    with socket.socket() as probe:
+        # A connection of the last run that lingers in TIME_WAIT takes nothing.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOCALHOST, port))
+        except PermissionError:
+            raise LocalError(f"Port {port} is reserved for root: choose another, as in `make up PORT=8001`.") from None
+        except OSError:
+            other = port + 1 if port < 65535 else DEFAULT_PORT
+            raise LocalError(
+                f"Port {port} is in use by another program: choose another with `make up PORT={other}`."
+            ) from None
+
+
+def _end_cleanly_on_signals() -> None:
+    # The default of these ends us on the spot, and our servers would stay.
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+
+
+# --- Errors as sentences -------------------------------------------------------------------------
+
+
+def explain(error: Exception) -> str | None:
+    """Return the sentence for an error of the surroundings, None for one that is a mistake in the code."""
+    if isinstance(error, (LocalError, ServerError, ImproperlyConfigured)):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return full_disk(error.filename or os.environ.get("DATA_DIR", "the data folder"))
+    if isinstance(error, PermissionError) and error.filename:
+        return f"{error.filename}: {error.strerror}. Set DATA_DIR to a folder of your own."
+    if isinstance(error, (redis.exceptions.ConnectionError, kombu.exceptions.OperationalError)):
+        return f"Redis can't be reached: {_one_line(error)}. Check REDIS_URL."
+    if isinstance(error, DatabaseError):
+        return _explain_database(error)
+    return None
+
+
+def _explain_database(error: DatabaseError) -> str | None:
+    cause = error.__cause__
+    if isinstance(cause, psycopg.errors.DiskFull):
+        return full_disk("the database")
+    if isinstance(
+        cause, (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedObject)
+    ):
+        return "The database is not migrated: run `manage.py migrate` or `make up`." if _lacks_migrations() else None
+    # No answer at all, wrong password, unknown database: all before a first statement.
+    if isinstance(cause, psycopg.OperationalError) and (
+        cause.sqlstate is None or cause.sqlstate[:2] in {"28", "3D", "57"}
+    ):
+        return f"The database can't be reached: {_one_line(cause)}. Check DATABASE_URL."
+    return None
+
+
+def _lacks_migrations() -> bool:
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".")
