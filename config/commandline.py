@@ -6,15 +6,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType
 
 import kombu.exceptions
 import psycopg
 import redis.exceptions
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import execute_from_command_line
 from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
 
 from config.embedded import LOCALHOST, ServerError, full_disk
 from config.local import LocalError, environment_for, needs_servers, read_dotenv, set_placeholders
@@ -29,39 +31,41 @@ def main() -> None:
     """Run the command line; exit with 1 and one sentence where the machine, not the code, is at fault."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
-        run(sys.argv)
+        with in_sentences():
+            run(sys.argv)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:
-        sentence = explain(error)
-        if sentence is None or "--traceback" in sys.argv:
-            raise
-        sys.exit(sentence)
 
 
 def run(arguments: Sequence[str]) -> None:
     """Run one command with all that it needs."""
-    from django.core.management import execute_from_command_line
-
     read_dotenv()
     with ExitStack() as stack:
-        if is_offline(arguments):
-            if needs_servers():
-                set_placeholders()
-        elif arguments[1] == "up":
-            port = up_port(arguments)
-            stack.enter_context(
-                environment_for(
-                    role=Role.UP,
-                    command="make up",
-                    address=f"http://{LOCALHOST}:{port}/admin/",
-                    before_start=lambda: refuse_taken_port(port),
-                )
-            )
-        elif needs_servers():
-            _end_cleanly_on_signals()
-            stack.enter_context(environment_for(role=Role.COMMAND, command=f"manage.py {arguments[1]}"))
-        execute_from_command_line(list(arguments))
+        _complete_environment(arguments, stack=stack)
+        # Here, since an explanation may have to ask the database.
+        with in_sentences():
+            execute_from_command_line(list(arguments))
+
+
+def _complete_environment(arguments: Sequence[str], *, stack: ExitStack) -> None:
+    if is_offline(arguments):
+        # With both URLs set this is production, where a missing key is to be reported.
+        if needs_servers():
+            set_placeholders()
+    elif arguments[1] == "up":
+        stack.enter_context(_environment_for_up(up_port(arguments)))
+    elif needs_servers():
+        _end_cleanly_on_signals()
+        stack.enter_context(environment_for(role=Role.COMMAND, command=f"manage.py {arguments[1]}"))
+
+
+def _environment_for_up(port: int) -> AbstractContextManager[None]:
+    return environment_for(
+        role=Role.UP,
+        command="make up",
+        address=f"http://{LOCALHOST}:{port}/admin/",
+        before_start=lambda: refuse_taken_port(port),
+    )
 
 
 def is_offline(arguments: Sequence[str]) -> bool:
@@ -113,6 +117,18 @@ def _end_cleanly_on_signals() -> None:
 # --- Errors as sentences -------------------------------------------------------------------------
 
 
+@contextmanager
+def in_sentences() -> Iterator[None]:
+    """Turn an error of the surroundings into its sentence and exit code 1; let all others rise."""
+    try:
+        yield
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None or "--traceback" in sys.argv:
+            raise
+        sys.exit(sentence)
+
+
 def explain(error: Exception) -> str | None:
     """Return the sentence for an error of the surroundings, None for one that is a mistake in the code."""
     if isinstance(error, (LocalError, ServerError, ImproperlyConfigured)):
@@ -145,11 +161,9 @@ def _explain_database(error: DatabaseError) -> str | None:
 
 
 def _lacks_migrations() -> bool:
-    from django.db.migrations.executor import MigrationExecutor
-
     executor = MigrationExecutor(connection)
     return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+    return str(error).strip().splitlines()[0].rstrip(".")

@@ -17,6 +17,8 @@ LOCALHOST = "127.0.0.1"
 START_SECONDS = 60.0
 _LOG_BYTES = 10 * 1024 * 1024
 _PORT_ATTEMPTS = 5
+# One segment of Postgres' write-ahead log.
+_SCARCE_BYTES = 16 * 1024 * 1024
 _FULL_DISK = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
@@ -88,7 +90,8 @@ class Server:
 
 def explain(*, name: str, folder: Path, text: str) -> ServerError:
     """Return a server's own words as an error that says what to do."""
-    if any(sign in text for sign in _FULL_DISK):
+    # Postgres' last words at a full disk may be of what that led to: so ask the disk as well.
+    if any(sign in text for sign in _FULL_DISK) or shutil.disk_usage(folder).free < _SCARCE_BYTES:
         return ServerError(full_disk(folder))
     if "Address already in use" in text or "Address in use" in text:
         return PortTakenError(f"{name}: its port is in use by another program.")

@@ -12,11 +12,13 @@ from typing import Any
 
 import psycopg
 
-from config.embedded import LOCALHOST, Server, ServerError, explain, program, secret_file, start
+from config.embedded import LOCALHOST, Server, ServerError, explain, full_disk, program, secret_file, start
 
 DATABASE = "slipway"
 SUPERUSER = "postgres"
 _INITDB_SECONDS = 120
+# A fresh data folder takes 40 MB, its first migrations 10 MB more.
+_NEW_DATA_BYTES = 64 * 1024 * 1024
 _NOBODY = 65534
 # What a throw-away server may skip: it never has to survive a crash.
 _THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -94,6 +96,9 @@ def _answers(server: Server) -> bool:
 
 def _initialise(folder: Path, *, account: Account, durable: bool) -> None:
     # A rename at the end: an initdb that was killed midway leaves nothing that looks like a data folder.
+    # Asked first: initdb cleans up after itself, and its last words tell nothing of a disk that it had filled.
+    if shutil.disk_usage(folder).free < _NEW_DATA_BYTES:
+        raise ServerError(full_disk(folder))
     unfinished, password_copy = folder / "data.unfinished", folder / "password.initdb"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)

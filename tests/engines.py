@@ -29,28 +29,26 @@ def pytest_load_initial_conftests() -> None:
 
 def _start_servers() -> None:
     scratch = Path(tempfile.mkdtemp(prefix="slipway-tests-"))
-    # Only the processes below may find our servers; a run inside of this run starts its own.
+    # Registered first, so it runs last: when the servers are down.
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     os.environ[_SCRATCH] = str(scratch)
-    servers = [start_postgres(scratch / "postgres", durable=False), start_redis(scratch / "redis")]
-    os.environ["DATABASE_URL"], os.environ["REDIS_URL"] = (server.url for server in servers)
+    postgres = start_postgres(scratch / "postgres", durable=False)
+    atexit.register(postgres.stop, seconds=10)
+    redis = start_redis(scratch / "redis")
+    atexit.register(redis.stop, seconds=10)
+    _start_guard([postgres, redis], scratch)
+    os.environ["DATABASE_URL"], os.environ["REDIS_URL"] = postgres.url, redis.url
     os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 50
     os.environ["SECRETS_KEYS"] = Fernet.generate_key().decode()
-    guard = _start_guard(servers, scratch)
-    atexit.register(_stop, servers, guard, scratch)
 
 
-def _start_guard(servers: list[Server], scratch: Path) -> subprocess.Popen[bytes]:
+def _start_guard(servers: list[Server], scratch: Path) -> None:
     pids = " ".join(str(server.process.pid) for server in servers if server.process)
     script = _GUARD.format(pids=pids, scratch=scratch)
-    return subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
-
-
-def _stop(servers: list[Server], guard: subprocess.Popen[bytes], scratch: Path) -> None:
-    guard.kill()
-    guard.wait()
-    for server in servers:
-        server.stop(seconds=10)
-    shutil.rmtree(scratch, ignore_errors=True)
+    guard = subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
+    # A run that ends as it should needs the guard no more.
+    atexit.register(guard.wait)
+    atexit.register(guard.kill)
 
 
 def _separate(*, worker: str) -> None:

@@ -1,0 +1,63 @@
+# Slipway: `make help` lists what there is. Everything runs in .venv, which `make venv` prepares.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help venv up test check bench soak lock clean
+
+PYTHON ?= python3
+PORT ?= 8000
+# Tests wait a lot, for processes and for locks: twice the cores keeps the cores busy.
+WORKERS ?= 4
+BIN := .venv/bin
+STAMP := .venv/.installed
+# Read by checks that import the settings and connect to nothing.
+CHECK_ENV := DJANGO_SETTINGS_MODULE=config.settings SECRET_KEY=checks-only \
+	SECRETS_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= \
+	DATABASE_URL=postgres://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0
+
+help: ## Explain each target
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## Prepare .venv with all that running and testing need
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Slipway needs Python 3.11 or newer: $(PYTHON) is not on PATH."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Slipway needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version | cut -d' ' -f2): name another with \`make PYTHON=python3.11\`."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "Python's venv module is missing: install it, on Debian with \`apt-get install python3-venv\`."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing the pinned packages into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+up: $(STAMP) ## Run everything here; PORT=8001 chooses the web port, NO_RESUME=1 leaves stopped workspaces stopped
+	@exec $(BIN)/python manage.py up --port $(PORT) $(if $(NO_RESUME),--no-resume)
+
+test: $(STAMP) ## Run all tests on real embedded Postgres and Redis, in parallel and in random order
+	@$(BIN)/python -m pytest -n $(WORKERS) $(if $(NONE_LEFT_OUT),--none-left-out) $(PYTEST_ARGS)
+
+soak: $(STAMP) ## Run the tests with large quantities and long times
+	@$(BIN)/python -m pytest -m soak --timeout 3600 $(PYTEST_ARGS)
+
+bench: $(STAMP) ## Measure
+	@$(BIN)/python -m bench
+
+check: $(STAMP) ## Check style, types, import arrows, Django's own checks, migrations and generated pages
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(CHECK_ENV) $(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py check --fail-level WARNING
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	@if $(BIN)/python manage.py help lifecycle_diagram >/dev/null 2>&1; then \
+		echo "manage.py lifecycle_diagram --check"; $(BIN)/python manage.py lifecycle_diagram --check; fi
+
+lock: $(STAMP) ## Pin the closures of requirements.in and requirements-dev.in
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--output-file requirements.txt requirements.in
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--output-file requirements-dev.txt requirements-dev.in
+
+clean: ## Remove caches; .data and .venv stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
