@@ -31,7 +31,7 @@ class LaunchSpec:
     """All that a backend needs to start a workspace.
 
     `environment` is complete but for what only the backend knows (`PORT`, the folder variables).
-    `config_yaml` is the effective configuration as a plain dict; the backend writes it beside the agent
+    `config` is the effective configuration as a plain dict; the backend writes it beside the agent
     as config.yaml and config.json with its own port in `a2a.port`.
     """
 
@@ -76,3 +76,6 @@ class Provisioner(Protocol):
 
     def forget(self, key: LaunchKey) -> None:
         """Delete what a launch that is gone left behind (its folder, not the workspace's own data)."""
+
+    def destroy(self, workspace_id: UUID) -> None:
+        """Delete all files of a workspace. Raises ProvisionerError while any of its launches runs or may run."""

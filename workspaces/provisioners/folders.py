@@ -1,0 +1,152 @@
+"""The folders of the process backend: what lies where, and how it is written so that a crash leaves no half file.
+
+<root>/<workspace_id>/work/                    the workspace's own data, kept from launch to launch
+<root>/<workspace_id>/launches/<launch_id>/    config/, process.json, exit.json, agent.log, lock
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from workspaces.provisioners.base import LaunchKey
+from workspaces.provisioners.processes import Host, Process
+
+
+class Record(NamedTuple):
+    """What a shim wrote down of itself. `child` is None only between its start and the agent's."""
+
+    host: Host
+    shim: Process
+    child: Process | None
+    port: int
+
+
+class LaunchFolder(NamedTuple):
+    """One launch's folder and the workspace's folder it lies in."""
+
+    path: Path
+    work: Path
+
+    @classmethod
+    def of(cls, root: Path, key: LaunchKey) -> "LaunchFolder":
+        """Return the launch's folder, whether it is there or not."""
+        workspace = root / str(key.workspace_id)
+        return cls(path=workspace / "launches" / str(key.launch_id), work=workspace / "work")
+
+    @classmethod
+    def all_in(cls, workspace: Path) -> "list[LaunchFolder]":
+        """Return the folders of all launches of a workspace. Raises OSError."""
+        launches = workspace / "launches"
+        paths = sorted(launches.iterdir()) if launches.exists() else []
+        return [cls(path=path, work=workspace / "work") for path in paths]
+
+    @property
+    def launch_id(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "agent.log"
+
+    def make(self) -> None:
+        """Make the folders, readable for us alone."""
+        for folder in (self.work, self.path, self.config):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def write_config(self, config: Mapping[str, object], *, token: str) -> None:
+        """Write the configuration for readers with YAML and without, and the token for its owner only."""
+        _write(self.config / "config.json", json.dumps(config), 0o644)
+        _write(self.config / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), 0o644)
+        _write(self.config / ".auth_token", token, 0o600)
+
+    def record(self) -> Record | None:
+        """Return the shim's record, or None before it exists. Raises OSError, or ValueError for a damaged one."""
+        fields = _read(self.path / "process.json")
+        if fields is None:
+            return None
+        try:
+            child = Process(*fields["child"]) if fields["child"] else None
+            return Record(Host(**fields["host"]), Process(*fields["shim"]), child, int(fields["port"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"process.json is damaged: {error}") from error
+
+    def exit_code(self) -> int | None:
+        """Return the recorded exit code (negative: a signal's number), or None where none was recorded."""
+        fields = _read(self.path / "exit.json")
+        if fields is None:
+            return None
+        if isinstance(code := fields.get("exit_code"), int):
+            return code
+        raise ValueError("exit.json is damaged")
+
+    @contextmanager
+    def locked(self) -> Iterator[int | None]:
+        """Yield the held lock's descriptor, or None where another start or a living shim holds it."""
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            yield descriptor if lock(descriptor) else None
+        finally:
+            os.close(descriptor)
+
+    def is_locked(self) -> bool:
+        """Say whether something of this launch lives or is just being started."""
+        try:
+            with self.locked() as descriptor:
+                return descriptor is None
+        except FileNotFoundError:
+            return False
+
+
+def lock(descriptor: int) -> bool:
+    """Take the file's lock, which lives as long as any process that inherited the descriptor; False if taken."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def delete_tree(path: Path) -> None:
+    """Delete the folder with all in it, read-only folders too. Raises OSError; one that isn't there is no error."""
+    if path.exists():
+        shutil.rmtree(path, onerror=_make_writable_and_retry)
+
+
+def _make_writable_and_retry(function: Callable[..., Any], path: str, info: object) -> None:
+    with suppress(FileNotFoundError):
+        for entry in (path, os.path.dirname(path)):
+            os.chmod(entry, stat.S_IRWXU)
+        if function is os.rmdir or function is os.unlink:
+            function(path)
+        else:
+            delete_tree(Path(path))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        fields = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    if isinstance(fields, dict):
+        return fields
+    raise ValueError(f"{path.name} is damaged")
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    fresh = path.with_name(f"{path.name}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    fresh.replace(path)

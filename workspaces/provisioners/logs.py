@@ -1,0 +1,28 @@
+"""The end of a log, fit for a row, an event and a page."""
+
+from pathlib import Path
+
+TAIL_BYTES = 8192
+
+
+def tail_of(path: Path) -> str:
+    """Return the last 8 KiB of a log in two halves (`name`, older: `name.1`); empty where there is none."""
+    newest = _last_bytes(path)
+    if len(newest) < TAIL_BYTES:
+        newest = _last_bytes(path.with_name(f"{path.name}.1")) + newest
+    return clean_tail(newest[-TAIL_BYTES:])
+
+
+def clean_tail(raw: bytes) -> str:
+    """Return the text's last 8 KiB, cut on a character, without the NULs that Postgres refuses."""
+    text = raw.decode(errors="replace").replace("\0", "").lstrip("\ufffd")
+    return text.encode()[-TAIL_BYTES:].decode(errors="ignore")
+
+
+def _last_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            return file.read(TAIL_BYTES)
+    except OSError:
+        return b""
