@@ -1,7 +1,7 @@
 """Plain psycopg connections beside the ORM's: for LISTEN, and for what the live streams read."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from select import select
 from socket import socket, socketpair
 from typing import Any
@@ -62,7 +62,14 @@ class Doorbell:
     def stop(self) -> None:
         """End the present wait and every later one."""
         self.is_stopped = True
-        self._waker.send(b"x")
+        # Told many times, or after the end: the first was enough.
+        with suppress(OSError):
+            self._waker.send(b"x")
+
+    def close(self) -> None:
+        """Free what the doorbell holds; it waits no more."""
+        self._waker.close()
+        self._woken.close()
 
 
 def _wake_pair() -> tuple[socket, socket]:

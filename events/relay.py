@@ -5,6 +5,7 @@ given after the commit, under one lock, and become visible in their own order.
 """
 
 import logging
+from contextlib import closing
 
 import psycopg
 from django.db import DatabaseError, InterfaceError, connection, transaction
@@ -100,14 +101,15 @@ class Relay:
         self._failures = 0
 
     def run(self) -> None:
-        """Return only after `stop()`."""
-        while not self._doorbell.is_stopped:
-            try:
-                self._serve()
-            except (DatabaseError, InterfaceError, psycopg.Error) as error:
-                if not _is_outage(error):
-                    raise
-                self._pause(error)
+        """Return only after `stop()`; a relay runs once."""
+        with closing(self._doorbell):
+            while not self._doorbell.is_stopped:
+                try:
+                    self._serve()
+                except (DatabaseError, InterfaceError, psycopg.Error) as error:
+                    if not _is_outage(error):
+                        raise
+                    self._pause(error)
 
     def stop(self) -> None:
         """End the run after the batch in hand; safe in a signal handler."""

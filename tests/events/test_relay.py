@@ -1,0 +1,285 @@
+"""The relay on several real connections: what commits late, relays side by side, relays that die."""
+
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.db import connection, transaction
+
+from config.processes import wait_until
+from events import outbox, relay
+from events.connections import parameters
+from events.models import Event, PositionCounter
+from events.names import EventType
+from events.outbox import NewEvent
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def online(workspace_id=None, version=1, **more):
+    return NewEvent(
+        event_type=EventType.WORKSPACE_ONLINE, workspace_id=workspace_id or uuid4(), version=version, **more
+    )
+
+
+@pytest.fixture
+def start_relay(child_environment):
+    children = []
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "django", "relay", *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        children.append(subprocess.Popen(command, env=child_environment, **pipes))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()
+        child.communicate(timeout=10)
+
+
+def record(*events):
+    with transaction.atomic():
+        return outbox.record(events)
+
+
+def positions():
+    return list(Event.objects.order_by("position").values_list("position", flat=True))
+
+
+class SlowProducer(threading.Thread):
+    """A producer on a connection of its own, that records at once and commits when it is told to."""
+
+    def __init__(self, event):
+        super().__init__(daemon=True)
+        self.event = event
+        self.recorded, self.may_commit = threading.Event(), threading.Event()
+        self.id = None
+
+    def run(self):
+        try:
+            with transaction.atomic():
+                self.id = outbox.record([self.event])[0].id
+                self.recorded.set()
+                assert self.may_commit.wait(10)
+        finally:
+            connection.close()
+
+    def commit(self):
+        self.may_commit.set()
+        self.join(10)
+
+
+@contextmanager
+def producing(event):
+    producer = SlowProducer(event)
+    producer.start()
+    assert producer.recorded.wait(10)
+    yield producer
+    producer.commit()
+
+
+def test_a_reader_by_position_gets_the_event_that_committed_late_and_a_reader_by_id_skips_it():
+    with producing(online()) as late:
+        (early,) = record(online())
+        relay.number_committed()
+        seen = Event.objects.get(position__isnull=False)
+        assert (seen.id, seen.position) == (early.id, 1)
+        assert late.id < early.id
+        late.commit()
+    relay.number_committed()
+
+    assert not Event.objects.filter(id__gt=seen.id).exists()
+    assert list(Event.objects.filter(position__gt=seen.position).values_list("id", flat=True)) == [late.id]
+
+
+def test_an_event_that_is_not_committed_has_no_position_and_holds_nobody_up():
+    with producing(online()):
+        record(online(), online())
+        assert relay.number_committed() == 2
+        assert relay.number_committed() == 0
+
+
+def test_a_number_taken_while_waiting_for_the_lock_sees_what_was_committed_meanwhile():
+    record(online())
+    numbered = []
+    with transaction.atomic():
+        PositionCounter.objects.bulk_create([PositionCounter()], ignore_conflicts=True)
+        PositionCounter.objects.select_for_update().get()
+        waiting = threading.Thread(target=lambda: numbered.append(_number_and_close()), daemon=True)
+        waiting.start()
+        assert wait_until(_somebody_waits_for_a_lock, seconds=5)
+        with producing(online()) as meanwhile:
+            meanwhile.commit()
+    waiting.join(10)
+    assert numbered == [2]
+
+
+def _number_and_close():
+    try:
+        return relay.number_all(limit=7)
+    finally:
+        connection.close()
+
+
+def _somebody_waits_for_a_lock():
+    with connection.cursor() as cursor:
+        # Inside of a transaction the view would show the same moment for ever.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone()[0] > 0
+
+
+def test_relays_side_by_side_number_each_event_once_without_a_gap():
+    record(*[online() for _ in range(100)])
+    barrier, numbered = threading.Barrier(3), []
+
+    def race():
+        barrier.wait(10)
+        numbered.append(_number_and_close())
+
+    relays = [threading.Thread(target=race, daemon=True) for _ in range(3)]
+    for each in relays:
+        each.start()
+    for each in relays:
+        each.join(30)
+
+    assert sum(numbered) == 100
+    assert positions() == list(range(1, 101))
+    assert relay.last_position() == 100
+
+
+def test_events_of_one_workspace_are_placed_by_version_whatever_their_ids():
+    workspace_id = uuid4()
+    record(*[online(workspace_id, version=version) for version in (3, 2, 1)], online())
+    relay.number_all()
+    placed = Event.objects.filter(workspace_id=workspace_id).order_by("position").values_list("version", flat=True)
+    assert list(placed) == [1, 2, 3]
+    assert positions() == [1, 2, 3, 4]
+
+
+def test_the_limit_of_a_batch_splits_no_workspace_s_order():
+    workspace_id = uuid4()
+    record(online(workspace_id, version=9), online(), online(), online(workspace_id, version=8))
+    assert relay.number_committed(limit=1) == 2
+    placed = Event.objects.filter(position__isnull=False).order_by("position").values_list("version", flat=True)
+    assert list(placed) == [8, 9]
+
+
+def test_events_of_different_workspaces_are_placed_in_the_order_of_their_ids():
+    ids = [event.id for event in record(*[online() for _ in range(20)])]
+    relay.number_all(limit=6)
+    assert list(Event.objects.order_by("position").values_list("id", flat=True)) == ids
+
+
+def test_incidents_have_no_workspace_and_are_numbered_like_all():
+    incident = NewEvent(event_type=EventType.INCIDENT_OPENED, payload={"kind": "outage"})
+    ids = [event.id for event in record(incident, online(), incident)]
+    assert relay.number_committed() == 3
+    assert list(Event.objects.order_by("position").values_list("id", flat=True)) == ids
+
+
+def test_positions_are_announced_with_the_last_one():
+    with psycopg.connect(**parameters(application_name="test")) as listener:
+        listener.execute(f"LISTEN {relay.POSITIONED_CHANNEL}")
+        record(online(), online())
+        relay.number_committed()
+        notes = [note.payload for note in listener.notifies(timeout=5, stop_after=1)]
+    assert notes == ["2"]
+
+
+def test_recording_outside_of_a_transaction_is_refused():
+    with pytest.raises(transaction.TransactionManagementError):
+        outbox.record([online()])
+    assert not Event.objects.exists()
+
+
+def test_a_rollback_takes_its_event_along():
+    with transaction.atomic():
+        outbox.record([online()])
+        transaction.set_rollback(True)
+    assert relay.number_committed() == 0
+    assert not Event.objects.exists()
+
+
+def test_a_relay_killed_in_the_middle_of_its_batch_loses_nothing(start_relay):
+    first, *_ = record(*[online() for _ in range(50)])
+    with transaction.atomic():
+        Event.objects.select_for_update().get(id=first.id)
+        child = start_relay()
+        # It holds the counter, and its update waits for our row.
+        assert wait_until(_somebody_waits_for_a_lock, seconds=20)
+        child.kill()
+        assert child.wait(10) == -signal.SIGKILL
+    relay.number_all(limit=20)
+    assert positions() == list(range(1, 51))
+
+
+def test_the_command_numbers_once_and_says_how_many(start_relay):
+    record(online(), online(), online())
+    output, errors = start_relay("--once").communicate(timeout=30)
+    assert (output, errors) == ("Numbered 3 events.\n", "")
+    assert positions() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("stopping", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_numbers_what_is_recorded_and_ends_when_told_to(start_relay, stopping):
+    child = start_relay()
+    assert wait_until(_relay_listens, seconds=20)
+    record(online())
+    assert wait_until(lambda: positions() == [1], seconds=5)
+    child.send_signal(stopping)
+    output, errors = child.communicate(timeout=5)
+    assert (child.returncode, output, errors) == (0, "Numbered 1 events.\n", "")
+
+
+def _relay_listens():
+    return bool(_relay_backends())
+
+
+def _relay_backends():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s "
+            "AND query LIKE 'LISTEN%%'",
+            [relay.APPLICATION_NAME],
+        )
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+def test_a_relay_whose_connections_are_cut_goes_on_and_says_so_once(start_relay):
+    child = start_relay()
+    assert wait_until(_relay_listens, seconds=20)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    record(online())
+    assert wait_until(lambda: positions() == [1], seconds=10)
+    child.terminate()
+    _, errors = child.communicate(timeout=5)
+    assert child.returncode == 0
+    assert errors.count("keeps trying") == 1
+    assert "Traceback" not in errors
+
+
+def test_a_relay_that_heard_no_notification_finds_the_event_by_looking():
+    relaying = relay.Relay(look_seconds=0.05)
+    thread = threading.Thread(target=lambda: (relaying.run(), connection.close()), daemon=True)
+    thread.start()
+    assert wait_until(_relay_listens, seconds=10)
+    # Written without outbox.record, so nothing rings.
+    Event.objects.create(event_type=EventType.WORKSPACE_ONLINE, workspace_id=uuid4(), version=1)
+    found = wait_until(lambda: positions() == [1], seconds=5)
+    relaying.stop()
+    thread.join(5)
+    assert found
+    assert not thread.is_alive()
