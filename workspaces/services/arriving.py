@@ -1,0 +1,112 @@
+"""An agent arrives: its workspace is online."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from events import outbox
+from events.names import EventType
+from workspaces.lifecycle import DEADLINE_FAILURES, Transition, Verb, WorkspaceStatus, transition
+from workspaces.models import BackendKind, Launch, LaunchOutcome, TeardownReason, Workspace
+from workspaces.services.moving import Step, TransitionRefused, check_source, lock_one, move, subject_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What an agent says of itself. The url of a process backend's agent is the backend's own: `url` is ignored."""
+
+    url: str
+    agent_card: Mapping[str, Any]
+
+
+@transaction.atomic
+def mark_online(
+    *, workspace_id: UUID, launch_id: UUID, verb: Verb, registration: Registration | None, now: datetime
+) -> Workspace:
+    """Bring a workspace online by `register` (with a registration) or by `heartbeat` (without).
+
+    Registering again while online replaces url and card without a move. A deadline failure within its grace is taken
+    back. Raises UnknownWorkspace, or TransitionRefused (also for a launch that isn't the present one).
+    """
+    workspace = lock_one(workspace_id)
+    if workspace.launch_id != launch_id:
+        raise TransitionRefused(workspace, "another launch has begun since.")
+    changes = _registered(workspace, registration)
+    if workspace.status == WorkspaceStatus.ONLINE:
+        _replace(workspace, changes)
+        return workspace
+    row = _transition(workspace, verb, now=now)
+    recovered_from = workspace.status
+    move(row, [Step(workspace=workspace, changes=changes, payload=_payload(workspace, changes, recovered_from))])
+    _end_launch(launch_id, now=now)
+    return workspace
+
+
+def _transition(workspace: Workspace, verb: Verb, *, now: datetime) -> Transition:
+    if workspace.status == WorkspaceStatus.FAILED and _is_within_grace(workspace, now=now):
+        return transition(Verb.LATE_ARRIVAL, WorkspaceStatus.ONLINE)
+    row = transition(verb, WorkspaceStatus.ONLINE)
+    check_source(workspace, row)
+    return row
+
+
+def _is_within_grace(workspace: Workspace, *, now: datetime) -> bool:
+    """Ask, under the workspace's lock, whether time alone failed it and its backend object still stands."""
+    return (
+        workspace.failure_code in DEADLINE_FAILURES
+        and Launch.objects.standing().filter(pk=workspace.launch_id, teardown_at__gt=now).exists()
+    )
+
+
+def _registered(workspace: Workspace, registration: Registration | None) -> dict[str, Any]:
+    if registration is None:
+        return {}
+    url = workspace.url if workspace.backend == BackendKind.PROCESS else registration.url
+    return {"url": url, "agent_card": dict(registration.agent_card)}
+
+
+def _payload(workspace: Workspace, changes: Mapping[str, Any], recovered_from: str) -> dict[str, Any]:
+    payload = {
+        "url": changes.get("url", workspace.url),
+        "agent_card": changes.get("agent_card", workspace.agent_card),
+    }
+    if recovered_from not in {WorkspaceStatus.PROVISIONING, WorkspaceStatus.AWAITING_AGENT}:
+        payload["recovered_from"] = str(recovered_from)
+    return payload
+
+
+def _replace(workspace: Workspace, changes: Mapping[str, Any]) -> None:
+    """Store a new url and card of a workspace that is online already; an event only where the card changed."""
+    if not changes:
+        return
+    card_changed = workspace.agent_card != changes["agent_card"]
+    Workspace.objects.filter(pk=workspace.pk).update(**changes)
+    workspace.url, workspace.agent_card = changes["url"], changes["agent_card"]
+    if card_changed:
+        record_card(workspace)
+
+
+def record_card(workspace: Workspace) -> None:
+    """Tell that the agent's card changed; `workspace` is locked and holds the new one."""
+    outbox.record(
+        [
+            outbox.NewEvent(
+                event_type=EventType.AGENT_CARD_UPDATED,
+                workspace_id=workspace.pk,
+                version=workspace.version,
+                payload={"agent_card": workspace.agent_card},
+                subject=subject_of(workspace),
+            )
+        ]
+    )
+
+
+def _end_launch(launch_id: UUID, *, now: datetime) -> None:
+    launch = Launch.objects.filter(pk=launch_id)
+    launch.exclude(outcome=LaunchOutcome.ONLINE).update(outcome=LaunchOutcome.ONLINE, ended_at=now, failure_code="")
+    # A late arrival takes back the intent to stop it.
+    launch.filter(teardown_at__isnull=False).update(teardown_at=None, teardown_reason=TeardownReason.NONE)

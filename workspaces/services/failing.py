@@ -1,0 +1,115 @@
+"""Fail a launch: one way for preflight, launcher, watcher, sweep, agent and operator."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from workspaces.lifecycle import DEADLINE_FAILURES, FailureCode, FailureSource, Verb, WorkspaceStatus, transition
+from workspaces.masking import end_of, mask
+from workspaces.models import Launch, LaunchOutcome, TeardownReason, Workspace
+from workspaces.services import launches
+from workspaces.services.moving import Step, TransitionRefused, check_source, lock_one, move, move_all_possible
+
+FAIL = transition(Verb.FAIL, WorkspaceStatus.FAILED)
+_UNSAID = "No reason was given. The end of the log, where there is one, is all that is known."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """Why a launch failed. `message` is for people: what is wrong, what is known, what to do next."""
+
+    code: FailureCode
+    source: FailureSource
+    message: str
+    missing: Sequence[str] = ()
+    log_tail: str = ""
+    # What only this source knows, for the event: `timeout_secs`, say.
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@transaction.atomic
+def fail(*, workspace_id: UUID, launch_id: UUID, reason: Reason, now: datetime) -> Workspace:
+    """Fail this launch and tell everyone. Raises UnknownWorkspace, or TransitionRefused where it moved on."""
+    workspace = lock_one(workspace_id)
+    check_source(workspace, FAIL)
+    if workspace.launch_id != launch_id:
+        raise TransitionRefused(workspace, "another launch has begun since.")
+    move(FAIL, [_step(workspace, _masked(workspace, reason), now=now)])
+    _end_launches([(workspace, reason)], now=now)
+    return workspace
+
+
+@transaction.atomic
+def cancel(*, workspace_id: UUID, by: str, now: datetime) -> Workspace:
+    """Fail the present launch because an operator says so. Raises UnknownWorkspace or TransitionRefused."""
+    workspace = lock_one(workspace_id)
+    reason = Reason(
+        code=FailureCode.CANCELLED,
+        source=FailureSource.OPERATOR,
+        message=f"The launch was cancelled by {by}. Restart the workspace to launch it again.",
+    )
+    return fail(workspace_id=workspace_id, launch_id=workspace.launch_id, reason=reason, now=now)
+
+
+def fail_locked(
+    reasons: Sequence[tuple[Workspace, Reason]], *, now: datetime
+) -> tuple[list[Workspace], list[Workspace]]:
+    """Fail a locked set, for the sweep; its reasons hold no secrets. Return who was failed, and who couldn't be."""
+    left_out = move_all_possible(FAIL, [_step(workspace, reason, now=now) for workspace, reason in reasons])
+    refused = {step.workspace.pk for step in left_out}
+    failed = [(workspace, reason) for workspace, reason in reasons if workspace.pk not in refused]
+    _end_launches(failed, now=now)
+    return [workspace for workspace, _ in failed], [step.workspace for step in left_out]
+
+
+def _masked(workspace: Workspace, reason: Reason) -> Reason:
+    return Reason(
+        code=reason.code,
+        source=reason.source,
+        message=mask(reason.message, workspace_id=workspace.pk).strip()[:4000] or _UNSAID,
+        missing=reason.missing,
+        log_tail=end_of(mask(reason.log_tail, workspace_id=workspace.pk)),
+        extra=reason.extra,
+    )
+
+
+def _step(workspace: Workspace, reason: Reason, *, now: datetime) -> Step:
+    changes = {
+        "failure_code": reason.code,
+        "failure_source": reason.source,
+        "failure_message": reason.message,
+        "failure_at": now,
+        "failure_log_tail": reason.log_tail,
+    }
+    return Step(workspace=workspace, changes=changes, payload=_payload(workspace, reason))
+
+
+def _payload(workspace: Workspace, reason: Reason) -> dict[str, Any]:
+    payload = {
+        "error": reason.message,
+        "code": reason.code.value,
+        "source": reason.source.value,
+        "runtime": workspace.runtime,
+        "launch_id": str(workspace.launch_id),
+        **reason.extra,
+    }
+    if reason.missing:
+        payload["missing"] = list(reason.missing)
+    if reason.log_tail:
+        payload["log_tail"] = reason.log_tail
+    return payload
+
+
+def _end_launches(failed: Sequence[tuple[Workspace, Reason]], *, now: datetime) -> None:
+    """Close the launches and say when their backend objects go: at once, or after the grace where time alone failed."""
+    for code in {reason.code for _, reason in failed}:
+        launch_ids = [workspace.launch_id for workspace, reason in failed if reason.code == code]
+        grace = timedelta(seconds=settings.TEARDOWN_GRACE_SECONDS if code in DEADLINE_FAILURES else 0)
+        ended = Launch.objects.filter(pk__in=launch_ids)
+        ended.update(outcome=LaunchOutcome.FAILED, ended_at=now, failure_code=code)
+        launches.mean_teardown(ended, at=now + grace, reason=TeardownReason.FAILED, now=now)

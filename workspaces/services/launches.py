@@ -1,0 +1,75 @@
+"""What a launch is at its beginning and at its end: shared by the verbs that start or stop one."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Case, DateTimeField, Value, When
+
+from workspaces.deadlines import effective_deadline, present_policy, stored_deadline
+from workspaces.lifecycle import Phase
+from workspaces.models import BackendKind, Launch, LaunchOutcome, LaunchQuerySet, TeardownReason, Workspace
+
+
+def new_launch(workspace: Workspace, *, now: datetime) -> tuple[Launch, dict[str, Any]]:
+    """Write the row of a new launch; return it with the workspace fields that begin it."""
+    launch = Launch.objects.create(
+        id=uuid.uuid4(),
+        workspace=workspace,
+        backend=workspace.backend,
+        runtime=workspace.runtime,
+        queued_at=now,
+        # Nothing of ours runs for an external one: there is nothing to tear down.
+        torn_down_at=now if workspace.backend == BackendKind.EXTERNAL else None,
+    )
+    return launch, beginning(workspace, launch_id=launch.pk, now=now)
+
+
+def beginning(workspace: Workspace, *, launch_id: uuid.UUID, now: datetime) -> dict[str, Any]:
+    """Return the fields of a workspace whose launch begins now: queued, with its deadline."""
+    return {
+        "launch_id": launch_id,
+        "provisioning_started_at": now,
+        "progress_at": now,
+        "progress_step": "",
+        **entered(workspace, Phase.QUEUED, now=now),
+    }
+
+
+def entered(workspace: Workspace, phase: Phase, *, now: datetime) -> dict[str, Any]:
+    """Return the fields of a workspace that enters a phase of its provisioning now."""
+    return {
+        "phase": phase,
+        "phase_entered_at": now,
+        "deadline_at": stored_deadline(workspace, phase=phase, entered_at=now, progress_at=now),
+    }
+
+
+def provisioning_payload(workspace: Workspace, beginning: dict[str, Any]) -> dict[str, Any]:
+    """Return the payload of WORKSPACE_PROVISIONING for a launch that begins with these fields."""
+    begun = Workspace(phase_entered_at=beginning["phase_entered_at"], deadline_at=beginning["deadline_at"])
+    deadline = effective_deadline(begun, policy=present_policy())
+    return {
+        "name": workspace.name,
+        "tier": workspace.tier,
+        "runtime": workspace.runtime,
+        "parent_id": str(workspace.parent_id) if workspace.parent_id else None,
+        "deadline_at": deadline.isoformat() if deadline else None,
+    }
+
+
+def end_present(workspaces: Sequence[Workspace], *, reason: TeardownReason, now: datetime) -> None:
+    """Withdraw what these workspaces' present launches have not reached, and mean their backend objects to stop now."""
+    present = Launch.objects.filter(pk__in=[workspace.launch_id for workspace in workspaces])
+    present.in_flight().update(outcome=LaunchOutcome.WITHDRAWN, ended_at=now)
+    mean_teardown(present, at=now, reason=reason, now=now)
+
+
+def mean_teardown(rows: LaunchQuerySet, *, at: datetime, reason: TeardownReason, now: datetime) -> None:
+    """Store the intent to stop these launches' backend objects. What never began to launch has none: it is gone.
+
+    Called under the workspaces' locks, so that no launch begins in between.
+    """
+    never_begun = When(launching_at__isnull=True, then=Value(now, output_field=DateTimeField()))
+    rows.standing().update(teardown_at=at, teardown_reason=reason, torn_down_at=Case(never_begun, default=None))

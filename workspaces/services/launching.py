@@ -1,0 +1,160 @@
+"""Launch a workspace: preflight, the predecessor gone, the backend's start. Nothing is asked of a backend in a transaction."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from workspaces.credentials import mint_agent_token
+from workspaces.deadlines import LAUNCHING_SECONDS
+from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
+from workspaces.models import Launch, TeardownReason, Workspace
+from workspaces.preflight import Prepared, PreflightFailed, preflight
+from workspaces.provisioners.backends import backend
+from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
+from workspaces.services import launches
+from workspaces.services.failing import Reason, fail
+from workspaces.services.moving import TransitionRefused, UnknownWorkspace, lock_one
+from workspaces.services.tearing_down import tear_down
+
+logger = logging.getLogger(__name__)
+
+# A backend's own start timeout is derived: always shorter than the phase that it happens in.
+START_TIMEOUT_SECONDS = LAUNCHING_SECONDS // 4
+# A start that was begun this long ago and shows no object was lost with its worker: it may be begun again.
+RETRY_AFTER_SECONDS = START_TIMEOUT_SECONDS + 15
+
+Clock = Callable[[], datetime]
+
+
+def launch(*, workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
+    """Launch, and leave the workspace booting or failed. Does nothing where this launch is not the one that waits.
+
+    May be called twice, and may die at any line: the row's deadline and the watcher settle what it leaves.
+    """
+    try:
+        _launch(workspace_id, launch_id, clock)
+    except (TransitionRefused, UnknownWorkspace) as moved_on:
+        logger.info("A launch ended before its task", extra={"launch_id": launch_id, "why": str(moved_on)})
+
+
+def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
+    workspace = Workspace.objects.filter(pk=workspace_id).first()
+    if workspace is None or not _is_waiting(workspace, launch_id, now=clock()):
+        return
+    try:
+        prepared = preflight(workspace)
+    except PreflightFailed as error:
+        _fail(workspace, error.code, FailureSource.PREFLIGHT, str(error), clock, missing=error.missing)
+        return
+    spec = _begin(workspace_id, launch_id, prepared, now=clock())
+    if spec is None:
+        return
+    try:
+        _clear_predecessors(workspace_id, launch_id, clock)
+        observation = backend(workspace.backend).start(spec)
+    except ProvisionerError as error:
+        _fail(workspace, FailureCode.LAUNCH_ERROR, FailureSource.LAUNCHER, str(error), clock)
+        return
+    enter_booting(workspace_id=workspace_id, launch_id=launch_id, observation=observation, now=clock())
+
+
+def _is_waiting(workspace: Workspace, launch_id: UUID, *, now: datetime) -> bool:
+    """Tell whether this launch is to be begun: queued, or begun so long ago that its worker is taken for dead."""
+    if workspace.launch_id != launch_id or workspace.status != WorkspaceStatus.PROVISIONING:
+        return False
+    if workspace.phase == Phase.LAUNCHING and workspace.progress_at is not None:
+        return workspace.progress_at <= now - timedelta(seconds=RETRY_AFTER_SECONDS)
+    return workspace.phase == Phase.QUEUED
+
+
+@transaction.atomic
+def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: datetime) -> LaunchSpec | None:
+    """Store the phase, its deadline and a token before anything is attempted; None where another worker was first."""
+    workspace = lock_one(workspace_id)
+    if not _is_waiting(workspace, launch_id, now=now):
+        return None
+    changes: dict[str, Any] = {
+        "progress_at": now,
+        "runtime": prepared.runtime,
+        "template_timeout_seconds": prepared.provision_timeout_seconds,
+        "stall_timeout_seconds": prepared.stall_timeout_seconds,
+    }
+    if workspace.phase == Phase.QUEUED:
+        changes |= launches.entered(workspace, Phase.LAUNCHING, now=now)
+    Workspace.objects.filter(pk=workspace_id).update(**changes)
+    started = Launch.objects.get(pk=launch_id)
+    Launch.objects.filter(pk=launch_id, launching_at__isnull=True).update(launching_at=now)
+    return _spec(workspace, prepared, token=mint_agent_token(started))
+
+
+def _spec(workspace: Workspace, prepared: Prepared, *, token: str) -> LaunchSpec:
+    environment = {
+        **prepared.environment,
+        "WORKSPACE_ID": str(workspace.pk),
+        "LAUNCH_ID": str(workspace.launch_id),
+        "WORKSPACE_TOKEN": token,
+        "PLATFORM_URL": settings.PLATFORM_URL,
+        "MOLECULE_URL": settings.PLATFORM_URL,
+        "TIER": str(workspace.tier),
+        "HEARTBEAT_INTERVAL_SECONDS": str(settings.HEARTBEAT_INTERVAL_SECONDS),
+    }
+    if workspace.model:
+        environment["WORKSPACE_MODEL"] = workspace.model
+    return LaunchSpec(
+        key=LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id),
+        environment=environment,
+        config=prepared.config,
+        token=token,
+        start_timeout_seconds=START_TIMEOUT_SECONDS,
+    )
+
+
+def _clear_predecessors(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
+    """Stop what earlier launches left and see it gone. Raises ProvisionerError where that can't be confirmed."""
+    for earlier in Launch.objects.standing().filter(workspace_id=workspace_id).exclude(pk=launch_id):
+        if not tear_down(launch_id=earlier.pk, now=clock()):
+            raise ProvisionerError(
+                f"The previous launch ({earlier.pk}) could not be confirmed gone, so a second process was not started. "
+                "Look at that host; once you know that it is gone, declare it gone in the admin and restart."
+            )
+
+
+def _fail(
+    workspace: Workspace,
+    code: FailureCode,
+    source: FailureSource,
+    message: str,
+    clock: Clock,
+    missing: list[str] | None = None,
+) -> None:
+    reason = Reason(code=code, source=source, message=message, missing=missing or [])
+    fail(workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=clock())
+
+
+@transaction.atomic
+def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observation, now: datetime) -> None:
+    """Record that the backend runs this launch's object. An agent that was quicker stays online.
+
+    A launch that was superseded meanwhile is meant to be stopped instead: its object must not outlive it.
+    """
+    workspace = lock_one(workspace_id)
+    launch_row = Launch.objects.filter(pk=launch_id)
+    if workspace.launch_id != launch_id or workspace.status not in _EXPECTED:
+        reason = TeardownReason.RESTARTED if workspace.launch_id != launch_id else TeardownReason.FAILED
+        if observation.state != BackendState.EXITED:
+            launch_row.filter(teardown_at__isnull=True).update(teardown_at=now, teardown_reason=reason)
+        return
+    launch_row.filter(booting_at__isnull=True).update(booting_at=now)
+    changes: dict[str, Any] = {"url": observation.url} if observation.url else {}
+    if workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase == Phase.LAUNCHING:
+        changes |= launches.entered(workspace, Phase.BOOTING, now=now) | {"progress_at": now}
+    if changes:
+        Workspace.objects.filter(pk=workspace_id).update(**changes)
+
+
+_EXPECTED = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})

@@ -1,0 +1,164 @@
+"""How a move is made: `move` is the only writer of `status`. For the verbs of this package, nobody else."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Field
+from psycopg import sql
+
+from events import outbox
+from workspaces.lifecycle import Phase, Transition, WorkspaceStatus
+from workspaces.models import Workspace
+
+logger = logging.getLogger(__name__)
+
+# Statuses in which something is awaited, so that a deadline holds.
+_WAITING = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.HIBERNATING})
+# Statuses in which an earlier failure is history.
+_FRESH = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.ONLINE, WorkspaceStatus.AWAITING_AGENT})
+_NO_FAILURE = {
+    "failure_code": "",
+    "failure_source": "",
+    "failure_message": "",
+    "failure_at": None,
+    "failure_log_tail": "",
+}
+
+
+class UnknownWorkspace(LookupError):
+    """There is no workspace with this id."""
+
+    def __init__(self, workspace_id: UUID) -> None:
+        super().__init__(f"There is no workspace {workspace_id}.")
+
+
+class TransitionRefused(Exception):
+    """The workspace is not where this verb may start from, or its guard said no; nothing was changed."""
+
+    def __init__(self, workspace: Workspace, reason: str) -> None:
+        super().__init__(f"{workspace.name} is {WorkspaceStatus(workspace.status).label.lower()}: {reason}")
+        self.workspace = workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One workspace's part in a move: the fields it changes beside status and version, and its event's payload."""
+
+    workspace: Workspace
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+def lock(workspace_ids: Iterable[UUID]) -> list[Workspace]:
+    """Lock these rows by primary key, in id order, and return them as they are now.
+
+    Ask a guard only afterwards: under READ COMMITTED a join or EXISTS inside the locking statement sees stale data.
+    """
+    rows = Workspace.objects.select_for_update(of=("self",), no_key=True).filter(pk__in=list(workspace_ids))
+    return list(rows.order_by("pk"))
+
+
+def lock_one(workspace_id: UUID) -> Workspace:
+    """Lock one row and return it as it is now. Raises UnknownWorkspace."""
+    rows = lock([workspace_id])
+    if not rows:
+        raise UnknownWorkspace(workspace_id)
+    return rows[0]
+
+
+def check_source(workspace: Workspace, transition: Transition) -> None:
+    """Raise TransitionRefused unless the table lets this verb start from the workspace's status."""
+    if workspace.status not in transition.sources:
+        raise TransitionRefused(workspace, f"it can't {transition.verb} from there.")
+
+
+def move(transition: Transition, steps: Sequence[Step]) -> None:
+    """Move a locked set along one row of the table: one UPDATE, its events in one INSERT, in the open transaction."""
+    if not steps:
+        return
+    for step in steps:
+        check_source(step.workspace, transition)
+    changes = [{**_settled(transition.target), **step.changes, "status": transition.target} for step in steps]
+    _write([step.workspace for step in steps], changes)
+    for step, changed in zip(steps, changes, strict=True):
+        _apply(step.workspace, {**changed, "version": step.workspace.version + 1})
+    record_moves(transition, steps)
+
+
+def move_all_possible(transition: Transition, steps: Sequence[Step]) -> list[Step]:
+    """Move a locked set; where the database refuses the batch, halve it down to the bad rows. Return those left out."""
+    try:
+        with transaction.atomic():
+            move(transition, steps)
+    except DatabaseError:
+        if len(steps) == 1:
+            logger.exception(
+                "A workspace could not be moved",
+                extra={"workspace_id": steps[0].workspace.pk, "verb": str(transition.verb)},
+            )
+            return list(steps)
+        middle = len(steps) // 2
+        return move_all_possible(transition, steps[:middle]) + move_all_possible(transition, steps[middle:])
+    return []
+
+
+def record_moves(transition: Transition, steps: Sequence[Step]) -> None:
+    """Write the events of a move that was just made, or of rows that were just created."""
+    outbox.record(
+        [
+            outbox.NewEvent(
+                event_type=transition.event,
+                workspace_id=step.workspace.pk,
+                version=step.workspace.version,
+                is_move=True,
+                payload=step.payload,
+                subject=subject_of(step.workspace),
+            )
+            for step in steps
+        ]
+    )
+
+
+def subject_of(workspace: Workspace) -> dict[str, Any]:
+    """Return the snapshot by which events are filtered: the log knows no workspace table."""
+    return {
+        "name": workspace.name,
+        "runtime": workspace.runtime,
+        "ancestors": [str(workspace.parent_id)] if workspace.parent_id else [],
+    }
+
+
+def _settled(target: WorkspaceStatus) -> dict[str, Any]:
+    settled: dict[str, Any] = {} if target in _WAITING else {"phase": Phase.NONE, "deadline_at": None}
+    return settled | (_NO_FAILURE if target in _FRESH else {})
+
+
+def _apply(workspace: Workspace, changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(workspace, name, value)
+
+
+def _write(rows: Sequence[Workspace], changes: Sequence[Mapping[str, Any]]) -> None:
+    """Write each row's own values in one UPDATE. All rows change the same fields."""
+    fields = [Workspace._meta.get_field(name) for name in changes[0]]
+    columns = sql.SQL(", ").join(sql.Identifier(field.column) for field in fields)
+    assignments = sql.SQL(", ").join(sql.SQL("{0} = new.{0}").format(sql.Identifier(field.column)) for field in fields)
+    arrays = sql.SQL(", ").join([sql.SQL("%s::uuid[]"), *(_array(field) for field in fields)])
+    statement = sql.SQL(
+        "UPDATE workspaces_workspace AS present SET version = present.version + 1, {assignments}"
+        " FROM unnest({arrays}) AS new (id, {columns}) WHERE present.id = new.id"
+    ).format(assignments=assignments, arrays=arrays, columns=columns)
+    values = [[row.pk for row in rows]]
+    values += [[field.get_db_prep_save(change[field.name], connection) for change in changes] for field in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        # The rows are locked: a difference means that a verb moved a row it doesn't hold.
+        assert cursor.rowcount == len(rows), f"{cursor.rowcount} of {len(rows)} rows were written"
+
+
+def _array(field: "Field[Any, Any]") -> sql.Composed:
+    return sql.SQL("%s::{}[]").format(sql.SQL(field.db_type(connection) or "text"))

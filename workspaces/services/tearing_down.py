@@ -1,0 +1,87 @@
+"""Stop a launch's backend object and see it gone. The intent is stored with the move that causes it; this carries it out."""
+
+import logging
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from workspaces.lifecycle import WorkspaceStatus
+from workspaces.masking import mask
+from workspaces.models import Launch, TeardownReason, Workspace
+from workspaces.provisioners.backends import backend
+from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
+from workspaces.services.moving import lock_one
+
+logger = logging.getLogger(__name__)
+
+_GONE = frozenset({BackendState.EXITED, BackendState.MISSING})
+
+
+def due_teardowns(*, now: datetime, limit: int = 200) -> list[UUID]:
+    """Return launches whose backend object is to be stopped by now, the longest due first."""
+    due = Launch.objects.to_tear_down(now=now).order_by("teardown_at", "pk")
+    return list(due.values_list("pk", flat=True)[:limit])
+
+
+def tear_down(*, launch_id: UUID, now: datetime) -> bool:
+    """Stop the launch's object if that is still meant. Return whether it is confirmed gone.
+
+    May run twice, or die midway: what is not confirmed stays due and is tried again.
+    """
+    launch = _claim(launch_id, now=now)
+    if launch is None:
+        return Launch.objects.filter(pk=launch_id, torn_down_at__isnull=False).exists()
+    observation = _stop(launch)
+    if observation.state not in _GONE:
+        _keep_due(launch, observation)
+        return False
+    Launch.objects.standing().filter(pk=launch_id).update(torn_down_at=now, teardown_error="")
+    _clean_up(launch)
+    return True
+
+
+def declare_gone(*, launch_id: UUID, now: datetime) -> bool:
+    """Take an operator's word that a launch's object is gone, where its backend can't be asked. Tells if it was due."""
+    standing = Launch.objects.standing().filter(pk=launch_id, teardown_at__isnull=False)
+    return bool(standing.update(torn_down_at=now, teardown_error="Declared gone by an operator."))
+
+
+@transaction.atomic
+def _claim(launch_id: UUID, *, now: datetime) -> Launch | None:
+    """Ask under the workspace's lock whether the stop is still meant; count the attempt."""
+    workspace_id = Launch.objects.values_list("workspace_id", flat=True).filter(pk=launch_id).first()
+    if workspace_id is None:
+        return None
+    lock_one(workspace_id)
+    due = Launch.objects.to_tear_down(now=now).filter(pk=launch_id)
+    due.update(teardown_attempts=F("teardown_attempts") + 1)
+    return due.first()
+
+
+def _stop(launch: Launch) -> Observation:
+    key = LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
+    try:
+        return backend(launch.backend).stop(key, timeout_seconds=settings.AGENT_STOP_SECONDS)
+    except ProvisionerError as error:
+        return Observation(state=BackendState.UNKNOWN, detail=str(error))
+
+
+def _keep_due(launch: Launch, observation: Observation) -> None:
+    detail = mask(observation.detail, workspace_id=launch.workspace_id) or f"It is {observation.state} after the stop."
+    Launch.objects.filter(pk=launch.pk).update(teardown_error=detail[:2000])
+    logger.warning("A launch could not be confirmed gone", extra={"launch_id": launch.pk, "detail": detail})
+
+
+def _clean_up(launch: Launch) -> None:
+    """Delete the files of a workspace that was removed, once nothing of it runs."""
+    if launch.teardown_reason != TeardownReason.REMOVED:
+        return
+    removed = Workspace.objects.filter(pk=launch.workspace_id, status=WorkspaceStatus.REMOVED).exists()
+    if removed and not Launch.objects.standing().filter(workspace_id=launch.workspace_id).exists():
+        try:
+            backend(launch.backend).destroy(launch.workspace_id)
+        except ProvisionerError as error:
+            logger.warning("A removed workspace's files stay", extra={"launch_id": launch.pk, "detail": str(error)})

@@ -1,0 +1,92 @@
+"""Secrets: environment variables encrypted at rest, one workspace's own or global."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from uuid import UUID
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from agent import rules
+from workspaces.models import Secret
+
+MAX_VALUE_CHARACTERS = 65_536
+MAX_NAME_CHARACTERS = 255
+
+
+class InvalidSecret(ValueError):
+    """A secret's name or value can't be used; the message says why and never holds the value."""
+
+
+class SecretUnreadable(Exception):
+    """A stored secret can't be decrypted with the present SECRETS_KEYS."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The stored secret {name} can't be decrypted with the present SECRETS_KEYS. "
+            "Add the key it was encrypted with, or set the secret anew, then restart."
+        )
+        self.name = name
+
+
+def check_secret(name: str, value: str) -> None:
+    """Raise InvalidSecret unless this can be an environment variable of a workspace."""
+    if not rules.is_environment_name(name) or len(name) > MAX_NAME_CHARACTERS:
+        raise InvalidSecret(f"{name[:80]!r} is no environment variable name: use letters, digits and underscores.")
+    if name in rules.GIVEN_NAMES:
+        raise InvalidSecret(f"{name} is set by Slipway itself and can't be a secret.")
+    if not value.strip():
+        raise InvalidSecret(f"The value of {name} is empty.")
+    if "\0" in value:
+        raise InvalidSecret(f"The value of {name} holds a NUL character, which no environment variable can.")
+    if len(value) > MAX_VALUE_CHARACTERS:
+        raise InvalidSecret(f"The value of {name} is longer than {MAX_VALUE_CHARACTERS} characters.")
+
+
+def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None) -> None:
+    """Add or replace secrets of a workspace, or global ones (None). Raises InvalidSecret with nothing stored."""
+    for name, value in values.items():
+        check_secret(name, value)
+    with transaction.atomic():
+        for name, value in values.items():
+            Secret.objects.update_or_create(
+                workspace_id=workspace_id, name=name, defaults={"ciphertext": _encrypt(value), "updated_at": Now()}
+            )
+
+
+def environment_of(workspace_id: UUID) -> dict[str, str]:
+    """Return the variables a workspace gets: global ones overridden by its own. Raises SecretUnreadable."""
+    rows = Secret.objects.filter(Q(workspace_id=workspace_id) | Q(workspace__isnull=True))
+    # Global ones first, so that the workspace's own come last and win.
+    in_order = sorted(rows, key=lambda secret: secret.workspace_id is not None)
+    return {secret.name: _decrypt(secret) for secret in in_order}
+
+
+def readable_values(workspace_ids: set[UUID]) -> dict[UUID | None, list[str]]:
+    """Return every value that can be decrypted, by workspace; global ones under None. For masking."""
+    values: dict[UUID | None, list[str]] = {}
+    for secret in Secret.objects.filter(Q(workspace_id__in=workspace_ids) | Q(workspace__isnull=True)):
+        try:
+            values.setdefault(secret.workspace_id, []).append(_decrypt(secret))
+        except SecretUnreadable:
+            continue
+    return values
+
+
+def _encrypt(value: str) -> str:
+    return _cipher(tuple(settings.SECRETS_KEYS)).encrypt(value.encode()).decode()
+
+
+def _decrypt(secret: Secret) -> str:
+    try:
+        return _cipher(tuple(settings.SECRETS_KEYS)).decrypt(secret.ciphertext.encode()).decode()
+    except InvalidToken:
+        raise SecretUnreadable(secret.name) from None
+
+
+@lru_cache(maxsize=4)
+def _cipher(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])
