@@ -17,14 +17,9 @@ from events.connections import parameters
 from events.models import Event, PositionCounter
 from events.names import EventType
 from events.outbox import NewEvent
+from tests.events.conftest import online, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def online(workspace_id=None, version=1, **more):
-    return NewEvent(
-        event_type=EventType.WORKSPACE_ONLINE, workspace_id=workspace_id or uuid4(), version=version, **more
-    )
 
 
 @pytest.fixture
@@ -41,11 +36,6 @@ def start_relay(child_environment):
     for child in children:
         child.kill()
         child.communicate(timeout=10)
-
-
-def record(*events):
-    with transaction.atomic():
-        return outbox.record(events)
 
 
 def positions():

@@ -1,0 +1,134 @@
+"""A real ASGI server for the stream, and clients that read it."""
+
+import json
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx
+import pytest
+from django.db import transaction
+
+from config.embedded import free_port
+from config.processes import wait_until
+from events import outbox, relay
+from events.names import EventType
+from events.outbox import NewEvent
+
+WORD = {"X-Word": "sesame"}
+
+
+def online(workspace_id=None, version=1, **more):
+    """Return an event to record."""
+    return NewEvent(
+        event_type=EventType.WORKSPACE_ONLINE, workspace_id=workspace_id or uuid4(), version=version, **more
+    )
+
+
+def record(*events):
+    """Record the events in a transaction of their own."""
+    with transaction.atomic():
+        return outbox.record(events)
+
+
+def publish(*events):
+    """Record the events and give them their positions."""
+    rows = record(*events)
+    relay.number_all()
+    return rows
+
+
+@dataclass
+class Server:
+    """The stream's own web server, as a child process."""
+
+    port: int
+    process: subprocess.Popen
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/events/stream"
+
+    def answers(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    @contextmanager
+    def stream(self, *, headers=WORD, **options):
+        """Open a stream and give its messages."""
+        timeout = httpx.Timeout(10)
+        with httpx.stream("GET", self.url, headers=headers, timeout=timeout, trust_env=False, **options) as response:
+            assert response.status_code == 200, response.read()
+            yield Stream(response)
+
+    def get(self, **options):
+        return httpx.get(self.url, timeout=10, trust_env=False, **options)
+
+
+class Stream:
+    """One client's view of a stream: its blocks, in order."""
+
+    def __init__(self, response):
+        self.response = response
+        self._lines = response.iter_lines()
+        assert self.block() == ["retry: 2000", ": stream opened"]
+
+    def block(self):
+        """Return the lines up to the next empty one."""
+        lines = []
+        while line := next(self._lines):
+            lines.append(line)
+        return lines
+
+    def message(self):
+        """Return (id, data) of the next message; comments are left out."""
+        while (lines := self.block())[0].startswith(":"):
+            pass
+        assert [line.partition(":")[0] for line in lines] == ["id", "data"]
+        return int(lines[0][3:]), json.loads(lines[1][5:])
+
+    def rest(self):
+        """Return the lines until the stream ends."""
+        return self._lines
+
+    def positions(self, count):
+        return [self.message()[0] for _ in range(count)]
+
+
+@pytest.fixture
+def serve(child_environment, tmp_path):
+    """Start servers with the limits that a test needs."""
+    servers = []
+
+    def start(**environment):
+        port = free_port()
+        command = ["granian", "--interface", "asginl", "--http", "1", "--port", str(port), "config.asgi:application"]
+        log = (tmp_path / f"{port}.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env={**child_environment, "DJANGO_SETTINGS_MODULE": "tests.events.stream_settings", **environment},
+            stdout=log,
+            stderr=log,
+        )
+        log.close()
+        servers.append(Server(port, process))
+        assert wait_until(servers[-1].answers, seconds=30), (tmp_path / f"{port}.log").read_text()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.process.terminate()
+        try:
+            server.process.wait(10)
+        except subprocess.TimeoutExpired:
+            server.process.kill()
+            raise
+
+
+@pytest.fixture
+def server(serve):
+    """A server with the usual limits."""
+    return serve()

@@ -1,0 +1,190 @@
+"""The live stream from a real ASGI server, as a client sees it."""
+
+import json
+from contextlib import ExitStack
+from uuid import uuid4
+
+import httpx
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test import Client, RequestFactory
+
+from config.processes import wait_until
+from events import live
+from tests.events.conftest import WORD, online, publish
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_an_event_arrives_live_in_the_contract_s_envelope(server):
+    workspace_id = uuid4()
+    with server.stream() as stream:
+        (row,) = publish(online(workspace_id, version=4, payload={"url": "http://a", "text": "two\nlines ü"}))
+        position, message = stream.message()
+    row.refresh_from_db()
+    assert position == row.position == 1
+    assert message == {
+        "event": "WORKSPACE_ONLINE",
+        "workspace_id": str(workspace_id),
+        "timestamp": row.created_at.isoformat().replace("+00:00", "Z"),
+        "payload": {"url": "http://a", "text": "two\nlines ü", "version": 4},
+        "position": 1,
+        "version": 4,
+    }
+
+
+def test_the_answer_s_headers_let_no_proxy_hold_it_back(server):
+    with server.stream() as stream:
+        headers = stream.response.headers
+    assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert headers["Cache-Control"] == "no-cache"
+    assert headers["X-Accel-Buffering"] == "no"
+
+
+def test_a_new_client_starts_from_the_present(server):
+    publish(online(), online())
+    with server.stream() as stream:
+        publish(online())
+        assert stream.message()[0] == 3
+
+
+def test_a_client_resumes_after_its_snapshot_and_goes_on_live(server):
+    publish(*[online() for _ in range(5)])
+    with server.stream(params={"after": "2"}) as stream:
+        assert stream.positions(3) == [3, 4, 5]
+        publish(online())
+        assert stream.message()[0] == 6
+
+
+def test_the_header_of_a_browser_that_connects_again_is_newer_than_the_address(server):
+    publish(*[online() for _ in range(5)])
+    with server.stream(params={"after": "1"}, headers={**WORD, "Last-Event-ID": "4"}) as stream:
+        assert stream.message()[0] == 5
+
+
+def test_a_client_that_connects_again_misses_nothing_of_three_hundred_events(server):
+    seen = []
+    with server.stream() as stream:
+        for _ in range(10):
+            publish(*[online() for _ in range(10)])
+            seen += stream.positions(10)
+    publish(*[online() for _ in range(100)])
+    with server.stream(headers={**WORD, "Last-Event-ID": str(seen[-1])}) as stream:
+        for _ in range(10):
+            publish(*[online() for _ in range(10)])
+        seen += stream.positions(200)
+    assert seen == list(range(1, 301))
+
+
+def test_a_replay_longer_than_a_batch_joins_the_live_tail_without_gap_or_duplicate(server):
+    publish(*[online() for _ in range(1200)])
+    with server.stream(params={"after": "0"}) as stream:
+        publish(*[online() for _ in range(30)])
+        assert stream.positions(1230) == list(range(1, 1231))
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Word": "wrong"}, {"Cookie": "sessionid=made-up"}])
+def test_whoever_is_not_signed_in_gets_401(server, headers):
+    answer = server.get(headers=headers)
+    assert answer.status_code == 401
+    assert answer.json() == {"error": "Sign in, or send an API key with the scope `read`."}
+
+
+def _cookie(**attributes):
+    user = get_user_model().objects.create_user("someone", **attributes)
+    client = Client()
+    client.force_login(user)
+    return {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
+
+
+def test_a_signed_in_operator_may_listen(server):
+    with server.stream(headers=_cookie(is_staff=True)) as stream:
+        publish(online())
+        assert stream.message()[0] == 1
+
+
+@pytest.mark.parametrize("attributes", [{"is_staff": False}, {"is_staff": True, "is_active": False}])
+def test_a_session_without_staff_s_rights_gets_401(server, attributes):
+    assert server.get(headers=_cookie(**attributes)).status_code == 401
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "1.5", "", " 1", "9" * 19, "1\x00", "٣"])
+def test_a_position_that_is_none_gets_400_and_is_named(server, value):
+    answer = server.get(headers=WORD, params={"after": value})
+    assert answer.status_code == 400
+    assert "after" in answer.json()["fields"]
+    assert answer.json()["code"] == "bad_position"
+
+
+def test_a_bad_header_is_named(server):
+    answer = server.get(headers={**WORD, "Last-Event-ID": "abc"}, params={"after": "0"})
+    assert answer.status_code == 400
+    assert list(answer.json()["fields"]) == ["Last-Event-ID"]
+
+
+def test_a_position_ahead_of_the_log_gets_400_and_no_silence(server):
+    publish(online())
+    answer = server.get(headers=WORD, params={"after": "2"})
+    assert answer.status_code == 400
+    assert "ends at 1" in answer.json()["error"]
+
+
+def test_only_get_is_answered(server):
+    answer = httpx.head(server.url, headers=WORD, timeout=10, trust_env=False)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
+
+
+def test_wsgi_refuses_the_stream_with_a_sentence():
+    view = live.stream_view(authorise=lambda request: True)
+    answer = async_to_sync(view)(RequestFactory().get("/events/stream"))
+    assert answer.status_code == 501
+    assert "ASGI" in json.loads(answer.content)["error"]
+
+
+def test_a_silent_stream_is_kept_alive(serve):
+    with serve(KEEP_ALIVE_SECONDS="0.1").stream() as stream:
+        assert [stream.block() for _ in range(3)] == [[": keep-alive"]] * 3
+
+
+def test_the_usual_keep_alive_is_within_the_contract_s_fifteen_seconds():
+    assert 0 < live.Limits().keep_alive_seconds < 15
+
+
+def test_a_stream_ends_after_its_time_so_that_the_right_is_asked_again(serve):
+    with serve(LONGEST_SECONDS="0.3", KEEP_ALIVE_SECONDS="0.2").stream() as stream:
+        assert set(stream.rest()) == {": keep-alive", ""}
+
+
+def _backends():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT application_name, pid FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return dict(cursor.fetchall()), cursor.rowcount
+
+
+def test_fifty_clients_share_one_tail(server):
+    with ExitStack() as stack:
+        streams = [stack.enter_context(server.stream()) for _ in range(50)]
+        publish(online())
+        assert [stream.message()[0] for stream in streams] == [1] * 50
+        names, count = _backends()
+        assert set(names) == {"slipway-live-tail", "slipway-live-read"}
+        assert count == 2
+    assert wait_until(lambda: _backends()[1] == 0, seconds=5)
+
+
+@pytest.mark.parametrize("victim", ["slipway-live-tail", "slipway-live-read"])
+def test_a_stream_outlives_the_end_of_its_database_connections(server, victim):
+    with server.stream() as stream:
+        publish(online())
+        assert stream.message()[0] == 1
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [_backends()[0][victim]])
+        publish(online(), online())
+        assert stream.positions(2) == [2, 3]
+        publish(online())
+        assert stream.message()[0] == 4
