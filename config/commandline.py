@@ -60,6 +60,9 @@ def _complete_environment(arguments: Sequence[str], *, stack: ExitStack) -> None
 
 
 def _environment_for_up(port: int) -> AbstractContextManager[None]:
+    _end_cleanly_on_signals()
+    # Where the workspaces that are launched here reach us.
+    os.environ.setdefault("PLATFORM_URL", f"http://{LOCALHOST}:{port}")
     return environment_for(
         role=Role.UP,
         command="make up",

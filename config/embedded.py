@@ -81,6 +81,10 @@ class Server:
             self.process.kill()
             self.process.wait(timeout=5)
 
+    def describe_exit(self) -> str:
+        """Return how the server ended, for the one line that says so."""
+        return f"ended: {self.explain_exit()}".rstrip(".")
+
     def explain_exit(self) -> ServerError:
         """Return why the server ended, from what it wrote since its last start."""
         with self.log.open("rb") as file:

@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 
 from config import embedded_redis
-from config.processes import PROC, Identity, all_pids, environment, identify, send, wait_until
+from config.processes import PROC, environment, living, wait_until
+from workspaces.provisioners.processes import Process, is_alive, signal_all
 
 # In the environment of every child of the supervisor; its value is the data folder.
 MARKER = "SLIPWAY_SUPERVISED_FROM"
@@ -18,20 +19,20 @@ def stop_leftovers(folder: Path) -> int:
 
     Only the folder's present owner may call it, before it starts anything of its own.
     """
-    children = [identity for pid in all_pids() if _is_child(pid, folder) and (identity := identify(pid))]
+    children = [process for process in living() if _is_child(process.pid, folder)]
     _stop(children, signal.SIGTERM)
-    postgres = [identity for pid in all_pids() if _is_postgres(pid, folder) and (identity := identify(pid))]
+    postgres = [process for process in living() if _is_postgres(process.pid, folder)]
     _stop(postgres, signal.SIGINT)
-    redis = [identity for pid in all_pids() if _is_redis(pid, folder) and (identity := identify(pid))]
+    redis = [process for process in living() if _is_redis(process.pid, folder)]
     _stop(redis, signal.SIGTERM)
     return len(children) + len(postgres) + len(redis)
 
 
-def _stop(found: list[Identity], polite: signal.Signals) -> None:
-    send((identity.pid for identity in found if identity.is_alive), polite)
-    if not wait_until(lambda: not any(identity.is_alive for identity in found), seconds=_STOP_SECONDS):
-        send((identity.pid for identity in found if identity.is_alive), signal.SIGKILL)
-        wait_until(lambda: not any(identity.is_alive for identity in found), seconds=_KILL_SECONDS)
+def _stop(found: list[Process], polite: signal.Signals) -> None:
+    for number, seconds in ((polite, _STOP_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
+        signal_all(found, number)
+        if wait_until(lambda: not any(is_alive(process) for process in found), seconds=seconds):
+            return
 
 
 def _is_child(pid: int, folder: Path) -> bool:

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from config.processes import Identity, identify, wait_until
+from config.processes import identify, wait_until
+from workspaces.provisioners.processes import Process, is_alive
 
 
 class Role(StrEnum):
@@ -34,7 +35,7 @@ class Owner:
     """The record that the owner writes for the others."""
 
     pid: int
-    started: int
+    started_at: int
     role: Role
     command: str
     state: State = State.STARTING
@@ -46,7 +47,7 @@ class Owner:
     @property
     def is_alive(self) -> bool:
         """Tell whether the process that wrote the record still runs."""
-        return Identity(pid=self.pid, started=self.started).is_alive
+        return is_alive(Process(self.pid, self.started_at))
 
 
 class Ownership:
@@ -100,7 +101,7 @@ def try_to_own(folder: Path, *, role: Role, command: str, address: str = "") -> 
         return None
     us = identify(os.getpid())
     assert us is not None, "the running process is in /proc"  # noqa: S101 (Linux without /proc can't run this)
-    owner = Owner(pid=us.pid, started=us.started, role=role, command=command, address=address)
+    owner = Owner(pid=us.pid, started_at=us.started_at, role=role, command=command, address=address)
     return Ownership(folder, descriptor=descriptor, owner=owner)
 
 

@@ -1,0 +1,65 @@
+"""The processes that make a running Slipway, as `make up` starts them on one machine."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from django.conf import settings
+
+from config.console import Console
+from config.embedded import LOCALHOST
+from config.leftovers import MARKER
+from config.supervisor import Child
+
+_WEB_POOL_SIZE = "8"
+_DELIVER_THREADS = 4
+_SWEEP_PROCESSES = 2
+# Said at every start, and true by design here: `make up` as root, and files served straight from the packages.
+_EXPECTED_WARNINGS = "ignore:You're running the worker,ignore:No directory at"
+
+
+def web(*, port: int, console: Console) -> Child:
+    """Return the web server: one ASGI process for pages, API and live streams."""
+    command = [sys.executable, "-m", "granian", "--interface", "asginl", "--host", LOCALHOST, "--port", str(port)]
+    command += ["--workers", "1", "--log-level", "warning", "--no-access-log", "config.asgi:application"]
+    return _child("web", command, console=console, extra={"DATABASE_POOL_SIZE": _WEB_POOL_SIZE})
+
+
+def workers(*, console: Console) -> list[Child]:
+    """Return one worker a queue, so that two-minute launches starve no sweep."""
+    pools = {
+        "sweep": ["--pool", "prefork", "--concurrency", str(_SWEEP_PROCESSES)],
+        "launch": ["--pool", "threads", "--concurrency", str(settings.LAUNCH_SLOTS)],
+        "deliver": ["--pool", "threads", "--concurrency", str(_DELIVER_THREADS)],
+    }
+    common = ["--without-gossip", "--without-mingle", "--loglevel", settings.LOG_LEVEL]
+    return [
+        _child(queue, [*_celery("worker"), "-Q", queue, "-n", f"{queue}@%h", *pool, *common], console=console)
+        for queue, pool in pools.items()
+    ]
+
+
+def beat(*, console: Console) -> Child:
+    """Return the process that says when it is time."""
+    schedule = ["--schedule", str(settings.DATA_DIR / "beat-schedule"), "--loglevel", settings.LOG_LEVEL]
+    return _child("beat", [*_celery("beat"), *schedule], console=console)
+
+
+def relay(*, console: Console) -> Child:
+    """Return the process that gives committed events their position."""
+    return _child("relay", [sys.executable, str(settings.BASE_DIR / "manage.py"), "relay"], console=console)
+
+
+def _celery(command: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "--quiet", "-A", "config", command]
+
+
+def _child(name: str, command: list[str], *, console: Console, extra: Mapping[str, str] | None = None) -> Child:
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": _EXPECTED_WARNINGS,
+        MARKER: str(settings.DATA_DIR),
+        **(extra or {}),
+    }
+    return Child(name=name, command=command, environment=environment, console=console)

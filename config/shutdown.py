@@ -1,0 +1,41 @@
+"""Stopping the workspaces of this machine, all at once: recorded as stopped, then confirmed gone."""
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+from django.db import connection
+
+from workspaces.clock import database_now
+from workspaces.models import Launch
+from workspaces.provisioners.backends import backend
+from workspaces.provisioners.base import LaunchKey, ProvisionerError
+from workspaces.services import suspending, tearing_down
+
+_AT_ONCE = 32
+
+
+def stop_workspaces() -> tuple[int, int]:
+    """Record every running workspace as stopped and stop it. Return how many are gone, and how many not."""
+    launches = suspending.suspend_all(now=database_now())
+    ask_to_stop(launches)
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        gone = list(pool.map(_tear_down, [launch.pk for launch in launches]))
+    return sum(gone), len(gone) - sum(gone)
+
+
+def ask_to_stop(launches: list[Launch]) -> None:
+    """Ask all of them first, so that the waiting for each runs at the same time."""
+    for launch in launches:
+        try:
+            backend(launch.backend).request_stop(LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk))
+        except ProvisionerError:
+            # The teardown below asks again, and records what is wrong.
+            continue
+
+
+def _tear_down(launch_id: UUID) -> bool:
+    try:
+        return tearing_down.tear_down(launch_id=launch_id, now=database_now())
+    finally:
+        # Each thread has a connection of its own.
+        connection.close()
