@@ -62,10 +62,10 @@ def _addresses(host: str, port: int) -> list[Address]:
 def _check_address(address: Address, host: str) -> None:
     # An IPv4 address in IPv6 clothes is judged as what it is.
     plain = getattr(address, "ipv4_mapped", None) or address
-    if any(plain in network for network in settings.AGENT_URL_ALLOW_PRIVATE):
-        # Metadata services are link-local: no deployment opens those.
-        if not plain.is_link_local:
-            return
+    allowed = any(plain in network for network in settings.AGENT_URL_ALLOW_PRIVATE)
+    # Metadata services are link-local: no deployment opens those.
+    if allowed and not plain.is_link_local:
+        return
     if _is_forbidden(plain):
         raise ForbiddenUrl(
             f"The url's host {host} is {plain}, where no agent may be. "

@@ -9,6 +9,5 @@ def database_now() -> datetime:
     """Return the database's present time; inside a transaction too (`now()` would stand still there)."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        (now,) = cursor.fetchone()
-    assert isinstance(now, datetime)
+        now: datetime = cursor.fetchone()[0]
     return now

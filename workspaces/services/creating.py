@@ -18,8 +18,7 @@ from workspaces.credentials import mint_agent_token
 from workspaces.lifecycle import Verb, WorkspaceStatus, transition
 from workspaces.models import BackendKind, Heartbeat, Workspace
 from workspaces.services import launches
-from workspaces.services.moving import Step, lock, record_moves
-
+from workspaces.services.moving import Step, lock, record_creation
 
 # Control characters and halves of surrogate pairs: no terminal, header or database takes them as text.
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
@@ -82,7 +81,7 @@ def create(request: Request, *, now: datetime) -> Created:
     Heartbeat.objects.create(workspace=workspace, last_heartbeat_at=now)
     _put_secrets(request, workspace)
     row = transition(Verb.CREATE, workspace.status)
-    record_moves(row, [Step(workspace=workspace, payload=_payload(workspace, begun))])
+    record_creation(row, Step(workspace=workspace, payload=_payload(workspace, begun)))
     return Created(workspace=workspace, token=mint_agent_token(launch) if request.external else "")
 
 

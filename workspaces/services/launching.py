@@ -1,4 +1,7 @@
-"""Launch a workspace: preflight, the predecessor gone, the backend's start. Nothing is asked of a backend in a transaction."""
+"""Launch a workspace: preflight, the predecessor gone, the backend's start.
+
+Nothing is asked of a backend inside a transaction.
+"""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +16,7 @@ from workspaces.credentials import mint_agent_token
 from workspaces.deadlines import LAUNCHING_SECONDS
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import Launch, TeardownReason, Workspace
-from workspaces.preflight import Prepared, PreflightFailed, preflight
+from workspaces.preflight import PreflightFailed, Prepared, preflight
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
 from workspaces.services import launches

@@ -84,9 +84,10 @@ def move(transition: Transition, steps: Sequence[Step]) -> None:
         check_source(step.workspace, transition)
     changes = [{**_settled(transition.target), **step.changes, "status": transition.target} for step in steps]
     _write([step.workspace for step in steps], changes)
+    _record(transition, steps, raised_by=1)
+    # Last: where the database refused any of it, the rows in memory still say what is true.
     for step, changed in zip(steps, changes, strict=True):
         _apply(step.workspace, {**changed, "version": step.workspace.version + 1})
-    record_moves(transition, steps)
 
 
 def move_all_possible(transition: Transition, steps: Sequence[Step]) -> list[Step]:
@@ -106,14 +107,18 @@ def move_all_possible(transition: Transition, steps: Sequence[Step]) -> list[Ste
     return []
 
 
-def record_moves(transition: Transition, steps: Sequence[Step]) -> None:
-    """Write the events of a move that was just made, or of rows that were just created."""
+def record_creation(transition: Transition, step: Step) -> None:
+    """Write the event of a row that was just created."""
+    _record(transition, [step], raised_by=0)
+
+
+def _record(transition: Transition, steps: Sequence[Step], *, raised_by: int) -> None:
     outbox.record(
         [
             outbox.NewEvent(
                 event_type=transition.event,
                 workspace_id=step.workspace.pk,
-                version=step.workspace.version,
+                version=step.workspace.version + raised_by,
                 is_move=True,
                 payload=step.payload,
                 subject=subject_of(step.workspace),
@@ -156,8 +161,9 @@ def _write(rows: Sequence[Workspace], changes: Sequence[Mapping[str, Any]]) -> N
     values += [[field.get_db_prep_save(change[field.name], connection) for change in changes] for field in fields]
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
-        # The rows are locked: a difference means that a verb moved a row it doesn't hold.
-        assert cursor.rowcount == len(rows), f"{cursor.rowcount} of {len(rows)} rows were written"
+        if cursor.rowcount != len(rows):
+            # The rows are locked: a difference means that a verb moved a row it doesn't hold.
+            raise RuntimeError(f"{cursor.rowcount} of {len(rows)} rows were written")
 
 
 def _array(field: "Field[Any, Any]") -> sql.Composed:

@@ -25,7 +25,7 @@ class SweepReport:
 
 
 def sweep_stuck(*, now: datetime, policy: Policy) -> SweepReport:
-    """Fail every overdue workspace, each with its event. Harmless beside other sweeps, and beside whoever is quicker."""
+    """Fail every overdue workspace, each with its event. Harmless beside other sweeps and whoever is quicker."""
     report = SweepReport()
     while _sweep_batch(report, now=now, policy=policy):
         pass

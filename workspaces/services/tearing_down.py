@@ -1,4 +1,4 @@
-"""Stop a launch's backend object and see it gone. The intent is stored with the move that causes it; this carries it out."""
+"""Stop a launch's backend object and see it gone: carries out the intent that was stored with the move."""
 
 import logging
 from datetime import datetime

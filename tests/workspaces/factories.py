@@ -1,0 +1,77 @@
+"""Workspaces in the parts they play in the tests' stories. Each is made by the real verbs, at stated times."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from workspaces.clock import database_now
+from workspaces.lifecycle import FailureCode, FailureSource, Phase, Verb
+from workspaces.models import Launch, Workspace
+from workspaces.provisioners.base import BackendState, Observation
+from workspaces.services import launches
+from workspaces.services.arriving import Registration, mark_online
+from workspaces.services.creating import Request, create
+from workspaces.services.failing import Reason, fail
+from workspaces.services.launching import enter_booting
+
+CARD = {"name": "tester", "version": "1"}
+
+
+def config_for(runtime: str, extra: str = "") -> str:
+    return f"name: {runtime} tester\nruntime: {runtime}\n{extra}"
+
+
+def queued(*, runtime: str = "echo", now: datetime | None = None, **fields: Any) -> Workspace:
+    """A workspace that waits for a launch worker."""
+    request = Request(**({"config": config_for(runtime)} | fields))
+    return create(request, now=now or database_now()).workspace
+
+
+def launching(*, now: datetime | None = None, **fields: Any) -> Workspace:
+    """A workspace whose worker has begun to launch it."""
+    now = now or database_now()
+    workspace = queued(now=now, **fields)
+    Workspace.objects.filter(pk=workspace.pk).update(**launches.entered(workspace, Phase.LAUNCHING, now=now))
+    Launch.objects.filter(pk=workspace.launch_id).update(launching_at=now)
+    return Workspace.objects.get(pk=workspace.pk)
+
+
+def booting(*, now: datetime | None = None, **fields: Any) -> Workspace:
+    """A workspace that its backend runs and whose agent has not registered."""
+    now = now or database_now()
+    workspace = launching(now=now, **fields)
+    running = Observation(state=BackendState.RUNNING, url="http://127.0.0.1:4000")
+    enter_booting(workspace_id=workspace.pk, launch_id=workspace.launch_id, observation=running, now=now)
+    return Workspace.objects.get(pk=workspace.pk)
+
+
+def online(*, now: datetime | None = None, **fields: Any) -> Workspace:
+    """A workspace whose agent registered."""
+    now = now or database_now()
+    workspace = booting(now=now, **fields)
+    return arrive(workspace, now=now)
+
+
+def failed(*, now: datetime | None = None, code: FailureCode = FailureCode.CRASHED, **fields: Any) -> Workspace:
+    """A workspace whose launch failed."""
+    now = now or database_now()
+    workspace = booting(now=now, **fields)
+    reason = Reason(code=code, source=FailureSource.BOOTSTRAP_WATCHER, message="It broke.", log_tail="last words")
+    return fail(workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=now)
+
+
+def arrive(workspace: Workspace, *, now: datetime | None = None, verb: Verb = Verb.REGISTER) -> Workspace:
+    """Let the workspace's present agent register, or complete the boot by a heartbeat."""
+    registration = Registration(url="http://localhost:9", agent_card=CARD) if verb == Verb.REGISTER else None
+    return mark_online(
+        workspace_id=workspace.pk,
+        launch_id=workspace.launch_id,
+        verb=verb,
+        registration=registration,
+        now=now or database_now(),
+    )
+
+
+def later(workspace: Workspace, *, minutes: float) -> datetime:
+    """The time this long after the workspace's present phase began."""
+    assert workspace.phase_entered_at is not None
+    return workspace.phase_entered_at + timedelta(minutes=minutes)
