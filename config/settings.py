@@ -77,7 +77,7 @@ LOGIN_URL = "admin:login"
 
 # --- Postgres ------------------------------------------------------------------------------------
 DATABASE_URL = required(env, "DATABASE_URL")
-DATABASES = {"default": env.db_url_config(DATABASE_URL)}
+DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
 if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: postgres://user:password@host:port/name.")
 DATABASES["default"].setdefault("OPTIONS", {})
@@ -155,5 +155,6 @@ LOGGING = {
     "formatters": {"fields": {"()": "config.logs.FieldsFormatter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "fields"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},
+    # Celery reports each task twice, every few seconds for ever; what a task did is logged by the task.
+    "loggers": {"celery": {"level": "WARNING"}, "django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},
 }
