@@ -1,0 +1,80 @@
+"""The policy's resolver, as a table and by its properties."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workspaces.deadlines import (
+    BOOT_LIMITS,
+    DEFAULT_BOOT_LIMIT,
+    LimitSource,
+    Policy,
+    boot_limit,
+    effective_deadline,
+    stalled,
+    stored_deadline,
+)
+from workspaces.lifecycle import Phase
+from workspaces.models import Workspace
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+seconds = st.one_of(st.none(), st.integers(1, 100_000))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "workspace", "template", "override", "expected", "source"),
+    [
+        ("echo", None, None, None, 600, LimitSource.DEFAULT),
+        ("hermes", None, None, None, 1800, LimitSource.RUNTIME),
+        ("hermes", None, 300, None, 300, LimitSource.TEMPLATE),
+        ("hermes", 200, 300, None, 200, LimitSource.WORKSPACE),
+        ("hermes", 200, 300, 60, 60, LimitSource.OVERRIDE),
+        ("echo", None, None, 3600, 3600, LimitSource.OVERRIDE),
+    ],
+)
+def test_the_limit_comes_from_the_strongest_source(runtime, workspace, template, override, expected, source) -> None:
+    policy = Policy(override_seconds=override)
+    limit = boot_limit(runtime=runtime, workspace_seconds=workspace, template_seconds=template, policy=policy)
+    assert (limit.seconds, limit.source) == (expected, source)
+
+
+@pytest.mark.parametrize("limit", [DEFAULT_BOOT_LIMIT, *BOOT_LIMITS.values()])
+def test_the_watchers_limit_is_shorter_than_the_sweeps_by_at_most_a_fifth(limit) -> None:
+    assert 0 < limit.slack_seconds <= limit.sweep_seconds / 5
+    assert limit.watcher_seconds < limit.sweep_seconds
+
+
+@given(stall=seconds, own=seconds, progress=st.lists(st.integers(0, 200_000), min_size=1))
+def test_new_steps_never_move_the_deadline_back_nor_past_the_hard_limit(stall, own, progress) -> None:
+    workspace = Workspace(runtime="echo", stall_timeout_seconds=stall, provision_timeout_seconds=own)
+    deadlines = [
+        stored_deadline(
+            workspace, phase=Phase.BOOTING, entered_at=NOON, progress_at=NOON + timedelta(seconds=at)
+        )
+        for at in sorted(progress)
+    ]
+    assert deadlines == sorted(deadlines)
+    assert all(deadline <= NOON + timedelta(seconds=own or 600) for deadline in deadlines)
+
+
+@given(override=seconds, own=seconds, stall=seconds)
+def test_the_override_counts_from_the_phase_and_lifting_it_restores_the_stored_deadline(override, own, stall) -> None:
+    workspace = Workspace(
+        runtime="echo",
+        phase=Phase.BOOTING,
+        phase_entered_at=NOON,
+        provision_timeout_seconds=own,
+        stall_timeout_seconds=stall,
+    )
+    workspace.deadline_at = stored_deadline(workspace, phase=Phase.BOOTING, entered_at=NOON, progress_at=NOON)
+    in_force = effective_deadline(workspace, policy=Policy(override_seconds=override))
+    expected = workspace.deadline_at if override is None else NOON + timedelta(seconds=override)
+    assert in_force == expected
+    if override is not None:
+        assert not stalled(workspace, policy=Policy(override_seconds=override))
+
+
+def test_a_workspace_that_waits_for_nothing_has_no_deadline() -> None:
+    assert effective_deadline(Workspace(), policy=Policy(override_seconds=60)) is None
