@@ -33,8 +33,8 @@ class Listener:
         self._task = task
 
     def offer(self, frames: Sequence[Frame]) -> bool:
-        """Queue the frames; tell whether there was room for them."""
-        if len(self._frames) + len(frames) > self._queue_size:
+        """Queue the frames; tell whether the queue had room left."""
+        if len(self._frames) >= self._queue_size:
             return False
         self._frames.extend(frames)
         self._arrived.set()

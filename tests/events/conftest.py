@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -47,6 +48,7 @@ class Server:
 
     port: int
     process: subprocess.Popen
+    log: Path
 
     @property
     def url(self):
@@ -94,8 +96,12 @@ class Stream:
         """Return the lines until the stream ends."""
         return self._lines
 
+    def each_position(self, count):
+        for _ in range(count):
+            yield self.message()[0]
+
     def positions(self, count):
-        return [self.message()[0] for _ in range(count)]
+        return list(self.each_position(count))
 
 
 @pytest.fixture
@@ -105,17 +111,18 @@ def serve(child_environment, tmp_path):
 
     def start(**environment):
         port = free_port()
-        command = ["granian", "--interface", "asginl", "--http", "1", "--port", str(port), "config.asgi:application"]
-        log = (tmp_path / f"{port}.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            env={**child_environment, "DJANGO_SETTINGS_MODULE": "tests.events.stream_settings", **environment},
-            stdout=log,
-            stderr=log,
-        )
-        log.close()
-        servers.append(Server(port, process))
-        assert wait_until(servers[-1].answers, seconds=30), (tmp_path / f"{port}.log").read_text()
+        # Without the kill timeout an open stream would keep the server from stopping.
+        options = ["--interface", "asginl", "--http", "1", "--port", str(port), "--workers-kill-timeout", "1"]
+        log = tmp_path / f"{port}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "granian", *options, "config.asgi:application"],
+                env={**child_environment, "DJANGO_SETTINGS_MODULE": "tests.events.stream_settings", **environment},
+                stdout=output,
+                stderr=output,
+            )
+        servers.append(Server(port, process, log))
+        assert wait_until(servers[-1].answers, seconds=30), log.read_text()
         return servers[-1]
 
     yield start

@@ -188,3 +188,11 @@ def test_a_stream_outlives_the_end_of_its_database_connections(server, victim):
         assert stream.positions(2) == [2, 3]
         publish(online())
         assert stream.message()[0] == 4
+
+
+def test_an_open_stream_does_not_keep_the_server_from_stopping(server):
+    with server.stream() as stream:
+        publish(online())
+        assert stream.message()[0] == 1
+        server.process.terminate()
+        assert server.process.wait(5) == 0
