@@ -21,7 +21,9 @@ _EXPECTED_WARNINGS = "ignore:You're running the worker,ignore:No directory at"
 def web(*, port: int, console: Console) -> Child:
     """Return the web server: one ASGI process for pages, API and live streams."""
     command = [sys.executable, "-m", "granian", "--interface", "asginl", "--host", LOCALHOST, "--port", str(port)]
-    command += ["--workers", "1", "--log-level", "warning", "--no-access-log", "config.asgi:application"]
+    # Granian waits for open streams, and those have no end of their own.
+    command += ["--workers", "1", "--workers-kill-timeout", "1"]
+    command += ["--log-level", "warning", "--no-access-log", "config.asgi:application"]
     return _child("web", command, console=console, extra={"DATABASE_POOL_SIZE": _WEB_POOL_SIZE})
 
 
