@@ -28,7 +28,7 @@ class Journal:
     def tail(self) -> str:
         """Return the last 8 KiB, cut on a character, without NULs."""
         with self._lock:
-            text = self._tail.decode(errors="replace").replace("\0", "")
+            text = self._tail.decode(errors="replace").replace("\0", "").lstrip("\ufffd")
         return text.encode()[-TAIL_BYTES:].decode(errors="ignore")
 
     def _copy(self, descriptor: int) -> None:

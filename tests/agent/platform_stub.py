@@ -1,0 +1,79 @@
+"""A platform for agents under test: a real HTTP server that answers as it is told and remembers what it heard."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+
+class Call(NamedTuple):
+    """One request of the agent: the last word of its path, its token and its body."""
+
+    name: str
+    token: str
+    body: dict[str, Any]
+
+
+class PlatformStub:
+    """`answers` maps a call to the answers for its first requests, in order; the last one stays."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.calls: list[Call] = []
+        self.answers: dict[str, list[tuple[int, object]]] = {}
+        self._changed = threading.Condition()
+
+    def answer(self, call: Call) -> tuple[int, object]:
+        with self._changed:
+            self.calls.append(call)
+            self._changed.notify_all()
+            answers = self.answers.get(call.name, [(200, {"status": "ok"})])
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    def named(self, name: str) -> list[Call]:
+        return [call for call in self.calls if call.name == name]
+
+    def wait_for(self, name: str, *, times: int = 1, seconds: float = 10) -> Call:
+        """Return the latest such call once there were so many."""
+        self.wait_until(lambda: len(self.named(name)) >= times, seconds=seconds)
+        return self.named(name)[-1]
+
+    def wait_until(self, holds: Callable[[], bool], *, seconds: float = 10) -> None:
+        with self._changed:
+            assert self._changed.wait_for(holds, seconds), f"heard only {[call.name for call in self.calls]}"
+
+
+@contextmanager
+def running_platform() -> Iterator[PlatformStub]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    stub = PlatformStub(f"http://127.0.0.1:{server.server_address[1]}")
+    server.stub = stub  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield stub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        token = self.headers["Authorization"].removeprefix("Bearer ")
+        status, answer = self.server.stub.answer(Call(self.path.rpartition("/")[2], token, body))  # type: ignore[attr-defined]
+        if isinstance(answer, float):
+            time.sleep(answer)
+        payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Keep the test's output clean."""

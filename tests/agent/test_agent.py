@@ -1,0 +1,325 @@
+"""The agent as the process that it is, against a platform that answers as told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agent.platform_stub import PlatformStub, running_platform
+from workspaces.provisioners.processes import carrying
+
+AGENT = Path(__file__).parent.parent.parent / "agent"
+TOKEN = "token-that-nobody-may-see"
+SECRET = "secret-that-nobody-may-see"
+NAP = "exec sleep 60"
+
+
+class Run:
+    """One agent process with its config folder; `launch_id` is its own."""
+
+    def __init__(self, folder: Path, launch_id: str) -> None:
+        self.folder = folder
+        self.launch_id = launch_id
+        self.log = folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, config: object, *, platform_url: str, **environment: str) -> "Run":
+        (self.folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(AGENT)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env=self._environment(platform_url) | environment,
+            )
+        return self
+
+    def ended(self, *, seconds: float = 10) -> int:
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    def terminate(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def _environment(self, platform_url: str) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "WORKSPACE_ID": "w-1",
+            "LAUNCH_ID": self.launch_id,
+            "WORKSPACE_CONFIG_PATH": str(self.folder),
+            "PLATFORM_URL": platform_url,
+            "WORKSPACE_TOKEN": TOKEN,
+            "PORT": "4711",
+            "HEARTBEAT_INTERVAL_SECONDS": "0.1",
+            "API_KEY": SECRET,
+        }
+
+
+@pytest.fixture
+def platform() -> Iterator[PlatformStub]:
+    with running_platform() as stub:
+        yield stub
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Run]:
+    run = Run(tmp_path, launch_id=f"agent-test-{os.getpid()}-{time.monotonic_ns()}")
+    yield run
+    if run.process is not None and run.process.poll() is None:
+        run.terminate()
+    left = carrying(run.launch_id)
+    for process in left:
+        os.kill(process.pid, signal.SIGKILL)
+    assert not left, "the agent left processes behind"
+
+
+def boot(*runs: str, **more: object) -> dict[str, Any]:
+    return {
+        "name": "x",
+        "runtime_config": {"boot": [{"step": f"step {n}", "run": run} for n, run in enumerate(runs)], **more},
+    }
+
+
+def holds(condition: Callable[[], bool], *, seconds: float = 5) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not condition():
+        time.sleep(0.02)
+    return condition()
+
+
+def test_an_agent_without_a_command_registers_and_says_so_in_its_card(agent: Run, platform: PlatformStub) -> None:
+    agent.start({"name": "Ada", "runtime": "hermes"}, platform_url=platform.url)
+    call = platform.wait_for("register")
+    assert call.token == TOKEN
+    assert call.body["id"] == "w-1"
+    assert call.body["url"] == "http://127.0.0.1:4711"
+    assert call.body["agent_card"]["runtime_command"] is None
+    assert call.body["agent_card"]["name"] == "Ada"
+    assert "No runtime command" in call.body["agent_card"]["note"]
+
+
+def test_heartbeats_follow_the_first_acknowledged_register_and_never_precede_it(
+    agent: Run, platform: PlatformStub
+) -> None:
+    platform.answers["register"] = [(503, {"error": "not yet"}), (200, {"status": "registered"})]
+    agent.start({}, platform_url=platform.url)
+    beat = platform.wait_for("heartbeat", times=2)
+    assert [call.name for call in platform.calls[:3]] == ["register", "register", "heartbeat"]
+    assert beat.body["workspace_id"] == "w-1"
+    assert beat.body["active_tasks"] == 0
+    assert beat.body["uptime_seconds"] >= 0
+
+
+def test_a_supervised_runtimes_tasks_and_errors_are_not_made_up(agent: Run, platform: PlatformStub) -> None:
+    agent.start(boot(command=NAP), platform_url=platform.url)
+    assert platform.wait_for("heartbeat").body.keys() == {"workspace_id", "uptime_seconds"}
+
+
+def test_a_newly_issued_token_is_used_from_then_on(agent: Run, platform: PlatformStub) -> None:
+    platform.answers["register"] = [(200, {"status": "registered", "auth_token": "newer"})]
+    agent.start({}, platform_url=platform.url)
+    assert platform.wait_for("heartbeat").token == "newer"
+
+
+@pytest.mark.parametrize("answer", [(500, {}), (429, {"error": "slow"}), (409, {"error": "no"}), (200, b"")])
+def test_register_is_repeated_until_it_is_acknowledged(
+    agent: Run, platform: PlatformStub, answer: tuple[int, object]
+) -> None:
+    platform.answers["register"] = [answer, (200, {"status": "registered"})]
+    agent.start({}, platform_url=platform.url)
+    platform.wait_for("heartbeat")
+    assert len(platform.named("register")) == (1 if answer[0] == 200 else 2)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_a_registration_refused_for_good_ends_the_agent(agent: Run, platform: PlatformStub, status: int) -> None:
+    platform.answers["register"] = [(status, {"error": "never you"})]
+    agent.start({}, platform_url=platform.url)
+    assert agent.ended() == 76
+    assert f"{status} never you" in agent.log.read_text()
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "superseded"), (410, "removed")])
+@pytest.mark.parametrize("call", ["progress", "register", "heartbeat"])
+def test_a_dismissed_agent_stops_its_runtime_and_ends_well(
+    agent: Run, platform: PlatformStub, call: str, status: int, code: str
+) -> None:
+    platform.answers[call] = [(status, {"error": "gone", "code": code})]
+    agent.start(boot("true", command=NAP), platform_url=platform.url)
+    assert agent.ended() == 0
+    assert code in agent.log.read_text()
+    assert platform.named("failed") == []
+
+
+@pytest.mark.parametrize("config", [{}, boot(NAP), boot(command=NAP)])
+def test_term_ends_the_agent_and_its_child_at_once(agent: Run, platform: PlatformStub, config: object) -> None:
+    agent.start(config, platform_url=platform.url)
+    assert holds(lambda: "begins" in agent.log.read_text())
+    started = time.monotonic()
+    assert agent.terminate() == 0
+    assert time.monotonic() - started < 2
+    assert platform.named("failed") == []
+
+
+def test_term_interrupts_a_call_that_gets_no_answer(agent: Run, platform: PlatformStub) -> None:
+    platform.answers["register"] = [(200, 3.0)]
+    agent.start({}, platform_url=platform.url)
+    platform.wait_for("register")
+    started = time.monotonic()
+    assert agent.terminate() == 0
+    assert time.monotonic() - started < 2
+
+
+def test_a_runtime_that_ignores_term_is_killed(agent: Run, platform: PlatformStub) -> None:
+    agent.start(boot(command="trap '' TERM; echo deaf; while :; do sleep 0.1; done"), platform_url=platform.url)
+    assert holds(lambda: "deaf" in agent.log.read_text())
+    assert agent.terminate() == 0
+
+
+def test_each_boot_step_is_announced_before_it_runs(agent: Run, platform: PlatformStub) -> None:
+    agent.start(boot("echo one", "echo two"), platform_url=platform.url)
+    platform.wait_for("register")
+    assert [call.body.get("step") for call in platform.calls] == ["step 0", "step 1", None]
+    assert "one\n" in agent.log.read_text()
+
+
+def test_a_step_that_fails_is_reported_with_the_end_of_its_output(agent: Run, platform: PlatformStub) -> None:
+    agent.start(boot("echo the disk is full >&2; exit 3", "echo never"), platform_url=platform.url)
+    assert agent.ended() == 3
+    [call] = platform.named("failed")
+    assert call.body["code"] == "crashed"
+    assert call.body["error"] == "Boot step 'step 0' exited with status 3."
+    assert "the disk is full" in call.body["log_tail"]
+    assert platform.named("register") == []
+
+
+def test_a_step_ended_by_a_signal_is_reported_by_its_name(agent: Run, platform: PlatformStub) -> None:
+    agent.start(boot("kill -KILL $$"), platform_url=platform.url)
+    assert agent.ended() == 137
+    assert platform.named("failed")[0].body["error"] == "Boot step 'step 0' was ended by SIGKILL."
+
+
+def test_the_reported_log_is_cut_on_a_character_and_holds_no_nul(agent: Run, platform: PlatformStub) -> None:
+    agent.start(
+        boot(r"i=0; while [ $i -lt 3000 ]; do printf 'ä\000€'; i=$((i+1)); done; exit 1"), platform_url=platform.url
+    )
+    assert agent.ended() == 1
+    tail = platform.named("failed")[0].body["log_tail"]
+    assert len(tail.encode()) <= 8192
+    assert "\0" not in tail
+    assert "\ufffd" not in tail
+
+
+def test_a_report_is_repeated_when_the_platform_stumbles(agent: Run, platform: PlatformStub) -> None:
+    platform.answers["failed"] = [(500, {}), (200, {"status": "ok"})]
+    agent.start(boot("exit 3"), platform_url=platform.url)
+    assert agent.ended() == 3
+    assert len(platform.named("failed")) == 2
+
+
+def test_a_missing_variable_is_reported_before_anything_runs(agent: Run, platform: PlatformStub) -> None:
+    config = boot("touch ran", required_env=["API_KEY", "OTHER_KEY", {"any_of": ["C", "D"]}])
+    agent.start(config, platform_url=platform.url)
+    assert agent.ended() == 78
+    [call] = platform.calls
+    assert call.name == "failed"
+    assert call.body["code"] == "missing_env"
+    assert call.body["missing"] == ["OTHER_KEY", "C", "D"]
+    assert "OTHER_KEY and one of C or D" in call.body["error"]
+    assert not (agent.folder / "ran").exists()
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"tier": "x"}', "[" * 100_000])
+def test_a_config_that_makes_no_sense_is_reported(agent: Run, platform: PlatformStub, config: str) -> None:
+    agent.start(config, platform_url=platform.url)
+    assert agent.ended() == 78
+    [call] = platform.calls
+    assert call.body["code"] == "bad_config"
+    assert "config.json" in call.body["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WORKSPACE_ID", ""), ("PLATFORM_URL", "ftp://x"), ("HEARTBEAT_INTERVAL_SECONDS", "0"), ("PORT", " ")],
+)
+def test_an_unusable_environment_ends_the_agent_with_a_sentence(agent: Run, name: str, value: str) -> None:
+    agent.start({}, **{"platform_url": "http://127.0.0.1:9", name: value})
+    assert agent.ended() == 78
+    assert (name if name != "PLATFORM_URL" else value) in agent.log.read_text()
+
+
+def test_a_command_that_cannot_be_started_is_reported(agent: Run, platform: PlatformStub) -> None:
+    agent.start(boot(command=["no-such-program"]), platform_url=platform.url)
+    assert agent.ended() == 127
+    assert "no-such-program could not be started" in platform.named("failed")[0].body["error"]
+
+
+@pytest.mark.parametrize(("command", "code"), [("exit 5", 5), ("exit 0", 1)])
+def test_a_runtime_that_ends_before_register_has_failed(
+    agent: Run, platform: PlatformStub, command: str, code: int
+) -> None:
+    agent.start(boot(command=f"echo why; {command}"), platform_url=platform.url)
+    assert agent.ended() == code
+    assert "before the workspace was registered" in platform.named("failed")[0].body["error"]
+    assert "why" in platform.named("failed")[0].body["log_tail"]
+
+
+def test_a_runtime_that_ends_later_ends_the_agent_with_its_code(agent: Run, platform: PlatformStub) -> None:
+    agent.start(boot(command="while [ ! -e end ]; do sleep 0.05; done; exit 7"), platform_url=platform.url)
+    platform.wait_for("heartbeat")
+    (agent.folder / "end").touch()
+    assert agent.ended() == 7
+    assert platform.named("failed") == []
+
+
+def test_an_agent_outlives_a_platform_that_went_away(agent: Run) -> None:
+    with running_platform() as platform:
+        agent.start({}, platform_url=platform.url)
+        platform.wait_for("heartbeat")
+    assert holds(lambda: "can't be reached" in agent.log.read_text())
+    time.sleep(0.5)
+    assert agent.process is not None
+    assert agent.process.poll() is None
+    # Once for the change, not once for each heartbeat.
+    assert agent.log.read_text().count("can't be reached") == 1
+
+
+def test_neither_token_nor_secret_is_ever_logged(agent: Run, platform: PlatformStub) -> None:
+    platform.answers["register"] = [(500, {"error": "x"}), (200, {})]
+    agent.start(boot("true", required_env=["API_KEY"]), platform_url=platform.url)
+    platform.wait_for("heartbeat")
+    agent.terminate()
+    assert TOKEN not in agent.log.read_text()
+    assert SECRET not in agent.log.read_text()
+
+
+def test_the_token_is_read_from_its_file_where_the_environment_has_none(agent: Run, platform: PlatformStub) -> None:
+    (agent.folder / ".auth_token").write_text("from-the-file\n")
+    agent.start({}, platform_url=platform.url, WORKSPACE_TOKEN="")
+    assert platform.wait_for("register").token == "from-the-file"
+
+
+def test_a_boot_step_sees_none_of_our_packages(agent: Run, platform: PlatformStub) -> None:
+    step = f"{sys.executable} -S -c 'import agent' && exit 9; test -z \"$PYTHONPATH\""
+    agent.start(boot(step), platform_url=platform.url)
+    assert platform.wait_for("register").name == "register"
+
+
+def test_the_agent_runs_as_a_module_too(agent: Run, platform: PlatformStub) -> None:
+    (agent.folder / "config.json").write_text("{}")
+    environment = agent._environment(platform.url) | {"PYTHONPATH": str(AGENT.parent)}
+    process = subprocess.Popen([sys.executable, "-m", "agent"], env=environment, stdout=subprocess.DEVNULL)
+    platform.wait_for("register")
+    process.terminate()
+    assert process.wait(5) == 0

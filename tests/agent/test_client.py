@@ -1,0 +1,105 @@
+"""The small HTTP client, against answers as servers and broken ones send them."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from agent import client
+from agent.client import Address, Unreachable, address_of, post
+
+
+@pytest.fixture
+def serve() -> Callable[..., Address]:
+    """Answer one request with the given bytes, piece by piece."""
+    threads: list[threading.Thread] = []
+
+    def start(*pieces: bytes, pause: float = 0.0) -> Address:
+        listener = socket.create_server(("127.0.0.1", 0))
+        thread = threading.Thread(target=_answer_once, args=(listener, pieces, pause))
+        thread.start()
+        threads.append(thread)
+        return Address(False, "127.0.0.1", listener.getsockname()[1], "")
+
+    yield start  # type: ignore[misc]
+    for thread in threads:
+        thread.join()
+
+
+def _answer_once(listener: socket.socket, pieces: tuple[bytes, ...], pause: float) -> None:
+    with listener, listener.accept()[0] as connection:
+        connection.recv(65_536)
+        for piece in pieces:
+            try:
+                connection.sendall(piece)
+            except OSError:
+                return
+            time.sleep(pause)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://localhost", Address(False, "localhost", 80, "")),
+        ("http://127.0.0.1:8000/", Address(False, "127.0.0.1", 8000, "")),
+        ("https://slipway.example/base/", Address(True, "slipway.example", 443, "/base")),
+        ("HTTPS://h:1", Address(True, "h", 1, "")),
+        ("http://[::1]:8000/x", Address(False, "::1", 8000, "/x")),
+        ("http://[::1]", Address(False, "::1", 80, "")),
+    ],
+)
+def test_an_address_is_read_from_its_url(url: str, address: Address) -> None:
+    assert address_of(url) == address
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x", "http://x:port"])
+def test_other_texts_are_no_addresses(url: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        address_of(url)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}'],
+        [b"HTTP/1.1 200 OK\r\ncontent-len", b'gth: 7\r\n\r\n{"a"', b":1}"],
+        [b'HTTP/1.0 200 OK\r\n\r\n{"a":1}'],
+        [b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4;x=y\r\n":1}\r\n0\r\n\r\n'],
+    ],
+)
+def test_an_answer_is_read_however_it_is_framed(serve: Callable[..., Address], pieces: list[bytes]) -> None:
+    assert post(serve(*pieces), "/x", {}, token="t") == (200, {"a": 1})
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b"<html>", b'"text"'])
+def test_a_body_that_is_no_object_has_no_fields(serve: Callable[..., Address], body: bytes) -> None:
+    assert post(serve(b"HTTP/1.1 502 Bad\r\n\r\n" + body), "/x", {}, token="t") == (502, {})
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reason"),
+    [
+        ([b""], "no HTTP"),
+        ([b"SSH-2.0-OpenSSH\r\n"], "no HTTP"),
+        ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"], "invalid literal"),
+        ([b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300_000], "too long"),
+    ],
+)
+def test_what_is_no_answer_counts_as_unreachable(
+    serve: Callable[..., Address], pieces: list[bytes], reason: str
+) -> None:
+    with pytest.raises(Unreachable, match=reason):
+        post(serve(*pieces), "/x", {}, token="t")
+
+
+def test_an_answer_that_trickles_in_is_given_up_in_time(
+    serve: Callable[..., Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
+    address = serve(*[b"x"] * 20, pause=0.1)
+    started = time.monotonic()
+    with pytest.raises(Unreachable, match="timed out"):
+        post(address, "/x", {}, token="t")
+    assert time.monotonic() - started < 1
