@@ -1,10 +1,14 @@
 """Reads single variables for `settings.py`; a bad value stops the start with a sentence that names it."""
 
 import ipaddress
+from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+
+_FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 def required(env: environ.Env, name: str) -> str:
@@ -34,6 +38,49 @@ def _positive(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= 31_536_000:
         raise ImproperlyConfigured(f"{name}={text} is no number of seconds: give a whole number from 1 to 31536000.")
     return int(text)
+
+
+def integer(env: environ.Env, name: str, *, default: int, least: int, most: int) -> int:
+    """Return a whole number between two bounds."""
+    text = env.str(name, default="").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+        raise ImproperlyConfigured(f"{name}={text} can't be used: give a whole number from {least} to {most}.")
+    return int(text)
+
+
+def flag(env: environ.Env, name: str, *, default: bool) -> bool:
+    """Return a yes or no."""
+    text = env.str(name, default="").strip().lower()
+    if not text:
+        return default
+    if text not in _FLAGS:
+        raise ImproperlyConfigured(f"{name}={text} is neither yes nor no: give one of {', '.join(_FLAGS)}.")
+    return _FLAGS[text]
+
+
+def choice(env: environ.Env, name: str, *, default: str, among: Sequence[str]) -> str:
+    """Return one of the values that there are."""
+    text = env.str(name, default="").strip() or default
+    if text not in among:
+        raise ImproperlyConfigured(f"{name}={text} is unknown: give one of {', '.join(among)}.")
+    return text
+
+
+def url(env: environ.Env, name: str, *, schemes: Sequence[str], default: str = "") -> str:
+    """Return an address of one of these schemes; its text may hold a password and stays out of the message."""
+    text = env.str(name, default=default).strip() if default else required(env, name)
+    try:
+        parts = urlsplit(text or default)
+        is_usable = parts.scheme in schemes and (bool(parts.hostname) or parts.scheme == "unix")
+        # A port that is no number is noticed only when it is asked for.
+        is_usable = is_usable and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ImproperlyConfigured(f"{name} is no usable address: it must look like {schemes[0]}://host:port.")
+    return text or default
 
 
 def cidr_list(env: environ.Env, name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

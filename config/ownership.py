@@ -56,6 +56,7 @@ class Ownership:
     def __init__(self, folder: Path, *, descriptor: int, owner: Owner) -> None:
         self.folder = folder
         self.owner = owner
+        self.is_released = False
         self._descriptor = descriptor
         _write(folder, owner)
 
@@ -79,6 +80,7 @@ class Ownership:
         with suppress(FileNotFoundError):
             (self.folder / "owner.json").unlink()
         os.close(self._descriptor)
+        self.is_released = True
 
 
 class Membership:

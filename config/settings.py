@@ -6,15 +6,14 @@ Every variable is listed with its unit and default in `.env.example`.
 from pathlib import Path
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import cidr_list, fernet_keys, optional_seconds, required, seconds
+from config.environment import choice, cidr_list, fernet_keys, flag, integer, optional_seconds, required, seconds, url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
 # --- Django --------------------------------------------------------------------------------------
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = flag(env, "DEBUG", default=False)
 SECRET_KEY = required(env, "SECRET_KEY")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -76,21 +75,21 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "admin:login"
 
 # --- Postgres ------------------------------------------------------------------------------------
-DATABASE_URL = required(env, "DATABASE_URL")
+DATABASE_URL = url(env, "DATABASE_URL", schemes=["postgres", "postgresql"])
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
-if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
-    raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: postgres://user:password@host:port/name.")
 DATABASES["default"].setdefault("OPTIONS", {})
 # A pool belongs to the ASGI process alone: one opened before a prefork is shared by parent and child.
-DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)
+DATABASE_POOL_SIZE = integer(env, "DATABASE_POOL_SIZE", default=0, least=0, most=1000)
 if DATABASE_POOL_SIZE:
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
 else:
-    DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE_SECONDS", default=60)
+    DATABASES["default"]["CONN_MAX_AGE"] = integer(
+        env, "DATABASE_CONN_MAX_AGE_SECONDS", default=60, least=0, most=86_400
+    )
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 
 # --- Redis and Celery ----------------------------------------------------------------------------
-REDIS_URL = required(env, "REDIS_URL")
+REDIS_URL = url(env, "REDIS_URL", schemes=["redis", "rediss", "unix"])
 REDIS_PREFIX = env.str("REDIS_PREFIX", default="slipway:")
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -125,12 +124,12 @@ HEARTBEAT_LIMIT_SECONDS = seconds(env, "HEARTBEAT_LIMIT_SECONDS", default=180)
 TEARDOWN_GRACE_SECONDS = seconds(env, "TEARDOWN_GRACE_SECONDS", default=600)
 
 # --- Workspaces ----------------------------------------------------------------------------------
-PLATFORM_URL = env.str("PLATFORM_URL", default="http://127.0.0.1:8000").rstrip("/")
+PLATFORM_URL = url(env, "PLATFORM_URL", schemes=["http", "https"], default="http://127.0.0.1:8000").rstrip("/")
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 CATALOG_DIRS = [Path(folder).resolve() for folder in env.list("CATALOG_DIRS", default=[str(BASE_DIR / "catalog")])]
-PROVISIONER = env.str("PROVISIONER", default="process")
-LAUNCH_SLOTS = env.int("LAUNCH_SLOTS", default=4)
-AGENT_LOG_BYTES = env.int("AGENT_LOG_BYTES", default=1_048_576)
+PROVISIONER = choice(env, "PROVISIONER", default="process", among=["process"])
+LAUNCH_SLOTS = integer(env, "LAUNCH_SLOTS", default=4, least=1, most=1000)
+AGENT_LOG_BYTES = integer(env, "AGENT_LOG_BYTES", default=1_048_576, least=4096, most=1_073_741_824)
 AGENT_STOP_SECONDS = seconds(env, "AGENT_STOP_SECONDS", default=5)
 # What a workspace's process inherits of ours: where programs are, and how this host reaches the network.
 AGENT_PASSTHROUGH_ENV = env.list(
@@ -148,7 +147,8 @@ MAX_BODY_BYTES = 1_048_576
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * MAX_BODY_BYTES
 
 # --- Logging -------------------------------------------------------------------------------------
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LOG_LEVEL = choice(env, "LOG_LEVEL", default="INFO", among=LOG_LEVELS)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
