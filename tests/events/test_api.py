@@ -1,0 +1,127 @@
+"""GET /events and GET /events/{workspace_id}."""
+
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from events import relay
+from events.names import EventType
+from events.outbox import NewEvent
+from tests.events.conftest import online, publish, record
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.events.api_urls")]
+
+
+@pytest.fixture(autouse=True)
+def without_middleware(settings):
+    """Leave sessions, static files and CSRF to those who test them."""
+    settings.MIDDLEWARE = []
+
+
+def get(path, **parameters):
+    return Client().get(path, parameters)
+
+
+def positions(answer):
+    assert answer.status_code == 200, answer.content
+    return [event["position"] for event in answer.json()]
+
+
+def test_an_event_has_the_contract_s_fields():
+    workspace_id = uuid4()
+    (row,) = publish(online(workspace_id, version=3, payload={"url": "http://a"}))
+    (event,) = get("/events").json()
+    created_at = event.pop("created_at")
+    assert event == {
+        "id": row.id,
+        "event_type": "WORKSPACE_ONLINE",
+        "workspace_id": str(workspace_id),
+        "version": 3,
+        "payload": {"url": "http://a", "version": 3},
+        "position": relay.last_position(),
+    }
+    row.refresh_from_db()
+    assert created_at == row.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def test_an_incident_has_no_workspace():
+    publish(NewEvent(event_type=EventType.INCIDENT_OPENED, payload={"kind": "outage"}))
+    (event,) = get("/events").json()
+    assert (event["workspace_id"], event["version"]) == (None, None)
+
+
+def test_events_come_newest_first():
+    publish(*[online() for _ in range(3)])
+    assert positions(get("/events")) == [3, 2, 1]
+
+
+def test_events_behind_a_position_come_oldest_first():
+    publish(*[online() for _ in range(5)])
+    assert positions(get("/events", after=2)) == [3, 4, 5]
+    assert positions(get("/events", after=2, limit=2)) == [3, 4]
+    assert positions(get("/events", after=0, limit=1)) == [1]
+    assert positions(get("/events", after=5)) == []
+
+
+def test_an_event_without_a_position_is_not_told_of():
+    publish(online())
+    record(online())
+    assert positions(get("/events")) == [1]
+    assert positions(get("/events", after=0)) == [1]
+
+
+def test_a_hundred_events_are_listed_where_nobody_says_how_many():
+    publish(*[online() for _ in range(101)])
+    assert positions(get("/events")) == list(range(101, 1, -1))
+    assert len(positions(get("/events", limit=1000))) == 101
+
+
+def test_a_workspace_s_events_are_its_own():
+    mine = uuid4()
+    publish(online(mine, version=1), online(), online(mine, version=2))
+    assert positions(get(f"/events/{mine}")) == [3, 1]
+    assert positions(get(f"/events/{mine}", after=0)) == [1, 3]
+    assert positions(get(f"/events/{mine}", after=1, limit=1)) == [3]
+
+
+def test_a_workspace_that_nothing_was_told_of_has_no_events():
+    publish(online())
+    assert positions(get(f"/events/{uuid4()}")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("limit", "0"),
+        ("limit", "1001"),
+        ("limit", "-1"),
+        ("limit", "many"),
+        ("limit", ""),
+        ("after", "-1"),
+        ("after", "x"),
+        ("after", "1.5"),
+        ("after", ""),
+        ("after", str(2**63)),
+        ("after", "1\x00"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/events", f"/events/{uuid4()}"])
+def test_a_bad_parameter_is_refused_by_name(path, name, value):
+    answer = get(path, **{name: value})
+    assert answer.status_code == 422
+    assert list(answer.json()["fields"]) == [name]
+
+
+@pytest.mark.parametrize("workspace_id", ["nobody", "123", "00000000-0000-0000-0000-00000000000g", "%00"])
+def test_a_malformed_workspace_id_is_refused_by_name(workspace_id):
+    answer = get(f"/events/{workspace_id}")
+    assert answer.status_code == 422
+    assert list(answer.json()["fields"]) == ["workspace_id"]
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_a_list_costs_one_query_whatever_its_length(django_assert_num_queries, count):
+    publish(*[online() for _ in range(count)])
+    with django_assert_num_queries(1):
+        assert len(positions(get("/events"))) == count
