@@ -1,6 +1,7 @@
 """Celery's way in: each task takes ids, makes one call, and tolerates running twice."""
 
 import logging
+from datetime import datetime
 from uuid import UUID
 
 from celery import shared_task
@@ -47,10 +48,15 @@ def dispatch_due() -> None:
     now = database_now()
     for workspace_id, launch_id in dispatching.claim_undispatched(now=now):
         enqueue(launch, workspace_id=str(workspace_id), launch_id=str(launch_id))
-    for launch_id in tearing_down.due_teardowns(now=now):
-        enqueue(tear_down, launch_id=str(launch_id))
+    enqueue_due_teardowns(now=now)
 
 
 def enqueue_launch(*, workspace_id: UUID, launch_id: UUID) -> None:
     """Hand a new launch to the workers, on commit."""
     enqueue(launch, workspace_id=str(workspace_id), launch_id=str(launch_id))
+
+
+def enqueue_due_teardowns(*, now: datetime, workspace_id: UUID | None = None) -> None:
+    """Hand to the workers, on commit, what is to be stopped by now: all of it, or what one workspace left."""
+    for launch_id in tearing_down.due_teardowns(now=now, workspace_id=workspace_id):
+        enqueue(tear_down, launch_id=str(launch_id))

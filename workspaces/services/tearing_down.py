@@ -20,9 +20,11 @@ logger = logging.getLogger(__name__)
 _GONE = frozenset({BackendState.EXITED, BackendState.MISSING})
 
 
-def due_teardowns(*, now: datetime, limit: int = 200) -> list[UUID]:
-    """Return launches whose backend object is to be stopped by now, the longest due first."""
+def due_teardowns(*, now: datetime, workspace_id: UUID | None = None, limit: int = 200) -> list[UUID]:
+    """Return launches whose backend object is to be stopped by now (all, or one workspace's), the longest due first."""
     due = Launch.objects.to_tear_down(now=now).order_by("teardown_at", "pk")
+    if workspace_id is not None:
+        due = due.filter(workspace_id=workspace_id)
     return list(due.values_list("pk", flat=True)[:limit])
 
 

@@ -1,0 +1,106 @@
+"""A workspace at one glance, as the commands and the admin show it."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+
+from workspaces.deadlines import Policy, effective_deadline
+from workspaces.lifecycle import FailureCode, WorkspaceStatus
+from workspaces.models import Workspace
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """What an operator asks of a workspace first. `deadline_at` is the one in force."""
+
+    workspace: Workspace
+    age: timedelta
+    deadline_at: datetime | None
+    seconds_left: int | None
+
+    @property
+    def status(self) -> WorkspaceStatus:
+        return WorkspaceStatus(self.workspace.status)
+
+    @property
+    def phase(self) -> str:
+        """Return the phase with the boot step in it: `booting · install`."""
+        return " · ".join(part for part in (str(self.workspace.phase), self.workspace.progress_step) if part)
+
+    @property
+    def failure(self) -> str:
+        """Return the failure as one text: its code and its message."""
+        if not self.workspace.failure_code:
+            return ""
+        return f"{self.workspace.failure_code}: {self.workspace.failure_message}"
+
+    @property
+    def failure_label(self) -> str:
+        return str(FailureCode(self.workspace.failure_code).label) if self.workspace.failure_code else ""
+
+
+def overview(workspace: Workspace, *, now: datetime, policy: Policy) -> Overview:
+    """Return the glance. A workspace's age counts from its present launch, else from its creation."""
+    deadline = effective_deadline(workspace, policy=policy)
+    return Overview(
+        workspace=workspace,
+        age=max(now - (workspace.provisioning_started_at or workspace.created_at), timedelta(0)),
+        deadline_at=deadline,
+        seconds_left=None if deadline is None else round((deadline - now).total_seconds()),
+    )
+
+
+def as_facts(glance: Overview) -> dict[str, Any]:
+    """Return the glance for machines: plain JSON, times in ISO 8601."""
+    workspace = glance.workspace
+    return {
+        "id": str(workspace.pk),
+        "name": workspace.name,
+        "runtime": workspace.runtime,
+        "status": str(workspace.status),
+        "version": workspace.version,
+        "phase": str(workspace.phase) or None,
+        "progress_step": workspace.progress_step or None,
+        "created_at": _iso(workspace.created_at),
+        "provisioning_started_at": _iso(workspace.provisioning_started_at),
+        "age_seconds": int(glance.age.total_seconds()),
+        "deadline_at": _iso(glance.deadline_at),
+        "failure": None if workspace.failure is None else {**workspace.failure, "at": _iso(workspace.failure_at)},
+    }
+
+
+def spoken_duration(seconds: float) -> str:
+    """Return a length of time in its two largest units: `3 min 20 s`."""
+    left = max(int(seconds), 0)
+    parts = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def spoken_time_left(seconds: int) -> str:
+    """Return how long until a deadline, or how long ago it passed."""
+    return f"in {spoken_duration(seconds)}" if seconds > 0 else f"{spoken_duration(-seconds)} ago"
+
+
+def printable(text: str) -> str:
+    """Return the text without what a terminal would take as a command: boot steps and logs are written by others."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text))
+
+
+def admin_address(workspace: Workspace) -> str:
+    """Return the page of the workspace in the admin."""
+    return settings.PLATFORM_URL + reverse("admin:workspaces_workspace_change", args=[workspace.pk])
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
