@@ -1,7 +1,7 @@
 """The folders of the process backend: what lies where, and how it is written so that a crash leaves no half file.
 
 <root>/<workspace_id>/work/                    the workspace's own data, kept from launch to launch
-<root>/<workspace_id>/launches/<launch_id>/    config/, process.json, exit.json, agent.log, lock
+<root>/<workspace_id>/launches/<launch_id>/    config/, process.json, exit.json, agent.log, lock, barred
 """
 
 import fcntl
@@ -64,6 +64,14 @@ class LaunchFolder(NamedTuple):
         """Make the folders, readable for us alone."""
         for folder in (self.work, self.path, self.config):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def bar(self) -> None:
+        """Leave word that this launch must never start: its stop came first, and may have come while it was prepared."""
+        self.make()
+        (self.path / "barred").touch(mode=0o600)
+
+    def is_barred(self) -> bool:
+        return (self.path / "barred").exists()
 
     def write_config(self, config: Mapping[str, object], *, token: str) -> None:
         """Write the configuration for readers with YAML and without, and the token for its owner only."""

@@ -57,17 +57,19 @@ class ProcessProvisioner:
 
     def request_stop(self, key: LaunchKey) -> None:
         """Send TERM to the agent, which ends its runtime and itself. Returns at once."""
+        folder = LaunchFolder.of(self._root, key)
         with _explained("The workspace's process could not be asked to stop"):
-            folder = LaunchFolder.of(self._root, key)
-            _ask(folder.record(), self._members(folder))
+            if _absence(folder.record()) is None:
+                _ask(folder.record(), self._members(folder))
 
     def stop(self, key: LaunchKey, *, timeout_seconds: float) -> Observation:
         """End the agent and everything that it started, by force after the timeout; look again and return that."""
         folder = LaunchFolder.of(self._root, key)
         with _explained("The workspace's process could not be stopped"):
-            if _absence(folder.record()) is None:
-                self._end(folder, time.monotonic() + timeout_seconds)
-                self._kill(folder)
+            if _absence(folder.record()) is not None:
+                return self.inspect(key)
+            self._end(folder, time.monotonic() + timeout_seconds)
+            self._kill(folder)
             if left := self._members(folder):
                 pids = ", ".join(str(process.pid) for process in left)
                 return Observation(state=BackendState.RUNNING, detail=f"Not even KILL ended the processes {pids}.")

@@ -129,7 +129,8 @@ def _spawn(command: list[str], output: int) -> int:
             (os.POSIX_SPAWN_DUP2, output, 1),
             (os.POSIX_SPAWN_DUP2, output, 2),
         ],
-        setsigmask=[],
+        # Held back until the agent listens: a TERM in its first moments would leave no word in its log.
+        setsigmask=[signal.SIGTERM, signal.SIGINT],
         setsigdef=[signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD],
     )
 

@@ -1,0 +1,89 @@
+"""What tests of the process backend share: launches of small shell commands that leave nothing behind."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from workspaces.provisioners import processes
+from workspaces.provisioners.base import LaunchKey, LaunchSpec
+from workspaces.provisioners.folders import LaunchFolder
+from workspaces.provisioners.process import ProcessProvisioner
+from workspaces.provisioners.processes import Process
+
+# Nothing listens there: these agents never register, which is all the same to a provisioner.
+NOWHERE = "http://127.0.0.1:9"
+
+
+def until(condition: Callable[[], bool], *, seconds: float = 8) -> bool:
+    """Say whether the condition came true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+@dataclass
+class ProcessWorld:
+    """A process backend in a folder of its own, and the launches made in it."""
+
+    root: Path
+    log_bytes: int = 65_536
+    keys: list[LaunchKey] = field(default_factory=list)
+
+    @property
+    def backend(self) -> ProcessProvisioner:
+        """Return a new adapter each time: none may remember anything."""
+        return ProcessProvisioner(root=self.root, log_bytes=self.log_bytes, inherited={"PATH": os.environ["PATH"]})
+
+    def spec(
+        self, command: str | None = "exec sleep 60", *, workspace_id: UUID | None = None, **more: str
+    ) -> LaunchSpec:
+        key = LaunchKey(workspace_id=workspace_id or uuid4(), launch_id=uuid4())
+        self.keys.append(key)
+        return LaunchSpec(
+            key=key,
+            environment={"WORKSPACE_ID": str(key.workspace_id), "PLATFORM_URL": NOWHERE} | more,
+            config={"name": "x", "runtime_config": {"command": command}},
+            token="the-token",
+            start_timeout_seconds=10,
+        )
+
+    def started(self, command: str | None = "exec sleep 60", **more: str) -> LaunchKey:
+        spec = self.spec(command, **more)
+        self.backend.start(spec)
+        return spec.key
+
+    def folder(self, key: LaunchKey) -> LaunchFolder:
+        return LaunchFolder.of(self.root, key)
+
+    def members(self, key: LaunchKey) -> list[Process]:
+        return processes.carrying(str(key.launch_id))
+
+    def agent(self, key: LaunchKey) -> Process:
+        record = self.folder(key).record()
+        assert record is not None
+        assert record.child is not None
+        return record.child
+
+    def shim(self, key: LaunchKey) -> Process:
+        record = self.folder(key).record()
+        assert record is not None
+        return record.shim
+
+    def wait_for_file(self, key: LaunchKey, name: str) -> Path:
+        path = self.folder(key).work / name
+        assert until(path.exists), f"{name} did not appear"
+        return path
+
+    def clean_up(self) -> None:
+        """End everything, and fail where a stop of the backend had left something."""
+        for key in self.keys:
+            self.backend.stop(key, timeout_seconds=2)
+            left = self.members(key)
+            for process in left:
+                os.kill(process.pid, signal.SIGKILL)
+            assert not left, f"a stop left {len(left)} processes of launch {key.launch_id}"
