@@ -69,7 +69,10 @@ class Provisioner(Protocol):
         """Ask the object to end (TERM) and return at once; a missing one is no error."""
 
     def stop(self, key: LaunchKey, *, timeout_seconds: float) -> Observation:
-        """End the object, by force after the timeout, and return what an inspection then says."""
+        """End the object, by force after the timeout, and return what an inspection then says.
+
+        A launch that was not started yet never will be: a start that comes later raises ProvisionerError.
+        """
 
     def inspect(self, key: LaunchKey) -> Observation:
         """Look without touching. Never raises for a backend that can't be asked: that is UNKNOWN."""

@@ -48,6 +48,8 @@ class ProcessProvisioner:
                 with folder.locked() as lock:
                     if folder.record() is not None:
                         return self.inspect(spec.key)
+                    if folder.is_barred():
+                        raise ProvisionerError("This launch was stopped before it was started.")
                     if lock is not None:
                         self._spawn(folder, spec, lock, deadline)
                         return self.inspect(spec.key)
@@ -66,6 +68,8 @@ class ProcessProvisioner:
         """End the agent and everything that it started, by force after the timeout; look again and return that."""
         folder = LaunchFolder.of(self._root, key)
         with _explained("The workspace's process could not be stopped"):
+            if folder.record() is None:
+                folder.bar()
             if _absence(folder.record()) is not None:
                 return self.inspect(key)
             self._end(folder, time.monotonic() + timeout_seconds)

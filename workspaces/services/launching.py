@@ -15,7 +15,7 @@ from django.db import transaction
 from workspaces.credentials import mint_agent_token
 from workspaces.deadlines import LAUNCHING_SECONDS
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
-from workspaces.models import Launch, TeardownReason, Workspace
+from workspaces.models import Launch, Workspace
 from workspaces.preflight import PreflightFailed, Prepared, preflight
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
@@ -148,9 +148,9 @@ def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observati
     workspace = lock_one(workspace_id)
     launch_row = Launch.objects.filter(pk=launch_id)
     if workspace.launch_id != launch_id or workspace.status not in _EXPECTED:
-        reason = TeardownReason.RESTARTED if workspace.launch_id != launch_id else TeardownReason.FAILED
         if observation.state != BackendState.EXITED:
-            launch_row.filter(teardown_at__isnull=True).update(teardown_at=now, teardown_reason=reason)
+            # Even one that was confirmed gone: this start came after that look.
+            launch_row.update(teardown_at=now, torn_down_at=None)
         return
     launch_row.filter(booting_at__isnull=True).update(booting_at=now)
     changes: dict[str, Any] = {"url": observation.url} if observation.url else {}
