@@ -269,7 +269,7 @@ class Launch(models.Model):
     launching_at = models.DateTimeField(null=True)
     booting_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
-    # When its message was handed to the queue last; beat repeats a lost one.
+    # When a message about it (to launch it, to stop it) was handed to the queue last; beat repeats a lost one.
     dispatched_at = models.DateTimeField(null=True)
     # What was seen of it last: state, exit_code, detail, at.
     evidence = models.JSONField(default=dict)

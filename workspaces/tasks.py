@@ -30,6 +30,7 @@ def tear_down(*, launch_id: str) -> None:
 def sweep_stuck() -> None:
     """Fail what is provisioning beyond its deadline."""
     report = sweeping.sweep_stuck(now=database_now(), policy=present_policy())
+    enqueue_due_teardowns(now=database_now())
     if report.failed or report.set_aside:
         logger.info("Swept", extra={"failed": len(report.failed), "set_aside": len(report.set_aside)})
 
@@ -39,6 +40,7 @@ def watch() -> None:
     """Look at launches in flight."""
     failed = watching.watch(clock=database_now)
     if failed:
+        enqueue_due_teardowns(now=database_now())
         logger.info("Watched", extra={"failed": len(failed)})
 
 
@@ -58,5 +60,5 @@ def enqueue_launch(*, workspace_id: UUID, launch_id: UUID) -> None:
 
 def enqueue_due_teardowns(*, now: datetime, workspace_id: UUID | None = None) -> None:
     """Hand to the workers, on commit, what is to be stopped by now: all of it, or what one workspace left."""
-    for launch_id in tearing_down.due_teardowns(now=now, workspace_id=workspace_id):
+    for launch_id in tearing_down.claim_due_teardowns(now=now, workspace_id=workspace_id):
         enqueue(tear_down, launch_id=str(launch_id))

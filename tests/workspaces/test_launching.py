@@ -22,7 +22,7 @@ from workspaces.provisioners.base import LaunchKey
 from workspaces.services import launching
 from workspaces.services.removing import remove
 from workspaces.services.restarting import restart
-from workspaces.services.tearing_down import declare_gone, due_teardowns, tear_down
+from workspaces.services.tearing_down import claim_due_teardowns, declare_gone, tear_down
 from workspaces.services.watching import watch
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -148,11 +148,11 @@ def test_a_poisoned_boot_log_leaves_no_secret() -> None:
 
 def test_after_a_failure_by_evidence_the_process_is_due_to_stop_at_once() -> None:
     workspace = watched(booting("runtime_config: {boot: [{step: x, run: 'setsid sleep 60 & exit 3'}]}\n"))
-    assert due_teardowns(now=database_now()) == [workspace.launch_id]
+    assert claim_due_teardowns(now=database_now()) == [workspace.launch_id]
+    assert claim_due_teardowns(now=database_now()) == []
     assert tear_down(launch_id=workspace.launch_id, now=database_now())
     assert not running(workspace.launch_id)
     assert Launch.objects.get(pk=workspace.launch_id).torn_down_at is not None
-    assert due_teardowns(now=database_now()) == []
 
 
 def test_a_restart_sees_its_predecessor_gone_before_it_starts_the_next() -> None:

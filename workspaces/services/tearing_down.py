@@ -1,7 +1,7 @@
 """Stop a launch's backend object and see it gone: carries out the intent that was stored with the move."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -17,15 +17,32 @@ from workspaces.services.moving import lock_one
 
 logger = logging.getLogger(__name__)
 
+FIRST_PAUSE_SECONDS = 10
+LONGEST_PAUSE_SECONDS = 600
 _GONE = frozenset({BackendState.EXITED, BackendState.MISSING})
 
 
-def due_teardowns(*, now: datetime, workspace_id: UUID | None = None, limit: int = 200) -> list[UUID]:
-    """Return launches whose backend object is to be stopped by now (all, or one workspace's), the longest due first."""
+@transaction.atomic
+def claim_due_teardowns(*, now: datetime, workspace_id: UUID | None = None, limit: int = 200) -> list[UUID]:
+    """Return launches whose backend object is to be stopped by now, the longest due first, and mark them dispatched.
+
+    One that was handed out is not returned again until its pause is over, which doubles with each attempt. One
+    workspace's alone are returned in any case: an operator waits for them.
+    """
     due = Launch.objects.to_tear_down(now=now).order_by("teardown_at", "pk")
     if workspace_id is not None:
         due = due.filter(workspace_id=workspace_id)
-    return list(due.values_list("pk", flat=True)[:limit])
+    rows = [launch for launch in due[:limit] if workspace_id is not None or _is_to_be_handed_out(launch, now=now)]
+    claimed = [launch.pk for launch in rows]
+    Launch.objects.filter(pk__in=claimed).update(dispatched_at=now)
+    return claimed
+
+
+def _is_to_be_handed_out(launch: Launch, *, now: datetime) -> bool:
+    if launch.dispatched_at is None or launch.teardown_at is None or launch.dispatched_at < launch.teardown_at:
+        return True
+    pause = min(FIRST_PAUSE_SECONDS * 2**launch.teardown_attempts, LONGEST_PAUSE_SECONDS)
+    return launch.dispatched_at <= now - timedelta(seconds=pause)
 
 
 def tear_down(*, launch_id: UUID, now: datetime) -> bool:
