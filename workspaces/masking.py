@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
@@ -22,8 +23,27 @@ def mask(text: str, *, workspace_id: UUID) -> str:
     text = text.replace("\0", "")
     if not text.strip():
         return text
-    stored = vault.readable_values({workspace_id})
-    return _without_tokens(mask_values(text, [value for values in stored.values() for value in values]), workspace_id)
+    return _masker(workspace_id)(text)
+
+
+def mask_strings(value: Any, *, workspace_id: UUID) -> Any:
+    """Return a JSON value with every text in it masked, keys too."""
+    return _each_string(value, _masker(workspace_id))
+
+
+def _each_string(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {change(key): _each_string(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_each_string(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value
+
+
+def _masker(workspace_id: UUID) -> Callable[[str], str]:
+    """Read once what is secret of this workspace, and return what takes it out of a text."""
+    stored = [value for values in vault.readable_values({workspace_id}).values() for value in values]
+    digests = set(AgentToken.objects.filter(workspace_id=workspace_id).values_list("digest", flat=True))
+    return lambda text: _without_tokens(mask_values(text, stored), digests)
 
 
 def mask_values(text: str, values: Iterable[str]) -> str:
@@ -48,15 +68,11 @@ def _forms(value: str) -> set[str]:
     return {form for text in whole for form in (text, quote(text, safe=""), json.dumps(text)[1:-1]) if form}
 
 
-def _without_tokens(text: str, workspace_id: UUID) -> str:
-    """Mask what hashes to one of the workspace's tokens: the tokens themselves are not kept."""
+def _without_tokens(text: str, digests: set[str]) -> str:
+    """Mask what hashes to one of these tokens: the tokens themselves are not kept."""
     windows = {
         match.group()[start : start + TOKEN_CHARACTERS]
         for match in _TOKEN_LIKE.finditer(text)
         for start in range(len(match.group()) - TOKEN_CHARACTERS + 1)
     }
-    if not windows:
-        return text
-    by_digest = {digest(window): window for window in windows}
-    known = AgentToken.objects.filter(workspace_id=workspace_id, digest__in=by_digest).values_list("digest", flat=True)
-    return mask_values(text, [by_digest[found] for found in known])
+    return mask_values(text, [window for window in windows if digest(window) in digests])
