@@ -11,7 +11,7 @@ from django.db import transaction
 from events import outbox
 from events.names import EventType
 from workspaces.lifecycle import DEADLINE_FAILURES, Transition, Verb, WorkspaceStatus, transition
-from workspaces.models import BackendKind, Launch, LaunchOutcome, TeardownReason, Workspace
+from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, TeardownReason, Workspace
 from workspaces.services.moving import Step, TransitionRefused, check_source, lock_one, move, subject_of
 
 
@@ -35,6 +35,8 @@ def mark_online(
     workspace = lock_one(workspace_id)
     if workspace.launch_id != launch_id:
         raise TransitionRefused(workspace, "another launch has begun since.")
+    # It is heard of now: else the next look for silent ones would take a long boot for silence.
+    Heartbeat.objects.filter(pk=workspace_id).update(last_heartbeat_at=now)
     changes = _registered(workspace, registration)
     if workspace.status == WorkspaceStatus.ONLINE:
         _replace(workspace, changes)
