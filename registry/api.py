@@ -1,0 +1,91 @@
+"""The registry's calls: what running workspaces and their watchers tell us."""
+
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import Router
+
+from registry import services
+from registry.authentication import agent_token, own
+from registry.bodies import BootstrapFailedIn, FailedIn, HeartbeatIn, ProgressIn, RegisterIn
+from workspaces.addresses import ForbiddenUrl
+from workspaces.authentication import Access
+from workspaces.clock import database_now
+from workspaces.deadlines import effective_deadline, present_policy
+from workspaces.lifecycle import FailureCode
+from workspaces.models import ApiScope
+from workspaces.refusals import Refusal
+from workspaces.services.progressing import progress
+from workspaces.tasks import enqueue_due_teardowns
+
+router = Router(tags=["registry"], auth=agent_token)
+watchers = Router(
+    tags=["watchers"],
+    auth=Access(scopes=(ApiScope.WATCH, ApiScope.OPERATE), permission="workspaces.change_workspace"),
+)
+
+
+@router.post("/register")
+def register(request: HttpRequest, body: RegisterIn) -> dict[str, str]:
+    """Bring the workspace online, or replace its url and card where it is online."""
+    agent = own(request, claimed=body.id)
+    try:
+        services.register(agent, url=body.url, agent_card=body.agent_card, now=database_now())
+    except ForbiddenUrl as error:
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fields={"url": str(error)}) from error
+    return {"status": "registered"}
+
+
+@router.post("/heartbeat")
+def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, str]:
+    """Store a sign of life; a first one completes a boot."""
+    agent = own(request, claimed=body.workspace_id)
+    services.heartbeat(agent, services.Beat(**body.dict(exclude={"workspace_id"})), clock=database_now)
+    return {"status": "ok"}
+
+
+@router.post("/progress")
+def report_progress(request: HttpRequest, body: ProgressIn) -> dict[str, Any]:
+    """Record a boot step; the answer holds the deadline in force."""
+    agent = own(request, claimed=body.workspace_id)
+    workspace, _ = progress(
+        workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step, now=database_now()
+    )
+    return {"status": "ok", "deadline_at": effective_deadline(workspace, policy=present_policy())}
+
+
+@router.post("/failed")
+def failed(request: HttpRequest, body: FailedIn) -> dict[str, Any]:
+    """Fail the launch because its agent can't go on."""
+    agent = own(request, claimed=body.workspace_id)
+    has_failed = services.fail_by_agent(
+        agent,
+        code=FailureCode(body.code),
+        error=body.error,
+        missing=body.missing or [],
+        log_tail=body.log_tail or "",
+        clock=database_now,
+    )
+    return {"status": "ok"} | _outcome(agent.workspace_id, has_failed=has_failed)
+
+
+@watchers.post("/{workspace_id}/bootstrap-failed")
+def bootstrap_failed(request: HttpRequest, workspace_id: UUID, body: BootstrapFailedIn) -> dict[str, bool]:
+    """Fail a launch because its bootstrap was seen to fail from outside."""
+    has_failed = services.fail_by_watcher(
+        workspace_id=workspace_id,
+        launch_id=body.launch_id,
+        error=body.error or "",
+        log_tail=body.log_tail or "",
+        now=database_now(),
+    )
+    return {"ok": True} | _outcome(workspace_id, has_failed=has_failed)
+
+
+def _outcome(workspace_id: UUID, *, has_failed: bool) -> dict[str, bool]:
+    if not has_failed:
+        return {"no_change": True}
+    enqueue_due_teardowns(now=database_now(), workspace_id=workspace_id)
+    return {}

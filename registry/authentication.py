@@ -1,0 +1,25 @@
+"""Which workspace's agent reports: its bearer token says so, and the id in its body has to agree."""
+
+from http import HTTPStatus
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from workspaces.authentication import Agent, bearer, find_agent, unauthorized
+from workspaces.refusals import Refusal
+
+
+def agent_token(request: HttpRequest) -> Agent:
+    """Return the calling agent, after one query. Raises Refusal."""
+    token = bearer(request)
+    if not token:
+        raise unauthorized("Send the agent's token as `Authorization: Bearer`.")
+    return find_agent(token)
+
+
+def own(request: HttpRequest, *, claimed: UUID) -> Agent:
+    """Return the calling agent, unless it reports for a workspace that isn't its own. Raises Refusal."""
+    agent: Agent = request.auth  # type: ignore[attr-defined]
+    if claimed != agent.workspace_id:
+        raise Refusal(HTTPStatus.FORBIDDEN, f"This token is not of the workspace {claimed}.", code="forbidden")
+    return agent

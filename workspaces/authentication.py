@@ -1,0 +1,127 @@
+"""Who calls: a workspace's agent, a script with an API key, or an operator who is signed in."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja.utils import check_csrf
+
+from workspaces.credentials import allows, digest, find_api_key
+from workspaces.lifecycle import WorkspaceStatus
+from workspaces.models import AgentToken, ApiScope, BackendKind
+from workspaces.refusals import Refusal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """The agent of a workspace's present launch. `status` is as of the look-up: no guard may rely on it."""
+
+    workspace_id: UUID
+    launch_id: UUID
+    status: WorkspaceStatus
+    backend: BackendKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """Who acts for the operators; `name` is for messages."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Who may call: an API key with one of the scopes, or a signed-in operator with the permission.
+
+    With `own_agent` the agent of the workspace in the path may too. Raises Refusal for everyone else.
+    """
+
+    scopes: tuple[ApiScope, ...]
+    permission: str
+    own_agent: bool = False
+
+    def __call__(self, request: HttpRequest) -> Operator | Agent:
+        credential = bearer(request)
+        if credential is None:
+            return self._of_session(request)
+        key = find_api_key(credential)
+        if key is None:
+            return self._of_agent(request, credential)
+        if not any(allows(key, scope) for scope in self.scopes):
+            needed = " or ".join(f"`{scope}`" for scope in self.scopes)
+            raise Refusal(HTTPStatus.FORBIDDEN, f"This API key lacks the scope {needed}.", code="forbidden")
+        return Operator(name=f"the API key {key.name}")
+
+    def _of_session(self, request: HttpRequest) -> Operator:
+        user = request.user
+        if not (user.is_authenticated and user.is_active and user.is_staff):
+            raise unauthorized("Sign in, or send an API key as `Authorization: Bearer`.")
+        if check_csrf(request) is not None:
+            raise Refusal(HTTPStatus.FORBIDDEN, "The CSRF token is missing or wrong.", code="csrf")
+        if not user.has_perm(self.permission):
+            raise Refusal(HTTPStatus.FORBIDDEN, f"You lack the permission {self.permission}.", code="forbidden")
+        return Operator(name=user.get_username())
+
+    def _of_agent(self, request: HttpRequest, token: str) -> Agent:
+        agent = find_agent(token)
+        match = request.resolver_match
+        if not self.own_agent or match is None or str(agent.workspace_id) != match.kwargs.get("workspace_id"):
+            raise Refusal(
+                HTTPStatus.FORBIDDEN, "An agent's token serves only its own workspace's calls.", code="forbidden"
+            )
+        return agent
+
+
+def bearer(request: HttpRequest) -> str | None:
+    """Return the credential of the Authorization header, or None."""
+    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+    return credential.strip() if scheme.lower() == "bearer" else None
+
+
+def unauthorized(error: str, *, code: str = "unauthorized") -> Refusal:
+    """Return the refusal of a caller whose credential is missing or worth nothing."""
+    return Refusal(HTTPStatus.UNAUTHORIZED, error, code=code)
+
+
+def find_agent(token: str) -> Agent:
+    """Return whose token this is, in one query. Raises Refusal where the launch or the workspace is past."""
+    found = AgentToken.objects.filter(digest=digest(token)).values(*_OF_A_TOKEN).first()
+    if found is None:
+        raise unauthorized("This credential is unknown or was revoked.")
+    _refuse_past(found)
+    return Agent(
+        workspace_id=found["workspace_id"],
+        launch_id=found["launch_id"],
+        status=WorkspaceStatus(found["workspace__status"]),
+        backend=BackendKind(found["workspace__backend"]),
+    )
+
+
+_OF_A_TOKEN = (
+    "workspace_id",
+    "launch_id",
+    "revoked_at",
+    "launch__torn_down_at",
+    "workspace__status",
+    "workspace__launch_id",
+    "workspace__backend",
+)
+
+
+def _refuse_past(found: dict[str, Any]) -> None:
+    if found["workspace__status"] == WorkspaceStatus.REMOVED:
+        raise Refusal(HTTPStatus.GONE, "This workspace was removed.", code="removed")
+    if found["launch_id"] != found["workspace__launch_id"]:
+        raise superseded()
+    if found["revoked_at"] is not None:
+        raise unauthorized("This token was revoked.")
+    # An external launch counts as torn down from its beginning: nothing of ours runs for it.
+    if found["launch__torn_down_at"] is not None and found["workspace__backend"] != BackendKind.EXTERNAL:
+        raise unauthorized("This launch was stopped. Its agent is expected to end.", code="superseded")
+
+
+def superseded() -> Refusal:
+    """Return the refusal that tells an earlier launch's agent to end."""
+    return unauthorized("A later launch has taken this one's place. Its agent is expected to end.", code="superseded")
