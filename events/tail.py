@@ -86,10 +86,12 @@ class Tail:
     async def leave(self, listener: Listener) -> None:
         """Stop serving the listener; the last one switches off the light."""
         self._listeners.discard(listener)
-        if not self._listeners and self._task is not None:
+        if self._listeners:
+            return
+        if self._task is not None:
             self._task.cancel()
             self._task = None
-            await self._reader.close()
+        await self._reader.close()
 
     async def _follow(self) -> None:
         while True:
@@ -106,7 +108,7 @@ class Tail:
         self._report_recovery()
         async for frames in self._reader.between(self._position, until):
             self._position = frames[-1].position
-            for listener in [each for each in self._listeners if not each.offer(frames)]:
+            for listener in {each for each in self._listeners if not each.offer(frames)}:
                 self._cut(listener)
 
     def _cut(self, listener: Listener) -> None:
@@ -129,10 +131,11 @@ class Tail:
         if task.cancelled():
             return
         # A fault of ours: clients that would wait for ever are sent away and start another tail.
-        logger.error("The live tail has ended.", exc_info=task.exception())
+        logger.error("The live tail has failed; its clients connect again.", exc_info=task.exception())
         self._task = None
-        for listener in list(self._listeners):
-            self._cut(listener)
+        for listener in self._listeners:
+            listener.cut()
+        self._listeners.clear()
 
 
 @asynccontextmanager

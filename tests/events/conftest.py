@@ -49,6 +49,7 @@ class Server:
     port: int
     process: subprocess.Popen
     log: Path
+    expected_tracebacks: int = 0
 
     @property
     def url(self):
@@ -133,6 +134,24 @@ def serve(child_environment, tmp_path):
         except subprocess.TimeoutExpired:
             server.process.kill()
             raise
+        assert server.log.read_text().count("Traceback") == server.expected_tracebacks
+
+
+@pytest.fixture
+def start_relay(child_environment):
+    """Start relays as child processes, with their output in pipes."""
+    children = []
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "django", "relay", *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        children.append(subprocess.Popen(command, env=child_environment, **pipes))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()
+        child.communicate(timeout=10)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The live stream from a real ASGI server, as a client sees it."""
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from uuid import uuid4
 
 import httpx
@@ -13,7 +13,8 @@ from django.test import Client, RequestFactory
 
 from config.processes import wait_until
 from events import live
-from tests.events.conftest import WORD, online, publish
+from events.models import PositionCounter
+from tests.events.conftest import WORD, online, publish, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,6 +34,14 @@ def test_an_event_arrives_live_in_the_contract_s_envelope(server):
         "position": 1,
         "version": 4,
     }
+
+
+def test_an_event_travels_from_the_outbox_through_the_relay_to_the_client(server, start_relay):
+    start_relay()
+    with server.stream() as stream:
+        for position in range(1, 6):
+            record(online())
+            assert stream.message()[0] == position
 
 
 def test_the_answer_s_headers_let_no_proxy_hold_it_back(server):
@@ -85,11 +94,11 @@ def test_a_replay_longer_than_a_batch_joins_the_live_tail_without_gap_or_duplica
         assert stream.positions(1230) == list(range(1, 1231))
 
 
-@pytest.mark.parametrize("headers", [{}, {"X-Word": "wrong"}, {"Cookie": "sessionid=made-up"}])
-def test_whoever_is_not_signed_in_gets_401(server, headers):
-    answer = server.get(headers=headers)
-    assert answer.status_code == 401
-    assert answer.json() == {"error": "Sign in, or send an API key with the scope `read`."}
+def test_whoever_is_not_signed_in_gets_401(server):
+    for headers in ({}, {"X-Word": "wrong"}, {"Cookie": "sessionid=made-up"}):
+        answer = server.get(headers=headers)
+        assert answer.status_code == 401, headers
+        assert answer.json() == {"error": "Sign in, or send an API key with the scope `read`."}
 
 
 def _cookie(**attributes):
@@ -110,12 +119,11 @@ def test_a_session_without_staff_s_rights_gets_401(server, attributes):
     assert server.get(headers=_cookie(**attributes)).status_code == 401
 
 
-@pytest.mark.parametrize("value", ["abc", "-1", "1.5", "", " 1", "9" * 19, "1\x00", "٣"])
-def test_a_position_that_is_none_gets_400_and_is_named(server, value):
-    answer = server.get(headers=WORD, params={"after": value})
-    assert answer.status_code == 400
-    assert "after" in answer.json()["fields"]
-    assert answer.json()["code"] == "bad_position"
+def test_a_position_that_is_none_gets_400_and_is_named(server):
+    for value in ("abc", "-1", "1.5", "", " 1", "9" * 19, "1\x00", "٣"):
+        answer = server.get(headers=WORD, params={"after": value})
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_position"), value
+        assert list(answer.json()["fields"]) == ["after"], value
 
 
 def test_a_bad_header_is_named(server):
@@ -177,17 +185,63 @@ def test_fifty_clients_share_one_tail(server):
     assert wait_until(lambda: _backends()[1] == 0, seconds=5)
 
 
-@pytest.mark.parametrize("victim", ["slipway-live-tail", "slipway-live-read"])
-def test_a_stream_outlives_the_end_of_its_database_connections(server, victim):
+@pytest.mark.parametrize(
+    "victims", [["slipway-live-tail"], ["slipway-live-read"], ["slipway-live-tail", "slipway-live-read"]]
+)
+def test_a_stream_outlives_the_end_of_its_database_connections(server, victims):
     with server.stream() as stream:
         publish(online())
         assert stream.message()[0] == 1
+        pids = [_backends()[0][name] for name in victims]
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s)", [_backends()[0][victim]])
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
         publish(online(), online())
         assert stream.positions(2) == [2, 3]
         publish(online())
         assert stream.message()[0] == 4
+
+
+def test_streams_take_no_connection_out_of_the_web_server_s_pool(serve):
+    server = serve(DATABASE_POOL_SIZE="2")
+    cookie = _cookie(is_staff=True)
+    with ExitStack() as stack:
+        streams = [stack.enter_context(server.stream(headers=cookie)) for _ in range(6)]
+        publish(online())
+        assert [stream.message()[0] for stream in streams] == [1] * 6
+
+
+def test_a_log_that_cannot_be_read_is_said_to_be_so(serve):
+    answer = serve(DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing").get(headers=WORD)
+    assert answer.status_code == 503
+    assert "event log" in answer.json()["error"]
+
+
+@contextmanager
+def _renamed(table):
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO hidden")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE hidden RENAME TO {table}")
+
+
+def test_a_tail_that_fails_sends_its_clients_away_and_the_next_one_works(server):
+    server.expected_tracebacks = 1
+    with server.stream() as stream:
+        publish(online())
+        assert stream.message()[0] == 1
+        with _renamed("events_event"):
+            # The tail reads only what the counter promises.
+            PositionCounter.objects.update(last_position=2)
+            with pytest.raises(httpx.RemoteProtocolError):
+                stream.message()
+        PositionCounter.objects.update(last_position=1)
+    assert "The live tail has failed" in server.log.read_text()
+    with server.stream(headers={**WORD, "Last-Event-ID": "1"}) as stream:
+        publish(online())
+        assert stream.message()[0] == 2
 
 
 def test_an_open_stream_does_not_keep_the_server_from_stopping(server):

@@ -1,8 +1,6 @@
 """The relay on several real connections: what commits late, relays side by side, relays that die."""
 
 import signal
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from uuid import uuid4
@@ -20,22 +18,6 @@ from events.outbox import NewEvent
 from tests.events.conftest import online, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def start_relay(child_environment):
-    children = []
-
-    def start(*arguments):
-        command = [sys.executable, "-m", "django", "relay", *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        children.append(subprocess.Popen(command, env=child_environment, **pipes))
-        return children[-1]
-
-    yield start
-    for child in children:
-        child.kill()
-        child.communicate(timeout=10)
 
 
 def positions():
