@@ -1,26 +1,20 @@
 """The program behind `manage.py`: what a command needs is there before Django loads, and what fails is one sentence."""
 
 import argparse
-import errno
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from types import FrameType
 
-import kombu.exceptions
-import psycopg
-import redis.exceptions
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 
-from config.embedded import LOCALHOST, ServerError, full_disk
+from config.embedded import LOCALHOST
 from config.local import LocalError, environment_for, needs_servers, read_dotenv, set_placeholders
 from config.ownership import Role
+from config.sentences import in_sentences
 
 # These look at the code only.
 _OFFLINE = {"help", "version", "lifecycle_diagram", "collectstatic", "findstatic", "diffsettings"}
@@ -115,58 +109,3 @@ def _end_cleanly_on_signals() -> None:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
-
-
-# --- Errors as sentences -------------------------------------------------------------------------
-
-
-@contextmanager
-def in_sentences() -> Iterator[None]:
-    """Turn an error of the surroundings into its sentence and exit code 1; let all others rise."""
-    try:
-        yield
-    except Exception as error:
-        sentence = explain(error)
-        if sentence is None or "--traceback" in sys.argv:
-            raise
-        sys.exit(sentence)
-
-
-def explain(error: Exception) -> str | None:
-    """Return the sentence for an error of the surroundings, None for one that is a mistake in the code."""
-    if isinstance(error, (LocalError, ServerError, ImproperlyConfigured)):
-        return str(error)
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return full_disk(error.filename or os.environ.get("DATA_DIR", "the data folder"))
-    if isinstance(error, PermissionError) and error.filename:
-        return f"{error.filename}: {error.strerror}. Set DATA_DIR to a folder of your own."
-    if isinstance(error, (redis.exceptions.ConnectionError, kombu.exceptions.OperationalError)):
-        return f"Redis can't be reached: {_one_line(error)}. Check REDIS_URL."
-    if isinstance(error, DatabaseError):
-        return _explain_database(error)
-    return None
-
-
-def _explain_database(error: DatabaseError) -> str | None:
-    cause = error.__cause__
-    if isinstance(cause, psycopg.errors.DiskFull):
-        return full_disk("the database")
-    if isinstance(
-        cause, (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedObject)
-    ):
-        return "The database is not migrated: run `manage.py migrate` or `make up`." if _lacks_migrations() else None
-    # No answer at all, wrong password, unknown database: all before a first statement.
-    if isinstance(cause, psycopg.OperationalError) and (
-        cause.sqlstate is None or cause.sqlstate[:2] in {"28", "3D", "57"}
-    ):
-        return f"The database can't be reached: {_one_line(cause)}. Check DATABASE_URL."
-    return None
-
-
-def _lacks_migrations() -> bool:
-    executor = MigrationExecutor(connection)
-    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-
-
-def _one_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")

@@ -19,7 +19,7 @@ _LOG_BYTES = 10 * 1024 * 1024
 _PORT_ATTEMPTS = 5
 # One segment of Postgres' write-ahead log.
 _SCARCE_BYTES = 16 * 1024 * 1024
-_FULL_DISK = ("No space left on device", "Disk quota exceeded", "File too large")
+_FULL_DISK = ("No space left on device", "Disk quota exceeded")
 
 
 class ServerError(Exception):
@@ -83,19 +83,30 @@ class Server:
 
     def describe_exit(self) -> str:
         """Return how the server ended, for the one line that says so."""
-        return f"ended: {self.explain_exit()}".rstrip(".")
+        return f"ended: {explain(name=self.name, folder=self.folder, text=self._words())}".rstrip(".")
 
-    def explain_exit(self) -> ServerError:
-        """Return why the server ended, from what it wrote since its last start."""
+    def complaint(self) -> ServerError | None:
+        """Return what is wrong with the server, None where it runs and has met no full disk."""
+        words = self._words()
+        if self.has_exited or _tells_full_disk(words):
+            return explain(name=self.name, folder=self.folder, text=words)
+        return None
+
+    def _words(self) -> str:
+        """Return what it wrote since its last start."""
         with self.log.open("rb") as file:
             file.seek(self._log_offset)
-            return explain(name=self.name, folder=self.folder, text=file.read().decode(errors="replace"))
+            return file.read().decode(errors="replace")
+
+
+def _tells_full_disk(text: str) -> bool:
+    return any(sign in text for sign in _FULL_DISK)
 
 
 def explain(*, name: str, folder: Path, text: str) -> ServerError:
     """Return a server's own words as an error that says what to do."""
     # Postgres' last words at a full disk may be of what that led to: so ask the disk as well.
-    if any(sign in text for sign in _FULL_DISK) or shutil.disk_usage(folder).free < _SCARCE_BYTES:
+    if _tells_full_disk(text) or shutil.disk_usage(folder).free < _SCARCE_BYTES:
         return ServerError(full_disk(folder))
     if "Address already in use" in text or "Address in use" in text:
         return PortTakenError(f"{name}: its port is in use by another program.")
@@ -134,8 +145,8 @@ def _await(server: Server, *, ready: Callable[[Server], bool]) -> None:
     except BaseException:
         server.stop()
         raise
-    if server.has_exited:
-        raise server.explain_exit()
+    if server.has_exited and (complaint := server.complaint()):
+        raise complaint
     if not in_time:
         server.stop()
         raise ServerError(f"{server.name} gave no answer for {START_SECONDS:.0f} s. Its log: {server.log}")
