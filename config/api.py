@@ -13,15 +13,17 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.renderers import JSONRenderer
 
+from config.access import READ_EVENTS
 from config.bodies import JsonParser, too_large
 from events.api import router as events_router
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
-from workspaces.authentication import Access
+from workspaces.api import router as workspaces_router
 from workspaces.lifecycle import WorkspaceStatus
-from workspaces.models import ApiScope
 from workspaces.refusals import Refusal
+from workspaces.services.creating import InvalidWorkspace
 from workspaces.services.moving import TransitionRefused, UnknownWorkspace
+from workspaces.services.removing import HasChildren
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +43,10 @@ api = NinjaAPI(
     parser=JsonParser(),
     renderer=CompactRenderer(),
 )
+api.add_router("/workspaces", workspaces_router)
 api.add_router("/registry", registry_router)
 api.add_router("/admin/workspaces", watchers_router)
-api.add_router("/events", events_router, auth=Access(scopes=(ApiScope.READ,), permission="events.view_event"))
+api.add_router("/events", events_router, auth=READ_EVENTS)
 
 
 def _answer(request: HttpRequest, status: HTTPStatus, error: str, **more: Any) -> HttpResponse:
@@ -107,6 +110,17 @@ def _move_refused(request: HttpRequest, error: TransitionRefused) -> HttpRespons
     if status == WorkspaceStatus.REMOVED:
         return _answer(request, HTTPStatus.GONE, str(error), code="removed", workspace_status=status.value)
     return _answer(request, HTTPStatus.CONFLICT, str(error), code="transition_refused", workspace_status=status.value)
+
+
+@api.exception_handler(InvalidWorkspace)
+def _invalid_workspace(request: HttpRequest, error: InvalidWorkspace) -> HttpResponse:
+    return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, str(error), code="validation_error", fields=error.fields)
+
+
+@api.exception_handler(HasChildren)
+def _has_children(request: HttpRequest, error: HasChildren) -> HttpResponse:
+    children = [{"id": child_id, "name": name} for child_id, name in error.children]
+    return _answer(request, HTTPStatus.CONFLICT, str(error), code="has_children", children=children)
 
 
 @api.exception_handler(Http404)

@@ -1,0 +1,314 @@
+"""The operators' HTTP API."""
+
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from events.relay import number_committed
+from tests.registry.callers import AgentCaller, Caller, holder
+from tests.workspaces.factories import booting, config_for, failed, online, queued
+from workspaces.lifecycle import FailureCode, WorkspaceStatus
+from workspaces.models import ApiScope, Heartbeat, Launch, Secret, Workspace
+
+pytestmark = pytest.mark.django_db
+
+ITEM_FIELDS = set(
+    "id name role tier status runtime url agent_card parent_id active_tasks uptime_seconds last_error_rate"
+    " last_sample_error current_task budget_limit monthly_spend provision_timeout_ms created_at x y"
+    " version phase progress_step deadline_at held hibernation_idle_minutes provision_timeout_seconds failure".split()
+)
+
+
+@pytest.fixture
+def reader() -> Caller:
+    return holder(ApiScope.READ)
+
+
+@pytest.fixture
+def operator() -> Caller:
+    return holder(ApiScope.OPERATE)
+
+
+def create(operator: Caller, **fields: Any) -> Any:
+    return operator.post("/workspaces", {"name": "w", "config": config_for("echo")} | fields)
+
+
+def test_the_list_is_an_array_of_items_by_name_with_all_their_fields(reader: Caller) -> None:
+    online(name="b"), booting(name="a")
+    answer = reader.get("/workspaces")
+    assert [entry["name"] for entry in answer.json()] == ["a", "b"]
+    assert all(set(entry) == ITEM_FIELDS for entry in answer.json())
+    assert b'"status":"online"' in answer.content
+
+
+def test_an_item_shows_deadline_and_limit_in_force(reader: Caller, settings: Any) -> None:
+    slow = booting(runtime="hermes")
+    entry = reader.get(f"/workspaces/{slow.pk}").json()
+    assert entry["provision_timeout_ms"] == 30 * 60 * 1000
+    assert entry["phase"] == "booting"
+    settings.PROVISION_TIMEOUT_SECONDS = 60
+    hurried = reader.get(f"/workspaces/{slow.pk}").json()
+    assert hurried["provision_timeout_ms"] == 60_000
+    assert hurried["deadline_at"] < entry["deadline_at"]
+
+
+def test_an_item_tells_its_failure_here_and_where_old_consoles_look(reader: Caller) -> None:
+    broken = failed(code=FailureCode.CRASHED)
+    Heartbeat.objects.filter(pk=broken.pk).update(sample_error="an older error")
+    entry = reader.get(f"/workspaces/{broken.pk}").json()
+    assert entry["last_sample_error"] == "It broke."
+    assert entry["failure"]["code"] == "crashed"
+    assert entry["failure"]["log_tail"] == "last words"
+    assert entry["failure"]["source"] == "bootstrap_watcher"
+
+
+def test_the_list_leaves_removed_ones_out_unless_asked(reader: Caller, operator: Caller) -> None:
+    gone, here = booting(name="gone"), booting(name="here")
+    operator.delete(f"/workspaces/{gone.pk}")
+    assert [entry["name"] for entry in reader.get("/workspaces").json()] == ["here"]
+    assert len(reader.get("/workspaces", include_removed="true").json()) == 2
+    assert [entry["id"] for entry in reader.get("/workspaces", status="removed").json()] == [str(gone.pk)]
+    answer = reader.get(f"/workspaces/{gone.pk}")
+    assert (answer.status_code, answer.json()["code"]) == (410, "removed")
+    assert reader.get(f"/workspaces/{gone.pk}", include_removed="true").json()["status"] == "removed"
+    assert here.status == WorkspaceStatus.PROVISIONING
+
+
+def test_the_list_can_be_narrowed_to_a_status(reader: Caller) -> None:
+    online(name="up"), booting(name="coming")
+    assert [entry["name"] for entry in reader.get("/workspaces", status="online").json()] == ["up"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_list_reflects_every_event_up_to_its_position(reader: Caller) -> None:
+    booting()
+    number_committed()
+    answer = reader.get("/workspaces")
+    assert answer["X-Position"] == str(len(reader.get("/events", after=0).json()))
+    assert int(answer["X-Position"]) > 0
+
+
+@pytest.mark.parametrize("rows", [3, 30])
+def test_the_list_takes_three_queries_however_long_it_is(reader: Caller, rows: int) -> None:
+    for number in range(rows):
+        queued(name=f"w{number:02}")
+    with CaptureQueriesContext(connection) as queries:
+        assert len(reader.get("/workspaces").json()) == rows
+    # The key, the position, the rows.
+    assert len(queries) == 3
+
+
+def test_create_queues_a_launch_and_answers_its_id(operator: Caller) -> None:
+    answer = create(operator, secrets={"API_KEY": "x" * 20}, labels={"team": "blue"}, provision_timeout_seconds=90)
+    assert answer.status_code == 201
+    made = Workspace.objects.get(pk=answer.json()["id"])
+    assert (answer.json()["status"], made.status) == ("provisioning", WorkspaceStatus.PROVISIONING)
+    assert (made.labels, made.provision_timeout_seconds) == ({"team": "blue"}, 90)
+    assert Secret.objects.get(workspace=made).name == "API_KEY"
+
+
+def test_create_hands_the_launch_to_the_workers(
+    operator: Caller, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, str]] = []
+    monkeypatch.setattr("celery.app.task.Task.apply_async", lambda self, kwargs: sent.append(kwargs))
+    with django_capture_on_commit_callbacks(execute=True):
+        made = create(operator).json()
+    launch = Launch.objects.get(workspace_id=made["id"])
+    assert sent == [{"workspace_id": made["id"], "launch_id": str(launch.pk)}]
+
+
+def test_an_external_workspace_gets_what_its_agent_needs_once(operator: Caller, settings: Any) -> None:
+    answer = operator.post("/workspaces", {"name": "mine", "external": True}).json()
+    assert answer["status"] == "awaiting_agent"
+    connected = answer["connection"]
+    assert connected["registry_endpoint"] == f"{settings.PLATFORM_URL}/registry/register"
+    agent = Caller(connected["auth_token"])
+    body = {"id": answer["id"], "url": "http://localhost:9", "agent_card": {}}
+    assert agent.post("/registry/register", body).json() == {"status": "registered"}
+    assert Workspace.objects.get(pk=answer["id"]).status == WorkspaceStatus.ONLINE
+
+
+def test_an_external_workspace_with_a_url_is_online(operator: Caller) -> None:
+    answer = operator.post("/workspaces", {"name": "mine", "external": True, "url": "http://localhost:8080"})
+    assert answer.json()["status"] == "online"
+
+
+def test_restart_begins_a_new_launch(operator: Caller) -> None:
+    up = online()
+    answer = operator.post(f"/workspaces/{up.pk}/restart")
+    assert (answer.status_code, answer.json()["status"]) == (200, "provisioning")
+    assert Workspace.objects.get(pk=up.pk).launch_id != up.launch_id
+
+
+def test_restart_of_an_external_workspace_gives_a_new_token_and_voids_the_old(operator: Caller) -> None:
+    made = operator.post("/workspaces", {"name": "mine", "external": True, "url": "http://localhost:8080"}).json()
+    again = operator.post(f"/workspaces/{made['id']}/restart").json()
+    assert again["status"] == "awaiting_agent"
+    beat = {"workspace_id": made["id"]}
+    old = Caller(made["connection"]["auth_token"]).post("/registry/heartbeat", beat)
+    assert (old.status_code, old.json()["code"]) == (401, "superseded")
+    assert Caller(again["connection"]["auth_token"]).post("/registry/heartbeat", beat).status_code == 200
+
+
+def test_cancel_fails_the_launch_and_says_who_did(operator: Caller) -> None:
+    stuck = booting()
+    assert operator.post(f"/workspaces/{stuck.pk}/cancel").json()["status"] == "failed"
+    stuck.refresh_from_db()
+    assert stuck.failure_code == FailureCode.CANCELLED
+    assert "the API key script" in stuck.failure_message
+
+
+def test_cancel_is_refused_where_nothing_is_launched(operator: Caller) -> None:
+    answer = operator.post(f"/workspaces/{online(name='up').pk}/cancel")
+    assert (answer.status_code, answer.json()["workspace_status"]) == (409, "online")
+    assert "up is online" in answer.json()["error"]
+
+
+def test_remove_of_a_parent_asks_for_confirmation_and_takes_its_children_along(operator: Caller) -> None:
+    parent = booting(name="parent")
+    child = booting(name="child", parent_id=parent.pk)
+    refused = operator.delete(f"/workspaces/{parent.pk}")
+    assert refused.status_code == 409
+    assert refused.json()["children"] == [{"id": str(child.pk), "name": "child"}]
+    answer = operator.delete(f"/workspaces/{parent.pk}?confirm=true")
+    assert answer.content == b'{"status":"removed","cascade_deleted":1}'
+    assert Workspace.objects.filter(status=WorkspaceStatus.REMOVED).count() == 2
+    assert operator.delete(f"/workspaces/{parent.pk}?confirm=true").status_code == 410
+
+
+@pytest.mark.parametrize("call", ["restart", "cancel"])
+def test_a_removed_workspace_is_gone_for_every_verb(operator: Caller, call: str) -> None:
+    gone = booting()
+    operator.delete(f"/workspaces/{gone.pk}")
+    answer = operator.post(f"/workspaces/{gone.pk}/{call}")
+    assert (answer.status_code, answer.json()["code"]) == (410, "removed")
+
+
+# --- Who may -------------------------------------------------------------------------------------
+
+CALLS = {
+    "list": ("get", "/workspaces"),
+    "get": ("get", "/workspaces/{id}"),
+    "events": ("get", "/events"),
+    "its events": ("get", "/events/{id}"),
+    "create": ("post", "/workspaces"),
+    "restart": ("post", "/workspaces/{id}/restart"),
+    "cancel": ("post", "/workspaces/{id}/cancel"),
+    "remove": ("delete", "/workspaces/{id}"),
+    "bootstrap-failed": ("post", "/admin/workspaces/{id}/bootstrap-failed"),
+    "heartbeat": ("post", "/registry/heartbeat"),
+}
+READS = {"list", "get", "events", "its events"}
+CHANGES = {"create", "restart", "cancel", "remove", "bootstrap-failed"}
+ALLOWED = {
+    "read key": READS,
+    "operate key": READS | CHANGES,
+    "admin key": READS | CHANGES,
+    "watch key": {"bootstrap-failed"},
+    "agent": {"get", "heartbeat"},
+    "another agent": set(),
+    "superuser": READS | CHANGES,
+    "viewer": READS,
+    "user who is no staff": set(),
+}
+# Whose credential is worth nothing there is told to bring one; whose is not enough is told that.
+UNKNOWN_THERE = {
+    (who, "heartbeat") for who in ("read key", "operate key", "admin key", "watch key", "superuser", "viewer")
+} | {("user who is no staff", call) for call in CALLS}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("who", ALLOWED)
+def test_each_credential_opens_what_it_is_for(who: str, call: str) -> None:
+    target = booting()
+    answer = _send(_caller(who, target), call, target)
+    if call in ALLOWED[who]:
+        assert answer.status_code in {200, 201}
+    else:
+        assert answer.status_code == (401 if (who, call) in UNKNOWN_THERE else 403)
+        assert answer.json()["error"]
+        assert Workspace.objects.get(pk=target.pk).version == target.version
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("credential", ["", "no-such-credential", "é" * 5])
+def test_nobody_gets_in_with_a_credential_that_is_unknown_or_missing(credential: str, call: str) -> None:
+    answer = _send(Caller(credential), call, booting())
+    assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
+
+
+def test_a_revoked_key_opens_nothing(reader: Caller) -> None:
+    from workspaces.models import ApiKey
+
+    ApiKey.objects.update(revoked_at="2026-01-01T00:00Z")
+    assert reader.get("/workspaces").status_code == 401
+
+
+def test_a_session_needs_the_csrf_token_for_what_changes_something() -> None:
+    target = booting()
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(get_user_model().objects.create_superuser("root", password="x"))
+    assert browser.get("/workspaces").status_code == 200
+    refused = browser.post(f"/workspaces/{target.pk}/cancel")
+    assert (refused.status_code, refused.json()["code"]) == (403, "csrf")
+    browser.get("/admin/")
+    token = browser.cookies["csrftoken"].value if "csrftoken" in browser.cookies else _login_page_token(browser)
+    accepted = browser.post(f"/workspaces/{target.pk}/cancel", headers={"X-CSRFToken": token})
+    assert accepted.json()["status"] == "failed"
+
+
+def _login_page_token(browser: Client) -> str:
+    visitor = Client()
+    visitor.get("/admin/login/")
+    browser.cookies["csrftoken"] = visitor.cookies["csrftoken"].value
+    return visitor.cookies["csrftoken"].value
+
+
+def _caller(who: str, target: Workspace) -> Caller:
+    scope, _, kind = who.partition(" ")
+    if kind == "key":
+        return holder(ApiScope(scope))
+    if who == "agent":
+        return AgentCaller(target)
+    if who == "another agent":
+        return AgentCaller(booting(name="another"))
+    return _signed_in(who)
+
+
+def _signed_in(who: str) -> Caller:
+    from django.contrib.auth.models import Permission
+
+    user = get_user_model().objects.create_user("someone", password="x", is_staff=who != "user who is no staff")
+    user.is_superuser = who == "superuser"
+    user.save()
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_workspace", "view_event"]))
+    caller = Caller()
+    caller.client.force_login(user)
+    return caller
+
+
+def _send(caller: Caller, call: str, target: Workspace) -> Any:
+    method, path = CALLS[call]
+    path = path.format(id=target.pk)
+    if method == "post":
+        bodies = {
+            "create": {"name": "w", "config": config_for("echo")},
+            "heartbeat": {"workspace_id": str(target.pk)},
+        }
+        return caller.post(path, bodies.get(call, {}))
+    return getattr(caller, method)(path)
+
+
+def test_an_unknown_id_is_not_found(reader: Caller, operator: Caller) -> None:
+    for path in (f"/workspaces/{uuid.uuid4()}", "/workspaces/nonsense", "/events/nonsense"):
+        answer = reader.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    for call in ("restart", "cancel"):
+        assert operator.post(f"/workspaces/{uuid.uuid4()}/{call}").status_code == 404
+    assert operator.delete(f"/workspaces/{uuid.uuid4()}").status_code == 404

@@ -1,0 +1,131 @@
+"""The operators' HTTP API: each call translates in, makes one call of a service, translates out."""
+
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from ninja import Router, Status
+
+from events.positions import last_position
+from workspaces.authentication import Access, Operator
+from workspaces.bodies import CreateIn
+from workspaces.clock import database_now
+from workspaces.deadlines import present_policy
+from workspaces.items import WorkspaceOut, item
+from workspaces.lifecycle import WorkspaceStatus
+from workspaces.models import ApiScope, Workspace
+from workspaces.refusals import Refusal
+from workspaces.services import failing
+from workspaces.services.creating import create
+from workspaces.services.moving import UnknownWorkspace
+from workspaces.services.removing import remove
+from workspaces.services.restarting import restart
+from workspaces.tasks import enqueue_due_teardowns, enqueue_launch
+
+router = Router(tags=["workspaces"])
+
+
+def _may(verb: str, scope: ApiScope, *, own_agent: bool = False) -> Access:
+    return Access(scopes=(scope,), permission=f"workspaces.{verb}_workspace", own_agent=own_agent)
+
+
+READ = _may("view", ApiScope.READ)
+READ_OR_OWN = _may("view", ApiScope.READ, own_agent=True)
+ADD = _may("add", ApiScope.OPERATE)
+CHANGE = _may("change", ApiScope.OPERATE)
+DELETE = _may("delete", ApiScope.OPERATE)
+
+
+@router.get("", response=list[WorkspaceOut], auth=READ)
+def list_workspaces(
+    request: HttpRequest,
+    response: HttpResponse,
+    status: WorkspaceStatus | None = None,
+    include_removed: bool = False,
+) -> list[dict[str, Any]]:
+    """List the workspaces by name. X-Position is the position that they reflect, from which a client streams on."""
+    response["X-Position"] = str(last_position())
+    rows = Workspace.objects.select_related("heartbeat").order_by("name", "id")
+    if status is not None:
+        rows = rows.filter(status=status)
+    elif not include_removed:
+        rows = rows.present()
+    policy = present_policy()
+    return [item(row, policy=policy) for row in rows]
+
+
+@router.get("/{workspace_id}", response=WorkspaceOut, auth=READ_OR_OWN)
+def get_workspace(
+    request: HttpRequest, response: HttpResponse, workspace_id: UUID, include_removed: bool = False
+) -> dict[str, Any]:
+    """Show one workspace; one that was removed only where that is asked for."""
+    response["X-Position"] = str(last_position())
+    row = Workspace.objects.select_related("heartbeat").filter(pk=workspace_id).first()
+    if row is None:
+        raise UnknownWorkspace(workspace_id)
+    if row.status == WorkspaceStatus.REMOVED and not include_removed:
+        raise Refusal(HTTPStatus.GONE, f"{row.name} was removed.", code="removed")
+    return item(row, policy=present_policy())
+
+
+@router.post("", auth=ADD, response={HTTPStatus.CREATED: dict[str, Any]})
+def create_workspace(request: HttpRequest, body: CreateIn) -> Status:
+    """Create a workspace and launch it, or one that somebody else runs and connects."""
+    created = create(body.request(), now=database_now())
+    workspace = created.workspace
+    if workspace.is_external:
+        return Status(HTTPStatus.CREATED, _moved(workspace) | _connection(workspace, created.token))
+    enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    return Status(HTTPStatus.CREATED, _moved(workspace))
+
+
+@router.post("/{workspace_id}/restart", auth=CHANGE)
+def restart_workspace(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
+    """Begin a new launch; an external workspace gets a new token."""
+    now = database_now()
+    restarted = restart(workspace_id=workspace_id, now=now)
+    workspace = restarted.workspace
+    if workspace.is_external:
+        return _moved(workspace) | _connection(workspace, restarted.token)
+    enqueue_due_teardowns(now=now, workspace_id=workspace_id)
+    enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    return _moved(workspace)
+
+
+@router.post("/{workspace_id}/cancel", auth=CHANGE)
+def cancel_launch(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
+    """Fail the present launch."""
+    operator: Operator = request.auth  # type: ignore[attr-defined]
+    now = database_now()
+    workspace = failing.cancel(workspace_id=workspace_id, by=operator.name, now=now)
+    enqueue_due_teardowns(now=now, workspace_id=workspace_id)
+    return _moved(workspace)
+
+
+@router.delete("/{workspace_id}", auth=DELETE)
+def remove_workspace(request: HttpRequest, workspace_id: UUID, confirm: bool = False) -> dict[str, Any]:
+    """Remove a workspace; one with children only where that is confirmed, and they go along."""
+    now = database_now()
+    descendants = remove(workspace_id=workspace_id, confirmed=confirm, now=now)
+    enqueue_due_teardowns(now=now)
+    return {"status": WorkspaceStatus.REMOVED, "cascade_deleted": descendants}
+
+
+def _moved(workspace: Workspace) -> dict[str, Any]:
+    return {"id": workspace.pk, "status": workspace.status}
+
+
+def _connection(workspace: Workspace, token: str) -> dict[str, Any]:
+    """Return what an external workspace's agent needs. The token is shown this once."""
+    platform = settings.PLATFORM_URL
+    return {
+        "connection": {
+            "workspace_id": workspace.pk,
+            "platform_url": platform,
+            "auth_token": token,
+            "registry_endpoint": f"{platform}/registry/register",
+            "heartbeat_endpoint": f"{platform}/registry/heartbeat",
+        }
+    }

@@ -1,0 +1,88 @@
+"""A workspace as GET /workspaces shows it. Names and units are the wire contract's."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ninja import Schema
+
+from workspaces.deadlines import Policy, boot_limit, effective_deadline
+from workspaces.models import Workspace
+
+
+class FailureOut(Schema):
+    """Why the last launch failed."""
+
+    code: str
+    message: str
+    source: str
+    at: datetime
+    log_tail: str
+
+
+class WorkspaceOut(Schema):
+    """Durations carry their unit; money is in cents."""
+
+    id: UUID
+    name: str
+    role: str
+    tier: int
+    status: str
+    runtime: str
+    url: str
+    agent_card: dict[str, Any]
+    parent_id: UUID | None
+    active_tasks: int
+    uptime_seconds: int
+    last_error_rate: float
+    last_sample_error: str
+    current_task: str
+    budget_limit: int | None
+    monthly_spend: int
+    provision_timeout_ms: int
+    created_at: datetime
+    x: float
+    y: float
+    version: int
+    phase: str
+    progress_step: str
+    deadline_at: datetime | None
+    held: bool
+    hibernation_idle_minutes: int | None
+    provision_timeout_seconds: int | None
+    failure: FailureOut | None
+
+
+# What an item shows under the name that the row gives it.
+_OF_THE_ROW = (
+    *("id", "name", "role", "tier", "status", "runtime", "url", "agent_card", "parent_id", "budget_limit"),
+    *("created_at", "x", "y", "version", "phase", "progress_step", "failure"),
+    *("hibernation_idle_minutes", "provision_timeout_seconds"),
+)
+_OF_THE_HEARTBEAT = ("active_tasks", "uptime_seconds", "current_task", "monthly_spend")
+
+
+def item(workspace: Workspace, *, policy: Policy) -> dict[str, Any]:
+    """Return the item of a workspace whose heartbeat was selected with it."""
+    heartbeat = workspace.heartbeat
+    return {
+        **{name: getattr(workspace, name) for name in _OF_THE_ROW},
+        **{name: getattr(heartbeat, name) for name in _OF_THE_HEARTBEAT},
+        "last_error_rate": heartbeat.error_rate,
+        # Existing consoles look for a failure here.
+        "last_sample_error": workspace.failure_message or heartbeat.sample_error,
+        "provision_timeout_ms": _boot_limit_ms(workspace, policy=policy),
+        "deadline_at": effective_deadline(workspace, policy=policy),
+        # Nothing puts a launch on hold yet.
+        "held": False,
+    }
+
+
+def _boot_limit_ms(workspace: Workspace, *, policy: Policy) -> int:
+    limit = boot_limit(
+        runtime=workspace.runtime,
+        workspace_seconds=workspace.provision_timeout_seconds,
+        template_seconds=workspace.template_timeout_seconds,
+        policy=policy,
+    )
+    return limit.seconds * 1000
