@@ -126,6 +126,13 @@ def test_a_start_after_the_end_starts_nothing(world: World, unstarted: LaunchSpe
     assert world.backend.start(unstarted).state is BackendState.EXITED
 
 
+def test_a_launch_stopped_before_its_start_never_starts(world: World, unstarted: LaunchSpec) -> None:
+    world.backend.stop(unstarted.key, timeout_seconds=1)
+    with pytest.raises(ProvisionerError, match="stopped before it was started"):
+        world.backend.start(unstarted)
+    assert world.backend.inspect(unstarted.key).state is BackendState.MISSING
+
+
 def test_a_launch_that_never_was_is_missing(world: World, unstarted: LaunchSpec) -> None:
     assert world.backend.inspect(unstarted.key).state is BackendState.MISSING
     assert world.backend.stop(unstarted.key, timeout_seconds=1).state is BackendState.MISSING

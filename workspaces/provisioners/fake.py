@@ -25,10 +25,13 @@ class FakeProvisioner:
     specs: dict[LaunchKey, LaunchSpec] = field(default_factory=dict)
     calls: list[tuple[str, LaunchKey]] = field(default_factory=list)
     _objects: dict[LaunchKey, Observation] = field(default_factory=dict)
+    _barred: set[LaunchKey] = field(default_factory=set)
 
     def start(self, spec: LaunchSpec) -> Observation:
         """See Provisioner."""
         self._asked("start", spec.key)
+        if spec.key in self._barred:
+            raise ProvisionerError("This launch was stopped before it was started.")
         url = f"http://127.0.0.1:{FIRST_PORT + len(self.specs)}"
         self.specs.setdefault(spec.key, spec)
         return self._objects.setdefault(spec.key, Observation(state=BackendState.RUNNING, url=url))
@@ -41,6 +44,8 @@ class FakeProvisioner:
     def stop(self, key: LaunchKey, *, timeout_seconds: float) -> Observation:
         """See Provisioner."""
         self._asked("stop", key)
+        if key not in self._objects:
+            self._barred.add(key)
         self._end(key, exit_code=0)
         return self._seen(key)
 
@@ -57,6 +62,7 @@ class FakeProvisioner:
         self._asked("forget", key)
         self._refuse_if_running(key)
         self._objects.pop(key, None)
+        self._barred.discard(key)
 
     def destroy(self, workspace_id: UUID) -> None:
         """See Provisioner."""

@@ -66,7 +66,7 @@ class LaunchFolder(NamedTuple):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def bar(self) -> None:
-        """Leave word that this launch must never start: its stop came first, and may have come while it was prepared."""
+        """Leave word that this launch must never start: its stop came first, perhaps while it was prepared."""
         self.make()
         (self.path / "barred").touch(mode=0o600)
 
@@ -102,25 +102,31 @@ class LaunchFolder(NamedTuple):
     @contextmanager
     def locked(self) -> Iterator[int | None]:
         """Yield the held lock's descriptor, or None where another start or a living shim holds it."""
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
+        with self._lock_file() as descriptor:
             yield descriptor if lock(descriptor) else None
-        finally:
-            os.close(descriptor)
 
     def is_locked(self) -> bool:
         """Say whether something of this launch lives or is just being started."""
         try:
-            with self.locked() as descriptor:
-                return descriptor is None
+            with self._lock_file() as descriptor:
+                # Shared: two that look at once don't take each other for a launch.
+                return not lock(descriptor, fcntl.LOCK_SH)
         except FileNotFoundError:
             return False
 
+    @contextmanager
+    def _lock_file(self) -> Iterator[int]:
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
-def lock(descriptor: int) -> bool:
+
+def lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     """Take the file's lock, which lives as long as any process that inherited the descriptor; False if taken."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

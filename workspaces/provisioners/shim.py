@@ -71,10 +71,13 @@ class Log:
         self._size = 0
         try:
             os.replace(self._path, f"{self._path}.1")
-            os.close(self._descriptor)
-            self._descriptor = self._opened()
+            fresh = self._opened()
         except OSError:
+            # No new file can be had: the one that is open starts again from nothing, rather than grow.
             os.ftruncate(self._descriptor, 0)
+        else:
+            os.close(self._descriptor)
+            self._descriptor = fresh
 
     def _opened(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
