@@ -1,0 +1,141 @@
+"""The main job on real processes: from nothing to online, and a stuck one failed with its reason."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from django.conf import settings
+
+from events.models import Event
+from events.names import EventType
+from tests.journeys.stack import Stack, processes_of, settled, status_of, wait_until
+from tests.workspaces.factories import config_for
+from tests.workspaces.test_preflight import EXPECTED, REAL_CONFIGS
+from workspaces import tasks
+from workspaces.clock import database_now
+from workspaces.lifecycle import FailureCode, WorkspaceStatus
+from workspaces.models import Workspace
+from workspaces.services.creating import Request, create
+from workspaces.services.removing import remove
+from workspaces.services.restarting import restart
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
+
+# Real files where they are at hand; else the same requirements in files of our own.
+CONFIGS = {
+    name: text
+    for name, names in EXPECTED.items()
+    for path in [REAL_CONFIGS / f"{name}.config.yaml"]
+    for text in [path.read_text() if path.exists() else f"name: {name}\nruntime_config: {{required_env: {names}}}\n"]
+}
+
+
+def made(config: str = "", **fields: object) -> Workspace:
+    workspace = create(Request(config=config, **fields), now=database_now()).workspace  # type: ignore[arg-type]
+    tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    return workspace
+
+
+def test_a_workspace_goes_online_is_restarted_and_removed_with_no_process_left(stack: Stack) -> None:
+    stack.start()
+    launched = stack.command("launch", "echo", "--name", "first", "--wait")
+    assert launched.returncode == 0, launched.stdout + launched.stderr
+    workspace = Workspace.objects.get(name="first")
+    assert workspace.status == WorkspaceStatus.ONLINE
+    assert b"echo" in httpx.get(workspace.url, timeout=5).content
+
+    earlier = restart(workspace_id=workspace.pk, now=database_now()).workspace
+    tasks.enqueue_launch(workspace_id=earlier.pk, launch_id=earlier.launch_id)
+    assert settled(workspace).status == WorkspaceStatus.ONLINE
+    assert list(processes_of(workspace)) == [str(earlier.launch_id)]
+
+    remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
+    tasks.enqueue_due_teardowns(now=database_now())
+    wait_until(lambda: not processes_of(workspace))
+    moves = Event.objects.filter(workspace_id=workspace.pk, is_move=True).order_by("version")
+    assert [event.event_type for event in moves] == [
+        EventType.WORKSPACE_PROVISIONING,
+        EventType.WORKSPACE_ONLINE,
+        EventType.WORKSPACE_PROVISIONING,
+        EventType.WORKSPACE_ONLINE,
+        EventType.WORKSPACE_REMOVED,
+    ]
+    wait_until(lambda: not Event.objects.filter(position__isnull=True).exists())
+
+
+def test_each_real_config_names_what_it_needs_and_goes_online_with_it(stack: Stack, tmp_path: Path) -> None:
+    stack.start()
+    manage = str(settings.BASE_DIR / "manage.py")
+
+    def launch(name: str, *secrets: str) -> "subprocess.Popen[str]":
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(CONFIGS[name])
+        command = [sys.executable, manage, "launch", "--config", str(path), "--wait", *secrets]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(command, env=stack.environment, **pipes)  # type: ignore[call-overload,no-any-return]
+
+    without = {name: launch(name) for name in CONFIGS}
+    for name, process in without.items():
+        output, _ = process.communicate(timeout=90)
+        assert process.returncode == 1, output
+        assert "Missing required environment variable" in output
+        assert all(variable in output for variable in EXPECTED[name])
+    failures = Event.objects.filter(event_type=EventType.WORKSPACE_PROVISION_FAILED)
+    assert sorted(event.payload["missing"] for event in failures) == sorted(EXPECTED.values())
+
+    set_up = {name: launch(name, *[f"--secret={key}=x" for key in EXPECTED[name]]) for name in CONFIGS}
+    for process in set_up.values():
+        output, _ = process.communicate(timeout=90)
+        assert process.returncode == 0, output
+    assert Workspace.objects.filter(status=WorkspaceStatus.ONLINE).count() == len(CONFIGS)
+    # None of them names a command: the agent alone registered, and says so.
+    cards = Workspace.objects.filter(status=WorkspaceStatus.ONLINE).values_list("agent_card", flat=True)
+    assert [card["runtime_command"] for card in cards] == [None] * len(CONFIGS)
+
+
+def test_a_boot_step_that_exits_3_is_failed_within_seconds_by_command_row_and_event(
+    stack: Stack, tmp_path: Path
+) -> None:
+    stack.start()
+    config = tmp_path / "config.yaml"
+    config.write_text(config_for("echo", "runtime_config: {boot: [{step: install, run: 'echo last words; exit 3'}]}\n"))
+    launched = stack.command("launch", "--config", str(config), "--name", "broken", "--wait")
+    assert launched.returncode == 1
+    workspace = Workspace.objects.get(name="broken")
+    payload = Event.objects.get(event_type=EventType.WORKSPACE_PROVISION_FAILED).payload
+    assert workspace.failure_code == payload["code"] == FailureCode.CRASHED
+    assert "last words" in workspace.failure_log_tail
+    assert "last words" in payload["log_tail"]
+    for text in (launched.stdout + launched.stderr, payload["error"], workspace.failure_message):
+        assert "status 3" in text
+    begun = Event.objects.get(event_type=EventType.WORKSPACE_PROVISIONING).created_at
+    failed = Event.objects.get(event_type=EventType.WORKSPACE_PROVISION_FAILED).created_at
+    assert (failed - begun).total_seconds() < 20
+    wait_until(lambda: not processes_of(workspace))
+
+
+def test_a_launch_with_all_slots_blocked_starves_no_sweep(stack: Stack) -> None:
+    stack.start("web", "sweep", "beat", "launch")
+    # Four whose predecessors won't end on TERM hold the four slots.
+    stubborn = "runtime_config: {command: [sh, -c, \"trap '' TERM; while true; do sleep 1; done\"]}\n"
+    blocked = [made(config_for("echo", stubborn)) for _ in range(settings.LAUNCH_SLOTS)]
+    for workspace in blocked:
+        assert settled(workspace).status == WorkspaceStatus.ONLINE
+    for workspace in blocked:
+        again = restart(workspace_id=workspace.pk, now=database_now()).workspace
+        tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
+    wait_until(lambda: Workspace.objects.filter(phase="launching").count() == settings.LAUNCH_SLOTS)
+    waiting = made(config_for("echo"))
+    # Its turn does not come, and its deadline is now: the sweep, every second here, fails it all the same.
+    Workspace.objects.filter(pk=waiting.pk).update(deadline_at=database_now())
+    wait_until(lambda: status_of(waiting) == WorkspaceStatus.FAILED, seconds=10)
+    assert Workspace.objects.get(pk=waiting.pk).failure_code == FailureCode.NEVER_LAUNCHED
+
+
+def test_workspaces_lists_what_the_database_holds(stack: Stack) -> None:
+    made(config_for("echo"), name="listed")
+    listed = stack.command("workspaces", "--format", "json")
+    assert [item["name"] for item in json.loads(listed.stdout)] == ["listed"]

@@ -1,0 +1,119 @@
+"""SIGKILL of the launch worker, wherever the launch stands: it settles by itself, and never has two processes."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from celery import current_app
+
+from tests.journeys.stack import Stack, processes_of, settled, status_of, wait_until
+from tests.journeys.test_main_job import made
+from tests.workspaces.factories import config_for
+from workspaces import tasks
+from workspaces.clock import database_now
+from workspaces.lifecycle import FailureCode, Phase, WorkspaceStatus
+from workspaces.models import Workspace
+from workspaces.services.restarting import restart
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
+
+STUBBORN = "runtime_config: {command: [sh, -c, \"trap '' TERM; while true; do sleep 1; done\"]}\n"
+SLOW = "runtime_config: {boot: [{step: wait, run: sleep 4}]}\n"
+
+
+@contextmanager
+def never_two_launches_at_once(workspace: Workspace) -> Iterator[None]:
+    """Look at the workspace's processes all the while; fail if two launches ever ran together."""
+    seen: list[dict[str, list[int]]] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.05):
+            if len(found := processes_of(workspace)) > 1:
+                seen.append(found)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looker.join()
+    assert not seen
+
+
+def in_phase(workspace: Workspace, phase: Phase) -> bool:
+    return Workspace.objects.filter(pk=workspace.pk, phase=phase).exists()
+
+
+def test_a_worker_killed_while_a_launch_is_queued_loses_nothing(stack: Stack) -> None:
+    stack.start("web", "sweep", "beat", "launch")
+    stack.kill("launch")
+    workspace = made(config_for("echo"))
+    # Its message is lost with the broker's memory, too.
+    current_app.control.purge()
+    with never_two_launches_at_once(workspace):
+        stack.start("launch")
+        assert settled(workspace).status == WorkspaceStatus.ONLINE
+
+
+def test_a_worker_killed_while_launching_is_repeated_by_another(stack: Stack) -> None:
+    stack.start("web", "sweep", "beat", "launch")
+    workspace = made(config_for("echo", STUBBORN))
+    assert settled(workspace).status == WorkspaceStatus.ONLINE
+    with never_two_launches_at_once(workspace):
+        again = restart(workspace_id=workspace.pk, now=database_now()).workspace
+        tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
+        wait_until(lambda: in_phase(workspace, Phase.LAUNCHING))
+        stack.kill("launch")
+        assert in_phase(workspace, Phase.LAUNCHING)
+        stack.start("launch")
+        # A minute later, the start counts as lost with its worker.
+        Workspace.objects.filter(pk=workspace.pk).update(progress_at=database_now() - timedelta(minutes=1))
+        again = settled(workspace)
+    assert again.status == WorkspaceStatus.ONLINE
+    assert list(processes_of(workspace)) == [str(again.launch_id)]
+
+
+def test_a_worker_killed_while_launching_is_failed_at_its_deadline_where_no_other_comes(stack: Stack) -> None:
+    stack.start("web", "sweep", "beat", "launch")
+    workspace = made(config_for("echo", STUBBORN))
+    assert settled(workspace).status == WorkspaceStatus.ONLINE
+    again = restart(workspace_id=workspace.pk, now=database_now()).workspace
+    tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
+    wait_until(lambda: in_phase(workspace, Phase.LAUNCHING))
+    stack.kill("launch")
+    Workspace.objects.filter(pk=workspace.pk).update(deadline_at=database_now())
+    failed = settled(workspace)
+    assert (failed.status, failed.failure_code) == (WorkspaceStatus.FAILED, FailureCode.TIMED_OUT)
+    assert "whether anything started is not known" in failed.failure_message
+
+
+def test_a_worker_killed_while_booting_is_not_missed(stack: Stack) -> None:
+    stack.start("web", "sweep", "beat", "launch")
+    workspace = made(config_for("echo", SLOW))
+    with never_two_launches_at_once(workspace):
+        wait_until(lambda: in_phase(workspace, Phase.BOOTING))
+        stack.kill("launch")
+        assert settled(workspace).status == WorkspaceStatus.ONLINE
+
+
+def test_an_agent_killed_while_booting_is_failed_within_seconds_though_the_launch_worker_is_gone(stack: Stack) -> None:
+    stack.start("web", "sweep", "beat", "launch")
+    workspace = made(config_for("echo", "runtime_config: {boot: [{step: wait, run: sleep 60}]}\n"))
+    wait_until(lambda: in_phase(workspace, Phase.BOOTING))
+    stack.kill("launch")
+    # The shim stays to write the exit down; the agent and its step are killed.
+    (pids,) = processes_of(workspace).values()
+    for pid in sorted(pids)[1:]:
+        os.kill(pid, signal.SIGKILL)
+    failed = settled(workspace, seconds=15)
+    assert (failed.failure_code, failed.failure_source) == (FailureCode.CRASHED, "bootstrap_watcher")
+    assert "signal 9" in failed.failure_message
+    stack.start("launch")
+    wait_until(lambda: not processes_of(workspace))
+    assert status_of(workspace) == WorkspaceStatus.FAILED
