@@ -168,17 +168,18 @@ def test_term_ends_the_agent_and_its_child_at_once(agent: Run, platform: Platfor
     assert holds(lambda: "begins" in agent.log.read_text())
     started = time.monotonic()
     assert agent.terminate() == 0
-    assert time.monotonic() - started < 2
+    # Sooner than its child would be killed.
+    assert time.monotonic() - started < 2.9
     assert platform.named("failed") == []
 
 
 def test_term_interrupts_a_call_that_gets_no_answer(agent: Run, platform: PlatformStub) -> None:
-    platform.answers["register"] = [(200, 3.0)]
+    platform.answers["register"] = [(200, 9.0)]
     agent.start({}, platform_url=platform.url)
     platform.wait_for("register")
     started = time.monotonic()
     assert agent.terminate() == 0
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 def test_a_runtime_that_ignores_term_is_killed(agent: Run, platform: PlatformStub) -> None:

@@ -16,7 +16,7 @@ import time
 FIELD_OF_START_TIME = 19
 
 
-def main(folder: str, parameters: dict) -> int:  # type: ignore[type-arg]
+def main(folder: str, parameters: dict) -> int:
     """Run the command to its end; the return value is for whoever reads the worker's log."""
     if os.fork():
         # The worker waits for this first process only; the second belongs to nobody and leaves no zombie to it.
@@ -143,7 +143,7 @@ def _identity(pid: int) -> list[int]:
         return [pid, int(file.read().rpartition(")")[2].split()[FIELD_OF_START_TIME])]
 
 
-def _write(path: str, record: dict) -> None:  # type: ignore[type-arg]
+def _write(path: str, record: dict) -> None:
     """Write the file whole or not at all, and make it outlast a power cut."""
     with open(f"{path}.new", "w") as file:
         json.dump(record, file)
