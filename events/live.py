@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -50,7 +51,7 @@ class Limits:
 
 def stream_view(
     *, authorise: Authorise, limits: Limits | None = None
-) -> Callable[[HttpRequest], Awaitable[HttpResponseBase]]:
+) -> Callable[[HttpRequest], Coroutine[Any, Any, HttpResponseBase]]:
     """Return the view of GET /events/stream.
 
     `authorise` tells who may listen; it runs in a thread and may query. A process needs one such view: each has a

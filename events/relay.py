@@ -69,11 +69,6 @@ def number_all(*, limit: int = BATCH_SIZE) -> int:
     return total
 
 
-def last_position() -> int:
-    """Return the position given last: read it before a snapshot, and the snapshot reflects at least that."""
-    return PositionCounter.objects.values_list("last_position", flat=True).first() or 0
-
-
 def _lock_counter() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])

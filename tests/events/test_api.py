@@ -5,9 +5,9 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from events import relay
 from events.names import EventType
 from events.outbox import NewEvent
+from events.positions import last_position
 from tests.events.conftest import online, publish, record
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.events.api_urls")]
@@ -39,7 +39,7 @@ def test_an_event_has_the_contract_s_fields():
         "workspace_id": str(workspace_id),
         "version": 3,
         "payload": {"url": "http://a", "version": 3},
-        "position": relay.last_position(),
+        "position": last_position(),
     }
     row.refresh_from_db()
     assert created_at == row.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -15,6 +15,7 @@ from events.connections import parameters
 from events.models import Event, PositionCounter
 from events.names import EventType
 from events.outbox import NewEvent
+from events.positions import last_position
 from tests.events.conftest import online, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -125,7 +126,7 @@ def test_relays_side_by_side_number_each_event_once_without_a_gap():
 
     assert sum(numbered) == 100
     assert positions() == list(range(1, 101))
-    assert relay.last_position() == 100
+    assert last_position() == 100
 
 
 def test_events_of_one_workspace_are_placed_by_version_whatever_their_ids():
@@ -208,7 +209,7 @@ def test_the_command_numbers_what_is_recorded_and_ends_when_told_to(start_relay,
     record(online())
     assert wait_until(lambda: positions() == [1], seconds=5)
     child.send_signal(stopping)
-    output, errors = child.communicate(timeout=5)
+    output, errors = child.communicate(timeout=15)
     assert (child.returncode, output, errors) == (0, "Numbered 1 events.\n", "")
 
 
@@ -228,16 +229,19 @@ def _relay_backends():
 
 def test_a_relay_whose_connections_are_cut_goes_on_and_says_so_once(start_relay):
     child = start_relay()
-    assert wait_until(_relay_listens, seconds=20)
+    record(online())
+    assert wait_until(lambda: positions() == [1], seconds=20)
+    cut_off = _relay_backends()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     record(online())
-    assert wait_until(lambda: positions() == [1], seconds=10)
+    assert wait_until(lambda: positions() == [1, 2], seconds=20)
+    assert wait_until(lambda: _relay_backends() not in ([], cut_off), seconds=20)
     child.terminate()
-    _, errors = child.communicate(timeout=5)
+    _, errors = child.communicate(timeout=15)
     assert child.returncode == 0
     assert errors.count("keeps trying") == 1
     assert "Traceback" not in errors
