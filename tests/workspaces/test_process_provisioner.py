@@ -58,6 +58,15 @@ def test_a_workspace_gets_its_config_its_token_and_a_clean_environment(world: Pr
     assert stat.S_IMODE((config / ".auth_token").stat().st_mode) == 0o600
 
 
+def test_the_requested_models_requirements_hold_inside_too(world: ProcessWorld) -> None:
+    models = [{"id": "own", "required_env": ["MINE"]}]
+    runtime_config = {"model": "usual", "required_env": ["OTHER"], "models": models}
+    spec = replace(world.spec(MINE="x"), model="own", config={"runtime_config": runtime_config})
+    world.backend.start(spec)
+    assert until(lambda: "can't be reached" in world.backend.inspect(spec.key).log_tail)
+    assert "Missing" not in world.backend.inspect(spec.key).log_tail
+
+
 def test_a_workspaces_own_data_outlives_a_launch(world: ProcessWorld) -> None:
     first = world.started("touch kept; exec sleep 60")
     world.wait_for_file(first, "kept")

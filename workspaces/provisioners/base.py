@@ -40,6 +40,8 @@ class LaunchSpec:
     config: Mapping[str, object]
     token: str
     start_timeout_seconds: int
+    # The model asked for at creation; it may have required variables of its own.
+    model: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,7 +112,7 @@ class ProcessProvisioner:
 
     def _spawn(self, folder: LaunchFolder, spec: LaunchSpec, lock: int, deadline: float) -> None:
         with reserved_port(self._root / ".ports") as reservation:
-            config = rules.effective(spec.config, port=reservation.port, environment=spec.environment)
+            config = rules.effective(spec.config, port=reservation.port, environment=spec.environment, model=spec.model)
             folder.write_config(config, token=spec.token)
             complaint = self._run_shim(folder, spec, (lock, reservation.descriptor), reservation.port, deadline)
         if complaint or folder.record() is None:

@@ -114,6 +114,7 @@ def _spec(workspace: Workspace, prepared: Prepared, *, token: str) -> LaunchSpec
         config=prepared.config,
         token=token,
         start_timeout_seconds=START_TIMEOUT_SECONDS,
+        model=workspace.model or None,
     )
 
 
