@@ -1,0 +1,58 @@
+"""The fleet in numbers, for Prometheus: read from the database at each scrape. Holds no workspace's name."""
+
+from collections.abc import Iterator
+
+from django.db.models import Count, Min
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from events.positions import last_position, unpositioned
+from workspaces.clock import database_now
+from workspaces.lifecycle import Phase
+from workspaces.models import Launch, Workspace
+
+
+class FleetCollector(Collector):
+    """A fixed number of queries, whatever the fleet's size."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        yield _workspaces()
+        yield _launches()
+        yield GaugeMetricFamily(
+            "slipway_oldest_queued_seconds", "How long the oldest queued launch has waited.", value=_oldest_queued()
+        )
+        yield GaugeMetricFamily("slipway_events_unpositioned", "Events that wait for the relay.", value=unpositioned())
+        yield GaugeMetricFamily(
+            "slipway_events_last_position", "The position given to an event last.", value=last_position()
+        )
+
+
+def exposition() -> bytes:
+    """Return the metrics as Prometheus' text."""
+    registry = CollectorRegistry()
+    registry.register(FleetCollector())
+    return generate_latest(registry)
+
+
+def _workspaces() -> Metric:
+    family = GaugeMetricFamily("slipway_workspaces", "Workspaces.", labels=["status", "runtime"])
+    counted = Workspace.objects.order_by().values_list("status", "runtime").annotate(number=Count("pk"))
+    for status, runtime, number in counted:
+        family.add_metric([str(status), runtime], number)
+    return family
+
+
+def _launches() -> Metric:
+    family = GaugeMetricFamily("slipway_launches", "Launches, past ones too.", labels=["outcome", "failure_code"])
+    counted = Launch.objects.order_by().values_list("outcome", "failure_code").annotate(number=Count("pk"))
+    for outcome, failure_code, number in counted:
+        family.add_metric([outcome, failure_code], number)
+    return family
+
+
+def _oldest_queued() -> float:
+    queued = Workspace.objects.provisioning().filter(phase=Phase.QUEUED)
+    since = queued.aggregate(since=Min("phase_entered_at"))["since"]
+    return (database_now() - since).total_seconds() if since else 0.0

@@ -1,0 +1,80 @@
+"""What has to work for this process to serve, each asked with a time limit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+from events.positions import oldest_unpositioned_at
+from workspaces.clock import database_now
+
+MAX_RELAY_LAG_SECONDS = 10
+_ANSWER_SECONDS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One answer; `detail` is for people and names no address and no secret."""
+
+    ok: bool
+    detail: str
+
+
+# Without Redis nothing is lost and the API serves; launches wait for the next message or for beat.
+OPTIONAL = frozenset({"redis"})
+
+
+def readiness() -> dict[str, Check]:
+    """Ask everything, also after a failure: an operator wants to see all that is missing."""
+    stored = {"database": _database, "migrations": _migrations, "relay": _relay}
+    return {name: _asked_of_database(question) for name, question in stored.items()} | {"redis": _redis()}
+
+
+def _asked_of_database(question: Callable[[], Check]) -> Check:
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{_ANSWER_SECONDS}s"])
+            return question()
+    except DatabaseError as error:
+        return Check(ok=False, detail=f"The database does not answer ({type(error).__name__}).")
+
+
+def _database() -> Check:
+    database_now()
+    return Check(ok=True, detail="It answers.")
+
+
+def _migrations() -> Check:
+    missing = _known_migrations() - MigrationRecorder(connection).applied_migrations().keys()
+    if missing:
+        return Check(ok=False, detail=f"{len(missing)} migrations are not applied: run `manage.py migrate`.")
+    return Check(ok=True, detail="All are applied.")
+
+
+@lru_cache(maxsize=1)
+def _known_migrations() -> frozenset[tuple[str, str]]:
+    return frozenset(MigrationLoader(None).disk_migrations)
+
+
+def _relay() -> Check:
+    oldest = oldest_unpositioned_at()
+    lag = (database_now() - oldest).total_seconds() if oldest else 0
+    if lag >= MAX_RELAY_LAG_SECONDS:
+        return Check(ok=False, detail=f"Events have waited for {lag:.0f} s: is `manage.py relay` running?")
+    return Check(ok=True, detail=f"Events wait for {lag:.0f} s.")
+
+
+def _redis() -> Check:
+    limits = {"socket_timeout": _ANSWER_SECONDS, "socket_connect_timeout": _ANSWER_SECONDS}
+    try:
+        with redis.Redis.from_url(settings.REDIS_URL, **limits) as client:
+            client.ping()
+    except (redis.RedisError, OSError) as error:
+        return Check(ok=False, detail=f"It does not answer ({type(error).__name__}): launches wait for it.")
+    return Check(ok=True, detail="It answers.")
