@@ -30,12 +30,16 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    # Serves the files of the API's documentation from here.
+    "ninja",
     "config",
     "registry",
     "workspaces",
     "events",
 ]
 MIDDLEWARE = [
+    # First, so that it sees what the others answer.
+    "config.errors.JsonErrorMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -78,6 +82,7 @@ LOGIN_URL = "admin:login"
 DATABASE_URL = url(env, "DATABASE_URL", schemes=["postgres", "postgresql"])
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
 DATABASES["default"].setdefault("OPTIONS", {})
+DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)
 # A pool belongs to the ASGI process alone: one opened before a prefork is shared by parent and child.
 DATABASE_POOL_SIZE = integer(env, "DATABASE_POOL_SIZE", default=0, least=0, most=1000)
 if DATABASE_POOL_SIZE:
