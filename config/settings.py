@@ -6,6 +6,7 @@ Every variable is listed with its unit and default in `.env.example`.
 from pathlib import Path
 
 import environ
+from django.templatetags.static import static
 
 from config.environment import choice, cidr_list, fernet_keys, flag, integer, optional_seconds, required, seconds, url
 
@@ -77,6 +78,34 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "admin:login"
+
+# --- Admin ---------------------------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "Slipway",
+    "SITE_HEADER": "Slipway",
+    "SITE_SUBHEADER": "Workspaces for agents",
+    "SITE_SYMBOL": "sailing",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "STYLES": [lambda _: static("workspaces/admin.css")],
+    "DASHBOARD_CALLBACK": "workspaces.dashboard.with_counts",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.604)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(70.7% .165 254.624)",
+            "500": "oklch(62.3% .214 259.815)",
+            "600": "oklch(54.6% .245 262.881)",
+            "700": "oklch(48.8% .243 264.376)",
+            "800": "oklch(42.4% .199 265.638)",
+            "900": "oklch(37.9% .146 265.522)",
+            "950": "oklch(28.2% .091 267.935)",
+        }
+    },
+    "SIDEBAR": {"navigation": "config.navigation.sections"},
+}
 
 # --- Postgres ------------------------------------------------------------------------------------
 DATABASE_URL = url(env, "DATABASE_URL", schemes=["postgres", "postgresql"])

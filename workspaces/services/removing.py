@@ -42,7 +42,7 @@ def remove(*, workspace_id: UUID, confirmed: bool, now: datetime) -> int:
 
     Raises UnknownWorkspace, TransitionRefused for one that is removed already, HasChildren where not confirmed.
     """
-    rows = [row for row in lock(_with_descendants(workspace_id)) if row.status != WorkspaceStatus.REMOVED]
+    rows = [row for row in lock(with_descendants(workspace_id)) if row.status != WorkspaceStatus.REMOVED]
     if not any(row.pk == workspace_id for row in rows):
         _refuse(workspace_id)
     if len(rows) > 1 and not confirmed:
@@ -57,7 +57,8 @@ def _payload(row: Workspace, asked_for: UUID, descendants: int) -> dict[str, int
     return {"cascade_deleted": descendants if row.pk == asked_for else 0}
 
 
-def _with_descendants(workspace_id: UUID) -> list[UUID]:
+def with_descendants(workspace_id: UUID) -> list[UUID]:
+    """Return the workspace's id and those of all below it that are not removed: what its removal takes along."""
     with connection.cursor() as cursor:
         cursor.execute(_DESCENDANTS, [workspace_id, WorkspaceStatus.REMOVED.value])
         return [row[0] for row in cursor.fetchall()]

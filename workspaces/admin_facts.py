@@ -1,0 +1,166 @@
+"""All that a workspace's page shows, read in a fixed number of queries."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from agent import rules
+from events.models import Event
+from workspaces import catalog
+from workspaces.admin_cells import age_cell, deadline_cell, lasted, moment_cell, phase_cell, status_cell
+from workspaces.clock import database_now
+from workspaces.configuration import BadConfig, parse_config
+from workspaces.deadlines import present_policy
+from workspaces.lifecycle import FailureSource, WorkspaceStatus
+from workspaces.models import Launch, TeardownReason, Workspace
+from workspaces.overview import overview
+
+_LAUNCHES = 10
+_EVENTS = 25
+
+Row = tuple[str, SafeString | str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchLine:
+    """A launch as a row of the page's table."""
+
+    launch: Launch
+    is_present: bool
+    began: SafeString | str
+    phases: str
+    evidence: str
+    teardown: str
+    address: str
+
+
+def facts_of(workspace: Workspace) -> dict[str, Any]:
+    """Return the context of a workspace's page."""
+    return {
+        "workspace": workspace,
+        "is_provisioning": workspace.status == WorkspaceStatus.PROVISIONING,
+        "status_rows": _status_rows(workspace),
+        "identity_rows": _identity_rows(workspace),
+        "failure_rows": _failure_rows(workspace),
+        "card": json.dumps(workspace.agent_card, indent=2, ensure_ascii=False) if workspace.agent_card else "",
+        "launches": [_line(row, workspace) for row in _present_launches(workspace.pk)],
+        "events": Event.objects.filter(workspace_id=workspace.pk).order_by("-id")[:_EVENTS],
+        "events_address": f"{reverse('admin:events_event_changelist')}?workspace={workspace.pk}",
+        "lacks_command": _lacks_command(workspace),
+    }
+
+
+def _present_launches(workspace_id: UUID) -> list[Launch]:
+    return list(Launch.objects.filter(workspace_id=workspace_id).order_by("-queued_at", "pk")[:_LAUNCHES])
+
+
+def _status_rows(workspace: Workspace) -> list[Row]:
+    glance = overview(workspace, now=database_now(), policy=present_policy())
+    beat = getattr(workspace, "heartbeat", None)
+    rows: list[Row] = [
+        ("Status", status_cell(workspace.status)),
+        ("Phase", phase_cell(glance)),
+        ("Age", age_cell(glance)),
+        ("Deadline", deadline_cell(glance)),
+        ("Url", workspace.url),
+        ("Last heartbeat", moment_cell(beat.last_heartbeat_at) if beat and _has_beaten(workspace) else ""),
+        ("Current task", beat.current_task if beat else ""),
+        ("Last error of its agent", beat.sample_error if beat else ""),
+    ]
+    return _filled(rows)
+
+
+def _has_beaten(workspace: Workspace) -> bool:
+    # The row is made with the workspace: before its agent arrives, it tells of nothing.
+    return workspace.status not in {WorkspaceStatus.PROVISIONING, WorkspaceStatus.AWAITING_AGENT}
+
+
+def _identity_rows(workspace: Workspace) -> list[Row]:
+    return _filled(
+        [
+            ("Id", str(workspace.pk)),
+            ("Runtime", workspace.runtime),
+            ("Runs from", f"template {workspace.template}" if workspace.template else "pasted config.yaml"),
+            ("Model", workspace.model),
+            ("Backend", workspace.get_backend_display()),
+            ("Parent", str(workspace.parent) if workspace.parent else ""),
+            ("Created", moment_cell(workspace.created_at)),
+            ("Version", str(workspace.version)),
+            ("Present launch", str(workspace.launch_id)),
+        ]
+    )
+
+
+def _failure_rows(workspace: Workspace) -> list[Row]:
+    if not workspace.failure_code:
+        return []
+    return [
+        ("Code", workspace.failure_code),
+        ("Seen by", str(FailureSource(workspace.failure_source).label)),
+        ("At", moment_cell(workspace.failure_at)),
+    ]
+
+
+def _filled(rows: list[Row]) -> list[Row]:
+    return [(name, value) for name, value in rows if value]
+
+
+def _line(launch: Launch, workspace: Workspace) -> LaunchLine:
+    return LaunchLine(
+        launch=launch,
+        is_present=launch.pk == workspace.launch_id,
+        began=moment_cell(launch.queued_at),
+        phases=phases_of(launch),
+        evidence=evidence_of(launch),
+        teardown=teardown_of(launch),
+        address=reverse("admin:workspaces_launch_change", args=[launch.pk]),
+    )
+
+
+def phases_of(launch: Launch) -> str:
+    """Return how long each phase lasted."""
+    ends = (
+        ("queued", launch.queued_at, launch.launching_at),
+        ("launching", launch.launching_at, launch.booting_at),
+        ("booting", launch.booting_at, launch.ended_at),
+    )
+    spoken = ((name, lasted(start, end)) for name, start, end in ends)
+    return ", ".join(f"{name} {length}" for name, length in spoken if length)
+
+
+def evidence_of(launch: Launch) -> str:
+    """Return what was seen of the launch last, in one line."""
+    seen = launch.evidence or {}
+    parts = [str(seen.get("state", ""))]
+    if seen.get("exit_code") is not None:
+        parts.append(f"exit code {seen['exit_code']}")
+    parts.append(str(seen.get("detail", "")))
+    return ", ".join(part for part in parts if part)
+
+
+def teardown_of(launch: Launch) -> str:
+    """Return whether its backend object is gone, is to go, or can't be confirmed gone."""
+    if launch.torn_down_at:
+        return f"Gone. {launch.teardown_error}".strip()
+    if launch.teardown_at is None:
+        return "Stands"
+    reason = TeardownReason(launch.teardown_reason).label.lower()
+    if launch.teardown_attempts and launch.teardown_error:
+        return f"Not confirmed gone after {launch.teardown_attempts} attempts: {launch.teardown_error}"
+    return f"To be stopped at {launch.teardown_at:%H:%M:%S UTC} ({reason})"
+
+
+def _lacks_command(workspace: Workspace) -> bool:
+    """Tell whether the agent alone runs: by its own card once it has registered, before that by the configuration."""
+    if workspace.is_external:
+        return False
+    if "runtime_command" in workspace.agent_card:
+        return workspace.agent_card["runtime_command"] is None
+    try:
+        return not rules.command_of(parse_config(workspace.config or catalog.config_text(workspace.template)))
+    except (BadConfig, catalog.UnknownTemplate):
+        return False

@@ -1,0 +1,49 @@
+"""What the admin's pages share: strict addresses, and one page that asks before something is done."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin
+
+
+class StrictAdmin(ModelAdmin):
+    """Filters by its own filters only: any lookup that somebody types into the address would reach the database."""
+
+    show_full_result_count = False
+    list_per_page = 100
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        return False
+
+    def confirmation(self, request: HttpRequest, **context: Any) -> TemplateResponse:
+        """Return the page that asks. Context: title, question, submit; affected, along, hidden, cancel, is_danger."""
+        return TemplateResponse(
+            request,
+            "workspaces/confirmation.html",
+            {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context},
+        )
+
+
+class ReadOnlyAdmin(StrictAdmin):
+    """Shows and triggers; what it shows is written by the services."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def hidden_fields(action: str, selected: Iterable[Any], data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what makes Django run a changelist's action again, confirmed."""
+    fields = [("action", action), ("confirmed", "yes")]
+    if data.get("select_across") == "1":
+        # Thousands of ids are no form; Django takes the changelist's own rows, and wants one id.
+        fields.append(("select_across", "1"))
+        selected = list(selected)[:1]
+    return fields + [("_selected_action", str(key)) for key in selected]

@@ -1,0 +1,30 @@
+"""The admin's first page: how many workspaces are in which status."""
+
+from typing import Any
+
+from django.db.models import Count
+from django.http import HttpRequest
+from django.urls import reverse
+
+from workspaces.lifecycle import WorkspaceStatus
+from workspaces.models import Workspace
+
+
+def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the counts to the context of the admin's index, for those who may see workspaces."""
+    if not request.user.has_perm("workspaces.view_workspace"):
+        return context
+    rows = Workspace.objects.present().order_by().values_list("status").annotate(number=Count("pk"))
+    numbers = dict(rows)
+    changelist = reverse("admin:workspaces_workspace_changelist")
+    counts = [
+        {
+            "status": status.value,
+            "label": status.label,
+            "number": numbers.get(status.value, 0),
+            "address": f"{changelist}?status={status.value}",
+        }
+        for status in WorkspaceStatus
+        if status != WorkspaceStatus.REMOVED
+    ]
+    return {**context, "counts": counts, "total": sum(numbers.values()), "changelist": changelist}

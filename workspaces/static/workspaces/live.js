@@ -1,0 +1,232 @@
+// Keeps a page of the admin true without a reload: on each event it fetches the page again and takes over the parts
+// marked data-live. The server renders, this file only swaps. One stream a tab, and none while the tab is hidden:
+// a browser allows six to one host.
+"use strict";
+
+(() => {
+    const SETTLE_MS = 150; // Events that come together cost one fetch.
+    const PROVISIONING_MS = 3000; // Boot steps are no events.
+    const POLL_MS = 5000; // Without a stream.
+    const REOPEN_MS = 30000; // How often a stream that was refused is tried again.
+    const LATE_MS = 10000; // A fetch that takes longer is given up.
+
+    const live = document.getElementById("live");
+    if (!live) return;
+    const text = document.getElementById("live-text");
+    const clockOffset = Date.parse(live.dataset.now) - Date.now();
+    let position = Number(live.dataset.position) || 0;
+    let stream = null;
+    let settling = null; // The timer of a fetch that is due.
+    let fetching = false;
+    let wanted = false; // An event came while a fetch was on its way.
+    let refusedAt = 0;
+    let ended = false;
+
+    // --- What the server rendered last, since ticking clocks change what stands in the page -----------------------
+
+    const rendered = new WeakMap();
+
+    function remember(root) {
+        for (const part of [root, ...root.querySelectorAll("[data-live], #result_list td, #result_list th")]) {
+            rendered.set(part, part.innerHTML);
+        }
+    }
+
+    // --- Swapping -------------------------------------------------------------------------------------------------
+
+    function takeOver(page) {
+        for (const part of document.querySelectorAll("[data-live]")) {
+            const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
+            if (fresh) update(part, fresh);
+        }
+    }
+
+    function update(part, fresh) {
+        if (rendered.get(part) === fresh.innerHTML) return;
+        if (!updateRows(part, fresh)) replace(part, fresh);
+        rendered.set(part, fresh.innerHTML);
+    }
+
+    function rows(part) {
+        return [...part.querySelectorAll("#result_list tr:has([data-row])")];
+    }
+
+    function key(row) {
+        return row.querySelector("[data-row]").dataset.row;
+    }
+
+    // Where the same rows stand in the same order, only cells change: check boxes and focus are not touched.
+    function updateRows(part, fresh) {
+        const old = rows(part), now = rows(fresh);
+        if (!old.length || old.length !== now.length || old.some((row, i) => key(row) !== key(now[i]))) return false;
+        old.forEach((row, i) => updateCells(row, now[i]));
+        return true;
+    }
+
+    function updateCells(row, fresh) {
+        [...row.children].forEach((cell, i) => {
+            const html = fresh.children[i]?.innerHTML;
+            if (html === undefined || cell.matches(".action-checkbox") || rendered.get(cell) === html) return;
+            if (!cell.contains(document.activeElement)) cell.innerHTML = html;
+            else return; // Somebody stands on this very link; the next fetch brings it.
+            rendered.set(cell, html);
+        });
+    }
+
+    function replace(part, fresh) {
+        const checked = new Set([...part.querySelectorAll(".action-select:checked")].map((box) => box.value));
+        const focused = part.contains(document.activeElement) ? address(document.activeElement) : null;
+        const scrolled = scrollOf(part);
+        part.innerHTML = fresh.innerHTML;
+        for (const box of part.querySelectorAll(".action-select")) box.checked = checked.has(box.value);
+        remember(part);
+        scrollTo(part, scrolled);
+        if (focused) part.querySelector(focused)?.focus({ preventScroll: true });
+        if (part.querySelector(".action-select")) connectActions(part);
+    }
+
+    function address(element) {
+        if (element.id) return `#${CSS.escape(element.id)}`;
+        if (element.value) return `[value="${CSS.escape(element.value)}"]`;
+        return element.getAttribute("href") ? `[href="${CSS.escape(element.getAttribute("href"))}"]` : null;
+    }
+
+    function scrollOf(part) {
+        return [...part.querySelectorAll("pre, .slipway-scroll")].map((each) => [each.scrollTop, each.scrollLeft]);
+    }
+
+    function scrollTo(part, places) {
+        [...part.querySelectorAll("pre, .slipway-scroll")].forEach((each, i) => {
+            if (places[i]) [each.scrollTop, each.scrollLeft] = places[i];
+        });
+    }
+
+    // Django's actions.js knows the check boxes that it was started with.
+    function connectActions(part) {
+        window.Actions?.(document.querySelectorAll("tr input.action-select"));
+        part.querySelector(".action-select").dispatchEvent(new Event("change", { bubbles: true }));
+    }
+
+    // --- Fetching -------------------------------------------------------------------------------------------------
+
+    function refreshSoon() {
+        if (fetching) wanted = true;
+        else settling ??= setTimeout(refresh, SETTLE_MS);
+    }
+
+    async function refresh() {
+        settling = null;
+        if (fetching || document.hidden) return;
+        fetching = true;
+        try {
+            takeOver(await fetchPage());
+            tick();
+        } catch (error) {
+            if (!ended) say("waiting", "Reconnecting…");
+        } finally {
+            fetching = false;
+            if (wanted) refreshSoon();
+            wanted = false;
+        }
+    }
+
+    async function fetchPage() {
+        const answer = await fetch(location.href, { signal: AbortSignal.timeout(LATE_MS), credentials: "same-origin" });
+        if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const fresh = page.getElementById("live");
+        if (!fresh) {
+            ended = true;
+            closeStream();
+            say("ended", "No longer updating: sign in again, or reload this page.");
+            throw new Error("signed out");
+        }
+        position = Math.max(position, Number(fresh.dataset.position) || 0);
+        if (!stream) reopenOrPoll();
+        return page;
+    }
+
+    // --- The stream -----------------------------------------------------------------------------------------------
+
+    function openStream() {
+        if (stream || ended) return;
+        stream = new EventSource(`${live.dataset.stream}?after=${position}`);
+        stream.onopen = () => say("live", "Live");
+        stream.onmessage = (message) => {
+            position = Math.max(position, Number(message.lastEventId) || 0);
+            refreshSoon();
+        };
+        stream.onerror = () => {
+            if (stream.readyState !== EventSource.CLOSED) {
+                say("waiting", "Reconnecting…");
+                return;
+            }
+            // Refused rather than interrupted: the browser does not try again.
+            closeStream();
+            refusedAt = Date.now();
+            say("polling", "Not live: updating every 5 seconds");
+            refreshSoon();
+        };
+    }
+
+    function closeStream() {
+        stream?.close();
+        stream = null;
+    }
+
+    function reopenOrPoll() {
+        if (Date.now() - refusedAt > REOPEN_MS) openStream();
+        else say("polling", "Not live: updating every 5 seconds");
+    }
+
+    function say(state, words) {
+        live.dataset.state = state;
+        // The same words again would be read out again.
+        if (text.textContent !== words) text.textContent = words;
+    }
+
+    // --- Clocks ---------------------------------------------------------------------------------------------------
+
+    function spoken(seconds) {
+        let left = Math.max(Math.floor(seconds), 0);
+        const parts = [];
+        for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]) {
+            const count = Math.floor(left / length);
+            left %= length;
+            if (count) parts.push(`${count} ${unit}`);
+        }
+        return parts.slice(0, 2).join(" ") || "0 s";
+    }
+
+    function tick() {
+        const now = Date.now() + clockOffset;
+        for (const each of document.querySelectorAll("time[data-since]")) {
+            each.textContent = spoken((now - Date.parse(each.dateTime)) / 1000);
+        }
+        for (const each of document.querySelectorAll("time[data-until]")) {
+            const left = (Date.parse(each.dateTime) - now) / 1000;
+            each.textContent = left > 0 ? `in ${spoken(left)}` : `${spoken(-left)} ago`;
+        }
+    }
+
+    // --- Start ----------------------------------------------------------------------------------------------------
+
+    document.querySelectorAll("[data-live]").forEach(remember);
+    tick();
+    openStream();
+    setInterval(tick, 1000);
+    setInterval(() => document.querySelector("[data-provisioning]") && !ended && refreshSoon(), PROVISIONING_MS);
+    setInterval(() => !stream && !ended && refreshSoon(), POLL_MS);
+    document.addEventListener("visibilitychange", () => {
+        if (document.hidden) return closeStream();
+        openStream();
+        if (!ended) refreshSoon();
+    });
+    window.addEventListener("pagehide", closeStream);
+    // Back from the browser's own cache of pages.
+    window.addEventListener("pageshow", (event) => {
+        if (!event.persisted) return;
+        openStream();
+        refreshSoon();
+    });
+})();
