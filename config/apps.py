@@ -7,5 +7,8 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        """Make our Celery application the one that tasks are sent with: in every thread, web requests included."""
+        """Register the checks, and make our Celery application the one that tasks are sent with, in every thread."""
+        # They look at models, which are there only now.
+        from config import checks  # noqa: F401
+
         celery_app.set_default()

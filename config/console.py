@@ -1,7 +1,6 @@
 """The terminal of `make up`: our own sentences, and the children's lines with their names before them."""
 
 import os
-import sys
 import threading
 from typing import IO
 
@@ -13,7 +12,7 @@ _WIDTH = 8
 class Console:
     """Writes whole lines, one writer at a time."""
 
-    def __init__(self, stream: IO[str] = sys.stdout) -> None:
+    def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._lock = threading.Lock()
         self._colours: dict[str, int] = {}

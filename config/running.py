@@ -90,7 +90,7 @@ class Running:
 
     def _launch_workspaces(self) -> Iterator[None]:
         if self.resumes and (number := _resume()):
-            self.console.say(f"Launching {number} workspaces again that the last stop had stopped.")
+            self.console.say(f"Launching {_count(number)} again that the last stop had stopped.")
         if self.creates_first and (workspace := first_run.create_first_workspace()):
             self.console.say("Launching a first workspace:")
             yield from first_run.follow(workspace, console=self.console)
@@ -122,9 +122,9 @@ class Running:
             self.console.say(f"The workspaces could not be stopped, the database is away: {error}")
             return
         if stopped:
-            self.console.say(f"Stopped {stopped} workspaces; the next `make up` launches them again.")
+            self.console.say(f"Stopped {_count(stopped)}; the next `make up` launches what ran again.")
         if left:
-            self.console.say(f"{left} workspaces could not be confirmed stopped; the next run tries again.")
+            self.console.say(f"Could not confirm the stop of {_count(left)}; the next run tries again.")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -147,6 +147,10 @@ def _resume() -> int:
     for workspace in resumed:
         tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     return len(resumed)
+
+
+def _count(number: int) -> str:
+    return "1 workspace" if number == 1 else f"{number} workspaces"
 
 
 def _answers(url: str) -> bool:

@@ -1,3 +1,4 @@
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -27,5 +28,5 @@ class Command(BaseCommand):
             port=options["port"],
             resumes=not options["no_resume"],
             creates_first=not options["no_first_workspace"],
-            console=Console(),
+            console=Console(sys.stdout),
         ).run()

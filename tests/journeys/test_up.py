@@ -1,0 +1,211 @@
+"""`make up` from nothing to an online workspace, and back to nothing; with real processes throughout."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from config.embedded import free_port
+from config.leftovers import MARKER
+from config.processes import environment as environment_of
+from config.processes import living, wait_until
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
+PROJECT = Path(__file__).parents[2]
+MANAGE = [sys.executable, str(PROJECT / "manage.py")]
+PATIENCE_SECONDS = 120
+
+
+class Up:
+    """A running `manage.py up` and what it has said so far."""
+
+    def __init__(self, *arguments: str, variables: dict[str, str]) -> None:
+        self.port = free_port()
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [*MANAGE, "up", "--port", str(self.port), *arguments],
+            env=variables,
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    @property
+    def said(self) -> str:
+        return "".join(self.lines)
+
+    def _read(self) -> None:
+        self.lines.extend(self.process.stdout)
+
+    def wait_for(self, text: str) -> None:
+        wait_until(lambda: text in self.said or self.process.poll() is not None, seconds=PATIENCE_SECONDS)
+        assert text in self.said, self.said
+
+    def stop(self, number: signal.Signals) -> float:
+        """Return the seconds that the stop took."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(timeout=60)
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._reader.join(timeout=10)
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def machine(tmp_path) -> dict[str, str]:
+    """The variables of a machine on which nothing is set up."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "DATA_DIR": str(tmp_path / "data"),
+        "WATCH_INTERVAL_SECONDS": "1",
+        "HEARTBEAT_INTERVAL_SECONDS": "1",
+    }
+
+
+@pytest.fixture
+def up(machine) -> Iterator:
+    started: list[Up] = []
+
+    def start(*arguments: str) -> Up:
+        started.append(Up(*arguments, variables=machine))
+        return started[-1]
+
+    yield start
+    for run in started:
+        run.close()
+
+
+def workspaces(machine: dict[str, str]) -> list[dict[str, object]]:
+    result = subprocess.run(
+        [*MANAGE, "workspaces", "--format", "json"],
+        env=machine,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return json.loads(result.stdout)
+
+
+def is_online(machine: dict[str, str]) -> bool:
+    return [workspace["status"] for workspace in workspaces(machine)] == ["online"]
+
+
+def ours(machine: dict[str, str]) -> list[int]:
+    """Return the processes that carry one of our launches or belong to the supervisor's tree."""
+    folder = machine["DATA_DIR"]
+    found = []
+    for process in living():
+        variables = environment_of(process.pid)
+        in_launch = "LAUNCH_ID" in variables and folder in variables.get("WORKSPACE_CONFIG_PATH", "")
+        if in_launch or variables.get(MARKER) == folder or is_server(process.pid, folder):
+            found.append(process.pid)
+    return found
+
+
+def is_server(pid: int, folder: str) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd").startswith(folder)
+    except OSError:
+        return False
+
+
+def test_up_boots_a_first_workspace_and_its_stop_leaves_nothing_and_its_next_start_goes_on(machine, up):
+    first = up()
+    first.wait_for("Ctrl-C stops everything.")
+    assert re.search(r"Echo: queued.*Echo: .*online", first.said, re.DOTALL), first.said
+    assert len(re.findall(r"User admin, password \S{16} \(shown this once\)", first.said)) == 1
+    assert httpx.get(f"http://127.0.0.1:{first.port}/health", timeout=10).text == '{"status":"ok"}'
+    assert httpx.get(f"http://127.0.0.1:{first.port}/admin/login/", timeout=10).status_code == 200
+    [created] = workspaces(machine)
+    assert created["status"] == "online"
+
+    second = up()
+    second.process.wait(timeout=60)
+    assert second.process.returncode == 1
+    assert wait_until(lambda: "already runs at" in second.said, seconds=10)
+    assert f"http://127.0.0.1:{first.port}/admin/ (pid {first.process.pid})" in second.said
+
+    assert first.stop(signal.SIGINT) < 10
+    assert first.process.returncode == 0
+    assert ours(machine) == []
+
+    third = up()
+    third.wait_for("Ctrl-C stops everything.")
+    assert "Launching 1 workspace again" in third.said
+    assert "User admin; for a new password" in third.said
+    assert wait_until(lambda: is_online(machine), seconds=PATIENCE_SECONDS)
+    assert [workspace["id"] for workspace in workspaces(machine)] == [created["id"]]
+    third.stop(signal.SIGHUP)
+    assert ours(machine) == []
+
+
+def test_after_a_supervisor_was_killed_its_children_are_replaced_and_its_workspace_goes_on(machine, up):
+    killed = up()
+    killed.wait_for("Ctrl-C stops everything.")
+    [before] = workspaces(machine)
+    agents = {pid for pid in ours(machine) if "LAUNCH_ID" in environment_of(pid)}
+    assert agents
+    killed.process.kill()
+    killed.process.wait()
+    # On the same port, which the leftover web server still holds.
+    again = Up("--port", str(killed.port), variables=machine)
+    try:
+        again.wait_for("Ctrl-C stops everything.")
+        assert "The last run did not end cleanly" in again.said
+        assert agents <= set(ours(machine))
+        [after] = workspaces(machine)
+        assert (after["id"], after["status"]) == (before["id"], "online")
+        again.stop(signal.SIGTERM)
+    finally:
+        again.close()
+    assert ours(machine) == []
+
+
+def test_up_with_no_resume_leaves_what_was_stopped(machine, up):
+    first = up()
+    first.wait_for("Ctrl-C stops everything.")
+    first.stop(signal.SIGINT)
+    second = up("--no-resume")
+    second.wait_for("Ctrl-C stops everything.")
+    assert [workspace["status"] for workspace in workspaces(machine)] == ["paused"]
+
+
+def test_a_child_that_was_killed_is_started_again(machine, up):
+    run = up("--no-first-workspace")
+    run.wait_for("Ctrl-C stops everything.")
+    assert workspaces(machine) == []
+    relays = [pid for pid in ours(machine) if b"relay" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    for pid in relays:
+        os.kill(pid, signal.SIGKILL)
+    run.wait_for("relay was ended by SIGKILL; it is started again in 1 s.")
+    assert wait_until(
+        lambda: any(
+            b"relay" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in ours(machine) if pid not in relays
+        ),
+        seconds=30,
+    )
