@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 from config.celery import app as celery_app
@@ -7,8 +9,10 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        """Register the checks, and make our Celery application the one that tasks are sent with, in every thread."""
-        # They look at models, which are there only now.
-        from config import checks  # noqa: F401
+        """Register our system checks, and make our Celery application the one that tasks are sent with.
 
+        In every thread, web requests included.
+        """
         celery_app.set_default()
+        # It reads models, which are there only now.
+        import_module("config.checks")

@@ -14,6 +14,7 @@ from workspaces.models import BackendKind
 
 # A beat or two may be lost on the way without the agent being gone.
 BEATS_WITHIN_LIMIT = 3
+OLDEST_POSTGRES = 14
 
 
 @register
@@ -22,7 +23,7 @@ def check_boot_limits(**_: Any) -> list[CheckMessage]:
     limits = {**BOOT_LIMITS, "every other runtime": DEFAULT_BOOT_LIMIT}
     return [
         Error(
-            f"The boot limits of {runtime}: {limit.watcher_seconds} s for the watcher, {limit.sweep_seconds} s for the sweep.",
+            f"The watcher's boot limit of {runtime} is {limit.watcher_seconds} s, the sweep's {limit.sweep_seconds} s.",
             hint="Make the slack more than 0, and at most a fifth of the sweep's limit (workspaces/deadlines.py).",
             id="slipway.E001",
         )
@@ -68,6 +69,25 @@ def _levels(databases: Sequence[str]) -> Iterator[str]:
         with connections[alias].cursor() as cursor:
             cursor.execute("SHOW default_transaction_isolation")
             yield cursor.fetchone()[0]
+
+
+@register(Tags.database)
+def check_postgres_version(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Older servers lack what our migrations and queries use."""
+    return [
+        Error(
+            f"Slipway needs PostgreSQL {OLDEST_POSTGRES} or newer; the database {alias} is {version}.",
+            hint="Upgrade the server, or point DATABASE_URL at a newer one.",
+            id="slipway.E004",
+        )
+        for alias in databases or ()
+        if (version := _major_version(alias)) < OLDEST_POSTGRES
+    ]
+
+
+def _major_version(alias: str) -> int:
+    connections[alias].ensure_connection()
+    return connections[alias].pg_version // 10_000  # type: ignore[attr-defined]
 
 
 def _wrong_isolation(found: str) -> Error:
