@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.registry.callers import AgentCaller
+from tests.callers import AgentCaller
 from tests.workspaces.factories import booting
 from workspaces.lifecycle import WorkspaceStatus
 from workspaces.models import Workspace

@@ -10,14 +10,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events.relay import number_committed
-from tests.registry.callers import AgentCaller, Caller, holder
+from tests.callers import AgentCaller, Caller, holder
 from tests.workspaces.factories import booting, config_for, failed, online, queued
 from workspaces.lifecycle import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Secret, Workspace
 
 pytestmark = pytest.mark.django_db
 
-ITEM_FIELDS = set(
+ITEM_FIELDS = set(  # noqa: SIM905
     "id name role tier status runtime url agent_card parent_id active_tasks uptime_seconds last_error_rate"
     " last_sample_error current_task budget_limit monthly_spend provision_timeout_ms created_at x y"
     " version phase progress_step deadline_at held hibernation_idle_minutes provision_timeout_seconds failure".split()
