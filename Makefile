@@ -25,7 +25,7 @@ $(STAMP): requirements.txt requirements-dev.txt
 		echo "Slipway needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version | cut -d' ' -f2): name another with \`make PYTHON=python3.11\`."; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "Python's venv module is missing: install it, on Debian with \`apt-get install python3-venv\`."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@echo "Installing the pinned packages into .venv"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
 	@touch $@

@@ -1,6 +1,7 @@
 """A pytest plugin: says in one line which tests were left out and why, and fails the run where none may be."""
 
 import shutil
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,26 +21,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=_NO_CHROMIUM))
 
 
-def _skipped(session: pytest.Session) -> list[pytest.TestReport]:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Turn a green run into a red one where tests were left out that had to run; the last lines say what was."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    return reporter.stats.get("skipped", []) if reporter else []
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Turn a green run into a red one where tests were left out that had to run."""
-    if session.config.getoption("--none-left-out") and _skipped(session) and session.exitstatus == pytest.ExitCode.OK:
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    is_forbidden = bool(skipped) and session.config.getoption("--none-left-out")
+    if is_forbidden and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """End with one line for the browser tests, another for what CI forbids."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    browser = sum(_NO_CHROMIUM in str(report.longrepr) for report in skipped)
-    if browser:
-        terminalreporter.write_line(
+    yield
+    if browser := sum(_NO_CHROMIUM in str(report.longrepr) for report in skipped):
+        reporter.write_line(
             f"{browser} browser tests were left out: Chromium is missing, get it with `apt-get install chromium`."
         )
-    if skipped and config.getoption("--none-left-out"):
-        terminalreporter.write_line(f"{len(skipped)} tests were left out, and --none-left-out forbids that.", red=True)
+    if is_forbidden:
+        reporter.write_line(f"{len(skipped)} tests were left out, and --none-left-out forbids that.", red=True)
