@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
@@ -149,21 +149,29 @@ def _apply(workspace: Workspace, changes: Mapping[str, Any]) -> None:
 
 def _write(rows: Sequence[Workspace], changes: Sequence[Mapping[str, Any]]) -> None:
     """Write each row's own values in one UPDATE. All rows change the same fields."""
-    fields = [Workspace._meta.get_field(name) for name in changes[0]]
-    columns = sql.SQL(", ").join(sql.Identifier(field.column) for field in fields)
-    assignments = sql.SQL(", ").join(sql.SQL("{0} = new.{0}").format(sql.Identifier(field.column)) for field in fields)
-    arrays = sql.SQL(", ").join([sql.SQL("%s::uuid[]"), *(_array(field) for field in fields)])
+    fields = [_field(name) for name in changes[0]]
+    columns = [sql.Identifier(field.attname) for field in fields]
+    assignments = [sql.SQL("{0} = new.{0}").format(column) for column in columns]
+    arrays = [sql.SQL("%s::uuid[]"), *(_array(field) for field in fields)]
     statement = sql.SQL(
         "UPDATE workspaces_workspace AS present SET version = present.version + 1, {assignments}"
         " FROM unnest({arrays}) AS new (id, {columns}) WHERE present.id = new.id"
-    ).format(assignments=assignments, arrays=arrays, columns=columns)
-    values = [[row.pk for row in rows]]
+    ).format(assignments=_listed(assignments), arrays=_listed(arrays), columns=_listed(columns))
+    values: list[list[Any]] = [[row.pk for row in rows]]
     values += [[field.get_db_prep_save(change[field.name], connection) for change in changes] for field in fields]
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         if cursor.rowcount != len(rows):
             # The rows are locked: a difference means that a verb moved a row it doesn't hold.
             raise RuntimeError(f"{cursor.rowcount} of {len(rows)} rows were written")
+
+
+def _field(name: str) -> "Field[Any, Any]":
+    return cast("Field[Any, Any]", Workspace._meta.get_field(name))
+
+
+def _listed(parts: Sequence[sql.Composable]) -> sql.Composed:
+    return sql.SQL(", ").join(parts)
 
 
 def _array(field: "Field[Any, Any]") -> sql.Composed:
