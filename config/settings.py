@@ -8,10 +8,8 @@ from pathlib import Path
 import environ
 from django.templatetags.static import static
 
-from config.environment import choice, cidr_list, fernet_keys, flag, integer, optional_seconds, required, seconds, url
-
-BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+from config.environment import (BASE_DIR, Path, __file__, choice, cidr_list, fernet_keys, flag, integer, optional_seconds, present_variables, required, seconds, url).resolve().parent.parent
+env = present_variables()
 
 # --- Django --------------------------------------------------------------------------------------
 DEBUG = flag(env, "DEBUG", default=False)
@@ -85,6 +83,9 @@ UNFOLD = {
     "SITE_HEADER": "Slipway",
     "SITE_SUBHEADER": "Workspaces for agents",
     "SITE_SYMBOL": "sailing",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("workspaces/favicon.svg")},
+    ],
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": [lambda _: static("workspaces/admin.css")],

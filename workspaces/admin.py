@@ -35,6 +35,7 @@ from workspaces.services import creating, removing
 _SHOWN_NAMES = 20
 
 admin.site.index_template = "workspaces/index.html"
+admin.site.index_title = "Overview"
 admin.site.register(Launch, LaunchAdmin)
 admin.site.register(Secret, SecretAdmin)
 admin.site.register(ApiKey, ApiKeyAdmin)
@@ -78,7 +79,13 @@ class WorkspaceAdmin(StrictAdmin):
 
     @display(description="Name", ordering="name")
     def name_and_id(self, workspace: Workspace) -> SafeString:
-        return format_html('<span class="slipway-name" data-row="{}">{}</span>', workspace.pk, workspace.name)
+        return format_html(
+            '<span class="slipway-name" data-row="{}" title="{}">{} <small>{}</small></span>',
+            workspace.pk,
+            workspace.name,
+            workspace.name,
+            str(workspace.pk)[:8],
+        )
 
     @display(description="Status", ordering="status")
     def status_label(self, workspace: Workspace) -> SafeString:

@@ -75,8 +75,9 @@ def _status_rows(workspace: Workspace) -> list[Row]:
 
 
 def _has_beaten(workspace: Workspace) -> bool:
-    # The row is made with the workspace: before its agent arrives, it tells of nothing.
-    return workspace.status not in {WorkspaceStatus.PROVISIONING, WorkspaceStatus.AWAITING_AGENT}
+    # The row is made with the workspace: until a beat of the present launch, it tells of nothing.
+    began = workspace.provisioning_started_at or workspace.created_at
+    return workspace.heartbeat.last_heartbeat_at > began
 
 
 def _identity_rows(workspace: Workspace) -> list[Row]:

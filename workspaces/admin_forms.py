@@ -180,7 +180,12 @@ class WorkspaceForm(forms.ModelForm):
     role = forms.CharField(
         max_length=200, required=False, validators=[no_control_characters], widget=UnfoldAdminTextInputWidget
     )
-    labels = LabelsField(required=False, max_length=20_000, help_text="One key=value a line.")
+    labels = LabelsField(
+        required=False,
+        max_length=20_000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="One key=value a line.",
+    )
     provision_timeout_seconds = _timeout_field()
 
     class Meta:

@@ -284,6 +284,7 @@ class Launch(models.Model):
 
     class Meta:
         ordering = ["-queued_at", "id"]
+        verbose_name_plural = "launches"
         constraints = [
             CheckConstraint(condition=Q(outcome__in=LaunchOutcome.values), name="launch_outcome_known"),
             CheckConstraint(condition=Q(backend__in=BackendKind.values), name="launch_backend_known"),
@@ -353,6 +354,7 @@ class ApiKey(models.Model):
 
     class Meta:
         ordering = ["name", "id"]
+        verbose_name = "API key"
         constraints = [
             CheckConstraint(
                 condition=Q(scopes__contained_by=ApiScope.values) & Q(scopes__len__gt=0), name="api_key_scopes_known"

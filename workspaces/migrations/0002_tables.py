@@ -160,6 +160,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["name", "id"],
+                "verbose_name": "API key",
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
@@ -247,6 +248,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-queued_at", "id"],
+                "verbose_name_plural": "launches",
             },
         ),
         migrations.CreateModel(
