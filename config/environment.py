@@ -1,6 +1,7 @@
 """Reads single variables for `settings.py`; a bad value stops the start with a sentence that names it."""
 
 import ipaddress
+import os
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -9,6 +10,13 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def present_variables() -> environ.Env:
+    """Return the environment's reader, for which an empty variable is an unset one."""
+    env = environ.Env()
+    env.ENVIRON = {name: value for name, value in os.environ.items() if value.strip()}
+    return env
 
 
 def required(env: environ.Env, name: str) -> str:

@@ -8,7 +8,20 @@ from pathlib import Path
 import environ
 from django.templatetags.static import static
 
-from config.environment import (BASE_DIR, Path, __file__, choice, cidr_list, fernet_keys, flag, integer, optional_seconds, present_variables, required, seconds, url).resolve().parent.parent
+from config.environment import (
+    choice,
+    cidr_list,
+    fernet_keys,
+    flag,
+    integer,
+    optional_seconds,
+    present_variables,
+    required,
+    seconds,
+    url,
+)
+
+BASE_DIR = Path(__file__).resolve().parent.parent
 env = present_variables()
 
 # --- Django --------------------------------------------------------------------------------------

@@ -1,0 +1,39 @@
+"""`.env.example` is the reference of all variables."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+
+SETTINGS = (settings.BASE_DIR / "config" / "settings.py").read_text()
+EXAMPLE = (settings.BASE_DIR / ".env.example").read_text()
+READ = set(re.findall(r'\benv(?:\.\w+\(|,)\s*"([A-Z_]+)"', SETTINGS))
+
+
+def test_the_example_lists_exactly_the_variables_that_settings_read():
+    assert len(READ) > 20
+    assert set(re.findall(r"^([A-Z_]+)=$", EXAMPLE, re.MULTILINE)) == READ
+
+
+@pytest.mark.parametrize("name", sorted(READ))
+def test_each_variable_has_its_line_of_explanation(name):
+    assert re.search(rf"^# .{{10,}}\n{name}=$", EXAMPLE, re.MULTILINE)
+
+
+def test_the_example_copied_as_it_is_changes_nothing(tmp_path):
+    # What is empty in it is made up by manage.py where no address is given.
+    given = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "HOME": str(tmp_path)}
+    empty = dict.fromkeys(READ - set(given), "")
+    assert shown_settings(given) == shown_settings(given | empty)
+
+
+def shown_settings(variables: dict[str, str]) -> str:
+    program = (
+        "from django.conf import settings as s; "
+        "print({n: getattr(s, n) for n in dir(s) if n.isupper() and not n.startswith(('DATABASE', 'REDIS', 'CELERY', 'UNFOLD'))})"
+    )
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "shell", "-v0", "-c", program]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=True).stdout
