@@ -33,7 +33,8 @@ def test_the_example_copied_as_it_is_changes_nothing(tmp_path):
 def shown_settings(variables: dict[str, str]) -> str:
     program = (
         "from django.conf import settings as s; "
-        "print({n: getattr(s, n) for n in dir(s) if n.isupper() and not n.startswith(('DATABASE', 'REDIS', 'CELERY', 'UNFOLD'))})"
+        "others = ('DATABASE', 'REDIS', 'CELERY', 'UNFOLD'); "
+        "print({n: getattr(s, n) for n in dir(s) if n.isupper() and not n.startswith(others)})"
     )
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "shell", "-v0", "-c", program]
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=True).stdout
