@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, DateTimeField, Value, When
+from django.db.models import Case, DateTimeField, JSONField, Value, When
 
 from workspaces.deadlines import effective_deadline, present_policy, stored_deadline
 from workspaces.lifecycle import Phase
-from workspaces.models import BackendKind, Launch, LaunchOutcome, LaunchQuerySet, TeardownReason, Workspace
+from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, LaunchQuerySet, TeardownReason, Workspace
 
 
 def new_launch(workspace: Workspace, *, now: datetime) -> tuple[Launch, dict[str, Any]]:
@@ -23,7 +23,20 @@ def new_launch(workspace: Workspace, *, now: datetime) -> tuple[Launch, dict[str
         # Nothing of ours runs for an external one: there is nothing to tear down.
         torn_down_at=now if workspace.backend == BackendKind.EXTERNAL else None,
     )
+    # What an earlier launch's agent said is nothing to judge this one by; its spend is the workspace's.
+    Heartbeat.objects.filter(pk=workspace.pk).update(**_UNHEARD)
     return launch, beginning(workspace, launch_id=launch.pk, now=now)
+
+
+_UNHEARD: dict[str, Any] = {
+    "error_rate": 0,
+    "sample_error": "",
+    "active_tasks": 0,
+    "uptime_seconds": 0,
+    "current_task": "",
+    "runtime_state": "",
+    "runtime_metadata": Value({}, output_field=JSONField()),
+}
 
 
 def beginning(workspace: Workspace, *, launch_id: uuid.UUID, now: datetime) -> dict[str, Any]:
