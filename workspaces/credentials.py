@@ -2,12 +2,14 @@
 
 import hashlib
 import secrets
+from datetime import datetime
 
 from workspaces.models import AgentToken, ApiKey, ApiScope, Launch
 
 TOKEN_BYTES = 32
 # The length of TOKEN_BYTES in base64url without padding.
 TOKEN_CHARACTERS = 43
+MAX_KEY_NAME_CHARACTERS = 100
 
 _INCLUDED = {
     ApiScope.ADMIN: {ApiScope.ADMIN, ApiScope.OPERATE, ApiScope.READ},
@@ -15,6 +17,14 @@ _INCLUDED = {
     ApiScope.READ: {ApiScope.READ},
     ApiScope.WATCH: {ApiScope.WATCH},
 }
+
+
+class InvalidKey(ValueError):
+    """No key can be made of this; the message names what is wrong."""
+
+
+class UnknownKey(LookupError):
+    """No API key, or more than one, is meant by this prefix; the message says which."""
 
 
 def digest(credential: str) -> str:
@@ -30,7 +40,13 @@ def mint_agent_token(launch: Launch) -> str:
 
 
 def mint_api_key(*, name: str, scopes: list[str]) -> tuple[ApiKey, str]:
-    """Make an API key; return the row and the key itself, which can't be read again."""
+    """Make an API key; return the row and the key itself, which can't be read again. Raises InvalidKey."""
+    if not name.strip() or not name.isprintable() or len(name) > MAX_KEY_NAME_CHARACTERS:
+        raise InvalidKey(f"A key's name is one line of 1 to {MAX_KEY_NAME_CHARACTERS} printable characters.")
+    unknown = sorted(set(scopes) - set(ApiScope.values))
+    if unknown or not scopes:
+        what = f"There is no scope {unknown[0][:80]!r}." if unknown else "A key needs a scope."
+        raise InvalidKey(f"{what} Known scopes: {', '.join(ApiScope.values)}.")
     key = secrets.token_urlsafe(TOKEN_BYTES)
     row = ApiKey.objects.create(name=name, prefix=key[:6], digest=digest(key), scopes=sorted(set(scopes)))
     return row, key
@@ -39,6 +55,17 @@ def mint_api_key(*, name: str, scopes: list[str]) -> tuple[ApiKey, str]:
 def find_api_key(key: str) -> ApiKey | None:
     """Return the key's row unless it is unknown or revoked."""
     return ApiKey.objects.filter(digest=digest(key), revoked_at__isnull=True).first()
+
+
+def revoke_api_key(prefix: str, *, now: datetime) -> ApiKey:
+    """Revoke the one key that begins so, and return it. Raises UnknownKey."""
+    meant = list(ApiKey.objects.filter(revoked_at__isnull=True, prefix__startswith=prefix).order_by("pk")[:2])
+    if not prefix or not meant:
+        raise UnknownKey(f"No valid API key begins with {prefix[:80]!r}. `manage.py api_key list` shows them.")
+    if len(meant) > 1:
+        raise UnknownKey(f"Several API keys begin with {prefix!r}: give more of it.")
+    ApiKey.objects.filter(pk=meant[0].pk).update(revoked_at=now)
+    return meant[0]
 
 
 def allows(key: ApiKey, scope: ApiScope) -> bool:

@@ -1,0 +1,84 @@
+"""`manage.py api_key`."""
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from tests.callers import Caller
+from workspaces.models import ApiKey
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command("api_key", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_a_key_is_printed_once_and_opens_what_its_scopes_say() -> None:
+    made = json.loads(run("create", "ci", "--scope", "read", "--format", "json"))
+    assert Caller(made["key"]).get("/workspaces").status_code == 200
+    assert Caller(made["key"]).post("/workspaces", {"name": "x"}).status_code == 403
+    assert made["key"] not in run("list")
+    assert not ApiKey.objects.filter(digest=made["key"]).exists()
+
+
+def test_the_text_ends_with_the_key_alone_on_its_line() -> None:
+    key = run("create", "ci", "--scope", "read", "--scope", "operate").strip().splitlines()[-1]
+    assert len(key) == 43
+    assert sorted(ApiKey.objects.get().scopes) == ["operate", "read"]
+
+
+def test_the_list_names_each_key_and_whether_it_is_valid() -> None:
+    assert "0 keys." in run("list")
+    run("create", "ci", "--scope", "read")
+    run("create", "backup", "--scope", "watch")
+    run("revoke", ApiKey.objects.get(name="ci").prefix)
+    text = run("list")
+    assert "2 keys." in text
+    assert [line.split("  ")[-1].split()[0] for line in text.splitlines()[:2]] == ["valid", "revoked"]
+    assert [fact["name"] for fact in json.loads(run("list", "--format", "json"))] == ["backup", "ci"]
+
+
+def test_a_revoked_key_opens_nothing() -> None:
+    key = json.loads(run("create", "ci", "--scope", "read", "--format", "json"))["key"]
+    assert "Revoked 1 key, ci" in run("revoke", key[:6])
+    assert Caller(key).get("/workspaces").status_code == 401
+    with pytest.raises(CommandError, match="No valid API key begins with"):
+        run("revoke", key[:6])
+
+
+def test_a_prefix_of_several_keys_revokes_none() -> None:
+    run("create", "a", "--scope", "read")
+    run("create", "b", "--scope", "read")
+    ApiKey.objects.update(prefix="same")
+    with pytest.raises(CommandError, match="Several API keys begin with 'same'"):
+        run("revoke", "same")
+    assert not ApiKey.objects.filter(revoked_at__isnull=False).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["create", "ci"], "A key needs a scope. Known scopes: read, operate, admin, watch."),
+        (["create", "ci", "--scope", "everything"], "There is no scope 'everything'."),
+        (["create", " ", "--scope", "read"], "A key's name is one line"),
+        (["create", "a\nb", "--scope", "read"], "A key's name is one line"),
+        (["create", "a\0b", "--scope", "read"], "A key's name is one line"),
+        (["create", "x" * 101, "--scope", "read"], "A key's name is one line"),
+        (["revoke", "zzzzzz"], "No valid API key begins with 'zzzzzz'"),
+        (["revoke", ""], "No valid API key begins with ''"),
+        ([], "required"),
+        (["create"], "required: name"),
+        (["destroy"], "invalid choice: 'destroy'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_sentence_and_exit_code_2(arguments: list[str], error: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        run(*arguments)
+    assert error in str(refused.value)
+    assert not ApiKey.objects.exists()
