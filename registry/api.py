@@ -42,7 +42,7 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, str]:
 def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, str]:
     """Store a sign of life; a first one completes a boot."""
     agent = own(request, claimed=body.workspace_id)
-    services.heartbeat(agent, services.Beat(**body.dict(exclude={"workspace_id"})), clock=database_now)
+    services.heartbeat(agent, services.Beat(**body.model_dump(exclude={"workspace_id"})), clock=database_now)
     return {"status": "ok"}
 
 

@@ -1,11 +1,13 @@
-"""The bodies of the registry's calls, as the wire contract has them. Numbers and switches are never made from text."""
+"""The bodies of the registry's calls, as the wire contract has them. Numbers and switches are never made from text.
+
+Pydantic's own models: Ninja's Schema would take any value for an object, and look for attributes.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from ninja import Schema
-from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt
+from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictFloat, StrictInt
 
 from agent import rules
 from registry.services import WEDGED
@@ -44,18 +46,18 @@ class RuntimeState(StrEnum):
     WEDGED = WEDGED
 
 
-class RegisterIn(Schema):
+class RegisterIn(BaseModel):
     id: UUID
     url: Annotated[str, Field(max_length=MAX_URL_CHARACTERS)]
     agent_card: dict[str, Any]
 
 
-class RuntimeMetadata(Schema):
+class RuntimeMetadata(BaseModel):
     capabilities: Annotated[dict[Annotated[str, Field(max_length=100)], StrictBool], Field(max_length=100)] = {}
     idle_timeout_seconds: Annotated[StrictFloat, Field(ge=0, le=_LARGEST_COUNT)] | None = None
 
 
-class HeartbeatIn(Schema):
+class HeartbeatIn(BaseModel):
     workspace_id: UUID
     error_rate: Rate | None = None
     sample_error: str | None = None
@@ -67,13 +69,13 @@ class HeartbeatIn(Schema):
     runtime_metadata: RuntimeMetadata | None = None
 
 
-class ProgressIn(Schema):
+class ProgressIn(BaseModel):
     workspace_id: UUID
     step: Line
     detail: str | None = None
 
 
-class FailedIn(Schema):
+class FailedIn(BaseModel):
     workspace_id: UUID
     code: AgentFailureCode
     error: str
@@ -81,7 +83,7 @@ class FailedIn(Schema):
     log_tail: str | None = None
 
 
-class BootstrapFailedIn(Schema):
+class BootstrapFailedIn(BaseModel):
     error: str | None = None
     log_tail: str | None = None
     launch_id: UUID | None = None

@@ -1,10 +1,12 @@
-"""The bodies of the operators' calls. Numbers and switches are never made from text."""
+"""The bodies of the operators' calls. Numbers and switches are never made from text.
+
+Pydantic's own models, for the reason given in registry/bodies.py.
+"""
 
 from typing import Annotated
 from uuid import UUID
 
-from ninja import Schema
-from pydantic import Field, StrictBool, StrictInt, StringConstraints
+from pydantic import BaseModel, Field, StrictBool, StrictInt, StringConstraints
 
 from workspaces.models import MAX_BUDGET_CENTS, MAX_TIMEOUT_SECONDS
 from workspaces.services.creating import Request
@@ -18,7 +20,7 @@ Minutes = Annotated[StrictInt, Field(ge=0, le=_LARGEST_COUNT)]
 Timeout = Annotated[StrictInt, Field(ge=1, le=MAX_TIMEOUT_SECONDS)]
 
 
-class CreateIn(Schema):
+class CreateIn(BaseModel):
     """One of template, config and external says what runs. null means the same as leaving a field out."""
 
     name: Name
@@ -39,4 +41,4 @@ class CreateIn(Schema):
 
     def request(self) -> Request:
         """Return what is asked for, in the domain's words."""
-        return Request(**self.dict(exclude_none=True))
+        return Request(**self.model_dump(exclude_none=True))

@@ -1,11 +1,21 @@
 """An agent registers."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
-from tests.callers import AgentCaller
-from tests.workspaces.factories import booting
-from workspaces.lifecycle import WorkspaceStatus
-from workspaces.models import Workspace
+from events.models import Event
+from events.names import EventType
+from tests.callers import AgentCaller, Caller, holder
+from tests.workspaces.factories import booting, failed, later, online
+from workspaces.clock import database_now
+from workspaces.lifecycle import FailureCode, WorkspaceStatus
+from workspaces.models import ApiScope, Heartbeat, Launch, Workspace
+from workspaces.services.creating import Request, create
+from workspaces.services.liveness import lose_silent
+from workspaces.services.restarting import restart
+from workspaces.vault import put_secrets
 
 pytestmark = pytest.mark.django_db
 
@@ -19,16 +29,130 @@ def test_a_register_completes_the_boot() -> None:
     assert stuck.agent_card == {"name": "hermes", "skills": [{"id": "x"}]}
 
 
-def test_health_needs_no_database(client) -> None:
-    assert client.get("/health").content == b'{"status":"ok"}'
+def test_the_url_of_a_process_is_its_backend_s_whatever_the_agent_sends() -> None:
+    stuck = booting()
+    assert AgentCaller(stuck).register(url="http://169.254.169.254/latest").status_code == 200
+    stuck.refresh_from_db()
+    assert stuck.url == "http://127.0.0.1:4000"
 
 
-def test_all() -> None:
-    a = AgentCaller(booting())
-    assert a.progress().json()["deadline_at"]
-    assert a.failed().content == b'{"status":"ok"}'
-    assert a.failed().content == b'{"status":"ok","no_change":true}'
-    b = AgentCaller(booting())
-    assert b.beat(error_rate=0.1).json() == {"status": "ok"}
-    assert b.beat(error_rate=0.9).json() == {"status": "ok"}
-    assert Workspace.objects.get(pk=b.workspace.pk).status == "degraded"
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/",
+        "http://127.0.0.1:80/",
+        "http://[::1]/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://10.0.0.7/",
+        "http://100.64.0.1/",
+        "http://203.0.113.9/",
+        "http://224.0.0.1/",
+        "ftp://localhost/",
+        "http://user:pw@localhost/",
+        "localhost:80",
+        "http://local host/",
+        "",
+        "http://" + "a" * 3000,
+    ],
+)
+def test_a_url_where_no_agent_may_be_is_refused_by_field(url: str) -> None:
+    agent, workspace = external()
+    answer = agent.post("/registry/register", {"id": str(workspace.pk), "url": url, "agent_card": {}})
+    assert answer.status_code == 422
+    assert list(answer.json()["fields"]) == ["url"]
+    workspace.refresh_from_db()
+    assert (workspace.status, workspace.url) == (WorkspaceStatus.AWAITING_AGENT, "")
+
+
+def test_a_long_boot_is_not_taken_for_silence() -> None:
+    slow = booting(runtime="hermes", now=database_now() - timedelta(minutes=20))
+    AgentCaller(slow).register()
+    assert lose_silent(now=database_now(), limit=timedelta(seconds=180)) == []
+
+
+def test_registering_again_replaces_the_card_without_a_move() -> None:
+    up = online()
+    agent = AgentCaller(up)
+    assert agent.register(agent_card={"name": "new"}).status_code == 200
+    assert agent.register(agent_card={"name": "new"}).status_code == 200
+    up.refresh_from_db()
+    assert (up.agent_card, up.version) == ({"name": "new"}, 2)
+    assert Event.objects.filter(event_type=EventType.AGENT_CARD_UPDATED).count() == 1
+
+
+def test_a_late_register_takes_a_deadline_failure_back() -> None:
+    late = failed(code=FailureCode.TIMED_OUT)
+    assert AgentCaller(late).register().status_code == 200
+    late.refresh_from_db()
+    assert (late.status, late.failure_code) == (WorkspaceStatus.ONLINE, "")
+    assert Event.objects.latest("id").payload["recovered_from"] == "failed"
+
+
+def test_a_register_after_a_failure_for_good_is_refused_and_says_where_the_workspace_stands() -> None:
+    broken = failed(code=FailureCode.CRASHED)
+    Launch.objects.update(torn_down_at=None)
+    answer = AgentCaller(broken).register()
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "transition_refused"
+    assert answer.json()["workspace_status"] == "failed"
+    assert Workspace.objects.get(pk=broken.pk).version == broken.version
+
+
+def test_an_earlier_launch_s_agent_is_told_that_it_is_superseded() -> None:
+    stuck = booting()
+    agent = AgentCaller(stuck)
+    restart(workspace_id=stuck.pk, now=database_now())
+    for answer in (agent.register(), agent.beat(), agent.progress(), agent.failed()):
+        assert (answer.status_code, answer.json()["code"]) == (401, "superseded")
+    assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.PROVISIONING
+
+
+def test_the_agent_of_a_removed_workspace_is_told_so() -> None:
+    stuck = booting()
+    agent = AgentCaller(stuck)
+    holder(ApiScope.OPERATE).delete(f"/workspaces/{stuck.pk}")
+    for answer in (agent.register(), agent.beat(), agent.progress(), agent.failed()):
+        assert (answer.status_code, answer.json()["code"]) == (410, "removed")
+
+
+def test_an_agent_reports_for_its_own_workspace_only() -> None:
+    own, other = booting(name="own"), booting(name="other")
+    agent = AgentCaller(own)
+    claims = {"id": str(other.pk), "workspace_id": str(other.pk)}
+    reports = (agent.register(**claims), agent.beat(**claims), agent.progress(**claims), agent.failed(**claims))
+    for answer in reports:
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert Workspace.objects.get(pk=other.pk).version == other.version
+
+
+def test_a_secret_in_a_card_reaches_neither_row_nor_event() -> None:
+    stuck = booting()
+    put_secrets({"KEY": "sk-very-secret-value"}, workspace_id=stuck.pk)
+    AgentCaller(stuck).register(agent_card={"name": "a", "env": [{"key": "is sk-very-secret-value"}]})
+    stuck.refresh_from_db()
+    assert "sk-very" not in str(stuck.agent_card)
+    assert "sk-very" not in str(Event.objects.latest("id").payload)
+    assert stuck.agent_card["name"] == "a"
+
+
+def test_a_new_launch_begins_with_a_clean_heartbeat() -> None:
+    wedged = online()
+    AgentCaller(wedged).beat(error_rate=0.9, sample_error="old", runtime_state="wedged", monthly_spend=7)
+    restart(workspace_id=wedged.pk, now=database_now())
+    beat = Heartbeat.objects.get(pk=wedged.pk)
+    assert (beat.error_rate, beat.sample_error, beat.runtime_state) == (0, "", "")
+    assert beat.monthly_spend == 7
+
+
+def test_a_workspace_within_its_limits_stays_where_it_is_put_by_others() -> None:
+    stuck = booting()
+    assert later(stuck, minutes=9) < stuck.deadline_at  # type: ignore[operator]
+    answer = AgentCaller(stuck).progress(step="install")
+    assert answer.json()["deadline_at"].startswith(stuck.deadline_at.isoformat()[:19])  # type: ignore[union-attr]
+    stuck.refresh_from_db()
+    assert (stuck.status, stuck.progress_step) == (WorkspaceStatus.PROVISIONING, "install")
+
+
+def external() -> tuple[Caller, Any]:
+    made = create(Request(name="theirs", external=True), now=database_now())
+    return Caller(made.token), made.workspace

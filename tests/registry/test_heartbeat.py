@@ -1,0 +1,209 @@
+"""A heartbeat: what it stores, what it moves, and what it costs."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from events.models import Event
+from events.names import EventType
+from tests.callers import AgentCaller
+from tests.workspaces.factories import booting, failed, online
+from workspaces.clock import database_now
+from workspaces.lifecycle import FailureCode, WorkspaceStatus
+from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Launch, Workspace
+from workspaces.services.liveness import lose_silent
+from workspaces.vault import put_secrets
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_usual_beat_is_one_look_and_one_update() -> None:
+    agent = AgentCaller(online())
+    with CaptureQueriesContext(connection) as queries:
+        answer = agent.beat(error_rate=0.0, sample_error="", active_tasks=1, uptime_seconds=60, current_task="")
+    assert (answer.status_code, answer.content) == (200, b'{"status":"ok"}')
+    kinds = [query["sql"].split()[0] for query in queries]
+    assert kinds == ["SELECT", "UPDATE"]
+    assert "workspaces_heartbeat" in queries[1]["sql"]
+
+
+def test_a_beat_stores_what_it_says_and_leaves_the_rest() -> None:
+    up = online()
+    agent = AgentCaller(up)
+    metadata = {"capabilities": {"status_mgmt": True}, "idle_timeout_seconds": 900}
+    agent.beat(active_tasks=2, current_task="thinking", monthly_spend=120, runtime_metadata=metadata, error_rate=0.2)
+    agent.beat(uptime_seconds=77)
+    beat = Heartbeat.objects.get(pk=up.pk)
+    assert (beat.active_tasks, beat.current_task, beat.monthly_spend, beat.error_rate) == (2, "thinking", 120, 0.2)
+    assert (beat.uptime_seconds, beat.runtime_metadata["idle_timeout_seconds"]) == (77, 900)
+
+
+def test_a_beat_makes_no_event_where_nothing_changed() -> None:
+    up = online()
+    before = Event.objects.count()
+    assert AgentCaller(up).beat(error_rate=0.3, active_tasks=4).status_code == 200
+    assert Event.objects.count() == before
+    assert Workspace.objects.get(pk=up.pk).version == up.version
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"), [(0, 55), (1, 1), (MAX_BUDGET_CENTS, MAX_BUDGET_CENTS), (10**30, MAX_BUDGET_CENTS)]
+)
+def test_a_spend_of_nothing_says_nothing_and_a_huge_one_is_capped(sent: int, stored: int) -> None:
+    up = online()
+    Heartbeat.objects.filter(pk=up.pk).update(monthly_spend=55)
+    assert AgentCaller(up).beat(monthly_spend=sent).status_code == 200
+    assert Heartbeat.objects.get(pk=up.pk).monthly_spend == stored
+
+
+def test_a_beat_alone_completes_a_boot() -> None:
+    stuck = booting()
+    assert AgentCaller(stuck).beat().status_code == 200
+    assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.ONLINE
+    assert Launch.objects.get(pk=stuck.launch_id).outcome == "online"
+
+
+def test_a_beat_brings_a_lost_workspace_back() -> None:
+    lost = online()
+    Heartbeat.objects.filter(pk=lost.pk).update(last_heartbeat_at=database_now() - timedelta(minutes=10))
+    assert len(lose_silent(now=database_now(), limit=timedelta(seconds=180))) == 1
+    AgentCaller(lost).beat()
+    assert Workspace.objects.get(pk=lost.pk).status == WorkspaceStatus.ONLINE
+    assert Event.objects.latest("id").payload["recovered_from"] == "offline"
+
+
+def test_a_late_beat_takes_a_deadline_failure_back() -> None:
+    late = failed(code=FailureCode.STALLED)
+    AgentCaller(late).beat()
+    assert Workspace.objects.get(pk=late.pk).status == WorkspaceStatus.ONLINE
+
+
+def _past_its_grace(workspace: Workspace) -> None:
+    Launch.objects.filter(pk=workspace.launch_id).update(teardown_at=database_now() - timedelta(seconds=1))
+
+
+def _crashed() -> Workspace:
+    return failed(code=FailureCode.CRASHED)
+
+
+def _failed_past_its_grace() -> Workspace:
+    late = failed(code=FailureCode.TIMED_OUT)
+    _past_its_grace(late)
+    return late
+
+
+@pytest.mark.parametrize("make", [_crashed, _failed_past_its_grace])
+def test_a_beat_moves_nothing_where_the_launch_is_past_but_is_stored(make: Callable[[], Workspace]) -> None:
+    past = make()
+    assert AgentCaller(past).beat(uptime_seconds=99).json() == {"status": "ok"}
+    stored = Workspace.objects.get(pk=past.pk)
+    assert (stored.status, stored.version) == (WorkspaceStatus.FAILED, past.version)
+    assert stored.failure_message == past.failure_message
+    assert Heartbeat.objects.get(pk=past.pk).uptime_seconds == 99
+
+
+MANAGED = {"capabilities": {"status_mgmt": True}}
+
+
+@pytest.mark.parametrize(
+    ("beats", "status"),
+    [
+        ([{"error_rate": 0.5}], "degraded"),
+        ([{"error_rate": 0.49}], "online"),
+        ([{"error_rate": 1}], "degraded"),
+        ([{"runtime_state": "wedged"}], "degraded"),
+        ([{"error_rate": 0.9}, {"error_rate": 0.1}], "degraded"),
+        ([{"error_rate": 0.9}, {"error_rate": 0.09}], "online"),
+        ([{"error_rate": 0.9}, {"uptime_seconds": 5}], "degraded"),
+        ([{"error_rate": 0.9}, {"error_rate": 0.0, "runtime_state": "wedged"}], "degraded"),
+        ([{"runtime_state": "wedged"}, {"error_rate": 0.0}], "degraded"),
+        ([{"runtime_state": "wedged"}, {"runtime_state": ""}], "online"),
+        ([{"error_rate": 0.9, "runtime_metadata": MANAGED}], "online"),
+        ([{"runtime_metadata": MANAGED}, {"error_rate": 0.9}], "online"),
+        ([{"runtime_state": "wedged", "runtime_metadata": MANAGED}], "degraded"),
+        ([{"error_rate": 0.0, "sample_error": "the last one, long past"}], "online"),
+    ],
+)
+def test_error_rate_and_wedge_degrade_and_recover(beats: list[dict[str, Any]], status: str) -> None:
+    up = online()
+    agent = AgentCaller(up)
+    for beat in beats:
+        assert agent.beat(**beat).status_code == 200
+    assert Workspace.objects.get(pk=up.pk).status == status
+
+
+def test_the_event_of_a_degradation_tells_its_symptoms() -> None:
+    up = online()
+    agent = AgentCaller(up)
+    agent.beat(error_rate=0.8, sample_error="429 from the model")
+    told = Event.objects.latest("id")
+    assert told.event_type == EventType.WORKSPACE_DEGRADED
+    assert told.payload == {"error_rate": 0.8, "sample_error": "429 from the model", "version": up.version + 1}
+    agent.beat(error_rate=0.0)
+    assert Event.objects.latest("id").payload["recovered_from"] == "degraded"
+
+
+def test_a_secret_in_a_beat_is_stored_masked_and_told_masked() -> None:
+    up = online()
+    put_secrets({"KEY": "sk-very-secret-value"}, workspace_id=up.pk)
+    AgentCaller(up).beat(error_rate=0.9, sample_error="401: sk-very-secret-value", current_task="sk-very-secret-value")
+    beat = Heartbeat.objects.get(pk=up.pk)
+    assert beat.sample_error == "401: ••••••"
+    assert beat.current_task == "••••••"
+    assert "sk-very" not in str(Event.objects.latest("id").payload)
+
+
+def test_a_long_text_is_bounded() -> None:
+    up = online()
+    assert AgentCaller(up).beat(sample_error="x" * 500_000).status_code == 200
+    assert len(Heartbeat.objects.get(pk=up.pk).sample_error) == 4000
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("error_rate", 1.01),
+        ("error_rate", -0.1),
+        ("error_rate", "0.1"),
+        ("error_rate", True),
+        ("error_rate", [0.1]),
+        ("active_tasks", -1),
+        ("active_tasks", 2**31),
+        ("active_tasks", 1.5),
+        ("active_tasks", "3"),
+        ("uptime_seconds", -1),
+        ("uptime_seconds", 2**63),
+        ("monthly_spend", -1),
+        ("monthly_spend", "5"),
+        ("runtime_state", "asleep"),
+        ("sample_error", 5),
+        ("sample_error", {"text": "x"}),
+        ("current_task", ["x"]),
+        ("runtime_metadata", "x"),
+        ("runtime_metadata.capabilities.x", {"capabilities": {"x": "yes"}}),
+        ("runtime_metadata.idle_timeout_seconds", {"idle_timeout_seconds": -1}),
+        ("workspace_id", "not-an-id"),
+        ("workspace_id", None),
+        ("workspace_id", 7),
+    ],
+)
+def test_a_beat_of_the_wrong_shape_is_refused_by_field_and_changes_nothing(field: str, value: Any) -> None:
+    up = online()
+    before = Heartbeat.objects.values().get(pk=up.pk)
+    answer = AgentCaller(up).beat(**{field.split(".")[0]: value})
+    assert answer.status_code == 422
+    assert field in answer.json()["fields"]
+    assert Heartbeat.objects.values().get(pk=up.pk) == before
+
+
+@pytest.mark.parametrize("field", ["error_rate", "sample_error", "active_tasks", "runtime_state", "runtime_metadata"])
+def test_null_says_nothing(field: str) -> None:
+    up = online()
+    Heartbeat.objects.filter(pk=up.pk).update(error_rate=0.25, active_tasks=3)
+    assert AgentCaller(up).beat(**{field: None}).status_code == 200
+    beat = Heartbeat.objects.get(pk=up.pk)
+    assert (beat.error_rate, beat.active_tasks) == (0.25, 3)

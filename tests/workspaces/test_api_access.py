@@ -1,0 +1,120 @@
+"""Who may call what: every credential at every call."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from tests.callers import AgentCaller, Caller, holder
+from tests.workspaces.factories import booting, config_for
+from workspaces.models import ApiKey, ApiScope, Workspace
+
+pytestmark = pytest.mark.django_db
+
+CALLS = {
+    "list": ("get", "/workspaces"),
+    "get": ("get", "/workspaces/{id}"),
+    "events": ("get", "/events"),
+    "its events": ("get", "/events/{id}"),
+    "create": ("post", "/workspaces"),
+    "restart": ("post", "/workspaces/{id}/restart"),
+    "cancel": ("post", "/workspaces/{id}/cancel"),
+    "remove": ("delete", "/workspaces/{id}"),
+    "bootstrap-failed": ("post", "/admin/workspaces/{id}/bootstrap-failed"),
+    "heartbeat": ("post", "/registry/heartbeat"),
+}
+READS = {"list", "get", "events", "its events"}
+CHANGES = {"create", "restart", "cancel", "remove", "bootstrap-failed"}
+ALLOWED = {
+    "read key": READS,
+    "operate key": READS | CHANGES,
+    "admin key": READS | CHANGES,
+    "watch key": {"bootstrap-failed"},
+    "agent": {"get", "heartbeat"},
+    "another agent": set(),
+    "superuser": READS | CHANGES,
+    "viewer": READS,
+    "user who is no staff": set(),
+}
+# Whose credential is worth nothing there is told to bring one; whose is not enough is told that.
+UNKNOWN_THERE = {
+    (who, "heartbeat") for who in ("read key", "operate key", "admin key", "watch key", "superuser", "viewer")
+} | {("user who is no staff", call) for call in CALLS}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("who", ALLOWED)
+def test_each_credential_opens_what_it_is_for(who: str, call: str) -> None:
+    target = booting()
+    answer = _send(_caller(who, target), call, target)
+    if call in ALLOWED[who]:
+        assert answer.status_code in {200, 201}
+    else:
+        assert answer.status_code == (401 if (who, call) in UNKNOWN_THERE else 403)
+        assert answer.json()["error"]
+        assert Workspace.objects.get(pk=target.pk).version == target.version
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("credential", ["", "no-such-credential", "é" * 5])
+def test_nobody_gets_in_with_a_credential_that_is_unknown_or_missing(credential: str, call: str) -> None:
+    answer = _send(Caller(credential), call, booting())
+    assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
+
+
+def test_a_revoked_key_opens_nothing() -> None:
+    reader = holder(ApiScope.READ)
+    ApiKey.objects.update(revoked_at="2026-01-01T00:00Z")
+    assert reader.get("/workspaces").status_code == 401
+
+
+def test_a_session_needs_the_csrf_token_for_what_changes_something() -> None:
+    target = booting()
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(get_user_model().objects.create_superuser("root"))
+    assert browser.get("/workspaces").status_code == 200
+    refused = browser.post(f"/workspaces/{target.pk}/cancel")
+    assert (refused.status_code, refused.json()["code"]) == (403, "csrf")
+    token = _token_of_a_form(browser)
+    accepted = browser.post(f"/workspaces/{target.pk}/cancel", headers={"X-CSRFToken": token})
+    assert accepted.json()["status"] == "failed"
+
+
+def _token_of_a_form(browser: Client) -> str:
+    browser.get("/admin/password_change/")
+    return browser.cookies["csrftoken"].value
+
+
+def _caller(who: str, target: Workspace) -> Caller:
+    scope, _, kind = who.partition(" ")
+    if kind == "key":
+        return holder(ApiScope(scope))
+    if who == "agent":
+        return AgentCaller(target)
+    if who == "another agent":
+        return AgentCaller(booting(name="another"))
+    return _signed_in(who)
+
+
+def _signed_in(who: str) -> Caller:
+    user = get_user_model().objects.create_user("someone", is_staff=who != "user who is no staff")
+    user.is_superuser = who == "superuser"
+    user.save()
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_workspace", "view_event"]))
+    caller = Caller()
+    caller.client.force_login(user)
+    return caller
+
+
+def _send(caller: Caller, call: str, target: Workspace) -> Any:
+    method, path = CALLS[call]
+    path = path.format(id=target.pk)
+    if method == "post":
+        bodies = {
+            "create": {"name": "w", "config": config_for("echo")},
+            "heartbeat": {"workspace_id": str(target.pk)},
+        }
+        return caller.post(path, bodies.get(call, {}))
+    return getattr(caller, method)(path)
