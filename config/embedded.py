@@ -1,6 +1,7 @@
 """A server from a wheel, run in the foreground: what the embedded Postgres and Redis have in common."""
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -19,6 +20,8 @@ _LOG_BYTES = 10 * 1024 * 1024
 _PORT_ATTEMPTS = 5
 # One segment of Postgres' write-ahead log.
 _SCARCE_BYTES = 16 * 1024 * 1024
+# What follows a time and a pid in a log.
+_TELLING = re.compile(r"(PANIC|FATAL|\berror): .*|.*\bdenied\b.*")
 _FULL_DISK = ("No space left on device", "Disk quota exceeded")
 
 
@@ -83,7 +86,11 @@ class Server:
 
     def describe_exit(self) -> str:
         """Return how the server ended, for the one line that says so."""
-        return f"ended: {explain(name=self.name, folder=self.folder, text=self._words())}".rstrip(".")
+        code = self.process.returncode if self.process else None
+        if code is not None and code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        words = self._words()
+        return f"ended: {full_disk(self.folder) if _tells_full_disk(words) else _telling_line(words)}".rstrip(".")
 
     def complaint(self) -> ServerError | None:
         """Return what is wrong with the server, None where it runs and has met no full disk."""
@@ -120,7 +127,7 @@ def full_disk(folder: Path | str) -> str:
 
 def _telling_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if any(word in line for word in ("PANIC:", "FATAL:", "error:", "denied"))]
+    telling = [match.group() for line in lines if (match := _TELLING.search(line))]
     return (telling or lines or ["it said nothing."])[-1]
 
 

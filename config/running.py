@@ -9,7 +9,7 @@ from types import FrameType
 
 import httpx
 from django.core.management import call_command
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from config import children, first_run, local
 from config.console import Console
@@ -116,6 +116,8 @@ class Running:
         self.console.say("Stopped.")
 
     def _stop_workspaces(self) -> None:
+        # Ours may have ended with an earlier life of the server.
+        connection.close()
         try:
             stopped, left = stop_workspaces()
         except DatabaseError as error:
