@@ -15,8 +15,8 @@ from workspaces.admin_cells import age_cell, deadline_cell, lasted, moment_cell,
 from workspaces.clock import database_now
 from workspaces.configuration import BadConfig, parse_config
 from workspaces.deadlines import present_policy
-from workspaces.lifecycle import FailureSource, WorkspaceStatus
-from workspaces.models import Launch, TeardownReason, Workspace
+from workspaces.lifecycle import FailureSource, TeardownReason, WorkspaceStatus
+from workspaces.models import Launch, Workspace
 from workspaces.overview import overview
 
 _LAUNCHES = 10
@@ -43,6 +43,7 @@ def facts_of(workspace: Workspace) -> dict[str, Any]:
     return {
         "workspace": workspace,
         "is_provisioning": workspace.status == WorkspaceStatus.PROVISIONING,
+        "is_failed": workspace.status == WorkspaceStatus.FAILED,
         "status_rows": _status_rows(workspace),
         "identity_rows": _identity_rows(workspace),
         "failure_rows": _failure_rows(workspace),

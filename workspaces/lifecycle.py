@@ -1,6 +1,6 @@
 """The lifecycle of a workspace as plain data: its statuses, its moves, and why one fails. Imports no model.
 
-TRANSITIONS is the only list of moves: services, documentation and tests read it.
+TRANSITIONS is the only list of moves: services, the database's own guard, documentation and tests read it.
 """
 
 from dataclasses import dataclass
@@ -80,6 +80,32 @@ class FailureSource(TextChoices):
     OPERATOR = "operator", "Operator"
 
 
+class RestartPolicy(TextChoices):
+    """What happens to a workspace that was online and whose process ended."""
+
+    # It stays offline until somebody restarts it.
+    NEVER = "never", "Never"
+    # It is restarted, unless its process stopped cleanly.
+    ON_FAILURE = "on-failure", "On failure"
+
+
+class TeardownReason(TextChoices):
+    """Why a launch's backend object is to be stopped."""
+
+    NONE = "", "–"
+    FAILED = "failed", "Failed"
+    RESTARTED = "restarted", "Restarted"
+    PAUSED = "paused", "Paused"
+    HIBERNATED = "hibernated", "Hibernated"
+    # It was online, and its process ended: what is left of it goes too.
+    LOST = "lost", "Lost"
+    REMOVED = "removed", "Removed"
+    # Alive though nothing needs it; see services/reaping.py.
+    REAPED = "reaped", "Reaped"
+    # Slipway itself was stopped; its next start launches the workspace again.
+    SHUT_DOWN = "shut_down", "Slipway shut down"
+
+
 # Failures that time alone decided. Only these can be taken back by a late arrival.
 DEADLINE_FAILURES = frozenset({FailureCode.NEVER_LAUNCHED, FailureCode.TIMED_OUT, FailureCode.STALLED})
 
@@ -107,13 +133,17 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Transition:
-    """One row of the table. No sources: the verb makes the row. `guard` is what else must hold, in words."""
+    """One row of the table. No sources: the verb makes the row. `guard` is what else must hold, in words.
+
+    `is_external` marks how an external workspace is created, which the database's own guard asks for too.
+    """
 
     verb: Verb
     sources: frozenset[WorkspaceStatus]
     target: WorkspaceStatus
     event: EventType
     guard: str = ""
+    is_external: bool = False
 
 
 S = WorkspaceStatus
@@ -121,9 +151,17 @@ E = EventType
 
 
 def _row(
-    verb: Verb, sources: set[WorkspaceStatus], target: WorkspaceStatus, event: EventType, guard: str = ""
+    verb: Verb,
+    sources: set[WorkspaceStatus],
+    target: WorkspaceStatus,
+    event: EventType,
+    guard: str = "",
+    *,
+    is_external: bool = False,
 ) -> Transition:
-    return Transition(verb=verb, sources=frozenset(sources), target=target, event=event, guard=guard)
+    return Transition(
+        verb=verb, sources=frozenset(sources), target=target, event=event, guard=guard, is_external=is_external
+    )
 
 
 _RESTARTABLE = {S.PROVISIONING, S.ONLINE, S.DEGRADED, S.OFFLINE, S.FAILED, S.HIBERNATING}
@@ -131,8 +169,8 @@ _PAUSABLE = _RESTARTABLE | {S.AWAITING_AGENT, S.HIBERNATED}
 
 TRANSITIONS: tuple[Transition, ...] = (
     _row(Verb.CREATE, set(), S.PROVISIONING, E.WORKSPACE_PROVISIONING),
-    _row(Verb.CREATE, set(), S.AWAITING_AGENT, E.WORKSPACE_AWAITING_AGENT, "external"),
-    _row(Verb.CREATE, set(), S.ONLINE, E.WORKSPACE_ONLINE, "external, with a url"),
+    _row(Verb.CREATE, set(), S.AWAITING_AGENT, E.WORKSPACE_AWAITING_AGENT, "external", is_external=True),
+    _row(Verb.CREATE, set(), S.ONLINE, E.WORKSPACE_ONLINE, "external, with a url", is_external=True),
     _row(
         Verb.REGISTER,
         {S.PROVISIONING, S.AWAITING_AGENT, S.OFFLINE, S.DEGRADED},

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 from django.db.models.functions import Now
 
-from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
+from workspaces.lifecycle import FailureCode, FailureSource, Phase, RestartPolicy, TeardownReason, WorkspaceStatus
 from workspaces.pgenum import EnumField
 
 MAX_BUDGET_CENTS = 10**12
@@ -34,18 +34,6 @@ class LaunchOutcome(models.TextChoices):
     FAILED = "failed", "Failed"
     # Another launch, a pause or the removal came before it was online.
     WITHDRAWN = "withdrawn", "Withdrawn"
-
-
-class TeardownReason(models.TextChoices):
-    """Why a launch's backend object is to be stopped."""
-
-    NONE = "", "–"
-    FAILED = "failed", "Failed"
-    RESTARTED = "restarted", "Restarted"
-    PAUSED = "paused", "Paused"
-    REMOVED = "removed", "Removed"
-    # Slipway itself was stopped; its next start launches the workspace again.
-    SHUT_DOWN = "shut_down", "Slipway shut down"
 
 
 class ApiScope(models.TextChoices):
@@ -91,7 +79,7 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
 
 
 class Workspace(models.Model):
-    """One agent's workspace. `status` and the launch's clocks are written by services/move.py and its callers only."""
+    """One agent's workspace. services/moving.py and its callers alone write `status` and the launch's clocks."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100)
@@ -115,6 +103,12 @@ class Workspace(models.Model):
     # What the effective config.yaml said when it was read last.
     template_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, editable=False)
     stall_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    restart_policy = models.CharField(
+        max_length=20,
+        choices=RestartPolicy.choices,
+        default=RestartPolicy.ON_FAILURE,
+        db_default=RestartPolicy.ON_FAILURE,
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     status = EnumField(
@@ -130,6 +124,14 @@ class Workspace(models.Model):
     progress_at = models.DateTimeField(null=True, editable=False)
     progress_step = models.CharField(max_length=200, blank=True, default="", editable=False)
     deadline_at = models.DateTimeField(null=True, editable=False)
+    # The workspace whose pause took this one along; null where it was paused itself.
+    paused_by = models.UUIDField(null=True, editable=False)
+    # Restarts that its policy made since it was last online for long enough.
+    restart_attempts = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
+    # When its policy restarts it; any move takes this back.
+    restart_due_at = models.DateTimeField(null=True, editable=False)
+    # When the files of a removed workspace were seen gone.
+    files_deleted_at = models.DateTimeField(null=True, editable=False)
     url = models.CharField(max_length=2000, blank=True, default="", editable=False)
     agent_card = models.JSONField(blank=True, default=dict, editable=False)
 
@@ -170,13 +172,20 @@ class Workspace(models.Model):
                 name="workspace_failed_with_a_reason",
             ),
             CheckConstraint(condition=~Q(parent=F("id")), name="workspace_not_its_own_parent"),
+            CheckConstraint(
+                condition=Q(restart_policy__in=RestartPolicy.values), name="workspace_restart_policy_known"
+            ),
+            CheckConstraint(
+                condition=Q(paused_by__isnull=True) | Q(status=WorkspaceStatus.PAUSED),
+                name="workspace_paused_by_while_paused",
+            ),
         ]
         indexes = [
-            # services/sweep.py, without an override.
+            # services/sweeping.py, without an override.
             models.Index(
                 fields=["deadline_at"], condition=Q(status=WorkspaceStatus.PROVISIONING), name="workspace_deadline"
             ),
-            # services/sweep.py, under PROVISION_TIMEOUT_SECONDS.
+            # services/sweeping.py, under PROVISION_TIMEOUT_SECONDS.
             models.Index(
                 fields=["phase_entered_at"],
                 condition=Q(status=WorkspaceStatus.PROVISIONING),
@@ -187,6 +196,22 @@ class Workspace(models.Model):
                 fields=["id"],
                 condition=Q(status__in=[WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED]),
                 name="workspace_alive",
+            ),
+            # services/hibernating.py: claims whose deadline passed.
+            models.Index(
+                fields=["deadline_at"],
+                condition=Q(status=WorkspaceStatus.HIBERNATING),
+                name="workspace_hibernating",
+            ),
+            # services/reviving.py: restarts that are due.
+            models.Index(
+                fields=["restart_due_at"], condition=Q(restart_due_at__isnull=False), name="workspace_restart_due"
+            ),
+            # services/removing.py: removed ones whose files may still be there.
+            models.Index(
+                fields=["id"],
+                condition=Q(status=WorkspaceStatus.REMOVED, files_deleted_at__isnull=True),
+                name="workspace_files_to_delete",
             ),
             models.Index(fields=["name", "id"], name="workspace_list_order"),
         ]
@@ -223,6 +248,8 @@ class Heartbeat(models.Model):
     error_rate = models.FloatField(default=0)
     sample_error = models.TextField(blank=True, default="")
     active_tasks = models.PositiveIntegerField(default=0)
+    # Since when its beats have told of no active task; null while they tell of one.
+    idle_since = models.DateTimeField(null=True)
     uptime_seconds = models.PositiveBigIntegerField(default=0)
     current_task = models.TextField(blank=True, default="")
     monthly_spend = models.PositiveBigIntegerField(default=0)
@@ -248,6 +275,10 @@ class LaunchQuerySet(models.QuerySet["Launch"]):
     def standing(self) -> "LaunchQuerySet":
         """Not confirmed gone: its backend object may exist."""
         return self.filter(torn_down_at__isnull=True)
+
+    def present(self) -> "LaunchQuerySet":
+        """Its workspace's present one."""
+        return self.filter(workspace__launch_id=F("pk"))
 
     def to_tear_down(self, *, now: datetime) -> "LaunchQuerySet":
         """Meant to be stopped by now, and not confirmed gone."""
@@ -276,6 +307,9 @@ class Launch(models.Model):
     failure_code = models.CharField(max_length=30, choices=FailureCode.choices, blank=True, default="")
     teardown_at = models.DateTimeField(null=True)
     teardown_reason = models.CharField(max_length=20, choices=TeardownReason.choices, blank=True, default="")
+    # Hibernated by force: goes on whatever task begins meanwhile.
+    teardown_is_forced = models.BooleanField(default=False, db_default=False)
+    # How often the stop was sent since it is meant.
     teardown_attempts = models.PositiveIntegerField(default=0)
     teardown_error = models.TextField(blank=True, default="")
     torn_down_at = models.DateTimeField(null=True)
@@ -294,13 +328,13 @@ class Launch(models.Model):
             ),
         ]
         indexes = [
-            # services/teardown.py: what is to be stopped.
+            # services/tearing_down.py: what is to be stopped.
             models.Index(
                 fields=["teardown_at"],
                 condition=Q(torn_down_at__isnull=True, teardown_at__isnull=False),
                 name="launch_to_tear_down",
             ),
-            # services/watch.py and services/dispatch.py: launches in flight.
+            # services/watching.py and services/dispatching.py: launches in flight.
             models.Index(fields=["queued_at"], condition=Q(outcome="in_flight"), name="launch_in_flight"),
         ]
 

@@ -10,8 +10,8 @@ from django.db import transaction
 
 from events import outbox
 from events.names import EventType
-from workspaces.lifecycle import DEADLINE_FAILURES, Transition, Verb, WorkspaceStatus, transition
-from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, TeardownReason, Workspace
+from workspaces.lifecycle import DEADLINE_FAILURES, TeardownReason, Transition, Verb, WorkspaceStatus, transition
+from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, Workspace
 from workspaces.services.moving import Step, TransitionRefused, check_source, lock_one, move, subject_of
 
 

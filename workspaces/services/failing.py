@@ -9,9 +9,17 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from workspaces.lifecycle import DEADLINE_FAILURES, FailureCode, FailureSource, Verb, WorkspaceStatus, transition
+from workspaces.lifecycle import (
+    DEADLINE_FAILURES,
+    FailureCode,
+    FailureSource,
+    TeardownReason,
+    Verb,
+    WorkspaceStatus,
+    transition,
+)
 from workspaces.masking import end_of, mask
-from workspaces.models import Launch, LaunchOutcome, TeardownReason, Workspace
+from workspaces.models import Launch, LaunchOutcome, Workspace
 from workspaces.services import launches
 from workspaces.services.moving import Step, TransitionRefused, check_source, lock_one, move, move_all_possible
 

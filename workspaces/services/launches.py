@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import Case, DateTimeField, JSONField, Value, When
 
 from workspaces.deadlines import effective_deadline, present_policy, stored_deadline
-from workspaces.lifecycle import Phase
-from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, LaunchQuerySet, TeardownReason, Workspace
+from workspaces.lifecycle import Phase, TeardownReason
+from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, LaunchQuerySet, Workspace
 
 
 def new_launch(workspace: Workspace, *, now: datetime) -> tuple[Launch, dict[str, Any]]:

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from workspaces.lifecycle import Verb, WorkspaceStatus, transition
-from workspaces.models import Secret, TeardownReason, Workspace
+from workspaces.lifecycle import TeardownReason, Verb, WorkspaceStatus, transition
+from workspaces.models import Secret, Workspace
 from workspaces.services import launches
 from workspaces.services.moving import Step, TransitionRefused, UnknownWorkspace, lock, move
 

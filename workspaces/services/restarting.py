@@ -7,8 +7,8 @@ from uuid import UUID
 from django.db import transaction
 
 from workspaces.credentials import mint_agent_token
-from workspaces.lifecycle import Phase, Verb, WorkspaceStatus, transition
-from workspaces.models import TeardownReason, Workspace
+from workspaces.lifecycle import Phase, TeardownReason, Verb, WorkspaceStatus, transition
+from workspaces.models import Workspace
 from workspaces.services import launches
 from workspaces.services.moving import Step, check_source, lock_one, move
 

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from django.db import transaction
 
-from workspaces.lifecycle import Verb, WorkspaceStatus, transition
-from workspaces.models import Launch, TeardownReason, Workspace
+from workspaces.lifecycle import TeardownReason, Verb, WorkspaceStatus, transition
+from workspaces.models import Launch, Workspace
 from workspaces.services import launches
 from workspaces.services.moving import Step, lock, move
 from workspaces.services.restarting import begin_launch

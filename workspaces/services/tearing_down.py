@@ -8,9 +8,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from workspaces.lifecycle import WorkspaceStatus
+from workspaces.lifecycle import TeardownReason, WorkspaceStatus
 from workspaces.masking import mask
-from workspaces.models import Launch, TeardownReason, Workspace
+from workspaces.models import Launch, Workspace
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
 from workspaces.services.moving import lock_one
