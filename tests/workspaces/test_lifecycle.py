@@ -1,11 +1,15 @@
 """The transition table, and that `move` keeps to it."""
 
+import uuid
+from typing import Any
+
 import pytest
 from django.db import connection
 
 from events.models import Event
 from events.names import EventType
 from tests.workspaces.factories import booting, failed, online, queued
+from tests.workspaces.unguarded import put_into
 from workspaces.lifecycle import TRANSITIONS, Transition, WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.moving import Step, TransitionRefused, lock, move, move_all_possible
@@ -55,10 +59,13 @@ def test_a_move_is_made_from_its_sources_and_refused_from_any_other(row: Transit
     put_into(workspace, source)
     before = Event.objects.filter(workspace_id=workspace.pk).count()
     (locked,) = lock([workspace.pk])
-    changes = {
+    changes: dict[str, Any] = {
         "deadline_at": workspace.created_at,
         "phase": "queued" if row.target == WorkspaceStatus.PROVISIONING else "",
     } | {"failure_code": "crashed", "failure_source": "agent", "failure_message": "x", "failure_at": locked.created_at}
+    if row.target == source:
+        # What stays where it is moves by beginning another launch.
+        changes["launch_id"] = uuid.uuid4()
     if source in row.sources:
         move(row, [Step(workspace=locked, changes=changes, payload={})])
         workspace.refresh_from_db()
@@ -71,20 +78,6 @@ def test_a_move_is_made_from_its_sources_and_refused_from_any_other(row: Transit
         workspace.refresh_from_db()
         assert workspace.status == source
         assert Event.objects.filter(workspace_id=workspace.pk).count() == before
-
-
-def put_into(workspace: Workspace, status: WorkspaceStatus) -> None:
-    """Put a row into a status without a verb: the one way in which tests build what no verb of theirs leads to."""
-    Workspace.objects.filter(pk=workspace.pk).update(
-        status=status,
-        deadline_at=workspace.created_at,
-        phase="queued" if status == WorkspaceStatus.PROVISIONING else "",
-        phase_entered_at=workspace.created_at,
-        failure_code="crashed",
-        failure_source="agent",
-        failure_message="x",
-        failure_at=workspace.created_at,
-    )
 
 
 def test_a_set_is_moved_in_as_many_statements_as_one_row(django_assert_num_queries) -> None:
