@@ -16,7 +16,13 @@ class Console:
         self._stream = stream
         self._lock = threading.Lock()
         self._colours: dict[str, int] = {}
-        self._is_coloured = stream.isatty() and "NO_COLOR" not in os.environ
+        self._is_terminal = stream.isatty()
+        self._is_coloured = self._is_terminal and "NO_COLOR" not in os.environ
+
+    @property
+    def has_lost_terminal(self) -> bool:
+        """Tell whether the terminal that we began on was closed; nobody can press Ctrl-C any more."""
+        return self._is_terminal and not self._stream.isatty()
 
     def say(self, text: str = "") -> None:
         """Write a sentence of our own."""

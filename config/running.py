@@ -45,6 +45,7 @@ class Running:
         self.back: list[Child] = [children.beat(console=console), *children.workers(console=console)]
         self.front: list[Child] = [children.web(port=port, console=console), children.relay(console=console)]
         self._stop = threading.Event()
+        self._is_forced = False
 
     def run(self) -> None:
         """Run until a signal says stop, then stop everything."""
@@ -67,7 +68,8 @@ class Running:
     def _keep_running(self) -> None:
         for _ in self._story():
             self.supervisor.tick()
-            if self._stop.wait(_TICK_SECONDS):
+            # The signal for a closed terminal reaches the session's first process only, which may be make.
+            if self._stop.wait(_TICK_SECONDS) or self.console.has_lost_terminal:
                 return
 
     def _story(self) -> Iterator[None]:
@@ -105,8 +107,8 @@ class Running:
     # --- Stop ------------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        self.console.say("Stopping; once more Ctrl-C ends it by force.")
         try:
+            self.console.say("Stopping; once more Ctrl-C ends it by force.")
             self.supervisor.end(self.back, seconds=_WORKER_STOP_SECONDS)
             self._stop_workspaces()
             self.supervisor.end(self.front, seconds=_WEB_STOP_SECONDS)
@@ -131,7 +133,8 @@ class Running:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         def on_signal(_number: int, _frame: FrameType | None) -> None:
-            if self._stop.is_set():
+            if self._stop.is_set() and not self._is_forced:
+                self._is_forced = True
                 raise ForcedStop
             self._stop.set()
 

@@ -89,7 +89,8 @@ class Child:
     def _pump(self, output: IO[str]) -> None:
         with output:
             for line in output:
-                self.console.relay(self.name, line.rstrip("\n"))
+                if line.strip():
+                    self.console.relay(self.name, line.rstrip("\n"))
 
 
 @dataclass

@@ -184,3 +184,16 @@ def test_a_terminal_that_was_closed_stops_nobody():
     terminal.close()
     console.say("into the void")
     assert terminal.closed
+
+
+def test_a_terminal_that_was_closed_is_noticed():
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        console = Console(terminal)
+        assert not console.has_lost_terminal
+        os.close(ours)
+        assert console.has_lost_terminal
+
+
+def test_what_is_no_terminal_can_not_be_lost(screen):
+    assert not Console(screen).has_lost_terminal

@@ -209,3 +209,34 @@ def test_a_child_that_was_killed_is_started_again(machine, up):
         ),
         seconds=30,
     )
+
+
+TWENTY_MORE = """
+from workspaces import tasks
+from workspaces.clock import database_now
+from workspaces.services import creating
+for number in range(20):
+    request = creating.Request(template="echo", name=f"echo {number}")
+    workspace = creating.create(request, now=database_now()).workspace
+    tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+"""
+
+
+@pytest.mark.soak
+def test_a_stop_with_twenty_workspaces_takes_less_than_ten_seconds_and_leaves_nothing(machine, up):
+    run = up("--no-first-workspace")
+    run.wait_for("Ctrl-C stops everything.")
+    subprocess.run([*MANAGE, "shell", "-v0", "-c", TWENTY_MORE], env=machine, cwd=PROJECT, timeout=60, check=True)
+    everyone = ["online"] * 20
+    assert wait_until(lambda: [row["status"] for row in workspaces(machine)] == everyone, seconds=PATIENCE_SECONDS)
+    assert run.stop(signal.SIGINT) < 10
+    assert ours(machine) == []
+
+
+def test_a_second_ctrl_c_ends_it_by_force_and_still_leaves_nothing(machine, up):
+    run = up()
+    run.wait_for("Ctrl-C stops everything.")
+    run.process.send_signal(signal.SIGINT)
+    run.wait_for("once more Ctrl-C")
+    assert run.stop(signal.SIGINT) < 10
+    assert ours(machine) == []
