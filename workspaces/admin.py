@@ -119,7 +119,8 @@ class WorkspaceAdmin(StrictAdmin):
         return super().change_view(request, object_id, form_url, context)
 
     def get_actions_detail(self, request: HttpRequest, object_id: int | str | None = None) -> Any:
-        is_removed = Workspace.objects.filter(pk=object_id, status=WorkspaceStatus.REMOVED).exists()
+        workspace = self.get_object(request, str(object_id))
+        is_removed = workspace is None or workspace.status == WorkspaceStatus.REMOVED
         return [] if is_removed else super().get_actions_detail(request, object_id)
 
     def save_model(self, request: HttpRequest, obj: Workspace, form: WorkspaceForm, change: Any) -> None:
@@ -133,7 +134,7 @@ class WorkspaceAdmin(StrictAdmin):
     ) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = CreateForm(request.POST or None, initial={"template": request.GET.get("template", "")})
+        form = CreateForm(request.POST if request.method == "POST" else None, initial={"template": request.GET.get("template", "")})
         if request.method == "POST" and form.is_valid() and (workspace := self._create(request, form)):
             self.message_user(request, f"{workspace.name} was created and waits for its launch.", messages.SUCCESS)
             return HttpResponseRedirect(_address(workspace.pk))

@@ -25,7 +25,7 @@ class SecretAdmin(StrictAdmin):
     search_fields = ["name", "workspace__name", "workspace__id"]
     search_help_text = "Name, or the workspace's name or id"
     ordering = ["name", "pk"]
-    autocomplete_fields = ["workspace"]
+    raw_id_fields = ["workspace"]
     fields = ["workspace", "name", "value"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Secret]:

@@ -73,8 +73,9 @@ class LaunchAdmin(ReadOnlyAdmin):
         return teardown_of(launch)
 
     def get_actions_detail(self, request: HttpRequest, object_id: int | str | None = None) -> Any:
-        offered = super().get_actions_detail(request, object_id)
-        return offered if Launch.objects.standing().filter(pk=object_id, teardown_at__isnull=False).exists() else []
+        launch = self.get_object(request, str(object_id))
+        is_meant_to_stop = launch is not None and launch.teardown_at is not None and launch.torn_down_at is None
+        return super().get_actions_detail(request, object_id) if is_meant_to_stop else []
 
     @action(description="Declare gone …", url_path="declare-gone", icon="help_center", permissions=["declare"])
     def declare_gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
