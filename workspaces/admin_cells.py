@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from workspaces.colours import STATUS_COLOURS
 from workspaces.lifecycle import WorkspaceStatus
 from workspaces.overview import Overview, spoken_duration, spoken_time_left
 
@@ -12,7 +13,8 @@ from workspaces.overview import Overview, spoken_duration, spoken_time_left
 def status_cell(status: str) -> SafeString:
     """Return the status as a coloured label."""
     member = WorkspaceStatus(status)
-    return format_html('<span class="slipway-status slipway-status-{}">{}</span>', member.value, member.label)
+    classes = f"slipway-status slipway-status-{member.value} slipway-tone-{STATUS_COLOURS[member]}"
+    return format_html('<span class="{}">{}</span>', classes, member.label)
 
 
 def age_cell(glance: Overview) -> SafeString | str:

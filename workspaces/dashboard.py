@@ -6,6 +6,7 @@ from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 
+from workspaces.colours import STATUS_COLOURS
 from workspaces.lifecycle import WorkspaceStatus
 from workspaces.models import Workspace
 
@@ -20,6 +21,7 @@ def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
     counts = [
         {
             "status": status.value,
+            "colour": STATUS_COLOURS[status],
             "label": status.label,
             "number": numbers.get(status.value, 0),
             "address": f"{changelist}?status={status.value}",
