@@ -56,18 +56,22 @@ class Access:
 
     def _of_session(self, request: HttpRequest) -> Operator:
         user = request.user
-        if not (user.is_authenticated and user.is_active and user.is_staff):
+        if not user.is_authenticated:
             raise unauthorized("Sign in, or send an API key as `Authorization: Bearer`.")
         if check_csrf(request) is not None:
             raise Refusal(HTTPStatus.FORBIDDEN, "The CSRF token is missing or wrong.", code="csrf")
-        if not user.has_perm(self.permission):
+        if not (user.is_staff and user.has_perm(self.permission)):
             raise Refusal(HTTPStatus.FORBIDDEN, f"You lack the permission {self.permission}.", code="forbidden")
         return Operator(name=user.get_username())
 
     def _of_agent(self, request: HttpRequest, token: str) -> Agent:
         agent = find_agent(token)
         match = request.resolver_match
-        if not self.own_agent or match is None or str(agent.workspace_id) != match.kwargs.get("workspace_id"):
+        if (
+            not self.own_agent
+            or match is None
+            or str(agent.workspace_id) != match.kwargs.get("workspace_id", "").lower()
+        ):
             raise Refusal(
                 HTTPStatus.FORBIDDEN, "An agent's token serves only its own workspace's calls.", code="forbidden"
             )
