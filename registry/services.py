@@ -8,15 +8,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import JSONField, Value
-from django.db.models.functions import Now
+from django.db.models import Case, DateTimeField, F, JSONField, Value, When
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce, Now
 
 from workspaces import addresses
 from workspaces.authentication import Agent
 from workspaces.lifecycle import FailureCode, FailureSource, Verb, WorkspaceStatus, transition
 from workspaces.masking import mask, mask_strings
 from workspaces.models import MAX_BUDGET_CENTS, BackendKind, Heartbeat, Workspace
-from workspaces.services import arriving, liveness
+from workspaces.services import arriving, hibernating, liveness
 from workspaces.services.failing import Reason, fail
 from workspaces.services.moving import TransitionRefused, UnknownWorkspace
 
@@ -71,6 +72,8 @@ def heartbeat(agent: Agent, beat: Beat, *, clock: Clock) -> None:
     Heartbeat.objects.filter(pk=agent.workspace_id).update(last_heartbeat_at=Now(), **_columns(agent, beat))
     if agent.status in _COMPLETED_BY_A_BEAT:
         _arrive(agent, now=clock())
+    elif agent.status == WorkspaceStatus.HIBERNATING and beat.active_tasks:
+        hibernating.heed_task(workspace_id=agent.workspace_id, launch_id=agent.launch_id)
     elif agent.status in _JUDGED and (beat.error_rate is not None or beat.runtime_state is not None):
         _judge(agent, beat)
 
@@ -120,6 +123,7 @@ def _fail(workspace_id: UUID, launch_id: UUID, reason: Reason, *, now: datetime)
 def _columns(agent: Agent, beat: Beat) -> dict[str, Any]:
     """Return the columns of what the beat says, texts masked and bounded, the spend capped."""
     said = {name: value for name, value in vars(beat).items() if value is not None}
+    said["idle_since"] = _idle_since(beat)
     for name in ("sample_error", "current_task"):
         if said.get(name):
             said[name] = mask(said[name][:_LOOKED_AT_CHARACTERS], workspace_id=agent.workspace_id)[:MAX_TEXT_CHARACTERS]
@@ -128,6 +132,16 @@ def _columns(agent: Agent, beat: Beat) -> dict[str, Any]:
     if "runtime_metadata" in said:
         said["runtime_metadata"] = Value(dict(said["runtime_metadata"]), output_field=JSONField())
     return said
+
+
+def _idle_since(beat: Beat) -> Combinable | None:
+    """Return since when it has nothing to do: as before, or now; null while it is busy. Unsaid is what it said last."""
+    if beat.active_tasks:
+        return None
+    since = Coalesce(F("idle_since"), Now())
+    if beat.active_tasks == 0:
+        return since
+    return Case(When(active_tasks=0, then=since), default=None, output_field=DateTimeField())
 
 
 def _arrive(agent: Agent, *, now: datetime) -> None:

@@ -16,7 +16,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from events.positions import last_position
-from workspaces import tasks
+from workspaces import tasks, verbs
 from workspaces.admin_cells import age_cell, deadline_cell, failure_cell, phase_cell, status_cell
 from workspaces.admin_credentials import ApiKeyAdmin, SecretAdmin
 from workspaces.admin_facts import facts_of
@@ -24,13 +24,13 @@ from workspaces.admin_filters import RuntimeFilter, StatusFilter
 from workspaces.admin_forms import CreateForm, WorkspaceForm
 from workspaces.admin_launches import LaunchAdmin
 from workspaces.admin_pages import StrictAdmin, hidden_fields
-from workspaces.admin_verbs import Outcome, remove_each, restart_each
 from workspaces.clock import database_now
 from workspaces.deadlines import present_policy
 from workspaces.lifecycle import WorkspaceStatus
 from workspaces.models import ApiKey, Launch, Secret, Workspace
 from workspaces.overview import Overview, overview
-from workspaces.services import creating, removing
+from workspaces.services import creating
+from workspaces.services.trees import with_descendants
 
 _SHOWN_NAMES = 20
 
@@ -134,7 +134,9 @@ class WorkspaceAdmin(StrictAdmin):
     ) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = CreateForm(request.POST if request.method == "POST" else None, initial={"template": request.GET.get("template", "")})
+        form = CreateForm(
+            request.POST if request.method == "POST" else None, initial={"template": request.GET.get("template", "")}
+        )
         if request.method == "POST" and form.is_valid() and (workspace := self._create(request, form)):
             self.message_user(request, f"{workspace.name} was created and waits for its launch.", messages.SUCCESS)
             return HttpResponseRedirect(_address(workspace.pk))
@@ -158,13 +160,13 @@ class WorkspaceAdmin(StrictAdmin):
 
     @admin.action(description="Restart", permissions=["change"])
     def restart_selected(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> None:
-        self._report(request, restart_each(queryset.values_list("pk", flat=True)))
+        self._report(request, verbs.each(queryset.values_list("pk", flat=True), verbs.restart, past="restarted"))
 
     @admin.action(description="Remove …", permissions=["remove"])
     def remove_selected(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> HttpResponse | None:
         selected = list(queryset.values_list("pk", flat=True))
         if request.POST.get("confirmed") == "yes":
-            self._report(request, remove_each(selected))
+            self._report(request, verbs.each(selected, verbs.remove, past="removed"))
             return None
         hidden = hidden_fields("remove_selected", selected, request.POST)
         return self._confirm_removal(request, selected, hidden=hidden, cancel=request.get_full_path())
@@ -175,7 +177,7 @@ class WorkspaceAdmin(StrictAdmin):
         if workspace is None:
             return self._unknown(request, object_id)
         if request.method == "POST":
-            self._report(request, restart_each([workspace.pk]))
+            self._report(request, verbs.each([workspace.pk], verbs.restart, past="restarted"))
             return HttpResponseRedirect(_address(workspace.pk))
         return self.confirmation(
             request,
@@ -197,7 +199,7 @@ class WorkspaceAdmin(StrictAdmin):
         if workspace is None:
             return self._unknown(request, object_id)
         if request.method == "POST":
-            self._report(request, remove_each([workspace.pk]))
+            self._report(request, verbs.each([workspace.pk], verbs.remove, past="removed"))
             return HttpResponseRedirect(reverse("admin:workspaces_workspace_changelist"))
         return self._confirm_removal(request, [workspace.pk], hidden=[], cancel=_address(workspace.pk))
 
@@ -211,7 +213,7 @@ class WorkspaceAdmin(StrictAdmin):
     def _confirm_removal(
         self, request: HttpRequest, selected: list[UUID], *, hidden: list[tuple[str, str]], cancel: str
     ) -> HttpResponse:
-        everything = {key for each in selected for key in removing.with_descendants(each)} | set(selected)
+        everything = {key for each in selected for key in with_descendants(each)} | set(selected)
         names = dict(Workspace.objects.filter(pk__in=everything).order_by("name", "pk").values_list("pk", "name"))
         affected = [name for key, name in names.items() if key in set(selected)]
         along = [name for key, name in names.items() if key not in set(selected)]
@@ -230,7 +232,7 @@ class WorkspaceAdmin(StrictAdmin):
             cancel=cancel,
         )
 
-    def _report(self, request: HttpRequest, outcome: Outcome) -> None:
+    def _report(self, request: HttpRequest, outcome: verbs.Outcome) -> None:
         level = messages.WARNING if outcome.refused else messages.SUCCESS
         self.message_user(request, outcome.sentence, level)
         for note in outcome.notes:

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 
 from events.positions import last_position
+from workspaces import verbs
 from workspaces.authentication import Access, Operator
 from workspaces.bodies import CreateIn
 from workspaces.clock import database_now
@@ -17,12 +18,9 @@ from workspaces.items import WorkspaceOut, item
 from workspaces.lifecycle import WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
 from workspaces.refusals import Refusal
-from workspaces.services import failing
 from workspaces.services.creating import create
 from workspaces.services.moving import UnknownWorkspace
-from workspaces.services.removing import remove
-from workspaces.services.restarting import restart
-from workspaces.tasks import enqueue_due_teardowns, enqueue_launch
+from workspaces.tasks import enqueue_launch
 
 router = Router(tags=["workspaces"])
 
@@ -84,37 +82,56 @@ def create_workspace(request: HttpRequest, body: CreateIn) -> Status:
 @router.post("/{workspace_id}/restart", auth=CHANGE)
 def restart_workspace(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
     """Begin a new launch; an external workspace gets a new token."""
-    now = database_now()
-    restarted = restart(workspace_id=workspace_id, now=now)
-    workspace = restarted.workspace
-    if workspace.is_external:
-        return _moved(workspace) | _connection(workspace, restarted.token)
-    enqueue_due_teardowns(now=now, workspace_id=workspace_id)
-    enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
-    return _moved(workspace)
+    done = verbs.restart(workspace_id)
+    return _moved(done.workspace) | (_connection(done.workspace, done.token) if done.token else {})
 
 
 @router.post("/{workspace_id}/cancel", auth=CHANGE)
 def cancel_launch(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
     """Fail the present launch."""
     operator: Operator = request.auth  # type: ignore[attr-defined]
-    now = database_now()
-    workspace = failing.cancel(workspace_id=workspace_id, by=operator.name, now=now)
-    enqueue_due_teardowns(now=now, workspace_id=workspace_id)
-    return _moved(workspace)
+    return _moved(verbs.cancel(workspace_id, by=operator.name).workspace)
+
+
+@router.post("/{workspace_id}/pause", auth=CHANGE)
+def pause_workspace(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
+    """Stop it and all below it, until somebody resumes it."""
+    return _cascaded(verbs.pause(workspace_id))
+
+
+@router.post("/{workspace_id}/resume", auth=CHANGE)
+def resume_workspace(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
+    """Launch it again, and what its pause took along."""
+    return _cascaded(verbs.resume(workspace_id))
+
+
+@router.post("/{workspace_id}/hibernate", auth=CHANGE)
+def hibernate_workspace(request: HttpRequest, workspace_id: UUID, force: bool = False) -> dict[str, Any]:
+    """Stop it until something needs it; a busy one only by force."""
+    return _moved(verbs.hibernate(workspace_id, forced=force).workspace)
+
+
+@router.post("/{workspace_id}/wake", auth=CHANGE)
+def wake_workspace(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
+    """Launch a hibernated workspace again."""
+    return _moved(verbs.wake(workspace_id).workspace)
 
 
 @router.delete("/{workspace_id}", auth=DELETE)
 def remove_workspace(request: HttpRequest, workspace_id: UUID, confirm: bool = False) -> dict[str, Any]:
     """Remove a workspace; one with children only where that is confirmed, and they go along."""
-    now = database_now()
-    descendants = remove(workspace_id=workspace_id, confirmed=confirm, now=now)
-    enqueue_due_teardowns(now=now)
-    return {"status": WorkspaceStatus.REMOVED, "cascade_deleted": descendants}
+    done = verbs.remove(workspace_id, confirmed=confirm)
+    return {"status": done.workspace.status, "cascade_deleted": len(done.moved) - 1}
 
 
 def _moved(workspace: Workspace) -> dict[str, Any]:
     return {"id": workspace.pk, "status": workspace.status}
+
+
+def _cascaded(done: verbs.Done) -> dict[str, Any]:
+    """Return the one asked for, how many below it went along, and which could not."""
+    left = [{"id": workspace.pk, "name": workspace.name} for workspace in done.left]
+    return _moved(done.workspace) | {"went_along": len(done.moved) - 1, "left": left}
 
 
 def _connection(workspace: Workspace, token: str) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from enum import StrEnum
 
 from django.conf import settings
 
-from workspaces.lifecycle import Phase
+from workspaces.lifecycle import Phase, WorkspaceStatus
 from workspaces.models import Workspace
 
 QUEUED_SECONDS = 10 * 60
 LAUNCHING_SECONDS = 2 * 60
+# Several attempts at the stop, their pauses doubling, fit in.
+HIBERNATING_SECONDS = 5 * 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,8 @@ def effective_deadline(workspace: Workspace, *, policy: Policy) -> datetime | No
     """Return the deadline in force; None for a workspace that waits for nothing."""
     if workspace.deadline_at is None:
         return None
-    if policy.override is None or workspace.phase_entered_at is None:
+    is_provisioning = workspace.status == WorkspaceStatus.PROVISIONING
+    if policy.override is None or workspace.phase_entered_at is None or not is_provisioning:
         return workspace.deadline_at
     return workspace.phase_entered_at + policy.override
 

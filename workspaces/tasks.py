@@ -1,15 +1,26 @@
 """Celery's way in: each task takes ids, makes one call, and tolerates running twice."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from celery import shared_task
+from django.conf import settings
 
 from workspaces.clock import database_now
 from workspaces.deadlines import present_policy
 from workspaces.queueing import enqueue
-from workspaces.services import dispatching, launching, sweeping, tearing_down, watching
+from workspaces.services import (
+    dispatching,
+    hibernating,
+    launching,
+    reaping,
+    removing,
+    reviving,
+    sweeping,
+    tearing_down,
+    watching,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,20 +48,52 @@ def sweep_stuck() -> None:
 
 @shared_task
 def watch() -> None:
-    """Look at launches in flight."""
-    failed = watching.watch(clock=database_now)
-    if failed:
+    """Look at launches in flight, and at workspaces that are to run on."""
+    failed, lost = watching.watch(clock=database_now), watching.watch_arrived(clock=database_now)
+    if failed or lost:
         enqueue_due_teardowns(now=database_now())
-        logger.info("Watched", extra={"failed": len(failed)})
+        logger.info("Watched", extra={"failed": len(failed), "lost": len(lost)})
 
 
 @shared_task
 def dispatch_due() -> None:
-    """Send again what was lost: launches that no worker took, and teardowns that are due."""
+    """Restart what a policy restarts by now; send again what was lost: launches that no worker took, due teardowns."""
     now = database_now()
+    _restart_due(now=now)
     for workspace_id, launch_id in dispatching.claim_undispatched(now=now):
         enqueue(launch, workspace_id=str(workspace_id), launch_id=str(launch_id))
     enqueue_due_teardowns(now=now)
+
+
+def _restart_due(*, now: datetime) -> None:
+    restarted = reviving.restart_due(now=now)
+    for workspace in restarted:
+        enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    if restarted:
+        logger.info("Restarted by policy", extra={"restarted": len(restarted)})
+
+
+@shared_task
+def sweep_hibernation() -> None:
+    """Hibernate who was idle for long enough; settle hibernations whose deadline passed."""
+    now, limit = database_now(), timedelta(seconds=settings.HEARTBEAT_LIMIT_SECONDS)
+    settled = hibernating.settle_overdue(now=now, limit=limit)
+    claimed = hibernating.hibernate_idle(now=now, limit=limit)
+    enqueue_due_teardowns(now=now)
+    if settled or claimed:
+        logger.info("Swept hibernation", extra={"hibernating": len(claimed), "undone": len(settled)})
+
+
+@shared_task
+def reap() -> None:
+    """Have stopped what is alive and needed by nothing; delete what removed workspaces left."""
+    reaped = reaping.reap(now=database_now())
+    gone, stay = removing.delete_files(now=database_now())
+    enqueue_due_teardowns(now=database_now())
+    if reaped.did_something or gone or stay:
+        counts = {"meant": len(reaped.meant), "stopped": len(reaped.stopped), "still_there": len(reaped.still_there)}
+        files = {"files_deleted": len(gone), "files_left": len(stay)}
+        logger.info("Reaped", extra={**counts, **files, "backends_unasked": len(reaped.unasked)})
 
 
 def enqueue_launch(*, workspace_id: UUID, launch_id: UUID) -> None:

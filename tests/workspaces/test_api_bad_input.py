@@ -227,7 +227,7 @@ def test_what_is_unexpected_is_told_without_its_details(monkeypatch: pytest.Monk
     def explode(**_: Any) -> None:
         raise RuntimeError("password=hunter2")
 
-    monkeypatch.setattr("workspaces.api.restart", explode)
+    monkeypatch.setattr("workspaces.verbs.restart", explode)
     answer = holder(ApiScope.OPERATE).post(f"/workspaces/{booting().pk}/restart")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert b"hunter2" not in answer.content

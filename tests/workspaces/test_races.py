@@ -172,7 +172,7 @@ def test_a_late_register_never_revives_a_removed_workspace() -> None:
     )
     workspace.refresh_from_db()
     assert workspace.status == WorkspaceStatus.REMOVED
-    assert results[0] == 0
+    assert [row.pk for row in results[0].moved] == [workspace.pk]
     assert_log_agrees(workspace)
     with pytest.raises(TransitionRefused):
         arrive(workspace)

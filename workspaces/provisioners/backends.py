@@ -9,6 +9,9 @@ from workspaces.models import BackendKind
 from workspaces.provisioners.base import Provisioner
 from workspaces.provisioners.process import ProcessProvisioner
 
+# The kinds that something is launched on.
+KINDS = (BackendKind.PROCESS,)
+
 
 @cache
 def backend(kind: str) -> Provisioner:

@@ -55,6 +55,13 @@ class Observation:
     detail: str = ""
 
 
+def ending(exit_code: int | None) -> str:
+    """Return how a process ended, in words: `exited with status 3`, `was killed by signal 9`."""
+    if exit_code is None:
+        return "ended, its exit status unknown,"
+    return f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with status {exit_code}"
+
+
 class ProvisionerError(Exception):
     """The backend refused or failed; the message says what happened and what to do."""
 
@@ -84,3 +91,6 @@ class Provisioner(Protocol):
 
     def destroy(self, workspace_id: UUID) -> None:
         """Delete all files of a workspace. Raises ProvisionerError while any of its launches runs or may run."""
+
+    def held(self) -> list[LaunchKey]:
+        """Name the objects that are alive here, whoever knows of them. Raises ProvisionerError."""

@@ -73,6 +73,12 @@ class FakeProvisioner:
         for key in keys:
             del self._objects[key]
 
+    def held(self) -> list[LaunchKey]:
+        """See Provisioner."""
+        if self.unreachable:
+            raise ProvisionerError("The backend can't be reached.")
+        return [key for key, seen in self._objects.items() if seen.state is BackendState.RUNNING]
+
     def exits(self, key: LaunchKey, *, exit_code: int | None, log_tail: str = "") -> None:
         """Let the object end by itself; None: nobody learned its code."""
         self._objects[key] = Observation(state=BackendState.EXITED, exit_code=exit_code, log_tail=log_tail)

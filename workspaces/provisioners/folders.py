@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import yaml
 
@@ -47,6 +48,16 @@ class LaunchFolder(NamedTuple):
         launches = workspace / "launches"
         paths = sorted(launches.iterdir()) if launches.exists() else []
         return [cls(path=path, work=workspace / "work") for path in paths]
+
+    @staticmethod
+    def key_of(root: Path, config: Path) -> LaunchKey | None:
+        """Return whose folder for configuration under `root` this is, or None where it is nobody's."""
+        try:
+            workspace_id, launches, launch_id, name = config.relative_to(root).parts
+            key = LaunchKey(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id))
+        except ValueError:
+            return None
+        return key if (launches, name) == ("launches", "config") else None
 
     @property
     def launch_id(self) -> str:

@@ -104,6 +104,13 @@ class ProcessProvisioner:
                 self._refuse_if_running(folder)
             delete_tree(workspace)
 
+    def held(self) -> list[LaunchKey]:
+        """Name the launches of which a process is alive, by the folders that their environments point to."""
+        with _explained("This host's processes could not be listed"):
+            folders = processes.values_of("CONFIGS_DIR")
+        keys = (LaunchFolder.key_of(self._root, Path(folder)) for folder in sorted(folders))
+        return [key for key in keys if key is not None]
+
     def _refuse_if_running(self, folder: LaunchFolder) -> None:
         if self._members(folder) or folder.is_locked():
             raise ProvisionerError(f"Launch {folder.launch_id} still runs. Stop it first.")

@@ -79,6 +79,17 @@ def carrying(launch_id: str, *, session_of: Process | None = None) -> list[Proce
     return found
 
 
+def values_of(name: str) -> set[str]:
+    """Return the values that this environment variable has in the living processes of this host."""
+    prefix = f"{name}=".encode()
+    found = set()
+    for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
+        stat = stat_of(pid)
+        if stat is not None and stat.state not in _DEAD_STATES:
+            found |= {entry[len(prefix) :] for entry in _environment_of(pid) if entry.startswith(prefix)}
+    return {os.fsdecode(value) for value in found}
+
+
 def signal_all(processes: list[Process], number: int) -> None:
     """Send the signal to each that still is the process it was."""
     for process in processes:

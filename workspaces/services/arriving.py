@@ -10,8 +10,9 @@ from django.db import transaction
 
 from events import outbox
 from events.names import EventType
-from workspaces.lifecycle import DEADLINE_FAILURES, TeardownReason, Transition, Verb, WorkspaceStatus, transition
+from workspaces.lifecycle import DEADLINE_FAILURES, Transition, Verb, WorkspaceStatus, transition
 from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, Workspace
+from workspaces.services import launches
 from workspaces.services.moving import Step, TransitionRefused, check_source, lock_one, move, subject_of
 
 
@@ -36,7 +37,8 @@ def mark_online(
     if workspace.launch_id != launch_id:
         raise TransitionRefused(workspace, "another launch has begun since.")
     # It is heard of now: else the next look for silent ones would take a long boot for silence.
-    Heartbeat.objects.filter(pk=workspace_id).update(last_heartbeat_at=now)
+    heard = Heartbeat.objects.filter(pk=workspace_id)
+    heard.update(last_heartbeat_at=now)
     changes = _registered(workspace, registration)
     if workspace.status == WorkspaceStatus.ONLINE:
         _replace(workspace, changes)
@@ -44,6 +46,8 @@ def mark_online(
     row = _transition(workspace, verb, now=now)
     recovered_from = workspace.status
     move(row, [Step(workspace=workspace, changes=changes, payload=_payload(workspace, changes, recovered_from))])
+    # The time that it was not there is no idleness.
+    heard.filter(active_tasks=0).update(idle_since=now)
     _end_launch(launch_id, now=now)
     return workspace
 
@@ -53,7 +57,13 @@ def _transition(workspace: Workspace, verb: Verb, *, now: datetime) -> Transitio
         return transition(Verb.LATE_ARRIVAL, WorkspaceStatus.ONLINE)
     row = transition(verb, WorkspaceStatus.ONLINE)
     check_source(workspace, row)
+    if workspace.status == WorkspaceStatus.OFFLINE and _is_meant_to_stop(workspace, now=now):
+        raise TransitionRefused(workspace, "its process was seen to end, and what is left of it is being stopped.")
     return row
+
+
+def _is_meant_to_stop(workspace: Workspace, *, now: datetime) -> bool:
+    return Launch.objects.filter(pk=workspace.launch_id, teardown_at__lte=now).exists()
 
 
 def _is_within_grace(workspace: Workspace, *, now: datetime) -> bool:
@@ -111,4 +121,4 @@ def _end_launch(launch_id: UUID, *, now: datetime) -> None:
     launch = Launch.objects.filter(pk=launch_id)
     launch.exclude(outcome=LaunchOutcome.ONLINE).update(outcome=LaunchOutcome.ONLINE, ended_at=now, failure_code="")
     # A late arrival takes back the intent to stop it.
-    launch.filter(teardown_at__isnull=False).update(teardown_at=None, teardown_reason=TeardownReason.NONE)
+    launches.cancel_teardown(launch_id)

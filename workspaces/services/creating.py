@@ -18,7 +18,8 @@ from workspaces.credentials import mint_agent_token
 from workspaces.lifecycle import Verb, WorkspaceStatus, transition
 from workspaces.models import BackendKind, Heartbeat, Workspace
 from workspaces.services import launches
-from workspaces.services.moving import Step, lock, record_creation
+from workspaces.services.moving import Step, record_creation
+from workspaces.services.trees import BadParent, lock_parent
 
 # Control characters and halves of surrogate pairs: no terminal, header or database takes them as text.
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
@@ -178,11 +179,10 @@ def _put_secrets(request: Request, workspace: Workspace) -> None:
 
 
 def _lock_parent(parent_id: UUID | None) -> None:
-    """Hold the parent while its child is made. Raises InvalidWorkspace where nothing may be made under it."""
+    """Hold the parent's tree while a child is made. Raises InvalidWorkspace where nothing may be made under it."""
     if parent_id is None:
         return
-    parent = next(iter(lock([parent_id])), None)
-    if parent is None or parent.status == WorkspaceStatus.REMOVED:
-        raise InvalidWorkspace({"parent_id": f"There is no workspace {parent_id} to be the parent."})
-    if parent.status == WorkspaceStatus.PAUSED:
-        raise InvalidWorkspace({"parent_id": f"{parent.name} is paused: resume it before anything is made under it."})
+    try:
+        lock_parent(parent_id)
+    except BadParent as error:
+        raise InvalidWorkspace({"parent_id": str(error)}) from error

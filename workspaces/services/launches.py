@@ -79,10 +79,25 @@ def end_present(workspaces: Sequence[Workspace], *, reason: TeardownReason, now:
     mean_teardown(present, at=now, reason=reason, now=now)
 
 
-def mean_teardown(rows: LaunchQuerySet, *, at: datetime, reason: TeardownReason, now: datetime) -> None:
+def mean_teardown(
+    rows: LaunchQuerySet, *, at: datetime, reason: TeardownReason, now: datetime, is_forced: bool = False
+) -> None:
     """Store the intent to stop these launches' backend objects. What never began to launch has none: it is gone.
 
     Called under the workspaces' locks, so that no launch begins in between.
     """
     never_begun = When(launching_at__isnull=True, then=Value(now, output_field=DateTimeField()))
-    rows.standing().update(teardown_at=at, teardown_reason=reason, torn_down_at=Case(never_begun, default=None))
+    rows.standing().update(
+        teardown_at=at,
+        teardown_reason=reason,
+        teardown_is_forced=is_forced,
+        teardown_attempts=0,
+        teardown_error="",
+        torn_down_at=Case(never_begun, default=None),
+    )
+
+
+def cancel_teardown(launch_id: uuid.UUID) -> None:
+    """Take back the intent to stop a launch's backend object, under its workspace's lock."""
+    meant = Launch.objects.filter(pk=launch_id, teardown_at__isnull=False)
+    meant.update(teardown_at=None, teardown_reason=TeardownReason.NONE, teardown_is_forced=False)

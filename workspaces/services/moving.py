@@ -138,7 +138,9 @@ def subject_of(workspace: Workspace) -> dict[str, Any]:
 
 
 def _settled(target: WorkspaceStatus) -> dict[str, Any]:
-    settled: dict[str, Any] = {} if target in _WAITING else {"phase": Phase.NONE, "deadline_at": None}
+    # What held for the status that is left: whose pause it was, and when a policy would restart it.
+    settled: dict[str, Any] = {"paused_by": None, "restart_due_at": None}
+    settled |= {} if target in _WAITING else {"phase": Phase.NONE, "deadline_at": None}
     return settled | (_NO_FAILURE if target in _FRESH else {})
 
 

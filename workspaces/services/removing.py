@@ -4,27 +4,25 @@ Gone at once: its secrets, and every token (they answer 410). Gone once its proc
 folder and logs. What stays: the row itself, its launches and its events.
 """
 
+import logging
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from workspaces.lifecycle import TeardownReason, Verb, WorkspaceStatus, transition
-from workspaces.models import Secret, Workspace
+from workspaces.models import BackendKind, Launch, Secret, Workspace
+from workspaces.provisioners.backends import backend
+from workspaces.provisioners.base import ProvisionerError
 from workspaces.services import launches
-from workspaces.services.moving import Step, TransitionRefused, UnknownWorkspace, lock, move
+from workspaces.services.moving import Step, TransitionRefused, move_all_possible
+from workspaces.services.pausing import Cascade
+from workspaces.services.trees import lock_tree
+
+logger = logging.getLogger(__name__)
 
 REMOVE = transition(Verb.REMOVE, WorkspaceStatus.REMOVED)
-
-_DESCENDANTS = """
-WITH RECURSIVE tree (id, depth) AS (
-    SELECT id, 0 FROM workspaces_workspace WHERE id = %s
-    UNION ALL
-    SELECT child.id, tree.depth + 1 FROM workspaces_workspace AS child JOIN tree ON child.parent_id = tree.id
-    WHERE child.status <> %s AND tree.depth < 1000
-)
-SELECT DISTINCT id FROM tree
-"""
+_FOLDERS_AT_ONCE = 200
 
 
 class HasChildren(Exception):
@@ -37,35 +35,53 @@ class HasChildren(Exception):
 
 
 @transaction.atomic
-def remove(*, workspace_id: UUID, confirmed: bool, now: datetime) -> int:
-    """Remove it and all below it; return how many descendants went along.
+def remove(*, workspace_id: UUID, confirmed: bool, now: datetime) -> Cascade:
+    """Remove it and all below it.
 
     Raises UnknownWorkspace, TransitionRefused for one that is removed already, HasChildren where not confirmed.
     """
-    rows = [row for row in lock(with_descendants(workspace_id)) if row.status != WorkspaceStatus.REMOVED]
-    if not any(row.pk == workspace_id for row in rows):
-        _refuse(workspace_id)
+    rows = lock_tree(workspace_id)
+    if rows[0].status == WorkspaceStatus.REMOVED:
+        raise TransitionRefused(rows[0], "it is removed already.")
     if len(rows) > 1 and not confirmed:
         raise HasChildren([(row.pk, row.name) for row in rows if row.parent_id == workspace_id])
-    launches.end_present(rows, reason=TeardownReason.REMOVED, now=now)
-    Secret.objects.filter(workspace__in=rows).delete()
-    move(REMOVE, [Step(workspace=row, payload=_payload(row, workspace_id, len(rows) - 1)) for row in rows])
-    return len(rows) - 1
+    steps = [Step(workspace=row, payload=_payload(row, workspace_id, len(rows) - 1)) for row in rows]
+    cascade = Cascade.of(rows, move_all_possible(REMOVE, steps))
+    launches.end_present(cascade.moved, reason=TeardownReason.REMOVED, now=now)
+    Secret.objects.filter(workspace__in=cascade.moved).delete()
+    return cascade
 
 
 def _payload(row: Workspace, asked_for: UUID, descendants: int) -> dict[str, int]:
     return {"cascade_deleted": descendants if row.pk == asked_for else 0}
 
 
-def with_descendants(workspace_id: UUID) -> list[UUID]:
-    """Return the workspace's id and those of all below it that are not removed: what its removal takes along."""
-    with connection.cursor() as cursor:
-        cursor.execute(_DESCENDANTS, [workspace_id, WorkspaceStatus.REMOVED.value])
-        return [row[0] for row in cursor.fetchall()]
+def delete_files(*, now: datetime) -> tuple[list[UUID], list[UUID]]:
+    """Delete the files of removed workspaces of which nothing runs any more; return whose are gone and whose stay."""
+    removed = Workspace.objects.filter(status=WorkspaceStatus.REMOVED, files_deleted_at__isnull=True)
+    idle = removed.exclude(launches__in=Launch.objects.standing()).order_by("pk")
+    gone: list[UUID] = []
+    stay: list[UUID] = []
+    for workspace_id, kind in idle.values_list("pk", "backend")[:_FOLDERS_AT_ONCE]:
+        (gone if _delete(workspace_id, kind) else stay).append(workspace_id)
+    Workspace.objects.filter(pk__in=gone).update(files_deleted_at=now)
+    return gone, stay
 
 
-def _refuse(workspace_id: UUID) -> None:
-    present = Workspace.objects.filter(pk=workspace_id).first()
-    if present is None:
-        raise UnknownWorkspace(workspace_id)
-    raise TransitionRefused(present, "it is removed already.")
+def delete_files_of(workspace_id: UUID, *, now: datetime) -> None:
+    """Delete one removed workspace's files, unless something of it may run still; what is left is tried again."""
+    removed = Workspace.objects.filter(pk=workspace_id, status=WorkspaceStatus.REMOVED, files_deleted_at__isnull=True)
+    kind = removed.exclude(launches__in=Launch.objects.standing()).values_list("backend", flat=True).first()
+    if kind and _delete(workspace_id, kind):
+        removed.update(files_deleted_at=now)
+
+
+def _delete(workspace_id: UUID, kind: str) -> bool:
+    if kind == BackendKind.EXTERNAL:
+        return True
+    try:
+        backend(kind).destroy(workspace_id)
+    except ProvisionerError as error:
+        logger.warning("A removed workspace's files stay", extra={"workspace_id": workspace_id, "detail": str(error)})
+        return False
+    return True

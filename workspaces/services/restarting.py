@@ -10,7 +10,12 @@ from workspaces.credentials import mint_agent_token
 from workspaces.lifecycle import Phase, TeardownReason, Verb, WorkspaceStatus, transition
 from workspaces.models import Workspace
 from workspaces.services import launches
-from workspaces.services.moving import Step, check_source, lock_one, move
+from workspaces.services.moving import Step, check_source, move
+from workspaces.services.relaunching import begin_launch
+from workspaces.services.trees import lock_in_tree, refuse_under_paused
+
+RESTART = transition(Verb.RESTART, WorkspaceStatus.PROVISIONING)
+RESTART_EXTERNAL = transition(Verb.RESTART, WorkspaceStatus.AWAITING_AGENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,28 +29,20 @@ class Restarted:
 @transaction.atomic
 def restart(*, workspace_id: UUID, now: datetime) -> Restarted:
     """Begin a new launch. The caller enqueues it on commit. Raises UnknownWorkspace or TransitionRefused."""
-    workspace = lock_one(workspace_id)
+    workspace = lock_in_tree(workspace_id)
     if workspace.is_external:
         return _restart_external(workspace, now=now)
-    begin_launch(workspace, verb=Verb.RESTART, reason=TeardownReason.RESTARTED, now=now)
+    check_source(workspace, RESTART)
+    refuse_under_paused(workspace)
+    begin_launch(workspace, row=RESTART, now=now)
     return Restarted(workspace=workspace)
 
 
-def begin_launch(workspace: Workspace, *, verb: Verb, reason: TeardownReason, now: datetime) -> None:
-    """Move a locked workspace into provisioning under a new launch."""
-    row = transition(verb, WorkspaceStatus.PROVISIONING)
-    check_source(workspace, row)
-    launches.end_present([workspace], reason=reason, now=now)
-    _, begun = launches.new_launch(workspace, now=now)
-    payload = launches.provisioning_payload(workspace, begun)
-    move(row, [Step(workspace=workspace, changes={**begun, "url": ""}, payload=payload)])
-
-
 def _restart_external(workspace: Workspace, *, now: datetime) -> Restarted:
-    row = transition(Verb.RESTART, WorkspaceStatus.AWAITING_AGENT)
-    check_source(workspace, row)
+    check_source(workspace, RESTART_EXTERNAL)
+    refuse_under_paused(workspace)
     launches.end_present([workspace], reason=TeardownReason.RESTARTED, now=now)
     launch, _ = launches.new_launch(workspace, now=now)
     changes = {"launch_id": launch.pk, "url": "", "phase": Phase.NONE}
-    move(row, [Step(workspace=workspace, changes=changes, payload={"name": workspace.name})])
+    move(RESTART_EXTERNAL, [Step(workspace=workspace, changes=changes, payload={"name": workspace.name})])
     return Restarted(workspace=workspace, token=mint_agent_token(launch))

@@ -8,11 +8,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from workspaces.lifecycle import TeardownReason, WorkspaceStatus
 from workspaces.masking import mask
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
+from workspaces.services import hibernating, removing
 from workspaces.services.moving import lock_one
 
 logger = logging.getLogger(__name__)
@@ -57,27 +57,43 @@ def tear_down(*, launch_id: UUID, now: datetime) -> bool:
     if observation.state not in _GONE:
         _keep_due(launch, observation)
         return False
-    Launch.objects.standing().filter(pk=launch_id).update(torn_down_at=now, teardown_error="")
-    _clean_up(launch)
+    _mark_gone(launch_id, now=now)
+    removing.delete_files_of(launch.workspace_id, now=now)
     return True
 
 
 def declare_gone(*, launch_id: UUID, now: datetime) -> bool:
     """Take an operator's word that a launch's object is gone, where its backend can't be asked. Tells if it was due."""
-    standing = Launch.objects.standing().filter(pk=launch_id, teardown_at__isnull=False)
-    return bool(standing.update(torn_down_at=now, teardown_error="Declared gone by an operator."))
+    return _mark_gone(launch_id, now=now, note="Declared gone by an operator.")
 
 
 @transaction.atomic
 def _claim(launch_id: UUID, *, now: datetime) -> Launch | None:
     """Ask under the workspace's lock whether the stop is still meant; count the attempt."""
-    workspace_id = Launch.objects.values_list("workspace_id", flat=True).filter(pk=launch_id).first()
-    if workspace_id is None:
-        return None
-    lock_one(workspace_id)
+    workspace = _lock_workspace_of(launch_id)
     due = Launch.objects.to_tear_down(now=now).filter(pk=launch_id)
+    launch = due.first()
+    if workspace is None or launch is None or hibernating.undo_for_task(workspace, launch):
+        return None
+    # From here on the stop counts as sent.
     due.update(teardown_attempts=F("teardown_attempts") + 1)
-    return due.first()
+    return launch
+
+
+@transaction.atomic
+def _mark_gone(launch_id: UUID, *, now: datetime, note: str = "") -> bool:
+    """Record that a launch which is meant to stop is gone, and what that completes; tell whether it was meant."""
+    workspace = _lock_workspace_of(launch_id)
+    meant = Launch.objects.standing().filter(pk=launch_id, teardown_at__isnull=False)
+    if workspace is None or not meant.update(torn_down_at=now, teardown_error=note):
+        return False
+    hibernating.confirm(workspace, launch_id)
+    return True
+
+
+def _lock_workspace_of(launch_id: UUID) -> Workspace | None:
+    workspace_id = Launch.objects.values_list("workspace_id", flat=True).filter(pk=launch_id).first()
+    return lock_one(workspace_id) if workspace_id else None
 
 
 def _stop(launch: Launch) -> Observation:
@@ -92,15 +108,3 @@ def _keep_due(launch: Launch, observation: Observation) -> None:
     detail = mask(observation.detail, workspace_id=launch.workspace_id) or f"It is {observation.state} after the stop."
     Launch.objects.filter(pk=launch.pk).update(teardown_error=detail[:2000])
     logger.warning("A launch could not be confirmed gone", extra={"launch_id": launch.pk, "detail": detail})
-
-
-def _clean_up(launch: Launch) -> None:
-    """Delete the files of a workspace that was removed, once nothing of it runs."""
-    if launch.teardown_reason != TeardownReason.REMOVED:
-        return
-    removed = Workspace.objects.filter(pk=launch.workspace_id, status=WorkspaceStatus.REMOVED).exists()
-    if removed and not Launch.objects.standing().filter(workspace_id=launch.workspace_id).exists():
-        try:
-            backend(launch.backend).destroy(launch.workspace_id)
-        except ProvisionerError as error:
-            logger.warning("A removed workspace's files stay", extra={"launch_id": launch.pk, "detail": str(error)})

@@ -1,19 +1,24 @@
-"""The watcher: asks the backend about launches in flight and fails what is dead, with evidence. Unknown is not dead."""
+"""The watcher: asks the backends about launches and acts on what is dead, with evidence. Unknown is not dead."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from uuid import UUID
 
-from workspaces.lifecycle import FailureCode, FailureSource, Phase
+from django.db.models import Q
+
+from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import BackendKind, Launch, Workspace
 from workspaces.provisioners.backends import backend
-from workspaces.provisioners.base import BackendState, LaunchKey, Observation
+from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ending
 from workspaces.services.failing import Reason, fail
 from workspaces.services.launching import enter_booting
 from workspaces.services.moving import TransitionRefused
+from workspaces.services.reviving import DEAD, lose_dead
 
 logger = logging.getLogger(__name__)
+
+_ALIVE = frozenset({WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})
 
 
 def watch(*, clock: Callable[[], datetime]) -> list[UUID]:
@@ -28,6 +33,41 @@ def watch(*, clock: Callable[[], datetime]) -> list[UUID]:
     return failed
 
 
+def watch_arrived(*, clock: Callable[[], datetime]) -> list[UUID]:
+    """Look once at every workspace that was online and is to run on. Return those whose process was seen to have ended.
+
+    One query for all, one inspection each, and a write only where something changed.
+    """
+    lost = []
+    for launch in _arrived():
+        observation = backend(launch.backend).inspect(LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk))
+        if (launch.evidence or {}).get("state") != observation.state:
+            _keep_evidence(launch.pk, observation, now=clock())
+        is_to_stop = launch.teardown_at is not None
+        if observation.state in DEAD and not is_to_stop and _lose(launch, observation, now=clock()):
+            lost.append(launch.workspace_id)
+    return lost
+
+
+def _arrived() -> Iterator[Launch]:
+    alive = Q(workspace__status__in=_ALIVE)
+    # What became of its process decides how a hibernation that is not confirmed ends.
+    hibernating = Q(workspace__status=WorkspaceStatus.HIBERNATING)
+    # Silent ones: their process may have ended meanwhile, perhaps while nobody watched.
+    silent = Q(workspace__status=WorkspaceStatus.OFFLINE, teardown_at__isnull=True)
+    rows = Launch.objects.present().filter(alive | hibernating | silent).exclude(backend=BackendKind.EXTERNAL)
+    return rows.only("workspace_id", "backend", "evidence", "teardown_at").order_by("pk").iterator()
+
+
+def _lose(launch: Launch, observation: Observation, *, now: datetime) -> bool:
+    try:
+        lose_dead(workspace_id=launch.workspace_id, launch_id=launch.pk, observation=observation, now=now)
+    except TransitionRefused as moved_on:
+        logger.info("A watched workspace moved on", extra={"launch_id": launch.pk, "why": str(moved_on)})
+        return False
+    return True
+
+
 def _settle(workspace_id: UUID, launch_id: UUID, phase: str, observation: Observation, *, now: datetime) -> bool:
     """Act on what the backend said of one launch; tell whether that failed it."""
     _keep_evidence(launch_id, observation, now=now)
@@ -38,7 +78,7 @@ def _settle(workspace_id: UUID, launch_id: UUID, phase: str, observation: Observ
         # Missing is no evidence here: the start may be about to happen.
         if observation.state != BackendState.EXITED:
             return False
-    elif observation.state not in {BackendState.EXITED, BackendState.MISSING}:
+    elif observation.state not in DEAD:
         return False
     try:
         fail(workspace_id=workspace_id, launch_id=launch_id, reason=_reason(observation), now=now)
@@ -69,10 +109,3 @@ def _message(observation: Observation) -> str:
         detail = f" ({observation.detail})" if observation.detail else ""
         return f"Its backend no longer holds it{detail}, and its agent had not registered. Restart it."
     return f"Its process {ending(observation.exit_code)} before its agent registered. The end of its log says more."
-
-
-def ending(exit_code: int | None) -> str:
-    """Return how a process ended, in words: `exited with status 3`, `was killed by signal 9`."""
-    if exit_code is None:
-        return "ended, its exit status unknown,"
-    return f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with status {exit_code}"
