@@ -44,7 +44,7 @@ class SecretAdmin(StrictAdmin):
 
     def save_model(self, request: HttpRequest, obj: Secret, form: SecretForm, change: Any) -> None:
         vault.put_secrets({obj.name: form.cleaned_data["value"]}, workspace_id=obj.workspace_id)
-        obj.pk = Secret.objects.get(workspace_id=obj.workspace_id, name=obj.name).pk
+        obj.pk = Secret.objects.get(workspace=obj.workspace, name=obj.name).pk
 
 
 class ApiKeyAdmin(StrictAdmin):

@@ -14,7 +14,7 @@ class StrictAdmin(ModelAdmin):
     list_per_page = 100
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        return lookup in {each.parameter_name for each in self.get_list_filter(request)}  # type: ignore[arg-type]
+        return lookup in {each.parameter_name for each in self.get_list_filter(request)}
 
     def confirmation(self, request: HttpRequest, **context: Any) -> TemplateResponse:
         """Return the page that asks. Context: title, question, submit; affected, along, hidden, cancel, is_danger."""

@@ -81,7 +81,7 @@ def test_workspaces_says_that_there_are_none() -> None:
 
 
 def test_workspaces_names_the_known_statuses_where_one_is_unknown() -> None:
-    with pytest.raises(CommandError, match="no status 'onlin'.*provisioning, online") as refused:
+    with pytest.raises(CommandError, match=r"no status 'onlin'.*provisioning, online") as refused:
         output_of("workspaces", "--status", "onlin")
     assert refused.value.returncode == 2
 

@@ -77,7 +77,7 @@ def _sentence(stuck: Rows, set_aside: Rows, *, is_dry_run: bool, now: datetime, 
 def _nothing_stuck(*, now: datetime, policy: Policy) -> str:
     waiting = Workspace.objects.provisioning().order_by("phase_entered_at" if policy.override else "deadline_at", "pk")
     nearest = waiting.first()
-    deadline = nearest and effective_deadline(nearest, policy=policy)
+    deadline = effective_deadline(nearest, policy=policy) if nearest else None
     if nearest is None or deadline is None:
         return "0 workspaces are stuck, and 0 are provisioning."
     left = spoken_time_left(round((deadline - now).total_seconds()))
