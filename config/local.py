@@ -139,6 +139,8 @@ def environment_for(
         if isinstance(hold, Membership):
             os.environ.setdefault("DATABASE_URL", hold.owner.database_url)
             os.environ.setdefault("REDIS_URL", hold.owner.redis_url)
+            if hold.owner.platform_url:
+                os.environ.setdefault("PLATFORM_URL", hold.owner.platform_url)
         else:
             stack.enter_context(_running(hold, before_start=before_start))
         yield

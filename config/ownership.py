@@ -41,6 +41,8 @@ class Owner:
     state: State = State.STARTING
     # Where the web UI is; empty for a command.
     address: str = ""
+    # Where agents reach it: what a command launches must find the owner's web, not a default one.
+    platform_url: str = ""
     database_url: str = ""
     redis_url: str = ""
 
@@ -103,7 +105,14 @@ def try_to_own(folder: Path, *, role: Role, command: str, address: str = "") -> 
         return None
     us = identify(os.getpid())
     assert us is not None, "the running process is in /proc"  # noqa: S101 (Linux without /proc can't run this)
-    owner = Owner(pid=us.pid, started_at=us.started_at, role=role, command=command, address=address)
+    owner = Owner(
+        pid=us.pid,
+        started_at=us.started_at,
+        role=role,
+        command=command,
+        address=address,
+        platform_url=os.environ.get("PLATFORM_URL", "") if role is Role.UP else "",
+    )
     return Ownership(folder, descriptor=descriptor, owner=owner)
 
 

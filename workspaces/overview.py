@@ -31,7 +31,9 @@ class Overview:
 
     @property
     def phase(self) -> str:
-        """Return the phase with the boot step in it: `booting · install`."""
+        """Return the phase with the boot step in it: `booting · install`; nothing once the boot is over."""
+        if not self.workspace.phase:
+            return ""
         return " · ".join(part for part in (str(self.workspace.phase), self.workspace.progress_step) if part)
 
     @property

@@ -195,6 +195,16 @@ def test_up_with_no_resume_leaves_what_was_stopped(machine, up):
     assert [workspace["status"] for workspace in workspaces(machine)] == ["paused"]
 
 
+def test_what_a_command_launches_beside_up_reaches_the_web_of_that_up(machine, up):
+    run = up("--no-first-workspace")
+    run.wait_for("Ctrl-C stops everything.")
+    launched = subprocess.run(
+        [*MANAGE, "launch", "echo", "--wait"], env=machine, cwd=PROJECT, capture_output=True, text=True, timeout=90
+    )
+    assert launched.returncode == 0, launched.stdout + launched.stderr
+    assert f"http://127.0.0.1:{run.port}/admin/" in launched.stdout
+
+
 def test_a_child_that_was_killed_is_started_again(machine, up):
     run = up("--no-first-workspace")
     run.wait_for("Ctrl-C stops everything.")
