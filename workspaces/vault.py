@@ -1,16 +1,14 @@
 """Secrets: environment variables encrypted at rest, one workspace's own or global."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from uuid import UUID
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from agent import rules
+from events import cipher
 from workspaces.models import Secret
 
 MAX_VALUE_CHARACTERS = 65_536
@@ -52,7 +50,7 @@ def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None) -> None
         check_secret(name, value)
     with transaction.atomic():
         for name, value in values.items():
-            defaults = {"ciphertext": _encrypt(value), "updated_at": Now()}
+            defaults = {"ciphertext": cipher.encrypt(value), "updated_at": Now()}
             # None asks for IS NULL, which the stubs don't know.
             Secret.objects.update_or_create(workspace_id=workspace_id, name=name, defaults=defaults)  # type: ignore[misc]
 
@@ -76,17 +74,8 @@ def readable_values(workspace_ids: set[UUID]) -> dict[UUID | None, list[str]]:
     return values
 
 
-def _encrypt(value: str) -> str:
-    return _cipher(tuple(settings.SECRETS_KEYS)).encrypt(value.encode()).decode()
-
-
 def _decrypt(secret: Secret) -> str:
     try:
-        return _cipher(tuple(settings.SECRETS_KEYS)).decrypt(secret.ciphertext.encode()).decode()
-    except InvalidToken:
+        return cipher.decrypt(secret.ciphertext)
+    except cipher.Unreadable:
         raise SecretUnreadable(secret.name) from None
-
-
-@lru_cache(maxsize=4)
-def _cipher(keys: tuple[str, ...]) -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in keys])
