@@ -9,6 +9,7 @@ import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
+MAIL_SCHEMES = ("smtp", "smtp+tls", "smtp+ssl", "consolemail", "filemail")
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
@@ -89,6 +90,14 @@ def url(env: environ.Env, name: str, *, schemes: Sequence[str], default: str = "
     if not is_usable:
         raise ImproperlyConfigured(f"{name} is no usable address: it must look like {schemes[0]}://host:port.")
     return text or default
+
+
+def optional_url(env: environ.Env, name: str, *, schemes: Sequence[str]) -> str:
+    """Return an address of one of these schemes, or nothing where the variable is unset or empty."""
+    text = env.str(name, default="").strip()
+    if text and urlsplit(text).scheme not in schemes:
+        raise ImproperlyConfigured(f"{name} is no usable address: it begins with one of {', '.join(schemes)}, then ://")
+    return text
 
 
 def cidr_list(env: environ.Env, name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

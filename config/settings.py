@@ -9,12 +9,14 @@ import environ
 from django.templatetags.static import static
 
 from config.environment import (
+    MAIL_SCHEMES,
     choice,
     cidr_list,
     fernet_keys,
     flag,
     integer,
     optional_seconds,
+    optional_url,
     present_variables,
     required,
     seconds,
@@ -155,6 +157,8 @@ CELERY_TASK_DEFAULT_QUEUE = "launch"
 CELERY_TASK_ROUTES = {
     "workspaces.tasks.launch": {"queue": "launch"},
     "workspaces.tasks.tear_down": {"queue": "launch"},
+    # It may have to wait for what it stops.
+    "workspaces.tasks.reap": {"queue": "launch"},
     "workspaces.tasks.*": {"queue": "sweep"},
     "registry.tasks.*": {"queue": "sweep"},
     "events.tasks.*": {"queue": "deliver"},
@@ -188,6 +192,21 @@ AGENT_PASSTHROUGH_ENV = env.list(
 )
 AGENT_URL_ALLOW_PRIVATE = cidr_list(env, "AGENT_URL_ALLOW_PRIVATE")
 SECRETS_KEYS = fernet_keys(env, "SECRETS_KEYS")
+
+# --- Delivery ------------------------------------------------------------------------------------
+# Networks in which a channel's receiver may live though they are private; else it could reach what we guard.
+DELIVERY_ALLOW_PRIVATE = cidr_list(env, "DELIVERY_ALLOW_PRIVATE")
+# For tests: makes the pauses between attempts shorter.
+DELIVERY_RETRY_DIVISOR = integer(env, "DELIVERY_RETRY_DIVISOR", default=1, least=1, most=10_000)
+# A claim that is not answered for that long is taken over; longer than the longest send.
+DELIVERY_LEASE_SECONDS = integer(env, "DELIVERY_LEASE_SECONDS", default=60, least=2, most=3600)
+# People get one message for many equal events in that time (chat, e-mail).
+DELIVERY_FLOOD_SECONDS = integer(env, "DELIVERY_FLOOD_SECONDS", default=60, least=1, most=3600)
+# Empty: no mail can be sent, and the e-mail channel's form says so.
+EMAIL_URL = optional_url(env, "EMAIL_URL", schemes=MAIL_SCHEMES)
+vars().update(environ.Env.email_url_config(EMAIL_URL) if EMAIL_URL else {})
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="slipway@localhost")
 
 # --- HTTP ----------------------------------------------------------------------------------------
 MAX_BODY_BYTES = 1_048_576
