@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from events.limits import within_limit, without_tokens
 from events.models import Event
 from events.names import EventType
 
@@ -18,7 +19,8 @@ RECORDED_CHANNEL = "slipway_event_recorded"
 class NewEvent:
     """What a producer hands in. `subject` is a snapshot: {name, runtime, ancestors: [uuid text, nearest first]}.
 
-    Texts in the payload are masked by their producer: only it knows the secrets.
+    Texts in the payload are masked by their producer: only it knows the secrets. What is larger than an event may be,
+    or shaped like a token of ours, is shortened and masked (events/limits.py); it never costs the move.
     """
 
     event_type: EventType
@@ -50,6 +52,6 @@ def _row(event: NewEvent) -> Event:
         workspace_id=event.workspace_id,
         version=event.version,
         is_move=event.is_move,
-        payload={**event.payload, **versioned},
-        subject=dict(event.subject),
+        payload={**within_limit(without_tokens(event.payload)), **versioned},
+        subject=without_tokens(event.subject),
     )

@@ -1,0 +1,73 @@
+"""What no event may hold, whoever produced it: more than the log's share of bytes, or what looks like a token.
+
+A move must never be lost because of what is told about it. So nothing is refused here: texts are shortened, masked.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+MAX_PAYLOAD_BYTES = 65_536
+# What is left of a text that had to be shortened, at first and at last.
+_KEPT_CHARACTERS = (8_192, 1_024, 128)
+SHORTENED = "… [shortened]"
+OMITTED = "[omitted: too large for the event log]"
+MASK = "••••••"
+# 32 random bytes as base64url, standing alone: an agent token or an API key (wire contract). Both cases, or it is a
+# long word and no token.
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*[A-Z])[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])"
+)
+
+
+def without_tokens(value: Any) -> Any:
+    """Return a JSON value with what is shaped like one of our tokens masked, in keys too."""
+    return _each_text(value, lambda text: _TOKEN.sub(MASK, text) if len(text) >= 43 else text)
+
+
+def within_limit(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the payload, in at most MAX_PAYLOAD_BYTES of JSON: long texts shortened, then large fields left out."""
+    fitting = dict(payload)
+    if _is_small(fitting):
+        return fitting
+    for kept in _KEPT_CHARACTERS:
+        fitting = _each_text(fitting, partial(_shortened, kept=kept))
+        if _size(fitting) <= MAX_PAYLOAD_BYTES:
+            return fitting
+    for name in sorted(fitting, key=lambda name: _size(fitting[name]), reverse=True):
+        fitting[name] = OMITTED
+        if _size(fitting) <= MAX_PAYLOAD_BYTES:
+            break
+    return fitting
+
+
+def _is_small(payload: Mapping[str, Any]) -> bool:
+    # A few short texts and numbers are told from the rest without being written out.
+    if len(payload) <= 20 and all(_is_short(value) for value in payload.values()):
+        return True
+    return _size(payload) <= MAX_PAYLOAD_BYTES
+
+
+def _is_short(value: Any) -> bool:
+    return value is None or isinstance(value, int | float) or (isinstance(value, str) and len(value) <= 256)
+
+
+def _size(value: Any) -> int:
+    # As the database stores it: not escaped. What is no JSON yet (a date, an id) is written by the field's encoder.
+    return len(json.dumps(value, ensure_ascii=False, default=str).encode(errors="replace"))
+
+
+def _shortened(text: str, *, kept: int) -> str:
+    return text[:kept] + SHORTENED if len(text) > kept + len(SHORTENED) else text
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {_each_text(key, change): _each_text(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_each_text(item, change) for item in value]
+    return value
