@@ -1,4 +1,4 @@
-"""Gives committed events their position: gap-free, in an order that no reader is ever behind.
+"""Gives committed events their position: gap-free, in an order that no reader is ever behind. Queues their deliveries.
 
 Ids are given in order but not committed in order, so whoever reads by id skips what commits late. Positions are
 given after the commit, under one lock, and become visible in their own order.
@@ -11,7 +11,9 @@ import psycopg
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from events.connections import Doorbell
+from events.fanout import create_deliveries
 from events.models import PositionCounter
+from events.outages import is_outage
 from events.outbox import RECORDED_CHANNEL
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ def number_committed(*, limit: int = BATCH_SIZE) -> int:
             cursor.execute(_NUMBER, {"limit": limit, "last": last})
             count = cursor.rowcount
         if count:
+            create_deliveries(after=last, until=last + count)
             _advance(last + count)
     return count
 
@@ -102,7 +105,7 @@ class Relay:
                 try:
                     self._serve()
                 except (DatabaseError, InterfaceError, psycopg.Error) as error:
-                    if not _is_outage(error):
+                    if not is_outage(error):
                         raise
                     self._pause(error)
 
@@ -135,9 +138,3 @@ class Relay:
             logger.warning("The relay can't number events and keeps trying.", extra={"error": str(error).strip()})
         connection.close()
         self._doorbell.wait(seconds=min(0.25 * 2**self._failures, _LONGEST_PAUSE_SECONDS))
-
-
-def _is_outage(error: Exception) -> bool:
-    # A missing table or a wrong statement does not heal with time and must be seen.
-    cause = error.__cause__ or error
-    return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)

@@ -1,0 +1,109 @@
+"""An independent receiver of webhooks: the standard library's HTTP server, and the signature's own library."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from standardwebhooks import Webhook
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request, as it came."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Answer:
+    """What the receiver says next. `status` 0 resets the connection."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"thanks"
+    wait_seconds: float = 0
+
+
+class Receiver(ThreadingHTTPServer):
+    """Keeps what it gets, and answers as the test says: always the same, or by a function of the request."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.got: list[Received] = []
+        self.taken: list[Received] = []
+        self.answer: Callable[[Received], Answer] = lambda request: Answer()
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/hook"
+
+    def messages(self, secret: str) -> list[dict[str, Any]]:
+        """Return the bodies that were answered with 2xx, each verified: {"id", "type", "timestamp", "data"}."""
+        hook = Webhook(secret)
+        with self.lock:
+            taken = list(self.taken)
+        return [{"id": each.headers["webhook-id"], **hook.verify(each.body, each.headers)} for each in taken]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that gave up is part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Receiver
+
+    def setup(self) -> None:
+        super().setup()
+        # Headers and body of an answer are two packets: without this the second waits for the client's ack.
+        self.connection.setsockopt(6, 1, True)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        request = Received(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+        with self.server.lock:
+            self.server.got.append(request)
+            answer = self.server.answer(request)
+        if answer.wait_seconds:
+            threading.Event().wait(answer.wait_seconds)
+        if answer.status == 0:
+            self.connection.close()
+            self.close_connection = True
+            return
+        self._say(answer)
+        if 200 <= answer.status < 300:
+            with self.server.lock:
+                self.server.taken.append(request)
+
+    def _say(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def receiving(port: int = 0) -> Iterator[Receiver]:
+    """A receiver that listens for as long as the block lasts."""
+    receiver = Receiver(port)
+    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.shutdown()
+        receiver.server_close()
+        thread.join(10)
