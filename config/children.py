@@ -12,7 +12,6 @@ from config.leftovers import MARKER
 from config.supervisor import Child
 
 _WEB_POOL_SIZE = "8"
-_DELIVER_THREADS = 4
 _SWEEP_PROCESSES = 2
 # Said at every start, and true by design here: `make up` as root, and files served straight from the packages.
 _EXPECTED_WARNINGS = "ignore:You're running the worker,ignore:No directory at"
@@ -32,7 +31,6 @@ def workers(*, console: Console) -> list[Child]:
     pools = {
         "sweep": ["--pool", "prefork", "--concurrency", str(_SWEEP_PROCESSES)],
         "launch": ["--pool", "threads", "--concurrency", str(settings.LAUNCH_SLOTS)],
-        "deliver": ["--pool", "threads", "--concurrency", str(_DELIVER_THREADS)],
     }
     common = ["--without-gossip", "--without-mingle", "--loglevel", settings.LOG_LEVEL]
     return [
@@ -49,7 +47,16 @@ def beat(*, console: Console) -> Child:
 
 def relay(*, console: Console) -> Child:
     """Return the process that gives committed events their position."""
-    return _child("relay", [sys.executable, str(settings.BASE_DIR / "manage.py"), "relay"], console=console)
+    return _child("relay", _manage("relay"), console=console)
+
+
+def deliver(*, console: Console) -> Child:
+    """Return the process that sends events to their channels."""
+    return _child("deliver", _manage("deliver"), console=console)
+
+
+def _manage(command: str) -> list[str]:
+    return [sys.executable, str(settings.BASE_DIR / "manage.py"), command]
 
 
 def _celery(command: str) -> list[str]:

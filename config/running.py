@@ -43,7 +43,12 @@ class Running:
         self.console = console
         self.supervisor = Supervisor(console=console)
         self.back: list[Child] = [children.beat(console=console), *children.workers(console=console)]
-        self.front: list[Child] = [children.web(port=port, console=console), children.relay(console=console)]
+        # They stop last, so that what the stop of the workspaces leads to is told, too.
+        self.front: list[Child] = [
+            children.web(port=port, console=console),
+            children.relay(console=console),
+            children.deliver(console=console),
+        ]
         self._stop = threading.Event()
         self._is_forced = False
 

@@ -161,7 +161,6 @@ CELERY_TASK_ROUTES = {
     "workspaces.tasks.reap": {"queue": "launch"},
     "workspaces.tasks.*": {"queue": "sweep"},
     "registry.tasks.*": {"queue": "sweep"},
-    "events.tasks.*": {"queue": "deliver"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_ACKS_LATE = True

@@ -35,7 +35,7 @@ class Stack:
         pace = {"WATCH_INTERVAL_SECONDS": "1", "SWEEP_INTERVAL_SECONDS": "1", "HEARTBEAT_INTERVAL_SECONDS": "1"}
         self.environment = {**environment, **pace, "PLATFORM_URL": f"http://127.0.0.1:{self.port}", "COLUMNS": "300"}
         parts = [children.web(port=self.port, console=console), *children.workers(console=console)]
-        parts += [children.beat(console=console), children.relay(console=console)]
+        parts += [children.beat(console=console), children.relay(console=console), children.deliver(console=console)]
         self.children = {child.name: child for child in parts}
         for child in parts:
             child.environment = {**child.environment, **self.environment}
