@@ -24,6 +24,7 @@ from workspaces.refusals import Refusal
 from workspaces.services.creating import InvalidWorkspace
 from workspaces.services.moving import TransitionRefused, UnknownWorkspace
 from workspaces.services.removing import HasChildren
+from workspaces.services.trees import TreeUnsteady
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +111,11 @@ def _move_refused(request: HttpRequest, error: TransitionRefused) -> HttpRespons
     if status == WorkspaceStatus.REMOVED:
         return _answer(request, HTTPStatus.GONE, str(error), code="removed", workspace_status=status.value)
     return _answer(request, HTTPStatus.CONFLICT, str(error), code="transition_refused", workspace_status=status.value)
+
+
+@api.exception_handler(TreeUnsteady)
+def _tree_unsteady(request: HttpRequest, error: TreeUnsteady) -> HttpResponse:
+    return _answer(request, HTTPStatus.CONFLICT, str(error), code="tree_unsteady")
 
 
 @api.exception_handler(InvalidWorkspace)

@@ -4,17 +4,17 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest
-from ninja import Router
+from django.http import HttpRequest, HttpResponse
+from ninja import Router, Status
 
-from registry import services
+from registry import discovery, services
 from registry.authentication import agent_token, own
 from registry.bodies import BootstrapFailedIn, FailedIn, HeartbeatIn, ProgressIn, RegisterIn
 from workspaces.addresses import ForbiddenUrl
 from workspaces.authentication import Access
 from workspaces.clock import database_now
 from workspaces.deadlines import effective_deadline, present_policy
-from workspaces.lifecycle import FailureCode
+from workspaces.lifecycle import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope
 from workspaces.refusals import Refusal
 from workspaces.services.progressing import progress
@@ -69,6 +69,31 @@ def failed(request: HttpRequest, body: FailedIn) -> dict[str, Any]:
         clock=database_now,
     )
     return {"status": "ok"} | _outcome(agent.workspace_id, has_failed=has_failed)
+
+
+@router.get("/discover/{workspace_id}", response={200: dict[str, Any], 503: dict[str, Any]})
+def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> Any:
+    """Tell a workspace's agent where another one is; one that hibernates is woken, and 503 says when to ask again."""
+    agent = own(request, claimed=_caller(request))
+    found = discovery.discover(caller_id=agent.workspace_id, target_id=workspace_id)
+    target = found.workspace
+    if found.is_reachable:
+        return {"id": target.pk, "url": target.url, "name": target.name}
+    if found.retry_after_seconds is not None:
+        response["Retry-After"] = str(found.retry_after_seconds)
+    error = f"{target.name} is {WorkspaceStatus(target.status).label.lower()}."
+    return Status(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error, "status": target.status})
+
+
+def _caller(request: HttpRequest) -> UUID:
+    text = request.headers.get("X-Workspace-ID", "").strip()
+    if not text:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "X-Workspace-ID header is required", code="bad_request")
+    try:
+        return UUID(text)
+    except ValueError as error:
+        sentence = "X-Workspace-ID is no workspace's id."
+        raise Refusal(HTTPStatus.BAD_REQUEST, sentence, code="bad_request") from error
 
 
 @watchers.post("/{workspace_id}/bootstrap-failed")

@@ -67,12 +67,19 @@ def _status_rows(workspace: Workspace) -> list[Row]:
         ("Phase", phase_cell(glance)),
         ("Age", age_cell(glance)),
         ("Deadline", deadline_cell(glance)),
+        ("Paused with", _name_of(workspace.paused_by)),
+        ("Restarts", moment_cell(workspace.restart_due_at)),
+        ("Restarts by its policy", str(workspace.restart_attempts or "")),
         ("Url", workspace.url),
         ("Last heartbeat", moment_cell(beat.last_heartbeat_at) if beat and _has_beaten(workspace) else ""),
         ("Current task", beat.current_task if beat else ""),
         ("Last error of its agent", beat.sample_error if beat else ""),
     ]
     return _filled(rows)
+
+
+def _name_of(workspace_id: UUID | None) -> str:
+    return str(Workspace.objects.filter(pk=workspace_id).first() or "") if workspace_id else ""
 
 
 def _has_beaten(workspace: Workspace) -> bool:

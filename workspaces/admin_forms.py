@@ -16,12 +16,14 @@ from unfold.widgets import (
 )
 
 from workspaces import assignments, catalog, vault
+from workspaces.lifecycle import RestartPolicy
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, Workspace
 from workspaces.services.creating import InvalidWorkspace, Request
 
 no_control_characters = RegexValidator(r"[\x00-\x1f\x7f-\x9f]", "This holds a control character.", inverse_match=True)
 MAX_LABELS = 50
 _MAX_LABEL_CHARACTERS = 200
+MAX_IDLE_MINUTES = 2**31 - 1
 
 
 class SecretsWidget(UnfoldAdminTextareaWidget):
@@ -90,6 +92,28 @@ def _timeout_field() -> forms.IntegerField:
     )
 
 
+def _idle_field() -> forms.IntegerField:
+    return forms.IntegerField(
+        label="Hibernate after (minutes idle)",
+        required=False,
+        min_value=1,
+        max_value=MAX_IDLE_MINUTES,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="Without an active task, while its heartbeats arrive; empty: never.",
+    )
+
+
+def _policy_field(*, required: bool) -> forms.ChoiceField:
+    return forms.ChoiceField(
+        label="Restart",
+        required=required,
+        choices=RestartPolicy.choices,
+        initial=RestartPolicy.ON_FAILURE,
+        widget=UnfoldAdminSelectWidget,
+        help_text="What happens where its process ends though it was online; a clean stop is no failure.",
+    )
+
+
 class CreateForm(forms.Form):
     """What runs: a template or a pasted config.yaml. Everything else may stay empty."""
 
@@ -116,6 +140,8 @@ class CreateForm(forms.Form):
         help_text="Empty: the one that its config.yaml picks.",
     )
     provision_timeout_seconds = _timeout_field()
+    hibernation_idle_minutes = _idle_field()
+    restart_policy = _policy_field(required=False)
     secrets = AssignmentsField(
         required=False,
         strip=False,
@@ -159,6 +185,8 @@ class CreateForm(forms.Form):
             name=cleaned["name"],
             model=cleaned["model"],
             provision_timeout_seconds=cleaned["provision_timeout_seconds"],
+            hibernation_idle_minutes=cleaned["hibernation_idle_minutes"],
+            restart_policy=RestartPolicy(cleaned["restart_policy"] or RestartPolicy.ON_FAILURE),
             secrets=cleaned["secrets"],
         )
 
@@ -187,10 +215,13 @@ class WorkspaceForm(forms.ModelForm):
         help_text="One key=value a line.",
     )
     provision_timeout_seconds = _timeout_field()
+    hibernation_idle_minutes = _idle_field()
+    restart_policy = _policy_field(required=True)
 
     class Meta:
         model = Workspace
         fields = ["name", "role", "tier", "labels", "provision_timeout_seconds"]
+        fields += ["hibernation_idle_minutes", "restart_policy"]
 
 
 class SecretForm(forms.ModelForm):

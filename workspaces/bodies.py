@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StrictBool, StrictInt, StringConstraints
 
+from workspaces.lifecycle import RestartPolicy
 from workspaces.models import MAX_BUDGET_CENTS, MAX_TIMEOUT_SECONDS
 from workspaces.services.creating import Request
 
@@ -36,6 +37,7 @@ class CreateIn(BaseModel):
     budget_limit: Cents | None = None
     hibernation_idle_minutes: Minutes | None = None
     provision_timeout_seconds: Timeout | None = None
+    restart_policy: RestartPolicy | None = None
     secrets: dict[str, str] | None = None
     labels: dict[str, str] | None = None
 

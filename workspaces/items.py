@@ -50,6 +50,10 @@ class WorkspaceOut(Schema):
     held: bool
     hibernation_idle_minutes: int | None
     provision_timeout_seconds: int | None
+    restart_policy: str
+    restart_attempts: int
+    restart_due_at: datetime | None
+    paused_by: UUID | None
     failure: FailureOut | None
 
 
@@ -58,6 +62,7 @@ _OF_THE_ROW = (
     *("id", "name", "role", "tier", "status", "runtime", "url", "agent_card", "parent_id", "budget_limit"),
     *("created_at", "x", "y", "version", "phase", "progress_step", "failure"),
     *("hibernation_idle_minutes", "provision_timeout_seconds"),
+    *("restart_policy", "restart_attempts", "restart_due_at", "paused_by"),
 )
 _OF_THE_HEARTBEAT = ("active_tasks", "uptime_seconds", "current_task", "monthly_spend")
 

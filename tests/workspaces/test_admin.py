@@ -262,11 +262,13 @@ def test_a_form_of_5_mb_is_refused_without_an_error_of_ours(operator: Client) ->
 def test_saving_writes_the_settings_and_nothing_else(operator: Client) -> None:
     workspace = factories.booting(name="before")
     data = {"name": "after", "role": "", "tier": "2", "labels": "team=core", "provision_timeout_seconds": "60"}
+    data |= {"hibernation_idle_minutes": "15", "restart_policy": "never"}
 
     operator.post(page_of(workspace), {**data, "status": "online", "phase": "queued", "version": "99"})
 
     changed = Workspace.objects.get(pk=workspace.pk)
     assert (changed.name, changed.tier, changed.labels) == ("after", 2, {"team": "core"})
+    assert (changed.hibernation_idle_minutes, changed.restart_policy) == (15, "never")
     kept = ("status", "phase", "version", "deadline_at", "launch_id", "phase_entered_at")
     assert [getattr(changed, name) for name in kept] == [getattr(workspace, name) for name in kept]
 
@@ -285,11 +287,15 @@ def test_saving_writes_the_settings_and_nothing_else(operator: Client) -> None:
         ("labels", "k=" + "v" * 300),
         ("labels", "k=\x00"),
         ("provision_timeout_seconds", "-5"),
+        ("hibernation_idle_minutes", "0"),
+        ("hibernation_idle_minutes", "99999999999"),
+        ("restart_policy", "always"),
     ],
 )
 def test_change_shows_a_refusal_at_its_field_and_writes_nothing(operator: Client, field: str, value: str) -> None:
     workspace = factories.online(name="same")
     data = {"name": "same", "role": "", "tier": "1", "labels": "", "provision_timeout_seconds": ""}
+    data |= {"restart_policy": "on-failure"}
 
     answer = operator.post(page_of(workspace), {**data, field: value})
 

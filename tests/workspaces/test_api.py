@@ -20,6 +20,7 @@ ITEM_FIELDS = {
     *("uptime_seconds", "last_error_rate", "last_sample_error", "current_task", "budget_limit", "monthly_spend"),
     *("provision_timeout_ms", "created_at", "x", "y", "version", "phase", "progress_step", "deadline_at", "held"),
     *("hibernation_idle_minutes", "provision_timeout_seconds", "failure"),
+    *("restart_policy", "restart_attempts", "restart_due_at", "paused_by"),
 }
 
 

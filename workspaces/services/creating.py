@@ -15,7 +15,7 @@ from agent import rules
 from workspaces import addresses, catalog, vault
 from workspaces.configuration import BadConfig, parse_config
 from workspaces.credentials import mint_agent_token
-from workspaces.lifecycle import Verb, WorkspaceStatus, transition
+from workspaces.lifecycle import RestartPolicy, Verb, WorkspaceStatus, transition
 from workspaces.models import BackendKind, Heartbeat, Workspace
 from workspaces.services import launches
 from workspaces.services.moving import Step, record_creation
@@ -53,6 +53,7 @@ class Request:
     budget_limit: int | None = None
     hibernation_idle_minutes: int | None = None
     provision_timeout_seconds: int | None = None
+    restart_policy: RestartPolicy = RestartPolicy.ON_FAILURE
     secrets: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -118,6 +119,7 @@ def _validated(request: Request) -> Workspace:
         budget_limit=request.budget_limit,
         hibernation_idle_minutes=request.hibernation_idle_minutes,
         provision_timeout_seconds=request.provision_timeout_seconds,
+        restart_policy=request.restart_policy,
         template_timeout_seconds=rules.provision_timeout_seconds(config),
         stall_timeout_seconds=rules.stall_timeout_seconds(config),
         labels=dict(request.labels),

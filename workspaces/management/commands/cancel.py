@@ -1,0 +1,16 @@
+"""`manage.py cancel`: fail launches that are on their way."""
+
+from typing import Any
+from uuid import UUID
+
+from workspaces import verbs
+from workspaces.management.verb_command import VerbCommand
+
+
+class Command(VerbCommand):
+    help = "Fail the launches of workspaces that are provisioning."
+    past = "cancelled"
+    examples = ("cancel nightly",)
+
+    def apply(self, workspace_id: UUID, options: dict[str, Any]) -> verbs.Done:
+        return verbs.cancel(workspace_id, by="manage.py")
