@@ -82,7 +82,7 @@
         remember(part);
         scrollTo(part, scrolled);
         if (focused) part.querySelector(focused)?.focus({ preventScroll: true });
-        if (part.querySelector(".action-select")) connectActions(part);
+        if (part.querySelector(".action-select")) connectActions(part, fresh);
     }
 
     function address(element) {
@@ -101,9 +101,13 @@
         });
     }
 
-    // Django's actions.js knows the check boxes that it was started with.
-    function connectActions(part) {
-        window.Actions?.(document.querySelectorAll("tr input.action-select"));
+    // The admin's actions.js knows the check boxes that it was started with, and their number.
+    function connectActions(part, fresh) {
+        const parent = part.closest("form");
+        const counter = parent?.querySelector(".action-counter");
+        if (!counter || !window.Actions) return;
+        counter.dataset.actionsIcnt = fresh.querySelectorAll(".action-select").length;
+        window.Actions(part.querySelectorAll("tr input.action-select"), { parent });
         part.querySelector(".action-select").dispatchEvent(new Event("change", { bubbles: true }));
     }
 

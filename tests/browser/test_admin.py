@@ -1,0 +1,157 @@
+"""What an operator does in the admin, in Chromium."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.desk import PATIENCE_MS, Desk
+from tests.journeys.stack import Stack, settled
+from tests.workspaces import factories
+from workspaces.lifecycle import WorkspaceStatus
+from workspaces.models import Workspace
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]
+
+BROKEN = """name: broken
+runtime: echo
+runtime_config:
+  boot:
+    - step: trip
+      run: echo "no such shared object"; exit 3
+"""
+
+
+def test_a_workspace_from_a_template_comes_online_before_the_eyes(desk: Desk, stack: Stack) -> None:
+    stack.start("launch")
+    desk.open_create()
+    desk.page.select_option("[name=template]", "echo")
+    desk.page.fill("[name=name]", "mine")
+    desk.page.get_by_role("button", name="Launch").click()
+
+    expect(desk.page.get_by_text("mine was created")).to_be_visible()
+    expect(desk.page.locator("[data-live=state] .slipway-status")).to_have_text("Online", timeout=60_000)
+
+
+def test_a_pasted_config_that_fails_shows_why_and_the_end_of_its_log(desk: Desk, stack: Stack) -> None:
+    stack.start("launch")
+    desk.open_create()
+    desk.page.fill("[name=config]", BROKEN)
+    desk.page.get_by_role("button", name="Launch").click()
+
+    failure = desk.page.get_by_role("region", name="Failure")
+    expect(failure).to_be_visible(timeout=60_000)
+    expect(failure).to_contain_text("exited with status 3")
+    expect(failure.locator("pre")).to_contain_text("no such shared object")
+    assert settled(Workspace.objects.get()).failure_code == "crashed"
+
+
+def test_a_mistake_is_shown_at_its_field_and_nothing_typed_is_lost(desk: Desk) -> None:
+    desk.open_create()
+    desk.page.fill("[name=config]", "name: [unfinished")
+    desk.page.fill("[name=name]", "kept")
+    desk.page.fill("[name=secrets]", "KEY=s3cr3t")
+    desk.page.get_by_role("button", name="Launch").click()
+
+    expect(desk.page.get_by_role("alert")).to_contain_text("Nothing was created")
+    expect(desk.page.get_by_text("config.yaml is no valid YAML")).to_be_visible()
+    assert desk.page.input_value("[name=config]").strip() == "name: [unfinished"
+    assert desk.page.input_value("[name=name]") == "kept"
+    assert desk.page.input_value("[name=secrets]") == ""
+    assert "s3cr3t" not in desk.page.content()
+
+
+def test_restart_and_remove_ask_before_they_act(desk: Desk) -> None:
+    workspace = factories.failed(name="mine")
+    desk.open_workspace(workspace)
+    desk.page.get_by_role("link", name="Restart").click()
+    expect(desk.page.get_by_role("heading", name="Restart mine?")).to_be_visible()
+    desk.page.get_by_role("button", name="Restart").click()
+    expect(desk.page.get_by_text("1 restarted.")).to_be_visible()
+    expect(desk.page.locator("[data-live=state] .slipway-status")).to_have_text("Provisioning")
+
+    desk.page.get_by_role("link", name="Remove").click()
+    desk.page.get_by_role("link", name="Cancel").click()
+    assert Workspace.objects.get().status == WorkspaceStatus.PROVISIONING
+    desk.page.get_by_role("link", name="Remove").click()
+    desk.page.get_by_role("button", name="Remove 1").click()
+    expect(desk.page.get_by_text("1 removed.")).to_be_visible()
+    assert Workspace.objects.get().status == WorkspaceStatus.REMOVED
+
+
+def test_several_are_removed_from_the_list(desk: Desk) -> None:
+    parent = factories.online(name="parent")
+    factories.online(name="child", parent_id=parent.pk)
+    kept = factories.online(name="kept")
+    desk.open_list()
+
+    desk.row(parent).locator("input.action-select").check()
+    desk.page.select_option("select[name=action]", "remove_selected")
+    desk.page.get_by_role("button", name="Run").click()
+    expect(desk.page.get_by_text("Below them, and removed too:")).to_be_visible()
+    desk.page.get_by_role("button", name="Remove 2").click()
+
+    expect(desk.page.get_by_text("2 removed.")).to_be_visible()
+    expect(desk.row(parent)).to_have_count(0)
+    expect(desk.row(kept)).to_have_count(1)
+
+
+def test_everything_on_the_create_page_is_reached_by_keyboard(desk: Desk) -> None:
+    desk.open_create()
+    desk.page.focus("[name=template]")
+    reached = [_focused(desk.page)]
+    for _ in range(7):
+        desk.page.keyboard.press("Tab")
+        reached.append(_focused(desk.page))
+
+    fields = ["template", "config", "name", "model", "provision_timeout_seconds", "secrets"]
+    assert reached[:6] == fields
+    assert reached[6:] == ["Launch", "Cancel"]
+
+
+def test_a_row_is_opened_by_keyboard(desk: Desk) -> None:
+    workspace = factories.online(name="mine")
+    desk.open_list()
+
+    desk.row(workspace).locator("a").focus()
+    desk.page.keyboard.press("Enter")
+
+    expect(desk.page).to_have_url(f"{desk.base}/admin/workspaces/workspace/{workspace.pk}/change/", timeout=PATIENCE_MS)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_status_labels_are_readable(desk: Desk, scheme: str) -> None:
+    for make in (factories.online, factories.failed, factories.booting):
+        make()
+    desk.page.emulate_media(color_scheme=scheme)
+    desk.open_list()
+
+    assert desk.page.evaluate("document.documentElement.classList.contains('dark')") is (scheme == "dark")
+    contrasts = desk.page.evaluate(_CONTRASTS)
+    assert len(contrasts) == 3
+    assert min(contrasts) >= 4.5, contrasts
+
+
+def _focused(page: Page) -> str:
+    return page.evaluate("document.activeElement.name || document.activeElement.textContent.trim()")
+
+
+# WCAG's contrast of each label's text on what it stands on, painted onto a canvas so that any colour notation works.
+_CONTRASTS = """() => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const paint = (colours) => {
+        canvas.clearRect(0, 0, 1, 1);
+        for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+        return canvas.getImageData(0, 0, 1, 1).data;
+    };
+    const luminance = (pixel) => {
+        const [r, g, b] = [...pixel].slice(0, 3).map((value) => value / 255)
+            .map((value) => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const grounds = (element) => element
+        ? [...grounds(element.parentElement), getComputedStyle(element).backgroundColor] : ["white"];
+    return [...document.querySelectorAll("#result_list .slipway-status")].map((label) => {
+        const ground = luminance(paint(grounds(label)));
+        const ink = luminance(paint([...grounds(label), getComputedStyle(label).color]));
+        return (Math.max(ground, ink) + 0.05) / (Math.min(ground, ink) + 0.05);
+    });
+}"""

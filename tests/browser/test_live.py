@@ -1,0 +1,120 @@
+"""The admin's pages stay true without a reload: in Chromium, through the real web server and relay."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from django.contrib.sessions.models import Session
+from playwright.sync_api import expect
+
+from tests.browser.desk import PATIENCE_MS, Desk
+from tests.journeys.stack import Stack
+from tests.workspaces import factories
+from workspaces.clock import database_now
+from workspaces.models import Workspace
+from workspaces.services.progressing import progress
+from workspaces.services.removing import remove
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]
+
+
+def test_list_shows_a_status_change_without_a_reload(
+    desk: Desk, record_property: Callable[[str, object], None]
+) -> None:
+    booting, other = factories.booting(name="waking"), factories.online(name="steady")
+    desk.open_list()
+    expect(desk.status(booting)).to_have_text("Provisioning")
+    desk.row(other).locator("input.action-select").check()
+    desk.mark()
+
+    began = time.monotonic()
+    factories.arrive(booting)
+    expect(desk.status(booting)).to_have_text("Online", timeout=PATIENCE_MS)
+    latency_ms = (time.monotonic() - began) * 1000
+
+    print(f"status on the screen after {latency_ms:.0f} ms")
+    record_property("latency_ms", round(latency_ms))
+    assert not desk.was_reloaded()
+    expect(desk.row(other).locator("input.action-select")).to_be_checked()
+    assert desk.problems == []
+
+
+def test_list_takes_in_new_workspaces_and_lets_go_of_removed_ones(desk: Desk) -> None:
+    desk.open_list()
+    expect(desk.page.get_by_text("No workspaces yet")).to_be_visible()
+    desk.mark()
+
+    first = factories.online(name="first")
+    expect(desk.status(first)).to_have_text("Online", timeout=PATIENCE_MS)
+    desk.row(first).locator("input.action-select").check()
+    second = factories.failed(name="second")
+    expect(desk.status(second)).to_have_text("Failed", timeout=PATIENCE_MS)
+    expect(desk.row(first).locator("input.action-select")).to_be_checked()
+    expect(desk.page.locator(".action-counter")).to_contain_text("1 of 2")
+    remove(workspace_id=second.pk, confirmed=False, now=database_now())
+    expect(desk.row(second)).to_have_count(0, timeout=PATIENCE_MS)
+
+    assert not desk.was_reloaded()
+    assert desk.problems == []
+
+
+def test_page_of_a_workspace_follows_it_and_keeps_what_is_being_typed(desk: Desk) -> None:
+    booting = factories.booting(name="waking")
+    desk.open_workspace(booting)
+    desk.page.fill("[name=role]", "half-typed")
+    desk.mark()
+
+    progress(workspace_id=booting.pk, launch_id=booting.launch_id, step="install", now=database_now())
+    expect(desk.page.get_by_text("booting · install")).to_be_visible(timeout=PATIENCE_MS)
+    factories.arrive(booting)
+    expect(desk.page.locator(".slipway-status").first).to_have_text("Online", timeout=PATIENCE_MS)
+    expect(desk.page.get_by_text("WORKSPACE_ONLINE")).to_be_visible(timeout=PATIENCE_MS)
+
+    assert desk.page.input_value("[name=role]") == "half-typed"
+    assert not desk.was_reloaded()
+    assert desk.problems == []
+
+
+def test_deadline_ticks(desk: Desk) -> None:
+    desk.open_list()
+    booting = factories.booting()
+    clock = desk.row(booting).locator("time[data-until]")
+    expect(clock).to_contain_text("in 9 min", timeout=PATIENCE_MS)
+    before = clock.inner_text()
+
+    expect(clock).not_to_have_text(before, timeout=3_000)
+
+
+def test_list_goes_on_after_the_web_server_was_away(desk: Desk, stack: Stack) -> None:
+    booting = factories.booting()
+    desk.open_list()
+
+    stack.kill("web")
+    expect(desk.page.locator("#live-text")).to_have_text("Reconnecting…", timeout=PATIENCE_MS)
+    factories.arrive(booting)
+    stack.start("web")
+
+    desk.expect_live()
+    expect(desk.status(booting)).to_have_text("Online", timeout=PATIENCE_MS)
+
+
+def test_page_says_that_it_ended_when_its_session_did(desk: Desk) -> None:
+    booting = factories.booting()
+    desk.open_list()
+
+    Session.objects.all().delete()
+    factories.arrive(booting)
+
+    expect(desk.page.locator("#live-text")).to_contain_text("sign in again", timeout=PATIENCE_MS)
+
+
+def test_without_the_right_to_the_stream_the_list_polls(desk: Desk) -> None:
+    desk.page.route("**/events/stream*", lambda route: route.fulfill(status=401, json={"error": "no"}))
+    booting = factories.booting()
+    Workspace.objects.filter(pk=booting.pk).update(name="quiet")
+    desk.page.goto(f"{desk.base}/admin/workspaces/workspace/")
+    expect(desk.page.locator("#live-text")).to_contain_text("updating every 5 seconds", timeout=PATIENCE_MS)
+
+    factories.arrive(booting)
+
+    expect(desk.status(booting)).to_have_text("Online", timeout=PATIENCE_MS)
