@@ -39,7 +39,7 @@ class WorkspaceAdmin(VerbActions):
     """Workspaces: what there is, how it is, and the verbs."""
 
     form = WorkspaceForm
-    list_display = ["name_and_id", "status_label", "runtime", "phase_and_step", "age", "deadline", "failure_text"]
+    list_display = ["name_and_id", "status_label", "runtime_name", "age", "deadline", "phase_or_failure"]
     list_filter = [StatusFilter, RuntimeFilter]
     search_fields = ["name", "id"]
     search_help_text = "Name or id"
@@ -79,9 +79,9 @@ class WorkspaceAdmin(VerbActions):
     def status_label(self, workspace: Workspace) -> SafeString:
         return status_cell(workspace.status)
 
-    @display(description="Phase")
-    def phase_and_step(self, workspace: Workspace) -> SafeString | str:
-        return phase_cell(_glance(workspace))
+    @display(description="Runtime", ordering="runtime")
+    def runtime_name(self, workspace: Workspace) -> SafeString:
+        return format_html('<span class="slipway-runtime" title="{0}">{0}</span>', workspace.runtime)
 
     @display(description="Age", ordering="-created_at")
     def age(self, workspace: Workspace) -> SafeString | str:
@@ -91,9 +91,11 @@ class WorkspaceAdmin(VerbActions):
     def deadline(self, workspace: Workspace) -> SafeString | str:
         return deadline_cell(_glance(workspace))
 
-    @display(description="Failure", ordering="failure_code")
-    def failure_text(self, workspace: Workspace) -> SafeString | str:
-        return failure_cell(_glance(workspace))
+    @display(description="Phase or failure", ordering="failure_code")
+    def phase_or_failure(self, workspace: Workspace) -> SafeString | str:
+        # One column: a launch that is on its way has no failure, and one that failed has no phase.
+        glance = _glance(workspace)
+        return phase_cell(glance) or failure_cell(glance)
 
     # --- One workspace ---------------------------------------------------------------------------
 
