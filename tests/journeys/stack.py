@@ -1,8 +1,6 @@
 """A whole Slipway on the test's own database: the very children of `make up`, that a test may kill one by one."""
 
 import io
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -40,6 +38,11 @@ class Stack:
         for child in parts:
             child.environment = {**child.environment, **self.environment}
 
+    def configure(self, **variables: str) -> None:
+        """Set variables of the children that are started from now on."""
+        for child in self.children.values():
+            child.environment = {**child.environment, **variables}
+
     def start(self, *names: str) -> None:
         for name in names or tuple(self.children):
             self.children[name].spawn()
@@ -49,11 +52,6 @@ class Stack:
     def kill(self, name: str) -> None:
         """End a child and all its processes by SIGKILL, as a host that runs out of memory does."""
         self.children[name].kill()
-
-    def suspend(self, name: str) -> None:
-        process = self.children[name].process
-        assert process is not None
-        os.killpg(process.pid, signal.SIGSTOP)
 
     def stop(self) -> None:
         for child in self.children.values():

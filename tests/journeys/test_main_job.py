@@ -1,6 +1,8 @@
 """The main job on real processes: from nothing to online, and a stuck one failed with its reason."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -118,12 +120,14 @@ def test_a_boot_step_that_exits_3_is_failed_within_seconds_by_command_row_and_ev
 
 
 def test_a_launch_with_all_slots_blocked_starves_no_sweep(stack: Stack) -> None:
+    stack.configure(AGENT_STOP_SECONDS="90")
     stack.start("web", "sweep", "beat", "launch")
-    # Four whose predecessors won't end on TERM hold the four slots.
-    stubborn = "runtime_config: {command: [sh, -c, \"trap '' TERM; while true; do sleep 1; done\"]}\n"
-    blocked = [made(config_for("echo", stubborn)) for _ in range(settings.LAUNCH_SLOTS)]
+    blocked = [made(config_for("echo")) for _ in range(settings.LAUNCH_SLOTS)]
     for workspace in blocked:
         assert settled(workspace).status == WorkspaceStatus.ONLINE
+    # Frozen predecessors don't end on TERM: each restart holds its slot for as long as it waits for one.
+    for pid in [pid for workspace in blocked for pids in processes_of(workspace).values() for pid in pids]:
+        os.kill(pid, signal.SIGSTOP)
     for workspace in blocked:
         again = restart(workspace_id=workspace.pk, now=database_now()).workspace
         tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
