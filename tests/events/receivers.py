@@ -27,6 +27,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"thanks"
     wait_seconds: float = 0
+    # Sends the body a byte a time, for ever.
+    trickles: bool = False
 
 
 class Receiver(ThreadingHTTPServer):
@@ -40,6 +42,8 @@ class Receiver(ThreadingHTTPServer):
         self.got: list[Received] = []
         self.taken: list[Received] = []
         self.answer: Callable[[Received], Answer] = lambda request: Answer()
+        # Called when a request has been answered.
+        self.finished: Callable[[], object] = lambda: None
         self.lock = threading.Lock()
 
     @property
@@ -78,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             self.close_connection = True
             return
+        with self.server.lock:
+            self.server.finished()
         self._say(answer)
         if 200 <= answer.status < 300:
             with self.server.lock:
@@ -87,8 +93,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Content-Length", "10000" if answer.trickles else str(len(answer.body)))
         self.end_headers()
+        while answer.trickles:
+            self.wfile.write(b"\n")
+            threading.Event().wait(0.3)
         self.wfile.write(answer.body)
 
     def log_message(self, format: str, *arguments: Any) -> None:
