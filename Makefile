@@ -1,7 +1,7 @@
 # Slipway: `make help` lists what there is. Everything runs in .venv, which `make venv` prepares.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check bench soak lock clean
+.PHONY: help venv up test check bench soak lock screenshots clean
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -15,7 +15,7 @@ CHECK_ENV := DJANGO_SETTINGS_MODULE=config.settings SECRET_KEY=checks-only \
 	DATABASE_URL=postgres://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0
 
 help: ## Explain each target
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## Prepare .venv with all that running and testing need
 
@@ -42,12 +42,13 @@ soak: $(STAMP) ## Run the tests with large quantities and long times
 bench: $(STAMP) ## Measure
 	@$(BIN)/python -m bench
 
-check: $(STAMP) ## Check style, types, import arrows, Django's own checks, migrations and generated pages
+check: $(STAMP) ## Check style, types, import arrows, Django's own checks, drift of statuses, migrations and generated pages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(CHECK_ENV) $(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py check --fail-level WARNING
+	$(BIN)/python manage.py check --deploy --tag drift --fail-level WARNING
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	@if $(BIN)/python manage.py help lifecycle_diagram >/dev/null 2>&1; then \
 		echo "manage.py lifecycle_diagram --check"; $(BIN)/python manage.py lifecycle_diagram --check; fi
@@ -57,6 +58,9 @@ lock: $(STAMP) ## Pin the closures of requirements.in and requirements-dev.in
 		--output-file requirements.txt requirements.in
 	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--output-file requirements-dev.txt requirements-dev.in
+
+screenshots: $(STAMP) ## Make the pictures in docs/images from a Slipway of this build
+	@$(BIN)/python docs/screenshots.py
 
 clean: ## Remove caches; .data and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
