@@ -28,6 +28,7 @@ exit codes: 0 launched (with --wait: online), 1 it did not get online, 2 nothing
 """
 # What an operator mistyped, as opposed to what went wrong later.
 _NOTHING_CREATED = 2
+_INTERRUPTED = 130
 
 
 class Command(BaseCommand):
@@ -54,9 +55,19 @@ class Command(BaseCommand):
         parser.add_argument("--timeout", type=int, metavar="SECONDS", help="how long its boot may take")
         parser.add_argument("--wait", action="store_true", help="show its progress until it is online or failed")
 
+    is_created = False
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            workspace = _launch(_request(options))
+            self._launch_and_wait(options)
+        except KeyboardInterrupt:
+            goes_on = "No longer waiting; the launch goes on. `manage.py workspaces` shows how far it is."
+            self.stderr.write(goes_on if self.is_created else "Nothing was created.")
+            sys.exit(_INTERRUPTED)
+
+    def _launch_and_wait(self, options: dict[str, Any]) -> None:
+        try:
+            workspace = self._launch(_request(options))
         except (NoWorker, assignments.BadAssignment, creating.InvalidWorkspace) as error:
             raise CommandError(str(error), returncode=_NOTHING_CREATED) from error
         self.stdout.write(f"Launching 1 workspace: {workspace.name} ({workspace.pk}), {admin_address(workspace)}")
@@ -64,24 +75,23 @@ class Command(BaseCommand):
             self._wait(workspace.pk)
 
     def _wait(self, workspace_id: UUID) -> None:
-        try:
-            end = follow(workspace_id, out=self.stdout)
-        except KeyboardInterrupt:
-            self.stderr.write("No longer waiting; the launch goes on. `manage.py workspaces` shows how far it is.")
-            sys.exit(130)
+        end = follow(workspace_id, out=self.stdout)
         if not end.is_online:
             self.stderr.write(end.sentence)
             sys.exit(1)
         self.stdout.write(end.sentence)
 
+    def _launch(self, request: creating.Request) -> Workspace:
+        # Asked last before anything is created: an operator's own mistakes are told without this wait.
+        require_worker(LAUNCH_QUEUE)
+        with transaction.atomic():
+            workspace = creating.create(request, now=database_now()).workspace
+            transaction.on_commit(self._remember)
+            tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+        return workspace
 
-def _launch(request: creating.Request) -> Workspace:
-    # Asked last before anything is created: an operator's own mistakes are told without this wait.
-    require_worker(LAUNCH_QUEUE)
-    with transaction.atomic():
-        workspace = creating.create(request, now=database_now()).workspace
-        tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
-    return workspace
+    def _remember(self) -> None:
+        self.is_created = True
 
 
 def _request(options: dict[str, Any]) -> creating.Request:
