@@ -237,6 +237,7 @@ class SecretForm(forms.ModelForm):
     class Meta:
         model = Secret
         fields = ["workspace", "name"]
+        help_texts = {"workspace": "A workspace's id; empty: for all workspaces."}
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -78,7 +78,10 @@
         const focused = part.contains(document.activeElement) ? address(document.activeElement) : null;
         const scrolled = scrollOf(part);
         part.innerHTML = fresh.innerHTML;
-        for (const box of part.querySelectorAll(".action-select")) box.checked = checked.has(box.value);
+        for (const box of part.querySelectorAll(".action-select")) {
+            box.checked = checked.has(box.value);
+            box.closest("tr").classList.toggle("selected", box.checked);
+        }
         remember(part);
         scrollTo(part, scrolled);
         if (focused) part.querySelector(focused)?.focus({ preventScroll: true });
