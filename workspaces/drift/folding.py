@@ -1,0 +1,27 @@
+"""The text of an expression that is constant: `"fai" "led"`, `"fai" + "led"`, `b"failed"`, `f"failed"`."""
+
+import ast
+
+
+def folded(node: ast.AST) -> str | None:
+    """Return the constant text of the expression, or None where it has none."""
+    if isinstance(node, ast.Constant):
+        return _text(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return _joined([folded(part) for part in node.values])
+    if isinstance(node, ast.FormattedValue):
+        return folded(node.value)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _joined([folded(node.left), folded(node.right)])
+    return None
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else None
+
+
+def _joined(parts: list[str | None]) -> str | None:
+    known = [part for part in parts if part is not None]
+    return "".join(known) if len(known) == len(parts) else None

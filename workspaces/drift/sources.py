@@ -1,0 +1,112 @@
+"""The project's Python as the gate reads it: which files, their syntax tree, their comments, their constants."""
+
+import ast
+import io
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workspaces.drift.findings import Finding, Report, Silenced
+
+PACKAGES = ("config", "registry", "workspaces", "events", "agent")
+# Where the closed sets themselves are written.
+DEFINING = frozenset({"workspaces/lifecycle.py", "events/names.py"})
+MARK = "not-a-workspace-status:"
+
+
+@dataclass(kw_only=True)
+class Source:
+    """One parsed file. `comments` are by line; `constants` are the expressions a name of the file may stand for."""
+
+    path: str
+    tree: ast.Module
+    comments: dict[int, str]
+    lines: list[str]
+    constants: dict[str, list[ast.expr]] = field(default_factory=dict)
+    docstrings: set[int] = field(default_factory=set)
+
+    @property
+    def is_migration(self) -> bool:
+        return "/migrations/" in self.path
+
+    @property
+    def defines_a_set(self) -> bool:
+        return self.path in DEFINING
+
+
+def sources(root: Path) -> Iterator[Source]:
+    """Parse all production Python under the project's folder."""
+    for path in sorted([*(found for name in PACKAGES for found in (root / name).rglob("*.py")), root / "manage.py"]):
+        if path.exists():
+            yield parse(path.read_text(), path=path.relative_to(root).as_posix())
+
+
+def parse(text: str, *, path: str) -> Source:
+    """Return the file's tree with what the scans ask of it. Raises SyntaxError."""
+    tree = ast.parse(text, filename=path)
+    source = Source(path=path, tree=tree, comments=_comments(text), lines=text.splitlines())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            source.docstrings.add(id(node.value))
+        for name, value in _assigned(node):
+            if name:
+                source.constants.setdefault(name, []).append(value)
+    return source
+
+
+def _comments(text: str) -> dict[int, str]:
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+
+
+def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield last_name(target), node.value
+    elif isinstance(node, (ast.AnnAssign, ast.NamedExpr, ast.AugAssign)) and node.value is not None:
+        yield last_name(node.target), node.value
+
+
+def last_name(node: ast.AST | None) -> str:
+    """Return the identifier that an expression ends with: `status` of `row.status`; empty where it has none."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else ""
+
+
+class Findings:
+    """Gathers the findings of one file: each literal once, and none that a comment silences."""
+
+    def __init__(self, source: Source) -> None:
+        self.report = Report()
+        self._source = source
+        self._seen: set[tuple[int, str]] = set()
+        self._used: set[int] = set()
+
+    def add(self, message: str, fix: str, *, line: int, also: tuple[int, ...] = ()) -> None:
+        """Report it, unless a comment on its line silences it, or on one of `also`: where its string starts or ends."""
+        if (line, message) in self._seen:
+            return
+        self._seen.add((line, message))
+        for place in (line, *also):
+            if reason := self._reason(place):
+                self._used.add(place)
+                self.report.silenced.append(Silenced(path=self._source.path, line=line, reason=reason))
+                return
+        self.report.findings.append(Finding(path=self._source.path, line=line, message=message, fix=fix))
+
+    def close(self) -> Report:
+        """Report the marks that silence nothing or give no reason, and return everything."""
+        for line, comment in self._source.comments.items():
+            if MARK.rstrip(":") not in comment or line in self._used:
+                continue
+            message = "This mark silences nothing." if self._reason(line) else "This mark gives no reason."
+            self.report.findings.append(
+                Finding(path=self._source.path, line=line, message=message, fix=f"Write `# {MARK} reason`, or drop it.")
+            )
+        return self.report
+
+    def _reason(self, line: int) -> str:
+        _, mark, reason = self._source.comments.get(line, "").partition(MARK)
+        return reason.strip() if mark else ""

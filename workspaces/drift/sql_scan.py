@@ -1,0 +1,170 @@
+"""Raw statuses in SQL: wherever PostgreSQL's parser finds one in a statement that speaks of the enum."""
+
+import ast
+from typing import Any
+
+from workspaces.drift import sql_parser
+from workspaces.drift.claims import Claims, speaks_of, texts_of
+from workspaces.drift.sources import Findings, Source, last_name
+from workspaces.drift.sql_text import Reader, Template
+from workspaces.drift.vocabulary import Term
+
+# Whoever takes SQL as text; the value is the place of its parameters.
+_SINKS = {"execute": 1, "executemany": 1, "raw": 1, "RawSQL": 1, "RunSQL": None, "SQL": None}
+_DML_WORDS = ("select", "insert", "update", "delete", "merge", "values", "with")
+
+
+class SqlScan:
+    """Scans the SQL of one file."""
+
+    def __init__(self, source: Source, terms: list[Term], events: dict[str, str], findings: Findings) -> None:
+        self._source = source
+        self._terms = terms
+        self._events = events
+        self._findings = findings
+        self._reader = Reader(source)
+        self._done: set[int] = set()
+        self.statements = 0
+        self.mentions = 0
+
+    def scan(self) -> None:
+        """Look first at what is handed to a database, then at every other text that is DML."""
+        for node in ast.walk(self._source.tree):
+            if isinstance(node, ast.Call):
+                self._call(node)
+        self._texts(self._source.tree)
+
+    # --- Where SQL is ----------------------------------------------------------------------------
+
+    def _call(self, node: ast.Call) -> None:
+        name = last_name(node.func)
+        if name == "format" and isinstance(node.func, ast.Attribute) and _is_sql(node.func.value):
+            self._done.add(id(node.func.value))
+            self._judge(node, node, None, is_fragment=True)
+        elif name in _SINKS and id(node) not in self._done:
+            place = _SINKS[name]
+            values = node.args[place] if place is not None and len(node.args) > place else None
+            for argument in self._arguments(node, name):
+                self._judge(argument, node, values, is_fragment=name == "SQL")
+
+    def _arguments(self, node: ast.Call, name: str) -> list[ast.expr]:
+        if name == "RunSQL":
+            named = [word.value for word in node.keywords if word.arg in {"sql", "reverse_sql"}]
+            return [*node.args[:2], *named]
+        return node.args[:1]
+
+    def _judge(
+        self,
+        argument: ast.expr,
+        call: ast.Call,
+        values: ast.expr | None,
+        *,
+        is_fragment: bool,
+    ) -> None:
+        for inner in ast.walk(argument):
+            self._done.add(id(inner))
+        for template in self._reader.templates(argument):
+            if not template.is_known:
+                continue
+            spans = (*template.spans, (call.lineno, call.end_lineno or call.lineno))
+            try:
+                statements = self._parse(template, values, is_fragment=is_fragment)
+            except sql_parser.Unparseable as error:
+                self._unreadable(template.text, str(error), spans)
+            else:
+                self._statements(statements, spans)
+
+    def _parse(self, template: Template, values: ast.expr | None, *, is_fragment: bool) -> list[Any]:
+        parts = self._reader.printf(template.parts, values, quoted=True)
+        try:
+            return sql_parser.parse(parts, is_fragment=is_fragment)
+        except sql_parser.Unparseable:
+            # A template that is formatted elsewhere has braces still.
+            if "{" not in template.text:
+                raise
+            return sql_parser.parse(self._braces(parts), is_fragment=is_fragment)
+
+    def _braces(self, parts: Any) -> Any:
+        try:
+            return self._reader.braces(parts)
+        except ValueError as error:
+            raise sql_parser.Unparseable(str(error)) from error
+
+    def _texts(self, node: ast.AST) -> None:
+        """Look at every text that no sink took, from the outermost expression inwards."""
+        if id(node) in self._source.docstrings:
+            return
+        is_text = isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp, ast.Call))
+        if is_text and id(node) not in self._done and self._is_judged(node):
+            return
+        for child in ast.iter_child_nodes(node):
+            self._texts(child)
+
+    def _is_judged(self, node: Any) -> bool:
+        if isinstance(node, ast.Call) and last_name(node.func) not in {"format", "join"}:
+            return False
+        judged = False
+        for template in self._reader.templates(node):
+            words = template.text.casefold().split()
+            if len(words) < 2 or not any(word.strip("(") in _DML_WORDS for word in words):
+                continue
+            try:
+                statements = self._parse(template, None, is_fragment=False)
+            except sql_parser.Unparseable:
+                continue
+            if sql_parser.is_dml(statements):
+                self._statements(statements, template.spans)
+                judged = True
+        return judged
+
+    def _unreadable(self, text: str, error: str, spans: tuple[tuple[int, int], ...]) -> None:
+        shown = " ".join(text.split())[:60]
+        self._findings.add(
+            f"This SQL can't be parsed ({error}): {shown}",
+            "Correct it, or write it so that its structure is in the text.",
+            line=spans[0][0],
+            also=(spans[0][1],),
+        )
+
+    # --- What is in it ---------------------------------------------------------------------------
+
+    def _statements(self, statements: list[Any], spans: tuple[tuple[int, int], ...]) -> None:
+        for statement in statements:
+            self.statements += 1
+            self._statement(statement, spans)
+            for text, inner in sql_parser.nested(statement):
+                if inner is None:
+                    self._unreadable(text, "inside a function", spans)
+                else:
+                    self._statements(inner, spans)
+
+    def _statement(self, statement: Any, spans: tuple[tuple[int, int], ...]) -> None:
+        for value in texts_of(statement):
+            if value in self._events:
+                self._tell(f"The event name {value!r} is written out in SQL.", self._events[value], value, spans)
+        if self._source.is_migration:
+            return
+        for term in self._terms:
+            if not speaks_of(statement, term):
+                continue
+            self.mentions += 1
+            for value in Claims(term).unclaimed(statement):
+                name = next(iter(sorted(term.words)))
+                message = f"The {name} {value!r} is written out in SQL."
+                self._tell(message, term.member(value) or "", value, spans)
+
+    def _tell(self, message: str, member: str, value: str, spans: tuple[tuple[int, int], ...]) -> None:
+        line = self._line_of(value, spans)
+        ends = tuple(place for span in spans for place in span)
+        self._findings.add(message, f"Pass {member} as a parameter.", line=line, also=ends)
+
+    def _line_of(self, value: str, spans: tuple[tuple[int, int], ...]) -> int:
+        for first, last in spans:
+            for line in range(first, last + 1):
+                if value in self._source.lines[line - 1]:
+                    return line
+        return spans[0][0]
+
+
+def _is_sql(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and last_name(node.func) == "SQL"
