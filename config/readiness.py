@@ -12,6 +12,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from events.positions import oldest_unpositioned_at
 from workspaces.clock import database_now
+from workspaces.drift.live import live_enums
 
 MAX_RELAY_LAG_SECONDS = 10
 _ANSWER_SECONDS = 2
@@ -31,7 +32,7 @@ OPTIONAL = frozenset({"redis"})
 
 def readiness() -> dict[str, Check]:
     """Ask everything, also after a failure: an operator wants to see all that is missing."""
-    stored = {"database": _database, "migrations": _migrations, "relay": _relay}
+    stored = {"database": _database, "migrations": _migrations, "enum": _enum, "relay": _relay}
     return {name: _asked_of_database(question) for name, question in stored.items()} | {"redis": _redis()}
 
 
@@ -60,6 +61,16 @@ def _migrations() -> Check:
 @lru_cache(maxsize=1)
 def _known_migrations() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None).disk_migrations)
+
+
+def _enum() -> Check:
+    enums = live_enums()
+    missing = [f"{enum.type_name} lacks {', '.join(enum.missing)}" for enum in enums if enum.missing]
+    if missing:
+        return Check(ok=False, detail=f"{'; '.join(missing)}: run `manage.py migrate`.")
+    # Newer code's values are tolerated: this process reads them as plain text.
+    extra = [f"{enum.type_name} also has {', '.join(enum.extra)}" for enum in enums if enum.extra]
+    return Check(ok=True, detail=f"The database knows every status{''.join(f'; {one}' for one in extra)}.")
 
 
 def _relay() -> Check:

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from events.models import Event
 from events.relay import number_committed
 from tests.workspaces.factories import booting, failed, online, queued
+from tests.workspaces.unguarded import unguarded
 from workspaces.clock import database_now
 
 
@@ -25,7 +26,7 @@ def test_health_asks_nothing_of_the_database(client: Client) -> None:
 def test_a_process_that_has_all_it_needs_is_ready(client: Client) -> None:
     answer = client.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
-    assert set(answer.json()["checks"]) == {"database", "migrations", "relay", "redis"}
+    assert set(answer.json()["checks"]) == {"database", "migrations", "enum", "relay", "redis"}
     assert all(check["ok"] and check["detail"] for check in answer.json()["checks"].values())
 
 
@@ -33,7 +34,8 @@ def test_a_process_that_has_all_it_needs_is_ready(client: Client) -> None:
 def test_events_that_wait_for_their_relay_make_it_unready(client: Client) -> None:
     booting()
     assert client.get("/ready").status_code == 200
-    Event.objects.update(created_at=database_now() - timedelta(seconds=11))
+    with unguarded():
+        Event.objects.update(created_at=database_now() - timedelta(seconds=11))
     answer = client.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (503, "not ready")
     assert failing(answer) == ["relay"]
@@ -46,6 +48,25 @@ def test_a_missing_migration_makes_it_unready(client: Client) -> None:
     answer = client.get("/ready")
     assert (answer.status_code, failing(answer)) == (503, ["migrations"])
     assert "manage.py migrate" in answer.json()["checks"]["migrations"]["detail"]
+
+
+@pytest.mark.django_db
+def test_a_status_that_the_database_lacks_makes_it_unready_by_its_name(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TYPE workspace_status RENAME VALUE 'hibernated' TO 'asleep'")
+    answer = client.get("/ready")
+    assert (answer.status_code, failing(answer)) == (503, ["enum"])
+    detail = answer.json()["checks"]["enum"]["detail"]
+    assert detail == "workspace_status lacks hibernated: run `manage.py migrate`."
+
+
+@pytest.mark.django_db
+def test_a_status_that_only_the_database_knows_leaves_it_ready_and_is_named(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TYPE workspace_status ADD VALUE 'quarantined'")
+    answer = client.get("/ready")
+    assert answer.status_code == 200
+    assert "also has quarantined" in answer.json()["checks"]["enum"]["detail"]
 
 
 @pytest.mark.django_db
@@ -67,7 +88,7 @@ def test_a_database_that_is_away_makes_it_unready_and_leaves_it_healthy(
     monkeypatch.setattr(connection, "cursor", refuse)
     answer = client.get("/ready")
     assert answer.status_code == 503
-    assert failing(answer) == ["database", "migrations", "relay"]
+    assert failing(answer) == ["database", "migrations", "enum", "relay"]
     assert b"hunter2" not in answer.content
     assert client.get("/metrics").status_code == 503
     assert client.get("/health").status_code == 200
