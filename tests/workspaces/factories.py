@@ -6,12 +6,15 @@ from typing import Any
 from workspaces.clock import database_now
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, Verb
 from workspaces.models import Launch, Workspace
-from workspaces.provisioners.base import BackendState, Observation
+from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation
+from workspaces.provisioners.fake import FakeProvisioner
 from workspaces.services import launches
 from workspaces.services.arriving import Registration, mark_online
 from workspaces.services.creating import Request, create
 from workspaces.services.failing import Reason, fail
+from workspaces.services.hibernating import hibernate
 from workspaces.services.launching import enter_booting
+from workspaces.services.tearing_down import declare_gone
 
 CARD = {"name": "tester", "version": "1"}
 
@@ -49,6 +52,27 @@ def online(*, now: datetime | None = None, **fields: Any) -> Workspace:
     now = now or database_now()
     workspace = booting(now=now, **fields)
     return arrive(workspace, now=now)
+
+
+def external(*, url: str = "", now: datetime | None = None, **fields: Any) -> Workspace:
+    """A workspace that somebody else runs: awaiting its agent, or online where it has a url."""
+    request = Request(**({"name": "external", "external": True, "url": url} | fields))
+    return create(request, now=now or database_now()).workspace
+
+
+def hibernated(*, now: datetime | None = None, **fields: Any) -> Workspace:
+    """A workspace that was stopped for its idleness, its process confirmed gone."""
+    now = now or database_now()
+    workspace = hibernate(workspace_id=online(now=now, **fields).pk, forced=False, now=now)
+    declare_gone(launch_id=workspace.launch_id, now=now)
+    return Workspace.objects.get(pk=workspace.pk)
+
+
+def running_on(backend: FakeProvisioner, workspace: Workspace) -> LaunchKey:
+    """Let a backend in memory run the workspace's present launch."""
+    key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    backend.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
+    return key
 
 
 def failed(*, now: datetime | None = None, code: FailureCode = FailureCode.CRASHED, **fields: Any) -> Workspace:

@@ -406,3 +406,17 @@ def test_destroying_a_workspace_follows_no_link_out_of_it(world: ProcessWorld, t
     world.backend.stop(key, timeout_seconds=5)
     world.backend.destroy(key.workspace_id)
     assert (outside / "kept").exists()
+
+
+def test_only_launches_under_its_own_folder_are_held(world: ProcessWorld, tmp_path: Path) -> None:
+    key = world.started()
+    elsewhere = process_module.ProcessProvisioner(root=tmp_path / "elsewhere", log_bytes=4096, inherited={})
+    assert (world.backend.held(), elsewhere.held()) == ([key], [])
+
+
+def test_what_outlives_its_agent_is_held(world: ProcessWorld) -> None:
+    key = world.started("setsid sleep 60 & exec sleep 60")
+    assert until(lambda: len(world.members(key)) > 3)
+    os.kill(world.agent(key).pid, signal.SIGKILL)
+    assert until(lambda: world.backend.inspect(key).state is BackendState.EXITED)
+    assert world.backend.held() == [key]

@@ -142,6 +142,21 @@ def test_a_launch_that_never_was_is_missing(world: World, unstarted: LaunchSpec)
     assert world.backend.inspect(unstarted.key).state is BackendState.MISSING
 
 
+def test_what_runs_is_held_until_it_is_stopped(world: World, running: LaunchKey) -> None:
+    other = world.spec()
+    world.backend.start(other)
+    assert {running, other.key} <= set(world.backend.held())
+    world.backend.stop(running, timeout_seconds=5)
+    held = world.backend.held()
+    assert running not in held
+    assert other.key in held
+
+
+def test_what_ended_by_itself_is_not_held(world: World, running: LaunchKey) -> None:
+    world.exits(running, 3)
+    assert until(lambda: running not in world.backend.held())
+
+
 def test_a_forgotten_launch_is_missing(world: World, running: LaunchKey) -> None:
     world.backend.stop(running, timeout_seconds=5)
     world.backend.forget(running)
@@ -170,6 +185,8 @@ def test_the_fake_can_be_unreachable_which_is_not_dead() -> None:
     assert world.backend.inspect(spec.key).state is BackendState.UNKNOWN
     with pytest.raises(ProvisionerError):
         world.backend.stop(spec.key, timeout_seconds=1)
+    with pytest.raises(ProvisionerError):
+        world.backend.held()
     world.backend.unreachable = False
     assert world.backend.inspect(spec.key).state is BackendState.RUNNING
 

@@ -93,6 +93,8 @@ def _mean_to_stop(key: LaunchKey, *, now: datetime) -> bool:
     reason = launch.teardown_reason or TeardownReason.REAPED
     # Even one that was confirmed gone, or declared so: it is there.
     Launch.objects.filter(pk=launch.pk).update(teardown_at=now, teardown_reason=reason, torn_down_at=None)
+    # What it wrote since goes with it, where its workspace was removed.
+    Workspace.objects.filter(pk=workspace.pk).update(files_deleted_at=None)
     logger.warning("An object that nothing needs is to be stopped", extra={"launch_id": launch.pk})
     return True
 
