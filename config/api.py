@@ -107,10 +107,10 @@ def _unknown(request: HttpRequest, error: UnknownWorkspace) -> HttpResponse:
 
 @api.exception_handler(TransitionRefused)
 def _move_refused(request: HttpRequest, error: TransitionRefused) -> HttpResponse:
-    status = WorkspaceStatus(error.workspace.status)
+    status = str(error.workspace.status)
     if status == WorkspaceStatus.REMOVED:
-        return _answer(request, HTTPStatus.GONE, str(error), code="removed", workspace_status=status.value)
-    return _answer(request, HTTPStatus.CONFLICT, str(error), code="transition_refused", workspace_status=status.value)
+        return _answer(request, HTTPStatus.GONE, str(error), code="removed", workspace_status=status)
+    return _answer(request, HTTPStatus.CONFLICT, str(error), code="transition_refused", workspace_status=status)
 
 
 @api.exception_handler(TreeUnsteady)

@@ -14,7 +14,7 @@ from workspaces.addresses import ForbiddenUrl
 from workspaces.authentication import Access
 from workspaces.clock import database_now
 from workspaces.deadlines import effective_deadline, present_policy
-from workspaces.lifecycle import FailureCode, WorkspaceStatus
+from workspaces.lifecycle import FailureCode, label_of
 from workspaces.models import ApiScope
 from workspaces.refusals import Refusal
 from workspaces.services.progressing import progress
@@ -81,7 +81,7 @@ def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -
         return {"id": target.pk, "url": target.url, "name": target.name}
     if found.retry_after_seconds is not None:
         response["Retry-After"] = str(found.retry_after_seconds)
-    error = f"{target.name} is {WorkspaceStatus(target.status).label.lower()}."
+    error = f"{target.name} is {label_of(target.status).lower()}."
     return Status(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error, "status": target.status})
 
 

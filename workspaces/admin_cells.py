@@ -5,16 +5,16 @@ from datetime import datetime, timedelta
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from workspaces.colours import STATUS_COLOURS
-from workspaces.lifecycle import WorkspaceStatus
+from workspaces.colours import STATUS_COLOURS, Colour
+from workspaces.lifecycle import WorkspaceStatus, label_of
 from workspaces.overview import Overview, spoken_duration, spoken_time_left
 
 
 def status_cell(status: str) -> SafeString:
     """Return the status as a coloured label."""
-    member = WorkspaceStatus(status)
-    classes = f"slipway-status slipway-status-{member.value} slipway-tone-{STATUS_COLOURS[member]}"
-    return format_html('<span class="{}">{}</span>', classes, member.label)
+    tone = STATUS_COLOURS[WorkspaceStatus(status)] if status in WorkspaceStatus.values else Colour.GREY
+    classes = f"slipway-status slipway-status-{status} slipway-tone-{tone}"
+    return format_html('<span class="{}">{}</span>', classes, label_of(status))
 
 
 def age_cell(glance: Overview) -> SafeString | str:

@@ -20,7 +20,7 @@ class Agent:
 
     workspace_id: UUID
     launch_id: UUID
-    status: WorkspaceStatus
+    status: str
     backend: BackendKind
 
 
@@ -98,7 +98,7 @@ def find_agent(token: str) -> Agent:
     return Agent(
         workspace_id=found["workspace_id"],
         launch_id=found["launch_id"],
-        status=WorkspaceStatus(found["workspace__status"]),
+        status=found["workspace__status"],
         backend=BackendKind(found["workspace__backend"]),
     )
 

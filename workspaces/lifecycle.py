@@ -36,6 +36,11 @@ class WorkspaceStatus(TextChoices):
     AWAITING_AGENT = "awaiting_agent", "Awaiting agent"
 
 
+def label_of(status: str) -> str:
+    """Return a status as people read it; one of newer code, which the database may hold, as it stands there."""
+    return WorkspaceStatus(status).label if status in WorkspaceStatus.values else status
+
+
 class Phase(TextChoices):
     """What a provisioning workspace waits for; each phase has a clock of its own."""
 

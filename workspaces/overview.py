@@ -9,7 +9,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from workspaces.deadlines import Policy, effective_deadline
-from workspaces.lifecycle import FailureCode, WorkspaceStatus
+from workspaces.lifecycle import FailureCode
 from workspaces.models import Workspace
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
@@ -26,8 +26,9 @@ class Overview:
     seconds_left: int | None
 
     @property
-    def status(self) -> WorkspaceStatus:
-        return WorkspaceStatus(self.workspace.status)
+    def status(self) -> str:
+        """Return its WorkspaceStatus, or the text of one that only newer code knows."""
+        return self.workspace.status
 
     @property
     def phase(self) -> str:

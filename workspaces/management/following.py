@@ -15,7 +15,7 @@ from rich.text import Text
 
 from workspaces.clock import database_now
 from workspaces.deadlines import present_policy
-from workspaces.lifecycle import WorkspaceStatus
+from workspaces.lifecycle import WorkspaceStatus, label_of
 from workspaces.models import Workspace
 from workspaces.overview import Overview, overview, printable, spoken_duration, spoken_time_left
 
@@ -53,7 +53,7 @@ def _end(glance: Overview) -> End:
     if glance.status in _ARRIVED:
         return End(is_online=True, sentence=f"{workspace.name} is online after {after}.")
     if glance.status != WorkspaceStatus.FAILED:
-        became = glance.status.label.lower()
+        became = label_of(glance.status).lower()
         return End(is_online=False, sentence=f"{workspace.name} is {became} now: somebody ended its launch.")
     sentence = f"{workspace.name} failed after {after} ({workspace.failure_code}): {workspace.failure_message}"
     if workspace.failure_log_tail:

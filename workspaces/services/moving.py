@@ -11,7 +11,7 @@ from django.db.models import Field
 from psycopg import sql
 
 from events import outbox
-from workspaces.lifecycle import Phase, Transition, WorkspaceStatus
+from workspaces.lifecycle import Phase, Transition, WorkspaceStatus, label_of
 from workspaces.models import Workspace
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class TransitionRefused(Exception):
     """The workspace is not where this verb may start from, or its guard said no; nothing was changed."""
 
     def __init__(self, workspace: Workspace, reason: str) -> None:
-        super().__init__(f"{workspace.name} is {WorkspaceStatus(workspace.status).label.lower()}: {reason}")
+        super().__init__(f"{workspace.name} is {label_of(workspace.status).lower()}: {reason}")
         self.workspace = workspace
 
 

@@ -25,7 +25,7 @@ EPILOG = """examples:
 # Where nothing says how wide the output is, as in a pipe or a file.
 _WIDTH = 200
 _COLUMNS = ("name", "id", "runtime", "status", "phase", "age", "deadline", "failure")
-_COLOURS = {
+_COLOURS: dict[str, str] = {
     WorkspaceStatus.ONLINE: "green",
     WorkspaceStatus.FAILED: "red",
     WorkspaceStatus.PROVISIONING: "blue",
@@ -98,7 +98,7 @@ def _cells(glance: Overview) -> list[Text]:
         workspace.name,
         str(workspace.pk),
         workspace.runtime,
-        str(glance.status.value),
+        str(glance.status),
         glance.phase,
         spoken_duration(glance.age.total_seconds()),
         "" if glance.seconds_left is None else spoken_time_left(glance.seconds_left),
