@@ -15,6 +15,13 @@ _SECTIONS = (
         ),
     ),
     (
+        "Notifications",
+        (
+            ("Channels", "campaign", "events", "channel"),
+            ("Deliveries", "outbox", "events", "delivery"),
+        ),
+    ),
+    (
         "Access",
         (
             ("Secrets", "key", "workspaces", "secret"),

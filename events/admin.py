@@ -1,4 +1,4 @@
-"""The event log in the admin: read only."""
+"""The event log in the admin, read only; channels and deliveries have modules of their own."""
 
 import json
 from typing import Any
@@ -14,8 +14,13 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from events.models import Event
+from events.admin_channels import ChannelAdmin
+from events.admin_deliveries import DeliveryAdmin
+from events.models import Channel, Delivery, Event
 from events.names import EventType
+
+admin.site.register(Channel, ChannelAdmin)
+admin.site.register(Delivery, DeliveryAdmin)
 
 
 class NameFilter(SimpleListFilter):

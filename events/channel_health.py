@@ -1,0 +1,57 @@
+"""How a channel is: read for the admin in a fixed number of queries."""
+
+from datetime import datetime
+
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from events.models import Channel, Delivery, DeliveryState
+
+OPEN = (DeliveryState.WAITING, DeliveryState.SENDING)
+
+
+def with_counts(channels: QuerySet[Channel]) -> QuerySet[Channel]:
+    """Return the channels with `backlog` and `dead_letters`."""
+    return channels.annotate(backlog=_count(*OPEN), dead_letters=_count(DeliveryState.DEAD))
+
+
+def _count(*states: DeliveryState) -> Coalesce:
+    found = Delivery.objects.filter(channel_id=OuterRef("pk"), state__in=states).order_by()
+    counted = found.values("channel_id").annotate(number=Count("pk")).values("number")
+    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
+
+
+def state_of(channel: Channel, *, now: datetime) -> str:
+    """Return in a word whether it sends."""
+    if not channel.is_enabled:
+        return "Disabled"
+    if channel.paused_at:
+        return "Paused"
+    if channel.held_until and channel.held_until > now:
+        return "Held"
+    if channel.last_error_at and (channel.last_success_at is None or channel.last_success_at < channel.last_error_at):
+        return "Failing"
+    return "Sending"
+
+
+def health_rows(channel: Channel, *, now: datetime) -> list[tuple[str, str]]:
+    """Return what its page shows, as (name, text)."""
+    rows = [
+        ("State", state_of(channel, now=now)),
+        ("Why disabled", channel.disabled_reason),
+        ("Held until", f"{_moment(channel.held_until)}: its receiver asked for that" if _is_held(channel, now) else ""),
+        ("Last success", _moment(channel.last_success_at)),
+        ("Latency", f"{channel.last_latency_ms} ms" if channel.last_latency_ms is not None else ""),
+        ("Last error", f"{_moment(channel.last_error_at)}: {channel.last_error}" if channel.last_error_at else ""),
+        ("Backlog", str(channel.backlog)),  # type: ignore[attr-defined]
+        ("Dead letters", str(channel.dead_letters)),  # type: ignore[attr-defined]
+    ]
+    return [(name, text) for name, text in rows if text]
+
+
+def _is_held(channel: Channel, now: datetime) -> bool:
+    return bool(channel.held_until and channel.held_until > now)
+
+
+def _moment(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
