@@ -61,6 +61,11 @@ class Claimed:
     message: Message
 
     @property
+    def position(self) -> int:
+        """Its place in the log."""
+        return self.message.event.position or 0
+
+    @property
     def workspace_id(self) -> UUID | None:
         """The workspace among whose events the order holds."""
         return self.message.event.workspace_id
@@ -119,7 +124,7 @@ def claim(*, channel_id: int, now: datetime, until: datetime, limit: int = BATCH
             rows = cursor.fetchall()
     if not rows:
         return None
-    deliveries = sorted((_claimed(row) for row in rows), key=lambda delivery: delivery.message.event.position)
+    deliveries = sorted((_claimed(row) for row in rows), key=lambda delivery: delivery.position)
     return Claim(channel=channel, until=until, deliveries=deliveries)
 
 

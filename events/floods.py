@@ -75,7 +75,7 @@ def _units(deliveries: Sequence[Claimed]) -> list[list[Claimed]]:
     units: list[list[Claimed]] = []
     for equals in by_sort.values():
         units += [equals] if len(equals) > SINGLE_MESSAGES else [[each] for each in equals]
-    return sorted(units, key=lambda unit: unit[0].message.event.position)
+    return sorted(units, key=lambda unit: unit[0].position)
 
 
 def _recent(claim: Claim, *, since: datetime) -> dict[Sort, Recent]:

@@ -68,14 +68,13 @@ class Sender(Protocol):
 
 
 class KindForm(forms.Form):
-    """What a kind needs to know. Each field's name is an option's; `cleaned_options` turns input into options."""
+    """What a kind needs to know. Each field's name is an option's; what it is cleaned to is stored, as JSON."""
 
     # Options that are encrypted at rest and never shown again; left empty, the present value stays.
     sealed: tuple[str, ...] = ()
 
-    def cleaned_options(self) -> dict[str, Any]:
-        """Return the options as they are stored."""
-        return {name: self.cleaned_data[name] for name in self.declared_names()}
+    # The stored options of a channel that is changed.
+    present: Mapping[str, Any] = {}
 
     @classmethod
     def declared_names(cls) -> list[str]:

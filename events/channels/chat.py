@@ -12,6 +12,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from events.channels.addresses import ForbiddenAddress
 from events.channels.base import KindForm, Message, Receipt, SendFailed
 from events.channels.guarded_sockets import guarded_sockets
 from events.channels.wording import worded
@@ -81,7 +82,10 @@ class ChatSender:
         wording = worded(messages)
         kind = NotifyType.FAILURE if wording.is_bad else NotifyType.INFO
         with guarded_sockets(), _heard() as heard:
-            is_taken = self._plugin.notify(title=wording.title, body=wording.text, notify_type=kind)
+            try:
+                is_taken = self._plugin.notify(title=wording.title, body=wording.text, notify_type=kind)
+            except ForbiddenAddress as error:
+                raise SendFailed(str(error), is_permanent=True) from error
         if not is_taken:
             raise SendFailed(" ".join(heard) or f"{self._plugin.service_name} did not take the message.")
         return Receipt(answer="taken")

@@ -17,6 +17,8 @@ _RESERVED = frozenset(
     {"host", "content-length", "content-type", "transfer-encoding", "connection", "user-agent", "accept"}
 )
 MAX_HEADERS = 20
+# Typed in place of headers: an empty field leaves them as they are.
+_NONE = "-"
 
 
 class WebhookForm(KindForm):
@@ -41,21 +43,22 @@ class WebhookForm(KindForm):
         required=False,
         max_length=10_000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autocomplete": "off"}),
-        help_text="One Name: value a line, sent with each event. Encrypted, never shown again.",
+        help_text=f"One Name: value a line, sent with each event; a single {_NONE} sends none. "
+        "Encrypted, never shown again.",
     )
 
     def clean_url(self) -> str:
         return str(self.cleaned_data["url"]).strip()
 
     def clean_headers(self) -> dict[str, str]:
-        lines = [line for line in self.cleaned_data["headers"].splitlines() if line.strip()]
+        lines = [line for line in self.cleaned_data["headers"].splitlines() if line.strip() not in {"", _NONE}]
         if len(lines) > MAX_HEADERS:
             raise ValidationError(f"These are {len(lines)} headers; at most {MAX_HEADERS} can be sent.")
         return dict(_header(number, line) for number, line in enumerate(lines, start=1))
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if url := cleaned.get("url"):
+        if url := cleaned.get("url") or self.present.get("url"):
             try:
                 check_url(url, is_https_only=bool(cleaned.get("is_https_only")))
             except ValidationError as error:

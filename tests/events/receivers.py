@@ -42,6 +42,8 @@ class Receiver(ThreadingHTTPServer):
         self.got: list[Received] = []
         self.taken: list[Received] = []
         self.answer: Callable[[Received], Answer] = lambda request: Answer()
+        # The clients' ports: a connection that is used again shows once.
+        self.ports: set[int] = set()
         # Called when a request has been answered.
         self.finished: Callable[[], object] = lambda: None
         self.lock = threading.Lock()
@@ -67,6 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self.server.ports.add(self.client_address[1])
         # Headers and body of an answer are two packets: without this the second waits for the client's ack.
         self.connection.setsockopt(6, 1, True)
 

@@ -1,0 +1,63 @@
+"""A mail server, just enough of SMTP to take a message: the standard library has none any more."""
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class MailServer(socketserver.ThreadingTCPServer):
+    """Keeps what it is sent."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Conversation)
+        self.mails: list[bytes] = []
+        # What it says to each recipient.
+        self.answer = b"250 ok"
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+
+class _Conversation(socketserver.StreamRequestHandler):
+    server: MailServer
+
+    def handle(self) -> None:
+        self._say(b"220 here")
+        for line in self.rfile:
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                self._say(b"354 go on")
+                self.server.mails.append(self._message())
+                self._say(b"250 taken")
+            elif verb == b"QUIT":
+                self._say(b"221 bye")
+                return
+            else:
+                self._say(self.server.answer if verb == b"RCPT" else b"250 ok")
+
+    def _message(self) -> bytes:
+        lines = []
+        while (line := self.rfile.readline()) not in {b".\r\n", b""}:
+            lines.append(line)
+        return b"".join(lines)
+
+    def _say(self, line: bytes) -> None:
+        self.wfile.write(line + b"\r\n")
+
+
+@contextmanager
+def mail_server() -> Iterator[MailServer]:
+    server = MailServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
