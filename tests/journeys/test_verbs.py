@@ -1,0 +1,214 @@
+"""Every verb by each way in, on real processes: what stops is gone, and what comes back has its data."""
+
+import os
+import signal
+from datetime import timedelta
+
+import httpx
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from events.models import Event
+from events.names import EventType
+from tests.journeys.stack import Stack, processes_of, settled, status_of, wait_until
+from tests.journeys.test_main_job import made
+from tests.workspaces.factories import config_for
+from tests.workspaces.unguarded import unguarded
+from workspaces import verbs
+from workspaces.clock import database_now
+from workspaces.credentials import mint_agent_token, mint_api_key
+from workspaces.lifecycle import WorkspaceStatus
+from workspaces.models import Heartbeat, Launch, Workspace
+from workspaces.provisioners.backends import backend
+from workspaces.provisioners.base import LaunchKey
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
+S = WorkspaceStatus
+# Each boot leaves a line in the workspace's own folder.
+REMEMBERS = "runtime_config: {boot: [{step: remember, run: 'echo booted >> boots.txt'}], command: [sleep, '900']}\n"
+
+
+def came_online(stack: Stack, config: str = REMEMBERS, **fields: object) -> Workspace:
+    workspace = settled(made(config_for("echo", config), **fields))
+    assert workspace.status == S.ONLINE, workspace.failure_message + stack.output[-2000:]
+    return workspace
+
+
+def boots(workspace: Workspace) -> int:
+    """How often it booted, as its own folder tells."""
+    path = settings.DATA_DIR / "workspaces" / str(workspace.pk) / "work" / "boots.txt"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def is_gone(workspace: Workspace) -> bool:
+    return not processes_of(workspace)
+
+
+def becomes(workspace: Workspace, status: WorkspaceStatus) -> None:
+    wait_until(lambda: status_of(workspace) == status)
+
+
+class Way:
+    """One of the ways in; each verb by its name."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+
+    def __call__(self, verb: str, workspace: Workspace) -> None:
+        raise NotImplementedError
+
+
+class ByCommand(Way):
+    def __call__(self, verb: str, workspace: Workspace) -> None:
+        result = self.stack.command(verb, workspace.name)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+class ByService(Way):
+    def __call__(self, verb: str, workspace: Workspace) -> None:
+        getattr(verbs, verb)(workspace.pk)
+
+
+class ByHttp(Way):
+    def __call__(self, verb: str, workspace: Workspace) -> None:
+        _, key = mint_api_key(name="script", scopes=["operate"])
+        address = f"http://127.0.0.1:{self.stack.port}/workspaces/{workspace.pk}"
+        headers = {"Authorization": f"Bearer {key}"}
+        if verb == "remove":
+            answer = httpx.delete(f"{address}?confirm=true", headers=headers, timeout=30)
+        else:
+            answer = httpx.post(f"{address}/{verb}", headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+
+
+class ByAdmin(Way):
+    def __call__(self, verb: str, workspace: Workspace) -> None:
+        client = Client()
+        client.force_login(User.objects.get_or_create(username="operator", is_staff=True, is_superuser=True)[0])
+        page = reverse("admin:workspaces_workspace_change", args=[workspace.pk])
+        address = page.replace("/change/", f"/{verb}/")
+        assert client.get(address).status_code == 200
+        assert "refused" not in client.post(address, follow=True).content.decode()
+
+
+@pytest.mark.parametrize("way", [ByCommand, ByService, ByHttp, ByAdmin])
+def test_every_verb_has_its_effect_on_the_process(stack: Stack, way: type[Way]) -> None:
+    stack.start()
+    do, workspace = way(stack), came_online(stack, name="w")
+
+    do("pause", workspace)
+    assert status_of(workspace) == S.PAUSED
+    wait_until(lambda: is_gone(workspace))
+    do("resume", workspace)
+    assert (settled(workspace).status, boots(workspace)) == (S.ONLINE, 2)
+
+    do("hibernate", workspace)
+    becomes(workspace, S.HIBERNATED)
+    assert is_gone(workspace)
+    do("wake", workspace)
+    assert (settled(workspace).status, boots(workspace)) == (S.ONLINE, 3)
+
+    do("restart", workspace)
+    again = settled(workspace)
+    assert (again.status, boots(workspace)) == (S.ONLINE, 4)
+    assert list(processes_of(workspace)) == [str(again.launch_id)]
+
+    do("remove", workspace)
+    wait_until(lambda: is_gone(workspace))
+    wait_until(lambda: not (settings.DATA_DIR / "workspaces" / str(workspace.pk)).exists())
+
+
+def test_a_tree_is_paused_and_comes_back_as_one(stack: Stack) -> None:
+    stack.start("web", "sweep", "beat", "launch")
+    parent = came_online(stack, name="parent")
+    child = came_online(stack, name="child", parent_id=parent.pk)
+    verbs.pause(parent.pk)
+    wait_until(lambda: is_gone(parent) and is_gone(child))
+    verbs.resume(parent.pk)
+    assert (settled(parent).status, settled(child).status) == (S.ONLINE, S.ONLINE)
+    assert (boots(parent), boots(child)) == (2, 2)
+
+
+def test_an_idle_one_hibernates_by_itself_and_a_busy_one_never(stack: Stack) -> None:
+    stack.start("web", "sweep", "beat", "launch")
+    idle = came_online(stack, name="idle", hibernation_idle_minutes=1)
+    busy = came_online(stack, name="busy", hibernation_idle_minutes=1)
+    says_task(stack, busy, active_tasks=1)
+    # The minute is over; the beats of both go on arriving.
+    Heartbeat.objects.filter(idle_since__isnull=False).update(idle_since=database_now() - timedelta(minutes=2))
+    becomes(idle, S.HIBERNATED)
+    assert is_gone(idle)
+    says_task(stack, busy, active_tasks=1)
+    assert Heartbeat.objects.get(pk=busy.pk).idle_since is None
+    assert (status_of(busy), is_gone(busy)) == (S.ONLINE, False)
+
+
+def test_a_request_wakes_one_that_hibernates(stack: Stack) -> None:
+    stack.start("web", "sweep", "beat", "launch")
+    asleep, caller = came_online(stack, name="asleep"), came_online(stack, name="caller")
+    verbs.hibernate(asleep.pk)
+    becomes(asleep, S.HIBERNATED)
+    headers = {**bearer(caller), "X-Workspace-ID": str(caller.pk)}
+    address = f"http://127.0.0.1:{stack.port}/registry/discover/{asleep.pk}"
+    answer = httpx.get(address, headers=headers, timeout=30)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+    assert settled(asleep).status == S.ONLINE
+    assert httpx.get(address, headers=headers, timeout=30).json()["url"] == Workspace.objects.get(pk=asleep.pk).url
+
+
+def test_one_whose_process_is_killed_is_restarted_by_its_policy(stack: Stack) -> None:
+    stack.start("web", "sweep", "beat", "launch")
+    workspace = came_online(stack)
+    kill_agent_of(workspace)
+    becomes(workspace, S.OFFLINE)
+    Workspace.objects.filter(pk=workspace.pk).update(restart_due_at=database_now())
+    again = wait_until(lambda: Workspace.objects.filter(pk=workspace.pk, status=S.ONLINE).first())
+    assert (again.restart_attempts, boots(workspace)) == (1, 2)
+    assert list(processes_of(workspace)) == [str(again.launch_id)]
+    offline = Event.objects.get(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_OFFLINE).payload
+    assert offline["exit_code"] == -9
+    restarted = Event.objects.filter(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_PROVISIONING).latest(
+        "id"
+    )
+    assert (restarted.payload["restart"]["attempt"], "signal 9" in restarted.payload["restart"]["reason"]) == (1, True)
+
+
+def test_an_object_that_no_row_knows_is_reaped(stack: Stack) -> None:
+    stack.start("web", "sweep", "beat", "launch")
+    workspace = came_online(stack)
+    key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    try:
+        # As with a database that was restored from yesterday.
+        forget_launch(workspace)
+        wait_until(lambda: is_gone(workspace))
+    finally:
+        backend("process").stop(key, timeout_seconds=1)
+
+
+def forget_launch(workspace: Workspace) -> None:
+    with unguarded(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM workspaces_agenttoken WHERE workspace_id = %s", [workspace.pk])
+        cursor.execute("DELETE FROM workspaces_launch WHERE workspace_id = %s", [workspace.pk])
+
+
+def kill_agent_of(workspace: Workspace) -> None:
+    """Kill the agent and what it started; the shim stays to write the exit down."""
+    (pids,) = processes_of(workspace).values()
+    for pid in sorted(pids)[1:]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def bearer(workspace: Workspace) -> dict[str, str]:
+    token = mint_agent_token(Launch.objects.get(pk=workspace.launch_id))
+    return {"Authorization": f"Bearer {token}"}
+
+
+def says_task(stack: Stack, workspace: Workspace, *, active_tasks: int) -> None:
+    """Let the workspace's runtime tell of its tasks, beside the beats of its agent."""
+    body = {"workspace_id": str(workspace.pk), "active_tasks": active_tasks}
+    address = f"http://127.0.0.1:{stack.port}/registry/heartbeat"
+    assert httpx.post(address, json=body, headers=bearer(workspace), timeout=30).status_code == 200
