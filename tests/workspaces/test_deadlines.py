@@ -50,9 +50,7 @@ def test_the_watchers_limit_is_shorter_than_the_sweeps_by_at_most_a_fifth(limit)
 def test_new_steps_never_move_the_deadline_back_nor_past_the_hard_limit(stall, own, progress) -> None:
     workspace = Workspace(runtime="echo", stall_timeout_seconds=stall, provision_timeout_seconds=own)
     deadlines = [
-        stored_deadline(
-            workspace, phase=Phase.BOOTING, entered_at=NOON, progress_at=NOON + timedelta(seconds=at)
-        )
+        stored_deadline(workspace, phase=Phase.BOOTING, entered_at=NOON, progress_at=NOON + timedelta(seconds=at))
         for at in sorted(progress)
     ]
     assert deadlines == sorted(deadlines)

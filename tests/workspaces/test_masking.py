@@ -52,9 +52,7 @@ def test_a_poisoned_log_leaves_no_secret_in_row_or_event() -> None:
     workspace = booting(secrets={"OWN_KEY": "own-secret-value", "PEM": PEM})
     token = mint_agent_token(Launch.objects.get(pk=workspace.launch_id))
     poison = f"own-secret-value global-secret-value\0 {PEM} Bearer {token} x{token}y"
-    reason = Reason(
-        code=FailureCode.CRASHED, source=FailureSource.AGENT, message=f"It said {poison}", log_tail=poison
-    )
+    reason = Reason(code=FailureCode.CRASHED, source=FailureSource.AGENT, message=f"It said {poison}", log_tail=poison)
     fail(workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=workspace.created_at)
     workspace.refresh_from_db()
     stored = workspace.failure_message + workspace.failure_log_tail

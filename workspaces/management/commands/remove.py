@@ -10,9 +10,7 @@ from workspaces.management.verb_command import VerbCommand
 
 
 class Command(VerbCommand):
-    help = (
-        "Remove workspaces for good: process, files, secrets and tokens go; events and launches stay on record."
-    )
+    help = "Remove workspaces for good: process, files, secrets and tokens go; events and launches stay on record."
     past = "removed"
     examples = ("remove nightly", "remove --confirm team")
 
