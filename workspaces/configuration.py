@@ -54,7 +54,7 @@ def _parse(text: str) -> tuple[dict[str, Any], dict[str, int]]:
 def _build(node: yaml.MappingNode) -> dict[str, Any]:
     loader = yaml.CSafeLoader("")
     try:
-        return _plain(loader.construct_document(node))  # type: ignore[no-any-return]
+        return _plain(loader.construct_document(node))
     finally:
         loader.dispose()
 
