@@ -15,7 +15,7 @@ from workspaces.services.trees import TreeUnsteady
 
 _REACHABLE = frozenset({WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})
 # Statuses that waiting can help, and after how many seconds to ask again. Others wait for an operator.
-_ASK_AGAIN_SECONDS = {
+_ASK_AGAIN_SECONDS: dict[str, int] = {
     WorkspaceStatus.PROVISIONING: 10,
     WorkspaceStatus.HIBERNATING: 10,
     WorkspaceStatus.HIBERNATED: 10,

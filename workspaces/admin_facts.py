@@ -14,7 +14,7 @@ from workspaces import catalog
 from workspaces.admin_cells import age_cell, deadline_cell, lasted, moment_cell, phase_cell, status_cell
 from workspaces.clock import database_now
 from workspaces.configuration import BadConfig, parse_config
-from workspaces.deadlines import present_policy
+from workspaces.deadlines import present_policy, stop_deadline
 from workspaces.lifecycle import FailureSource, TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.overview import overview
@@ -160,7 +160,8 @@ def teardown_of(launch: Launch) -> str:
     reason = TeardownReason(launch.teardown_reason).label.lower()
     if launch.teardown_attempts and launch.teardown_error:
         return f"Not confirmed gone after {launch.teardown_attempts} attempts: {launch.teardown_error}"
-    return f"To be stopped at {launch.teardown_at:%H:%M:%S UTC} ({reason})"
+    by = stop_deadline(launch.teardown_at)
+    return f"To be stopped at {launch.teardown_at:%H:%M:%S UTC}, confirmed by {by:%H:%M:%S} ({reason})"
 
 
 def _lacks_command(workspace: Workspace) -> bool:

@@ -14,7 +14,7 @@ from workspaces.authentication import Access, Operator
 from workspaces.bodies import CreateIn
 from workspaces.clock import database_now
 from workspaces.deadlines import present_policy
-from workspaces.items import WorkspaceOut, item
+from workspaces.items import WorkspaceOut, item, shown
 from workspaces.lifecycle import WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
 from workspaces.refusals import Refusal
@@ -45,7 +45,7 @@ def list_workspaces(
 ) -> list[dict[str, Any]]:
     """List the workspaces by name. X-Position is the position that they reflect, from which a client streams on."""
     response["X-Position"] = str(last_position())
-    rows = Workspace.objects.select_related("heartbeat").order_by("name", "id")
+    rows = shown(Workspace.objects.order_by("name", "id"))
     if status is not None:
         rows = rows.filter(status=status)
     elif not include_removed:
@@ -60,7 +60,7 @@ def get_workspace(
 ) -> dict[str, Any]:
     """Show one workspace; one that was removed only where that is asked for."""
     response["X-Position"] = str(last_position())
-    row = Workspace.objects.select_related("heartbeat").filter(pk=workspace_id).first()
+    row = shown(Workspace.objects.filter(pk=workspace_id)).first()
     if row is None:
         raise UnknownWorkspace(workspace_id)
     if row.status == WorkspaceStatus.REMOVED and not include_removed:

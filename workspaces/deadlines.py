@@ -13,6 +13,8 @@ QUEUED_SECONDS = 10 * 60
 LAUNCHING_SECONDS = 2 * 60
 # Several attempts at the stop, their pauses doubling, fit in.
 HIBERNATING_SECONDS = 5 * 60
+# A stop that is not confirmed this long after it was meant calls for an operator's look; it is tried on.
+STOPPING_SECONDS = 2 * 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,11 @@ def effective_deadline(workspace: Workspace, *, policy: Policy) -> datetime | No
     if policy.override is None or workspace.phase_entered_at is None or not is_provisioning:
         return workspace.deadline_at
     return workspace.phase_entered_at + policy.override
+
+
+def stop_deadline(meant_at: datetime) -> datetime:
+    """Return by when a backend object that was meant to stop at this time should have been seen gone."""
+    return meant_at + timedelta(seconds=STOPPING_SECONDS)
 
 
 def stalled(workspace: Workspace, *, policy: Policy) -> bool:

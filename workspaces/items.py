@@ -4,10 +4,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import F, OuterRef, Subquery
+from django.db.models.functions import JSONObject
 from ninja import Schema
 
-from workspaces.deadlines import Policy, boot_limit, effective_deadline
-from workspaces.models import Workspace
+from workspaces.deadlines import Policy, boot_limit, effective_deadline, stop_deadline
+from workspaces.models import Launch, Workspace, WorkspaceQuerySet
 
 
 class FailureOut(Schema):
@@ -18,6 +20,17 @@ class FailureOut(Schema):
     source: str
     at: datetime
     log_tail: str
+
+
+class StoppingOut(Schema):
+    """What of it is still to be stopped: since when that is meant, and by when it should have been seen gone."""
+
+    launch_id: UUID
+    reason: str
+    meant_at: datetime
+    deadline_at: datetime
+    attempts: int
+    error: str
 
 
 class WorkspaceOut(Schema):
@@ -55,8 +68,25 @@ class WorkspaceOut(Schema):
     restart_due_at: datetime | None
     paused_by: UUID | None
     failure: FailureOut | None
+    stopping: StoppingOut | None
 
 
+def shown(rows: WorkspaceQuerySet) -> WorkspaceQuerySet:
+    """Select with these rows, in one query, what an item shows beside them."""
+    meant = Launch.objects.standing().filter(workspace=OuterRef("pk"), teardown_at__isnull=False)
+    columns = {name: F(column) for name, column in _OF_A_STOP.items()}
+    # The longest meant: a later launch waits for an earlier one.
+    stop = meant.order_by("teardown_at", "pk").values(stop=JSONObject(**columns))[:1]
+    return rows.select_related("heartbeat").annotate(stop=Subquery(stop))
+
+
+_OF_A_STOP = {
+    "launch_id": "id",
+    "reason": "teardown_reason",
+    "meant_at": "teardown_at",
+    "attempts": "teardown_attempts",
+    "error": "teardown_error",
+}
 # What an item shows under the name that the row gives it.
 _OF_THE_ROW = (
     *("id", "name", "role", "tier", "status", "runtime", "url", "agent_card", "parent_id", "budget_limit"),
@@ -68,7 +98,7 @@ _OF_THE_HEARTBEAT = ("active_tasks", "uptime_seconds", "current_task", "monthly_
 
 
 def item(workspace: Workspace, *, policy: Policy) -> dict[str, Any]:
-    """Return the item of a workspace whose heartbeat was selected with it."""
+    """Return the item of a workspace that was selected by `shown`."""
     heartbeat = workspace.heartbeat
     return {
         **{name: getattr(workspace, name) for name in _OF_THE_ROW},
@@ -80,7 +110,12 @@ def item(workspace: Workspace, *, policy: Policy) -> dict[str, Any]:
         "deadline_at": effective_deadline(workspace, policy=policy),
         # Nothing puts a launch on hold yet.
         "held": False,
+        "stopping": _stopping(workspace.stop),  # type: ignore[attr-defined]
     }
+
+
+def _stopping(stop: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if stop is None else {**stop, "deadline_at": stop_deadline(datetime.fromisoformat(stop["meant_at"]))}
 
 
 def _boot_limit_ms(workspace: Workspace, *, policy: Policy) -> int:

@@ -12,6 +12,7 @@ from tests.callers import Caller, holder
 from tests.workspaces.factories import booting, config_for, failed, online, queued
 from workspaces.lifecycle import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Secret, Workspace
+from workspaces.services.tearing_down import declare_gone
 
 pytestmark = pytest.mark.django_db
 
@@ -20,7 +21,7 @@ ITEM_FIELDS = {
     *("uptime_seconds", "last_error_rate", "last_sample_error", "current_task", "budget_limit", "monthly_spend"),
     *("provision_timeout_ms", "created_at", "x", "y", "version", "phase", "progress_step", "deadline_at", "held"),
     *("hibernation_idle_minutes", "provision_timeout_seconds", "failure"),
-    *("restart_policy", "restart_attempts", "restart_due_at", "paused_by"),
+    *("restart_policy", "restart_attempts", "restart_due_at", "paused_by", "stopping"),
 }
 
 
@@ -139,6 +140,45 @@ def test_an_external_workspace_with_a_url_is_online(operator: Caller) -> None:
     assert answer.json()["status"] == "online"
 
 
+def test_an_item_shows_what_is_still_to_be_stopped(operator: Caller) -> None:
+    up = online()
+    assert operator.get(f"/workspaces/{up.pk}").json()["stopping"] is None
+    operator.post(f"/workspaces/{up.pk}/pause")
+    stopping = operator.get(f"/workspaces/{up.pk}").json()["stopping"]
+    assert (stopping["launch_id"], stopping["reason"], stopping["attempts"]) == (str(up.launch_id), "paused", 0)
+    assert stopping["deadline_at"] > stopping["meant_at"]
+    declare_gone(launch_id=up.launch_id, now=up.created_at)
+    assert operator.get("/workspaces").json()[0]["stopping"] is None
+
+
+def test_pause_and_resume_tell_what_went_along(operator: Caller) -> None:
+    parent = online(name="parent")
+    booting(name="child", parent_id=parent.pk)
+    paused = operator.post(f"/workspaces/{parent.pk}/pause").json()
+    assert (paused["status"], paused["went_along"], paused["left"]) == ("paused", 1, [])
+    resumed = operator.post(f"/workspaces/{parent.pk}/resume").json()
+    assert (resumed["status"], resumed["went_along"]) == ("provisioning", 1)
+
+
+def test_hibernate_takes_a_busy_one_only_by_force_and_wake_brings_it_back(operator: Caller) -> None:
+    busy = online(name="busy")
+    Heartbeat.objects.filter(pk=busy.pk).update(active_tasks=1)
+    refused = operator.post(f"/workspaces/{busy.pk}/hibernate")
+    assert (refused.status_code, refused.json()["code"]) == (409, "transition_refused")
+    assert "1 active tasks" in refused.json()["error"]
+    assert operator.post(f"/workspaces/{busy.pk}/hibernate?force=true").json()["status"] == "hibernating"
+    assert operator.post(f"/workspaces/{busy.pk}/wake").status_code == 409
+    declare_gone(launch_id=busy.launch_id, now=busy.created_at)
+    assert operator.post(f"/workspaces/{busy.pk}/wake").json()["status"] == "provisioning"
+
+
+def test_a_restart_policy_is_stored_and_a_wrong_one_refused(operator: Caller) -> None:
+    made = create(operator, restart_policy="never").json()
+    assert operator.get(f"/workspaces/{made['id']}").json()["restart_policy"] == "never"
+    refused = create(operator, restart_policy="always")
+    assert (refused.status_code, list(refused.json()["fields"])) == (422, ["restart_policy"])
+
+
 def test_restart_begins_a_new_launch(operator: Caller) -> None:
     up = online()
     answer = operator.post(f"/workspaces/{up.pk}/restart")
@@ -182,7 +222,7 @@ def test_remove_of_a_parent_asks_for_confirmation_and_takes_its_children_along(o
     assert operator.delete(f"/workspaces/{parent.pk}?confirm=true").status_code == 410
 
 
-@pytest.mark.parametrize("call", ["restart", "cancel"])
+@pytest.mark.parametrize("call", ["restart", "cancel", "pause", "resume", "hibernate", "wake"])
 def test_a_removed_workspace_is_gone_for_every_verb(operator: Caller, call: str) -> None:
     gone = booting()
     operator.delete(f"/workspaces/{gone.pk}")
@@ -194,6 +234,6 @@ def test_an_unknown_id_is_not_found(reader: Caller, operator: Caller) -> None:
     for path in (f"/workspaces/{uuid.uuid4()}", "/workspaces/nonsense", "/events/nonsense"):
         answer = reader.get(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    for call in ("restart", "cancel"):
+    for call in ("restart", "cancel", "pause", "resume", "hibernate", "wake"):
         assert operator.post(f"/workspaces/{uuid.uuid4()}/{call}").status_code == 404
     assert operator.delete(f"/workspaces/{uuid.uuid4()}").status_code == 404
