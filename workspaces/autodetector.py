@@ -99,13 +99,15 @@ def enum_operations(
             f"The members of {name} stand in another order than the type's values: {', '.join(kept)} instead of "
             f"{', '.join(present)}. Postgres can't reorder them: put the members back into the type's order."
         )
-    return [_addition(name, value, wanted) for value in new]
+    return [_addition(name, value, wanted, present) for value in new]
 
 
-def _addition(name: str, value: str, wanted: Sequence[str]) -> AddEnumValue:
+def _addition(name: str, value: str, wanted: Sequence[str], present: Sequence[str]) -> AddEnumValue:
     place = wanted.index(value)
-    # What stands before it exists by then; only the first of all has nothing before it.
-    return AddEnumValue(name, value, after=wanted[place - 1]) if place else AddEnumValue(name, value, before=wanted[1])
+    if place == 0:
+        return AddEnumValue(name, value, before=present[0])
+    # What stands before it exists by then: it was there, or is added first.
+    return AddEnumValue(name, value, after=wanted[place - 1])
 
 
 def _rename(
