@@ -1,0 +1,240 @@
+"""A new status on a real database, as an operator deploys it: old code still running and writing, then a way back.
+
+The project is copied twice: `old` as it is, `new` with one more status. Each runs as processes of its own.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from django.conf import settings
+
+from tests.journeys.stack import wait_until
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
+PARTS = ("agent", "catalog", "config", "events", "registry", "workspaces", "manage.py")
+SECONDS = 120
+# Runs in the old code until its folder has a file `stop`: creates, fails and restarts workspaces, and asks /ready.
+WRITER = """
+import json, pathlib, sys, time
+import django
+django.setup()
+from django.test import Client
+from events.relay import number_all
+from workspaces.clock import database_now
+from workspaces.lifecycle import FailureCode, FailureSource
+from workspaces.services.creating import Request, create
+from workspaces.services.failing import Reason, fail
+from workspaces.services.restarting import restart
+reason = Reason(code=FailureCode.CRASHED, source=FailureSource.AGENT, message="It broke.")
+folder = pathlib.Path(sys.argv[1])
+seen = {"writes": 0, "errors": [], "unready": [], "enum": []}
+while not (folder / "stop").exists():
+    try:
+        row = create(Request(config="name: w\\nruntime: echo\\n"), now=database_now()).workspace
+        fail(workspace_id=row.pk, launch_id=row.launch_id, reason=reason, now=database_now())
+        restart(workspace_id=row.pk, now=database_now())
+        seen["writes"] += 1
+        number_all()
+        answer = Client().get("/ready")
+        if answer.status_code != 200:
+            seen["unready"].append(answer.json())
+        detail = answer.json()["checks"]["enum"]["detail"]
+        if detail not in seen["enum"]:
+            seen["enum"].append(detail)
+    except Exception as error:
+        seen["errors"].append(repr(error))
+    (folder / "progress.tmp").write_text(json.dumps(seen))
+    (folder / "progress.tmp").replace(folder / "progress")
+    time.sleep(0.02)
+"""
+READY = """
+import django
+django.setup()
+from django.test import Client
+answer = Client().get("/ready")
+print(answer.status_code, answer.json()["checks"]["enum"]["detail"])
+"""
+
+
+class Project:
+    """A copy of the project, and what it runs as."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
+        self.environment = environment | {"PYTHONPATH": str(folder), "DATA_DIR": str(folder / ".data")}
+
+    def manage(self, *arguments: str, fails: bool = False) -> str:
+        """Run a manage.py command and return all its output."""
+        return self.run("manage.py", *arguments, fails=fails)
+
+    def python(self, code: str) -> str:
+        return self.run("-W", "ignore", "-c", textwrap.dedent(code))
+
+    def run(self, *arguments: str, fails: bool = False) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert bool(done.returncode) == fails, output
+        return output
+
+    def add_status(self) -> None:
+        """Write what docs/how-to/add-a-status.md says."""
+        self._replace(
+            "workspaces/lifecycle.py",
+            "    # Terminal: nothing leaves it.\n",
+            '    QUARANTINED = "quarantined", "Quarantined"\n    # Terminal: nothing leaves it.\n',
+        )
+        self._replace(
+            "workspaces/lifecycle.py",
+            "    _row(Verb.WAKE,",
+            '    _row(Verb.DEGRADE, {S.FAILED}, S.QUARANTINED, E.WORKSPACE_DEGRADED, "planted"),\n    _row(Verb.WAKE,',
+        )
+        self._replace(
+            "workspaces/colours.py",
+            "    WorkspaceStatus.REMOVED:",
+            "    WorkspaceStatus.QUARANTINED: Colour.RED,\n    WorkspaceStatus.REMOVED:",
+        )
+
+    def _replace(self, path: str, old: str, new: str) -> None:
+        text = (self.folder / path).read_text()
+        assert text.count(old) == 1, path
+        (self.folder / path).write_text(text.replace(old, new))
+
+    @property
+    def migrations(self) -> list[str]:
+        return sorted(path.stem for path in (self.folder / "workspaces" / "migrations").glob("0*.py"))
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """A database of its own, as an operator has it: what an upgrade adds to a type stays there."""
+    name = f"upgrade_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(settings.DATABASE_URL, dbname="postgres", autocommit=True, connect_timeout=5) as server:
+        server.execute(f"CREATE DATABASE {name}".encode())
+        yield urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}"))
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def environment(database: str) -> dict[str, str]:
+    inherited = {name: os.environ[name] for name in ("REDIS_URL", "SECRET_KEY", "SECRETS_KEYS", "PATH", "HOME")}
+    return inherited | {
+        "DATABASE_URL": database,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "ALLOWED_HOSTS": "testserver",
+    }
+
+
+def copy_of_project(folder: Path, environment: dict[str, str]) -> Project:
+    for part in PARTS:
+        source = settings.BASE_DIR / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    return Project(folder, environment)
+
+
+@contextmanager
+def writing(project: Project) -> Iterator[Any]:
+    """Let the project's code write and ask for its readiness all the time; yield what reads its progress."""
+    folder = project.folder
+    progress = lambda: json.loads((folder / "progress").read_text())  # noqa: E731
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", WRITER, str(folder)], cwd=folder, env=project.environment
+    ) as writer:
+        try:
+            wait_until(lambda: (folder / "progress").exists())
+            yield progress
+        finally:
+            (folder / "stop").touch()
+            writer.wait(SECONDS)
+
+
+def further(progress: Any, *, writes: int = 5) -> None:
+    goal = progress()["writes"] + writes
+    wait_until(lambda: progress()["writes"] >= goal)
+
+
+def test_a_new_status_is_deployed_and_taken_back_while_old_code_writes_and_stays_ready(
+    tmp_path: Path, environment: dict[str, str], database: str
+) -> None:
+    old = copy_of_project(tmp_path / "old", environment)
+    new = copy_of_project(tmp_path / "new", environment)
+    old.manage("migrate", "-v", "0")
+    last = old.migrations[-1]
+
+    with writing(old) as progress, psycopg.connect(database, autocommit=True, connect_timeout=5) as psql:
+        # The code has the member, and nobody wrote the migration: the gate and makemigrations say so.
+        new.add_status()
+        assert "lacks quarantined" in new.manage("check_status_drift", fails=True)
+        assert "quarantined" in new.manage("makemigrations", "--check", "--dry-run", "--no-input", fails=True)
+
+        new.manage("makemigrations", "--no-input")
+        added, guarded = (name for name in new.migrations if name > last)
+        text = (new.folder / "workspaces" / "migrations" / f"{added}.py").read_text()
+        assert "AddEnumValue(" in text
+        assert "after='failed'" in text.replace('"', "'")
+        assert "GuardMoves(" in (new.folder / "workspaces" / "migrations" / f"{guarded}.py").read_text()
+        assert "No changes detected" in new.manage("makemigrations", "--check", "--dry-run", "--no-input")
+
+        # New code before its migration: red, by the value's name.
+        answer = new.python(READY).splitlines()[0]
+        assert answer == "503 workspace_status lacks quarantined: run `manage.py migrate`."
+
+        new.manage("migrate", "-v", "0")
+        further(progress)
+        assert new.python(READY).startswith("200")
+        assert "0 errors, 0 warnings" in new.manage("check_status_drift")
+        values = psql.execute("SELECT enum_range(NULL::workspace_status)::text[]").fetchone()
+        assert values is not None
+        assert values[0][4:6] == ["failed", "quarantined"]
+
+        # The new edge holds; an old one that is none still does not.
+        key = "(SELECT id FROM workspaces_workspace WHERE status = 'provisioning' LIMIT 1)"
+        fail = f"UPDATE workspaces_workspace SET status = 'quarantined', version = version + 1 WHERE id = {key}"  # noqa: S608
+        with pytest.raises(psycopg.errors.CheckViolation, match="can't go from provisioning to quarantined"):
+            psql.execute(fail.encode())
+
+        # Back: the value stays, the guard is the former one, the gate warns, and nothing is red.
+        new.manage("migrate", "workspaces", last, "-v", "0")
+        further(progress)
+        values = psql.execute("SELECT enum_range(NULL::workspace_status)::text[]").fetchone()
+        assert values is not None
+        assert "quarantined" in values[0]
+        (guard,) = psql.execute(
+            "SELECT prosrc FROM pg_proc WHERE proname = 'workspaces_workspace_guard'"
+        ).fetchone() or ("",)
+        assert "quarantined" not in guard
+        told = old.manage("check_status_drift", "--live")
+        assert "warning: The database's workspace_status has quarantined" in told
+        assert "0 errors, 1 warnings" in told
+
+        # And forth again: what is there already is no obstacle.
+        new.manage("migrate", "-v", "0")
+        further(progress)
+        seen = progress()
+
+    assert seen["errors"] == []
+    assert seen["unready"] == []
+    assert any("also has quarantined" in detail for detail in seen["enum"])
+    assert "no difference" in old.manage("verify_log")
