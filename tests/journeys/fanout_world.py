@@ -1,0 +1,171 @@
+"""Servers and processes of the fan-out that a test may kill: its own Postgres and Redis, web, relay and deliver."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.conf import settings
+
+from config import children
+from config.console import Console
+from config.embedded import Server
+from config.embedded_postgres import start_postgres
+from config.embedded_redis import start_redis
+from config.processes import wait_until as holds_in_time
+from tests.events.receivers import Received, Receiver
+from tests.journeys.stack import free_port, is_up
+
+WORKSPACES = 10
+
+_MAKE_CHANNEL = """
+import django, json, sys; django.setup()
+from tests.events import channels
+channel = channels.webhook(sys.argv[1], **json.loads(sys.argv[2]))
+print(channel.pk, channels.signing_secret(channel))
+"""
+_OPERATE = """
+import django, sys; django.setup()
+from events import operating
+from events.clock import database_now
+from events.models import Channel, Delivery
+{}
+"""
+
+
+class World:
+    """A fan-out of its own. Nothing of it is restarted but by the test."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.postgres: Server = start_postgres(folder / "postgres", durable=True)
+        self.redis: Server = start_redis(folder / "redis")
+        self.port = free_port()
+        names = ("SECRET_KEY", "SECRETS_KEYS", "PATH", "HOME", "LANG")
+        self.environment = {
+            **{name: os.environ[name] for name in names if name in os.environ},
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": self.postgres.url,
+            "REDIS_URL": self.redis.url,
+            "DATA_DIR": str(folder),
+            "PYTHONPATH": str(settings.BASE_DIR),
+            "DELIVERY_ALLOW_PRIVATE": "127.0.0.0/8",
+            **environment,
+        }
+        self.log = io.StringIO()
+        console = Console(self.log)
+        parts = [children.web(port=self.port, console=console)]
+        parts += [children.relay(console=console), children.deliver(console=console)]
+        self.children = {child.name: child for child in parts}
+        for child in parts:
+            child.environment = {**child.environment, **self.environment}
+        self.run("-m", "django", "migrate", "-v0")
+
+    def start(self) -> None:
+        for child in self.children.values():
+            child.spawn()
+        assert holds_in_time(lambda: is_up(self.port), seconds=60), self.log.getvalue()
+
+    def close(self) -> None:
+        for child in self.children.values():
+            child.kill()
+        self.postgres.stop()
+        self.redis.stop()
+
+    def run(self, *arguments: str) -> str:
+        """Run a program against this world's servers and return what it printed."""
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def channel(self, url: str, **fields: Any) -> tuple[int, str]:
+        """Make the only enabled channel; return its id and signing secret."""
+        self.query("UPDATE events_channel SET is_enabled = false")
+        key, secret = self.run("-c", _MAKE_CHANNEL, url, json.dumps({"timeout_seconds": 2} | fields)).split()
+        return int(key), secret
+
+    def operate(self, code: str) -> None:
+        """Run a line against `events.operating`."""
+        self.run("-c", _OPERATE.format(code))
+
+    def producer(self, *, count: int, seconds: float) -> "subprocess.Popen[bytes]":
+        """Start recording so many events over that time."""
+        self.query("SET slipway.pruning = 'on'; DELETE FROM events_delivery; DELETE FROM events_event")
+        command = [sys.executable, "-m", "tests.journeys.produce", str(count), str(WORKSPACES), str(seconds)]
+        return subprocess.Popen(command, env=self.environment)
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            while cursor.nextset():
+                pass
+            return cursor.fetchall() if cursor.description else []
+
+    def restart(self, name: str) -> None:
+        """Kill a child and start it again, as a supervisor does."""
+        self.children[name].kill()
+        self.children[name].spawn()
+
+    def crash(self, server: Server, *, away_seconds: float) -> None:
+        """Kill a server, keep it away, and start it again on its port."""
+        assert server.process is not None
+        # Postgres' QUIT is its crash: SIGKILL would leave its children holding the shared memory.
+        server.process.send_signal(signal.SIGQUIT if server is self.postgres else signal.SIGKILL)
+        server.process.wait(20)
+        time.sleep(away_seconds)
+        server.spawn()
+
+    def pids(self) -> dict[str, int]:
+        return {name: child.process.pid for name, child in self.children.items() if child.process}
+
+    def await_all(self, receiver: Receiver, *, count: int, seconds: float) -> float:
+        """Wait until the receiver has taken that many different events; return how long that took."""
+        began = time.monotonic()
+        reached = holds_in_time(lambda: len(taken_ids(receiver)) >= count, seconds=seconds)
+        assert reached, f"{len(taken_ids(receiver))} of {count} after {seconds} s\n{self.log.getvalue()[-4000:]}"
+        return time.monotonic() - began
+
+    def settled(self) -> bool:
+        """Tell whether nothing waits or is being sent."""
+        open_states = "('waiting', 'sending')"
+        return self.query(f"SELECT count(*) FROM events_delivery WHERE state IN {open_states}") == [(0,)]  # noqa: S608
+
+
+def taken_ids(receiver: Receiver) -> set[str]:
+    with receiver.lock:
+        return {request.headers["webhook-id"] for request in receiver.taken}
+
+
+def check(world: World, receiver: Receiver, secret: str, *, count: int) -> int:
+    """Check what the receiver took: signed, complete, each event under its own id. Return the number of duplicates."""
+    messages = receiver.messages(secret)
+    numbers = {message["data"]["payload"]["number"] for message in messages}
+    assert numbers == set(range(count))
+    logged = world.query("SELECT id::text, (payload->>'number')::int FROM events_event WHERE payload ? 'number'")
+    assert len(logged) == count
+    told = {(message["id"], message["data"]["payload"]["number"]) for message in messages}
+    # An event always comes under its own id, however often.
+    assert told == set(logged)
+    return len(messages) - count
+
+
+def check_order(receiver: Receiver, *, seen: Callable[[Received], bool] = lambda request: True) -> None:
+    """Check that first attempts came in each workspace's order."""
+    firsts: dict[str, Received] = {}
+    for request in receiver.got:
+        if seen(request):
+            firsts.setdefault(request.headers["webhook-id"], request)
+    versions: dict[str, list[int]] = {}
+    for request in firsts.values():
+        data = json.loads(request.body)["data"]
+        versions.setdefault(data["workspace_id"], []).append(data["version"])
+    assert len(versions) <= WORKSPACES
+    for workspace, seen_versions in versions.items():
+        assert seen_versions == sorted(seen_versions), workspace

@@ -1,0 +1,56 @@
+"""A producer of events in a process of its own: `python -m tests.journeys.produce COUNT WORKSPACES SECONDS`.
+
+Goes through outages as a producer does that must not lose anything: it looks whether its last commit was one, and
+repeats it where it was not.
+"""
+
+import sys
+import time
+from uuid import UUID
+
+import django
+
+django.setup()
+
+from django.db import Error, connection, transaction  # noqa: E402 (Django comes first)
+
+from events import outbox  # noqa: E402
+from events.models import Event  # noqa: E402
+from events.names import EventType  # noqa: E402
+
+
+def produce(*, count: int, workspaces: int, seconds: float) -> None:
+    """Record so many events over that time, each in a transaction of its own."""
+    began = time.monotonic()
+    for number in range(count):
+        time.sleep(max(0.0, began + seconds * number / count - time.monotonic()))
+        while not _is_recorded(number, workspaces):
+            time.sleep(0.1)
+
+
+def _is_recorded(number: int, workspaces: int) -> bool:
+    try:
+        if not Event.objects.filter(payload__number=number).exists():
+            _record(number, workspaces)
+    except Error:
+        # Whether it was committed is not known: the next look tells.
+        connection.close()
+        return False
+    return True
+
+
+def _record(number: int, workspaces: int) -> None:
+    event = outbox.NewEvent(
+        event_type=EventType.WORKSPACE_ONLINE,
+        workspace_id=UUID(int=number % workspaces + 1),
+        version=number // workspaces + 1,
+        is_move=True,
+        payload={"number": number},
+        subject={"name": f"w{number % workspaces}", "runtime": "echo", "ancestors": []},
+    )
+    with transaction.atomic():
+        outbox.record([event])
+
+
+if __name__ == "__main__":
+    produce(count=int(sys.argv[1]), workspaces=int(sys.argv[2]), seconds=float(sys.argv[3]))

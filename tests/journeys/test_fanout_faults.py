@@ -1,0 +1,183 @@
+"""Whatever is killed, away or in a bad mood: every event arrives, signed, under its own id, in order.
+
+The figures of the soak's runs are in docs/explanation/events.md.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from config.processes import wait_until
+from tests.events.receivers import Answer, Receiver, receiving
+from tests.journeys.fanout_world import World, check, check_order, taken_ids
+
+pytestmark = pytest.mark.journey
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much, and for how long."""
+
+    events: int
+    # Over which they are produced.
+    seconds: float
+    away_seconds: float
+    patience_seconds: float
+    divisor: int
+
+
+CI = Size(events=300, seconds=6, away_seconds=5, patience_seconds=60, divisor=100)
+SOAK = Size(events=5000, seconds=90, away_seconds=60, patience_seconds=1500, divisor=1)
+SIZES = [pytest.param(CI, id="ci"), pytest.param(SOAK, id="soak", marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def size(request: pytest.FixtureRequest) -> Size:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def world(size: Size, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    environment = {"DELIVERY_RETRY_DIVISOR": str(size.divisor), "DELIVERY_LEASE_SECONDS": "4"}
+    world = World(tmp_path_factory.mktemp("fanout"), **environment)
+    try:
+        world.start()
+        yield world
+    finally:
+        world.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+def finish(world: World, receiver: Receiver, size: Size, secret: str, note: str) -> None:
+    """Wait until all has arrived, check it, and print the figures."""
+    took = world.await_all(receiver, count=size.events, seconds=size.patience_seconds)
+    assert wait_until(world.settled, seconds=size.patience_seconds)
+    duplicates = check(world, receiver, secret, count=size.events)
+    print(f"{note}: {size.events} events, {duplicates} duplicates, the last {took:.1f} s after the fault")
+
+
+@pytest.mark.parametrize("victim", ["relay", "deliver", "web", "any"])
+def test_killing_our_processes_loses_nothing(world: World, receiver: Receiver, size: Size, victim: str) -> None:
+    _, secret = world.channel(receiver.url)
+    chance = random.Random(victim)  # noqa: S311
+    producer = world.producer(count=size.events, seconds=size.seconds)
+    while producer.poll() is None:
+        time.sleep(chance.uniform(0.2, 1.5))
+        world.restart(victim if victim != "any" else chance.choice(["relay", "deliver", "web"]))
+    assert producer.returncode == 0
+    finish(world, receiver, size, secret, f"SIGKILL of {victim}")
+    check_order(receiver)
+
+
+def test_redis_killed_and_back_empty_delays_nothing(world: World, receiver: Receiver, size: Size) -> None:
+    _, secret = world.channel(receiver.url)
+    pids = world.pids()
+    producer = world.producer(count=size.events, seconds=size.seconds)
+    time.sleep(1)
+    crash = threading.Thread(target=world.crash, args=[world.redis], kwargs={"away_seconds": size.away_seconds})
+    crash.start()
+    before = len(taken_ids(receiver))
+    time.sleep(size.away_seconds / 2)
+    # While it is away, events arrive.
+    assert len(taken_ids(receiver)) > before
+    crash.join()
+    assert producer.wait(size.seconds + 60) == 0
+    finish(world, receiver, size, secret, f"Redis away for {size.away_seconds} s")
+    check_order(receiver)
+    assert world.pids() == pids
+
+
+def test_postgres_crashed_and_restarted_loses_nothing(world: World, receiver: Receiver, size: Size) -> None:
+    _, secret = world.channel(receiver.url)
+    pids = world.pids()
+    producer = world.producer(count=size.events, seconds=size.seconds)
+    for _ in range(2):
+        time.sleep(size.seconds / 4)
+        world.crash(world.postgres, away_seconds=1)
+    assert producer.wait(size.seconds + 120) == 0
+    finish(world, receiver, size, secret, "Postgres crashed twice")
+    check_order(receiver)
+    assert world.pids() == pids
+    assert all(not child.has_exited for child in world.children.values())
+
+
+MOODS = {
+    "slow": Answer(wait_seconds=1),
+    "hanging": Answer(wait_seconds=5),
+    "resetting": Answer(status=0),
+    "failing": Answer(status=500),
+    "too busy": Answer(status=429, headers={"Retry-After": "1"}),
+    "elsewhere": Answer(status=302, headers={"Location": "http://10.0.0.1/"}),
+}
+
+
+@pytest.mark.parametrize("mood", MOODS)
+def test_a_receiver_in_a_bad_mood_gets_everything_afterwards(
+    world: World, receiver: Receiver, size: Size, mood: str
+) -> None:
+    _, secret = world.channel(receiver.url)
+    pids = world.pids()
+    ends_at = time.monotonic() + size.away_seconds / 2
+    receiver.answer = lambda request: MOODS[mood] if time.monotonic() < ends_at else Answer()
+    producer = world.producer(count=size.events, seconds=size.seconds / 3)
+    assert producer.wait(size.seconds + 60) == 0
+    finish(world, receiver, size, secret, f"a receiver that is {mood}")
+    check_order(receiver)
+    assert world.pids() == pids
+
+
+def test_a_receiver_that_is_down_gets_everything_afterwards(world: World, size: Size) -> None:
+    with receiving() as down:
+        port = down.server_address[1]
+        _, secret = world.channel(down.url)
+    producer = world.producer(count=size.events, seconds=size.seconds / 3)
+    time.sleep(size.away_seconds / 2)
+    with receiving(port) as receiver:
+        assert producer.wait(size.seconds + 60) == 0
+        finish(world, receiver, size, secret, "a receiver that was down")
+
+
+def test_a_receiver_that_moved_to_a_private_address_gets_its_dead_letters_when_it_is_back(
+    world: World, receiver: Receiver, size: Size
+) -> None:
+    with receiving() as private:
+        key, secret = world.channel(receiver.url)
+        receiver.answer = lambda request: Answer(301, {"Location": private.url})
+        producer = world.producer(count=size.events, seconds=1)
+        assert producer.wait(size.seconds + 60) == 0
+        assert wait_until(world.settled, seconds=size.patience_seconds)
+        assert private.got == []
+        assert receiver.taken == []
+        receiver.answer = lambda request: Answer()
+        world.operate(f"operating.redrive(Delivery.objects.filter(channel_id={key}), now=database_now())")
+        finish(world, receiver, size, secret, "a receiver that answered 301")
+        assert private.got == []
+
+
+def test_a_receiver_that_was_gone_gets_what_was_queued_when_its_channel_is_enabled(
+    world: World, receiver: Receiver, size: Size
+) -> None:
+    key, secret = world.channel(receiver.url, event_types=["WORKSPACE_ONLINE"])
+    world.operate(f"operating.pause(Channel.objects.filter(pk={key}), now=database_now())")
+    producer = world.producer(count=size.events, seconds=1)
+    assert producer.wait(size.seconds + 60) == 0
+    queued = f"SELECT count(*) FROM events_delivery WHERE channel_id = {key}"  # noqa: S608
+    assert wait_until(lambda: world.query(queued) == [(size.events,)], seconds=30)
+    receiver.answer = lambda request: Answer(410)
+    world.operate(f"operating.resume(Channel.objects.filter(pk={key}))")
+    state = f"SELECT is_enabled FROM events_channel WHERE id = {key}"  # noqa: S608
+    assert wait_until(lambda: world.query(state) == [(False,)], seconds=30)
+    opened = "SELECT payload->>'kind' FROM events_event WHERE event_type = 'INCIDENT_OPENED'"
+    assert world.query(opened) == [("channel_disabled",)]
+    receiver.answer = lambda request: Answer()
+    world.operate(f"operating.enable(Channel.objects.filter(pk={key}))")
+    finish(world, receiver, size, secret, "a receiver that answered 410")
