@@ -15,9 +15,10 @@ from workspaces.admin_cells import age_cell, deadline_cell, lasted, moment_cell,
 from workspaces.clock import database_now
 from workspaces.configuration import BadConfig, parse_config
 from workspaces.deadlines import present_policy, stop_deadline
-from workspaces.lifecycle import FailureSource, TeardownReason, WorkspaceStatus
+from workspaces.lifecycle import FailureOwner, FailureSource, Phase, TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.overview import overview
+from workspaces.owners import advice_for
 
 _LAUNCHES = 10
 _EVENTS = 25
@@ -107,11 +108,29 @@ def _identity_rows(workspace: Workspace) -> list[Row]:
 def _failure_rows(workspace: Workspace) -> list[Row]:
     if not workspace.failure_code:
         return []
-    return [
+    rows: list[Row] = [
         ("Code", workspace.failure_code),
+        ("Whose it is", str(FailureOwner(workspace.failure_owner or FailureOwner.UNKNOWN).label)),
+        ("In phase", str(Phase(workspace.failure_phase).label) if workspace.failure_phase else ""),
         ("Seen by", str(FailureSource(workspace.failure_source).label)),
         ("At", moment_cell(workspace.failure_at)),
+        *((_KNOWN_AS.get(name, name), str(value)) for name, value in workspace.failure_known.items()),
+        ("What to do", advice_for(workspace.failure_code)),
     ]
+    return _filled(rows)
+
+
+# How the facts of services/failing.py are called on a page.
+_KNOWN_AS = {
+    "last_step": "Last boot step",
+    "last_step_at": "That step began",
+    "phase_entered_at": "The phase began",
+    "backend_state": "Its backend said",
+    "exit_code": "Exit code",
+    "backend_seen_at": "It said so at",
+    "limit_seconds": "Limit, in seconds",
+    "limit_source": "That limit comes from",
+}
 
 
 def _filled(rows: list[Row]) -> list[Row]:

@@ -20,6 +20,10 @@ class FailureOut(Schema):
     source: str
     at: datetime
     log_tail: str
+    owner: str
+    phase: str
+    known: dict[str, Any]
+    advice: str
 
 
 class StoppingOut(Schema):

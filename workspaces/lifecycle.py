@@ -85,6 +85,22 @@ class FailureSource(TextChoices):
     OPERATOR = "operator", "Operator"
 
 
+class FailureOwner(TextChoices):
+    """Whose a failure is: where to look first. Never concluded from time alone."""
+
+    NONE = "", "–"
+    # What the operator wrote: config.yaml, secrets.
+    CONFIGURATION = "configuration", "Configuration"
+    # What runs inside: its runtime, its boot steps.
+    IMAGE = "image", "Image"
+    # Slipway itself.
+    PLATFORM = "platform", "Platform"
+    # What it was to run on.
+    BACKEND = "backend", "Backend"
+    # An answer, too: nothing that was seen tells whose it is.
+    UNKNOWN = "unknown", "Unknown"
+
+
 class RestartPolicy(TextChoices):
     """What happens to a workspace that was online and whose process ended."""
 

@@ -7,10 +7,19 @@ from typing import Any
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import CheckConstraint, F, Q, UniqueConstraint
+from django.db.models import CheckConstraint, F, Q, UniqueConstraint, Value
 from django.db.models.functions import Now
 
-from workspaces.lifecycle import FailureCode, FailureSource, Phase, RestartPolicy, TeardownReason, WorkspaceStatus
+from workspaces.lifecycle import (
+    FailureCode,
+    FailureOwner,
+    FailureSource,
+    Phase,
+    RestartPolicy,
+    TeardownReason,
+    WorkspaceStatus,
+)
+from workspaces.owners import advice_for
 from workspaces.pgenum import EnumField
 
 MAX_BUDGET_CENTS = 10**12
@@ -142,6 +151,17 @@ class Workspace(models.Model):
     failure_message = models.TextField(blank=True, default="", editable=False)
     failure_at = models.DateTimeField(null=True, editable=False)
     failure_log_tail = models.TextField(blank=True, default="", editable=False)
+    failure_owner = models.CharField(
+        max_length=20, choices=FailureOwner.choices, blank=True, default="", db_default="", editable=False
+    )
+    # The phase of provisioning in which it failed; empty where it was online before.
+    failure_phase = models.CharField(
+        max_length=20, choices=Phase.choices, blank=True, default="", db_default="", editable=False
+    )
+    # What was known then: last step and when, what the backend said, which limit; see services/failing.py.
+    failure_known = models.JSONField(
+        blank=True, default=dict, db_default=Value({}, output_field=models.JSONField()), editable=False
+    )
 
     objects = WorkspaceQuerySet.as_manager()
 
@@ -155,6 +175,8 @@ class Workspace(models.Model):
             CheckConstraint(
                 condition=Q(failure_source__in=FailureSource.values), name="workspace_failure_source_known"
             ),
+            CheckConstraint(condition=Q(failure_owner__in=FailureOwner.values), name="workspace_failure_owner_known"),
+            CheckConstraint(condition=Q(failure_phase__in=Phase.values), name="workspace_failure_phase_known"),
             # Whatever crashes, the sweep finds it: nothing waits without a deadline.
             CheckConstraint(
                 condition=~Q(status__in=[WorkspaceStatus.PROVISIONING, WorkspaceStatus.HIBERNATING])
@@ -234,6 +256,10 @@ class Workspace(models.Model):
             "source": self.failure_source,
             "at": self.failure_at,
             "log_tail": self.failure_log_tail,
+            "owner": self.failure_owner or FailureOwner.UNKNOWN.value,
+            "phase": self.failure_phase,
+            "known": self.failure_known,
+            "advice": advice_for(self.failure_code),
         }
 
 

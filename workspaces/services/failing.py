@@ -20,6 +20,7 @@ from workspaces.lifecycle import (
 )
 from workspaces.masking import end_of, mask
 from workspaces.models import Launch, LaunchOutcome, Workspace
+from workspaces.owners import advice_for, owner_of
 from workspaces.services import launches
 from workspaces.services.moving import Step, TransitionRefused, check_source, lock_one, move, move_all_possible
 
@@ -38,6 +39,8 @@ class Reason:
     log_tail: str = ""
     # What only this source knows, for the event: `timeout_secs`, say.
     extra: Mapping[str, Any] = field(default_factory=dict)
+    # Facts beside what the row and the watcher's evidence tell: which limit fired, say.
+    known: Mapping[str, Any] = field(default_factory=dict)
 
 
 @transaction.atomic
@@ -47,7 +50,8 @@ def fail(*, workspace_id: UUID, launch_id: UUID, reason: Reason, now: datetime) 
     check_source(workspace, FAIL)
     if workspace.launch_id != launch_id:
         raise TransitionRefused(workspace, "another launch has begun since.")
-    move(FAIL, [_step(workspace, _masked(workspace, reason), now=now)])
+    evidence = evidence_of([workspace])
+    move(FAIL, [_step(workspace, _masked(workspace, reason), evidence, now=now)])
     _end_launches([(workspace, reason)], now=now)
     return workspace
 
@@ -68,7 +72,8 @@ def fail_locked(
     reasons: Sequence[tuple[Workspace, Reason]], *, now: datetime
 ) -> tuple[list[Workspace], list[Workspace]]:
     """Fail a locked set, for the sweep; its reasons hold no secrets. Return who was failed, and who couldn't be."""
-    left_out = move_all_possible(FAIL, [_step(workspace, reason, now=now) for workspace, reason in reasons])
+    evidence = evidence_of([workspace for workspace, _ in reasons])
+    left_out = move_all_possible(FAIL, [_step(workspace, reason, evidence, now=now) for workspace, reason in reasons])
     refused = {step.workspace.pk for step in left_out}
     failed = [(workspace, reason) for workspace, reason in reasons if workspace.pk not in refused]
     _end_launches(failed, now=now)
@@ -83,27 +88,63 @@ def _masked(workspace: Workspace, reason: Reason) -> Reason:
         missing=reason.missing,
         log_tail=end_of(mask(reason.log_tail, workspace_id=workspace.pk)),
         extra=reason.extra,
+        known=reason.known,
     )
 
 
-def _step(workspace: Workspace, reason: Reason, *, now: datetime) -> Step:
+Evidence = Mapping[UUID, Mapping[str, Any]]
+
+
+def evidence_of(workspaces: Sequence[Workspace]) -> Evidence:
+    """Return what the watcher stored of these workspaces' present launches, by launch."""
+    rows = Launch.objects.filter(pk__in=[workspace.launch_id for workspace in workspaces]).exclude(evidence={})
+    return dict(rows.values_list("pk", "evidence"))
+
+
+def _step(workspace: Workspace, reason: Reason, evidence: Evidence, *, now: datetime) -> Step:
+    seen = evidence.get(workspace.launch_id, {})
     changes = {
         "failure_code": reason.code,
         "failure_source": reason.source,
         "failure_message": reason.message,
         "failure_at": now,
         "failure_log_tail": reason.log_tail,
+        "failure_owner": owner_of(reason.code, source=reason.source, evidence=seen),
+        "failure_phase": workspace.phase,
+        "failure_known": _known(workspace, reason, seen),
     }
-    return Step(workspace=workspace, changes=changes, payload=_payload(workspace, reason))
+    return Step(workspace=workspace, changes=changes, payload=_payload(workspace, reason, changes))
 
 
-def _payload(workspace: Workspace, reason: Reason) -> dict[str, Any]:
+def _known(workspace: Workspace, reason: Reason, seen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts at hand, without a guess: what is not known is not there."""
+    facts = {
+        "last_step": workspace.progress_step,
+        "last_step_at": _iso(workspace.progress_at) if workspace.progress_step else None,
+        "phase_entered_at": _iso(workspace.phase_entered_at),
+        "backend_state": seen.get("state"),
+        "exit_code": seen.get("exit_code"),
+        "backend_seen_at": seen.get("at"),
+        **reason.known,
+    }
+    return {name: value for name, value in facts.items() if value not in (None, "")}
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _payload(workspace: Workspace, reason: Reason, changes: Mapping[str, Any]) -> dict[str, Any]:
     payload = {
         "error": reason.message,
         "code": reason.code.value,
         "source": reason.source.value,
         "runtime": workspace.runtime,
         "launch_id": str(workspace.launch_id),
+        "owner": changes["failure_owner"].value,
+        "phase": str(workspace.phase),
+        "known": changes["failure_known"],
+        "advice": advice_for(reason.code),
         **reason.extra,
     }
     if reason.missing:

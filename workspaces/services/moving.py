@@ -20,12 +20,15 @@ logger = logging.getLogger(__name__)
 _WAITING = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.HIBERNATING})
 # Statuses in which an earlier failure is history.
 _FRESH = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.ONLINE, WorkspaceStatus.AWAITING_AGENT})
-_NO_FAILURE = {
+_NO_FAILURE: dict[str, Any] = {
     "failure_code": "",
     "failure_source": "",
     "failure_message": "",
     "failure_at": None,
     "failure_log_tail": "",
+    "failure_owner": "",
+    "failure_phase": "",
+    "failure_known": {},
 }
 
 

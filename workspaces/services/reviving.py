@@ -14,6 +14,7 @@ from django.db import transaction
 from workspaces.lifecycle import (
     FailureCode,
     FailureSource,
+    Phase,
     RestartPolicy,
     TeardownReason,
     Verb,
@@ -22,6 +23,7 @@ from workspaces.lifecycle import (
 )
 from workspaces.masking import end_of, mask
 from workspaces.models import Heartbeat, Launch, LaunchOutcome, Workspace
+from workspaces.owners import owner_of
 from workspaces.provisioners.base import BackendState, Observation, ending
 from workspaces.services import launches
 from workspaces.services.liveness import LOSE
@@ -67,6 +69,7 @@ def lose_dead(*, workspace_id: UUID, launch_id: UUID, observation: Observation, 
 def _findings(workspace: Workspace, launch: Launch, observation: Observation, *, now: datetime) -> dict[str, Any]:
     attempts = 0 if _has_recovered(launch, now=now) else workspace.restart_attempts
     is_restarted = _calls_for_restart(workspace, observation) and attempts < MOST_ATTEMPTS
+    seen = {"state": observation.state.value, "exit_code": observation.exit_code}
     return {
         "url": "",
         "restart_attempts": attempts,
@@ -76,6 +79,9 @@ def _findings(workspace: Workspace, launch: Launch, observation: Observation, *,
         "failure_message": _message(workspace, observation, attempts=attempts),
         "failure_at": now,
         "failure_log_tail": end_of(mask(observation.log_tail, workspace_id=workspace.pk)),
+        "failure_owner": owner_of(FailureCode.CRASHED, source=FailureSource.BOOTSTRAP_WATCHER, evidence=seen),
+        "failure_phase": Phase.NONE,
+        "failure_known": {"backend_state": seen["state"], "exit_code": seen["exit_code"]},
     }
 
 
@@ -117,6 +123,7 @@ def _payload(workspace: Workspace, findings: Mapping[str, Any], observation: Obs
         "state": observation.state.value,
         "exit_code": observation.exit_code,
         "error": findings["failure_message"],
+        "owner": findings["failure_owner"].value,
         "log_tail": findings["failure_log_tail"],
         "restart_due_at": due.isoformat() if due else None,
     }

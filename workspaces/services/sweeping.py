@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.deadlines import Policy, effective_deadline, limit_of, stalled
+from workspaces.deadlines import Limit, Policy, effective_deadline, limit_of, stalled
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.failing import Reason, fail_locked
@@ -70,7 +70,12 @@ def reason_for(workspace: Workspace, *, policy: Policy) -> Reason:
     extra: dict[str, Any] = {"timeout_secs": limit.seconds, "phase": str(workspace.phase)}
     if code == FailureCode.STALLED:
         extra["timeout_secs"] = workspace.stall_timeout_seconds
-    return Reason(code=code, source=FailureSource.PROVISION_TIMEOUT_SWEEP, message=message, extra=extra)
+    known = {"limit_seconds": extra["timeout_secs"], "limit_source": _limit_source(code, limit)}
+    return Reason(code=code, source=FailureSource.PROVISION_TIMEOUT_SWEEP, message=message, extra=extra, known=known)
+
+
+def _limit_source(code: FailureCode, limit: Limit) -> str:
+    return "runtime_config.stall_timeout_seconds" if code == FailureCode.STALLED else limit.source.value
 
 
 def _verdict(workspace: Workspace, *, policy: Policy) -> tuple[FailureCode, str]:
