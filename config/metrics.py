@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from events.positions import last_position, unpositioned
 from workspaces.clock import database_now
+from workspaces.flips import flips_by_runtime
 from workspaces.lifecycle import Phase
 from workspaces.models import Launch, Workspace
 
@@ -20,6 +21,7 @@ class FleetCollector(Collector):
         """Yield the families."""
         yield _workspaces()
         yield _launches()
+        yield from _flips()
         yield GaugeMetricFamily(
             "slipway_oldest_queued_seconds", "How long the oldest queued launch has waited.", value=_oldest_queued()
         )
@@ -50,6 +52,18 @@ def _launches() -> Metric:
     for outcome, failure_code, number in counted:
         family.add_metric([outcome, failure_code], number)
     return family
+
+
+def _flips() -> Iterator[Metric]:
+    flips = GaugeMetricFamily("slipway_deadline_flips", "Launches that a deadline failed.", labels=["runtime"])
+    false = GaugeMetricFamily(
+        "slipway_deadline_false_flips", "Of these, launches that arrived within the grace.", labels=["runtime"]
+    )
+    for each in flips_by_runtime():
+        flips.add_metric([each.runtime], each.number)
+        false.add_metric([each.runtime], each.false)
+    yield flips
+    yield false
 
 
 def _oldest_queued() -> float:

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from workspaces.colours import STATUS_COLOURS
+from workspaces.flips import flips_by_runtime
 from workspaces.lifecycle import WorkspaceStatus
 from workspaces.models import Workspace
 
@@ -29,4 +30,5 @@ def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
         for status in WorkspaceStatus
         if status != WorkspaceStatus.REMOVED
     ]
-    return {**context, "counts": counts, "total": sum(numbers.values()), "changelist": changelist}
+    shown = {"counts": counts, "total": sum(numbers.values()), "changelist": changelist}
+    return {**context, **shown, "flips": flips_by_runtime()}

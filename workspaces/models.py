@@ -11,6 +11,7 @@ from django.db.models import CheckConstraint, F, Q, UniqueConstraint, Value
 from django.db.models.functions import Now
 
 from workspaces.lifecycle import (
+    DEADLINE_FAILURES,
     FailureCode,
     FailureOwner,
     FailureSource,
@@ -331,6 +332,10 @@ class Launch(models.Model):
     # What was seen of it last: state, exit_code, detail, at.
     evidence = models.JSONField(default=dict)
     failure_code = models.CharField(max_length=30, choices=FailureCode.choices, blank=True, default="")
+    # The deadline failure that a late arrival took back: the limit had flipped a healthy launch.
+    false_flip_code = models.CharField(
+        max_length=30, choices=FailureCode.choices, blank=True, default="", db_default=""
+    )
     teardown_at = models.DateTimeField(null=True)
     teardown_reason = models.CharField(max_length=20, choices=TeardownReason.choices, blank=True, default="")
     # Hibernated by force: goes on whatever task begins meanwhile.
@@ -349,6 +354,7 @@ class Launch(models.Model):
             CheckConstraint(condition=Q(outcome__in=LaunchOutcome.values), name="launch_outcome_known"),
             CheckConstraint(condition=Q(backend__in=BackendKind.values), name="launch_backend_known"),
             CheckConstraint(condition=Q(failure_code__in=FailureCode.values), name="launch_failure_code_known"),
+            CheckConstraint(condition=Q(false_flip_code__in=FailureCode.values), name="launch_false_flip_code_known"),
             CheckConstraint(
                 condition=Q(teardown_reason__in=TeardownReason.values), name="launch_teardown_reason_known"
             ),
@@ -362,6 +368,12 @@ class Launch(models.Model):
             ),
             # services/watching.py and services/dispatching.py: launches in flight.
             models.Index(fields=["queued_at"], condition=Q(outcome="in_flight"), name="launch_in_flight"),
+            # flips.py: launches that a deadline flipped, taken back or not.
+            models.Index(
+                fields=["runtime"],
+                condition=Q(failure_code__in=sorted(DEADLINE_FAILURES)) | ~Q(false_flip_code=""),
+                name="launch_flipped",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 
 from events import outbox
 from events.names import EventType
@@ -119,6 +120,9 @@ def record_card(workspace: Workspace) -> None:
 
 def _end_launch(launch_id: UUID, *, now: datetime) -> None:
     launch = Launch.objects.filter(pk=launch_id)
-    launch.exclude(outcome=LaunchOutcome.ONLINE).update(outcome=LaunchOutcome.ONLINE, ended_at=now, failure_code="")
+    # A launch that a deadline had failed keeps that code as a false flip: the measure of the limits.
+    launch.exclude(outcome=LaunchOutcome.ONLINE).update(
+        outcome=LaunchOutcome.ONLINE, ended_at=now, false_flip_code=F("failure_code"), failure_code=""
+    )
     # A late arrival takes back the intent to stop it.
     launches.cancel_teardown(launch_id)
