@@ -15,6 +15,7 @@ app.conf.beat_schedule = {
     "sweep_silent": {"task": "registry.tasks.sweep_silent", "schedule": settings.SWEEP_INTERVAL_SECONDS},
     "sweep_hibernation": {"task": "workspaces.tasks.sweep_hibernation", "schedule": settings.SWEEP_INTERVAL_SECONDS},
     "reap": {"task": "workspaces.tasks.reap", "schedule": settings.SWEEP_INTERVAL_SECONDS},
+    "delete_files": {"task": "workspaces.tasks.delete_files", "schedule": settings.SWEEP_INTERVAL_SECONDS},
     "watch": {"task": "workspaces.tasks.watch", "schedule": settings.WATCH_INTERVAL_SECONDS},
     "dispatch_due": {"task": "workspaces.tasks.dispatch_due", "schedule": settings.WATCH_INTERVAL_SECONDS},
 }

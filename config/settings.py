@@ -157,8 +157,8 @@ CELERY_TASK_DEFAULT_QUEUE = "launch"
 CELERY_TASK_ROUTES = {
     "workspaces.tasks.launch": {"queue": "launch"},
     "workspaces.tasks.tear_down": {"queue": "launch"},
-    # It may have to wait for what it stops.
-    "workspaces.tasks.reap": {"queue": "launch"},
+    "workspaces.tasks.stop_unknown": {"queue": "launch"},
+    "workspaces.tasks.delete_files": {"queue": "launch"},
     "workspaces.tasks.*": {"queue": "sweep"},
     "registry.tasks.*": {"queue": "sweep"},
 }

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from workspaces.clock import database_now
 from workspaces.deadlines import present_policy
+from workspaces.provisioners.base import LaunchKey
 from workspaces.queueing import enqueue
 from workspaces.services import (
     dispatching,
@@ -86,14 +87,28 @@ def sweep_hibernation() -> None:
 
 @shared_task
 def reap() -> None:
-    """Have stopped what is alive and needed by nothing; delete what removed workspaces left."""
+    """Have stopped what is alive and needed by nothing."""
     reaped = reaping.reap(now=database_now())
-    gone, stay = removing.delete_files(now=database_now())
+    for kind, key in reaped.unknown:
+        enqueue(stop_unknown, kind=kind, workspace_id=str(key.workspace_id), launch_id=str(key.launch_id))
     enqueue_due_teardowns(now=database_now())
-    if reaped.did_something or gone or stay:
-        counts = {"meant": len(reaped.meant), "stopped": len(reaped.stopped), "still_there": len(reaped.still_there)}
-        files = {"files_deleted": len(gone), "files_left": len(stay)}
-        logger.info("Reaped", extra={**counts, **files, "backends_unasked": len(reaped.unasked)})
+    if not reaped.is_empty:
+        counts = {"meant": len(reaped.meant), "unknown": len(reaped.unknown), "unasked": len(reaped.unasked)}
+        logger.info("Reaped", extra=counts)
+
+
+@shared_task
+def stop_unknown(*, kind: str, workspace_id: str, launch_id: str) -> None:
+    """Stop a backend object that no row knows."""
+    reaping.stop_unknown(kind, LaunchKey(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id)))
+
+
+@shared_task
+def delete_files() -> None:
+    """Delete what removed workspaces left."""
+    gone, stay = removing.delete_files(now=database_now())
+    if gone or stay:
+        logger.info("Deleted removed workspaces' files", extra={"workspaces": len(gone), "left": len(stay)})
 
 
 def enqueue_launch(*, workspace_id: UUID, launch_id: UUID) -> None:

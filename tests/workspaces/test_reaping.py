@@ -15,7 +15,7 @@ from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec
 from workspaces.provisioners.fake import FakeProvisioner
 from workspaces.services.hibernating import hibernate
 from workspaces.services.pausing import pause
-from workspaces.services.reaping import reap
+from workspaces.services.reaping import reap, stop_unknown
 from workspaces.services.removing import delete_files, remove
 from workspaces.services.restarting import restart
 from workspaces.services.tearing_down import claim_due_teardowns, declare_gone, tear_down
@@ -83,12 +83,13 @@ def test_a_failed_one_is_left_to_its_grace_and_no_longer(fake: FakeProvisioner) 
     assert fake.inspect(key).state is BackendState.EXITED
 
 
-def test_what_no_row_knows_is_stopped_at_once(fake: FakeProvisioner) -> None:
+def test_what_no_row_knows_is_named_and_stopped(fake: FakeProvisioner) -> None:
     key = LaunchKey(workspace_id=uuid.uuid4(), launch_id=uuid.uuid4())
     fake.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
-    assert reap(now=database_now()).stopped == [key]
+    assert reap(now=database_now()).unknown == [("process", key)]
+    assert stop_unknown("process", key)
     assert fake.inspect(key).state is BackendState.EXITED
-    assert not reap(now=database_now()).did_something
+    assert reap(now=database_now()).is_empty
 
 
 def test_what_no_row_knows_and_no_stop_ends_is_reported_each_time(fake: FakeProvisioner) -> None:
@@ -96,7 +97,14 @@ def test_what_no_row_knows_and_no_stop_ends_is_reported_each_time(fake: FakeProv
     fake.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
     fake.immortal.add(key)
     for _ in range(2):
-        assert reap(now=database_now()).still_there == [key]
+        assert reap(now=database_now()).unknown == [("process", key)]
+        assert not stop_unknown("process", key)
+
+
+def test_what_a_row_knows_is_not_stopped_as_unknown(fake: FakeProvisioner) -> None:
+    key = running_on(fake, online())
+    assert not stop_unknown("process", key)
+    assert fake.inspect(key).state is BackendState.RUNNING
 
 
 def test_a_backend_that_cannot_be_asked_loses_nothing(fake: FakeProvisioner) -> None:

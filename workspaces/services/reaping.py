@@ -27,20 +27,19 @@ _STOPPED = frozenset({WorkspaceStatus.REMOVED, WorkspaceStatus.PAUSED, Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Reaped:
-    """What the reaper did: launches now meant to stop, unknown objects stopped or not, backends that can't be asked."""
+    """What the reaper found: launches now meant to stop, objects that no row knows, backends that can't be asked."""
 
     meant: list[UUID] = field(default_factory=list)
-    stopped: list[LaunchKey] = field(default_factory=list)
-    still_there: list[LaunchKey] = field(default_factory=list)
+    unknown: list[tuple[str, LaunchKey]] = field(default_factory=list)
     unasked: list[str] = field(default_factory=list)
 
     @property
-    def did_something(self) -> bool:
-        return bool(self.meant or self.stopped or self.still_there or self.unasked)
+    def is_empty(self) -> bool:
+        return not (self.meant or self.unknown or self.unasked)
 
 
 def reap(*, now: datetime) -> Reaped:
-    """Ask each backend what it holds; mean to stop what nothing needs, and stop what no row knows.
+    """Ask each backend what it holds; mean to stop what nothing needs, and name what no row knows: see `stop_unknown`.
 
     A backend that can't be asked is left alone: could not ask is not gone, and not superfluous either.
     """
@@ -62,12 +61,15 @@ def _reap_held(kind: str, held: Iterable[LaunchKey], reaped: Reaped, *, now: dat
     known = set(Launch.objects.filter(pk__in=[key.launch_id for key in keys]).values_list("pk", flat=True))
     for key in keys:
         if key.launch_id not in known:
-            (reaped.stopped if _stop_unknown(kind, key) else reaped.still_there).append(key)
+            reaped.unknown.append((kind, key))
         elif _mean_to_stop(key, now=now):
             reaped.meant.append(key.launch_id)
 
 
-def _stop_unknown(kind: str, key: LaunchKey) -> bool:
+def stop_unknown(kind: str, key: LaunchKey) -> bool:
+    """Stop an object unless a row knows it; tell whether it is gone. If not, the next listing names it again."""
+    if Launch.objects.filter(pk=key.launch_id).exists():
+        return False
     try:
         seen = backend(kind).stop(key, timeout_seconds=settings.AGENT_STOP_SECONDS)
     except ProvisionerError as error:
