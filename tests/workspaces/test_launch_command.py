@@ -130,6 +130,7 @@ def test_launch_creates_one_and_says_where_it_is(stack: Stack, tmp_path: Path) -
     env_file = tmp_path / "secrets.env"
     env_file.write_text("export FIRST='one'\nSECOND=two\n")
     arguments = ["--env-file", str(env_file), "--secret", "SECOND=zwei", "--name", "mine", "--timeout", "120"]
+    arguments += ["--hibernate-after", "30", "--restart", "never"]
 
     done = stack.command("launch", "echo", *arguments)
 
@@ -139,6 +140,7 @@ def test_launch_creates_one_and_says_where_it_is(stack: Stack, tmp_path: Path) -
     assert f"/admin/workspaces/workspace/{workspace.pk}/change/" in done.stdout
     assert vault.environment_of(workspace.pk) == {"FIRST": "one", "SECOND": "zwei"}
     assert workspace.provision_timeout_seconds == 120
+    assert (workspace.hibernation_idle_minutes, workspace.restart_policy) == (30, "never")
 
 
 @pytest.mark.journey

@@ -13,6 +13,7 @@ from django.db import transaction
 from workspaces import assignments, catalog, tasks
 from workspaces.clock import database_now
 from workspaces.configuration import MAX_CONFIG_BYTES
+from workspaces.lifecycle import RestartPolicy
 from workspaces.management.following import follow
 from workspaces.models import Workspace
 from workspaces.overview import admin_address
@@ -53,6 +54,15 @@ class Command(BaseCommand):
         )
         parser.add_argument("--env-file", type=Path, metavar="FILE", help="NAME=VALUE lines, each a secret of it")
         parser.add_argument("--timeout", type=int, metavar="SECONDS", help="how long its boot may take")
+        parser.add_argument(
+            "--hibernate-after", type=int, metavar="MINUTES", help="hibernate it after so long without a task"
+        )
+        parser.add_argument(
+            "--restart",
+            choices=RestartPolicy.values,
+            default=RestartPolicy.ON_FAILURE,
+            help="what happens where its process ends though it was online (default: %(default)s)",
+        )
         parser.add_argument("--wait", action="store_true", help="show its progress until it is online or failed")
 
     is_created = False
@@ -108,6 +118,8 @@ def _request(options: dict[str, Any]) -> creating.Request:
         config=_config(file) if file else "",
         model=options["model"],
         provision_timeout_seconds=options["timeout"],
+        hibernation_idle_minutes=options["hibernate_after"],
+        restart_policy=RestartPolicy(options["restart"]),
         secrets=_secrets(options["secret"], options["env_file"]),
     )
 
