@@ -79,6 +79,22 @@ def test_a_new_launch_of_a_provisioning_workspace_needs_a_version_of_its_own() -
         Workspace.objects.filter(pk=workspace.pk).update(launch_id=uuid.uuid4())
 
 
+@pytest.mark.parametrize(
+    ("assignment", "is_asked"), [("name = 'x'", False), ("status = status", False), ("version = version + 1", True)]
+)
+def test_the_guard_is_asked_only_where_a_move_may_be(assignment: str, is_asked: bool) -> None:
+    online()
+    with connection.cursor() as cursor:
+        # Explained in vain: the planted version is refused, and Postgres tells of the trigger in its message.
+        try:
+            with transaction.atomic():
+                cursor.execute(f"EXPLAIN (ANALYZE) UPDATE workspaces_workspace SET {assignment}")  # noqa: S608
+                told = "".join(line for (line,) in cursor.fetchall())
+        except IntegrityError as refused:
+            told = str(refused)
+    assert ("workspaces_workspace_guard" in told or "workspace_guard_moves" in told) is is_asked
+
+
 def test_what_is_no_move_is_left_alone() -> None:
     workspace = online()
     workspace.name = "renamed"

@@ -242,11 +242,22 @@ class StatusScan(ast.NodeVisitor):
             if all(map(self._term.member, words)):
                 yield from ((node, word) for word in words)
             return
-        if isinstance(node, ast.Name) and node.id not in seen:
-            for behind in self._source.constants.get(node.id, []):
-                yield from self._literals(behind, seen | {node.id}) if _is_plain(behind) else ()
+        yield from self._behind(node, seen)
         for child in self._children(node):
             yield from self._literals(child, seen)
+
+    def _behind(self, node: ast.AST, seen: set[str]) -> Iterator[tuple[ast.AST, str]]:
+        """Yield what a name stands for, where it was written; what another file wrote counts where it is used."""
+        name = last_name(node)
+        if isinstance(node, ast.Attribute):
+            # A class's own; `row.code` is no name of this file.
+            name = f"{last_name(node.value)}.{name}"
+        if not name or name in seen:
+            return
+        for behind in filter(_is_plain, self._source.constants.get(name, [])):
+            yield from self._literals(behind, seen | {name})
+        for behind in filter(_is_plain, self._source.imported.get(name, [])):
+            yield from ((node, value) for _, value in self._literals(behind, seen | {name}))
 
     def _children(self, node: ast.AST) -> Iterator[ast.AST]:
         for child in ast.iter_child_nodes(node):

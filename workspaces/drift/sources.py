@@ -24,6 +24,7 @@ class Source:
     comments: dict[int, str]
     lines: list[str]
     constants: dict[str, list[ast.expr]] = field(default_factory=dict)
+    imported: dict[str, list[ast.expr]] = field(default_factory=dict)
     docstrings: set[int] = field(default_factory=set)
 
     @property
@@ -35,11 +36,25 @@ class Source:
         return self.path in DEFINING
 
 
-def sources(root: Path) -> Iterator[Source]:
+def sources(root: Path) -> list[Source]:
     """Parse all production Python under the project's folder."""
-    for path in sorted([*(found for name in PACKAGES for found in (root / name).rglob("*.py")), root / "manage.py"]):
-        if path.exists():
-            yield parse(path.read_text(), path=path.relative_to(root).as_posix())
+    paths = sorted([*(found for name in PACKAGES for found in (root / name).rglob("*.py")), root / "manage.py"])
+    parsed = [parse(path.read_text(), path=path.relative_to(root).as_posix()) for path in paths if path.exists()]
+    resolve_imports(parsed)
+    return parsed
+
+
+def resolve_imports(parsed: list[Source]) -> None:
+    """Let each file know what the names stand for that it imports from another one."""
+    modules = {source.path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): source for source in parsed}
+    for source in parsed:
+        for node in ast.walk(source.tree):
+            origin = modules.get(node.module or "") if isinstance(node, ast.ImportFrom) else None
+            # The sets themselves are imported everywhere: their members are what is asked for.
+            if origin is None or origin.defines_a_set:
+                continue
+            for alias in node.names:  # type: ignore[attr-defined]
+                source.imported[alias.asname or alias.name] = origin.constants.get(alias.name, [])
 
 
 def parse(text: str, *, path: str) -> Source:
@@ -49,7 +64,7 @@ def parse(text: str, *, path: str) -> Source:
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             source.docstrings.add(id(node.value))
-        for name, value in _assigned(node):
+        for name, value in [*_assigned(node), *_assigned_in_class(node)]:
             if name:
                 source.constants.setdefault(name, []).append(value)
     return source
@@ -66,6 +81,13 @@ def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
             yield last_name(target), node.value
     elif isinstance(node, (ast.AnnAssign, ast.NamedExpr, ast.AugAssign)) and node.value is not None:
         yield last_name(node.target), node.value
+
+
+def _assigned_in_class(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Yield a class's constants by the names that its users and its methods know: `Row.BROKEN`, `self.BROKEN`."""
+    for statement in node.body if isinstance(node, ast.ClassDef) else []:
+        for name, value in _assigned(statement):
+            yield from ((f"{owner}.{name}", value) for owner in (node.name, "self", "cls"))  # type: ignore[attr-defined]
 
 
 def last_name(node: ast.AST | None) -> str:

@@ -10,7 +10,9 @@ from workspaces.drift.sql_text import Reader, Template
 from workspaces.drift.vocabulary import Term
 
 # Whoever takes SQL as text; the value is the place of its parameters.
-_SINKS = {"execute": 1, "executemany": 1, "raw": 1, "RawSQL": 1, "RunSQL": None, "SQL": None}
+_SINKS = {"execute": 1, "executemany": 1, "raw": 1, "RawSQL": 1, "RunSQL": None, "SQL": None, "extra": None}
+# These take parts of a statement.
+_FRAGMENTS = frozenset({"SQL", "RawSQL", "extra"})
 _DML_WORDS = ("select", "insert", "update", "delete", "merge", "values", "with")
 
 
@@ -45,12 +47,14 @@ class SqlScan:
             place = _SINKS[name]
             values = node.args[place] if place is not None and len(node.args) > place else None
             for argument in self._arguments(node, name):
-                self._judge(argument, node, values, is_fragment=name == "SQL")
+                self._judge(argument, node, values, is_fragment=name in _FRAGMENTS)
 
     def _arguments(self, node: ast.Call, name: str) -> list[ast.expr]:
         if name == "RunSQL":
             named = [word.value for word in node.keywords if word.arg in {"sql", "reverse_sql"}]
             return [*node.args[:2], *named]
+        if name == "extra":
+            return [one for word in node.keywords if word.arg in {"select", "where"} for one in _items(word.value)]
         return node.args[:1]
 
     def _judge(
@@ -168,3 +172,10 @@ class SqlScan:
 
 def _is_sql(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and last_name(node.func) == "SQL"
+
+
+def _items(node: ast.expr) -> list[ast.expr]:
+    """Return the values of a dict, the items of a list."""
+    if isinstance(node, ast.Dict):
+        return node.values
+    return node.elts if isinstance(node, (ast.List, ast.Tuple)) else [node]

@@ -6,7 +6,7 @@ import pytest
 
 from workspaces.drift.findings import Report
 from workspaces.drift.gate import scan_source
-from workspaces.drift.sources import parse
+from workspaces.drift.sources import parse, resolve_imports
 from workspaces.drift.vocabulary import event_names, native_enums
 
 PYTHON = {
@@ -79,6 +79,7 @@ PYTHON = {
     "bytes": 'status = b"failed"',
     "a constant's name": 'BROKEN = "failed"\nrows.filter(status=BROKEN)',
     "a constant list's name": 'BROKEN = ["failed"]\nrows.filter(status__in=BROKEN)',
+    "a class's constant": 'class Row:\n    BROKEN = "failed"\n\n\nrow.status = Row.BROKEN',
     "another enum of the same values": 'class StatusToo(TextChoices):\n    FAILED = "failed"',
     "a query string": 'redirect("/admin/?status__exact=failed")',
     "an f-string's query string": 'redirect(f"{page}?status=failed&x={x}")',
@@ -140,6 +141,9 @@ SQL = {
     "executemany": "cursor.executemany(\"UPDATE t SET status = 'failed' WHERE id = %s\", ids)",
     "raw": "Workspace.objects.raw(\"SELECT * FROM workspaces_workspace WHERE status = 'failed'\")",
     "RawSQL": "rows.annotate(x=RawSQL(\"SELECT 1 WHERE status = 'failed'\", []))",
+    "a RawSQL of an expression": "rows.annotate(x=RawSQL(\"status = 'failed'\", []))",
+    "extra's where": "rows.extra(where=[\"status = 'failed'\"])",
+    "extra's select": "rows.extra(select={'x': \"status = 'failed'\"})",
     "psycopg.sql": "sql.SQL(\"UPDATE {} SET status = 'failed'\").format(sql.Identifier('t'))",
     "a fragment of psycopg.sql": "sql.SQL(\"status = 'failed'\")",
     "psycopg.sql's Literal": "sql.SQL(\"UPDATE t SET status = {}\").format(sql.Literal('failed'))",
@@ -218,6 +222,15 @@ def test_sql_that_should_parse_and_does_not_is_reported(text: str) -> None:
 @pytest.mark.parametrize("text", LOOK_ALIKES.values(), ids=LOOK_ALIKES.keys())
 def test_what_only_looks_like_a_status_is_left_alone(text: str) -> None:
     assert found(text).findings == []
+
+
+def test_a_raw_status_that_another_file_holds_is_found_where_it_is_used() -> None:
+    holder = parse('BROKEN = "failed"', path="workspaces/holder.py")
+    user = parse("from workspaces.holder import BROKEN as X\n\nrows.filter(status=X)", path="workspaces/user.py")
+    resolve_imports([holder, user])
+    (finding,) = scan_source(user, terms=native_enums(), events=event_names()).findings
+    assert (finding.path, finding.line) == ("workspaces/user.py", 3)
+    assert scan_source(holder, terms=native_enums(), events=event_names()).findings == []
 
 
 def test_a_finding_says_where_it_stands_and_what_to_write() -> None:
