@@ -1,9 +1,22 @@
 """The ASGI application: everything, and the live streams, which WSGI can't serve."""
 
 import os
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-application = get_asgi_application()
+# Before what reads settings and models.
+django = get_asgi_application()
+
+from config.access import require_reader  # noqa: E402
+from events.asgi import LiveStreams  # noqa: E402
+
+live_streams = LiveStreams(authorise=require_reader)
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Serve a live stream beside Django's handler, everything else with it."""
+    serve = live_streams if live_streams.serves(scope) else django
+    await serve(scope, receive, send)

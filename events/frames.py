@@ -1,31 +1,58 @@
-"""The live envelope, and the bytes in which a stream sends it: made once an event, not once a client."""
+"""The live envelope, and the texts in which a stream sends it: made once an event, not once a client."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoggedEvent:
-    """A positioned event as a stream reads it from the log."""
+    """An event as it is told: a positioned one of the log, or live chatter."""
 
+    # 0 for chatter: it has no place in the log.
     position: int
     event_type: str
     workspace_id: UUID | None
     version: int | None
     payload: Mapping[str, Any]
     created_at: datetime
+    # What it is about, as it was then: {name, runtime, ancestors}.
+    subject: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
 class Frame:
-    """One event as server-sent bytes, with the position that orders it."""
+    """One event, and its texts, each made when the first client wants it."""
 
-    position: int
-    data: bytes
+    def __init__(self, event: LoggedEvent) -> None:
+        self.event = event
+
+    @cached_property
+    def text(self) -> str:
+        """Return the live envelope as JSON: a WebSocket's message."""
+        return _compact(envelope(self.event))
+
+    @cached_property
+    def message(self) -> bytes:
+        """Return the live envelope as a server-sent message."""
+        return self._server_sent(self.text)
+
+    @cached_property
+    def workspace_message(self) -> bytes:
+        """Return a server-sent message in the shape that existing clients of one workspace read."""
+        event = self.event
+        milliseconds = round(event.created_at.timestamp() * 1000)
+        return self._server_sent(
+            _compact({"type": event.event_type, "timestamp": milliseconds, "data": dict(event.payload)})
+        )
+
+    def _server_sent(self, text: str) -> bytes:
+        # No `event:` line, so that `onmessage` fires. Chatter has no id: a client could not resume from it.
+        place = f"id: {self.event.position}\n" if self.event.position else ""
+        return f"{place}data: {text}\n\n".encode()
 
 
 def envelope(event: LoggedEvent) -> dict[str, Any]:
@@ -35,18 +62,11 @@ def envelope(event: LoggedEvent) -> dict[str, Any]:
         "workspace_id": str(event.workspace_id) if event.workspace_id else None,
         "timestamp": event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "payload": event.payload,
-        "position": event.position,
+        "position": event.position or None,
         "version": event.version,
     }
 
 
-def frame(event: LoggedEvent) -> Frame:
-    """Return the event as a server-sent message; it has no `event:` line, so that `onmessage` fires."""
-    # JSON escapes line ends inside of texts, so that the data is one line whatever it holds.
-    data = json.dumps(envelope(event), ensure_ascii=False, separators=(",", ":"))
-    return Frame(event.position, f"id: {event.position}\ndata: {data}\n\n".encode())
-
-
-def joined(frames: Sequence[Frame]) -> bytes:
-    """Return the frames as one piece to send."""
-    return b"".join(each.data for each in frames)
+def _compact(value: dict[str, Any]) -> str:
+    # JSON escapes line ends inside of texts, so that it is one line whatever it holds.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

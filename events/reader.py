@@ -9,17 +9,18 @@ import psycopg
 from psycopg.rows import class_row, scalar_row
 
 from events.connections import parameters
-from events.frames import Frame, LoggedEvent, frame
+from events.frames import Frame, LoggedEvent
 
 BATCH_SIZE = 500
 READ_SECONDS = 10.0
 APPLICATION_NAME = "slipway-live-read"
 
 _LAST_POSITION = "SELECT coalesce(max(last_position), 0) FROM events_positioncounter"
-_BETWEEN = """
-SELECT position, event_type, workspace_id, version, payload, created_at FROM events_event
-WHERE position > %s AND position <= %s ORDER BY position LIMIT %s
-"""
+_COLUMNS = "position, event_type, workspace_id, version, payload, created_at, subject"
+_BETWEEN = f"""
+SELECT {_COLUMNS} FROM events_event WHERE position > %s AND position <= %s ORDER BY position LIMIT %s
+"""  # noqa: S608 (columns only)
+_BEHIND = f"SELECT {_COLUMNS} FROM events_event WHERE position > %s ORDER BY position LIMIT %s"  # noqa: S608
 
 
 class LogUnavailable(Exception):
@@ -44,8 +45,13 @@ class LogReader:
             rows = await self._fetch(_BETWEEN, [after, until, BATCH_SIZE], row_factory=class_row(LoggedEvent))
             if not rows:
                 return
-            yield [frame(row) for row in rows]
+            yield [Frame(row) for row in rows]
             after = rows[-1].position
+
+    async def behind(self, position: int) -> list[Frame]:
+        """Return a batch of what is behind this position, in one query; raises LogUnavailable."""
+        rows = await self._fetch(_BEHIND, [position, BATCH_SIZE], row_factory=class_row(LoggedEvent))
+        return [Frame(row) for row in rows]
 
     async def close(self) -> None:
         """Close the connection, after the query in hand; the next read opens another."""

@@ -117,8 +117,8 @@ def serve(child_environment, tmp_path):
         log = tmp_path / f"{port}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "granian", *options, "config.asgi:application"],
-                env={**child_environment, "DJANGO_SETTINGS_MODULE": "tests.events.stream_settings", **environment},
+                [sys.executable, "-m", "granian", *options, "tests.events.stream_application:application"],
+                env={**child_environment, **environment},
                 stdout=output,
                 stderr=output,
             )
