@@ -17,14 +17,21 @@ OMITTED = "[omitted: too large for the event log]"
 MASK = "••••••"
 # 32 random bytes as base64url, standing alone: an agent token or an API key (wire contract). Both cases, or it is a
 # long word and no token.
+_TOKEN_CHARACTERS = 43
+# The length first: most words fail there, at once.
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*[A-Z])[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])"
+    r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-]))"
+    r"(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*[A-Z])[A-Za-z0-9_-]{43}"
 )
 
 
 def without_tokens(value: Any) -> Any:
     """Return a JSON value with what is shaped like one of our tokens masked, in keys too."""
-    return _each_text(value, lambda text: _TOKEN.sub(MASK, text) if len(text) >= 43 else text)
+    return _each_text(value, _masked)
+
+
+def _masked(text: str) -> str:
+    return _TOKEN.sub(MASK, text) if len(text) >= _TOKEN_CHARACTERS else text
 
 
 def within_limit(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,6 +73,9 @@ def _shortened(text: str, *, kept: int) -> str:
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return change(value)
+    # Asked before the abstract classes, which answer slowly, and once for each value of each event.
+    if value is None or isinstance(value, int | float):
+        return value
     if isinstance(value, Mapping):
         return {_each_text(key, change): _each_text(item, change) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,11 +1,13 @@
 """The one door for producers: an event is written in the producer's own transaction, or not at all."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from events.limits import within_limit, without_tokens
 from events.models import Event
@@ -31,27 +33,42 @@ class NewEvent:
     subject: Mapping[str, Any] = field(default_factory=dict)
 
 
-def record(events: Sequence[NewEvent]) -> list[Event]:
+def record(events: Sequence[NewEvent]) -> QuerySet[Event]:
     """Write the events in two statements, whatever their number; the relay hears of them on commit.
 
+    Return them in the given order, read when somebody looks.
     Raises TransactionManagementError outside a transaction: an event without its cause's commit would be a lie.
     """
     connection.validate_no_broken_transaction()
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("An event is recorded in the transaction of what it tells.")
-    rows = Event.objects.bulk_create([_row(event) for event in events])
     with connection.cursor() as cursor:
+        cursor.execute(_INSERT, [json.dumps([_row(event) for event in events])])
+        ids = [row[0] for row in cursor.fetchall()]
         cursor.execute("SELECT pg_notify(%s, '')", [RECORDED_CHANNEL])
-    return rows
+    return Event.objects.filter(pk__in=ids).order_by("pk")
 
 
-def _row(event: NewEvent) -> Event:
+# One parameter for all rows: a thousand events by the ORM's INSERT cost several times the move that they tell of.
+_INSERT = """
+INSERT INTO events_event (event_type, workspace_id, version, is_move, payload, subject)
+SELECT event_type, workspace_id, version, is_move, payload, subject
+FROM ROWS FROM (
+    jsonb_to_recordset(%s::jsonb)
+    AS (event_type text, workspace_id uuid, version bigint, is_move boolean, payload jsonb, subject jsonb)
+) WITH ORDINALITY
+ORDER BY ordinality
+RETURNING id
+"""
+
+
+def _row(event: NewEvent) -> dict[str, Any]:
     versioned = {"version": event.version} if event.version is not None else {}
-    return Event(
-        event_type=event.event_type,
-        workspace_id=event.workspace_id,
-        version=event.version,
-        is_move=event.is_move,
-        payload={**within_limit(without_tokens(event.payload)), **versioned},
-        subject=without_tokens(event.subject),
-    )
+    return {
+        "event_type": event.event_type.value,
+        "workspace_id": str(event.workspace_id) if event.workspace_id else None,
+        "version": event.version,
+        "is_move": event.is_move,
+        "payload": {**within_limit(without_tokens(event.payload)), **versioned},
+        "subject": without_tokens(event.subject),
+    }
