@@ -159,6 +159,8 @@ def _end_launches(failed: Sequence[tuple[Workspace, Reason]], *, now: datetime) 
     for code in {reason.code for _, reason in failed}:
         launch_ids = [workspace.launch_id for workspace, reason in failed if reason.code == code]
         grace = timedelta(seconds=settings.TEARDOWN_GRACE_SECONDS if code in DEADLINE_FAILURES else 0)
-        ended = Launch.objects.filter(pk__in=launch_ids)
-        ended.update(outcome=LaunchOutcome.FAILED, ended_at=now, failure_code=code)
-        launches.mean_teardown(ended, at=now + grace, reason=TeardownReason.FAILED, now=now)
+        meant = launches.teardown_meant(at=now + grace, reason=TeardownReason.FAILED, now=now)
+        # One UPDATE: a launch in flight stands, so its end and the intent to stop it go together.
+        Launch.objects.filter(pk__in=launch_ids).update(
+            outcome=LaunchOutcome.FAILED, ended_at=now, failure_code=code, **meant
+        )

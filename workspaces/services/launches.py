@@ -86,15 +86,20 @@ def mean_teardown(
 
     Called under the workspaces' locks, so that no launch begins in between.
     """
+    rows.standing().update(**teardown_meant(at=at, reason=reason, now=now, is_forced=is_forced))
+
+
+def teardown_meant(*, at: datetime, reason: TeardownReason, now: datetime, is_forced: bool = False) -> dict[str, Any]:
+    """Return the fields of a standing launch whose backend object is to be stopped."""
     never_begun = When(launching_at__isnull=True, then=Value(now, output_field=DateTimeField()))
-    rows.standing().update(
-        teardown_at=at,
-        teardown_reason=reason,
-        teardown_is_forced=is_forced,
-        teardown_attempts=0,
-        teardown_error="",
-        torn_down_at=Case(never_begun, default=None),
-    )
+    return {
+        "teardown_at": at,
+        "teardown_reason": reason,
+        "teardown_is_forced": is_forced,
+        "teardown_attempts": 0,
+        "teardown_error": "",
+        "torn_down_at": Case(never_begun, default=None),
+    }
 
 
 def cancel_teardown(launch_id: uuid.UUID) -> None:

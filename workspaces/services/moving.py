@@ -153,22 +153,30 @@ def _apply(workspace: Workspace, changes: Mapping[str, Any]) -> None:
 
 
 def _write(rows: Sequence[Workspace], changes: Sequence[Mapping[str, Any]]) -> None:
-    """Write each row's own values in one UPDATE. All rows change the same fields."""
-    fields = [_field(name) for name in changes[0]]
-    columns = [sql.Identifier(field.attname) for field in fields]
-    assignments = [sql.SQL("{0} = new.{0}").format(column) for column in columns]
-    arrays = [sql.SQL("%s::uuid[]"), *(_array(field) for field in fields)]
-    statement = sql.SQL(
-        "UPDATE workspaces_workspace AS present SET version = present.version + 1, {assignments}"
-        " FROM unnest({arrays}) AS new (id, {columns}) WHERE present.id = new.id"
-    ).format(assignments=_listed(assignments), arrays=_listed(arrays), columns=_listed(columns))
-    values: list[list[Any]] = [[row.pk for row in rows]]
-    values += [[field.get_db_prep_save(change[field.name], connection) for change in changes] for field in fields]
+    """Write each row's own values in one UPDATE. All rows change the same fields; what they share is sent once."""
+    first = changes[0]
+    shared = {name for name in first if all(change[name] == first[name] for change in changes)}
+    alike = [_field(name) for name in first if name in shared]
+    own = [_field(name) for name in first if name not in shared]
+    values: list[Any] = [field.get_db_prep_save(first[field.name], connection) for field in alike]
+    values.append([row.pk for row in rows])
+    values += [[field.get_db_prep_save(change[field.name], connection) for change in changes] for field in own]
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        cursor.execute(_update(alike, own), values)
         if cursor.rowcount != len(rows):
             # The rows are locked: a difference means that a verb moved a row it doesn't hold.
             raise RuntimeError(f"{cursor.rowcount} of {len(rows)} rows were written")
+
+
+def _update(alike: Sequence["Field[Any, Any]"], own: Sequence["Field[Any, Any]"]) -> sql.Composed:
+    assignments = [sql.SQL("{} = %s").format(sql.Identifier(field.attname)) for field in alike]
+    assignments += [sql.SQL("{0} = new.{0}").format(sql.Identifier(field.attname)) for field in own]
+    names = [sql.Identifier("id"), *(sql.Identifier(field.attname) for field in own)]
+    arrays = [sql.SQL("%s::uuid[]"), *(_array(field) for field in own)]
+    return sql.SQL(
+        "UPDATE workspaces_workspace AS present SET version = present.version + 1, {assignments}"
+        " FROM unnest({arrays}) AS new ({names}) WHERE present.id = new.id"
+    ).format(assignments=_listed(assignments), arrays=_listed(arrays), names=_listed(names))
 
 
 def _field(name: str) -> "Field[Any, Any]":
