@@ -1,4 +1,4 @@
-"""The deadline policy: one resolver for sweep, watcher, provisioners, API and UI. Pure functions."""
+"""The deadline policy: one resolver for sweep, watcher, provisioners, agent, API and UI. Pure functions."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,12 +9,18 @@ from django.conf import settings
 from workspaces.lifecycle import Phase, WorkspaceStatus
 from workspaces.models import Workspace
 
+# Counted from when its backend's queue last moved: awaiting one's turn fails nobody (services/sweeping.py).
 QUEUED_SECONDS = 10 * 60
 LAUNCHING_SECONDS = 2 * 60
 # Several attempts at the stop, their pauses doubling, fit in.
 HIBERNATING_SECONDS = 5 * 60
 # A stop that is not confirmed this long after it was meant calls for an operator's look; it is tried on.
 STOPPING_SECONDS = 2 * 60
+# Of the launching limit, a backend's own start may take a quarter; after three eighths it may be begun once more.
+_START_SHARE = 1 / 4
+_RETRY_SHARE = 3 / 8
+# Of a limit that somebody chose, the watcher leaves this much to the sweep.
+_SLACK_SHARE = 1 / 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +52,11 @@ class LimitSource(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """How long a phase may last, and who says so."""
+    """How long a phase may last, and who says so. `inner_seconds` is for who acts before the sweep: always shorter."""
 
     seconds: int
     source: LimitSource
+    inner_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +70,15 @@ class Policy:
         return None if self.override_seconds is None else timedelta(seconds=self.override_seconds)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deadline:
+    """The deadline in force: when, by which limit, and whether that is the stall limit rather than the hard one."""
+
+    at: datetime
+    limit: Limit
+    is_stall: bool = False
+
+
 def present_policy() -> Policy:
     """Return the policy that the settings hold."""
     return Policy(override_seconds=settings.PROVISION_TIMEOUT_SECONDS)
@@ -70,32 +86,61 @@ def present_policy() -> Policy:
 
 def boot_limit(*, runtime: str, workspace_seconds: int | None, template_seconds: int | None, policy: Policy) -> Limit:
     """Return the sweep limit for booting: override > workspace > template > runtime > default."""
-    candidates = (
-        (policy.override_seconds, LimitSource.OVERRIDE),
-        (workspace_seconds, LimitSource.WORKSPACE),
-        (template_seconds, LimitSource.TEMPLATE),
-        (BOOT_LIMITS[runtime].sweep_seconds if runtime in BOOT_LIMITS else None, LimitSource.RUNTIME),
-    )
-    for seconds, source in candidates:
-        if seconds:
-            return Limit(seconds=seconds, source=source)
-    return Limit(seconds=DEFAULT_BOOT_LIMIT.sweep_seconds, source=LimitSource.DEFAULT)
+    if policy.override_seconds is not None:
+        return _chosen(policy.override_seconds, LimitSource.OVERRIDE)
+    if workspace_seconds:
+        return _chosen(workspace_seconds, LimitSource.WORKSPACE)
+    if template_seconds:
+        return _chosen(template_seconds, LimitSource.TEMPLATE)
+    if runtime in BOOT_LIMITS:
+        return _of_table(BOOT_LIMITS[runtime], LimitSource.RUNTIME)
+    return _of_table(DEFAULT_BOOT_LIMIT, LimitSource.DEFAULT)
+
+
+def _chosen(seconds: int, source: LimitSource) -> Limit:
+    return Limit(seconds=seconds, source=source, inner_seconds=seconds * (1 - _SLACK_SHARE))
+
+
+def _of_table(row: BootLimit, source: LimitSource) -> Limit:
+    return Limit(seconds=row.sweep_seconds, source=source, inner_seconds=row.watcher_seconds)
 
 
 def limit_of(workspace: Workspace, *, phase: str, policy: Policy) -> Limit:
     """Return the limit of one phase of this workspace's provisioning."""
-    if policy.override_seconds is not None:
-        return Limit(seconds=policy.override_seconds, source=LimitSource.OVERRIDE)
-    if phase == Phase.QUEUED:
-        return Limit(seconds=QUEUED_SECONDS, source=LimitSource.DEFAULT)
     if phase == Phase.LAUNCHING:
-        return Limit(seconds=LAUNCHING_SECONDS, source=LimitSource.DEFAULT)
+        return launching_limit(policy=policy)
+    if phase == Phase.QUEUED:
+        return queued_limit(policy=policy)
     return boot_limit(
         runtime=workspace.runtime,
         workspace_seconds=workspace.provision_timeout_seconds,
         template_seconds=workspace.template_timeout_seconds,
         policy=policy,
     )
+
+
+def queued_limit(*, policy: Policy) -> Limit:
+    """Return how long a queue may stand still."""
+    return _of_all(QUEUED_SECONDS, policy=policy, share=1 - _SLACK_SHARE)
+
+
+def launching_limit(*, policy: Policy) -> Limit:
+    """Return how long a launch may be launching; a backend's own start timeout is its inner limit."""
+    return _of_all(LAUNCHING_SECONDS, policy=policy, share=_START_SHARE)
+
+
+def start_retry_seconds(*, policy: Policy) -> float:
+    """Return after how long a start that shows no object was lost with its worker, and may be begun again."""
+    return launching_limit(policy=policy).seconds * _RETRY_SHARE
+
+
+def _of_all(seconds: int, *, policy: Policy, share: float) -> Limit:
+    """Return a phase's limit that no workspace, template or runtime changes."""
+    if policy.override_seconds is not None:
+        seconds, source = policy.override_seconds, LimitSource.OVERRIDE
+    else:
+        source = LimitSource.DEFAULT
+    return Limit(seconds=seconds, source=source, inner_seconds=seconds * share)
 
 
 def stored_deadline(workspace: Workspace, *, phase: str, entered_at: datetime, progress_at: datetime) -> datetime:
@@ -109,14 +154,35 @@ def stored_deadline(workspace: Workspace, *, phase: str, entered_at: datetime, p
     return min(hard, progress_at + timedelta(seconds=workspace.stall_timeout_seconds))
 
 
-def effective_deadline(workspace: Workspace, *, policy: Policy) -> datetime | None:
+def deadline_in_force(workspace: Workspace, *, policy: Policy) -> Deadline | None:
     """Return the deadline in force; None for a workspace that waits for nothing."""
     if workspace.deadline_at is None:
         return None
-    is_provisioning = workspace.status == WorkspaceStatus.PROVISIONING
-    if policy.override is None or workspace.phase_entered_at is None or not is_provisioning:
-        return workspace.deadline_at
-    return workspace.phase_entered_at + policy.override
+    entered_at = workspace.phase_entered_at
+    if workspace.status != WorkspaceStatus.PROVISIONING or entered_at is None:
+        return Deadline(at=workspace.deadline_at, limit=_HIBERNATING)
+    limit = limit_of(workspace, phase=workspace.phase, policy=policy)
+    if policy.override is not None:
+        return Deadline(at=entered_at + policy.override, limit=limit)
+    is_nearer = workspace.deadline_at < entered_at + timedelta(seconds=limit.seconds)
+    return Deadline(
+        at=workspace.deadline_at,
+        limit=limit,
+        is_stall=is_nearer and workspace.phase == Phase.BOOTING and bool(workspace.stall_timeout_seconds),
+    )
+
+
+_HIBERNATING = Limit(
+    seconds=HIBERNATING_SECONDS,
+    source=LimitSource.DEFAULT,
+    inner_seconds=HIBERNATING_SECONDS * (1 - _SLACK_SHARE),
+)
+
+
+def effective_deadline(workspace: Workspace, *, policy: Policy) -> datetime | None:
+    """Return when the deadline in force passes; None for a workspace that waits for nothing."""
+    deadline = deadline_in_force(workspace, policy=policy)
+    return deadline.at if deadline else None
 
 
 def stop_deadline(meant_at: datetime) -> datetime:
@@ -124,10 +190,9 @@ def stop_deadline(meant_at: datetime) -> datetime:
     return meant_at + timedelta(seconds=STOPPING_SECONDS)
 
 
-def stalled(workspace: Workspace, *, policy: Policy) -> bool:
-    """Tell whether the deadline in force is the stall limit's rather than the hard one."""
-    deadline = effective_deadline(workspace, policy=policy)
-    if deadline is None or workspace.phase_entered_at is None or workspace.phase != Phase.BOOTING:
-        return False
+def watcher_deadline(workspace: Workspace, *, policy: Policy) -> datetime | None:
+    """Return when the watcher takes its last look at a boot: before the hard limit, whatever that comes from."""
+    if workspace.phase != Phase.BOOTING or workspace.phase_entered_at is None:
+        return None
     limit = limit_of(workspace, phase=workspace.phase, policy=policy)
-    return deadline < workspace.phase_entered_at + timedelta(seconds=limit.seconds)
+    return workspace.phase_entered_at + timedelta(seconds=limit.inner_seconds)

@@ -12,8 +12,8 @@ from workspaces.deadlines import (
     LimitSource,
     Policy,
     boot_limit,
+    deadline_in_force,
     effective_deadline,
-    stalled,
     stored_deadline,
 )
 from workspaces.lifecycle import Phase
@@ -71,7 +71,9 @@ def test_the_override_counts_from_the_phase_and_lifting_it_restores_the_stored_d
     expected = workspace.deadline_at if override is None else NOON + timedelta(seconds=override)
     assert in_force == expected
     if override is not None:
-        assert not stalled(workspace, policy=Policy(override_seconds=override))
+        deadline = deadline_in_force(workspace, policy=Policy(override_seconds=override))
+        assert deadline is not None
+        assert not deadline.is_stall
 
 
 def test_a_workspace_that_waits_for_nothing_has_no_deadline() -> None:

@@ -39,7 +39,7 @@ class LaunchSpec:
     environment: Mapping[str, str]
     config: Mapping[str, object]
     token: str
-    start_timeout_seconds: int
+    start_timeout_seconds: float
     # The model asked for at creation; it may have required variables of its own.
     model: str | None = None
 

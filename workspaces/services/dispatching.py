@@ -5,9 +5,9 @@ from uuid import UUID
 
 from django.db.models import F, Q
 
+from workspaces.deadlines import present_policy, start_retry_seconds
 from workspaces.lifecycle import Phase, WorkspaceStatus
 from workspaces.models import BackendKind, Launch
-from workspaces.services.launching import RETRY_AFTER_SECONDS
 
 # Long against the time a message takes, short against the ten minutes that a launch may be queued.
 REPEAT_AFTER_SECONDS = 20
@@ -24,7 +24,7 @@ def claim_undispatched(*, now: datetime) -> list[tuple[UUID, UUID]]:
     queued = Q(workspace__phase=Phase.QUEUED)
     lost = Q(
         workspace__phase=Phase.LAUNCHING,
-        workspace__progress_at__lte=now - timedelta(seconds=RETRY_AFTER_SECONDS),
+        workspace__progress_at__lte=now - timedelta(seconds=start_retry_seconds(policy=present_policy())),
     )
     due = (
         Launch.objects.in_flight()

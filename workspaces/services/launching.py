@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 
 from workspaces.credentials import mint_agent_token
-from workspaces.deadlines import LAUNCHING_SECONDS
+from workspaces.deadlines import launching_limit, present_policy, start_retry_seconds
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.preflight import PreflightFailed, Prepared, preflight
@@ -25,11 +25,6 @@ from workspaces.services.moving import TransitionRefused, UnknownWorkspace, lock
 from workspaces.services.tearing_down import tear_down
 
 logger = logging.getLogger(__name__)
-
-# A backend's own start timeout is derived: always shorter than the phase that it happens in.
-START_TIMEOUT_SECONDS = LAUNCHING_SECONDS // 4
-# A start that was begun this long ago and shows no object was lost with its worker: it may be begun again.
-RETRY_AFTER_SECONDS = START_TIMEOUT_SECONDS + 15
 
 Clock = Callable[[], datetime]
 
@@ -71,7 +66,7 @@ def _is_waiting(workspace: Workspace, launch_id: UUID, *, now: datetime) -> bool
     if workspace.launch_id != launch_id or workspace.status != WorkspaceStatus.PROVISIONING:
         return False
     if workspace.phase == Phase.LAUNCHING and workspace.progress_at is not None:
-        return workspace.progress_at <= now - timedelta(seconds=RETRY_AFTER_SECONDS)
+        return workspace.progress_at <= now - timedelta(seconds=start_retry_seconds(policy=present_policy()))
     return workspace.phase == Phase.QUEUED
 
 
@@ -113,7 +108,7 @@ def _spec(workspace: Workspace, prepared: Prepared, *, token: str) -> LaunchSpec
         environment=environment,
         config=prepared.config,
         token=token,
-        start_timeout_seconds=START_TIMEOUT_SECONDS,
+        start_timeout_seconds=launching_limit(policy=present_policy()).inner_seconds,
         model=workspace.model or None,
     )
 

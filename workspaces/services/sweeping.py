@@ -8,20 +8,34 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.deadlines import Limit, Policy, effective_deadline, limit_of, stalled
+from workspaces.deadlines import Deadline, Limit, Policy, deadline_in_force
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
-from workspaces.models import Workspace
+from workspaces.models import Workspace, WorkspaceQuerySet
+from workspaces.services import standstill
 from workspaces.services.failing import Reason, fail_locked
 
-BATCH = 500
+BATCH = 1000
+# What a flip reads of a row; the rest (its config, its agent's card) may be long.
+_NEEDED = (
+    *("id", "name", "runtime", "backend", "parent_id", "status", "version", "launch_id"),
+    *("phase", "phase_entered_at", "progress_at", "progress_step", "deadline_at"),
+    *("provision_timeout_seconds", "template_timeout_seconds", "stall_timeout_seconds"),
+)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class SweepReport:
-    """What a sweep did. `set_aside` are rows that the database refused; they are logged and tried by the next one."""
+    """What a sweep did. `set_aside` are rows that the database refused; they are logged and tried by the next one.
+
+    `looked_at` counts the overdue rows that it read; `postponed` those that await their turn in a queue that moves.
+    """
 
     failed: list[Workspace] = field(default_factory=list)
     set_aside: list[Workspace] = field(default_factory=list)
+    looked_at: int = 0
+    postponed: int = 0
+    # The earliest deadline that had passed: how late this sweep came.
+    earliest_deadline_at: datetime | None = None
 
 
 def sweep_stuck(*, now: datetime, policy: Policy) -> SweepReport:
@@ -34,55 +48,72 @@ def sweep_stuck(*, now: datetime, policy: Policy) -> SweepReport:
 
 def overdue(*, now: datetime, policy: Policy) -> Iterator[tuple[Workspace, Reason]]:
     """Look, without touching: who a sweep would fail now, and why."""
+    moving = standstill.queues_moved(now=now, policy=policy)
+    for row in overdue_rows(now=now, policy=policy).iterator():
+        deadline = _passed(row, now=now, policy=policy)
+        awaits_its_turn = row.phase == Phase.QUEUED and row.backend in moving
+        if deadline is not None and not awaits_its_turn:
+            yield row, reason_for(row, deadline)
+
+
+def overdue_rows(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
+    """Return who is past the deadline in force, the longest first: one partial index serves it, by either clock."""
     rows = Workspace.objects.provisioning().overdue(now=now, override=policy.override)
-    return ((row, reason_for(row, policy=policy)) for row in rows.order_by("deadline_at", "pk").iterator())
+    return rows.only(*_NEEDED).order_by("deadline_at" if policy.override is None else "phase_entered_at", "pk")
 
 
 @transaction.atomic
 def _sweep_batch(report: SweepReport, *, now: datetime, policy: Policy) -> bool:
     """Fail one batch; tell whether there may be more. Who holds a row's lock is dealing with it: it is skipped."""
     rows = _lock_overdue(now=now, policy=policy, without=[row.pk for row in report.set_aside])
+    if not rows:
+        return False
     # Asked again on the locked row: what was overdue when it was listed may have registered since.
-    reasons = [(row, reason_for(row, policy=policy)) for row in rows if is_overdue(row, now=now, policy=policy)]
+    late = [(row, deadline) for row in rows if (deadline := _passed(row, now=now, policy=policy))]
+    waiting = standstill.postpone([row for row, _ in late], now=now, policy=policy)
+    reasons = [(row, reason_for(row, deadline)) for row, deadline in late if row.pk not in waiting]
     failed, set_aside = fail_locked(reasons, now=now)
+    _note(report, late, postponed=len(waiting))
     report.failed.extend(failed)
     report.set_aside.extend(set_aside)
     return len(rows) == BATCH
 
 
+def _note(report: SweepReport, late: list[tuple[Workspace, Deadline]], *, postponed: int) -> None:
+    report.looked_at += len(late)
+    report.postponed += postponed
+    passed = [deadline.at for _, deadline in late]
+    known = [report.earliest_deadline_at] if report.earliest_deadline_at else []
+    report.earliest_deadline_at = min([*known, *passed], default=None)
+
+
 def _lock_overdue(*, now: datetime, policy: Policy, without: list[UUID]) -> list[Workspace]:
-    overdue_rows = Workspace.objects.provisioning().overdue(now=now, override=policy.override).exclude(pk__in=without)
-    locking = overdue_rows.select_for_update(of=("self",), skip_locked=True, no_key=True)
-    return list(locking.order_by("deadline_at", "pk")[:BATCH])
+    rows = overdue_rows(now=now, policy=policy)
+    if without:
+        rows = rows.exclude(pk__in=without)
+    return list(rows.select_for_update(of=("self",), skip_locked=True, no_key=True)[:BATCH])
 
 
-def is_overdue(workspace: Workspace, *, now: datetime, policy: Policy) -> bool:
-    """Tell whether this row, as it is now, is past the deadline in force."""
-    deadline = effective_deadline(workspace, policy=policy)
-    return workspace.status == WorkspaceStatus.PROVISIONING and deadline is not None and deadline <= now
+def _passed(workspace: Workspace, *, now: datetime, policy: Policy) -> Deadline | None:
+    """Return the deadline in force of this row, as it is now, where it has passed."""
+    deadline = deadline_in_force(workspace, policy=policy)
+    is_late = workspace.status == WorkspaceStatus.PROVISIONING and deadline is not None and deadline.at <= now
+    return deadline if is_late else None
 
 
-def reason_for(workspace: Workspace, *, policy: Policy) -> Reason:
+def reason_for(workspace: Workspace, deadline: Deadline) -> Reason:
     """Say why time failed it: which limit, in which phase, and what was seen last. Claims nothing beyond that."""
-    limit = limit_of(workspace, phase=workspace.phase, policy=policy)
-    code, sentence = _verdict(workspace, policy=policy)
-    message = sentence.format(limit=_spoken(limit.seconds), source=limit.source, seen=_last_seen(workspace))
-    extra: dict[str, Any] = {"timeout_secs": limit.seconds, "phase": str(workspace.phase)}
-    if code == FailureCode.STALLED:
-        extra["timeout_secs"] = workspace.stall_timeout_seconds
-    known = {"limit_seconds": extra["timeout_secs"], "limit_source": _limit_source(code, limit)}
+    limit, phase = deadline.limit, Phase(workspace.phase)
+    code, sentence = (FailureCode.STALLED, _STALLED) if deadline.is_stall else _BY_PHASE[phase]
+    seconds = (workspace.stall_timeout_seconds or 0) if deadline.is_stall else limit.seconds
+    message = sentence.format(limit=_spoken(seconds), source=limit.source, seen=_last_seen(workspace))
+    extra: dict[str, Any] = {"timeout_secs": seconds, "phase": phase.value}
+    known = {"limit_seconds": seconds, "limit_source": _limit_source(code, limit)}
     return Reason(code=code, source=FailureSource.PROVISION_TIMEOUT_SWEEP, message=message, extra=extra, known=known)
 
 
 def _limit_source(code: FailureCode, limit: Limit) -> str:
     return "runtime_config.stall_timeout_seconds" if code == FailureCode.STALLED else limit.source.value
-
-
-def _verdict(workspace: Workspace, *, policy: Policy) -> tuple[FailureCode, str]:
-    if stalled(workspace, policy=policy):
-        stall = _spoken(workspace.stall_timeout_seconds or 0)
-        return FailureCode.STALLED, _STALLED.replace("{stall}", stall)
-    return _BY_PHASE[Phase(workspace.phase)]
 
 
 def _last_seen(workspace: Workspace) -> str:
@@ -99,7 +130,7 @@ def _spoken(seconds: int) -> str:
 
 
 _STALLED = (
-    "No new boot step for {stall}, the stall limit of its configuration. {seen} "
+    "No new boot step for {limit}, the stall limit of its configuration. {seen} "
     "Look at its log, then restart; raise runtime_config.stall_timeout_seconds if that step is known to take longer."
 )
 _BY_PHASE = {
