@@ -10,6 +10,7 @@ from ninja import Router, Status
 from registry import discovery, services
 from registry.authentication import agent_token, own
 from registry.bodies import BootstrapFailedIn, FailedIn, HeartbeatIn, ProgressIn, RegisterIn
+from registry.chatter import tell_beat, tell_progress
 from workspaces.addresses import ForbiddenUrl
 from workspaces.authentication import Access
 from workspaces.clock import database_now
@@ -42,7 +43,8 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, str]:
 def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, str]:
     """Store a sign of life; a first one completes a boot."""
     agent = own(request, claimed=body.workspace_id)
-    services.heartbeat(agent, services.Beat(**body.model_dump(exclude={"workspace_id"})), clock=database_now)
+    beat = services.Beat(**body.model_dump(exclude={"workspace_id"}))
+    tell_beat(agent, stored=services.heartbeat(agent, beat, clock=database_now))
     return {"status": "ok"}
 
 
@@ -50,9 +52,11 @@ def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, str]:
 def report_progress(request: HttpRequest, body: ProgressIn) -> dict[str, Any]:
     """Record a boot step; the answer holds the deadline in force."""
     agent = own(request, claimed=body.workspace_id)
-    workspace, _ = progress(
+    workspace, is_new = progress(
         workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step, now=database_now()
     )
+    if is_new:
+        tell_progress(workspace)
     return {"status": "ok", "deadline_at": effective_deadline(workspace, policy=present_policy())}
 
 

@@ -64,18 +64,20 @@ def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any], now: date
     )
 
 
-def heartbeat(agent: Agent, beat: Beat, *, clock: Clock) -> None:
-    """Store the beat, then make the move it calls for, if any.
+def heartbeat(agent: Agent, beat: Beat, *, clock: Clock) -> Mapping[str, Any]:
+    """Store the beat, then make the move it calls for, if any. Return what was stored: masked, bounded.
 
     The usual beat is one narrow UPDATE and nothing else. A move lost between the two is made by the next beat.
     """
-    Heartbeat.objects.filter(pk=agent.workspace_id).update(last_heartbeat_at=Now(), **_columns(agent, beat))
+    stored = _columns(agent, beat)
+    Heartbeat.objects.filter(pk=agent.workspace_id).update(last_heartbeat_at=Now(), **stored)
     if agent.status in _COMPLETED_BY_A_BEAT:
         _arrive(agent, now=clock())
     elif agent.status == WorkspaceStatus.HIBERNATING and beat.active_tasks:
         hibernating.heed_task(workspace_id=agent.workspace_id, launch_id=agent.launch_id)
     elif agent.status in _JUDGED and (beat.error_rate is not None or beat.runtime_state is not None):
         _judge(agent, beat)
+    return stored
 
 
 _JUDGED = frozenset({WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})

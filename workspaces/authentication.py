@@ -15,6 +15,18 @@ from workspaces.refusals import Refusal
 
 
 @dataclass(frozen=True, kw_only=True)
+class Told:
+    """What listeners were told of a workspace so far: as of the look-up, for what is told next."""
+
+    name: str
+    runtime: str
+    parent_id: UUID | None
+    version: int
+    current_task: str
+    active_tasks: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Agent:
     """The agent of a workspace's present launch. `status` is as of the look-up: no guard may rely on it."""
 
@@ -22,6 +34,7 @@ class Agent:
     launch_id: UUID
     status: str
     backend: BackendKind
+    told: Told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +113,19 @@ def find_agent(token: str) -> Agent:
         launch_id=found["launch_id"],
         status=found["workspace__status"],
         backend=BackendKind(found["workspace__backend"]),
+        told=_told(found),
+    )
+
+
+def _told(found: dict[str, Any]) -> Told:
+    return Told(
+        name=found["workspace__name"],
+        runtime=found["workspace__runtime"],
+        parent_id=found["workspace__parent_id"],
+        version=found["workspace__version"],
+        # The heartbeat's row is made with the workspace; one without it was made by hand.
+        current_task=found["workspace__heartbeat__current_task"] or "",
+        active_tasks=found["workspace__heartbeat__active_tasks"] or 0,
     )
 
 
@@ -111,6 +137,12 @@ _OF_A_TOKEN = (
     "workspace__status",
     "workspace__launch_id",
     "workspace__backend",
+    "workspace__name",
+    "workspace__runtime",
+    "workspace__parent_id",
+    "workspace__version",
+    "workspace__heartbeat__current_task",
+    "workspace__heartbeat__active_tasks",
 )
 
 
