@@ -20,7 +20,7 @@ MASK = "••••••"
 _TOKEN_CHARACTERS = 43
 # The length first: most words fail there, at once.
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-]))"
+    r"(?<![A-Za-z0-9_-])(?:slw_)?(?=[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-]))"
     r"(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*[A-Z])[A-Za-z0-9_-]{43}"
 )
 

@@ -9,6 +9,8 @@ from workspaces.models import AgentToken, ApiKey, ApiScope, Launch
 TOKEN_BYTES = 32
 # The length of TOKEN_BYTES in base64url without padding.
 TOKEN_CHARACTERS = 43
+# How much of an API key is kept in clear, to recognise it by.
+PREFIX_CHARACTERS = 10
 MAX_KEY_NAME_CHARACTERS = 100
 
 _INCLUDED = {
@@ -47,8 +49,11 @@ def mint_api_key(*, name: str, scopes: list[str]) -> tuple[ApiKey, str]:
     if unknown or not scopes:
         what = f"There is no scope {unknown[0][:80]!r}." if unknown else "A key needs a scope."
         raise InvalidKey(f"{what} Known scopes: {', '.join(ApiScope.values)}.")
-    key = secrets.token_urlsafe(TOKEN_BYTES)
-    row = ApiKey.objects.create(name=name, prefix=key[:6], digest=digest(key), scopes=sorted(set(scopes)))
+    # Named by its first letters, so that people and scanners know what leaked; and no shell takes it for an option.
+    key = f"slw_{secrets.token_urlsafe(TOKEN_BYTES)}"
+    row = ApiKey.objects.create(
+        name=name, prefix=key[:PREFIX_CHARACTERS], digest=digest(key), scopes=sorted(set(scopes))
+    )
     return row, key
 
 

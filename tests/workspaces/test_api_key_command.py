@@ -29,7 +29,8 @@ def test_a_key_is_printed_once_and_opens_what_its_scopes_say() -> None:
 
 def test_the_text_ends_with_the_key_alone_on_its_line() -> None:
     key = run("create", "ci", "--scope", "read", "--scope", "operate").strip().splitlines()[-1]
-    assert len(key) == 43
+    assert (key[:4], len(key)) == ("slw_", 47)
+    assert key not in run("list")
     assert sorted(ApiKey.objects.get().scopes) == ["operate", "read"]
 
 
