@@ -4,7 +4,6 @@ import json
 import secrets
 from datetime import timedelta
 from io import StringIO
-from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
