@@ -367,6 +367,21 @@ def test_unknown_workspace_is_said_to_be_unknown(operator: Client, key: str, ver
     assert operator.get(f"{LIST}{key}/{verb or 'change/'}").status_code in {302, 404}
 
 
+@pytest.mark.parametrize(
+    ("model", "action"), [("workspaces/workspace", "restart_selected"), ("workspaces/apikey", "revoke")]
+)
+@pytest.mark.parametrize("key", ["nonsense", "\0", "x" * 500])
+def test_a_selection_that_is_no_id_is_refused(operator: Client, model: str, action: str, key: str) -> None:
+    online = factories.online()
+
+    answer = operator.post(
+        f"/admin/{model}/", {"action": action, "_selected_action": [key, str(online.pk)]}, follow=True
+    )
+
+    assert "The selection holds something that is no id." in text_of(answer)
+    assert Workspace.objects.get(pk=online.pk).version == online.version
+
+
 def test_a_launch_that_cant_be_confirmed_gone_is_declared_gone(operator: Client) -> None:
     workspace = factories.failed()
     Launch.objects.filter(pk=workspace.launch_id).update(
