@@ -9,8 +9,10 @@ import pytest
 from events.models import Event
 from tests.callers import AgentCaller, Caller, holder
 from tests.workspaces.factories import booting, config_for, failed
+from workspaces.clock import database_now
 from workspaces.lifecycle import WorkspaceStatus
-from workspaces.models import ApiScope, Secret, Workspace
+from workspaces.models import MAX_TIMEOUT_SECONDS, ApiScope, Secret, Workspace
+from workspaces.services.creating import InvalidWorkspace, Request, create
 from workspaces.services.removing import remove
 
 pytestmark = pytest.mark.django_db
@@ -235,3 +237,11 @@ def test_what_is_unexpected_is_told_without_its_details(monkeypatch: pytest.Monk
 
 def _entitled(path: str, target: Workspace) -> Caller:
     return AgentCaller(target) if path.startswith("/registry") else holder(ApiScope.OPERATE)
+
+
+@pytest.mark.parametrize("seconds", [-5, 0, MAX_TIMEOUT_SECONDS + 1, 10**11])
+def test_no_way_in_takes_a_boot_limit_that_is_none(seconds: int) -> None:
+    with pytest.raises(InvalidWorkspace) as refused:
+        create(Request(template="echo", provision_timeout_seconds=seconds), now=database_now())
+    assert str(MAX_TIMEOUT_SECONDS) in refused.value.fields["provision_timeout_seconds"]
+    assert not Workspace.objects.exists()

@@ -16,7 +16,7 @@ from workspaces import addresses, catalog, vault
 from workspaces.configuration import BadConfig, parse_config
 from workspaces.credentials import mint_agent_token
 from workspaces.lifecycle import RestartPolicy, Verb, WorkspaceStatus, transition
-from workspaces.models import BackendKind, Heartbeat, Workspace
+from workspaces.models import MAX_TIMEOUT_SECONDS, BackendKind, Heartbeat, Workspace
 from workspaces.services import launches
 from workspaces.services.moving import Step, record_creation
 from workspaces.services.trees import BadParent, lock_parent
@@ -165,6 +165,11 @@ def _check_fields(request: Request, workspace: Workspace) -> None:
     for name in ("name", "role", "model", "runtime"):
         if any(unicodedata.category(character) in _UNPRINTABLE for character in getattr(workspace, name)):
             problems[name] = f"{name} holds a control character."
+    limit = request.provision_timeout_seconds
+    if limit is not None and not 1 <= limit <= MAX_TIMEOUT_SECONDS:
+        problems["provision_timeout_seconds"] = (
+            f"provision_timeout_seconds must be a whole number from 1 to {MAX_TIMEOUT_SECONDS}, not {limit}."
+        )
     try:
         addresses.check_agent_url(request.url) if request.url else None
     except addresses.ForbiddenUrl as error:
