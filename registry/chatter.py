@@ -9,14 +9,15 @@ from events.chatter import LiveEvent
 from events.names import LiveEventType
 from workspaces.authentication import Agent
 from workspaces.deadlines import effective_deadline, present_policy
-from workspaces.lineage import ancestors_through
+from workspaces.lineage import ancestors_through, subjects_of
 from workspaces.models import Workspace
 
 
 def tell_beat(agent: Agent, *, stored: Mapping[str, Any]) -> None:
     """Tell of a heartbeat, and of its task where that is another one than before."""
     told = agent.told
-    subject = _subject(name=told.name, runtime=told.runtime, parent_id=told.parent_id)
+    ancestors = ancestors_through([told.parent_id])[told.parent_id]
+    subject = {"name": told.name, "runtime": told.runtime, "ancestors": ancestors}
     task = stored.get("current_task", told.current_task)
     active_tasks = stored.get("active_tasks", told.active_tasks)
     alive = {"active_tasks": active_tasks, "uptime_seconds": stored.get("uptime_seconds")}
@@ -35,7 +36,7 @@ def tell_progress(workspace: Workspace) -> None:
         "step": workspace.progress_step,
         "deadline_at": deadline_at.isoformat() if deadline_at else None,
     }
-    subject = _subject(name=workspace.name, runtime=workspace.runtime, parent_id=workspace.parent_id)
+    (subject,) = subjects_of([workspace])
     chatter.publish(_event(LiveEventType.WORKSPACE_PROGRESS, workspace.pk, workspace.version, step, subject))
 
 
@@ -43,7 +44,3 @@ def _event(
     name: LiveEventType, workspace_id: UUID, version: int, payload: Mapping[str, Any], subject: Mapping[str, Any]
 ) -> LiveEvent:
     return LiveEvent(event_type=name, workspace_id=workspace_id, version=version, payload=payload, subject=subject)
-
-
-def _subject(*, name: str, runtime: str, parent_id: UUID | None) -> dict[str, Any]:
-    return {"name": name, "runtime": runtime, "ancestors": ancestors_through([parent_id])[parent_id]}

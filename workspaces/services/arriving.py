@@ -12,9 +12,10 @@ from django.db.models import F
 from events import outbox
 from events.names import EventType
 from workspaces.lifecycle import DEADLINE_FAILURES, Transition, Verb, WorkspaceStatus, transition
+from workspaces.lineage import subjects_of
 from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, Workspace
 from workspaces.services import launches
-from workspaces.services.moving import Step, TransitionRefused, check_source, lock_one, move, subject_of
+from workspaces.services.moving import Step, TransitionRefused, check_source, lock_one, move
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ def record_card(workspace: Workspace) -> None:
                 workspace_id=workspace.pk,
                 version=workspace.version,
                 payload={"agent_card": workspace.agent_card},
-                subject=subject_of(workspace),
+                subject=subjects_of([workspace])[0],
             )
         ]
     )

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from events import outbox
 from workspaces.lifecycle import Phase, Transition, WorkspaceStatus, label_of
+from workspaces.lineage import subjects_of
 from workspaces.models import Workspace
 
 logger = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ def record_creation(transition: Transition, step: Step) -> None:
 
 
 def _record(transition: Transition, steps: Sequence[Step], *, raised_by: int) -> None:
+    subjects = subjects_of([step.workspace for step in steps])
     outbox.record(
         [
             outbox.NewEvent(
@@ -124,20 +126,11 @@ def _record(transition: Transition, steps: Sequence[Step], *, raised_by: int) ->
                 version=step.workspace.version + raised_by,
                 is_move=True,
                 payload=step.payload,
-                subject=subject_of(step.workspace),
+                subject=subject,
             )
-            for step in steps
+            for step, subject in zip(steps, subjects, strict=True)
         ]
     )
-
-
-def subject_of(workspace: Workspace) -> dict[str, Any]:
-    """Return the snapshot by which events are filtered: the log knows no workspace table."""
-    return {
-        "name": workspace.name,
-        "runtime": workspace.runtime,
-        "ancestors": [str(workspace.parent_id)] if workspace.parent_id else [],
-    }
 
 
 def _settled(target: WorkspaceStatus) -> dict[str, Any]:
