@@ -25,6 +25,21 @@ _TOKEN = re.compile(
 )
 
 
+# Every character that a token may hold becomes one letter, so that a run of them is found at once.
+_ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_AS_RUNS = bytes(ord("a") if code in _ALPHABET else ord(" ") for code in range(256))
+_RUN = b"a" * _TOKEN_CHARACTERS
+
+
+def storable(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the payload without tokens and within the limit; nearly all are, which one look tells."""
+    # Written in ASCII it is no shorter than what the database stores, and no run of a token's letters is parted.
+    written = json.dumps(payload, default=str)
+    if len(written) <= MAX_PAYLOAD_BYTES and _RUN not in written.encode().translate(_AS_RUNS):
+        return dict(payload)
+    return within_limit(without_tokens(payload))
+
+
 def without_tokens(value: Any) -> Any:
     """Return a JSON value with what is shaped like one of our tokens masked, in keys too."""
     return _each_text(value, _masked)
@@ -37,7 +52,7 @@ def _masked(text: str) -> str:
 def within_limit(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return the payload, in at most MAX_PAYLOAD_BYTES of JSON: long texts shortened, then large fields left out."""
     fitting = dict(payload)
-    if _is_small(fitting):
+    if _size(fitting) <= MAX_PAYLOAD_BYTES:
         return fitting
     for kept in _KEPT_CHARACTERS:
         fitting = _each_text(fitting, partial(_shortened, kept=kept))
@@ -48,17 +63,6 @@ def within_limit(payload: Mapping[str, Any]) -> dict[str, Any]:
         if _size(fitting) <= MAX_PAYLOAD_BYTES:
             break
     return fitting
-
-
-def _is_small(payload: Mapping[str, Any]) -> bool:
-    # A few short texts and numbers are told from the rest without being written out.
-    if len(payload) <= 20 and all(_is_short(value) for value in payload.values()):
-        return True
-    return _size(payload) <= MAX_PAYLOAD_BYTES
-
-
-def _is_short(value: Any) -> bool:
-    return value is None or isinstance(value, int | float) or (isinstance(value, str) and len(value) <= 256)
 
 
 def _size(value: Any) -> int:

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from events.limits import within_limit, without_tokens
+from events.limits import storable
 from events.models import Event
 from events.names import EventType
 
@@ -69,6 +69,6 @@ def _row(event: NewEvent) -> dict[str, Any]:
         "workspace_id": str(event.workspace_id) if event.workspace_id else None,
         "version": event.version,
         "is_move": event.is_move,
-        "payload": {**within_limit(without_tokens(event.payload)), **versioned},
-        "subject": without_tokens(event.subject),
+        "payload": {**storable(event.payload), **versioned},
+        "subject": storable(event.subject),
     }
