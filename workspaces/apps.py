@@ -11,6 +11,7 @@ class WorkspacesConfig(AppConfig):
     name = "workspaces"
 
     def ready(self) -> None:
-        """Register the drift gate's check where its parser is installed."""
+        """Register our lookups, and the drift gate's check where its parser is installed."""
+        import_module("workspaces.lookups")
         if find_spec(PARSER):
             import_module("workspaces.drift.checks")

@@ -97,7 +97,7 @@ Evidence = Mapping[UUID, Mapping[str, Any]]
 
 def evidence_of(workspaces: Sequence[Workspace]) -> Evidence:
     """Return what the watcher stored of these workspaces' present launches, by launch."""
-    rows = Launch.objects.filter(pk__in=[workspace.launch_id for workspace in workspaces]).exclude(evidence={})
+    rows = Launch.objects.filter(pk__among=[workspace.launch_id for workspace in workspaces]).exclude(evidence={})
     return dict(rows.values_list("pk", "evidence"))
 
 
@@ -161,6 +161,6 @@ def _end_launches(failed: Sequence[tuple[Workspace, Reason]], *, now: datetime) 
         grace = timedelta(seconds=settings.TEARDOWN_GRACE_SECONDS if code in DEADLINE_FAILURES else 0)
         meant = launches.teardown_meant(at=now + grace, reason=TeardownReason.FAILED, now=now)
         # One UPDATE: a launch in flight stands, so its end and the intent to stop it go together.
-        Launch.objects.filter(pk__in=launch_ids).update(
+        Launch.objects.filter(pk__among=launch_ids).update(
             outcome=LaunchOutcome.FAILED, ended_at=now, failure_code=code, **meant
         )

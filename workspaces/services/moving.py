@@ -1,8 +1,10 @@
 """How a move is made: `move` is the only writer of `status`. For the verbs of this package, nobody else."""
 
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -151,11 +153,13 @@ def _write(rows: Sequence[Workspace], changes: Sequence[Mapping[str, Any]]) -> N
     shared = {name for name in first if all(change[name] == first[name] for change in changes)}
     alike = [_field(name) for name in first if name in shared]
     own = [_field(name) for name in first if name not in shared]
-    values: list[Any] = [field.get_db_prep_save(first[field.name], connection) for field in alike]
-    values.append([row.pk for row in rows])
-    values += [[field.get_db_prep_save(change[field.name], connection) for change in changes] for field in own]
+    new = [
+        {"id": row.pk, **{field.attname: change[field.name] for field in own}}
+        for row, change in zip(rows, changes, strict=True)
+    ]
+    values = [field.get_db_prep_save(first[field.name], connection) for field in alike]
     with connection.cursor() as cursor:
-        cursor.execute(_update(alike, own), values)
+        cursor.execute(_update(alike, own), [*values, json.dumps(new, default=_text)])
         if cursor.rowcount != len(rows):
             # The rows are locked: a difference means that a verb moved a row it doesn't hold.
             raise RuntimeError(f"{cursor.rowcount} of {len(rows)} rows were written")
@@ -164,12 +168,17 @@ def _write(rows: Sequence[Workspace], changes: Sequence[Mapping[str, Any]]) -> N
 def _update(alike: Sequence["Field[Any, Any]"], own: Sequence["Field[Any, Any]"]) -> sql.Composed:
     assignments = [sql.SQL("{} = %s").format(sql.Identifier(field.attname)) for field in alike]
     assignments += [sql.SQL("{0} = new.{0}").format(sql.Identifier(field.attname)) for field in own]
-    names = [sql.Identifier("id"), *(sql.Identifier(field.attname) for field in own)]
-    arrays = [sql.SQL("%s::uuid[]"), *(_array(field) for field in own)]
+    columns = [sql.SQL("id uuid"), *(_column(field) for field in own)]
     return sql.SQL(
         "UPDATE workspaces_workspace AS present SET version = present.version + 1, {assignments}"
-        " FROM unnest({arrays}) AS new ({names}) WHERE present.id = new.id"
-    ).format(assignments=_listed(assignments), arrays=_listed(arrays), names=_listed(names))
+        " FROM jsonb_to_recordset(%s::jsonb) AS new ({columns}) WHERE present.id = new.id"
+    ).format(assignments=_listed(assignments), columns=_listed(columns))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime | UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no column's value")
 
 
 def _field(name: str) -> "Field[Any, Any]":
@@ -180,5 +189,5 @@ def _listed(parts: Sequence[sql.Composable]) -> sql.Composed:
     return sql.SQL(", ").join(parts)
 
 
-def _array(field: "Field[Any, Any]") -> sql.Composed:
-    return sql.SQL("%s::{}[]").format(sql.SQL(field.db_type(connection) or "text"))
+def _column(field: "Field[Any, Any]") -> sql.Composed:
+    return sql.SQL("{} {}").format(sql.Identifier(field.attname), sql.SQL(field.db_type(connection) or "text"))

@@ -90,7 +90,7 @@ def _note(report: SweepReport, late: list[tuple[Workspace, Deadline]], *, postpo
 def _lock_overdue(*, now: datetime, policy: Policy, without: list[UUID]) -> list[Workspace]:
     rows = overdue_rows(now=now, policy=policy)
     if without:
-        rows = rows.exclude(pk__in=without)
+        rows = rows.exclude(pk__among=without)
     return list(rows.select_for_update(of=("self",), skip_locked=True, no_key=True)[:BATCH])
 
 
