@@ -4,6 +4,7 @@ Each channel that has something due gets a thread of its own, so that none waits
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ APPLICATION_NAME = "slipway-deliver"
 # Retries fall due without a ring; a ring that was missed is found by then, too.
 LOOK_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 10.0
+# So soon a changed address or time limit counts.
+_CHANNEL_SECONDS = 1.0
 # Each has a connection to Postgres while it works.
 MAX_CHANNELS_AT_ONCE = 32
 
@@ -129,6 +132,8 @@ class ChannelRun:
         self._is_stopped = is_stopped
         self._sender: Sender | None = None
         self._opened_as: object = None
+        self._stored: Channel | None = None
+        self._read_at = -math.inf
 
     def serve(self) -> None:
         """Return when nothing is due, or when told to stop."""
@@ -139,10 +144,18 @@ class ChannelRun:
             self._close()
 
     def _claim(self) -> "Present | None":
+        channel = self._channel()
         now = database_now()
         until = now + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
-        taken = claim(channel_id=self._channel_id, now=now, until=until)
+        taken = claim(channel, now=now, until=until) if channel else None
         return Present(claim=taken, now=now) if taken else None
+
+    def _channel(self) -> Channel | None:
+        """Return the channel, read anew every second. That it may be sent to is asked at each claim."""
+        if time.monotonic() - self._read_at > _CHANNEL_SECONDS:
+            self._stored = Channel.objects.filter(pk=self._channel_id).first()
+            self._read_at = time.monotonic()
+        return self._stored
 
     def _handle(self, present: "Present") -> None:
         channel = present.claim.channel
@@ -229,8 +242,9 @@ class _Unusable:
 
 def _write(turn: Turn, marks: Sequence[Mark]) -> None:
     with transaction.atomic():
-        mark(turn.claim, marks)
+        # The channel's row first, as a claim locks it: the other way round two processes could wait for each other.
         Channel.objects.filter(pk=turn.claim.channel.pk).update(**_health(turn, marks))
+        mark(turn.claim, marks)
 
 
 def _health(turn: Turn, marks: Sequence[Mark]) -> dict[str, object]:

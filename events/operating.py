@@ -60,8 +60,9 @@ def send_test(channel: Channel, *, now: datetime) -> Answer:
         version=None,
         payload={"message": f"A test of the channel {channel.name}."},
         created_at=now,
+        subject={"name": "A test"},
     )
-    message = Message(id=f"test-{uuid4()}", event=event, subject={"name": "A test"})
+    message = Message(id=f"test-{uuid4()}", event=event)
     began = time.monotonic()
     try:
         kind = kind_of(channel.kind)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from events.channels.base import RESPONSE_BYTES, Kind, Receipt, Sender, SendFailed
@@ -46,11 +45,11 @@ class Turn:
         """Send the units; yield marks as they come, some at a time. What is left in `unsent` was never tried."""
         lines = deque(self._lines(units))
         threads = min(self.claim.channel.concurrency, len(lines))
-        done: SimpleQueue[list[Mark] | None] = SimpleQueue()
+        done = _Gathering(threads)
         with ThreadPoolExecutor(threads, thread_name_prefix=f"send-{self.claim.channel.pk}") as pool:
             for _ in range(threads):
                 pool.submit(self._work, lines, done)
-            yield from _gathered(done, threads)
+            yield from done
 
     def _lines(self, units: Sequence[Sequence[Claimed]]) -> list[list[Sequence[Claimed]]]:
         """Return what must go one after the other: all of it, or each workspace's own."""
@@ -61,7 +60,7 @@ class Turn:
             by_workspace.setdefault(unit[0].workspace_id, []).append(unit)
         return list(by_workspace.values())
 
-    def _work(self, lines: "deque[list[Sequence[Claimed]]]", done: "SimpleQueue[list[Mark] | None]") -> None:
+    def _work(self, lines: "deque[list[Sequence[Claimed]]]", done: "_Gathering") -> None:
         try:
             while lines:
                 try:
@@ -69,9 +68,9 @@ class Turn:
                 except IndexError:
                     break
                 for unit in line:
-                    done.put(self._attempt(unit))
+                    done.add(self._attempt(unit))
         finally:
-            done.put(None)
+            done.end()
 
     def _attempt(self, unit: Sequence[Claimed]) -> list[Mark]:
         if self._over.is_set() or self.is_stopped() or time.monotonic() >= self.ends_at:
@@ -129,23 +128,34 @@ class Turn:
         return entry if count == 1 else {**entry, "grouped": count}
 
 
-def _gathered(done: "SimpleQueue[list[Mark] | None]", workers: int) -> Iterator[list[Mark]]:
-    """Yield what the workers put in, gathered over a short time, until all have ended."""
-    gathered: list[Mark] = []
-    flush_at = time.monotonic() + _MARK_SECONDS
-    while workers:
-        try:
-            marks = done.get(timeout=max(flush_at - time.monotonic(), 0.001))
-        except Empty:
-            marks = []
-        if marks is None:
-            workers -= 1
-            continue
-        gathered += marks
-        if gathered and (len(gathered) >= _MARKED_TOGETHER or time.monotonic() >= flush_at):
-            yield gathered
-            gathered = []
-        if not gathered:
-            flush_at = time.monotonic() + _MARK_SECONDS
-    if gathered:
-        yield gathered
+class _Gathering:
+    """What the workers did, handed over some at a time: whoever marks it is not woken for each."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._marks: deque[Mark] = deque()
+        self._changed = threading.Condition()
+
+    def add(self, marks: Sequence[Mark]) -> None:
+        """Put in what a worker did."""
+        self._marks.extend(marks)
+        if len(self._marks) >= _MARKED_TOGETHER:
+            with self._changed:
+                self._changed.notify()
+
+    def end(self) -> None:
+        """Say that one of the workers has ended."""
+        with self._changed:
+            self._workers -= 1
+            self._changed.notify()
+
+    def __iter__(self) -> Iterator[list[Mark]]:
+        while True:
+            with self._changed:
+                is_over = self._workers == 0
+                if not is_over and len(self._marks) < _MARKED_TOGETHER:
+                    self._changed.wait(_MARK_SECONDS)
+            if together := [self._marks.popleft() for _ in range(min(len(self._marks), _MARKED_TOGETHER))]:
+                yield together
+            elif is_over:
+                return

@@ -1,7 +1,7 @@
 """What a kind of channel is, and what passes between it and the delivery."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -19,8 +19,6 @@ class Message:
     # The idempotency key: the event's id, or that of a test.
     id: str
     event: LoggedEvent
-    # The event's snapshot of what it is about: {name, runtime, ancestors}.
-    subject: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,9 @@ the look and the connection changes nothing. Redirects are not followed by this 
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -24,18 +26,39 @@ def limit_request(*, seconds: float) -> None:
     _ends_at.set(time.monotonic() + seconds)
 
 
-def guarded_pool(*, connections: int) -> httpcore.ConnectionPool:
-    """Return a pool of kept-alive connections under guard."""
-    return httpcore.ConnectionPool(
-        ssl_context=_tls_context(), max_connections=connections, network_backend=_GuardedBackend(), keepalive_expiry=30
-    )
+class Connections:
+    """Kept-alive connections under guard; as many as are used at a time.
 
+    Each is a pool of one: threads that share a larger one spend more time waiting for its lock than for the network.
+    """
 
-def _tls_context() -> ssl.SSLContext:
-    # Ours, not httpcore's: the system's certificates, to which an operator can add his own.
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+    def __init__(self) -> None:
+        # Made once: reading the system's certificates takes longer than a request.
+        self._tls = ssl.create_default_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
+        self._idle: deque[httpcore.ConnectionPool] = deque()
+
+    @contextmanager
+    def one(self) -> Iterator[httpcore.ConnectionPool]:
+        """Lend a connection to this thread."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._new()
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close all that are not lent."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _new(self) -> httpcore.ConnectionPool:
+        return httpcore.ConnectionPool(
+            ssl_context=self._tls, max_connections=1, network_backend=_GuardedBackend(), keepalive_expiry=30
+        )
 
 
 def _seconds_left(timeout: float | None) -> float:

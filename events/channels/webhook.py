@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 
 from events.channels.addresses import ForbiddenAddress, Unresolved
 from events.channels.base import RESPONSE_BYTES, Message, Receipt, SendFailed
-from events.channels.guard import guarded_pool, limit_request
+from events.channels.guard import Connections, limit_request
 from events.channels.webhook_form import WebhookForm
 from events.frames import envelope
 
@@ -79,7 +79,7 @@ class WebhookSender:
         self._headers = {**options.get("headers", {}), **_OUR_HEADERS}
         self._signing = [(Webhook(each["secret"]), each["until"]) for each in options["signing"]]
         self._seconds = timeout_seconds
-        self._pool = guarded_pool(connections=32)
+        self._connections = Connections()
 
     def send(self, messages: Sequence[Message]) -> Receipt:
         (message,) = messages
@@ -88,7 +88,7 @@ class WebhookSender:
         return _judged(status, headers, response)
 
     def close(self) -> None:
-        self._pool.close()
+        self._connections.close()
 
     def _signed(self, message_id: str, body: bytes) -> list[tuple[str, str]]:
         now = datetime.now(tz=UTC)
@@ -108,7 +108,10 @@ class WebhookSender:
         limit_request(seconds=self._seconds)
         headers = [*self._headers.items(), *signature]
         try:
-            with self._pool.stream("POST", self._url, headers=headers, content=body) as response:
+            with (
+                self._connections.one() as connection,
+                connection.stream("POST", self._url, headers=headers, content=body) as response,
+            ):
                 text = _beginning(response)
                 return response.status, {name.lower(): value for name, value in response.headers}, text
         except ForbiddenAddress as error:

@@ -102,7 +102,7 @@ def _facts(message: Message) -> list[tuple[str, str]]:
     facts = [
         ("Why", _cause(payload)),
         ("Missing", ", ".join(map(str, payload.get("missing") or []))),
-        ("Runtime", str(message.subject.get("runtime") or "")),
+        ("Runtime", str(message.event.subject.get("runtime") or "")),
         ("Since", _moment(message.event.created_at)),
     ]
     return [(name, text) for name, text in facts if text]
@@ -122,7 +122,7 @@ def _names(messages: Sequence[Message]) -> str:
 
 
 def _name(message: Message) -> str:
-    return str(message.subject.get("name") or message.event.workspace_id or "The fleet")
+    return str(message.event.subject.get("name") or message.event.workspace_id or "The fleet")
 
 
 def _moment(moment: datetime) -> str:

@@ -5,6 +5,7 @@ import json
 import logging
 import socket
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from email import message_from_bytes, policy
 from uuid import uuid4
@@ -57,8 +58,9 @@ def message(position: int = 1, event_type: str = EventType.WORKSPACE_ONLINE, **p
         version=1,
         payload=payload,
         created_at=database_now(),
+        subject={"name": "nightly", "runtime": "hermes", "ancestors": []},
     )
-    return Message(id=f"{position}00", event=event, subject={"name": "nightly", "runtime": "hermes", "ancestors": []})
+    return Message(id=f"{position}00", event=event)
 
 
 def failure(position: int = 1, **payload) -> Message:
@@ -358,8 +360,8 @@ def test_a_mail_goes_out_as_text_and_as_html(mails, loopback_allowed):
 
 
 def test_a_name_with_a_line_end_makes_no_header_of_its_own(mails, loopback_allowed):
-    named = failure()
-    evil = Message(id="1", event=named.event, subject={"name": "x\r\nBcc: evil@example.com"})
+    event = replace(failure().event, subject={"name": "x\r\nBcc: evil@example.com"})
+    evil = Message(id="1", event=event)
     with sending("email", {"recipients": "ops@example.com", "subject_prefix": ""}) as sender:
         sender.send([evil])
     mail = message_from_bytes(mails.mails[0], policy=policy.default)

@@ -192,15 +192,15 @@ def test_a_claim_is_left_alone_until_its_lease_ends_and_is_taken_over_then(recei
     channel = webhook(receiver.url)
     publish(online(), online())
     now = database_now()
-    dead = claim(channel_id=channel.pk, now=now, until=now + timedelta(seconds=60))
+    dead = claim(channel, now=now, until=now + timedelta(seconds=60))
     assert dead
     assert len(dead.deliveries) == 2
     later = now + timedelta(seconds=59)
-    assert claim(channel_id=channel.pk, now=later, until=later + timedelta(seconds=60)) is None
+    assert claim(channel, now=later, until=later + timedelta(seconds=60)) is None
     assert due_channels(now=later) == []
     later = now + timedelta(seconds=60)
     assert due_channels(now=later) == [channel.pk]
-    taken = claim(channel_id=channel.pk, now=later, until=later + timedelta(seconds=60))
+    taken = claim(channel, now=later, until=later + timedelta(seconds=60))
     assert taken
     # The dead one comes back to life, and its word counts no more.
     marks = [Mark(delivery=each, is_delivered=False, at=later) for each in dead.deliveries]
@@ -215,11 +215,11 @@ def test_what_is_released_keeps_its_place_and_its_attempts(receiver: Receiver):
     channel = webhook(receiver.url)
     publish(*[online() for _ in range(5)])
     now = database_now()
-    held = claim(channel_id=channel.pk, now=now, until=now + timedelta(seconds=60))
+    held = claim(channel, now=now, until=now + timedelta(seconds=60))
     assert held
     release(held, held.deliveries[2:])
     mark(held, [Mark(delivery=each, is_delivered=True, at=now) for each in held.deliveries[:2]])
-    again = claim(channel_id=channel.pk, now=now, until=now + timedelta(seconds=60))
+    again = claim(channel, now=now, until=now + timedelta(seconds=60))
     assert again
     assert [each.message.event.position for each in again.deliveries] == [3, 4, 5]
     assert {each.attempts for each in again.deliveries} == {0}
