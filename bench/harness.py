@@ -1,0 +1,119 @@
+"""Measures us against a limit: both in the same run, in turns, so that only their relation counts."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+
+class Better(StrEnum):
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """What one benchmark came to: our figure over the limit's, its goal, and the figures behind it."""
+
+    name: str
+    ratio: float
+    goal: float
+    better: Better
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the goal is reached."""
+        return self.ratio >= self.goal if self.better == Better.HIGHER else self.ratio <= self.goal
+
+
+class Meter:
+    """Takes the turns and shows how far they are."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def compare(
+        self,
+        name: str,
+        *,
+        limit: Callable[[], float],
+        ours: Callable[[], float],
+        goal: float,
+        better: Better = Better.HIGHER,
+        rounds: int = 9,
+        unit: str = "per second",
+    ) -> Ratio:
+        """Measure the limit and us in turns, after one turn that doesn't count; the ratio is the turns' median.
+
+        A turn's two figures are taken one after the other, so that what else the machine does touches both.
+        """
+        task = self._progress.add_task(name, total=2 * (rounds + 1))
+        figures: dict[str, list[float]] = {"limit": [], "ours": []}
+        for _ in range(rounds + 1):
+            for who, measure in (("limit", limit), ("ours", ours)):
+                figures[who].append(measure())
+                self._progress.advance(task)
+        self._progress.remove_task(task)
+        counted = {who: values[1:] for who, values in figures.items()}
+        medians = {who: round(median(values), 2) for who, values in counted.items()}
+        spread = {f"{who}_range": [round(min(values), 2), round(max(values), 2)] for who, values in counted.items()}
+        ratio = median(ours / limit for ours, limit in zip(counted["ours"], counted["limit"], strict=True))
+        return Ratio(
+            name=name,
+            ratio=round(ratio, 3),
+            goal=goal,
+            better=better,
+            figures={**medians, **spread, "unit": unit, "rounds": rounds},
+        )
+
+
+Suite = Callable[[Meter], Iterable[Ratio]]
+
+
+def main(suites: Iterable[Suite]) -> None:
+    """Run suites as a program: a table, or a list as JSON with --json. Exits with 1 where a goal is missed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", action="store_true", help="print a list of {name, ratio, goal, better, figures}")
+    wants_json = parser.parse_args().json
+    ratios = list(_measured(suites))
+    if wants_json:
+        print(json.dumps([asdict(ratio) for ratio in ratios], indent=2))  # noqa: T201
+    else:
+        Console().print(_table(ratios))
+    sys.exit(0 if all(ratio.is_met for ratio in ratios) else 1)
+
+
+def _measured(suites: Iterable[Suite]) -> Iterator[Ratio]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), *Progress.get_default_columns()[1:3])
+    # What is printed to be read by a program stays clean.
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
+        for suite in suites:
+            yield from suite(Meter(progress))
+
+
+def _table(ratios: Iterable[Ratio]) -> Table:
+    table = Table(title="Us over the limit of the same run")
+    for name in ("Benchmark", "Ratio", "Goal", "Ours", "Limit", "Unit"):
+        table.add_column(name, justify="left" if name in {"Benchmark", "Unit"} else "right")
+    for ratio in ratios:
+        sign = "≥" if ratio.better == Better.HIGHER else "≤"
+        colour = "green" if ratio.is_met else "red"
+        figures = ratio.figures
+        table.add_row(
+            ratio.name,
+            f"[{colour}]{ratio.ratio:.2f}[/]",
+            f"{sign} {ratio.goal:g}",
+            f"{figures.get('ours', '')}",
+            f"{figures.get('limit', '')}",
+            str(figures.get("unit", "")),
+        )
+    return table
