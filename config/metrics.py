@@ -12,6 +12,7 @@ from workspaces.clock import database_now
 from workspaces.flips import flips_by_runtime
 from workspaces.lifecycle import Phase
 from workspaces.models import Launch, Workspace
+from workspaces.services.sweeping import last_run
 
 
 class FleetCollector(Collector):
@@ -22,6 +23,7 @@ class FleetCollector(Collector):
         yield _workspaces()
         yield _launches()
         yield from _flips()
+        yield from _sweep()
         yield GaugeMetricFamily(
             "slipway_oldest_queued_seconds", "How long the oldest queued launch has waited.", value=_oldest_queued()
         )
@@ -64,6 +66,25 @@ def _flips() -> Iterator[Metric]:
         false.add_metric([each.runtime], each.false)
     yield flips
     yield false
+
+
+def _sweep() -> Iterator[Metric]:
+    """The sweep's own record; nothing before the first one, rather than a zero that looks well."""
+    run = last_run()
+    if run is None:
+        return
+    age = (database_now() - run.ran_at).total_seconds()
+    for name, explanation, value in (
+        ("age_seconds", "How long ago the last sweep ran.", age),
+        ("duration_seconds", "How long it took.", run.duration_seconds),
+        ("lag_seconds", "How long the earliest deadline that it found had passed.", run.lag_seconds),
+        ("looked_at", "Overdue workspaces that it read.", run.looked_at),
+        ("flips", "Workspaces that it failed.", run.flips),
+        ("held", "Workspaces that the brake kept it from failing.", run.held),
+        ("postponed", "Workspaces that await their turn in a queue that moves.", run.postponed),
+        ("set_aside", "Workspaces that the database refused to fail.", run.set_aside),
+    ):
+        yield GaugeMetricFamily(f"slipway_sweep_{name}", explanation, value=value)
 
 
 def _oldest_queued() -> float:

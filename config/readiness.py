@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 
 import redis
@@ -12,7 +13,9 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from events.positions import oldest_unpositioned_at
 from workspaces.clock import database_now
+from workspaces.deadlines import present_policy
 from workspaces.drift.live import live_enums
+from workspaces.services.sweeping import MISSED_SWEEPS, last_run, overdue_rows
 
 MAX_RELAY_LAG_SECONDS = 10
 _ANSWER_SECONDS = 2
@@ -26,13 +29,14 @@ class Check:
     detail: str
 
 
-# Without Redis nothing is lost and the API serves; launches wait for the next message or for beat.
-OPTIONAL = frozenset({"redis"})
+# Without Redis nothing is lost and the API serves; launches wait for the next message or for beat. A sweep that does
+# not run is for people to mend: were this process taken out of service, the agents that it fails to hear would be late.
+OPTIONAL = frozenset({"redis", "sweep"})
 
 
 def readiness() -> dict[str, Check]:
     """Ask everything, also after a failure: an operator wants to see all that is missing."""
-    stored = {"database": _database, "migrations": _migrations, "enum": _enum, "relay": _relay}
+    stored = {"database": _database, "migrations": _migrations, "enum": _enum, "relay": _relay, "sweep": _sweep}
     return {name: _asked_of_database(question) for name, question in stored.items()} | {"redis": _redis()}
 
 
@@ -79,6 +83,21 @@ def _relay() -> Check:
     if lag >= MAX_RELAY_LAG_SECONDS:
         return Check(ok=False, detail=f"Events have waited for {lag:.0f} s: is `manage.py relay` running?")
     return Check(ok=True, detail=f"Events wait for {lag:.0f} s.")
+
+
+def _sweep() -> Check:
+    now, allowed = database_now(), timedelta(seconds=MISSED_SWEEPS * settings.SWEEP_INTERVAL_SECONDS)
+    run = last_run()
+    if run is None:
+        is_missed = overdue_rows(now=now - allowed, policy=present_policy()).exists()
+        return Check(ok=not is_missed, detail=f"No sweep has run yet{_BEAT if is_missed else '.'}")
+    age = (now - run.ran_at).total_seconds()
+    if age > allowed.total_seconds():
+        return Check(ok=False, detail=f"The last sweep ran {age:.0f} s ago{_BEAT}")
+    return Check(ok=True, detail=f"The last sweep ran {max(age, 0):.0f} s ago.")
+
+
+_BEAT = ": are beat and the worker of the queue “sweep” running?"
 
 
 def _redis() -> Check:

@@ -2,14 +2,18 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 
+from workspaces.clock import database_now
 from workspaces.colours import STATUS_COLOURS
 from workspaces.flips import flips_by_runtime
 from workspaces.lifecycle import WorkspaceStatus
 from workspaces.models import Workspace
+from workspaces.overview import spoken_duration
+from workspaces.services.sweeping import MISSED_SWEEPS, last_run
 
 
 def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -31,4 +35,18 @@ def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
         if status != WorkspaceStatus.REMOVED
     ]
     shown = {"counts": counts, "total": sum(numbers.values()), "changelist": changelist}
-    return {**context, **shown, "flips": flips_by_runtime()}
+    return {**context, **shown, "flips": flips_by_runtime(), "sweep": _sweep()}
+
+
+def _sweep() -> dict[str, Any] | None:
+    """Return the sweep's own record, with its age in words."""
+    run = last_run()
+    if run is None:
+        return None
+    age = max((database_now() - run.ran_at).total_seconds(), 0)
+    return {
+        "run": run,
+        "age": spoken_duration(age),
+        "is_late": age > MISSED_SWEEPS * settings.SWEEP_INTERVAL_SECONDS,
+        "lag": spoken_duration(run.lag_seconds),
+    }

@@ -368,6 +368,8 @@ class Launch(models.Model):
             ),
             # services/watching.py and services/dispatching.py: launches in flight.
             models.Index(fields=["queued_at"], condition=Q(outcome="in_flight"), name="launch_in_flight"),
+            # services/standstill.py: whether a backend's queue moved lately; boot_times.py: the launches of some days.
+            models.Index(fields=["launching_at"], name="launch_launching"),
             # flips.py: launches that a deadline flipped, taken back or not.
             models.Index(
                 fields=["runtime"],
@@ -378,6 +380,28 @@ class Launch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} ({self.outcome})"
+
+
+class SweepRun(models.Model):
+    """A single row: what the sweep did when it ran last. Its age tells whether anybody sweeps."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    ran_at = models.DateTimeField()
+    duration_seconds = models.FloatField()
+    # How long ago the earliest of the deadlines that it found had passed.
+    lag_seconds = models.FloatField(default=0)
+    looked_at = models.PositiveIntegerField(default=0)
+    flips = models.PositiveIntegerField(default=0)
+    # Not failed by it: held by the brake; awaiting their turn in a queue that moves; refused by the database.
+    held = models.PositiveIntegerField(default=0)
+    postponed = models.PositiveIntegerField(default=0)
+    set_aside = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [CheckConstraint(condition=Q(id=1), name="sweep_run_single_row")]
+
+    def __str__(self) -> str:
+        return f"sweep at {self.ran_at}"
 
 
 class Secret(models.Model):

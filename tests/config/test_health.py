@@ -14,6 +14,9 @@ from events.relay import number_committed
 from tests.workspaces.factories import booting, failed, online, queued
 from tests.workspaces.unguarded import unguarded
 from workspaces.clock import database_now
+from workspaces.deadlines import Policy
+from workspaces.models import SweepRun
+from workspaces.services.sweeping import sweep_stuck
 
 
 def test_health_asks_nothing_of_the_database(client: Client) -> None:
@@ -26,7 +29,7 @@ def test_health_asks_nothing_of_the_database(client: Client) -> None:
 def test_a_process_that_has_all_it_needs_is_ready(client: Client) -> None:
     answer = client.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
-    assert set(answer.json()["checks"]) == {"database", "migrations", "enum", "relay", "redis"}
+    assert set(answer.json()["checks"]) == {"database", "migrations", "enum", "relay", "sweep", "redis"}
     assert all(check["ok"] and check["detail"] for check in answer.json()["checks"].values())
 
 
@@ -88,7 +91,7 @@ def test_a_database_that_is_away_makes_it_unready_and_leaves_it_healthy(
     monkeypatch.setattr(connection, "cursor", refuse)
     answer = client.get("/ready")
     assert answer.status_code == 503
-    assert failing(answer) == ["database", "migrations", "enum", "relay"]
+    assert failing(answer) == ["database", "migrations", "enum", "relay", "sweep"]
     assert b"hunter2" not in answer.content
     assert client.get("/metrics").status_code == 503
     assert client.get("/health").status_code == 200
@@ -117,7 +120,7 @@ def test_a_scrape_takes_as_many_queries_for_a_small_fleet_as_for_a_large_one(cli
         queued(name=f"w{number}")
     with CaptureQueriesContext(connection) as queries:
         client.get("/metrics")
-    assert len(queries) == 7
+    assert len(queries) == 8
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
@@ -142,3 +145,33 @@ def sample(answer: Any, name: str) -> float:
     lines = [line for line in answer.content.decode().splitlines() if line.startswith(f"{name} ")]
     assert lines, f"{name} is not among the metrics"
     return float(lines[0].rpartition(" ")[2])
+
+
+@pytest.mark.django_db
+def test_a_sweep_that_has_not_run_for_long_is_named_and_leaves_this_process_in_service(client: Client) -> None:
+    now = database_now()
+    sweep_stuck(now=now, policy=Policy())
+    assert client.get("/ready").json()["status"] == "ready"
+    SweepRun.objects.update(ran_at=now - timedelta(minutes=10))
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert failing(answer) == ["sweep"]
+    assert "The last sweep ran 600 s ago" in answer.json()["checks"]["sweep"]["detail"]
+
+
+@pytest.mark.django_db
+def test_overdue_workspaces_that_no_sweep_ever_looked_at_are_noticed(client: Client) -> None:
+    booting(now=database_now() - timedelta(minutes=20))
+    assert failing(client.get("/ready")) == ["sweep"]
+
+
+@pytest.mark.django_db
+def test_the_metrics_tell_of_the_last_sweep(client: Client) -> None:
+    assert b"slipway_sweep_" not in client.get("/metrics").content
+    late, _ = booting(now=database_now() - timedelta(minutes=11)), booting()
+    sweep_stuck(now=database_now(), policy=Policy())
+    answer = client.get("/metrics")
+    assert late.status == "provisioning"
+    assert sample(answer, "slipway_sweep_flips") == sample(answer, "slipway_sweep_looked_at") == 1
+    assert 59 < sample(answer, "slipway_sweep_lag_seconds") < 90
+    assert 0 <= sample(answer, "slipway_sweep_age_seconds") < 30

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -125,11 +126,29 @@ def test_sweep_stuck_tells_the_next_deadline_where_nothing_is_stuck() -> None:
 
     text = output_of("sweep_stuck")
 
-    assert text.startswith("0 workspaces are stuck; 2 are provisioning, the next deadline is next's, in ")
+    assert "\n0 workspaces are stuck; 2 are provisioning, the next deadline is next's, in " in text
+
+
+def test_sweep_stuck_dry_run_tells_who_is_next_and_when() -> None:
+    factories.booting(name="patient", runtime="hermes")
+    near = factories.booting(name="near", now=minutes_ago(4))
+
+    first, *_ = output_of("sweep_stuck", "--dry-run").splitlines()
+
+    assert re.match(rf"Next: near \({near.pk}\), in (5 min 5\d s|6 min) ", first)
+
+
+def test_sweep_stuck_prints_its_record() -> None:
+    factories.booting(now=minutes_ago(11))
+
+    text = output_of("sweep_stuck")
+
+    assert "Looked at 1 in " in text
+    assert ": 1 failed, 0 held, 0 await their turn; the earliest deadline passed 1 min" in text
 
 
 def test_sweep_stuck_says_that_nothing_is_provisioning() -> None:
-    assert output_of("sweep_stuck") == "0 workspaces are stuck, and 0 are provisioning.\n"
+    assert output_of("sweep_stuck").endswith("\n0 workspaces are stuck, and 0 are provisioning.\n")
 
 
 def test_sweep_stuck_as_json() -> None:
@@ -141,4 +160,10 @@ def test_sweep_stuck_as_json() -> None:
     assert (planned["dry_run"], done["dry_run"]) == (True, False)
     assert planned["failed"] == done["failed"]
     assert [(row["id"], row["code"]) for row in done["failed"]] == [(str(stuck.pk), "timed_out")]
-    assert json_of("sweep_stuck") == {"dry_run": False, "failed": [], "set_aside": []}
+    found = json_of("sweep_stuck")
+    assert {name: found[name] for name in ("dry_run", "failed", "set_aside")} == {
+        "dry_run": False,
+        "failed": [],
+        "set_aside": [],
+    }
+    assert found["run"]["flips"] == found["run"]["looked_at"] == 0

@@ -1,5 +1,6 @@
 """The sweep: fail what is provisioning beyond its deadline. Time alone is decided here, and nowhere else."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,11 +11,13 @@ from django.db import transaction
 
 from workspaces.deadlines import Deadline, Limit, Policy, deadline_in_force
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
-from workspaces.models import Workspace, WorkspaceQuerySet
+from workspaces.models import SweepRun, Workspace, WorkspaceQuerySet
 from workspaces.services import standstill
 from workspaces.services.failing import Reason, fail_locked
 
 BATCH = 1000
+# So many intervals without a sweep are a fault, not a delay.
+MISSED_SWEEPS = 4
 # What a flip reads of a row; the rest (its config, its agent's card) may be long.
 _NEEDED = (
     *("id", "name", "runtime", "backend", "parent_id", "status", "version", "launch_id"),
@@ -27,23 +30,49 @@ _NEEDED = (
 class SweepReport:
     """What a sweep did. `set_aside` are rows that the database refused; they are logged and tried by the next one.
 
-    `looked_at` counts the overdue rows that it read; `postponed` those that await their turn in a queue that moves.
+    `looked_at` counts the overdue rows that it read; `postponed` those that await their turn in a queue that moves,
+    `held` those that the brake keeps.
     """
 
     failed: list[Workspace] = field(default_factory=list)
     set_aside: list[Workspace] = field(default_factory=list)
     looked_at: int = 0
     postponed: int = 0
+    held: int = 0
     # The earliest deadline that had passed: how late this sweep came.
     earliest_deadline_at: datetime | None = None
 
 
 def sweep_stuck(*, now: datetime, policy: Policy) -> SweepReport:
     """Fail every overdue workspace, each with its event. Harmless beside other sweeps and whoever is quicker."""
-    report = SweepReport()
-    while _sweep_batch(report, now=now, policy=policy):
+    report, began = SweepReport(), time.monotonic()
+    # Nearly always nobody is late: one look, without a transaction.
+    while overdue_rows(now=now, policy=policy).exists() and _sweep_batch(report, now=now, policy=policy):
         pass
+    _record(report, now=now, duration_seconds=time.monotonic() - began)
     return report
+
+
+def last_run() -> SweepRun | None:
+    """Return what the last sweep wrote of itself; None before the first."""
+    return SweepRun.objects.first()
+
+
+def _record(report: SweepReport, *, now: datetime, duration_seconds: float) -> None:
+    lag = (now - report.earliest_deadline_at).total_seconds() if report.earliest_deadline_at else 0
+    written: dict[str, Any] = {
+        "ran_at": now,
+        "duration_seconds": duration_seconds,
+        "lag_seconds": max(lag, 0),
+        "looked_at": report.looked_at,
+        "flips": len(report.failed),
+        "held": report.held,
+        "postponed": report.postponed,
+        "set_aside": len(report.set_aside),
+    }
+    if not SweepRun.objects.update(**written):
+        # Created on need, not by a migration: a flushed database has none. Two first sweeps are harmless.
+        SweepRun.objects.bulk_create([SweepRun(**written)], ignore_conflicts=True)
 
 
 def overdue(*, now: datetime, policy: Policy) -> Iterator[tuple[Workspace, Reason]]:
@@ -60,6 +89,14 @@ def overdue_rows(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
     """Return who is past the deadline in force, the longest first: one partial index serves it, by either clock."""
     rows = Workspace.objects.provisioning().overdue(now=now, override=policy.override)
     return rows.only(*_NEEDED).order_by("deadline_at" if policy.override is None else "phase_entered_at", "pk")
+
+
+def next_due(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
+    """Return whose deadline passes next, the nearest first; those past it are not among them."""
+    rows = Workspace.objects.provisioning().only(*_NEEDED)
+    if policy.override is None:
+        return rows.filter(deadline_at__gt=now).order_by("deadline_at", "pk")
+    return rows.filter(phase_entered_at__gt=now - policy.override).order_by("phase_entered_at", "pk")
 
 
 @transaction.atomic

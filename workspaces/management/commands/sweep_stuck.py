@@ -10,10 +10,11 @@ from django.core.management.base import BaseCommand, CommandParser
 from workspaces import tasks
 from workspaces.clock import database_now
 from workspaces.deadlines import Policy, effective_deadline, present_policy
-from workspaces.models import Workspace
-from workspaces.overview import printable, spoken_time_left
+from workspaces.models import SweepRun, Workspace
+from workspaces.overview import printable, spoken_duration, spoken_time_left
 from workspaces.services import sweeping
 
+NEXT_SHOWN = 10
 EPILOG = """examples:
   manage.py sweep_stuck --dry-run
   manage.py sweep_stuck --format json
@@ -34,37 +35,68 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         now, policy = database_now(), present_policy()
-        sweep = _would_fail if options["dry_run"] else _fail
-        stuck, set_aside = sweep(now=now, policy=policy)
+        facts = _would_fail(now=now, policy=policy) if options["dry_run"] else _fail(now=now, policy=policy)
         if options["format"] == "json":
-            facts = {"dry_run": options["dry_run"], "failed": stuck, "set_aside": set_aside}
-            self.stdout.write(json.dumps(facts, indent=2))
+            self.stdout.write(json.dumps({"dry_run": options["dry_run"], **facts}, indent=2))
             return
-        for row in stuck:
+        for row in facts["failed"]:
             self.stdout.write(printable(f"{row['name']} ({row['id']}): {row['code']}: {row['error']}"))
-        self.stdout.write(_sentence(stuck, set_aside, is_dry_run=options["dry_run"], now=now, policy=policy))
+        for row in facts.get("next", []):
+            self.stdout.write(printable(f"Next: {row['name']} ({row['id']}), {row['left']} ({row['deadline_at']})"))
+        if run := facts.get("run"):
+            self.stdout.write(_record(run))
+        self.stdout.write(_sentence(facts, is_dry_run=options["dry_run"], now=now, policy=policy))
 
 
-Rows = list[dict[str, str]]
+Facts = dict[str, Any]
 
 
-def _fail(*, now: datetime, policy: Policy) -> tuple[Rows, Rows]:
+def _fail(*, now: datetime, policy: Policy) -> Facts:
     report = sweeping.sweep_stuck(now=now, policy=policy)
     tasks.enqueue_due_teardowns(now=now)
     failed = [_row(row, code=row.failure_code, error=row.failure_message) for row in report.failed]
-    return failed, [{"id": str(row.pk), "name": row.name} for row in report.set_aside]
+    set_aside = [{"id": str(row.pk), "name": row.name} for row in report.set_aside]
+    return {"failed": failed, "set_aside": set_aside, "run": _as_facts(sweeping.last_run())}
 
 
-def _would_fail(*, now: datetime, policy: Policy) -> tuple[Rows, Rows]:
+def _would_fail(*, now: datetime, policy: Policy) -> Facts:
     overdue = sweeping.overdue(now=now, policy=policy)
-    return [_row(row, code=reason.code, error=reason.message) for row, reason in overdue], []
+    failed = [_row(row, code=reason.code, error=reason.message) for row, reason in overdue]
+    coming = sweeping.next_due(now=now, policy=policy)[:NEXT_SHOWN]
+    return {"failed": failed, "set_aside": [], "next": [_next(row, now=now, policy=policy) for row in coming]}
 
 
 def _row(workspace: Workspace, *, code: str, error: str) -> dict[str, str]:
     return {"id": str(workspace.pk), "name": workspace.name, "code": str(code), "error": error}
 
 
-def _sentence(stuck: Rows, set_aside: Rows, *, is_dry_run: bool, now: datetime, policy: Policy) -> str:
+def _next(workspace: Workspace, *, now: datetime, policy: Policy) -> dict[str, str]:
+    deadline = effective_deadline(workspace, policy=policy) or now
+    left = spoken_time_left(round((deadline - now).total_seconds()))
+    return {
+        "id": str(workspace.pk),
+        "name": workspace.name,
+        "phase": str(workspace.phase),
+        "deadline_at": deadline.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "left": left,
+    }
+
+
+def _as_facts(run: SweepRun | None) -> Facts:
+    names = ("duration_seconds", "lag_seconds", "looked_at", "flips", "held", "postponed", "set_aside")
+    return {name: round(getattr(run, name), 3) for name in names} if run else {}
+
+
+def _record(run: Facts) -> str:
+    lag = spoken_duration(run["lag_seconds"])
+    return (
+        f"Looked at {run['looked_at']} in {run['duration_seconds']:.2f} s: {run['flips']} failed, {run['held']} held, "
+        f"{run['postponed']} await their turn; the earliest deadline passed {lag} before."
+    )
+
+
+def _sentence(facts: Facts, *, is_dry_run: bool, now: datetime, policy: Policy) -> str:
+    stuck, set_aside = facts["failed"], facts["set_aside"]
     noun = "workspace" if len(stuck) == 1 else "workspaces"
     if not stuck and not set_aside:
         return _nothing_stuck(now=now, policy=policy)
@@ -75,12 +107,11 @@ def _sentence(stuck: Rows, set_aside: Rows, *, is_dry_run: bool, now: datetime, 
 
 
 def _nothing_stuck(*, now: datetime, policy: Policy) -> str:
-    waiting = Workspace.objects.provisioning().order_by("phase_entered_at" if policy.override else "deadline_at", "pk")
-    nearest = waiting.first()
+    nearest = sweeping.next_due(now=now, policy=policy).first()
     deadline = effective_deadline(nearest, policy=policy) if nearest else None
     if nearest is None or deadline is None:
         return "0 workspaces are stuck, and 0 are provisioning."
     left = spoken_time_left(round((deadline - now).total_seconds()))
     at = deadline.strftime("%H:%M:%S UTC")
     next_one = printable(f"the next deadline is {nearest.name}'s, {left} ({at})")
-    return f"0 workspaces are stuck; {waiting.count()} are provisioning, {next_one}."
+    return f"0 workspaces are stuck; {Workspace.objects.provisioning().count()} are provisioning, {next_one}."
