@@ -11,9 +11,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django = get_asgi_application()
 
 from config.access import require_reader  # noqa: E402
+from config.alive import keep_noting  # noqa: E402
 from events.asgi import LiveStreams  # noqa: E402
 
 live_streams = LiveStreams(authorise=require_reader)
+keep_noting()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

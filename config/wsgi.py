@@ -7,3 +7,8 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 application = get_wsgi_application()
+
+# After the applications are there, whose models it writes.
+from config.alive import keep_noting  # noqa: E402
+
+keep_noting()

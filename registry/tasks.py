@@ -7,7 +7,9 @@ from celery import shared_task
 from django.conf import settings
 
 from workspaces.clock import database_now
+from workspaces.incidents import Part
 from workspaces.services.liveness import lose_silent
+from workspaces.services.outages import note_alive
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +17,8 @@ logger = logging.getLogger(__name__)
 @shared_task
 def sweep_silent() -> None:
     """Take workspaces offline whose heartbeats stopped."""
+    # This one may run first after an outage: who could not be heard is not lost.
+    note_alive(part=Part.SWEEP, now=database_now())
     lost = lose_silent(now=database_now(), limit=timedelta(seconds=settings.HEARTBEAT_LIMIT_SECONDS))
     if lost:
         logger.info("Workspaces were lost by their silence", extra={"lost": len(lost)})

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint, Value
 from django.db.models.functions import Now
 
+from workspaces.incidents import Incident, Liveness
 from workspaces.lifecycle import (
     DEADLINE_FAILURES,
     FailureCode,
@@ -22,6 +23,9 @@ from workspaces.lifecycle import (
 )
 from workspaces.owners import advice_for
 from workspaces.pgenum import EnumField
+
+# Models of a module of their own, which Django looks for here.
+__all__ = ["Incident", "Liveness"]
 
 MAX_BUDGET_CENTS = 10**12
 MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
@@ -134,6 +138,8 @@ class Workspace(models.Model):
     progress_at = models.DateTimeField(null=True, editable=False)
     progress_step = models.CharField(max_length=200, blank=True, default="", editable=False)
     deadline_at = models.DateTimeField(null=True, editable=False)
+    # Since when the brake holds its deadline failure; see services/braking.py. Any move ends that.
+    held_since = models.DateTimeField(null=True, editable=False)
     # The workspace whose pause took this one along; null where it was paused itself.
     paused_by = models.UUIDField(null=True, editable=False)
     # Restarts that its policy made since it was last online for long enough.
@@ -197,6 +203,10 @@ class Workspace(models.Model):
             CheckConstraint(condition=~Q(parent=F("id")), name="workspace_not_its_own_parent"),
             CheckConstraint(
                 condition=Q(restart_policy__in=RestartPolicy.values), name="workspace_restart_policy_known"
+            ),
+            CheckConstraint(
+                condition=Q(held_since__isnull=True) | Q(status=WorkspaceStatus.PROVISIONING),
+                name="workspace_held_while_provisioning",
             ),
             CheckConstraint(
                 condition=Q(paused_by__isnull=True) | Q(status=WorkspaceStatus.PAUSED),

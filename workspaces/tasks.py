@@ -9,12 +9,14 @@ from django.conf import settings
 
 from workspaces.clock import database_now
 from workspaces.deadlines import present_policy
+from workspaces.incidents import Part
 from workspaces.provisioners.base import LaunchKey
 from workspaces.queueing import enqueue
 from workspaces.services import (
     dispatching,
     hibernating,
     launching,
+    outages,
     reaping,
     removing,
     reviving,
@@ -41,6 +43,7 @@ def tear_down(*, launch_id: str) -> None:
 @shared_task
 def sweep_stuck() -> None:
     """Fail what is provisioning beyond its deadline."""
+    outages.note_alive(part=Part.SWEEP, now=database_now())
     report = sweeping.sweep_stuck(now=database_now(), policy=present_policy())
     enqueue_due_teardowns(now=database_now())
     if report.failed or report.set_aside:

@@ -9,6 +9,7 @@ from django.db import transaction
 from workspaces.lifecycle import Verb, WorkspaceStatus, transition
 from workspaces.masking import mask
 from workspaces.models import Heartbeat, Workspace
+from workspaces.services import outages
 from workspaces.services.moving import Step, TransitionRefused, check_source, lock_one, move, move_all_possible
 
 LOSE = transition(Verb.LOSE, WorkspaceStatus.OFFLINE)
@@ -18,22 +19,24 @@ BATCH = 500
 
 def lose_silent(*, now: datetime, limit: timedelta) -> list[Workspace]:
     """Take every workspace offline that was silent for longer than `limit` (external ones: awaiting their agent)."""
+    # Time in which nobody could be heard is no silence.
+    cutoff = outages.silent_before(now=now, limit=limit)
     silent = Heartbeat.objects.filter(
-        workspace__status__in=[WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED], last_heartbeat_at__lt=now - limit
+        workspace__status__in=[WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED], last_heartbeat_at__lt=cutoff
     )
     lost: list[Workspace] = []
     ids = list(silent.order_by("workspace_id").values_list("workspace_id", flat=True))
     for start in range(0, len(ids), BATCH):
-        lost += _lose(ids[start : start + BATCH], now=now, limit=limit)
+        lost += _lose(ids[start : start + BATCH], cutoff=cutoff)
     return lost
 
 
 @transaction.atomic
-def _lose(workspace_ids: list[UUID], *, now: datetime, limit: timedelta) -> list[Workspace]:
+def _lose(workspace_ids: list[UUID], *, cutoff: datetime) -> list[Workspace]:
     locking = Workspace.objects.alive().select_for_update(of=("self",), skip_locked=True, no_key=True)
     rows = {row.pk: row for row in locking.filter(pk__in=workspace_ids).order_by("pk")}
     # Asked in a second statement, under the locks: a beat may have come in between.
-    still = Heartbeat.objects.filter(workspace_id__in=rows, last_heartbeat_at__lt=now - limit)
+    still = Heartbeat.objects.filter(workspace_id__in=rows, last_heartbeat_at__lt=cutoff)
     beats = dict(still.values_list("workspace_id", "last_heartbeat_at"))
     lost = []
     for row, external in ((LOSE, False), (LOSE_EXTERNAL, True)):

@@ -137,7 +137,7 @@ def _record(transition: Transition, steps: Sequence[Step], *, raised_by: int) ->
 
 def _settled(target: WorkspaceStatus) -> dict[str, Any]:
     # What held for the status that is left: whose pause it was, and when a policy would restart it.
-    settled: dict[str, Any] = {"paused_by": None, "restart_due_at": None}
+    settled: dict[str, Any] = {"paused_by": None, "restart_due_at": None, "held_since": None}
     settled |= {} if target in _WAITING else {"phase": Phase.NONE, "deadline_at": None}
     return settled | (_NO_FAILURE if target in _FRESH else {})
 
