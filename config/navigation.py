@@ -11,6 +11,7 @@ _SECTIONS = (
         (
             ("Workspaces", "deployed_code", "workspaces", "workspace"),
             ("Launches", "rocket_launch", "workspaces", "launch"),
+            ("Incidents", "warning", "workspaces", "incident"),
             ("Events", "history", "events", "event"),
         ),
     ),

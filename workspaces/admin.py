@@ -20,9 +20,11 @@ from workspaces.admin_credentials import ApiKeyAdmin, SecretAdmin
 from workspaces.admin_facts import facts_of
 from workspaces.admin_filters import RuntimeFilter, StatusFilter
 from workspaces.admin_forms import CreateForm, WorkspaceForm
+from workspaces.admin_incidents import IncidentAdmin
 from workspaces.admin_launches import LaunchAdmin
 from workspaces.clock import database_now
 from workspaces.deadlines import present_policy
+from workspaces.incidents import Incident
 from workspaces.models import ApiKey, Launch, Secret, Workspace
 from workspaces.overview import Overview, overview
 from workspaces.services import creating
@@ -30,6 +32,7 @@ from workspaces.services import creating
 admin.site.index_template = "workspaces/index.html"
 admin.site.index_title = "Overview"
 admin.site.register(Launch, LaunchAdmin)
+admin.site.register(Incident, IncidentAdmin)
 admin.site.register(Secret, SecretAdmin)
 admin.site.register(ApiKey, ApiKeyAdmin)
 

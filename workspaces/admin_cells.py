@@ -28,7 +28,10 @@ def deadline_cell(glance: Overview) -> SafeString | str:
     """Return the time that is left until the deadline in force; it ticks in the browser."""
     if glance.deadline_at is None or glance.seconds_left is None:
         return ""
-    return _ticking(glance.deadline_at, spoken_time_left(glance.seconds_left), kind="until")
+    ticking = _ticking(glance.deadline_at, spoken_time_left(glance.seconds_left), kind="until")
+    if glance.workspace.held_since is None:
+        return ticking
+    return format_html('{} <small title="The brake holds its failure: many are late together.">held</small>', ticking)
 
 
 def failure_cell(glance: Overview) -> SafeString | str:

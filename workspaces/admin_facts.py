@@ -68,6 +68,7 @@ def _status_rows(workspace: Workspace) -> list[Row]:
         ("Phase", phase_cell(glance)),
         ("Age", age_cell(glance)),
         ("Deadline", deadline_cell(glance)),
+        ("Held since", moment_cell(workspace.held_since)),
         ("Paused with", _name_of(workspace.paused_by)),
         ("Restarts", moment_cell(workspace.restart_due_at)),
         ("Restarts by its policy", str(workspace.restart_attempts or "")),

@@ -10,6 +10,7 @@ from django.urls import reverse
 from workspaces.clock import database_now
 from workspaces.colours import STATUS_COLOURS
 from workspaces.flips import flips_by_runtime
+from workspaces.incidents import Incident
 from workspaces.lifecycle import WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.overview import spoken_duration
@@ -35,7 +36,8 @@ def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
         if status != WorkspaceStatus.REMOVED
     ]
     shown = {"counts": counts, "total": sum(numbers.values()), "changelist": changelist}
-    return {**context, **shown, "flips": flips_by_runtime(), "sweep": _sweep()}
+    incidents = list(Incident.objects.unresolved().order_by("-opened_at", "-pk"))
+    return {**context, **shown, "flips": flips_by_runtime(), "incidents": incidents, "sweep": _sweep()}
 
 
 def _sweep() -> dict[str, Any] | None:

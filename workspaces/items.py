@@ -112,8 +112,7 @@ def item(workspace: Workspace, *, policy: Policy) -> dict[str, Any]:
         "last_sample_error": workspace.failure_message or heartbeat.sample_error,
         "provision_timeout_ms": _boot_limit_ms(workspace, policy=policy),
         "deadline_at": effective_deadline(workspace, policy=policy),
-        # Nothing puts a launch on hold yet.
-        "held": False,
+        "held": workspace.held_since is not None,
         "stopping": _stopping(workspace.stop),  # type: ignore[attr-defined]
     }
 

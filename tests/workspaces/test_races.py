@@ -10,7 +10,7 @@ from django.db import connection
 
 from events.models import Event
 from events.names import EventType
-from tests.workspaces.factories import arrive, booting, later, online
+from tests.workspaces.factories import arrive, booting, later, online, queued
 from workspaces.deadlines import Policy
 from workspaces.lifecycle import FailureCode, FailureSource, WorkspaceStatus
 from workspaces.models import Launch, Workspace
@@ -135,7 +135,7 @@ def test_a_registration_after_the_sweeps_lock_finds_the_failure_and_recovers_fro
 
 
 def test_two_sweeps_at_once_write_one_event() -> None:
-    late = [booting() for _ in range(20)]
+    late = [queued() for _ in range(20)]
     end = later(late[-1], minutes=11)
     sweep = lambda: sweep_stuck(now=end, policy=Policy())  # noqa: E731
     reports = together(sweep, sweep)

@@ -155,7 +155,7 @@ def test_a_deadline_failure_keeps_its_process_until_the_grace_is_over() -> None:
 
 def test_one_sweep_fails_more_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workspaces.services.sweeping.BATCH", 3)
-    late = [booting() for _ in range(7)]
+    late = [queued() for _ in range(7)]
     report = sweep_stuck(now=later(late[-1], minutes=11), policy=NO_OVERRIDE)
     assert len(report.failed) == 7
     assert Event.objects.filter(event_type=EventType.WORKSPACE_PROVISION_FAILED).count() == 7

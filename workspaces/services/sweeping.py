@@ -12,7 +12,7 @@ from django.db import transaction
 from workspaces.deadlines import Deadline, Limit, Policy, deadline_in_force
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import SweepRun, Workspace, WorkspaceQuerySet
-from workspaces.services import standstill
+from workspaces.services import braking, standstill
 from workspaces.services.failing import Reason, fail_locked
 
 BATCH = 1000
@@ -21,7 +21,7 @@ MISSED_SWEEPS = 4
 # What a flip reads of a row; the rest (its config, its agent's card) may be long.
 _NEEDED = (
     *("id", "name", "runtime", "backend", "parent_id", "status", "version", "launch_id"),
-    *("phase", "phase_entered_at", "progress_at", "progress_step", "deadline_at"),
+    *("phase", "phase_entered_at", "progress_at", "progress_step", "deadline_at", "held_since"),
     *("provision_timeout_seconds", "template_timeout_seconds", "stall_timeout_seconds"),
 )
 
@@ -45,7 +45,8 @@ class SweepReport:
 
 def sweep_stuck(*, now: datetime, policy: Policy) -> SweepReport:
     """Fail every overdue workspace, each with its event. Harmless beside other sweeps and whoever is quicker."""
-    report, began = SweepReport(), time.monotonic()
+    began = time.monotonic()
+    report = SweepReport(held=braking.brake(now=now, policy=policy))
     # Nearly always nobody is late: one look, without a transaction.
     while overdue_rows(now=now, policy=policy).exists() and _sweep_batch(report, now=now, policy=policy):
         pass
@@ -78,7 +79,8 @@ def _record(report: SweepReport, *, now: datetime, duration_seconds: float) -> N
 def overdue(*, now: datetime, policy: Policy) -> Iterator[tuple[Workspace, Reason]]:
     """Look, without touching: who a sweep would fail now, and why."""
     moving = standstill.queues_moved(now=now, policy=policy)
-    for row in overdue_rows(now=now, policy=policy).iterator():
+    to_hold = braking.would_hold(now=now, policy=policy)
+    for row in overdue_rows(now=now, policy=policy).exclude(to_hold).iterator():
         deadline = _passed(row, now=now, policy=policy)
         awaits_its_turn = row.phase == Phase.QUEUED and row.backend in moving
         if deadline is not None and not awaits_its_turn:
@@ -86,9 +88,10 @@ def overdue(*, now: datetime, policy: Policy) -> Iterator[tuple[Workspace, Reaso
 
 
 def overdue_rows(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
-    """Return who is past the deadline in force, the longest first: one partial index serves it, by either clock."""
+    """Return who is past the deadline in force and not held, the longest first. A partial index serves either clock."""
     rows = Workspace.objects.provisioning().overdue(now=now, override=policy.override)
-    return rows.only(*_NEEDED).order_by("deadline_at" if policy.override is None else "phase_entered_at", "pk")
+    free = rows.filter(held_since__isnull=True)
+    return free.only(*_NEEDED).order_by("deadline_at" if policy.override is None else "phase_entered_at", "pk")
 
 
 def next_due(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
@@ -134,7 +137,8 @@ def _lock_overdue(*, now: datetime, policy: Policy, without: list[UUID]) -> list
 def _passed(workspace: Workspace, *, now: datetime, policy: Policy) -> Deadline | None:
     """Return the deadline in force of this row, as it is now, where it has passed."""
     deadline = deadline_in_force(workspace, policy=policy)
-    is_late = workspace.status == WorkspaceStatus.PROVISIONING and deadline is not None and deadline.at <= now
+    is_waiting = workspace.status == WorkspaceStatus.PROVISIONING and workspace.held_since is None
+    is_late = is_waiting and deadline is not None and deadline.at <= now
     return deadline if is_late else None
 
 
