@@ -34,6 +34,9 @@ DEFAULT_RUNTIME = "langgraph"
 # What the platform itself hands to every workspace; no secret can carry these names, so none can be missing.
 GIVEN_NAMES = frozenset(
     {
+        "HOME",
+        "HEARTBEAT_INTERVAL_SECONDS",
+        "WORKSPACE_MODEL",
         "WORKSPACE_ID",
         "WORKSPACE_CONFIG_PATH",
         "CONFIGS_DIR",

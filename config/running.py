@@ -116,10 +116,11 @@ class Running:
             self.console.say("Stopping; once more Ctrl-C ends it by force.")
             self.supervisor.end(self.back, seconds=_WORKER_STOP_SECONDS)
             self._stop_workspaces()
-            self.supervisor.end(self.front, seconds=_WEB_STOP_SECONDS)
         except ForcedStop:
-            self.supervisor.end([*self.back, *self.front], seconds=0)
+            self.supervisor.end(self.back, seconds=0)
             self._stop_workspaces()
+        finally:
+            self.supervisor.end(self.front, seconds=0 if self._is_forced else _WEB_STOP_SECONDS)
         self.console.say("Stopped.")
 
     def _stop_workspaces(self) -> None:

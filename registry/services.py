@@ -70,7 +70,8 @@ def heartbeat(agent: Agent, beat: Beat, *, clock: Clock) -> Mapping[str, Any]:
     The usual beat is one narrow UPDATE and nothing else. A move lost between the two is made by the next beat.
     """
     stored = _columns(agent, beat)
-    Heartbeat.objects.filter(pk=agent.workspace_id).update(last_heartbeat_at=Now(), **stored)
+    # Fenced on the row itself: a restart may have come since the token was looked up.
+    Heartbeat.objects.filter(pk=agent.workspace_id, launch_id=agent.launch_id).update(last_heartbeat_at=Now(), **stored)
     if agent.status in _COMPLETED_BY_A_BEAT:
         _arrive(agent, now=clock())
     elif agent.status == WorkspaceStatus.HIBERNATING and beat.active_tasks:

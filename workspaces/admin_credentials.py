@@ -46,6 +46,12 @@ class SecretAdmin(StrictAdmin):
         vault.put_secrets({obj.name: form.cleaned_data["value"]}, workspace_id=obj.workspace_id)
         obj.pk = Secret.objects.get(workspace=obj.workspace, name=obj.name).pk
 
+    def delete_model(self, request: HttpRequest, obj: Secret) -> None:
+        vault.delete_secrets(Secret.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Secret]) -> None:
+        vault.delete_secrets(queryset)
+
 
 class ApiKeyAdmin(StrictAdmin):
     """API keys: made once, shown once, revoked."""

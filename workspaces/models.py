@@ -281,6 +281,8 @@ class Heartbeat(models.Model):
     """
 
     workspace = models.OneToOneField(Workspace, primary_key=True, on_delete=models.CASCADE, related_name="heartbeat")
+    # The launch whose agent is heard: a beat of an earlier one finds no row to write.
+    launch_id = models.UUIDField(null=True)
     last_heartbeat_at = models.DateTimeField(db_default=Now())
     error_rate = models.FloatField(default=0)
     sample_error = models.TextField(blank=True, default="")
@@ -433,6 +435,17 @@ class Secret(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class RetiredSecret(models.Model):
+    """A value that was replaced or deleted while a launch may still hold it: kept for masking only, then forgotten."""
+
+    workspace = models.ForeignKey(Workspace, null=True, on_delete=models.CASCADE, related_name="retired_secrets")
+    ciphertext = models.TextField()
+    retired_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"retired at {self.retired_at}"
 
 
 class AgentToken(models.Model):

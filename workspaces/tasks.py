@@ -7,6 +7,7 @@ from uuid import UUID
 from celery import shared_task
 from django.conf import settings
 
+from workspaces import vault
 from workspaces.clock import database_now
 from workspaces.deadlines import present_policy
 from workspaces.incidents import Part
@@ -95,6 +96,7 @@ def reap() -> None:
     for kind, key in reaped.unknown:
         enqueue(stop_unknown, kind=kind, workspace_id=str(key.workspace_id), launch_id=str(key.launch_id))
     enqueue_due_teardowns(now=database_now())
+    vault.forget_retired()
     if not reaped.is_empty:
         counts = {"meant": len(reaped.meant), "unknown": len(reaped.unknown), "unasked": len(reaped.unasked)}
         logger.info("Reaped", extra=counts)

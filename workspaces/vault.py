@@ -1,15 +1,17 @@
 """Secrets: environment variables encrypted at rest, one workspace's own or global."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from agent import rules
 from events import cipher
-from workspaces.models import Secret
+from workspaces.lifecycle import WorkspaceStatus
+from workspaces.models import Launch, RetiredSecret, Secret, Workspace
 
 MAX_VALUE_CHARACTERS = 65_536
 MAX_NAME_CHARACTERS = 255
@@ -49,10 +51,43 @@ def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None) -> None
     for name, value in values.items():
         check_secret(name, value)
     with transaction.atomic():
+        _refuse_removed(workspace_id)
         for name, value in values.items():
             defaults = {"ciphertext": cipher.encrypt(value), "updated_at": Now()}
             # None asks for IS NULL, which the stubs don't know.
+            _retire(Secret.objects.filter(workspace_id=workspace_id, name=name))  # type: ignore[misc]
             Secret.objects.update_or_create(workspace_id=workspace_id, name=name, defaults=defaults)  # type: ignore[misc]
+
+
+def _refuse_removed(workspace_id: UUID | None) -> None:
+    if workspace_id is None:
+        return
+    # Locked, so that no removal, which deletes all secrets, comes in between.
+    owner = Workspace.objects.select_for_update(of=("self",), no_key=True).filter(pk=workspace_id).first()
+    if owner is not None and owner.status == WorkspaceStatus.REMOVED:
+        raise InvalidSecret("The workspace is removed: it takes no secrets any more.")
+
+
+def delete_secrets(secrets: QuerySet[Secret]) -> None:
+    """Delete these secrets; what runs with them still gets their values masked."""
+    with transaction.atomic():
+        _retire(secrets)
+        secrets.delete()
+
+
+def _retire(secrets: QuerySet[Secret]) -> None:
+    RetiredSecret.objects.bulk_create(
+        RetiredSecret(workspace_id=secret.workspace_id, ciphertext=secret.ciphertext) for secret in secrets
+    )
+
+
+def forget_retired() -> int:
+    """Delete the retired values that no launch can hold any more; return their number."""
+    holders = Launch.objects.standing().filter(queued_at__lte=OuterRef("retired_at"))
+    own = Q(workspace__isnull=False) & ~Exists(holders.filter(workspace_id=OuterRef("workspace_id")))
+    of_all = Q(workspace__isnull=True) & ~Exists(holders)
+    number, _ = RetiredSecret.objects.filter(own | of_all).delete()
+    return number
 
 
 def environment_of(workspace_id: UUID) -> dict[str, str]:
@@ -65,12 +100,13 @@ def environment_of(workspace_id: UUID) -> dict[str, str]:
 
 def readable_values(workspace_ids: set[UUID]) -> dict[UUID | None, list[str]]:
     """Return every value that can be decrypted, by workspace; global ones under None. For masking."""
+    concerned = Q(workspace_id__in=workspace_ids) | Q(workspace__isnull=True)
+    rows = Secret.objects.filter(concerned).values_list("workspace_id", "ciphertext")
+    retired = RetiredSecret.objects.filter(concerned).values_list("workspace_id", "ciphertext")
     values: dict[UUID | None, list[str]] = {}
-    for secret in Secret.objects.filter(Q(workspace_id__in=workspace_ids) | Q(workspace__isnull=True)):
-        try:
-            values.setdefault(secret.workspace_id, []).append(_decrypt(secret))
-        except SecretUnreadable:
-            continue
+    for workspace_id, ciphertext in rows.union(retired, all=True):
+        with suppress(cipher.Unreadable):
+            values.setdefault(workspace_id, []).append(cipher.decrypt(ciphertext))
     return values
 
 

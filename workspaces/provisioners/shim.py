@@ -27,6 +27,8 @@ def main(folder: str, parameters: dict) -> int:
         os.set_inheritable(descriptor, False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
+    # Before there is a child: an agent whose output nobody could keep must not begin.
+    log = Log(f"{folder}/agent.log", parameters["log_bytes"])
     ends = _wakes_on_child()
     reader, writer = os.pipe()
     record = {**parameters["record"], "shim": _identity(os.getpid()), "child": None}
@@ -40,7 +42,7 @@ def main(folder: str, parameters: dict) -> int:
         os.kill(child, signal.SIGKILL)
         raise
     _let_go_of_worker()
-    exit_code = _copy_until_end(child, reader, ends, Log(f"{folder}/agent.log", parameters["log_bytes"]))
+    exit_code = _copy_until_end(child, reader, ends, log)
     _write(f"{folder}/exit.json", {"exit_code": exit_code, "at": time.time()})
     return 0
 

@@ -80,7 +80,7 @@ def create(request: Request, *, now: datetime) -> Created:
     for name, value in fields.items():
         setattr(workspace, name, value)
     workspace.save(force_insert=True)
-    Heartbeat.objects.create(workspace=workspace, last_heartbeat_at=now)
+    Heartbeat.objects.create(workspace=workspace, launch_id=launch.pk, last_heartbeat_at=now)
     _put_secrets(request, workspace)
     row = transition(Verb.CREATE, workspace.status)
     record_creation(row, Step(workspace=workspace, payload=_payload(workspace, begun)))

@@ -24,7 +24,7 @@ def new_launch(workspace: Workspace, *, now: datetime) -> tuple[Launch, dict[str
         torn_down_at=now if workspace.backend == BackendKind.EXTERNAL else None,
     )
     # What an earlier launch's agent said is nothing to judge this one by; its spend is the workspace's.
-    Heartbeat.objects.filter(pk=workspace.pk).update(**_UNHEARD)
+    Heartbeat.objects.filter(pk=workspace.pk).update(launch_id=launch.pk, **_UNHEARD)
     return launch, beginning(workspace, launch_id=launch.pk, now=now)
 
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from workspaces.credentials import mint_agent_token
 from workspaces.deadlines import launching_limit, present_policy, start_retry_seconds
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
-from workspaces.models import Launch, Workspace
+from workspaces.models import Launch, LaunchOutcome, LaunchQuerySet, Workspace
 from workspaces.preflight import PreflightFailed, Prepared, preflight
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
@@ -143,6 +143,11 @@ def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observati
     """
     workspace = lock_one(workspace_id)
     launch_row = Launch.objects.filter(pk=launch_id)
+    if workspace.launch_id == launch_id and _is_within_grace(launch_row, now=now):
+        # Time alone failed it, and its backend was slow: its agent may still arrive, and be reached.
+        launch_row.update(booting_at=now)
+        Workspace.objects.filter(pk=workspace_id).update(url=observation.url)
+        return
     if workspace.launch_id != launch_id or workspace.status not in _EXPECTED:
         if observation.state != BackendState.EXITED:
             # Even one that was confirmed gone: this start came after that look.
@@ -154,6 +159,10 @@ def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observati
         changes |= launches.entered(workspace, Phase.BOOTING, now=now) | {"progress_at": now}
     if changes:
         Workspace.objects.filter(pk=workspace_id).update(**changes)
+
+
+def _is_within_grace(launch_row: LaunchQuerySet, *, now: datetime) -> bool:
+    return launch_row.standing().filter(outcome=LaunchOutcome.FAILED, teardown_at__gt=now).exists()
 
 
 _EXPECTED = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})

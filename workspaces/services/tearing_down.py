@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 10
 LONGEST_PAUSE_SECONDS = 600
+KEPT_FOLDERS = 3
 _GONE = frozenset({BackendState.EXITED, BackendState.MISSING})
 
 
@@ -45,21 +46,34 @@ def _is_to_be_handed_out(launch: Launch, *, now: datetime) -> bool:
     return launch.dispatched_at <= now - timedelta(seconds=pause)
 
 
-def tear_down(*, launch_id: UUID, now: datetime) -> bool:
+def tear_down(*, launch_id: UUID, now: datetime, stop_seconds: float | None = None) -> bool:
     """Stop the launch's object if that is still meant. Return whether it is confirmed gone.
 
+    It has `stop_seconds` (AGENT_STOP_SECONDS where not given) to end by itself before it is ended by force.
     May run twice, or die midway: what is not confirmed stays due and is tried again.
     """
     launch = _claim(launch_id, now=now)
     if launch is None:
         return Launch.objects.filter(pk=launch_id, torn_down_at__isnull=False).exists()
-    observation = _stop(launch)
+    observation = _stop(launch, seconds=stop_seconds or settings.AGENT_STOP_SECONDS)
     if observation.state not in _GONE:
         _keep_due(launch, observation)
         return False
     _mark_gone(launch_id, now=now)
     removing.delete_files_of(launch.workspace_id, now=now)
+    _forget_earlier(launch)
     return True
+
+
+def _forget_earlier(launch: Launch) -> None:
+    """Delete the folders of earlier launches but the last few: their logs have been read."""
+    gone = Launch.objects.filter(workspace_id=launch.workspace_id, torn_down_at__isnull=False)
+    # A few at a time: those before them were forgotten when their successors went.
+    for earlier in gone.order_by("-queued_at", "pk")[KEPT_FOLDERS : KEPT_FOLDERS + 5]:
+        try:
+            backend(earlier.backend).forget(LaunchKey(workspace_id=earlier.workspace_id, launch_id=earlier.pk))
+        except (ProvisionerError, KeyError) as error:
+            logger.warning("A launch's folder stays", extra={"launch_id": earlier.pk, "detail": str(error)})
 
 
 def declare_gone(*, launch_id: UUID, now: datetime) -> bool:
@@ -96,10 +110,10 @@ def _lock_workspace_of(launch_id: UUID) -> Workspace | None:
     return lock_one(workspace_id) if workspace_id else None
 
 
-def _stop(launch: Launch) -> Observation:
+def _stop(launch: Launch, *, seconds: float) -> Observation:
     key = LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
     try:
-        return backend(launch.backend).stop(key, timeout_seconds=settings.AGENT_STOP_SECONDS)
+        return backend(launch.backend).stop(key, timeout_seconds=seconds)
     except ProvisionerError as error:
         return Observation(state=BackendState.UNKNOWN, detail=str(error))
 

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
 
+from django.db import DataError, IntegrityError
 from django.db.models import Q
 
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
@@ -28,9 +30,19 @@ def watch(*, clock: Callable[[], datetime]) -> list[UUID]:
     failed = []
     for workspace_id, launch_id, phase, backend_kind in rows.iterator():
         observation = backend(backend_kind).inspect(LaunchKey(workspace_id=workspace_id, launch_id=launch_id))
-        if _settle(workspace_id, launch_id, phase, observation, now=clock()):
-            failed.append(workspace_id)
+        with _one_bad_row_blinds_nobody(launch_id):
+            if _settle(workspace_id, launch_id, phase, observation, now=clock()):
+                failed.append(workspace_id)
     return failed
+
+
+@contextmanager
+def _one_bad_row_blinds_nobody(launch_id: UUID) -> Iterator[None]:
+    """Log what the database refuses of one row, and let the look go on to the others."""
+    try:
+        yield
+    except (DataError, IntegrityError):
+        logger.exception("What was seen of a launch could not be stored", extra={"launch_id": launch_id})
 
 
 def watch_arrived(*, clock: Callable[[], datetime]) -> list[UUID]:
@@ -41,12 +53,17 @@ def watch_arrived(*, clock: Callable[[], datetime]) -> list[UUID]:
     lost = []
     for launch in _arrived():
         observation = backend(launch.backend).inspect(LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk))
-        if (launch.evidence or {}).get("state") != observation.state:
-            _keep_evidence(launch.pk, observation, now=clock())
-        is_to_stop = launch.teardown_at is not None
-        if observation.state in DEAD and not is_to_stop and _lose(launch, observation, now=clock()):
-            lost.append(launch.workspace_id)
+        with _one_bad_row_blinds_nobody(launch.pk):
+            if _settle_arrived(launch, observation, now=clock()):
+                lost.append(launch.workspace_id)
     return lost
+
+
+def _settle_arrived(launch: Launch, observation: Observation, *, now: datetime) -> bool:
+    if (launch.evidence or {}).get("state") != observation.state:
+        _keep_evidence(launch.pk, observation, now=now)
+    is_to_stop = launch.teardown_at is not None
+    return observation.state in DEAD and not is_to_stop and _lose(launch, observation, now=now)
 
 
 def _arrived() -> Iterator[Launch]:
