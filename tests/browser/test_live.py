@@ -8,11 +8,10 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import expect
 
 from tests.browser.desk import PATIENCE_MS, Desk
+from tests.callers import AgentCaller
 from tests.journeys.stack import Stack
 from tests.workspaces import factories
 from workspaces.clock import database_now
-from workspaces.models import Workspace
-from workspaces.services.progressing import progress
 from workspaces.services.removing import remove
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]
@@ -64,7 +63,7 @@ def test_page_of_a_workspace_follows_it_and_keeps_what_is_being_typed(desk: Desk
     desk.page.fill("[name=role]", "half-typed")
     desk.mark()
 
-    progress(workspace_id=booting.pk, launch_id=booting.launch_id, step="install", now=database_now())
+    AgentCaller(booting).progress(step="install")
     expect(desk.page.get_by_text("booting · install")).to_be_visible(timeout=PATIENCE_MS)
     factories.arrive(booting)
     expect(desk.page.locator(".slipway-status").first).to_have_text("Online", timeout=PATIENCE_MS)
@@ -106,15 +105,3 @@ def test_page_says_that_it_ended_when_its_session_did(desk: Desk) -> None:
     factories.arrive(booting)
 
     expect(desk.page.locator("#live-text")).to_contain_text("sign in again", timeout=PATIENCE_MS)
-
-
-def test_without_the_right_to_the_stream_the_list_polls(desk: Desk) -> None:
-    desk.page.route("**/events/stream*", lambda route: route.fulfill(status=401, json={"error": "no"}))
-    booting = factories.booting()
-    Workspace.objects.filter(pk=booting.pk).update(name="quiet")
-    desk.page.goto(f"{desk.base}/admin/workspaces/workspace/")
-    expect(desk.page.locator("#live-text")).to_contain_text("updating every 5 seconds", timeout=PATIENCE_MS)
-
-    factories.arrive(booting)
-
-    expect(desk.status(booting)).to_have_text("Online", timeout=PATIENCE_MS)

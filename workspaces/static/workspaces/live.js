@@ -1,11 +1,11 @@
 // Keeps a page of the admin true without a reload: on each event it fetches the page again and takes over the parts
-// marked data-live. The server renders, this file only swaps. One stream a tab, and none while the tab is hidden:
-// a browser allows six to one host.
+// marked data-live. The server renders, this file only swaps. All tabs share one stream (live-stream.js), and a hidden
+// one does without.
 "use strict";
 
 (() => {
     const SETTLE_MS = 150; // Events that come together cost one fetch.
-    const PROVISIONING_MS = 3000; // Boot steps are no events.
+    const PROVISIONING_MS = 15000; // Boot steps are told best effort: one that was not heard is found so.
     const POLL_MS = 5000; // Without a stream.
     const REOPEN_MS = 30000; // How often a stream that was refused is tried again.
     const LATE_MS = 10000; // A fetch that takes longer is given up.
@@ -15,7 +15,7 @@
     const text = document.getElementById("live-text");
     const clockOffset = Date.parse(live.dataset.now) - Date.now();
     let position = Number(live.dataset.position) || 0;
-    let stream = null;
+    let state = "waiting"; // live, waiting (for the connection) or refused
     let settling = null; // The timer of a fetch that is due.
     let fetching = false;
     let wanted = false; // An event came while a fetch was on its way.
@@ -149,36 +149,70 @@
             throw new Error("signed out");
         }
         position = Math.max(position, Number(fresh.dataset.position) || 0);
-        if (!stream) reopenOrPoll();
+        if (state === "refused") reopenOrPoll();
         return page;
     }
 
     // --- The stream -----------------------------------------------------------------------------------------------
 
-    function openStream() {
-        if (stream || ended) return;
-        stream = new EventSource(`${live.dataset.stream}?after=${position}`);
-        stream.onopen = () => say("live", "Live");
-        stream.onmessage = (message) => {
-            position = Math.max(position, Number(message.lastEventId) || 0);
-            refreshSoon();
-        };
-        stream.onerror = () => {
-            if (stream.readyState !== EventSource.CLOSED) {
-                say("waiting", "Reconnecting…");
-                return;
-            }
+    // What each event changes on this page. The server renders what is true, so most need no more than a look at it; a
+    // name that is not here gets one too. tests/events/test_catalogue.py holds this table against the events' names.
+    const HANDLERS = {
+        WORKSPACE_PROVISIONING: refreshSoon,
+        WORKSPACE_ONLINE: refreshSoon,
+        WORKSPACE_PROVISION_FAILED: refreshSoon,
+        WORKSPACE_OFFLINE: refreshSoon,
+        WORKSPACE_DEGRADED: refreshSoon,
+        WORKSPACE_PAUSED: refreshSoon,
+        WORKSPACE_HIBERNATING: refreshSoon,
+        WORKSPACE_HIBERNATED: refreshSoon,
+        WORKSPACE_AWAITING_AGENT: refreshSoon,
+        WORKSPACE_REMOVED: refreshSoon,
+        AGENT_CARD_UPDATED: refreshSoon,
+        WORKSPACE_OVER_BUDGET: refreshSoon,
+        INCIDENT_OPENED: refreshSoon,
+        INCIDENT_RESOLVED: refreshSoon,
+        WORKSPACE_PROGRESS: refreshSoon,
+        WORKSPACE_HEARTBEAT: refreshOwn,
+        TASK_UPDATED: refreshOwn,
+    };
+
+    // A fleet's chatter: only the workspace's own page shows it.
+    function refreshOwn(event) {
+        if (location.pathname.includes(event.workspace_id)) refreshSoon();
+    }
+
+    const stream = new LiveStream(live.dataset.stream, {
+        workerAddress: live.dataset.worker,
+        onState: become,
+        onEvent: (event, heard) => {
+            position = Math.max(position, heard || 0);
+            (HANDLERS[event.event] ?? refreshSoon)(event);
+        },
+        onLate: refreshSoon,
+    });
+
+    function become(next) {
+        if (ended) return;
+        // What happened while this page polled may lie before the place from which the stream goes on.
+        if (state === "refused" && next === "live") refreshSoon();
+        state = next;
+        if (state === "live") say("live", "Live");
+        else if (state === "waiting") say("waiting", "Reconnecting…");
+        else {
             // Refused rather than interrupted: the browser does not try again.
-            closeStream();
             refusedAt = Date.now();
             say("polling", "Not live: updating every 5 seconds");
             refreshSoon();
-        };
+        }
+    }
+
+    function openStream() {
+        if (!ended) stream.look(position);
     }
 
     function closeStream() {
-        stream?.close();
-        stream = null;
+        stream.leave();
     }
 
     function reopenOrPoll() {
@@ -223,7 +257,7 @@
     openStream();
     setInterval(tick, 1000);
     setInterval(() => document.querySelector("[data-provisioning]") && !ended && refreshSoon(), PROVISIONING_MS);
-    setInterval(() => !stream && !ended && refreshSoon(), POLL_MS);
+    setInterval(() => state === "refused" && !ended && refreshSoon(), POLL_MS);
     document.addEventListener("visibilitychange", () => {
         if (document.hidden) return closeStream();
         openStream();

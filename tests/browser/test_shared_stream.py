@@ -1,0 +1,125 @@
+"""One stream for all tabs of a browser, and a browser that was cut off: through a proxy that counts and cuts."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import transaction
+from playwright.sync_api import Page, expect
+
+from events.models import Event
+from tests.browser.desk import PATIENCE_MS, Desk
+from tests.callers import AgentCaller
+from tests.cut_proxy import CutProxy, cut_proxy
+from tests.journeys.stack import Stack, wait_until
+from tests.workspaces import factories
+from workspaces.clock import database_now
+from workspaces.models import Workspace
+from workspaces.services.pausing import pause, resume
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]
+
+_LIST = "/admin/workspaces/workspace/"
+
+
+@pytest.fixture
+def proxy(stack: Stack) -> Iterator[CutProxy]:
+    with cut_proxy(to_port=stack.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture(params=["shared worker", "leading tab"])
+def desk(request: pytest.FixtureRequest, page: Page, proxy: CutProxy) -> Desk:
+    """An operator behind the proxy, in a browser with shared workers or without."""
+    if request.param == "leading tab":
+        page.context.add_init_script("delete window.SharedWorker")
+    User.objects.create_superuser("operator", password=Desk.PASSWORD)
+    desk = Desk(page, port=proxy.port)
+    desk.sign_in("operator")
+    return desk
+
+
+def another(desk: Desk) -> Desk:
+    tab = Desk(desk.page.context.new_page(), port=int(desk.base.rpartition(":")[2]))
+    tab.open_list()
+    return tab
+
+
+def test_eight_tabs_share_one_stream_and_all_follow(desk: Desk, proxy: CutProxy) -> None:
+    booting = factories.booting()
+    desk.open_list()
+    tabs = [desk, *(another(desk) for _ in range(7))]
+    wait_until(lambda: proxy.streams == 1, seconds=10)
+
+    factories.arrive(booting)
+
+    for tab in tabs:
+        expect(tab.status(booting)).to_have_text("Online", timeout=PATIENCE_MS)
+    assert proxy.streams == 1
+
+
+def test_the_other_tabs_follow_on_when_the_first_one_goes(desk: Desk, proxy: CutProxy) -> None:
+    booting = factories.booting()
+    desk.open_list()
+    second, third = another(desk), another(desk)
+    wait_until(lambda: proxy.streams == 1, seconds=10)
+
+    desk.page.close()
+    factories.arrive(booting)
+
+    for tab in (second, third):
+        expect(tab.status(booting)).to_have_text("Online", timeout=PATIENCE_MS)
+    wait_until(lambda: proxy.streams == 1, seconds=10)
+
+
+def test_a_tab_that_was_cut_off_through_five_hundred_events_shows_what_is_true(desk: Desk, proxy: CutProxy) -> None:
+    fleet = [factories.online(name=f"number {number}") for number in range(5)]
+    desk.open_list()
+    desk.mark()
+    before = Event.objects.count()
+
+    proxy.cut()
+    while Event.objects.count() < before + 500:
+        _pause_and_resume(fleet[0])
+    pause(workspace_id=fleet[1].pk, now=database_now())
+    expect(desk.page.locator("#live-text")).to_have_text("Reconnecting…", timeout=PATIENCE_MS)
+    wait_until(lambda: proxy.refused > 0, seconds=10)
+    # Nothing arrived meanwhile.
+    for workspace in fleet:
+        assert desk.status(workspace).inner_text() == "Online"
+    proxy.mend()
+
+    expect(desk.status(fleet[1])).to_have_text("Paused", timeout=PATIENCE_MS)
+    expect(desk.status(fleet[0])).to_have_text("Provisioning", timeout=PATIENCE_MS)
+    expect(desk.status(fleet[2])).to_have_text("Online")
+    assert not desk.was_reloaded()
+
+
+def _pause_and_resume(workspace: Workspace) -> None:
+    with transaction.atomic():
+        for _ in range(25):
+            pause(workspace_id=workspace.pk, now=database_now())
+            resume(workspace_id=workspace.pk, now=database_now())
+
+
+def test_the_list_shows_a_boot_step_as_it_is_told(desk: Desk, stack: Stack) -> None:
+    booting = factories.booting()
+    desk.open_list()
+
+    AgentCaller(booting).progress(step="unpacking")
+
+    expect(desk.row(booting)).to_contain_text("unpacking", timeout=5000)
+
+
+def test_whoever_may_see_workspaces_but_no_events_polls(stack: Stack, page: Page) -> None:
+    user = User.objects.create_user("watcher", password=Desk.PASSWORD, is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_workspace"))
+    desk = Desk(page, port=stack.port)
+    desk.sign_in("watcher")
+    booting = factories.booting()
+    page.goto(f"{desk.base}{_LIST}")
+    expect(page.locator("#live-text")).to_contain_text("updating every 5 seconds", timeout=PATIENCE_MS)
+
+    factories.arrive(booting)
+
+    expect(desk.status(booting)).to_have_text("Online", timeout=PATIENCE_MS)
