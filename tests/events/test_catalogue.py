@@ -1,0 +1,87 @@
+"""Every event name has its schema, its words for people, its row in the docs, and a handler on the screen."""
+
+import re
+from datetime import UTC, datetime
+from io import StringIO
+from uuid import uuid4
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from events import outbox
+from events.catalogue import CATALOGUE, FAILURE_CODES, FAILURE_SOURCES
+from events.channels.base import Message
+from events.channels.wording import worded
+from events.frames import LoggedEvent
+from events.names import EventType, LiveEventType
+from tests.schemas import misfits, validator
+from workspaces.lifecycle import FailureCode, FailureSource
+
+NAMES = [*EventType, *LiveEventType]
+LIVE_JS = settings.BASE_DIR / "workspaces/static/workspaces/live.js"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_has_a_schema_that_asks_for_something(name):
+    schema = validator(name).schema
+    assert schema["required"]
+    assert misfits(name.value, {}) != []
+
+
+@pytest.mark.parametrize("name", EventType)
+def test_a_name_is_put_into_words_for_people(name):
+    event = LoggedEvent(
+        position=1,
+        event_type=name.value,
+        workspace_id=uuid4(),
+        version=1,
+        payload={"kind": "a kind"},
+        created_at=datetime.now(UTC),
+        subject={"name": "a workspace"},
+    )
+    title = worded([Message(id="1", event=event)]).title
+    assert name.value not in title
+    assert len(title.split()) >= 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_has_its_row_in_the_docs(name):
+    page = (settings.BASE_DIR / "docs/reference/events.md").read_text()
+    assert page.count(f"| `{name.value}` | {CATALOGUE[name].when} |") == 1
+
+
+def test_the_screen_has_a_handler_for_each_name_and_for_no_other():
+    table = re.search(r"const HANDLERS = \{(.*?)\n    \};", LIVE_JS.read_text(), re.DOTALL)
+    handled = re.findall(r"^\s+([A-Z_]+): (\w+),", table[1], re.MULTILINE)
+    assert sorted(name for name, _ in handled) == sorted(name.value for name in NAMES)
+    assert {handler for _, handler in handled} == {"refreshSoon", "refreshOwn"}
+
+
+def test_the_codes_and_sources_of_a_failure_are_the_lifecycle_s():
+    assert set(FAILURE_CODES) == set(FailureCode.values) - {""}
+    assert set(FAILURE_SOURCES) == set(FailureSource.values) - {""}
+
+
+def test_the_pages_are_current_and_a_stale_one_fails_the_check(settings, tmp_path):
+    call_command("event_catalogue", check=True, stdout=StringIO())
+    settings.BASE_DIR = tmp_path
+    with pytest.raises(CommandError, match=r"events\.md and .*asyncapi\.yaml"):
+        call_command("event_catalogue", check=True, stdout=StringIO())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_payload_that_does_not_fit_is_told_by_its_field():
+    assert misfits("WORKSPACE_PAUSED", {"name": 5, "version": 1}) == [
+        "WORKSPACE_PAUSED: $.name: 5 is not of type 'string'"
+    ]
+    assert misfits("WORKSPACE_PROVISION_FAILED", {"error": "", "code": "bored"}) != []
+
+
+@pytest.mark.django_db
+def test_what_the_outbox_adds_makes_a_whole_payload():
+    event = outbox.NewEvent(
+        event_type=EventType.WORKSPACE_PAUSED, workspace_id=uuid4(), version=3, payload={"name": "a workspace"}
+    )
+    (row,) = outbox.record([event])
+    assert misfits(row.event_type, row.payload) == []
