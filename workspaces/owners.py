@@ -29,7 +29,7 @@ _ADVICE = {
 
 
 def owner_of(code: str, *, source: str, evidence: Mapping[str, Any]) -> FailureOwner:
-    """Return whose a failure is. `evidence` is what its backend said last: {state, exit_code}, or nothing."""
+    """Return whose a failure is. `evidence` is what its backend said last: {state, exit_code, …}, or nothing."""
     if code == FailureCode.CRASHED:
         return _owner_of_crash(source, evidence)
     return _BY_CODE.get(FailureCode(code), FailureOwner.UNKNOWN)
@@ -38,6 +38,9 @@ def owner_of(code: str, *, source: str, evidence: Mapping[str, Any]) -> FailureO
 def _owner_of_crash(source: str, evidence: Mapping[str, Any]) -> FailureOwner:
     if source == FailureSource.AGENT:
         # The agent saw a boot step or its own runtime fail.
+        return FailureOwner.IMAGE
+    if evidence.get("said_failed"):
+        # Its own log says so.
         return FailureOwner.IMAGE
     if evidence.get("state") == BackendState.MISSING:
         return FailureOwner.BACKEND

@@ -16,6 +16,7 @@ from workspaces.queueing import enqueue
 from workspaces.services import (
     dispatching,
     hibernating,
+    last_look,
     launching,
     outages,
     reaping,
@@ -55,6 +56,7 @@ def sweep_stuck() -> None:
 def watch() -> None:
     """Look at launches in flight, and at workspaces that are to run on."""
     failed, lost = watching.watch(clock=database_now), watching.watch_arrived(clock=database_now)
+    last_look.take_last_looks(clock=database_now, policy=present_policy())
     if failed or lost:
         enqueue_due_teardowns(now=database_now())
         logger.info("Watched", extra={"failed": len(failed), "lost": len(lost)})

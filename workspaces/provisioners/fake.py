@@ -83,6 +83,10 @@ class FakeProvisioner:
         """Let the object end by itself; None: nobody learned its code."""
         self._objects[key] = Observation(state=BackendState.EXITED, exit_code=exit_code, log_tail=log_tail)
 
+    def says(self, key: LaunchKey, *, log_tail: str) -> None:
+        """Let the object write to its log, and run on."""
+        self._objects[key] = replace(self._objects[key], log_tail=log_tail)
+
     def vanishes(self, key: LaunchKey) -> None:
         """Let the backend lose the object."""
         self._objects.pop(key, None)

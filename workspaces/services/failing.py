@@ -1,7 +1,7 @@
 """Fail a launch: one way for preflight, launcher, watcher, sweep, agent and operator."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -103,6 +103,8 @@ def evidence_of(workspaces: Sequence[Workspace]) -> Evidence:
 
 def _step(workspace: Workspace, reason: Reason, evidence: Evidence, *, now: datetime) -> Step:
     seen = evidence.get(workspace.launch_id, {})
+    # The watcher's last look, for a sweep that sees no log itself; masked when it was stored.
+    reason = replace(reason, log_tail=reason.log_tail or str(seen.get("log_tail", "")))
     changes = {
         "failure_code": reason.code,
         "failure_source": reason.source,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import DataError, IntegrityError
@@ -14,6 +15,7 @@ from workspaces.models import BackendKind, Launch, Workspace
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ending
 from workspaces.services.failing import Reason, fail
+from workspaces.services.last_look import crash_said
 from workspaces.services.launching import enter_booting
 from workspaces.services.moving import TransitionRefused
 from workspaces.services.reviving import DEAD, lose_dead
@@ -95,7 +97,7 @@ def _settle(workspace_id: UUID, launch_id: UUID, phase: str, observation: Observ
         # Missing is no evidence here: the start may be about to happen.
         if observation.state != BackendState.EXITED:
             return False
-    elif observation.state not in DEAD:
+    elif observation.state not in DEAD and crash_said(observation.log_tail) is None:
         return False
     try:
         fail(workspace_id=workspace_id, launch_id=launch_id, reason=_reason(observation), now=now)
@@ -106,7 +108,9 @@ def _settle(workspace_id: UUID, launch_id: UUID, phase: str, observation: Observ
 
 
 def _keep_evidence(launch_id: UUID, observation: Observation, *, now: datetime) -> None:
-    seen = {"state": str(observation.state), "exit_code": observation.exit_code}
+    seen: dict[str, Any] = {"state": str(observation.state), "exit_code": observation.exit_code}
+    if observation.state not in DEAD and crash_said(observation.log_tail) is not None:
+        seen["said_failed"] = True
     row = Launch.objects.filter(pk=launch_id)
     # Written when it changed only: a watch every few seconds is no reason for a write.
     row.exclude(evidence__contains=seen).update(evidence={**seen, "at": now.isoformat()})
@@ -122,6 +126,9 @@ def _reason(observation: Observation) -> Reason:
 
 
 def _message(observation: Observation) -> str:
+    if observation.state not in DEAD:
+        said = crash_said(observation.log_tail)
+        return f"Its boot says in its log that it failed{f': {said}' if said else ''}. The end of its log says more."
     if observation.state == BackendState.MISSING:
         detail = f" ({observation.detail})" if observation.detail else ""
         return f"Its backend no longer holds it{detail}, and its agent had not registered. Restart it."
