@@ -17,6 +17,8 @@ from events import operating
 from events.clock import database_now
 from events.models import Channel, Delivery, DeliveryState
 
+# All of it is on the delivery's own page.
+_WORD_CHARACTERS = 100
 _LABELS = {
     DeliveryState.WAITING.label: "info",
     DeliveryState.SENDING.label: "info",
@@ -58,6 +60,7 @@ class DeliveryAdmin(ModelAdmin):
     ordering = ["-id"]
     sortable_by: list[str] = []
     show_full_result_count = False
+    list_fullwidth = True
     actions = ["redrive_selected"]
     fields = ["channel", "event", "state_label", "attempts", "next_attempt", "settled_at", "attempts_made"]
 
@@ -98,7 +101,8 @@ class DeliveryAdmin(ModelAdmin):
     @display(description="Last answer")
     def last_word(self, delivery: Delivery) -> str:
         last = delivery.history[-1] if delivery.history else {}
-        return str(last.get("error") or last.get("answer") or "")
+        word = str(last.get("error") or last.get("answer") or "")
+        return word if len(word) <= _WORD_CHARACTERS else word[:_WORD_CHARACTERS] + "…"
 
     @display(description="Attempts made")
     def attempts_made(self, delivery: Delivery) -> SafeString | str:

@@ -14,6 +14,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from events.catalogue import FAILURE_CODES
 from events.channels.base import Kind, SendFailed
 from events.models import Channel
 from events.names import EventType
@@ -54,10 +55,11 @@ class ChannelForm(forms.ModelForm):
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="None chosen: all. Every filter that is set must match.",
     )
-    failure_codes = WordsField(
+    failure_codes = forms.MultipleChoiceField(
+        choices=[(code, code) for code in FAILURE_CODES],
         required=False,
-        max_length=2000,
-        help_text="Only failures with these codes, such as crashed, timed_out. Empty: all events.",
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text="Only failures with these codes. None chosen: all events.",
     )
     runtimes = WordsField(required=False, max_length=2000, help_text="Such as hermes, langgraph. Empty: all.")
     workspace_id = forms.UUIDField(

@@ -67,13 +67,14 @@ def test_a_webhook_is_made_and_its_secret_shown_this_once(operator: Client, rece
     data = COMMON | {
         "url": receiver.url,
         "headers": "Authorization: Bearer s3cr3t",
-        "failure_codes": "crashed,timed_out",
+        "failure_codes": ["crashed", "timed_out"],
+        "runtimes": "hermes, echo hermes",
     }
     answer = operator.post(f"{ADD}?kind=webhook", data, follow=True)
     channel = Channel.objects.get()
     secret = all_options(channel)["signing"][0]["secret"]
     assert secret in messages_of(answer)
-    assert channel.failure_codes == ["crashed", "timed_out"]
+    assert (channel.failure_codes, channel.runtimes) == (["crashed", "timed_out"], ["hermes", "echo"])
     assert channel.options == {"is_https_only": False}
     again = text_of(operator.get(page(channel)))
     for hidden in (secret, receiver.url, "s3cr3t", channel.sealed_options):
@@ -87,7 +88,8 @@ def test_a_webhook_is_made_and_its_secret_shown_this_once(operator: Client, rece
         ({"url": "https://10.0.0.1/"}, "url", "no public address"),
         ({"workspace_id": "nonsense"}, "workspace_id", "UUID"),
         ({"event_types": ["NONSENSE"]}, "event_types", "NONSENSE"),
-        ({"failure_codes": "a;b"}, "failure_codes", "can't be one"),
+        ({"failure_codes": ["nonsense"]}, "failure_codes", "nonsense"),
+        ({"runtimes": "a;b"}, "runtimes", "can't be one"),
         ({"concurrency": "0"}, "concurrency", "greater than or equal to 1"),
         ({"timeout_seconds": "31"}, "timeout_seconds", "less than or equal to 30"),
     ],
