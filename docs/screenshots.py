@@ -14,6 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from playwright.sync_api import Page, sync_playwright
+from screenshots_channels import photograph_channels
 
 PROJECT = Path(__file__).resolve().parent.parent
 IMAGES = PROJECT / "docs" / "images"
@@ -45,6 +46,7 @@ def main() -> None:
         for name in ("DATABASE_URL", "REDIS_URL", "PLATFORM_URL"):
             environment.pop(name, None)
         environment["PLATFORM_URL"] = f"http://127.0.0.1:{PORT}"
+        environment["DELIVERY_ALLOW_PRIVATE"] = "127.0.0.0/8"
         with _running(environment):
             _fill(Path(scratch), environment)
             _photograph()
@@ -105,6 +107,7 @@ def _photograph() -> None:
         page.get_by_role("link", name="nightly-import").click()
         page.wait_for_selector("#live[data-state=live]")
         page.screenshot(path=IMAGES / "admin-failed.png")
+        photograph_channels(page, admin=ADMIN, images=IMAGES)
         browser.close()
 
 

@@ -117,3 +117,15 @@ def test_importing_settings_starts_nothing_and_writes_nothing(tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stdout == "60\n"
     assert not folder.exists()
+
+
+def test_a_mail_server_is_optional():
+    assert environment.optional_url(env(), "EMAIL_URL", schemes=environment.MAIL_SCHEMES) == ""
+    url = "smtp+tls://user:pw@mail.example.com:587"
+    assert environment.optional_url(env(EMAIL_URL=url), "EMAIL_URL", schemes=environment.MAIL_SCHEMES) == url
+
+
+def test_a_mail_server_s_address_of_another_scheme_is_refused_without_its_password():
+    with pytest.raises(ImproperlyConfigured, match=r"EMAIL_URL.*smtp\+tls") as refused:
+        environment.optional_url(env(EMAIL_URL="https://u:s3cr3t@x"), "EMAIL_URL", schemes=environment.MAIL_SCHEMES)
+    assert "s3cr3t" not in str(refused.value)
