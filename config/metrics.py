@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from events.positions import last_position, unpositioned
+from config.fanout_metrics import fanout
 from workspaces.clock import database_now
 from workspaces.flips import flips_by_runtime
 from workspaces.lifecycle import Phase
@@ -27,10 +27,7 @@ class FleetCollector(Collector):
         yield GaugeMetricFamily(
             "slipway_oldest_queued_seconds", "How long the oldest queued launch has waited.", value=_oldest_queued()
         )
-        yield GaugeMetricFamily("slipway_events_unpositioned", "Events that wait for the relay.", value=unpositioned())
-        yield GaugeMetricFamily(
-            "slipway_events_last_position", "The position given to an event last.", value=last_position()
-        )
+        yield from fanout()
 
 
 def exposition() -> bytes:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, Min, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from events.models import Channel, Delivery, DeliveryState
@@ -55,3 +55,22 @@ def _is_held(channel: Channel, now: datetime) -> bool:
 
 def _moment(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
+
+
+def counted_by_kind() -> list[tuple[str, str, int]]:
+    """Return (kind, state, number) of all deliveries that wait, are being sent, or are dead letters."""
+    undelivered = Delivery.objects.filter(state__in=[*OPEN, DeliveryState.DEAD]).order_by("channel__kind", "state")
+    counted = undelivered.values_list("channel__kind", "state").annotate(number=Count("pk"))
+    return [(kind, str(state), number) for kind, state, number in counted]
+
+
+def oldest_due_at(*, now: datetime) -> datetime | None:
+    """Return since when a first attempt is due on a channel that may be sent to; None where none is."""
+    due = Delivery.objects.filter(
+        channel__in=Channel.objects.sending(now=now),
+        state=DeliveryState.WAITING,
+        attempts=0,
+        next_attempt_at__lte=now,
+    )
+    oldest: datetime | None = due.aggregate(oldest=Min("next_attempt_at"))["oldest"]
+    return oldest
