@@ -7,8 +7,10 @@ from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 
+from workspaces.boot_plot import DAYS, boot_plots
 from workspaces.clock import database_now
 from workspaces.colours import STATUS_COLOURS
+from workspaces.deadlines import present_policy
 from workspaces.flips import flips_by_runtime
 from workspaces.incidents import Incident
 from workspaces.lifecycle import WorkspaceStatus
@@ -37,7 +39,11 @@ def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
     ]
     shown = {"counts": counts, "total": sum(numbers.values()), "changelist": changelist}
     incidents = list(Incident.objects.unresolved().order_by("-opened_at", "-pk"))
-    return {**context, **shown, "flips": flips_by_runtime(), "incidents": incidents, "sweep": _sweep()}
+    return {**context, **shown, "flips": flips_by_runtime(), "incidents": incidents, "sweep": _sweep(), **_plots()}
+
+
+def _plots() -> dict[str, Any]:
+    return {"plots": boot_plots(now=database_now(), policy=present_policy()), "plot_days": DAYS}
 
 
 def _sweep() -> dict[str, Any] | None:

@@ -55,11 +55,12 @@ def _found(named: Iterable[str]) -> list[UUID]:
     """Return the ids of those named, each once. Raises CommandError before anything is changed."""
     ids: dict[UUID, None] = {}
     for name in named:
-        ids[_find(name)] = None
+        ids[find(name)] = None
     return list(ids)
 
 
-def _find(name: str) -> UUID:
+def find(name: str) -> UUID:
+    """Return the id of the workspace named by its id or unique name. Raises CommandError."""
     rows = Workspace.objects.filter(pk=workspace_id) if (workspace_id := _as_id(name)) else _named(name)
     ids = list(rows.order_by("pk").values_list("pk", flat=True)[:10])
     if not ids:
