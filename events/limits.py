@@ -31,13 +31,10 @@ _AS_RUNS = bytes(ord("a") if code in _ALPHABET else ord(" ") for code in range(2
 _RUN = b"a" * _TOKEN_CHARACTERS
 
 
-def storable(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the payload without tokens and within the limit; nearly all are, which one look tells."""
-    # Written in ASCII it is no shorter than what the database stores, and no run of a token's letters is parted.
-    written = json.dumps(payload, default=str)
-    if len(written) <= MAX_PAYLOAD_BYTES and _RUN not in written.encode().translate(_AS_RUNS):
-        return dict(payload)
-    return within_limit(without_tokens(payload))
+def is_storable(written: str) -> bool:
+    """Tell of a JSON text, as `json.dumps` writes it, whether it is small and holds no token: nearly all are."""
+    # In ASCII it is no shorter than what the database stores, and no run of a token's letters is parted.
+    return len(written) <= MAX_PAYLOAD_BYTES and _RUN not in written.encode().translate(_AS_RUNS)
 
 
 def without_tokens(value: Any) -> Any:

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from events.limits import storable
+from events.limits import is_storable, within_limit, without_tokens
 from events.models import Event
 from events.names import EventType
 
@@ -43,7 +43,7 @@ def record(events: Sequence[NewEvent]) -> QuerySet[Event]:
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("An event is recorded in the transaction of what it tells.")
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, [json.dumps([_row(event) for event in events])])
+        cursor.execute(_INSERT, ["[" + ",".join(map(_written, events)) + "]"])
         ids = [row[0] for row in cursor.fetchall()]
         cursor.execute("SELECT pg_notify(%s, '')", [RECORDED_CHANNEL])
     return Event.objects.filter(pk__in=ids).order_by("pk")
@@ -62,13 +62,21 @@ RETURNING id
 """
 
 
-def _row(event: NewEvent) -> dict[str, Any]:
+def _written(event: NewEvent) -> str:
+    row = _row(event, event.payload, event.subject)
+    written = json.dumps(row)
+    if is_storable(written):
+        return written
+    return json.dumps(_row(event, within_limit(without_tokens(event.payload)), without_tokens(event.subject)))
+
+
+def _row(event: NewEvent, payload: Mapping[str, Any], subject: Mapping[str, Any]) -> dict[str, Any]:
     versioned = {"version": event.version} if event.version is not None else {}
     return {
         "event_type": event.event_type.value,
         "workspace_id": str(event.workspace_id) if event.workspace_id else None,
         "version": event.version,
         "is_move": event.is_move,
-        "payload": {**storable(event.payload), **versioned},
-        "subject": storable(event.subject),
+        "payload": {**payload, **versioned},
+        "subject": subject,
     }
