@@ -38,8 +38,10 @@ class Ratio:
 class Meter:
     """Takes the turns and shows how far they are."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, *, rows: int | None = None) -> None:
+        """`rows` is the fleet's size where somebody asked for another than a suite's own."""
         self._progress = progress
+        self.rows = rows
 
     def compare(
         self,
@@ -83,21 +85,22 @@ def main(suites: Iterable[Suite]) -> None:
     """Run suites as a program: a table, or a list as JSON with --json. Exits with 1 where a goal is missed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true", help="print a list of {name, ratio, goal, better, figures}")
-    wants_json = parser.parse_args().json
-    ratios = list(_measured(suites))
-    if wants_json:
+    parser.add_argument("--rows", type=int, help="the fleet's size, where a suite has one; its own is full size")
+    options = parser.parse_args()
+    ratios = list(_measured(suites, rows=options.rows))
+    if options.json:
         print(json.dumps([asdict(ratio) for ratio in ratios], indent=2))  # noqa: T201
     else:
         Console().print(_table(ratios))
     sys.exit(0 if all(ratio.is_met for ratio in ratios) else 1)
 
 
-def _measured(suites: Iterable[Suite]) -> Iterator[Ratio]:
+def _measured(suites: Iterable[Suite], *, rows: int | None) -> Iterator[Ratio]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), *Progress.get_default_columns()[1:3])
     # What is printed to be read by a program stays clean.
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
         for suite in suites:
-            yield from suite(Meter(progress))
+            yield from suite(Meter(progress, rows=rows))
 
 
 def _table(ratios: Iterable[Ratio]) -> Table:

@@ -1,0 +1,71 @@
+"""A fleet of any size, written by SQL: what the sweep and the lists have to cope with."""
+
+from django.db import connection, transaction
+
+_WORKSPACES = """
+INSERT INTO workspaces_workspace (
+    id, name, role, tier, runtime, template, config, model, backend, labels, x, y, status, version, launch_id, phase,
+    provisioning_started_at, phase_entered_at, progress_at, progress_step, deadline_at, url, agent_card,
+    failure_code, failure_source, failure_message, failure_log_tail
+)
+SELECT gen_random_uuid(), 'workspace ' || n, '', 1, CASE WHEN n %% 4 = 0 THEN 'hermes' ELSE 'claude-code' END,
+    '', '', '', 'process', '{}', 0, 0,
+    (CASE WHEN n <= %(provisioning)s THEN 'provisioning' ELSE 'online' END)::workspace_status, 3, gen_random_uuid(),
+    CASE WHEN n <= %(provisioning)s THEN 'booting' ELSE '' END, now(), now(), now(), 'install',
+    CASE WHEN n <= %(provisioning)s THEN now() + interval '1 day' + n * interval '1 ms' END, '', '{}', '', '', '', ''
+FROM generate_series(1, %(rows)s) AS n
+"""
+_LAUNCHES = """
+INSERT INTO workspaces_launch (
+    id, workspace_id, backend, runtime, outcome, queued_at, launching_at, booting_at, evidence, failure_code,
+    teardown_reason, teardown_attempts, teardown_error
+)
+SELECT launch_id, id, backend, runtime,
+    CASE WHEN status = 'provisioning' THEN 'in_flight' ELSE 'online' END, now(), now(), now(),
+    '{"state": "running", "exit_code": null}', '', '', 0, ''
+FROM workspaces_workspace
+WHERE NOT EXISTS (SELECT FROM workspaces_launch AS present WHERE present.id = launch_id)
+"""
+_HEARTBEATS = """
+INSERT INTO workspaces_heartbeat (
+    workspace_id, launch_id, last_heartbeat_at, error_rate, sample_error, active_tasks, uptime_seconds, current_task,
+    monthly_spend, runtime_state, runtime_metadata
+)
+SELECT id, launch_id, now(), 0, '', 0, 0, '', 0, '', '{}' FROM workspaces_workspace
+ON CONFLICT DO NOTHING
+"""
+# From all over the table, as late ones are.
+_MAKE_OVERDUE = """
+UPDATE workspaces_workspace
+SET deadline_at = now() - interval '1 minute', phase_entered_at = now() - interval '31 minutes'
+WHERE id IN (
+    SELECT id FROM workspaces_workspace WHERE status = 'provisioning' AND deadline_at > now()
+    ORDER BY md5(id::text) LIMIT %s
+)
+"""
+
+
+def fill(*, rows: int, provisioning: int) -> None:
+    """Write so many workspaces with their launches and heartbeats; that many are booting, the others online."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        # The guard and the foreign keys would be asked for each row; what is written here satisfies them.
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(_WORKSPACES, {"rows": rows, "provisioning": provisioning})
+        cursor.execute(_LAUNCHES)
+        cursor.execute(_HEARTBEATS)
+    settle("workspaces_heartbeat")
+
+
+def make_overdue(number: int) -> None:
+    """Let that many more booting workspaces pass their deadline."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MAKE_OVERDUE, [number])
+    settle()
+
+
+def settle(*more: str) -> None:
+    """Leave nothing to autovacuum or to a checkpoint that would fall into somebody's measurement."""
+    tables = ", ".join(("workspaces_workspace", "workspaces_launch", "events_event", *more))
+    with connection.cursor() as cursor:
+        cursor.execute(f"VACUUM ANALYZE {tables}")
+        cursor.execute("CHECKPOINT")

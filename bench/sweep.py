@@ -1,0 +1,174 @@
+"""The sweep at size: against hand-written SQL, in memory, beside heartbeats, and when nobody is late."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from statistics import median, quantiles
+
+from bench.fleet_rows import fill, make_overdue, settle
+from bench.harness import Better, Meter, Ratio, main
+from bench.servers import prepare
+
+ROWS = 1_000_000
+ROUNDS = 3
+TICKS = 300
+MAX_MIB = 200
+
+
+def sweep(meter: Meter) -> Iterator[Ratio]:
+    """Measure everything on one database that grows: a hundredth of the rows for the small idle tick, then all."""
+    prepare()
+    rows = meter.rows or ROWS
+    fill(rows=rows // 100, provisioning=rows // 1000)
+    small = _tick_seconds()
+    fill(rows=rows - rows // 100, provisioning=rows // 10 - rows // 1000)
+    yield meter.compare("Idle tick", limit=_bare_tick, ours=_idle_tick, goal=2, better=Better.LOWER, unit="ms")
+    yield _size_ratio(small, rows)
+    overdue = rows // 100
+    yield meter.compare(
+        f"Sweep of {overdue:,} of {rows:,}",
+        limit=lambda: _timed(_by_hand, overdue),
+        ours=lambda: _timed(_ours, overdue),
+        goal=2,
+        better=Better.LOWER,
+        rounds=ROUNDS,
+        unit="ms",
+    )
+    yield _memory(overdue)
+    yield _beside_heartbeats(overdue)
+
+
+def _timed(fail: Callable[[], int], overdue: int) -> float:
+    make_overdue(overdue)
+    began = time.perf_counter()
+    failed = fail()
+    taken = time.perf_counter() - began
+    if failed != overdue:
+        raise RuntimeError(f"{failed} were failed instead of {overdue}")
+    return taken * 1000
+
+
+def _by_hand() -> int:
+    from bench.sweep_by_hand import sweep_by_hand
+    from workspaces.clock import database_now
+
+    return sweep_by_hand(now=database_now())
+
+
+def _ours() -> int:
+    from workspaces.clock import database_now
+    from workspaces.deadlines import Policy
+    from workspaces.services.sweeping import sweep_stuck
+
+    return len(sweep_stuck(now=database_now(), policy=Policy()).failed)
+
+
+def _idle_tick() -> float:
+    return _mean_ms(_ours)
+
+
+def _bare_tick() -> float:
+    """Return what its one query by the ORM and one UPDATE of one row cost."""
+    from workspaces.clock import database_now
+    from workspaces.models import SweepRun, Workspace
+
+    def tick() -> None:
+        now = database_now()
+        list(Workspace.objects.provisioning().filter(deadline_at__lte=now).order_by("deadline_at", "pk")[:1000])
+        SweepRun.objects.update(ran_at=now)
+
+    return _mean_ms(tick)
+
+
+def _mean_ms(tick: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    for _ in range(TICKS):
+        tick()
+    return (time.perf_counter() - began) / TICKS * 1000
+
+
+def _tick_seconds() -> list[float]:
+    _idle_tick()
+    return [_idle_tick() for _ in range(5)]
+
+
+def _size_ratio(small: list[float], rows: int) -> Ratio:
+    large = _tick_seconds()
+    return Ratio(
+        name=f"Idle tick at {rows:,} over {rows // 100:,}",
+        ratio=round(median(large) / median(small), 3),
+        goal=1.2,
+        better=Better.LOWER,
+        figures={"ours": round(median(large), 2), "limit": round(median(small), 2), "unit": "ms"},
+    )
+
+
+def _memory(overdue: int) -> Ratio:
+    """Let a process of its own sweep, and read its peak."""
+    make_overdue(overdue)
+    peak = float(_child("bench.sweep", "--sweep-once"))
+    return Ratio(
+        name=f"Memory of a sweep of {overdue:,}",
+        ratio=round(peak / MAX_MIB, 3),
+        goal=1,
+        better=Better.LOWER,
+        figures={"ours": round(peak), "limit": MAX_MIB, "unit": "MiB"},
+    )
+
+
+def _beside_heartbeats(overdue: int) -> Ratio:
+    """Let heartbeats arrive from another process, alone and beside a sweep in turns; compare their p99."""
+    pause, sweeps = 4.0, 4
+    command = [sys.executable, "-m", "bench.beats", str(sweeps * (pause + 6))]
+    windows = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as beats:
+        for _ in range(sweeps):
+            make_overdue(overdue)
+            time.sleep(pause)
+            began = time.monotonic()
+            _ours()
+            windows.append((began, time.monotonic()))
+        settle()
+        printed, _ = beats.communicate()
+    alone, beside = _sorted_out(json.loads(printed), windows, alone_seconds=pause - 1)
+    figures = {"ours": round(_p99(beside) * 1000, 2), "limit": round(_p99(alone) * 1000, 2), "unit": "ms, p99"}
+    counts = {"beats_alone": len(alone), "beats_beside": len(beside)}
+    ratio = round(_p99(beside) / _p99(alone), 3)
+    return Ratio(
+        name="Heartbeats beside a sweep", ratio=ratio, goal=3, better=Better.LOWER, figures={**figures, **counts}
+    )
+
+
+def _sorted_out(
+    beats: list[tuple[float, float]], windows: list[tuple[float, float]], *, alone_seconds: float
+) -> tuple[list[float], list[float]]:
+    beside = [took for due, took in beats for began, ended in windows if began <= due <= ended]
+    alone = [took for due, took in beats for began, _ in windows if began - alone_seconds <= due < began - 0.1]
+    return alone, beside
+
+
+def _p99(values: list[float]) -> float:
+    return quantiles(values, n=100)[98]
+
+
+def _child(module: str, *arguments: str) -> str:
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ, timeout=600).stdout
+
+
+def _sweep_once() -> None:
+    import django
+
+    django.setup()
+    _ours()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)  # noqa: T201
+
+
+SUITES = (sweep,)
+
+if __name__ == "__main__":
+    _sweep_once() if "--sweep-once" in sys.argv else main(SUITES)
