@@ -1,0 +1,108 @@
+"""`manage.py deliver` as a process: what it sends, how it stops, and what an outage of Postgres does to it."""
+
+import ipaddress
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from django.db import connection
+
+from config.processes import wait_until
+from events.delivery import APPLICATION_NAME
+from tests.events.channels import signing_secret, webhook
+from tests.events.conftest import online, publish
+from tests.events.receivers import Answer, receiving
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def receiver(settings):
+    settings.DELIVERY_ALLOW_PRIVATE = [ipaddress.ip_network("127.0.0.0/8")]
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def deliver(child_environment):
+    children = []
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "django", "deliver", *arguments]
+        environment = {**child_environment, "DELIVERY_ALLOW_PRIVATE": "127.0.0.0/8"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        children.append(subprocess.Popen(command, env=environment, **pipes))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()
+        child.communicate(timeout=10)
+
+
+def listeners():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s",
+            [APPLICATION_NAME],
+        )
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+def test_once_delivers_what_is_due_and_says_how_much(deliver, receiver):
+    channel = webhook(receiver.url)
+    publish(online(), online())
+    output, errors = deliver("--once").communicate(timeout=60)
+    assert (output, errors) == ("Delivered 2 events.\n", "")
+    assert len(receiver.messages(signing_secret(channel))) == 2
+
+
+@pytest.mark.parametrize("stopping", [signal.SIGTERM, signal.SIGINT])
+def test_it_delivers_what_comes_and_stops_at_once_when_told_to(deliver, receiver, stopping):
+    channel = webhook(receiver.url)
+    child = deliver()
+    assert wait_until(listeners, seconds=60)
+    publish(online())
+    assert wait_until(lambda: receiver.taken, seconds=20)
+    began = time.monotonic()
+    child.send_signal(stopping)
+    output, errors = child.communicate(timeout=30)
+    assert time.monotonic() - began < 5
+    assert (child.returncode, output, errors) == (0, "Delivered 1 events.\n", "")
+    assert len(receiver.messages(signing_secret(channel))) == 1
+
+
+def test_a_stop_waits_for_the_message_in_hand_and_marks_it(deliver, receiver):
+    webhook(receiver.url, concurrency=1)
+    receiver.answer = lambda request: Answer(wait_seconds=1)
+    child = deliver()
+    publish(*[online() for _ in range(20)])
+    assert wait_until(lambda: receiver.got, seconds=60)
+    child.terminate()
+    output, errors = child.communicate(timeout=30)
+    assert (child.returncode, errors) == (0, "")
+    # What it counted is what arrived: nothing was sent and not marked.
+    assert output == f"Delivered {len(receiver.taken)} events.\n"
+    assert len(receiver.taken) < 20
+
+
+def test_it_goes_on_after_its_connections_were_cut_and_says_so_once(deliver, receiver):
+    webhook(receiver.url)
+    child = deliver()
+    assert wait_until(listeners, seconds=60)
+    before = listeners()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert wait_until(lambda: listeners() not in ([], before), seconds=60)
+    publish(online())
+    assert wait_until(lambda: receiver.taken, seconds=30)
+    child.terminate()
+    _, errors = child.communicate(timeout=30)
+    assert child.returncode == 0
+    assert errors.count("Nothing can be delivered") == 1
+    assert "Traceback" not in errors
