@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from events.models import Event
 from tests.schemas import misfits
@@ -27,15 +28,20 @@ def child_environment(transactional_db: None) -> dict[str, str]:
     }
 
 
+# The events' own tests, and those that move rows without a verb, make up payloads.
+_MAKING_UP = ("tests/events/", "tests/workspaces/test_lifecycle.py", "tests/workspaces/test_verify_log.py")
+
+
 @pytest.fixture(autouse=True)
 def catalogued(request: pytest.FixtureRequest) -> Iterator[None]:
     """Hold every event that the real verbs left behind against the catalogue, whatever the test was about."""
-    # The events' own tests make up payloads.
-    is_told = request.node.get_closest_marker("django_db") and "tests/events/" not in request.node.nodeid
+    is_told = request.node.get_closest_marker("django_db") and not request.node.nodeid.startswith(_MAKING_UP)
     if is_told:
         # Asked for, so that this ends before the database is emptied.
         request.getfixturevalue("_django_db_marker")
     yield
     if is_told and not connection.needs_rollback:
-        told = Event.objects.values_list("event_type", "payload")
-        assert [misfit for event_type, payload in told for misfit in misfits(event_type, payload)] == []
+        # A test of an outage may leave none to ask.
+        with suppress(DatabaseError):
+            told = Event.objects.values_list("event_type", "payload")
+            assert [misfit for event_type, payload in told for misfit in misfits(event_type, payload)] == []
