@@ -14,7 +14,11 @@ from workspaces.deadlines import (
     boot_limit,
     deadline_in_force,
     effective_deadline,
+    launching_limit,
+    limit_of,
+    start_retry_seconds,
     stored_deadline,
+    watcher_deadline,
 )
 from workspaces.lifecycle import Phase
 from workspaces.models import Workspace
@@ -78,3 +82,47 @@ def test_the_override_counts_from_the_phase_and_lifting_it_restores_the_stored_d
 
 def test_a_workspace_that_waits_for_nothing_has_no_deadline() -> None:
     assert effective_deadline(Workspace(), policy=Policy(override_seconds=60)) is None
+
+
+policies = st.builds(Policy, override_seconds=seconds)
+
+
+@given(own=seconds, template=seconds, runtime=st.sampled_from(["hermes", "echo"]), policy=policies)
+def test_every_inner_limit_is_shorter_than_its_outer_one(own, template, runtime, policy) -> None:
+    workspace = Workspace(runtime=runtime, provision_timeout_seconds=own, template_timeout_seconds=template)
+    for phase in (Phase.QUEUED, Phase.LAUNCHING, Phase.BOOTING):
+        limit = limit_of(workspace, phase=phase, policy=policy)
+        assert 0 < limit.inner_seconds < limit.seconds
+    assert launching_limit(policy=policy).inner_seconds < start_retry_seconds(policy=policy)
+    assert start_retry_seconds(policy=policy) < launching_limit(policy=policy).seconds
+
+
+@given(own=seconds, template=seconds, runtime=st.sampled_from(["hermes", "echo"]), policy=policies)
+def test_slack_is_at_most_a_fifth_of_the_sweeps_limit(own, template, runtime, policy) -> None:
+    limit = boot_limit(runtime=runtime, workspace_seconds=own, template_seconds=template, policy=policy)
+    assert limit.seconds - limit.inner_seconds <= limit.seconds / 5 + 1e-6
+
+
+@given(shorter=st.integers(1, 100_000), longer=st.integers(1, 100_000), runtime=st.sampled_from(["hermes", "echo"]))
+def test_a_longer_limit_never_makes_an_earlier_deadline(shorter, longer, runtime) -> None:
+    shorter, longer = sorted((shorter, longer))
+    early, late = (
+        stored_deadline(
+            Workspace(runtime=runtime, provision_timeout_seconds=own),
+            phase=Phase.BOOTING,
+            entered_at=NOON,
+            progress_at=NOON,
+        )
+        for own in (shorter, longer)
+    )
+    assert early <= late
+
+
+@given(own=seconds, policy=policies)
+def test_the_watchers_last_look_comes_before_the_hard_limit(own, policy) -> None:
+    workspace = Workspace(runtime="hermes", phase=Phase.BOOTING, phase_entered_at=NOON, provision_timeout_seconds=own)
+    workspace.deadline_at = stored_deadline(workspace, phase=Phase.BOOTING, entered_at=NOON, progress_at=NOON)
+    last_look, hard = watcher_deadline(workspace, policy=policy), effective_deadline(workspace, policy=policy)
+    assert last_look is not None
+    assert hard is not None
+    assert NOON < last_look < hard
