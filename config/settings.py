@@ -186,6 +186,9 @@ DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 CATALOG_DIRS = [Path(folder).resolve() for folder in env.list("CATALOG_DIRS", default=[str(BASE_DIR / "catalog")])]
 PROVISIONER = choice(env, "PROVISIONER", default="process", among=["process"])
 LAUNCH_SLOTS = integer(env, "LAUNCH_SLOTS", default=4, least=1, most=1000)
+# Per backend: how many launches may be launching at once, and the pause between two. 0: no limit but the slots.
+LAUNCH_CONCURRENCY = integer(env, "LAUNCH_CONCURRENCY", default=0, least=0, most=10_000)
+LAUNCH_PAUSE_MILLISECONDS = integer(env, "LAUNCH_PAUSE_MILLISECONDS", default=0, least=0, most=600_000)
 AGENT_LOG_BYTES = integer(env, "AGENT_LOG_BYTES", default=1_048_576, least=4096, most=1_073_741_824)
 AGENT_STOP_SECONDS = seconds(env, "AGENT_STOP_SECONDS", default=5)
 # What a workspace's process inherits of ours: where programs are, and how this host reaches the network.

@@ -19,6 +19,7 @@ from workspaces.lifecycle import FailureOwner, FailureSource, Phase, TeardownRea
 from workspaces.models import Launch, Workspace
 from workspaces.overview import overview
 from workspaces.owners import advice_for
+from workspaces.services import turns
 
 _LAUNCHES = 10
 _EVENTS = 25
@@ -69,6 +70,7 @@ def _status_rows(workspace: Workspace) -> list[Row]:
         ("Age", age_cell(glance)),
         ("Deadline", deadline_cell(glance)),
         ("Held since", moment_cell(workspace.held_since)),
+        ("Place in the queue", _place(workspace)),
         ("Paused with", _name_of(workspace.paused_by)),
         ("Restarts", moment_cell(workspace.restart_due_at)),
         ("Restarts by its policy", str(workspace.restart_attempts or "")),
@@ -78,6 +80,10 @@ def _status_rows(workspace: Workspace) -> list[Row]:
         ("Last error of its agent", beat.sample_error if beat else ""),
     ]
     return _filled(rows)
+
+
+def _place(workspace: Workspace) -> str:
+    return str(turns.positions().get(workspace.pk, "")) if workspace.phase == Phase.QUEUED else ""
 
 
 def _name_of(workspace_id: UUID | None) -> str:

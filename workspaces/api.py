@@ -15,9 +15,10 @@ from workspaces.bodies import CreateIn
 from workspaces.clock import database_now
 from workspaces.deadlines import present_policy
 from workspaces.items import WorkspaceOut, item, shown
-from workspaces.lifecycle import WorkspaceStatus
+from workspaces.lifecycle import Phase, WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
 from workspaces.refusals import Refusal
+from workspaces.services import turns
 from workspaces.services.creating import create
 from workspaces.services.moving import UnknownWorkspace
 from workspaces.tasks import enqueue_launch
@@ -50,8 +51,8 @@ def list_workspaces(
         rows = rows.filter(status=status)
     elif not include_removed:
         rows = rows.present()
-    policy = present_policy()
-    return [item(row, policy=policy) for row in rows]
+    policy, positions = present_policy(), turns.positions()
+    return [item(row, policy=policy, positions=positions) for row in rows]
 
 
 @router.get("/{workspace_id}", response=WorkspaceOut, auth=READ_OR_OWN)
@@ -65,7 +66,8 @@ def get_workspace(
         raise UnknownWorkspace(workspace_id)
     if row.status == WorkspaceStatus.REMOVED and not include_removed:
         raise Refusal(HTTPStatus.GONE, f"{row.name} was removed.", code="removed")
-    return item(row, policy=present_policy())
+    positions = turns.positions() if row.phase == Phase.QUEUED else {}
+    return item(row, policy=present_policy(), positions=positions)
 
 
 @router.post("", auth=ADD, response={HTTPStatus.CREATED: dict[str, Any]})

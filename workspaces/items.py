@@ -1,5 +1,6 @@
 """A workspace as GET /workspaces shows it. Names and units are the wire contract's."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -65,6 +66,7 @@ class WorkspaceOut(Schema):
     progress_step: str
     deadline_at: datetime | None
     held: bool
+    queue_position: int | None
     hibernation_idle_minutes: int | None
     provision_timeout_seconds: int | None
     restart_policy: str
@@ -101,7 +103,7 @@ _OF_THE_ROW = (
 _OF_THE_HEARTBEAT = ("active_tasks", "uptime_seconds", "current_task", "monthly_spend")
 
 
-def item(workspace: Workspace, *, policy: Policy) -> dict[str, Any]:
+def item(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID, int]) -> dict[str, Any]:
     """Return the item of a workspace that was selected by `shown`."""
     heartbeat = workspace.heartbeat
     return {
@@ -113,6 +115,7 @@ def item(workspace: Workspace, *, policy: Policy) -> dict[str, Any]:
         "provision_timeout_ms": _boot_limit_ms(workspace, policy=policy),
         "deadline_at": effective_deadline(workspace, policy=policy),
         "held": workspace.held_since is not None,
+        "queue_position": positions.get(workspace.pk),
         "stopping": _stopping(workspace.stop),  # type: ignore[attr-defined]
     }
 

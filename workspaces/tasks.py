@@ -24,6 +24,7 @@ from workspaces.services import (
     reviving,
     sweeping,
     tearing_down,
+    turns,
     watching,
 )
 
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 def launch(*, workspace_id: str, launch_id: str) -> None:
     """Launch a queued workspace."""
     launching.launch(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id), clock=database_now)
+    for next_id, next_launch_id in turns.next_in_turn(after=UUID(launch_id)):
+        enqueue_launch(workspace_id=next_id, launch_id=next_launch_id)
 
 
 @shared_task

@@ -19,7 +19,18 @@ pytestmark = pytest.mark.django_db
 ITEM_FIELDS = {
     *("id", "name", "role", "tier", "status", "runtime", "url", "agent_card", "parent_id", "active_tasks"),
     *("uptime_seconds", "last_error_rate", "last_sample_error", "current_task", "budget_limit", "monthly_spend"),
-    *("provision_timeout_ms", "created_at", "x", "y", "version", "phase", "progress_step", "deadline_at", "held"),
+    *(
+        "provision_timeout_ms",
+        "created_at",
+        "x",
+        "y",
+        "version",
+        "phase",
+        "progress_step",
+        "deadline_at",
+        "held",
+        "queue_position",
+    ),
     *("hibernation_idle_minutes", "provision_timeout_seconds", "failure"),
     *("restart_policy", "restart_attempts", "restart_due_at", "paused_by", "stopping"),
 }
@@ -95,13 +106,13 @@ def test_the_list_reflects_every_event_up_to_its_position(reader: Caller) -> Non
 
 
 @pytest.mark.parametrize("rows", [3, 30])
-def test_the_list_takes_three_queries_however_long_it_is(reader: Caller, rows: int) -> None:
+def test_the_list_takes_four_queries_however_long_it_is(reader: Caller, rows: int) -> None:
     for number in range(rows):
         queued(name=f"w{number:02}")
     with CaptureQueriesContext(connection) as queries:
         assert len(reader.get("/workspaces").json()) == rows
-    # The key, the position, the rows.
-    assert len(queries) == 3
+    # The key, the position, the places in the queue, the rows.
+    assert len(queries) == 4
 
 
 def test_create_queues_a_launch_and_answers_its_id(operator: Caller) -> None:

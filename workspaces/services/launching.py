@@ -19,7 +19,7 @@ from workspaces.models import Launch, LaunchOutcome, LaunchQuerySet, Workspace
 from workspaces.preflight import PreflightFailed, Prepared, preflight
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
-from workspaces.services import launches
+from workspaces.services import launches, turns
 from workspaces.services.failing import Reason, fail
 from workspaces.services.moving import TransitionRefused, UnknownWorkspace, lock_one
 from workspaces.services.tearing_down import tear_down
@@ -75,6 +75,10 @@ def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: date
     """Store the phase, its deadline and a token before anything is attempted; None where another worker was first."""
     workspace = lock_one(workspace_id)
     if not _is_waiting(workspace, launch_id, now=now):
+        return None
+    if workspace.phase == Phase.QUEUED and not turns.may_begin(workspace, now=now):
+        # It stays queued; beat, and each launch that makes room, sends it again.
+        Launch.objects.filter(pk=launch_id).update(dispatched_at=None)
         return None
     changes: dict[str, Any] = {
         "progress_at": now,
