@@ -19,6 +19,8 @@ app.conf.beat_schedule = {
     "watch": {"task": "workspaces.tasks.watch", "schedule": settings.WATCH_INTERVAL_SECONDS},
     "dispatch_due": {"task": "workspaces.tasks.dispatch_due", "schedule": settings.WATCH_INTERVAL_SECONDS},
 }
-# A message that waited longer than its own interval is stale: the next one does the same work.
+# A message that waited for long is stale: the next one does the same work. Sender and worker compare their own hosts'
+# clocks here, so the time allowed covers clocks that are an hour wrong: a short one would silently end every sweep.
+_CLOCKS_MAY_DIFFER_SECONDS = 2 * 3600
 for entry in app.conf.beat_schedule.values():
-    entry["options"] = {"expires": entry["schedule"]}
+    entry["options"] = {"expires": entry["schedule"] + _CLOCKS_MAY_DIFFER_SECONDS}
