@@ -10,9 +10,10 @@ from django.core.management.base import BaseCommand, CommandParser
 from workspaces import tasks
 from workspaces.clock import database_now
 from workspaces.deadlines import Policy, effective_deadline, present_policy
+from workspaces.incidents import Part
 from workspaces.models import SweepRun, Workspace
 from workspaces.overview import printable, spoken_duration, spoken_time_left
-from workspaces.services import sweeping
+from workspaces.services import outages, sweeping
 
 NEXT_SHOWN = 10
 EPILOG = """examples:
@@ -52,6 +53,7 @@ Facts = dict[str, Any]
 
 
 def _fail(*, now: datetime, policy: Policy) -> Facts:
+    outages.note_alive(part=Part.SWEEP, now=now)
     report = sweeping.sweep_stuck(now=now, policy=policy)
     tasks.enqueue_due_teardowns(now=now)
     failed = [_row(row, code=row.failure_code, error=row.failure_message) for row in report.failed]
