@@ -9,17 +9,27 @@ from events.streams import GONE, Stream
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
-def watch_for_departure(receive: Receive, stream: Stream) -> None:
-    """End the stream when its client goes. Whatever else a client sends is dropped."""
+class DepartureWatch:
+    """Ends the stream when its client goes. Whatever else a client sends is dropped."""
 
-    def heard(message: "asyncio.Future[dict[str, Any]]") -> None:
-        if message.cancelled() or message.exception() or message.result()["type"].endswith(".disconnect"):
-            stream.end(GONE)
-            stream.outlet.abandon()
+    def __init__(self, receive: Receive, stream: Stream) -> None:
+        self._receive = receive
+        self._stream = stream
+        self._listen()
+
+    def stop(self) -> None:
+        """Listen no more. Granian can't close a WebSocket that is still being read from."""
+        self._message.cancel()
+
+    def _listen(self) -> None:
+        self._message = asyncio.ensure_future(self._receive())
+        self._message.add_done_callback(self._heard)
+
+    def _heard(self, message: "asyncio.Future[dict[str, Any]]") -> None:
+        if message.cancelled():
+            return
+        if message.exception() or message.result()["type"].endswith(".disconnect"):
+            self._stream.end(GONE)
+            self._stream.outlet.abandon()
         else:
-            listen()
-
-    def listen() -> None:
-        asyncio.ensure_future(receive()).add_done_callback(heard)
-
-    listen()
+            self._listen()

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from events.batches import Shape, server_sent
-from events.departure import watch_for_departure
+from events.departure import DepartureWatch
 from events.hub import Hub
 from events.opening import Opening, opening
 from events.outlets import Send
@@ -47,7 +47,7 @@ async def _stream(hub: Hub, scope: Mapping[str, Any], receive: Any, send: Send, 
     shape = Shape.MESSAGE if asked.workspace_id is None else Shape.WORKSPACE_MESSAGE
     stream = asked.stream(hub, scope, send, shape=shape)
     stream.outlet.write([server_sent(_OPENING)])
-    watch_for_departure(receive, stream)
+    DepartureWatch(receive, stream)
     ending = await hub.serve(stream, after=asked.after, present=asked.present)
     if ending is GONE:
         return

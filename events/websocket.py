@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
 from events.batches import Shape
-from events.departure import watch_for_departure
+from events.departure import DepartureWatch
 from events.hub import Hub
 from events.opening import opening
 from events.outlets import Send
@@ -32,10 +32,11 @@ async def serve(hub: Hub, scope: Mapping[str, Any], receive: Any, send: Send) ->
         return
     await send({"type": "websocket.accept"})
     stream = asked.stream(hub, scope, send, shape=Shape.TEXT)
-    watch_for_departure(receive, stream)
+    watch = DepartureWatch(receive, stream)
     ending = await hub.serve(stream, after=asked.after, present=asked.present)
     if ending is GONE:
         return
+    watch.stop()
     stream.outlet.discard()
     stream.outlet.write([_close(ending.code, ending.reason)])
     await stream.outlet.drain(seconds=None)

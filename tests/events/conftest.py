@@ -11,7 +11,9 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.test import Client
 
 from config.embedded import free_port
 from config.processes import wait_until
@@ -42,6 +44,14 @@ def publish(*events):
     return rows
 
 
+def signed_in(**attributes):
+    """Return the header of a browser in which a user with these attributes is signed in."""
+    user = get_user_model().objects.create_user("someone", **attributes)
+    client = Client()
+    client.force_login(user)
+    return {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
+
+
 @dataclass
 class Server:
     """The stream's own web server, as a child process."""
@@ -50,10 +60,15 @@ class Server:
     process: subprocess.Popen
     log: Path
     expected_tracebacks: int = 0
+    path: str = "/events/stream"
+
+    @property
+    def origin(self):
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/events/stream"
+        return f"{self.origin}{self.path}"
 
     def answers(self):
         with socket.socket() as probe:

@@ -6,14 +6,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 
 from config.processes import wait_until
 from events.hub import Limits
 from events.models import PositionCounter
-from tests.events.conftest import WORD, online, publish, record
+from tests.events.conftest import WORD, online, publish, record, signed_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,22 +103,15 @@ def test_whoever_is_not_signed_in_gets_401(server):
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-def _cookie(**attributes):
-    user = get_user_model().objects.create_user("someone", **attributes)
-    client = Client()
-    client.force_login(user)
-    return {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
-
-
 def test_a_signed_in_operator_may_listen(server):
-    with server.stream(headers=_cookie(is_staff=True, is_superuser=True)) as stream:
+    with server.stream(headers=signed_in(is_staff=True, is_superuser=True)) as stream:
         publish(online())
         assert stream.message()[0] == 1
 
 
 @pytest.mark.parametrize("attributes", [{"is_staff": False}, {"is_staff": True, "is_active": False}])
 def test_a_session_without_staff_s_rights_is_refused(server, attributes):
-    assert server.get(headers=_cookie(**attributes)).status_code in (401, 403)
+    assert server.get(headers=signed_in(**attributes)).status_code in (401, 403)
 
 
 def test_a_position_that_is_none_gets_400_and_is_named(server):
@@ -164,10 +156,11 @@ def test_the_usual_keep_alive_is_within_the_contract_s_fifteen_seconds():
 
 
 def _backends():
+    """Return the streams' own connections; others of the web server's come and go."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT application_name, pid FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "WHERE datname = current_database() AND application_name LIKE 'slipway-live-%'"
         )
         return dict(cursor.fetchall()), cursor.rowcount
 
@@ -201,7 +194,7 @@ def test_a_stream_outlives_the_end_of_its_database_connections(server, victims):
 
 def test_streams_take_no_connection_out_of_the_web_server_s_pool(serve):
     server = serve(DATABASE_POOL_SIZE="2")
-    cookie = _cookie(is_staff=True, is_superuser=True)
+    cookie = signed_in(is_staff=True, is_superuser=True)
     with ExitStack() as stack:
         streams = [stack.enter_context(server.stream(headers=cookie)) for _ in range(6)]
         publish(online())
