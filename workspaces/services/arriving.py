@@ -69,11 +69,12 @@ def _is_meant_to_stop(workspace: Workspace, *, now: datetime) -> bool:
 
 
 def _is_within_grace(workspace: Workspace, *, now: datetime) -> bool:
-    """Ask, under the workspace's lock, whether time alone failed it and its backend object still stands."""
-    return (
-        workspace.failure_code in DEADLINE_FAILURES
-        and Launch.objects.standing().filter(pk=workspace.launch_id, teardown_at__gt=now).exists()
-    )
+    """Ask, under the workspace's lock, whether time alone failed it and its backend object still stands.
+
+    `now` was read before the lock was had: the stop may have been sent since.
+    """
+    unstopped = Launch.objects.standing().filter(pk=workspace.launch_id, teardown_at__gt=now, teardown_attempts=0)
+    return workspace.failure_code in DEADLINE_FAILURES and unstopped.exists()
 
 
 def _registered(workspace: Workspace, registration: Registration | None) -> dict[str, Any]:
