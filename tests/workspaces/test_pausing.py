@@ -11,11 +11,14 @@ from tests.workspaces.unguarded import put_into
 from workspaces.clock import database_now
 from workspaces.lifecycle import FailureCode, TeardownReason, WorkspaceStatus
 from workspaces.models import AgentToken, Heartbeat, Launch, LaunchOutcome, Workspace
+from workspaces.provisioners.base import BackendState, Observation
 from workspaces.services.creating import InvalidWorkspace
 from workspaces.services.moving import TransitionRefused, UnknownWorkspace
 from workspaces.services.pausing import PAUSE, pause, resume
 from workspaces.services.restarting import restart
+from workspaces.services.reviving import lose_dead, restart_due
 from workspaces.services.suspending import resume_suspended, suspend_all
+from workspaces.services.tearing_down import declare_gone
 from workspaces.services.trees import BadParent, move_under, upper_first
 from workspaces.services.waking import wake
 
@@ -271,6 +274,16 @@ def test_a_shutdown_takes_its_plan_to_restart_along_and_its_failed_ones_down(par
     due = suspend_all(now=database_now())
     assert {launch.pk for launch in due} == {parent.launch_id, late.launch_id}
     assert Workspace.objects.get(pk=parent.pk).restart_due_at is None
+
+
+def test_a_shutdown_leaves_one_whose_process_is_gone_offline_with_its_planned_restart(parent: Workspace) -> None:
+    now = database_now()
+    died = Observation(state=BackendState.EXITED, exit_code=1)
+    lose_dead(workspace_id=parent.pk, launch_id=parent.launch_id, observation=died, now=now)
+    declare_gone(launch_id=parent.launch_id, now=now)
+    assert suspend_all(now=now) == []
+    assert status_of(parent) == S.OFFLINE
+    assert [row.pk for row in restart_due(now=now + timedelta(minutes=1))] == [parent.pk]
 
 
 def test_what_a_shutdown_paused_stays_so_under_an_operators_pause(parent: Workspace) -> None:

@@ -19,7 +19,11 @@ def suspend_all(*, now: datetime) -> list[Launch]:
     """Pause every workspace that runs, and mean its object to stop now. Return the launches to tear down."""
     ids = list(Workspace.objects.running().values_list("pk", flat=True))
     lock_roots(ids)
-    rows = [row for row in lock(ids) if row.status in PAUSE.sources]
+    locked = lock(ids)
+    # Whose process ended and is confirmed gone has nothing to stop: it stays offline, its planned restart with it.
+    gone = Launch.objects.present().filter(workspace_id__in=ids, torn_down_at__isnull=False)
+    stopped = set(gone.values_list("workspace_id", flat=True))
+    rows = [row for row in locked if row.status in PAUSE.sources and row.pk not in stopped]
     launches.end_present(rows, reason=TeardownReason.SHUT_DOWN, now=now)
     move(PAUSE, [Step(workspace=row, changes={"url": ""}, payload={"name": row.name}) for row in rows])
     # What failed by time alone is not left to run through its grace: nobody would be there to hear it arrive.
