@@ -2,15 +2,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from workspaces.provisioners import backends
+from tests.workspaces.in_memory import backend_in_memory
 from workspaces.provisioners.fake import FakeProvisioner
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvisioner]:
-    """A backend in memory in place of the process backend, held to the same contract."""
-    fake = FakeProvisioner()
-    monkeypatch.setattr(backends, "_process", lambda: fake)
-    backends.backend.cache_clear()
-    yield fake
-    backends.backend.cache_clear()
+def fake() -> Iterator[FakeProvisioner]:
+    """A backend in memory in place of the process backend."""
+    with backend_in_memory() as fake:
+        yield fake
