@@ -1,16 +1,14 @@
 """Races on threads, each with its own connection, the order forced at stated points."""
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from events.models import Event
 from events.names import EventType
 from tests.workspaces.factories import arrive, booting, later, online, queued
+from tests.workspaces.racing import WAIT_SECONDS, together
 from workspaces.deadlines import Policy
 from workspaces.lifecycle import FailureCode, FailureSource, WorkspaceStatus
 from workspaces.models import Launch, Workspace
@@ -22,25 +20,7 @@ from workspaces.services.restarting import restart
 from workspaces.services.sweeping import sweep_stuck
 
 pytestmark = pytest.mark.django_db(transaction=True)
-WAIT_SECONDS = 10
 CRASHED = Reason(code=FailureCode.CRASHED, source=FailureSource.BOOTSTRAP_WATCHER, message="It broke.")
-
-
-def together(*actions: Callable[[], Any]) -> list[Any]:
-    """Run the actions at once, each on a thread and a connection of its own; a refused move is its own result."""
-    barrier = threading.Barrier(len(actions))
-
-    def run(action: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait(WAIT_SECONDS)
-            return action()
-        except TransitionRefused as refused:
-            return refused
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(actions)) as pool:
-        return [future.result(WAIT_SECONDS) for future in [pool.submit(run, action) for action in actions]]
 
 
 def failures(workspace: Workspace) -> int:
