@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from django.conf import settings
+from django.db.models import Sum
 
 from events.models import Event
 from events.names import EventType
@@ -19,7 +21,7 @@ from tests.workspaces.test_preflight import EXPECTED, REAL_CONFIGS
 from workspaces import tasks
 from workspaces.clock import database_now
 from workspaces.lifecycle import FailureCode, WorkspaceStatus
-from workspaces.models import Workspace
+from workspaces.models import Launch, Workspace
 from workspaces.services.creating import Request, create
 from workspaces.services.removing import remove
 from workspaces.services.restarting import restart
@@ -131,9 +133,12 @@ def test_a_launch_with_all_slots_blocked_starves_no_sweep(stack: Stack) -> None:
     for workspace in blocked:
         again = restart(workspace_id=workspace.pk, now=database_now()).workspace
         tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
-    wait_until(lambda: Workspace.objects.filter(phase="launching").count() == settings.LAUNCH_SLOTS)
+    # Whether its launch waits for it or its teardown does: each stop that was begun holds a slot for 90 seconds.
+    wait_until(lambda: Launch.objects.aggregate(begun=Sum("teardown_attempts"))["begun"] == settings.LAUNCH_SLOTS)
     waiting = made(config_for("echo"))
-    # Its turn does not come, and its deadline is now: the sweep, every second here, fails it all the same.
+    # Its turn does not come, its queue stood still for ten minutes, and its deadline is now: the sweep, every second
+    # here, fails it all the same.
+    Launch.objects.update(launching_at=database_now() - timedelta(minutes=11))
     Workspace.objects.filter(pk=waiting.pk).update(deadline_at=database_now())
     wait_until(lambda: status_of(waiting) == WorkspaceStatus.FAILED, seconds=10)
     assert Workspace.objects.get(pk=waiting.pk).failure_code == FailureCode.NEVER_LAUNCHED

@@ -56,16 +56,17 @@ def watch_arrived(*, clock: Callable[[], datetime]) -> list[UUID]:
     for launch in _arrived():
         observation = backend(launch.backend).inspect(LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk))
         with _one_bad_row_blinds_nobody(launch.pk):
-            if _settle_arrived(launch, observation, now=clock()):
+            if _settle_arrived(launch, observation, clock=clock):
                 lost.append(launch.workspace_id)
     return lost
 
 
-def _settle_arrived(launch: Launch, observation: Observation, *, now: datetime) -> bool:
+def _settle_arrived(launch: Launch, observation: Observation, *, clock: Callable[[], datetime]) -> bool:
+    # The clock is a query: read only where there is something to write.
     if (launch.evidence or {}).get("state") != observation.state:
-        _keep_evidence(launch.pk, observation, now=now)
+        _keep_evidence(launch.pk, observation, now=clock())
     is_to_stop = launch.teardown_at is not None
-    return observation.state in DEAD and not is_to_stop and _lose(launch, observation, now=now)
+    return observation.state in DEAD and not is_to_stop and _lose(launch, observation, now=clock())
 
 
 def _arrived() -> Iterator[Launch]:
