@@ -41,8 +41,7 @@ def workers(*, console: Console) -> list[Child]:
 
 def beat(*, console: Console) -> Child:
     """Return the process that says when it is time."""
-    schedule = ["--schedule", str(settings.DATA_DIR / "beat-schedule"), "--loglevel", settings.LOG_LEVEL]
-    return _child("beat", [*_celery("beat"), *schedule], console=console)
+    return _child("beat", [*_celery("beat"), "--loglevel", settings.LOG_LEVEL], console=console)
 
 
 def relay(*, console: Console) -> Child:

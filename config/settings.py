@@ -153,6 +153,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.2}
 CELERY_TASK_IGNORE_RESULT = True
+# In memory: a schedule file keeps times of day, and a host clock that is set back would silence beat until then.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_TASK_DEFAULT_QUEUE = "launch"
 CELERY_TASK_ROUTES = {
     "workspaces.tasks.launch": {"queue": "launch"},
