@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 
 _STREAM = b"GET /events/stream"
 
@@ -18,12 +18,12 @@ class CutProxy:
         self.refused = 0
         self._is_cut = False
         self._writers: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
+        self.loop = asyncio.new_event_loop()
 
     def cut(self) -> None:
         """Break every connection, and every later one, until `mend()`."""
         self._is_cut = True
-        self._call(self._break_all)
+        self.call(self._break_all)
 
     def mend(self) -> None:
         self._is_cut = False
@@ -33,20 +33,47 @@ class CutProxy:
         self.port = server.sockets[0].getsockname()[1]
         return server
 
+    async def end(self) -> None:
+        """Break every connection and see them ended: nothing is left for the collector to complain of."""
+        self._is_cut = True
+        while self._writers:
+            self._break_all()
+            await asyncio.sleep(0.01)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_cut:
             self.refused += 1
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to_port)
-        self._writers |= {writer, far_writer}
+        async with self._kept(writer):
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to_port)
+            async with self._kept(far_writer):
+                await self._pass_both_ways(reader, writer, far_reader, far_writer)
+
+    @asynccontextmanager
+    async def _kept(self, writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+        """Let `cut()` find the connection, and break it at the end, however that comes."""
+        self._writers.add(writer)
+        try:
+            with suppress(OSError):
+                yield
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+    async def _pass_both_ways(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        far_reader: asyncio.StreamReader,
+        far_writer: asyncio.StreamWriter,
+    ) -> None:
         streaming: list[bool] = []
         ways = [self._pass(reader, far_writer, streaming), self._pass(far_reader, writer, None)]
         tasks = [asyncio.ensure_future(way) for way in ways]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         self.streams -= len(streaming)
         for each in (writer, far_writer):
-            self._writers.discard(each)
             each.transport.abort()
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -65,8 +92,8 @@ class CutProxy:
         for writer in self._writers:
             writer.transport.abort()
 
-    def _call(self, act: object) -> None:
-        self._loop.call_soon_threadsafe(act)  # type: ignore[arg-type]
+    def call(self, act: object) -> None:
+        self.loop.call_soon_threadsafe(act)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -78,16 +105,15 @@ def cut_proxy(*, to_port: int) -> Iterator[CutProxy]:
         async with await proxy.start():
             is_ready.set()
             await stopped.wait()
-            proxy._break_all()
-            await asyncio.sleep(0.1)
+        await proxy.end()
 
     stopped = asyncio.Event()
-    with closing(proxy._loop):
-        thread = threading.Thread(target=proxy._loop.run_until_complete, args=(main(),))
+    with closing(proxy.loop):
+        thread = threading.Thread(target=proxy.loop.run_until_complete, args=(main(),))
         thread.start()
         is_ready.wait(10)
         try:
             yield proxy
         finally:
-            proxy._call(stopped.set)
+            proxy.call(stopped.set)
             thread.join(10)
