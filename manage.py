@@ -1,7 +1,13 @@
 #!/usr/bin/env python
 """Slipway's command line; without DATABASE_URL or REDIS_URL it runs on embedded servers (config/local.py)."""
 
-from config.commandline import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        # Here, since the imports take half a second, in which Ctrl-C is as good as later.
+        from config.commandline import main
+
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -24,11 +24,8 @@ DEFAULT_PORT = 8000
 def main() -> None:
     """Run the command line; exit with 1 and one sentence where the machine, not the code, is at fault."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    try:
-        with in_sentences():
-            run(sys.argv)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with in_sentences():
+        run(sys.argv)
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -1,8 +1,12 @@
-"""Errors that no view of ours answers (an unknown address, a wrong method) as JSON; the admin keeps its pages."""
+"""Errors that no view of ours answers: as JSON (an unknown address, a wrong method), in the admin as a page."""
 
 from http import HTTPStatus
 
+from django.conf import settings
+from django.contrib import admin
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import render
 from django.utils.deprecation import MiddlewareMixin
 
 _SENTENCES = {
@@ -24,6 +28,17 @@ class JsonErrorMiddleware(MiddlewareMixin):
         # An inner middleware may have counted the text that is no more.
         response["Content-Length"] = str(len(response.content))
         return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Return the page for a form that Django refused to read, with the reason and a way back."""
+    if isinstance(exception, RequestDataTooBig):
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
+        title, sentence, status = "Too large", f"This form holds more than {limit} MiB.", 413
+    else:
+        title, sentence, status = "Refused", "This request can't be read as a form of ours.", 400
+    context = {**admin.site.each_context(request), "title": title, "sentence": sentence}
+    return render(request, "config/refused_form.html", context, status=status)
 
 
 _COMPACT = {"separators": (",", ":")}

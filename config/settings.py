@@ -220,8 +220,9 @@ DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="slipway@localhost")
 
 # --- HTTP ----------------------------------------------------------------------------------------
 MAX_BODY_BYTES = 1_048_576
-# The admin's forms carry a pasted config.yaml, the API reads its bodies itself and answers 413.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * MAX_BODY_BYTES
+# The admin's forms carry a pasted config.yaml, and say themselves which of their fields is too long; the API reads its
+# bodies itself and answers 413.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * MAX_BODY_BYTES
 
 # --- Logging -------------------------------------------------------------------------------------
 LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]

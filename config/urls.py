@@ -19,3 +19,5 @@ urlpatterns = [
     path("", api.urls),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "config.errors.bad_request"

@@ -251,8 +251,18 @@ def test_refused_create_keeps_what_was_typed_but_for_the_secrets(operator: Clien
     assert "Type the secrets again" in page
 
 
-def test_a_form_of_5_mb_is_refused_without_an_error_of_ours(operator: Client) -> None:
-    assert operator.post(ADD, {"config": "x" * 5_000_000}).status_code == 400
+def test_a_config_of_5_mb_is_refused_at_its_field(operator: Client) -> None:
+    answer = operator.post(ADD, {"config": "x" * 5_000_000})
+
+    assert answer.context["form"].errors["config"] == ["config.yaml is larger than 256 KiB."]
+    assert not Workspace.objects.exists()
+
+
+def test_a_form_that_is_too_large_to_be_read_is_refused_with_a_page_that_says_so(operator: Client) -> None:
+    answer = operator.post(ADD, {"config": "x" * 9_000_000})
+
+    assert answer.status_code == 413
+    assert "This form holds more than 8 MiB. Nothing was changed." in answer.content.decode()
     assert not Workspace.objects.exists()
 
 
