@@ -118,6 +118,20 @@ def check_catalog(**_: Any) -> list[CheckMessage]:
     return [*missing, *unusable]
 
 
+@register
+def check_simulator(**_: Any) -> list[CheckMessage]:
+    """Nobody takes a simulated fleet for a real one by mistake."""
+    if settings.PROVISIONER != BackendKind.SIMULATED or settings.ALLOW_SIMULATOR:
+        return []
+    return [
+        Error(
+            "PROVISIONER=simulated launches nothing: workspaces would only seem to run.",
+            hint="Set PROVISIONER=process, or ALLOW_SIMULATOR=true where a simulated fleet is wanted.",
+            id="slipway.E005",
+        )
+    ]
+
+
 @register(deploy=True)
 def check_isolating_backend(**_: Any) -> list[CheckMessage]:
     """Processes of one host share it."""

@@ -186,7 +186,9 @@ OUTAGE_AFTER_SECONDS = seconds(env, "OUTAGE_AFTER_SECONDS", default=90)
 PLATFORM_URL = url(env, "PLATFORM_URL", schemes=["http", "https"], default="http://127.0.0.1:8000").rstrip("/")
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 CATALOG_DIRS = [Path(folder).resolve() for folder in env.list("CATALOG_DIRS", default=[str(BASE_DIR / "catalog")])]
-PROVISIONER = choice(env, "PROVISIONER", default="process", among=["process"])
+PROVISIONER = choice(env, "PROVISIONER", default="process", among=["process", "simulated"])
+# The simulated backend launches nothing real; a system check refuses it as PROVISIONER without this.
+ALLOW_SIMULATOR = flag(env, "ALLOW_SIMULATOR", default=False)
 LAUNCH_SLOTS = integer(env, "LAUNCH_SLOTS", default=4, least=1, most=1000)
 # Per backend: how many launches may be launching at once, and the pause between two. 0: no limit but the slots.
 LAUNCH_CONCURRENCY = integer(env, "LAUNCH_CONCURRENCY", default=0, least=0, most=10_000)

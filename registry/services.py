@@ -16,7 +16,7 @@ from workspaces import addresses
 from workspaces.authentication import Agent
 from workspaces.lifecycle import FailureCode, FailureSource, Verb, WorkspaceStatus, transition
 from workspaces.masking import mask, mask_strings
-from workspaces.models import MAX_BUDGET_CENTS, BackendKind, Heartbeat, Workspace
+from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Workspace
 from workspaces.services import arriving, hibernating, liveness
 from workspaces.services.failing import Reason, fail
 from workspaces.services.moving import TransitionRefused, UnknownWorkspace
@@ -52,7 +52,7 @@ class Beat:
 
 def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any], now: datetime) -> Workspace:
     """Bring the agent's workspace online. Raises TransitionRefused, or ForbiddenUrl where no agent may be there."""
-    if agent.backend != BackendKind.PROCESS:
+    if not agent.backend.gives_address:
         addresses.check_agent_url(url)
     card = mask_strings(dict(agent_card), workspace_id=agent.workspace_id)
     return arriving.mark_online(

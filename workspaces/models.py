@@ -38,6 +38,13 @@ class BackendKind(models.TextChoices):
     PROCESS = "process", "Process"
     # Run by somebody else, who connects it.
     EXTERNAL = "external", "External"
+    # Runs nowhere: its agents are played by `manage.py simulate`.
+    SIMULATED = "simulated", "Simulated"
+
+    @property
+    def gives_address(self) -> bool:
+        """Tell whether the backend's own address of a workspace stands, whatever its agent says."""
+        return self in {BackendKind.PROCESS, BackendKind.SIMULATED}
 
 
 class LaunchOutcome(models.TextChoices):

@@ -88,6 +88,19 @@ def test_a_catalog_folder_that_is_missing_and_a_template_that_is_broken_are_name
     assert "line" in found[1].msg
 
 
+@pytest.mark.parametrize(
+    ("provisioner", "is_allowed", "findings"),
+    [("process", False, 0), ("process", True, 0), ("simulated", True, 0), ("simulated", False, 1)],
+)
+def test_the_simulator_is_refused_where_no_setting_allows_it(
+    settings: Any, provisioner: str, is_allowed: bool, findings: int
+) -> None:
+    settings.PROVISIONER, settings.ALLOW_SIMULATOR = provisioner, is_allowed
+    found = [problem for problem in run_checks() if problem.id == "slipway.E005"]
+    assert len(found) == findings
+    assert all("ALLOW_SIMULATOR" in (problem.hint or "") for problem in found)
+
+
 def test_a_deployment_is_told_that_the_process_backend_isolates_nothing(settings: Any) -> None:
     assert [problem.id for problem in checks.check_isolating_backend()] == ["slipway.W003"]
     settings.PROVISIONER = "docker"

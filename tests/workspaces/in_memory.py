@@ -1,4 +1,4 @@
-"""A backend in memory, registered in place of the process backend and held to the same contract."""
+"""The simulated backend that nobody plays, registered in place of the process backend and held to the same contract."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -21,7 +21,7 @@ def look(workspace: Workspace, *, minutes: float) -> list[object]:
 
 
 def says(fake: FakeProvisioner, workspace: Workspace, log: str) -> None:
-    fake.says(running_on(fake, workspace), log_tail=log)
+    fake.says(running_on(fake, workspace), log)
 
 
 @pytest.mark.parametrize(("runtime", "minutes"), [("echo", 8), ("hermes", 25)])

@@ -1,4 +1,4 @@
-"""What every backend promises, asked of the real one and of the fake that stands in for it."""
+"""What every backend promises, asked of the real one and of the simulated one that stands in for it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +18,7 @@ from workspaces.provisioners.base import (
     ProvisionerError,
 )
 from workspaces.provisioners.fake import FakeProvisioner
+from workspaces.provisioners.simulated import SimulatedProvisioner
 
 
 class World(Protocol):
@@ -45,9 +46,14 @@ class RealWorld(ProcessWorld):
         assert until(lambda: self.backend.inspect(key).state is BackendState.EXITED)
 
 
-class FakeWorld:
-    def __init__(self) -> None:
-        self.backend = FakeProvisioner()
+class SimulatedWorld:
+    def __init__(self, folder: Path) -> None:
+        self._root = folder / "simulated"
+
+    @property
+    def backend(self) -> SimulatedProvisioner:
+        """A new adapter each time, as each worker has its own: none may remember anything."""
+        return SimulatedProvisioner(root=self._root)
 
     def spec(self) -> LaunchSpec:
         key = LaunchKey(workspace_id=uuid4(), launch_id=uuid4())
@@ -57,10 +63,10 @@ class FakeWorld:
         self.backend.exits(key, exit_code=exit_code, log_tail="begun\n")
 
 
-@pytest.fixture(params=["process", "fake"])
+@pytest.fixture(params=["process", "simulated"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    if request.param == "fake":
-        yield FakeWorld()
+    if request.param == "simulated":
+        yield SimulatedWorld(tmp_path)
         return
     real = RealWorld(tmp_path)
     with running_platform() as platform:
@@ -177,24 +183,30 @@ def test_a_destroyed_workspace_has_no_launches_left(world: World, running: Launc
     assert world.backend.inspect(running).state is BackendState.MISSING
 
 
-def test_the_fake_can_be_unreachable_which_is_not_dead() -> None:
-    world = FakeWorld()
-    spec = world.spec()
-    world.backend.start(spec)
-    world.backend.unreachable = True
-    assert world.backend.inspect(spec.key).state is BackendState.UNKNOWN
-    with pytest.raises(ProvisionerError):
-        world.backend.stop(spec.key, timeout_seconds=1)
-    with pytest.raises(ProvisionerError):
-        world.backend.held()
-    world.backend.unreachable = False
-    assert world.backend.inspect(spec.key).state is BackendState.RUNNING
+@pytest.fixture
+def fake() -> FakeProvisioner:
+    return FakeProvisioner()
 
 
-def test_the_fake_can_hold_what_no_stop_ends() -> None:
-    world = FakeWorld()
-    spec = world.spec()
-    world.backend.start(spec)
-    world.backend.immortal.add(spec.key)
-    seen: Observation = world.backend.stop(spec.key, timeout_seconds=1)
+@pytest.fixture
+def faked(fake: FakeProvisioner, tmp_path: Path) -> LaunchKey:
+    spec = SimulatedWorld(tmp_path).spec()
+    fake.start(spec)
+    return spec.key
+
+
+def test_the_fake_can_be_unreachable_which_is_not_dead(fake: FakeProvisioner, faked: LaunchKey) -> None:
+    fake.unreachable = True
+    assert fake.inspect(faked).state is BackendState.UNKNOWN
+    with pytest.raises(ProvisionerError):
+        fake.stop(faked, timeout_seconds=1)
+    with pytest.raises(ProvisionerError):
+        fake.held()
+    fake.unreachable = False
+    assert fake.inspect(faked).state is BackendState.RUNNING
+
+
+def test_the_fake_can_hold_what_no_stop_ends(fake: FakeProvisioner, faked: LaunchKey) -> None:
+    fake.immortal.add(faked)
+    seen: Observation = fake.stop(faked, timeout_seconds=1)
     assert seen.state is BackendState.RUNNING

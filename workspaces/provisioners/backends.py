@@ -9,6 +9,7 @@ from django.conf import settings
 from workspaces.models import BackendKind
 from workspaces.provisioners.base import Provisioner
 from workspaces.provisioners.process import ProcessProvisioner
+from workspaces.provisioners.simulated import SimulatedProvisioner
 
 
 def _process() -> Provisioner:
@@ -18,8 +19,15 @@ def _process() -> Provisioner:
     )
 
 
+def _simulated() -> Provisioner:
+    return SimulatedProvisioner(root=settings.DATA_DIR / "simulated")
+
+
 # How the adapter of each kind is made that something is launched on.
-ADAPTERS: dict[BackendKind, Callable[[], Provisioner]] = {BackendKind.PROCESS: _process}
+ADAPTERS: dict[BackendKind, Callable[[], Provisioner]] = {
+    BackendKind.PROCESS: _process,
+    BackendKind.SIMULATED: _simulated,
+}
 KINDS = tuple(ADAPTERS)
 
 

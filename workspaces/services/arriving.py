@@ -20,7 +20,7 @@ from workspaces.services.moving import Step, TransitionRefused, check_source, lo
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """What an agent says of itself. The url of a process backend's agent is the backend's own: `url` is ignored."""
+    """What an agent says of itself. Where the backend gives the address, `url` is ignored."""
 
     url: str
     agent_card: Mapping[str, Any]
@@ -80,7 +80,7 @@ def _is_within_grace(workspace: Workspace, *, now: datetime) -> bool:
 def _registered(workspace: Workspace, registration: Registration | None) -> dict[str, Any]:
     if registration is None:
         return {}
-    url = workspace.url if workspace.backend == BackendKind.PROCESS else registration.url
+    url = workspace.url if BackendKind(workspace.backend).gives_address else registration.url
     return {"url": url, "agent_card": dict(registration.agent_card)}
 
 

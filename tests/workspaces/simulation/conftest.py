@@ -1,0 +1,45 @@
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workspaces.models import BackendKind
+from workspaces.provisioners import backends
+from workspaces.provisioners.simulated import SimulatedProvisioner
+from workspaces.simulation.simulator import Simulator
+
+
+@pytest.fixture
+def simulated(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[SimulatedProvisioner]:
+    """The simulated backend, with the real registry for its agents to call."""
+    settings.PROVISIONER, settings.ALLOW_SIMULATOR, settings.DATA_DIR = "simulated", True, tmp_path
+    settings.PLATFORM_URL, settings.HEARTBEAT_INTERVAL_SECONDS = live_server.url, 0.1
+    backends.backend.cache_clear()
+    yield backends.backend(BackendKind.SIMULATED)  # type: ignore[misc]
+    backends.backend.cache_clear()
+
+
+@contextmanager
+def playing(backend: SimulatedProvisioner) -> Iterator[None]:
+    """Play the backend's agents in a thread while the block runs."""
+    stop, loop = asyncio.Event(), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_until_complete, args=(Simulator(backend).play(stop=stop),))
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()
+
+
+def until(holds: Callable[[], Any], *, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"waited {seconds} s in vain"
+        time.sleep(0.05)
