@@ -36,11 +36,11 @@ def main(seconds: float) -> None:
 def _agents() -> Iterator[object]:
     from workspaces.authentication import find_agent
     from workspaces.credentials import mint_agent_token
-    from workspaces.models import Launch
+    from workspaces.models import Workspace
 
-    online = Launch.objects.present().filter(workspace__status="online").order_by("pk")
-    for launch in online[:AGENTS]:
-        yield find_agent(mint_agent_token(launch))
+    online = Workspace.objects.filter(status="online").order_by("launch_id")
+    for workspace in online[:AGENTS]:
+        yield find_agent(mint_agent_token(workspace))
 
 
 def _beat(agents: list[object], taken: list[tuple[float, float]], began: float, seconds: float, number: int) -> None:

@@ -33,7 +33,7 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, str]:
     """Bring the workspace online, or replace its url and card where it is online."""
     agent = own(request, claimed=body.id)
     try:
-        services.register(agent, url=body.url, agent_card=body.agent_card, now=database_now())
+        services.register(agent, url=body.url, agent_card=body.agent_card, now=agent.heard_at)
     except ForbiddenUrl as error:
         raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fields={"url": str(error)}) from error
     return {"status": "registered"}
@@ -53,7 +53,7 @@ def report_progress(request: HttpRequest, body: ProgressIn) -> dict[str, Any]:
     """Record a boot step; the answer holds the deadline in force."""
     agent = own(request, claimed=body.workspace_id)
     workspace, is_new = progress(
-        workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step, now=database_now()
+        workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step, now=agent.heard_at
     )
     if is_new:
         tell_progress(workspace)

@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from workspaces.credentials import mint_agent_token, mint_api_key
-from workspaces.models import ApiScope, Launch, Workspace
+from workspaces.models import ApiScope, Workspace
 
 
 class Caller:
@@ -31,7 +31,7 @@ class AgentCaller(Caller):
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        super().__init__(mint_agent_token(Launch.objects.get(pk=workspace.launch_id)))
+        super().__init__(mint_agent_token(workspace))
 
     def register(self, **fields: Any) -> HttpResponse:
         body = {"id": str(self.workspace.pk), "url": "http://localhost:9", "agent_card": {"name": "a"}} | fields

@@ -1,10 +1,12 @@
 """Who calls: a workspace's agent, a script with an API key, or an operator who is signed in."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from ninja.utils import check_csrf
 
@@ -28,8 +30,12 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True)
 class Agent:
-    """The agent of a workspace's present launch. `status` is as of the look-up: no guard may rely on it."""
+    """The agent of a workspace's present launch. `status` is as of the look-up: no guard may rely on it.
 
+    `heard_at` is the database's time of the look-up.
+    """
+
+    heard_at: datetime
     workspace_id: UUID
     launch_id: UUID
     status: str
@@ -104,11 +110,13 @@ def unauthorized(error: str, *, code: str = "unauthorized") -> Refusal:
 
 def find_agent(token: str) -> Agent:
     """Return whose token this is, in one query. Raises Refusal where the launch or the workspace is past."""
-    found = AgentToken.objects.filter(digest=digest(token)).values(*_OF_A_TOKEN).first()
+    known = AgentToken.objects.filter(digest=digest(token)).annotate(heard_at=Now())
+    found = known.values(*_OF_A_TOKEN).first()
     if found is None:
         raise unauthorized("This credential is unknown or was revoked.")
     _refuse_past(found)
     return Agent(
+        heard_at=found["heard_at"],
         workspace_id=found["workspace_id"],
         launch_id=found["launch_id"],
         status=found["workspace__status"],
@@ -130,6 +138,7 @@ def _told(found: dict[str, Any]) -> Told:
 
 
 _OF_A_TOKEN = (
+    "heard_at",
     "workspace_id",
     "launch_id",
     "revoked_at",

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from datetime import datetime
 
-from workspaces.models import AgentToken, ApiKey, ApiScope, Launch
+from workspaces.models import AgentToken, ApiKey, ApiScope, Workspace
 
 TOKEN_BYTES = 32
 # The length of TOKEN_BYTES in base64url without padding.
@@ -34,10 +34,10 @@ def digest(credential: str) -> str:
     return hashlib.sha256(credential.encode()).hexdigest()
 
 
-def mint_agent_token(launch: Launch) -> str:
-    """Make a token of this launch and return it; it can't be read again."""
+def mint_agent_token(workspace: Workspace) -> str:
+    """Make a token of the workspace's present launch and return it; it can't be read again."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    AgentToken.objects.create(workspace_id=launch.workspace_id, launch=launch, digest=digest(token))
+    AgentToken.objects.create(workspace=workspace, launch_id=workspace.launch_id, digest=digest(token))
     return token
 
 

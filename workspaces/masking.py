@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -42,7 +43,11 @@ def _each_string(value: Any, change: Callable[[str], str]) -> Any:
 def _masker(workspace_id: UUID) -> Callable[[str], str]:
     """Read once what is secret of this workspace, and return what takes it out of a text."""
     stored = [value for values in vault.readable_values({workspace_id}).values() for value in values]
-    digests = set(AgentToken.objects.filter(workspace_id=workspace_id).values_list("digest", flat=True))
+
+    @cache
+    def digests() -> set[str]:
+        return set(AgentToken.objects.filter(workspace_id=workspace_id).values_list("digest", flat=True))
+
     return lambda text: _without_tokens(mask_values(text, stored), digests)
 
 
@@ -68,11 +73,11 @@ def _forms(value: str) -> set[str]:
     return {form for text in whole for form in (text, quote(text, safe=""), json.dumps(text)[1:-1]) if form}
 
 
-def _without_tokens(text: str, digests: set[str]) -> str:
-    """Mask what hashes to one of these tokens: the tokens themselves are not kept."""
+def _without_tokens(text: str, digests: Callable[[], set[str]]) -> str:
+    """Mask what hashes to one of these tokens: the tokens themselves are not kept. Few texts hold what looks so."""
     windows = {
         match.group()[start : start + TOKEN_CHARACTERS]
         for match in _TOKEN_LIKE.finditer(text)
         for start in range(len(match.group()) - TOKEN_CHARACTERS + 1)
     }
-    return mask_values(text, [window for window in windows if digest(window) in digests])
+    return mask_values(text, [window for window in windows if digest(window) in digests()])

@@ -46,6 +46,16 @@ def check_secret(name: str, value: str) -> None:
         raise InvalidSecret(f"The value of {name} is longer than {MAX_VALUE_CHARACTERS} characters.")
 
 
+def put_first_secrets(values: Mapping[str, str], *, workspace_id: UUID) -> None:
+    """Add the secrets of a workspace that is just being created. Raises InvalidSecret with nothing stored."""
+    for name, value in values.items():
+        check_secret(name, value)
+    sealed = {name: cipher.encrypt(value) for name, value in values.items()}
+    Secret.objects.bulk_create(
+        [Secret(workspace_id=workspace_id, name=name, ciphertext=text) for name, text in sealed.items()]
+    )
+
+
 def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None) -> None:
     """Add or replace secrets of a workspace, or global ones (None). Raises InvalidSecret with nothing stored."""
     for name, value in values.items():

@@ -22,7 +22,7 @@ from workspaces import verbs
 from workspaces.clock import database_now
 from workspaces.credentials import mint_agent_token, mint_api_key
 from workspaces.lifecycle import WorkspaceStatus
-from workspaces.models import Heartbeat, Launch, Workspace
+from workspaces.models import Heartbeat, Workspace
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import LaunchKey
 
@@ -203,7 +203,7 @@ def kill_agent_of(workspace: Workspace) -> None:
 
 
 def bearer(workspace: Workspace) -> dict[str, str]:
-    token = mint_agent_token(Launch.objects.get(pk=workspace.launch_id))
+    token = mint_agent_token(workspace)
     return {"Authorization": f"Bearer {token}"}
 
 

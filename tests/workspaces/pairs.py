@@ -354,7 +354,7 @@ def _sweep() -> Action:
 
 def _beat(workspace: Workspace, **said: Any) -> Action:
     """A beat whose token was looked up before the meeting."""
-    agent = find_agent(mint_agent_token(Launch.objects.get(pk=workspace.launch_id)))
+    agent = find_agent(mint_agent_token(workspace))
     return lambda: registry.heartbeat(agent, registry.Beat(**said), clock=database_now)
 
 

@@ -85,7 +85,7 @@ def test_a_set_is_moved_in_as_many_statements_as_one_row(django_assert_num_queri
         row = next(row for row in TRANSITIONS if row.event == EventType.WORKSPACE_PROVISION_FAILED)
         reason = {"failure_code": "crashed", "failure_source": "agent", "failure_message": "x"}
         steps = [Step(workspace=one, changes={**reason, "failure_at": one.created_at}) for one in rows]
-        with django_assert_num_queries(3):
+        with django_assert_num_queries(2):
             move(row, steps)
 
     fail_all([booting()])

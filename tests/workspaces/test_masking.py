@@ -10,7 +10,6 @@ from workspaces import vault
 from workspaces.credentials import mint_agent_token
 from workspaces.lifecycle import FailureCode, FailureSource
 from workspaces.masking import LOG_TAIL_BYTES, MASK, end_of, mask, mask_values
-from workspaces.models import Launch
 from workspaces.services.failing import Reason, fail
 
 PEM = "-----BEGIN KEY-----\nMIIEvgIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----"
@@ -50,7 +49,7 @@ def test_a_tail_is_cut_on_a_character() -> None:
 def test_a_poisoned_log_leaves_no_secret_in_row_or_event() -> None:
     vault.put_secrets({"GLOBAL_KEY": "global-secret-value"}, workspace_id=None)
     workspace = booting(secrets={"OWN_KEY": "own-secret-value", "PEM": PEM})
-    token = mint_agent_token(Launch.objects.get(pk=workspace.launch_id))
+    token = mint_agent_token(workspace)
     poison = f"own-secret-value global-secret-value\0 {PEM} Bearer {token} x{token}y"
     reason = Reason(code=FailureCode.CRASHED, source=FailureSource.AGENT, message=f"It said {poison}", log_tail=poison)
     fail(workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=workspace.created_at)

@@ -14,7 +14,7 @@ from tests.workspaces.factories import online
 from tests.workspaces.unguarded import put_into
 from workspaces.credentials import mint_agent_token
 from workspaces.lifecycle import WorkspaceStatus
-from workspaces.models import Launch, Workspace
+from workspaces.models import Workspace
 from workspaces.services.moving import TransitionRefused
 from workspaces.services.restarting import restart
 
@@ -56,7 +56,7 @@ def test_the_api_serves_it_and_refuses_a_verb_in_words(admin_client: Client, new
 
 
 def test_its_agents_heartbeat_moves_nothing(client: Client, newer: Workspace) -> None:
-    token = mint_agent_token(Launch.objects.get(pk=newer.launch_id))
+    token = mint_agent_token(newer)
     headers: dict[str, Any] = {"Authorization": f"Bearer {token}"}
     answer = client.post(
         "/registry/heartbeat", {"workspace_id": str(newer.pk)}, content_type="application/json", headers=headers

@@ -66,7 +66,7 @@ def test_a_secret_that_slipway_would_overwrite_is_refused(name: str) -> None:
 def test_a_beat_of_an_earlier_launch_writes_nothing_on_the_new_ones_row() -> None:
     workspace = online()
     # Looked up by its token before the restart, written after it.
-    token = mint_agent_token(Launch.objects.get(pk=workspace.launch_id))
+    token = mint_agent_token(workspace)
     earlier = find_agent(token)
     restart(workspace_id=workspace.pk, now=database_now())
     heartbeat(earlier, Beat(error_rate=0.9, active_tasks=7, runtime_state="wedged"), clock=database_now)

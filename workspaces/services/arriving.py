@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 
 from events import outbox
 from events.names import EventType
@@ -38,20 +38,24 @@ def mark_online(
     workspace = lock_one(workspace_id)
     if workspace.launch_id != launch_id:
         raise TransitionRefused(workspace, "another launch has begun since.")
-    # It is heard of now: else the next look for silent ones would take a long boot for silence.
-    heard = Heartbeat.objects.filter(pk=workspace_id)
-    heard.update(last_heartbeat_at=now)
     changes = _registered(workspace, registration)
     if workspace.status == WorkspaceStatus.ONLINE:
+        _hear(workspace, now=now)
         _replace(workspace, changes)
         return workspace
     row = _transition(workspace, verb, now=now)
     recovered_from = workspace.status
     move(row, [Step(workspace=workspace, changes=changes, payload=_payload(workspace, changes, recovered_from))])
     # The time that it was not there is no idleness.
-    heard.filter(active_tasks=0).update(idle_since=now)
+    idle_anew = Case(When(active_tasks=0, then=Value(now)), default=F("idle_since"))
+    _hear(workspace, now=now, idle_since=idle_anew)
     _end_launch(launch_id, now=now)
     return workspace
+
+
+def _hear(workspace: Workspace, *, now: datetime, **more: Any) -> None:
+    """It is heard of now: else the next look for silent ones would take a long boot for silence."""
+    Heartbeat.objects.filter(pk=workspace.pk).update(last_heartbeat_at=now, **more)
 
 
 def _transition(workspace: Workspace, verb: Verb, *, now: datetime) -> Transition:
@@ -121,10 +125,9 @@ def record_card(workspace: Workspace) -> None:
 
 
 def _end_launch(launch_id: UUID, *, now: datetime) -> None:
-    launch = Launch.objects.filter(pk=launch_id)
+    """Record that the launch led here, and take back the intent to stop it, which a late arrival finds."""
+    in_flight = Launch.objects.filter(pk=launch_id).exclude(outcome=LaunchOutcome.ONLINE)
     # A launch that a deadline had failed keeps that code as a false flip: the measure of the limits.
-    launch.exclude(outcome=LaunchOutcome.ONLINE).update(
-        outcome=LaunchOutcome.ONLINE, ended_at=now, false_flip_code=F("failure_code"), failure_code=""
-    )
-    # A late arrival takes back the intent to stop it.
-    launches.cancel_teardown(launch_id)
+    ended = {"outcome": LaunchOutcome.ONLINE, "ended_at": now, "false_flip_code": F("failure_code"), "failure_code": ""}
+    if not in_flight.update(**ended, **launches.NO_TEARDOWN):
+        launches.cancel_teardown(launch_id)

@@ -84,7 +84,7 @@ def create(request: Request, *, now: datetime) -> Created:
     _put_secrets(request, workspace)
     row = transition(Verb.CREATE, workspace.status)
     record_creation(row, Step(workspace=workspace, payload=_payload(workspace, begun)))
-    return Created(workspace=workspace, token=mint_agent_token(launch) if request.external else "")
+    return Created(workspace=workspace, token=mint_agent_token(workspace) if request.external else "")
 
 
 def _first_status(request: Request) -> WorkspaceStatus:
@@ -180,7 +180,7 @@ def _check_fields(request: Request, workspace: Workspace) -> None:
 
 def _put_secrets(request: Request, workspace: Workspace) -> None:
     try:
-        vault.put_secrets(request.secrets, workspace_id=workspace.pk)
+        vault.put_first_secrets(request.secrets, workspace_id=workspace.pk)
     except vault.InvalidSecret as error:
         raise InvalidWorkspace({"secrets": str(error)}) from error
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, DateTimeField, JSONField, Value, When
+from django.db.models import Case, DateTimeField, JSONField, OuterRef, Subquery, Value, When
 
 from workspaces.deadlines import effective_deadline, present_policy, stored_deadline
 from workspaces.lifecycle import Phase, TeardownReason
@@ -23,15 +23,24 @@ def new_launch(workspace: Workspace, *, now: datetime) -> tuple[Launch, dict[str
         # Nothing of ours runs for an external one: there is nothing to tear down.
         torn_down_at=now if workspace.backend == BackendKind.EXTERNAL else None,
     )
-    # What an earlier launch's agent said is nothing to judge this one by; its spend is the workspace's.
-    Heartbeat.objects.filter(pk=workspace.pk).update(launch_id=launch.pk, **_UNHEARD)
     return launch, beginning(workspace, launch_id=launch.pk, now=now)
+
+
+def forget_agents(workspaces: Sequence[Workspace]) -> None:
+    """Listen to the agents of these workspaces' new launches, and to nobody else.
+
+    What an earlier launch's agent said is nothing to judge the new one by; its spend is the workspace's.
+    """
+    present = Workspace.objects.filter(pk=OuterRef("pk")).values("launch_id")
+    told_before = Heartbeat.objects.filter(pk__in=[workspace.pk for workspace in workspaces])
+    told_before.update(launch_id=Subquery(present), **_UNHEARD)
 
 
 _UNHEARD: dict[str, Any] = {
     "error_rate": 0,
     "sample_error": "",
     "active_tasks": 0,
+    "idle_since": None,
     "uptime_seconds": 0,
     "current_task": "",
     "runtime_state": "",
@@ -104,5 +113,11 @@ def teardown_meant(*, at: datetime, reason: TeardownReason, now: datetime, is_fo
 
 def cancel_teardown(launch_id: uuid.UUID) -> None:
     """Take back the intent to stop a launch's backend object, under its workspace's lock."""
-    meant = Launch.objects.filter(pk=launch_id, teardown_at__isnull=False)
-    meant.update(teardown_at=None, teardown_reason=TeardownReason.NONE, teardown_is_forced=False)
+    Launch.objects.filter(pk=launch_id, teardown_at__isnull=False).update(**NO_TEARDOWN)
+
+
+NO_TEARDOWN: dict[str, Any] = {
+    "teardown_at": None,
+    "teardown_reason": TeardownReason.NONE,
+    "teardown_is_forced": False,
+}

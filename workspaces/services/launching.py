@@ -42,7 +42,7 @@ def launch(*, workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
 
 def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
     workspace = Workspace.objects.filter(pk=workspace_id).first()
-    if workspace is None or not _is_waiting(workspace, launch_id, now=clock()):
+    if workspace is None or not _is_waiting(workspace, launch_id, clock=clock):
         return
     try:
         prepared = preflight(workspace)
@@ -53,7 +53,7 @@ def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
     if spec is None:
         return
     try:
-        _clear_predecessors(workspace_id, launch_id, clock)
+        _clear_predecessors(workspace, clock)
         observation = backend(workspace.backend).start(spec)
     except ProvisionerError as error:
         _fail(workspace, FailureCode.LAUNCH_ERROR, FailureSource.LAUNCHER, str(error), clock)
@@ -61,12 +61,12 @@ def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
     enter_booting(workspace_id=workspace_id, launch_id=launch_id, observation=observation, now=clock())
 
 
-def _is_waiting(workspace: Workspace, launch_id: UUID, *, now: datetime) -> bool:
+def _is_waiting(workspace: Workspace, launch_id: UUID, *, clock: Clock) -> bool:
     """Tell whether this launch is to be begun: queued, or begun so long ago that its worker is taken for dead."""
     if workspace.launch_id != launch_id or workspace.status != WorkspaceStatus.PROVISIONING:
         return False
     if workspace.phase == Phase.LAUNCHING and workspace.progress_at is not None:
-        return workspace.progress_at <= now - timedelta(seconds=start_retry_seconds(policy=present_policy()))
+        return workspace.progress_at <= clock() - timedelta(seconds=start_retry_seconds(policy=present_policy()))
     return workspace.phase == Phase.QUEUED
 
 
@@ -74,7 +74,7 @@ def _is_waiting(workspace: Workspace, launch_id: UUID, *, now: datetime) -> bool
 def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: datetime) -> LaunchSpec | None:
     """Store the phase, its deadline and a token before anything is attempted; None where another worker was first."""
     workspace = lock_one(workspace_id)
-    if not _is_waiting(workspace, launch_id, now=now):
+    if not _is_waiting(workspace, launch_id, clock=lambda: now):
         return None
     if workspace.phase == Phase.QUEUED and not turns.may_begin(workspace, now=now):
         # It stays queued; beat, and each launch that makes room, sends it again.
@@ -89,9 +89,8 @@ def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: date
     if workspace.phase == Phase.QUEUED:
         changes |= launches.entered(workspace, Phase.LAUNCHING, now=now)
     Workspace.objects.filter(pk=workspace_id).update(**changes)
-    started = Launch.objects.get(pk=launch_id)
     Launch.objects.filter(pk=launch_id, launching_at__isnull=True).update(launching_at=now)
-    return _spec(workspace, prepared, token=mint_agent_token(started))
+    return _spec(workspace, prepared, token=mint_agent_token(workspace))
 
 
 def _spec(workspace: Workspace, prepared: Prepared, *, token: str) -> LaunchSpec:
@@ -117,9 +116,12 @@ def _spec(workspace: Workspace, prepared: Prepared, *, token: str) -> LaunchSpec
     )
 
 
-def _clear_predecessors(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
+def _clear_predecessors(workspace: Workspace, clock: Clock) -> None:
     """Stop what earlier launches left and see it gone. Raises ProvisionerError where that can't be confirmed."""
-    for earlier in Launch.objects.standing().filter(workspace_id=workspace_id).exclude(pk=launch_id):
+    if workspace.version == 1:
+        # Every launch but the first begins with a move, which the database's own guard counts.
+        return
+    for earlier in Launch.objects.standing().filter(workspace=workspace).exclude(pk=workspace.launch_id):
         if not tear_down(launch_id=earlier.pk, now=clock()):
             raise ProvisionerError(
                 f"The previous launch ({earlier.pk}) could not be confirmed gone, so a second process was not started. "
@@ -147,7 +149,8 @@ def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observati
     """
     workspace = lock_one(workspace_id)
     launch_row = Launch.objects.filter(pk=launch_id)
-    if workspace.launch_id == launch_id and _is_within_grace(launch_row, now=now):
+    is_failed = workspace.launch_id == launch_id and workspace.status == WorkspaceStatus.FAILED
+    if is_failed and _is_within_grace(launch_row, now=now):
         # Time alone failed it, and its backend was slow: its agent may still arrive, and be reached.
         launch_row.update(booting_at=now)
         Workspace.objects.filter(pk=workspace_id).update(url=observation.url)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from workspaces.lifecycle import TeardownReason, Transition
-from workspaces.models import Heartbeat, Launch, Workspace
+from workspaces.models import Launch, Workspace
 from workspaces.services import launches
 from workspaces.services.moving import Step, check_source, move, move_all_possible
 
@@ -21,7 +21,7 @@ def begin_launch(
     """Move a locked workspace along `row` into provisioning under a new launch, its predecessor meant to stop."""
     check_source(workspace, row)
     move(row, [_step(workspace, now=now, changes=changes, payload=payload)])
-    _forget_tasks([workspace])
+    launches.forget_agents([workspace])
 
 
 def begin_launches(workspaces: Sequence[Workspace], *, row: Transition, now: datetime) -> list[Step]:
@@ -29,7 +29,7 @@ def begin_launches(workspaces: Sequence[Workspace], *, row: Transition, now: dat
     left = move_all_possible(row, [_step(workspace, now=now) for workspace in workspaces]) if workspaces else []
     refused = {step.workspace.pk for step in left}
     Launch.objects.filter(pk__in=[step.changes["launch_id"] for step in left]).delete()
-    _forget_tasks([workspace for workspace in workspaces if workspace.pk not in refused])
+    launches.forget_agents([workspace for workspace in workspaces if workspace.pk not in refused])
     return left
 
 
@@ -46,11 +46,3 @@ def _step(
     # Its policy counts anew, unless it is the policy that asks.
     anew = {"url": "", "restart_attempts": 0}
     return Step(workspace=workspace, changes={**begun, **anew, **(changes or {})}, payload={**told, **(payload or {})})
-
-
-def _forget_tasks(workspaces: Sequence[Workspace]) -> None:
-    """A new launch has none of the tasks and troubles that its predecessor told of."""
-    told_before = Heartbeat.objects.filter(pk__in=[workspace.pk for workspace in workspaces])
-    told_before.update(
-        active_tasks=0, current_task="", idle_since=None, uptime_seconds=0, error_rate=0, runtime_state=""
-    )

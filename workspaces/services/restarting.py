@@ -45,4 +45,5 @@ def _restart_external(workspace: Workspace, *, now: datetime) -> Restarted:
     launch, _ = launches.new_launch(workspace, now=now)
     changes = {"launch_id": launch.pk, "url": "", "phase": Phase.NONE}
     move(RESTART_EXTERNAL, [Step(workspace=workspace, changes=changes, payload={"name": workspace.name})])
-    return Restarted(workspace=workspace, token=mint_agent_token(launch))
+    launches.forget_agents([workspace])
+    return Restarted(workspace=workspace, token=mint_agent_token(workspace))
