@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.urls import reverse
+from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
 
 from agent import rules
@@ -121,7 +122,7 @@ def _failure_rows(workspace: Workspace) -> list[Row]:
         ("In phase", str(Phase(workspace.failure_phase).label) if workspace.failure_phase else ""),
         ("Seen by", str(FailureSource(workspace.failure_source).label)),
         ("At", moment_cell(workspace.failure_at)),
-        *((_KNOWN_AS.get(name, name), str(value)) for name, value in workspace.failure_known.items()),
+        *((_KNOWN_AS.get(name, name), _known_cell(name, value)) for name, value in workspace.failure_known.items()),
         ("What to do", advice_for(workspace.failure_code)),
     ]
     return _filled(rows)
@@ -138,6 +139,10 @@ _KNOWN_AS = {
     "limit_seconds": "Limit, in seconds",
     "limit_source": "That limit comes from",
 }
+
+
+def _known_cell(name: str, value: Any) -> SafeString | str:
+    return moment_cell(parse_datetime(str(value))) if name.endswith("_at") else str(value)
 
 
 def _filled(rows: list[Row]) -> list[Row]:

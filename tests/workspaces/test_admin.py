@@ -170,6 +170,16 @@ def test_page_says_that_no_runtime_command_is_set(operator: Client) -> None:
     assert "No runtime command is set" not in text_of(operator.get(page_of(commanded)))
 
 
+def test_page_of_a_failed_one_tells_what_was_known_in_words_and_moments(operator: Client) -> None:
+    failed = factories.failed()
+
+    page = text_of(operator.get(page_of(failed)))
+
+    began = failed.failure_known["phase_entered_at"]
+    assert "The phase began" in page
+    assert f"{began[:10]} {began[11:19]} UTC</time>" in page
+
+
 def test_page_escapes_what_an_agent_wrote(operator: Client) -> None:
     workspace = factories.booting()
     Workspace.objects.filter(pk=workspace.pk).update(progress_step="<script>alert(1)</script>")

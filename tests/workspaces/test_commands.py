@@ -148,7 +148,10 @@ def test_sweep_stuck_prints_its_record() -> None:
 
 
 def test_sweep_stuck_says_that_nothing_is_provisioning() -> None:
-    assert output_of("sweep_stuck").endswith("\n0 workspaces are stuck, and 0 are provisioning.\n")
+    text = output_of("sweep_stuck")
+
+    assert text.endswith("\n0 workspaces are stuck, and 0 are provisioning.\n")
+    assert "earliest deadline" not in text
 
 
 def test_sweep_stuck_as_json() -> None:

@@ -91,9 +91,10 @@ def _as_facts(run: SweepRun | None) -> Facts:
 
 def _record(run: Facts) -> str:
     lag = spoken_duration(run["lag_seconds"])
+    lateness = f"; the earliest deadline passed {lag} before" if run["looked_at"] else ""
     return (
         f"Looked at {run['looked_at']} in {run['duration_seconds']:.2f} s: {run['flips']} failed, {run['held']} held, "
-        f"{run['postponed']} await their turn; the earliest deadline passed {lag} before."
+        f"{run['postponed']} await their turn{lateness}."
     )
 
 
