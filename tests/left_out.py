@@ -1,15 +1,38 @@
 """A pytest plugin: says in one line which tests were left out and why, and fails the run where none may be."""
 
+import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-_NO_CHROMIUM = "Chromium is not installed"
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-_NO_FAKETIME = "faketime is not installed"
+# Debian keeps it where only root looks.
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """A program that the tests of a marker need, and Debian's package of it."""
+
+    tests: str
+    package: str
+    is_there: bool
+
+    @property
+    def reason(self) -> str:
+        """Return why such a test is left out."""
+        return f"{self.package} is not installed"
+
+
+NEEDS = {
+    "browser": Need(tests="browser tests", package="chromium", is_there=CHROMIUM is not None),
+    "faketime": Need(tests="tests of wrong host clocks", package="faketime", is_there=FAKETIME is not None),
+    "nginx": Need(tests="tests of streams behind nginx", package="nginx-light", is_there=NGINX is not None),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,12 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what drives a browser where there is none, and what sets a clock where nothing can."""
-    missing = {"browser": "" if CHROMIUM else _NO_CHROMIUM, "faketime": "" if FAKETIME else _NO_FAKETIME}
-    for marker, reason in missing.items():
-        for item in items if reason else []:
+    """Skip the tests whose program is missing."""
+    for marker, need in NEEDS.items():
+        for item in [] if need.is_there else items:
             if item.get_closest_marker(marker):
-                item.add_marker(pytest.mark.skip(reason=reason))
+                item.add_marker(pytest.mark.skip(reason=need.reason))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -34,13 +56,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     if is_forbidden and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     yield
-    if browser := sum(_NO_CHROMIUM in str(report.longrepr) for report in skipped):
-        reporter.write_line(
-            f"{browser} browser tests were left out: Chromium is missing, get it with `apt-get install chromium`."
-        )
-    if clock := sum(_NO_FAKETIME in str(report.longrepr) for report in skipped):
-        reporter.write_line(
-            f"{clock} tests of wrong host clocks were left out: get it with `apt-get install faketime`."
-        )
+    for need in NEEDS.values():
+        if count := sum(need.reason in str(report.longrepr) for report in skipped):
+            reporter.write_line(f"{count} {need.tests} were left out: get them with `apt-get install {need.package}`.")
     if is_forbidden:
         reporter.write_line(f"{len(skipped)} tests were left out, and --none-left-out forbids that.", red=True)

@@ -1,7 +1,5 @@
 """The client over TLS: a platform whose certificate is trusted is heard, another is not."""
 
-import datetime
-import ipaddress
 import socket
 import ssl
 import threading
@@ -9,32 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from agent.client import Address, Unreachable, post
+from tests.certificates import self_signed
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Return a file with a key and a certificate that it signed for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "platform under test")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "certificate.pem"
-    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    path.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + made.public_bytes(pem))
-    return path
+    return self_signed(tmp_path / "certificate.pem")
 
 
 @pytest.fixture

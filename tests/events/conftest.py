@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 
 from config.embedded import free_port
@@ -52,6 +53,16 @@ def signed_in(**attributes):
     return {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
 
 
+def own_backends():
+    """Return the streams' own connections; others of the web server's come and go."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT application_name, pid FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name LIKE 'slipway-live-%'"
+        )
+        return dict(cursor.fetchall()), cursor.rowcount
+
+
 @dataclass
 class Server:
     """The stream's own web server, as a child process."""
@@ -61,10 +72,12 @@ class Server:
     log: Path
     expected_tracebacks: int = 0
     path: str = "/events/stream"
+    # Over TLS where there is one: trusts the server's certificate.
+    trust: ssl.SSLContext | None = None
 
     @property
     def origin(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.trust else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def url(self):
@@ -77,13 +90,13 @@ class Server:
     @contextmanager
     def stream(self, *, headers=WORD, **options):
         """Open a stream and give its messages."""
-        timeout = httpx.Timeout(10)
-        with httpx.stream("GET", self.url, headers=headers, timeout=timeout, trust_env=False, **options) as response:
+        options |= {"timeout": 10, "trust_env": False, "verify": self.trust or True}
+        with httpx.stream("GET", self.url, headers=headers, **options) as response:
             assert response.status_code == 200, response.read()
             yield Stream(response)
 
     def get(self, **options):
-        return httpx.get(self.url, timeout=10, trust_env=False, **options)
+        return httpx.get(self.url, timeout=10, trust_env=False, verify=self.trust or True, **options)
 
 
 class Stream:
@@ -125,14 +138,14 @@ def serve(child_environment, tmp_path):
     """Start servers with the limits that a test needs."""
     servers = []
 
-    def start(**environment):
+    def start(application="tests.events.stream_application:application", interface="asginl", **environment):
         port = free_port()
         # Without the kill timeout an open stream would keep the server from stopping.
-        options = ["--interface", "asginl", "--http", "1", "--port", str(port), "--workers-kill-timeout", "1"]
+        options = ["--interface", interface, "--http", "1", "--port", str(port), "--workers-kill-timeout", "1"]
         log = tmp_path / f"{port}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "granian", *options, "tests.events.stream_application:application"],
+                [sys.executable, "-m", "granian", *options, application],
                 env={**child_environment, **environment},
                 stdout=output,
                 stderr=output,

@@ -12,7 +12,7 @@ from django.test import Client
 from config.processes import wait_until
 from events.hub import Limits
 from events.models import PositionCounter
-from tests.events.conftest import WORD, online, publish, record, signed_in
+from tests.events.conftest import WORD, online, own_backends, publish, record, signed_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -155,25 +155,15 @@ def test_the_usual_keep_alive_is_within_the_contract_s_fifteen_seconds():
     assert 0 < Limits().keep_alive_seconds < 15
 
 
-def _backends():
-    """Return the streams' own connections; others of the web server's come and go."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT application_name, pid FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name LIKE 'slipway-live-%'"
-        )
-        return dict(cursor.fetchall()), cursor.rowcount
-
-
 def test_fifty_clients_share_one_tail(server):
     with ExitStack() as stack:
         streams = [stack.enter_context(server.stream()) for _ in range(50)]
         publish(online())
         assert [stream.message()[0] for stream in streams] == [1] * 50
-        names, count = _backends()
+        names, count = own_backends()
         assert set(names) == {"slipway-live-tail", "slipway-live-read"}
         assert count == 2
-    assert wait_until(lambda: _backends()[1] == 0, seconds=5)
+    assert wait_until(lambda: own_backends()[1] == 0, seconds=5)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +173,7 @@ def test_a_stream_outlives_the_end_of_its_database_connections(server, victims):
     with server.stream() as stream:
         publish(online())
         assert stream.message()[0] == 1
-        pids = [_backends()[0][name] for name in victims]
+        pids = [own_backends()[0][name] for name in victims]
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
         publish(online(), online())

@@ -1,0 +1,113 @@
+"""The live streams behind Debian's nginx, with the very configuration that docs/how-to/deploy.md shows."""
+
+import json
+import ssl
+import subprocess
+import time
+from uuid import uuid4
+
+import httpx
+import pytest
+from django.conf import settings
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from config.embedded import free_port
+from config.processes import wait_until
+from tests.certificates import self_signed
+from tests.events.conftest import WORD, Server, online, own_backends, publish
+from tests.left_out import NGINX
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.nginx]
+
+# As a distribution's nginx.conf, with its files in a folder of the test's own.
+_AROUND = """
+daemon off; worker_processes 1; pid nginx.pid; error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    {documented}
+}}
+"""
+
+
+def _documented(replacements):
+    """Return what the page shows, with each of its ports and files replaced."""
+    page = (settings.BASE_DIR / "docs/how-to/deploy.md").read_text()
+    text = page.partition("```nginx\n")[2].partition("```")[0]
+    for shown, ours in replacements.items():
+        assert text.count(shown) == 1, shown
+        text = text.replace(shown, ours)
+    return text
+
+
+@pytest.fixture
+def proxied(serve, tmp_path):
+    """An nginx over TLS, with the pages' WSGI server and the streams' ASGI server behind it."""
+    certificate, port = self_signed(tmp_path / "certificate.pem"), free_port()
+    pages = serve("config.wsgi:application", interface="wsgi")
+    streams = serve(KEEP_ALIVE_SECONDS="0.4")
+    replacements = {
+        "127.0.0.1:8000": f"127.0.0.1:{pages.port}",
+        "127.0.0.1:8001": f"127.0.0.1:{streams.port}",
+        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        "/etc/ssl/slipway.pem": str(certificate),
+        "/etc/ssl/slipway.key": str(certificate),
+    }
+    configuration, log = tmp_path / "nginx.conf", tmp_path / "nginx.log"
+    configuration.write_text(_AROUND.format(documented=_documented(replacements)))
+    command = [NGINX, "-e", "stderr", "-p", str(tmp_path), "-c", str(configuration)]
+    with log.open("wb") as output, subprocess.Popen(command, stderr=output) as nginx:
+        server = Server(port, nginx, log, trust=ssl.create_default_context(cafile=certificate))
+        assert wait_until(server.answers, seconds=10), log.read_text()
+        yield server
+        nginx.terminate()
+
+
+def test_pages_and_streams_each_reach_their_own_server(proxied):
+    with httpx.Client(base_url=proxied.origin, verify=proxied.trust, trust_env=False) as client:
+        assert client.get("/health").json() == {"status": "ok"}
+        # From the pages' server it would be 501.
+        for path in ("/events/stream", f"/workspaces/{uuid4()}/events/stream"):
+            assert client.get(path).status_code == 401
+
+
+def test_events_arrive_at_once_and_not_at_the_end(proxied):
+    with proxied.stream() as stream:
+        for position in range(1, 4):
+            began = time.monotonic()
+            publish(online())
+            assert stream.message()[0] == position
+            assert time.monotonic() - began < 2
+
+
+def test_a_silent_stream_is_kept_alive_through_it(proxied):
+    with proxied.stream() as stream:
+        assert [stream.block() for _ in range(3)] == [[": keep-alive", "id: 0"]] * 3
+
+
+def test_a_client_resumes_through_it(proxied):
+    publish(*[online() for _ in range(700)])
+    with proxied.stream(headers={**WORD, "Last-Event-ID": "10"}) as stream:
+        assert stream.positions(690) == list(range(11, 701))
+
+
+def test_a_client_that_goes_is_noticed_through_it(proxied):
+    with proxied.stream() as stream:
+        publish(online())
+        assert stream.message()[0] == 1
+        assert own_backends()[1] == 2
+    assert wait_until(lambda: own_backends()[1] == 0, seconds=5)
+
+
+def test_a_websocket_goes_through_it_from_our_own_page_only(proxied):
+    address = f"wss://127.0.0.1:{proxied.port}/ws"
+    options = {"additional_headers": WORD, "ssl": proxied.trust, "proxy": None, "open_timeout": 10}
+    with pytest.raises(InvalidStatus, match="403"), connect(address, origin="https://evil.example", **options):
+        pass
+    with connect(address, origin=proxied.origin, **options) as client:
+        publish(online())
+        assert json.loads(client.recv(timeout=10))["position"] == 1
+        assert json.loads(client.recv(timeout=10)) == {"event": "KEEP_ALIVE", "position": 1}
