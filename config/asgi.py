@@ -1,9 +1,11 @@
 """The ASGI application: everything, and the live streams, which WSGI can't serve."""
 
+import gc
 import os
 from typing import Any
 
 from django.core.asgi import get_asgi_application
+from django.urls import get_resolver
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -16,6 +18,11 @@ from events.asgi import LiveStreams  # noqa: E402
 
 live_streams = LiveStreams(authorise=require_reader)
 keep_noting()
+# Loaded now instead of with the first request, then left alone: to look through all of it for garbage takes Python
+# longer than an event may take to a thousand clients.
+get_resolver().url_patterns  # noqa: B018 (a property that loads)
+gc.collect()
+gc.freeze()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

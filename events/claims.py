@@ -17,6 +17,8 @@ from events.channels.base import Message
 from events.frames import LoggedEvent
 from events.models import Channel, Delivery, DeliveryState
 
+# `manage.py deliver` listens here. The relay rings too, from within the database.
+DELIVERIES_CHANNEL = "slipway_deliveries_due"
 BATCH_SIZE = 200
 HISTORY_LENGTH = 20
 
@@ -111,6 +113,12 @@ class Mark:
         if self.is_delivered:
             return DeliveryState.DELIVERED
         return DeliveryState.WAITING if self.next_attempt_at else DeliveryState.DEAD
+
+
+def announce_due() -> None:
+    """Say on commit that something may be sent."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, '')", [DELIVERIES_CHANNEL])
 
 
 def due_channels(*, now: datetime) -> list[int]:

@@ -26,6 +26,8 @@ def parameters(*, application_name: str) -> dict[str, Any]:
         **ours,
         "application_name": application_name,
         "autocommit": True,
+        # These connections are kept and ask the same again and again. The ORM, whose statements vary, says never.
+        "prepare_threshold": 1,
     }
 
 

@@ -8,7 +8,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -18,14 +17,13 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from events.channels.base import Kind, Message, Receipt, Sender, SendFailed
 from events.channels.registry import UnknownKind, kind_of
-from events.claims import Claim, Claimed, Mark, claim, due_channels, mark, release
+from events.claims import DELIVERIES_CHANNEL, Claim, Claimed, Mark, claim, due_channels, mark, release
 from events.clock import database_now
-from events.connections import Doorbell
-from events.fanout import DELIVERIES_CHANNEL
 from events.floods import sort_out
 from events.models import Channel
 from events.operating import all_options, disable
 from events.outages import is_outage
+from events.rounds import Rounds
 from events.sending import Turn
 
 logger = logging.getLogger(__name__)
@@ -33,7 +31,6 @@ logger = logging.getLogger(__name__)
 APPLICATION_NAME = "slipway-deliver"
 # Retries fall due without a ring; a ring that was missed is found by then, too.
 LOOK_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 10.0
 # So soon a changed address or time limit counts.
 _CHANNEL_SECONDS = 1.0
 # Each has a connection to Postgres while it works.
@@ -44,10 +41,14 @@ class Deliverer:
     """Looks for channels with something due, and serves each in a thread; outlives an outage of Postgres."""
 
     def __init__(self, *, look_seconds: float = LOOK_SECONDS) -> None:
-        self._doorbell = Doorbell()
-        self._look_seconds = look_seconds
+        self._rounds = Rounds(
+            self._look,
+            purpose="delivering events",
+            channel=DELIVERIES_CHANNEL,
+            application_name=APPLICATION_NAME,
+            seconds=look_seconds,
+        )
         self._threads: dict[int, threading.Thread] = {}
-        self._failures = 0
         self._delivered = 0
         self._lock = threading.Lock()
 
@@ -58,26 +59,13 @@ class Deliverer:
 
     def run(self) -> None:
         """Return only after `stop()`, when what was being sent is marked; a deliverer runs once."""
-        with closing(self._doorbell):
-            while not self._doorbell.is_stopped:
-                try:
-                    self._serve()
-                except (DatabaseError, InterfaceError, psycopg.Error) as error:
-                    if not is_outage(error):
-                        raise
-                    self._pause(error)
-            for thread in self._threads.values():
-                thread.join()
+        self._rounds.run()
+        for thread in self._threads.values():
+            thread.join()
 
     def stop(self) -> None:
         """End the run after the messages in hand; safe in a signal handler."""
-        self._doorbell.stop()
-
-    def _serve(self) -> None:
-        with self._doorbell.listening(DELIVERIES_CHANNEL, application_name=APPLICATION_NAME):
-            while not self._doorbell.is_stopped:
-                self._look()
-                self._doorbell.wait(seconds=self._look_seconds)
+        self._rounds.stop()
 
     def _look(self) -> None:
         self._threads = {key: thread for key, thread in self._threads.items() if thread.is_alive()}
@@ -86,10 +74,9 @@ class Deliverer:
                 thread = threading.Thread(target=self._serve_channel, args=[channel_id], name=f"channel-{channel_id}")
                 self._threads[channel_id] = thread
                 thread.start()
-        self._report_recovery()
 
     def _serve_channel(self, channel_id: int) -> None:
-        run = ChannelRun(channel_id, is_stopped=lambda: self._doorbell.is_stopped)
+        run = ChannelRun(channel_id, is_stopped=lambda: self._rounds.is_stopped)
         try:
             run.serve()
         except (DatabaseError, InterfaceError, psycopg.Error) as error:
@@ -99,18 +86,6 @@ class Deliverer:
             connection.close()
             with self._lock:
                 self._delivered += run.delivered
-
-    def _report_recovery(self) -> None:
-        if self._failures:
-            logger.info("Deliveries go on.", extra={"attempts": self._failures})
-        self._failures = 0
-
-    def _pause(self, error: Exception) -> None:
-        self._failures += 1
-        if self._failures == 1:
-            logger.warning("Nothing can be delivered, and is tried again.", extra={"error": str(error).strip()})
-        connection.close()
-        self._doorbell.wait(seconds=min(0.25 * 2**self._failures, _LONGEST_PAUSE_SECONDS))
 
 
 def deliver_all_due() -> int:

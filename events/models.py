@@ -134,7 +134,7 @@ class DeliveryState(models.TextChoices):
 
 
 class Delivery(models.Model):
-    """One event on its way to one channel. Written in batches only, see events/fanout.py and events/claims.py."""
+    """One event on its way to one channel. Written in batches only, see events/relay.py and events/claims.py."""
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, db_index=False)
     event = models.ForeignKey(Event, on_delete=models.CASCADE, db_index=False)

@@ -16,7 +16,7 @@ from events import cipher, outbox
 from events.channels import webhook
 from events.channels.base import Message, SendFailed
 from events.channels.registry import kind_of
-from events.fanout import announce_due
+from events.claims import announce_due
 from events.frames import LoggedEvent
 from events.models import Channel, Delivery, DeliveryState
 from events.names import EventType

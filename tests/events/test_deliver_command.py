@@ -104,5 +104,5 @@ def test_it_goes_on_after_its_connections_were_cut_and_says_so_once(deliver, rec
     child.terminate()
     _, errors = child.communicate(timeout=30)
     assert child.returncode == 0
-    assert errors.count("Nothing can be delivered") == 1
+    assert errors.count("Postgres can't be used now") == 1
     assert "Traceback" not in errors

@@ -11,12 +11,14 @@ from django.db import connection, transaction
 
 from config.processes import wait_until
 from events import outbox, relay
+from events.claims import DELIVERIES_CHANNEL
 from events.connections import parameters
 from events.models import Event, PositionCounter
 from events.names import EventType
 from events.outbox import NewEvent
 from events.positions import last_position
-from tests.events.conftest import online, record
+from tests.events.channels import webhook
+from tests.events.conftest import online, publish, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -168,6 +170,16 @@ def test_positions_are_announced_with_the_last_one():
     assert notes == ["2"]
 
 
+def test_queued_deliveries_are_announced_and_an_event_that_nobody_wants_is_not():
+    with psycopg.connect(**parameters(application_name="test")) as listener:
+        listener.execute(f"LISTEN {DELIVERIES_CHANNEL}")
+        publish(online())
+        assert list(listener.notifies(timeout=0.2)) == []
+        webhook("http://127.0.0.1:1/")
+        publish(online())
+        assert len(list(listener.notifies(timeout=5, stop_after=1))) == 1
+
+
 def test_recording_outside_of_a_transaction_is_refused():
     with pytest.raises(transaction.TransactionManagementError):
         outbox.record([online()])
@@ -243,7 +255,7 @@ def test_a_relay_whose_connections_are_cut_goes_on_and_says_so_once(start_relay)
     child.terminate()
     _, errors = child.communicate(timeout=15)
     assert child.returncode == 0
-    assert errors.count("keeps trying") == 1
+    assert errors.count("Postgres can't be used now") == 1
     assert "Traceback" not in errors
 
 
