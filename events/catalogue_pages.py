@@ -1,6 +1,6 @@
 """The catalogue as pages: a table for people, and AsyncAPI for programs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -12,7 +12,7 @@ _HEAD = """\
 # Events
 
 Printed from `events/catalogue.py` by `manage.py event_catalogue`; change it there. The same as
-[AsyncAPI](asyncapi.yaml), with JSON Schemas.
+[AsyncAPI](asyncapi.yaml), with JSON Schemas. How to listen: [live streams](streams.md), [channels](channels/README.md).
 
 Every event has this envelope on the live streams, and as `data` of a webhook:
 
@@ -66,34 +66,62 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 
 def _asyncapi() -> dict[str, Any]:
+    messages = {name.value: _message(name, entry) for name, entry in CATALOGUE.items()}
+    names = list(messages)
+    channels = {
+        "websocket": _channel("/ws", [*names, _KEEP_ALIVE["name"]]),
+        "server-sent": _channel("/events/stream", names),
+        "of-workspace": {
+            **_channel("/workspaces/{workspace_id}/events/stream", [_OF_WORKSPACE["name"]]),
+            "parameters": {"workspace_id": {"description": "whose events are told"}},
+        },
+    }
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Slipway's live events", "version": "1", "description": _DESCRIPTION},
         "defaultContentType": "application/json",
-        "channels": {
-            "websocket": {"address": "/ws", "messages": _references("components")},
-            "server-sent": {"address": "/events/stream", "messages": _references("components")},
-        },
-        "operations": {
-            channel: {
-                "action": "send",
-                "channel": {"$ref": f"#/channels/{channel}"},
-                "messages": [{"$ref": f"#/channels/{channel}/messages/{name.value}"} for name in CATALOGUE],
-            }
-            for channel in ("websocket", "server-sent")
-        },
-        "components": {"messages": {name.value: _message(name, entry) for name, entry in CATALOGUE.items()}},
+        "channels": channels,
+        "operations": {name: _operation(name, channel) for name, channel in channels.items()},
+        "components": {"messages": {**messages, **{each["name"]: each for each in (_KEEP_ALIVE, _OF_WORKSPACE)}}},
     }
 
 
 _DESCRIPTION = (
-    "Both carry the same envelope. Resume by ?after= or Last-Event-ID; filter by ?event=, ?workspace=, ?runtime=, "
-    "?subtree=. The WebSocket says {event: KEEP_ALIVE, position} where nothing else was said for some seconds."
+    "WebSocket and server-sent events carry the same envelope; the stream of one workspace has its own shape. Resume "
+    "by ?after= or Last-Event-ID; filter by ?event=, ?workspace=, ?runtime=, ?subtree=. Silence is filled within 15 "
+    "seconds: by KEEP_ALIVE on the WebSocket, by a comment on the others. See streams.md."
 )
+_KEEP_ALIVE: dict[str, Any] = {
+    "name": "KEEP_ALIVE",
+    "summary": "Nothing happened; the log was looked through up to this position.",
+    "payload": {
+        "type": "object",
+        "properties": {"event": {"const": "KEEP_ALIVE"}, "position": {"type": "integer", "minimum": 0}},
+        "required": ["event", "position"],
+    },
+}
+_OF_WORKSPACE: dict[str, Any] = {
+    "name": "OfWorkspace",
+    "summary": "Any event of one workspace, as existing clients read it.",
+    "payload": {
+        "type": "object",
+        "properties": {
+            "type": {"enum": [name.value for name in CATALOGUE]},
+            "timestamp": {"type": "integer", "description": "milliseconds since 1970"},
+            "data": {"type": "object", "description": "the event's payload"},
+        },
+        "required": ["type", "timestamp", "data"],
+    },
+}
 
 
-def _references(where: str) -> dict[str, Any]:
-    return {name.value: {"$ref": f"#/{where}/messages/{name.value}"} for name in CATALOGUE}
+def _channel(address: str, names: Iterable[str]) -> dict[str, Any]:
+    return {"address": address, "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names}}
+
+
+def _operation(channel: str, described: Mapping[str, Any]) -> dict[str, Any]:
+    messages = [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in described["messages"]]
+    return {"action": "send", "channel": {"$ref": f"#/channels/{channel}"}, "messages": messages}
 
 
 def _message(name: EventType | LiveEventType, entry: Entry) -> dict[str, Any]:

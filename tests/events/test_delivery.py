@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 from django.db import connection
 
 from config.processes import wait_until
-from events import operating, relay
+from events import delivery, operating, relay
 from events.claims import Mark, claim, due_channels, mark, release
 from events.clock import database_now
 from events.delivery import Deliverer, deliver_all_due
@@ -94,6 +94,26 @@ def test_a_failing_delivery_is_tried_eight_times_with_the_same_bytes_and_is_a_de
     assert all(len(entry["response"]) == 1024 for entry in history)
     attempt_all(1)
     assert len(receiver.got) == 8
+
+
+def test_the_true_pauses_between_attempts_are_kept_by_a_clock_that_the_test_moves(receiver: Receiver, monkeypatch):
+    ahead = timedelta()
+    monkeypatch.setattr(delivery, "database_now", lambda: database_now() + ahead)
+    webhook(receiver.url)
+    publish(online())
+    receiver.answer = failing(500)
+    minute, hour = timedelta(minutes=1), timedelta(hours=1)
+    pauses = [timedelta(seconds=5), minute, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour]
+    deliver_all_due()
+    for attempts, pause in enumerate(pauses, start=1):
+        # Each is a fifth longer or shorter: not a second before the shortest, and at the longest.
+        ahead += 0.8 * pause - timedelta(seconds=1)
+        deliver_all_due()
+        assert len(receiver.got) == attempts
+        ahead += 0.4 * pause + timedelta(seconds=1)
+        deliver_all_due()
+        assert len(receiver.got) == attempts + 1
+    assert states() == {DeliveryState.DEAD: 1}
 
 
 @pytest.mark.parametrize("status", [400, 405, 413, 422, 301, 308])

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from config.embedded_postgres import start_postgres
 from config.embedded_redis import start_redis
 from config.processes import wait_until as holds_in_time
 from tests.events.receivers import Received, Receiver
+from tests.journeys.live_listener import LiveListener
 from tests.journeys.stack import free_port, is_up
 
 WORKSPACES = 10
@@ -47,6 +49,7 @@ class World:
         self.postgres: Server = start_postgres(folder / "postgres", durable=True)
         self.redis: Server = start_redis(folder / "redis")
         self.port = free_port()
+        self._key = ""
         names = ("SECRET_KEY", "SECRETS_KEYS", "PATH", "HOME", "LANG")
         self.environment = {
             **{name: os.environ[name] for name in names if name in os.environ},
@@ -91,6 +94,19 @@ class World:
         key, secret = self.run("-c", _MAKE_CHANNEL, url, json.dumps({"timeout_seconds": 2} | fields)).split()
         return int(key), secret
 
+    @contextmanager
+    def listening(self) -> Iterator[LiveListener]:
+        """Let a live client listen from now on."""
+        if not self._key:
+            made = self.run("-m", "django", "api_key", "create", "listener", "--scope", "read", "--format", "json")
+            self._key = json.loads(made)["key"]
+        listener = LiveListener(port=self.port, key=self._key, position=self.position())
+        listener.start()
+        try:
+            yield listener
+        finally:
+            listener.stop()
+
     def operate(self, code: str) -> None:
         """Run a line against `events.operating`."""
         self.run("-c", _OPERATE.format(code))
@@ -107,6 +123,11 @@ class World:
             while cursor.nextset():
                 pass
             return cursor.fetchall() if cursor.description else []
+
+    def position(self) -> int:
+        """Return how far the log reaches."""
+        ((position,),) = self.query("SELECT coalesce(max(last_position), 0) FROM events_positioncounter")
+        return int(position)
 
     def restart(self, name: str) -> None:
         """Kill a child and start it again, as a supervisor does."""

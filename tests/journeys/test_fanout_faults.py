@@ -4,9 +4,10 @@ The figures of the soak's runs are in docs/explanation/events.md.
 """
 
 import random
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from config.processes import wait_until
 from tests.events.receivers import Answer, Receiver, receiving
 from tests.journeys.fanout_world import World, check, check_order, taken_ids
+from tests.journeys.live_listener import LiveListener
 
 pytestmark = pytest.mark.journey
 
@@ -26,12 +28,14 @@ class Size:
     # Over which they are produced.
     seconds: float
     away_seconds: float
+    # A receiver that is down: for longer than the second pause between attempts, and so into the third.
+    down_seconds: float
     patience_seconds: float
     divisor: int
 
 
-CI = Size(events=300, seconds=6, away_seconds=5, patience_seconds=60, divisor=100)
-SOAK = Size(events=5000, seconds=90, away_seconds=60, patience_seconds=1500, divisor=1)
+CI = Size(events=300, seconds=6, away_seconds=5, down_seconds=2.5, patience_seconds=60, divisor=100)
+SOAK = Size(events=5000, seconds=90, away_seconds=60, down_seconds=90, patience_seconds=1500, divisor=1)
 SIZES = [pytest.param(CI, id="ci"), pytest.param(SOAK, id="soak", marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
 
 
@@ -57,55 +61,86 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-def finish(world: World, receiver: Receiver, size: Size, secret: str, note: str) -> None:
-    """Wait until all has arrived, check it, and print the figures."""
+def finish(world: World, receiver: Receiver, size: Size, secret: str, note: str) -> int:
+    """Wait until all has arrived, check it, print the figures and return how much came twice."""
     took = world.await_all(receiver, count=size.events, seconds=size.patience_seconds)
     assert wait_until(world.settled, seconds=size.patience_seconds)
     duplicates = check(world, receiver, secret, count=size.events)
     print(f"{note}: {size.events} events, {duplicates} duplicates, the last {took:.1f} s after the fault")
+    return duplicates
+
+
+def finish_listening(listener: LiveListener, size: Size) -> None:
+    """Wait until the live client has heard everything, and check it."""
+    assert wait_until(lambda: listener.has_heard(size.events), seconds=size.patience_seconds)
+    listener.check(size.events)
+    print(f"  the live client heard them all, over {listener.opened} streams")
 
 
 @pytest.mark.parametrize("victim", ["relay", "deliver", "web", "any"])
 def test_killing_our_processes_loses_nothing(world: World, receiver: Receiver, size: Size, victim: str) -> None:
     _, secret = world.channel(receiver.url)
-    chance = random.Random(victim)  # noqa: S311
-    producer = world.producer(count=size.events, seconds=size.seconds)
+    # So that something is on its way whenever the deliverer is killed.
+    receiver.answer = lambda request: Answer(wait_seconds=0.03)
+    with world.listening() as listener:
+        work = {"relay": world.position, "deliver": lambda: len(receiver.got), "web": lambda: listener.opened}
+        victims = [victim] if victim != "any" else list(work)
+        producer = world.producer(count=size.events, seconds=size.seconds)
+        kills = kill_at_work(world, producer, {name: work[name] for name in victims})
+        assert producer.returncode == 0
+        duplicates = finish(world, receiver, size, secret, f"SIGKILL of {victim}, {kills} times")
+        check_order(receiver)
+        finish_listening(listener, size)
+    assert victim != "deliver" or duplicates > 0
+
+
+def kill_at_work(world: World, producer: "subprocess.Popen[bytes]", work: dict[str, Callable[[], int]]) -> int:
+    """Kill one of these children again and again, each time soon after it began to work; return how often."""
+    chance = random.Random(len(work))  # noqa: S311
+    kills = 0
     while producer.poll() is None:
-        time.sleep(chance.uniform(0.2, 1.5))
-        world.restart(victim if victim != "any" else chance.choice(["relay", "deliver", "web"]))
-    assert producer.returncode == 0
-    finish(world, receiver, size, secret, f"SIGKILL of {victim}")
-    check_order(receiver)
+        name = chance.choice(list(work))
+        world.restart(name)
+        kills, done = kills + 1, work[name]()
+        wait_until(lambda: work[name]() > done or producer.poll() is not None, seconds=60)  # noqa: B023
+        time.sleep(chance.uniform(0, 0.5))
+    return kills
 
 
 def test_redis_killed_and_back_empty_delays_nothing(world: World, receiver: Receiver, size: Size) -> None:
     _, secret = world.channel(receiver.url)
     pids = world.pids()
-    producer = world.producer(count=size.events, seconds=size.seconds)
-    time.sleep(1)
-    crash = threading.Thread(target=world.crash, args=[world.redis], kwargs={"away_seconds": size.away_seconds})
-    crash.start()
-    before = len(taken_ids(receiver))
-    time.sleep(size.away_seconds / 2)
-    # While it is away, events arrive.
-    assert len(taken_ids(receiver)) > before
-    crash.join()
-    assert producer.wait(size.seconds + 60) == 0
-    finish(world, receiver, size, secret, f"Redis away for {size.away_seconds} s")
-    check_order(receiver)
+    with world.listening() as listener:
+        producer = world.producer(count=size.events, seconds=size.seconds)
+        time.sleep(1)
+        crash = threading.Thread(target=world.crash, args=[world.redis], kwargs={"away_seconds": size.away_seconds})
+        crash.start()
+        before, heard = len(taken_ids(receiver)), len(listener.told)
+        time.sleep(size.away_seconds / 2)
+        # While it is away, events arrive.
+        assert len(taken_ids(receiver)) > before
+        assert len(listener.told) > heard
+        crash.join()
+        assert producer.wait(size.seconds + 60) == 0
+        finish(world, receiver, size, secret, f"Redis away for {size.away_seconds} s")
+        check_order(receiver)
+        finish_listening(listener, size)
+        assert listener.opened == 1
     assert world.pids() == pids
 
 
 def test_postgres_crashed_and_restarted_loses_nothing(world: World, receiver: Receiver, size: Size) -> None:
     _, secret = world.channel(receiver.url)
     pids = world.pids()
-    producer = world.producer(count=size.events, seconds=size.seconds)
-    for _ in range(2):
-        time.sleep(size.seconds / 4)
-        world.crash(world.postgres, away_seconds=1)
-    assert producer.wait(size.seconds + 120) == 0
-    finish(world, receiver, size, secret, "Postgres crashed twice")
-    check_order(receiver)
+    with world.listening() as listener:
+        producer = world.producer(count=size.events, seconds=size.seconds)
+        for _ in range(2):
+            time.sleep(size.seconds / 4)
+            world.crash(world.postgres, away_seconds=1)
+        assert producer.wait(size.seconds + 120) == 0
+        finish(world, receiver, size, secret, "Postgres crashed twice")
+        check_order(receiver)
+        finish_listening(listener, size)
     assert world.pids() == pids
     assert all(not child.has_exited for child in world.children.values())
 
@@ -140,7 +175,7 @@ def test_a_receiver_that_is_down_gets_everything_afterwards(world: World, size: 
         port = down.server_address[1]
         _, secret = world.channel(down.url)
     producer = world.producer(count=size.events, seconds=size.seconds / 3)
-    time.sleep(size.away_seconds / 2)
+    time.sleep(size.down_seconds)
     with receiving(port) as receiver:
         assert producer.wait(size.seconds + 60) == 0
         finish(world, receiver, size, secret, "a receiver that was down")

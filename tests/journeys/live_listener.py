@@ -1,0 +1,70 @@
+"""A live client that does not give up: goes on from its last position whenever its stream ends, as a browser does."""
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+_PAUSE_SECONDS = 0.2
+
+
+class LiveListener(threading.Thread):
+    """Keeps what it was told; `opened` counts its streams."""
+
+    def __init__(self, *, port: int, key: str, position: int) -> None:
+        super().__init__(daemon=True)
+        self.told: list[dict[str, Any]] = []
+        self.opened = 0
+        self._began_at = self._position = position
+        self._address = f"http://127.0.0.1:{port}/events/stream"
+        self._authorization = f"Bearer {key}"
+        self._is_over = threading.Event()
+
+    def run(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                self._listen()
+            except httpx.HTTPError:
+                self._is_over.wait(_PAUSE_SECONDS)
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self.join(30)
+
+    def has_heard(self, count: int) -> bool:
+        """Tell whether the producer's events are all there."""
+        return sum("number" in each["payload"] for each in self.told) >= count
+
+    def check(self, count: int) -> None:
+        """Check that it was told everything, once, in the order of the log."""
+        assert [each["position"] for each in self.told] == [
+            self._began_at + place for place in range(1, len(self.told) + 1)
+        ]
+        numbers = [each["payload"]["number"] for each in self.told if "number" in each["payload"]]
+        assert sorted(numbers) == list(range(count))
+
+    def _listen(self) -> None:
+        headers = {"Authorization": self._authorization, "Last-Event-ID": str(self._position)}
+        # Longer than a stream is ever silent.
+        with httpx.stream("GET", self._address, headers=headers, timeout=20, trust_env=False) as response:
+            response.raise_for_status()
+            self.opened += 1
+            self._read(response.iter_lines())
+
+    def _read(self, lines: Iterator[str]) -> None:
+        position, told = self._position, None
+        for line in lines:
+            if self._is_over.is_set():
+                return
+            field, _, value = line.partition(": ")
+            if field == "id":
+                position = int(value)
+            elif field == "data":
+                told = json.loads(value)
+            elif not line:
+                # A block counts when it is whole; one without data only says how far the log was looked through.
+                self._position = position
+                self.told += [told] if told else []
+                told = None
