@@ -1,7 +1,7 @@
 # Slipway: `make help` lists what there is. Everything runs in .venv, which `make venv` prepares.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check bench soak lock screenshots clean
+.PHONY: help venv up demo test check bench soak lock screenshots clean
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -32,6 +32,10 @@ $(STAMP): requirements.txt requirements-dev.txt
 
 up: $(STAMP) ## Run everything here; PORT=8001 chooses the web port, NO_RESUME=1 leaves stopped workspaces stopped
 	@exec $(BIN)/python manage.py up --port $(PORT) $(if $(NO_RESUME),--no-resume)
+
+demo: PORT = 8010
+demo: $(STAMP) ## Show a simulated fleet of 60 in every condition, within five minutes, in a data folder of its own
+	@exec $(BIN)/python manage.py demo --port $(PORT)
 
 test: $(STAMP) ## Run all tests on real embedded Postgres and Redis, in parallel and in random order
 	@$(BIN)/python -m pytest -n $(WORKERS) $(if $(NONE_LEFT_OUT),--none-left-out) $(PYTEST_ARGS)

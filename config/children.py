@@ -54,6 +54,11 @@ def deliver(*, console: Console) -> Child:
     return _child("deliver", _manage("deliver"), console=console)
 
 
+def simulator(*, console: Console) -> Child:
+    """Return the process that plays the agents of the simulated backend."""
+    return _child("simulate", _manage("simulate"), console=console)
+
+
 def _manage(command: str) -> list[str]:
     return [sys.executable, str(settings.BASE_DIR / "manage.py"), command]
 

@@ -11,6 +11,7 @@ from types import FrameType
 
 from django.core.management import execute_from_command_line
 
+from config import demo_setup
 from config.embedded import LOCALHOST
 from config.local import LocalError, environment_for, needs_servers, read_dotenv, set_placeholders
 from config.ownership import Role
@@ -45,6 +46,8 @@ def _complete_environment(arguments: Sequence[str], *, stack: ExitStack) -> None
             set_placeholders()
     elif arguments[1] == "up":
         stack.enter_context(_environment_for_up(up_port(arguments)))
+    elif arguments[1] == "demo":
+        stack.enter_context(_environment_for_demo(demo_setup.options_of(arguments[2:])))
     elif needs_servers():
         _end_cleanly_on_signals()
         stack.enter_context(environment_for(role=Role.COMMAND, command=f"manage.py {arguments[1]}"))
@@ -58,8 +61,21 @@ def _environment_for_up(port: int) -> AbstractContextManager[None]:
         role=Role.UP,
         command="make up",
         address=f"http://{LOCALHOST}:{port}/admin/",
-        before_start=lambda: refuse_taken_port(port),
+        before_start=lambda: refuse_taken_port(port, command="make up"),
     )
+
+
+def _environment_for_demo(options: demo_setup.DemoOptions) -> AbstractContextManager[None]:
+    _end_cleanly_on_signals()
+    demo_setup.check_folder(options.folder)
+    demo_setup.set_environment(options)
+
+    def before_start() -> None:
+        refuse_taken_port(options.port, command="make demo")
+        demo_setup.empty_folder(options.folder)
+
+    address = f"http://{LOCALHOST}:{options.port}/admin/"
+    return environment_for(role=Role.UP, command="make demo", address=address, before_start=before_start)
 
 
 def is_offline(arguments: Sequence[str]) -> bool:
@@ -83,7 +99,7 @@ def up_port(arguments: Sequence[str]) -> int:
     return port
 
 
-def refuse_taken_port(port: int) -> None:
+def refuse_taken_port(port: int, *, command: str) -> None:
     """Raise where somebody listens on the web port."""
     with socket.socket() as probe:
         # A connection of the last run that lingers in TIME_WAIT takes nothing.
@@ -91,11 +107,13 @@ def refuse_taken_port(port: int) -> None:
         try:
             probe.bind((LOCALHOST, port))
         except PermissionError:
-            raise LocalError(f"Port {port} is reserved for root: choose another, as in `make up PORT=8001`.") from None
+            raise LocalError(
+                f"Port {port} is reserved for root: choose another, as in `{command} PORT=8001`."
+            ) from None
         except OSError:
             other = port + 1 if port < 65535 else DEFAULT_PORT
             raise LocalError(
-                f"Port {port} is in use by another program: choose another with `make up PORT={other}`."
+                f"Port {port} is in use by another program: choose another with `{command} PORT={other}`."
             ) from None
 
 

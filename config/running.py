@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import httpx
+from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
@@ -18,6 +19,7 @@ from config.shutdown import stop_workspaces
 from config.supervisor import Child, Supervisor
 from workspaces import tasks
 from workspaces.clock import database_now
+from workspaces.models import BackendKind
 from workspaces.services import suspending
 
 _TICK_SECONDS = 0.2
@@ -43,6 +45,8 @@ class Running:
         self.console = console
         self.supervisor = Supervisor(console=console)
         self.back: list[Child] = [children.beat(console=console), *children.workers(console=console)]
+        if settings.PROVISIONER == BackendKind.SIMULATED:
+            self.back.append(children.simulator(console=console))
         # They stop last, so that what the stop of the workspaces leads to is told, too.
         self.front: list[Child] = [
             children.web(port=port, console=console),
@@ -82,10 +86,14 @@ class Running:
         yield from self._until_web_answers()
         if local.machine:
             local.machine.announce_ready()
-        yield from self._launch_workspaces()
-        self._summarise(password=first_run.make_operator())
+        yield from self._scenes()
         while True:
             yield
+
+    def _scenes(self) -> Iterator[None]:
+        """Tell what is special about this run, once all of it is up."""
+        yield from self._launch_workspaces()
+        self._summarise(password=first_run.make_operator())
 
     def _until_web_answers(self) -> Iterator[None]:
         limit = time.monotonic() + _WEB_PATIENCE_SECONDS

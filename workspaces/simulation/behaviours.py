@@ -32,7 +32,7 @@ class Behaviour(StrEnum):
     CRASH = "crash"
     # Registers and beats for a while, then its process ends.
     CRASH_LATE = "crash-late"
-    # A third of its calls never arrive; once online, its error rate comes and goes.
+    # A fifth of its calls never arrives; once online, its error rate comes and goes.
     FLAKY = "flaky"
     # Registers and beats a few times, then says no more though its process runs.
     SILENT = "silent"

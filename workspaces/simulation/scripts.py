@@ -109,7 +109,7 @@ def _crash_late(draft: _Draft) -> Script:
 
 
 def _flaky(draft: _Draft) -> Script:
-    return Script(boot=draft.boot(Deed.REGISTER), loss=1 / 3, sick_beats=4)
+    return Script(boot=draft.boot(Deed.REGISTER), loss=1 / 5, sick_beats=4)
 
 
 def _silent(draft: _Draft) -> Script:
