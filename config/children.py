@@ -14,7 +14,9 @@ from config.supervisor import Child
 _WEB_POOL_SIZE = "8"
 _SWEEP_PROCESSES = 2
 # Said at every start, and true by design here: `make up` as root, and files served straight from the packages.
-_EXPECTED_WARNINGS = "ignore:You're running the worker,ignore:No directory at"
+_EXPECTED_WARNINGS = (
+    "ignore:You're running the worker,ignore:No directory at,ignore:StreamingHttpResponse must consume synchronous"
+)
 
 
 def web(*, port: int, console: Console) -> Child:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from config import first_run
 from config.console import Console
@@ -14,14 +14,14 @@ from workspaces.incidents import Incident
 from workspaces.models import Workspace
 from workspaces.services import creating
 from workspaces.simulation import fleet
-from workspaces.simulation.fleet import Group, Member
+from workspaces.simulation.fleet import Group, Member, Outcome
 
 # To open the browser and sign in before it begins.
 TIME_TO_SIGN_IN_SECONDS = 20.0
 # The longest boot that is failed, hermes' limit, and what the sweep and slow machines need after it.
 LASTS_MINUTES = 40
 _LOOK_SECONDS = 1.0
-_TELL_SECONDS = 5.0
+_TELL_SECONDS = 10.0
 
 
 class Demo(Running):
@@ -56,10 +56,10 @@ class Demo(Running):
 
     def _launch(self) -> Iterator[None]:
         for member in self.fleet:
+            # Those of one moment in one go: late together, they are to be late in one sweep.
             while self._elapsed < member.begins_seconds:
                 yield
-            _create(member)
-            yield
+            create_member(member)
 
     def _follow(self) -> Iterator[None]:
         """Tell how the statuses change and what the brake does, until every promise is kept or the time is up."""
@@ -88,18 +88,17 @@ class Demo(Running):
             _row(group, [member for member in self.fleet if member.group is group], seen) for group in groups.values()
         ]
         self.console.say("\n  What was promised, and what became of it:\n\n" + "\n".join(rows))
-        self.console.say(
-            f"  {'slow mirror':<13} 1 incident, opened and resolved   {opened} opened, {resolved} resolved\n"
-        )
+        promised = "one incident, opened and resolved"
+        self.console.say(f"  {'the brake':<59} {promised:<38} {opened} opened, {resolved} resolved\n")
         self.console.say("\n".join(f"  {line}" for line in self._places()) + "\n")
 
     def _places(self) -> Sequence[str]:
         admin = f"http://{LOCALHOST}:{self.port}/admin/"
         return [
             "Look at:",
-            f"  {admin}workspaces/workspace/?status__exact=failed   each failure, its reason and the end of its log",
+            f"  {admin}workspaces/workspace/?status=failed   each failure, its reason and the end of its log",
             f"  {admin}workspaces/incident/   the brake's one incident",
-            f"  {admin}   boot times beside the limits, failures that a late arrival took back, the sweep's own record",
+            f"  {admin}   which failures by time a late arrival took back, the sweep's own record, boot times",
             "Ctrl-C ends the demo.",
         ]
 
@@ -121,7 +120,8 @@ def _wait(seconds: float) -> Iterator[None]:
         yield
 
 
-def _create(member: Member) -> None:
+def create_member(member: Member) -> None:
+    """Create a workspace of the fleet and hand its launch to the workers."""
     request = creating.Request(name=member.name, config=member.config)
     workspace = creating.create(request, now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
@@ -140,7 +140,7 @@ def _last_incident() -> str:
     return "The incident is resolved." if incident.resolved_at else f"Incident: {incident.message}"
 
 
-def _row(group: Group, members: Sequence[Member], seen: "dict[str, fleet.Outcome]") -> str:
+def _row(group: Group, members: Sequence[Member], seen: Mapping[str, Outcome]) -> str:
     became = Counter(str(seen.get(member.name, "not created")) for member in members)
     words = ", ".join(f"{number} {word}" for word, number in sorted(became.items()))
     return f"  {group.name:<13} {group.count:>2}  {group.what:<42} {group.promise!s:<38} {words}"

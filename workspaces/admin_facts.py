@@ -1,6 +1,7 @@
 """All that a workspace's page shows, read in a fixed number of queries."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -122,23 +123,28 @@ def _failure_rows(workspace: Workspace) -> list[Row]:
         ("In phase", str(Phase(workspace.failure_phase).label) if workspace.failure_phase else ""),
         ("Seen by", str(FailureSource(workspace.failure_source).label)),
         ("At", moment_cell(workspace.failure_at)),
-        *((_KNOWN_AS.get(name, name), _known_cell(name, value)) for name, value in workspace.failure_known.items()),
+        *_known_rows(workspace.failure_known),
         ("What to do", advice_for(workspace.failure_code)),
     ]
     return _filled(rows)
 
 
-# How the facts of services/failing.py are called on a page.
+# How the facts of services/failing.py are called on a page, in this order; the database keeps none.
 _KNOWN_AS = {
+    "phase_entered_at": "The phase began",
     "last_step": "Last boot step",
     "last_step_at": "That step began",
-    "phase_entered_at": "The phase began",
     "backend_state": "Its backend said",
     "exit_code": "Exit code",
     "backend_seen_at": "It said so at",
     "limit_seconds": "Limit, in seconds",
     "limit_source": "That limit comes from",
 }
+
+
+def _known_rows(known: Mapping[str, Any]) -> list[Row]:
+    names = [*(name for name in _KNOWN_AS if name in known), *(name for name in known if name not in _KNOWN_AS)]
+    return [(_KNOWN_AS.get(name, name), _known_cell(name, known[name])) for name in names]
 
 
 def _known_cell(name: str, value: Any) -> SafeString | str:

@@ -196,3 +196,10 @@ def watcher_deadline(workspace: Workspace, *, policy: Policy) -> datetime | None
         return None
     limit = limit_of(workspace, phase=workspace.phase, policy=policy)
     return workspace.phase_entered_at + timedelta(seconds=limit.inner_seconds)
+
+
+def spoken(seconds: int) -> str:
+    """Return a limit as messages say it: `90 seconds`, `1 minute`, `30 minutes`."""
+    if seconds % 60 or seconds < 60:
+        return f"{seconds} seconds"
+    return f"{seconds // 60} minutes" if seconds > 60 else "1 minute"

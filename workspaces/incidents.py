@@ -63,7 +63,7 @@ class Incident(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.scope}"
+        return f"{self.get_kind_display()}: {self.scope}"
 
 
 class Liveness(models.Model):

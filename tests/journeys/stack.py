@@ -56,7 +56,7 @@ class Stack:
     def stop(self) -> None:
         for child in self.children.values():
             child.kill()
-        for launch in Launch.objects.filter(launching_at__isnull=False):
+        for launch in Launch.objects.filter(launching_at__isnull=False, backend="process"):
             backend("process").stop(LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk), timeout_seconds=1)
 
     def command(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -26,13 +26,13 @@ PATIENCE_SECONDS = 120
 
 
 class Up:
-    """A running `manage.py up` and what it has said so far."""
+    """A running `manage.py up` (or demo) and what it has said so far."""
 
-    def __init__(self, *arguments: str, variables: dict[str, str]) -> None:
+    def __init__(self, *arguments: str, variables: dict[str, str], command: str = "up") -> None:
         self.port = free_port()
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [*MANAGE, "up", "--port", str(self.port), *arguments],
+            [*MANAGE, command, "--port", str(self.port), *arguments],
             env=variables,
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from django.db.models import Count, Q
 
 from events import outbox
 from events.names import EventType
-from workspaces.deadlines import Policy
+from workspaces.deadlines import Policy, spoken
 from workspaces.incidents import Incident, IncidentKind
 from workspaces.lifecycle import Phase
 from workspaces.models import Workspace, WorkspaceQuerySet
@@ -179,7 +179,7 @@ def _message(scope: Scope, late: int, booting: int) -> str:
     return (
         f"{late} of {booting} booting launches of the {scope.kind} {scope.name} passed their deadline together. "
         "That suggests a common cause; which one is not known. Their failures are held until it is gone, "
-        f"for {settings.BRAKE_LONGEST_HOLD_SECONDS // 60} minutes at most. "
+        f"for {spoken(settings.BRAKE_LONGEST_HOLD_SECONDS)} at most. "
         "Look at what they share: the network, a package mirror, the backend."
     )
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.deadlines import Deadline, Limit, Policy, deadline_in_force
+from workspaces.deadlines import Deadline, Limit, Policy, deadline_in_force, spoken
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import SweepRun, Workspace, WorkspaceQuerySet
 from workspaces.services import braking, standstill
@@ -147,7 +147,7 @@ def reason_for(workspace: Workspace, deadline: Deadline) -> Reason:
     limit, phase = deadline.limit, Phase(workspace.phase)
     code, sentence = (FailureCode.STALLED, _STALLED) if deadline.is_stall else _BY_PHASE[phase]
     seconds = (workspace.stall_timeout_seconds or 0) if deadline.is_stall else limit.seconds
-    message = sentence.format(limit=_spoken(seconds), source=limit.source, seen=_last_seen(workspace))
+    message = sentence.format(limit=spoken(seconds), source=limit.source, seen=_last_seen(workspace))
     extra: dict[str, Any] = {"timeout_secs": seconds, "phase": phase.value}
     known = {"limit_seconds": seconds, "limit_source": _limit_source(code, limit)}
     return Reason(code=code, source=FailureSource.PROVISION_TIMEOUT_SWEEP, message=message, extra=extra, known=known)
@@ -162,12 +162,6 @@ def _last_seen(workspace: Workspace) -> str:
         return "It reported no boot step."
     at = workspace.progress_at.strftime("%H:%M:%S UTC")
     return f"The last boot step it reported was “{workspace.progress_step}”, at {at}."
-
-
-def _spoken(seconds: int) -> str:
-    if seconds % 60 or seconds < 60:
-        return f"{seconds} seconds"
-    return f"{seconds // 60} minutes" if seconds > 60 else "1 minute"
 
 
 _STALLED = (

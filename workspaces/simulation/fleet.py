@@ -250,6 +250,7 @@ def _config(group: Group, *, speed: float, seed: int) -> str:
         "provision_timeout_seconds": max(1, round(group.limit * 60 / speed)),
         # A simulated agent reports these and runs nothing.
         "boot": [{"step": step, "run": "echo"} for step in STEPS],
+        "command": ["serve"],
     }
     if group.stall is not None:
         runtime_config["stall_timeout_seconds"] = max(1, round(group.stall * 60 / speed))
@@ -262,7 +263,7 @@ def _config(group: Group, *, speed: float, seed: int) -> str:
     }
     if group.times is not None:
         simulation["times"] = group.times
-    config = {"runtime": group.runtime, "runtime_config": runtime_config, "simulation": simulation}
+    config = {"name": group.name, "runtime": group.runtime, "runtime_config": runtime_config, "simulation": simulation}
     return yaml.safe_dump(config, sort_keys=False)
 
 

@@ -49,12 +49,14 @@ class Script:
     exit_code: int | None = None
     # The share of its calls that never reach the platform.
     loss: float = 0.0
-    # Of ten beats in a row, so many tell of errors.
+    # Of ten beats in a row, so many tell of errors, the first of them after so many.
     sick_beats: int = 0
+    healthy_beats: int = 0
     clock_offset_seconds: float = 0.0
 
     def is_sick_at(self, beat: int) -> bool:
-        return beat % 10 >= 10 - self.sick_beats
+        """Tell whether the nth heartbeat, from 0, tells of errors."""
+        return (beat - self.healthy_beats) % 10 < self.sick_beats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,7 @@ def _crash_late(draft: _Draft) -> Script:
 
 
 def _flaky(draft: _Draft) -> Script:
-    return Script(boot=draft.boot(Deed.REGISTER), loss=1 / 5, sick_beats=4)
+    return Script(boot=draft.boot(Deed.REGISTER), loss=1 / 5, sick_beats=4, healthy_beats=draft.random.randint(2, 9))
 
 
 def _silent(draft: _Draft) -> Script:

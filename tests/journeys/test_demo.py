@@ -1,0 +1,35 @@
+"""`make demo` as an operator meets it: its own data, its own end."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.journeys.test_up import Up, ours
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
+
+
+def test_a_demo_shows_its_fleet_and_its_end_leaves_no_process_and_no_data_elsewhere(tmp_path: Path) -> None:
+    folder, theirs = tmp_path / "demo", tmp_path / "data"
+    # A real Slipway's address, at which nobody listens: a demo that used it would not start.
+    address = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "DATA_DIR": str(theirs)}
+    real = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **address}
+    demo = Up("--folder", str(folder), "--patience", "0", "--speed", "60", variables=real, command="demo")
+    try:
+        demo.wait_for("Ctrl-C ends it.")
+        [page] = re.findall(r"The demo runs at (http://\S+)", demo.said)
+        assert httpx.get(page, timeout=10, follow_redirects=True).status_code == 200
+        assert len(re.findall(r"User admin, password \S{16}", demo.said)) == 1
+        assert "60 simulated workspaces" in demo.said
+        demo.wait_for(" online")
+        assert demo.stop(signal.SIGINT) < 15
+        assert demo.process.returncode == 0, demo.said
+    finally:
+        demo.close()
+    assert "Stopped." in demo.said
+    assert ours({"DATA_DIR": str(folder)}) == []
+    assert not theirs.exists()
