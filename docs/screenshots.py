@@ -1,7 +1,6 @@
 """Make the pictures in docs/images from a Slipway of this build, started for the purpose: `make screenshots`."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from urllib.request import urlopen
 
 from playwright.sync_api import Page, sync_playwright
 from screenshots_channels import photograph_channels
+from screenshots_demo import launch_chromium, photograph_demo
 
 PROJECT = Path(__file__).resolve().parent.parent
 IMAGES = PROJECT / "docs" / "images"
@@ -50,6 +50,7 @@ def main() -> None:
         with _running(environment):
             _fill(Path(scratch), environment)
             _photograph()
+        photograph_demo(Path(scratch) / "demo", images=IMAGES, size=SIZE)
 
 
 @contextmanager
@@ -95,9 +96,8 @@ def _fill(scratch: Path, environment: dict[str, str]) -> None:
 
 
 def _photograph() -> None:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = launch_chromium(playwright)
         page = browser.new_page(viewport=SIZE, color_scheme="light")
         _sign_in(page)
         page.goto(ADMIN + "workspaces/workspace/")

@@ -31,7 +31,8 @@ def deadline_cell(glance: Overview) -> SafeString | str:
     ticking = _ticking(glance.deadline_at, spoken_time_left(glance.seconds_left), kind="until")
     if glance.workspace.held_since is None:
         return ticking
-    return format_html('{} <small title="The brake holds its failure: many are late together.">held</small>', ticking)
+    why = "The brake holds its failure: many are late together."
+    return format_html('<span class="slipway-held">{} <small title="{}">held</small></span>', ticking, why)
 
 
 def failure_cell(glance: Overview) -> SafeString | str:
