@@ -113,7 +113,7 @@ def limit_of(workspace: Workspace, *, phase: str, policy: Policy) -> Limit:
         return queued_limit(policy=policy)
     return boot_limit(
         runtime=workspace.runtime,
-        workspace_seconds=workspace.provision_timeout_seconds,
+        workspace_seconds=workspace.own_limit_seconds,
         template_seconds=workspace.template_timeout_seconds,
         policy=policy,
     )

@@ -127,7 +127,7 @@ def _stopping(stop: dict[str, Any] | None) -> dict[str, Any] | None:
 def _boot_limit_ms(workspace: Workspace, *, policy: Policy) -> int:
     limit = boot_limit(
         runtime=workspace.runtime,
-        workspace_seconds=workspace.provision_timeout_seconds,
+        workspace_seconds=workspace.own_limit_seconds,
         template_seconds=workspace.template_timeout_seconds,
         policy=policy,
     )

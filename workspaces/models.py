@@ -121,6 +121,8 @@ class Workspace(models.Model):
     hibernation_idle_minutes = models.PositiveIntegerField(null=True, blank=True)
     # Its own sweep limit for booting, in seconds; comes before the template's.
     provision_timeout_seconds = models.PositiveIntegerField(null=True, blank=True)
+    # The same as it was when the present launch began, 0 for none: a change holds from the next launch on.
+    launch_timeout_seconds = models.PositiveIntegerField(null=True, editable=False)
     # What the effective config.yaml said when it was read last.
     template_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, editable=False)
     stall_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, editable=False)
@@ -262,6 +264,12 @@ class Workspace(models.Model):
     @property
     def is_external(self) -> bool:
         return self.backend == BackendKind.EXTERNAL
+
+    @property
+    def own_limit_seconds(self) -> int | None:
+        """Return its own sweep limit for booting: that of the launch in flight, or else of the next one."""
+        is_in_flight = bool(self.phase) and self.launch_timeout_seconds is not None
+        return self.launch_timeout_seconds if is_in_flight else self.provision_timeout_seconds
 
     @property
     def failure(self) -> dict[str, Any] | None:

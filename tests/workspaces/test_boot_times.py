@@ -89,7 +89,7 @@ def test_the_first_page_shows_the_plot_with_its_sample(admin_client: Client) -> 
     recorded(5)
     page = admin_client.get("/admin/").content.decode()
     assert "<svg" in page
-    assert "hermes <small>(1 healthy boots)</small>" in page
+    assert "hermes <small>(1 healthy boot)</small>" in page
     assert "limit: 30 min" in page
 
 

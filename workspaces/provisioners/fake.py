@@ -29,10 +29,13 @@ class FakeProvisioner(SimulatedProvisioner):
         # Launches that no stop ends, as a process that the kernel holds.
         self.immortal: set[LaunchKey] = set()
         self.calls: list[tuple[str, LaunchKey]] = []
+        # What each launch was first started with.
+        self.specs: dict[LaunchKey, LaunchSpec] = {}
 
     def start(self, spec: LaunchSpec) -> Observation:
         """See Provisioner."""
         self._asked("start", spec.key)
+        self.specs.setdefault(spec.key, spec)
         return super().start(spec)
 
     def request_stop(self, key: LaunchKey) -> None:

@@ -15,7 +15,7 @@ from workspaces.provisioners.base import LaunchKey, Observation
 CRASH_MARKER = "SLIPWAY-BOOTSTRAP-FAILED"
 _NEEDED = (
     *("id", "launch_id", "backend", "runtime", "phase", "phase_entered_at"),
-    *("provision_timeout_seconds", "template_timeout_seconds"),
+    *("provision_timeout_seconds", "launch_timeout_seconds", "template_timeout_seconds"),
 )
 
 

@@ -52,6 +52,7 @@ def beginning(workspace: Workspace, *, launch_id: uuid.UUID, now: datetime) -> d
     """Return the fields of a workspace whose launch begins now: queued, with its deadline."""
     return {
         "launch_id": launch_id,
+        "launch_timeout_seconds": workspace.provision_timeout_seconds or 0,
         "provisioning_started_at": now,
         "progress_at": now,
         "progress_step": "",

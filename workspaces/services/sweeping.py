@@ -22,7 +22,8 @@ MISSED_SWEEPS = 4
 _NEEDED = (
     *("id", "name", "runtime", "backend", "parent_id", "status", "version", "launch_id"),
     *("phase", "phase_entered_at", "progress_at", "progress_step", "deadline_at", "held_since"),
-    *("provision_timeout_seconds", "template_timeout_seconds", "stall_timeout_seconds"),
+    *("provision_timeout_seconds", "launch_timeout_seconds"),
+    *("template_timeout_seconds", "stall_timeout_seconds"),
 )
 
 
