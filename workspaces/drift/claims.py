@@ -65,7 +65,7 @@ def _bare(value: Any) -> Any:
 
 def speaks_of(statement: Any, term: Term) -> bool:
     """Tell whether the statement names a column of the enum or its type, or fills its table without naming columns."""
-    for node in _walk(statement):
+    for node in walk(statement):
         if isinstance(node, ast.InsertStmt) and not node.cols and node.relation.relname.casefold() in term.tables:
             return True
         if isinstance(node, ast.TypeName) and node.names and node.names[-1].sval == term.type_name:
@@ -103,19 +103,20 @@ def _type_of(cast: Any) -> str:
 
 
 def texts_of(statement: Any) -> Iterator[str]:
-    for node in _walk(statement):
+    for node in walk(statement):
         if isinstance(node, ast.A_Const) and isinstance(node.val, ast.String):
             yield node.val.sval
 
 
-def _walk(node: Any) -> Iterator[Any]:
+def walk(node: Any) -> Iterator[Any]:
+    """Yield every node of a statement, or of several."""
     if isinstance(node, (tuple, list)):
         for item in node:
-            yield from _walk(item)
+            yield from walk(item)
     elif isinstance(node, ast.Node):
         yield node
         for child in _children(node):
-            yield from _walk(child)
+            yield from walk(child)
 
 
 def _children(node: Any) -> list[Any]:

@@ -12,12 +12,20 @@ from workspaces.drift.findings import Finding, Report, Silenced
 PACKAGES = ("config", "registry", "workspaces", "events", "agent")
 # Where the closed sets themselves are written.
 DEFINING = frozenset({"workspaces/lifecycle.py", "events/names.py"})
-MARK = "not-a-workspace-status:"
+# What a comment says to silence its line, with a reason behind it.
+NO_STATUS = "not-a-workspace-status:"
+DYNAMIC_SQL = "dynamic-sql:"
+MARKS = (NO_STATUS, DYNAMIC_SQL)
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(kw_only=True)
 class Source:
-    """One parsed file. `comments` are by line; `constants` are the expressions a name of the file may stand for."""
+    """One parsed file. `comments` are by line; `constants` are the expressions a name of the file may stand for.
+
+    `functions` and `calls` are by the function's own name; `scopes` tells, by a node's id, in which function it stands.
+    """
 
     path: str
     tree: ast.Module
@@ -26,6 +34,9 @@ class Source:
     constants: dict[str, list[ast.expr]] = field(default_factory=dict)
     imported: dict[str, list[ast.expr]] = field(default_factory=dict)
     docstrings: set[int] = field(default_factory=set)
+    functions: dict[str, list[Function]] = field(default_factory=dict)
+    calls: dict[str, list[ast.Call]] = field(default_factory=dict)
+    scopes: dict[int, Function] = field(default_factory=dict)
 
     @property
     def is_migration(self) -> bool:
@@ -67,6 +78,12 @@ def parse(text: str, *, path: str) -> Source:
         for name, value in [*_assigned(node), *_assigned_in_class(node)]:
             if name:
                 source.constants.setdefault(name, []).append(value)
+        if isinstance(node, ast.Call):
+            source.calls.setdefault(last_name(node.func), []).append(node)
+        elif isinstance(node, Function):
+            source.functions.setdefault(node.name, []).append(node)
+            # An inner function comes later in the walk, and has the last word.
+            source.scopes |= {id(inner): node for inner in ast.walk(node) if isinstance(inner, ast.Name)}
     return source
 
 
@@ -106,13 +123,13 @@ class Findings:
         self._seen: set[tuple[int, str]] = set()
         self._used: set[int] = set()
 
-    def add(self, message: str, fix: str, *, line: int, also: tuple[int, ...] = ()) -> None:
-        """Report it, unless a comment on its line silences it, or on one of `also`: where its string starts or ends."""
+    def add(self, message: str, fix: str, *, line: int, also: tuple[int, ...] = (), mark: str = NO_STATUS) -> None:
+        """Report it, unless the mark on its line silences it, or on one of `also`: where its string starts or ends."""
         if (line, message) in self._seen:
             return
         self._seen.add((line, message))
         for place in (line, *also):
-            if reason := self._reason(place):
+            if reason := self._reason(place, mark):
                 self._used.add(place)
                 self.report.silenced.append(Silenced(path=self._source.path, line=line, reason=reason))
                 return
@@ -121,14 +138,15 @@ class Findings:
     def close(self) -> Report:
         """Report the marks that silence nothing or give no reason, and return everything."""
         for line, comment in self._source.comments.items():
-            if MARK.rstrip(":") not in comment or line in self._used:
+            mark = next((mark for mark in MARKS if mark.rstrip(":") in comment), None)
+            if mark is None or line in self._used:
                 continue
-            message = "This mark silences nothing." if self._reason(line) else "This mark gives no reason."
+            message = "This mark silences nothing." if self._reason(line, mark) else "This mark gives no reason."
             self.report.findings.append(
-                Finding(path=self._source.path, line=line, message=message, fix=f"Write `# {MARK} reason`, or drop it.")
+                Finding(path=self._source.path, line=line, message=message, fix=f"Write `# {mark} reason`, or drop it.")
             )
         return self.report
 
-    def _reason(self, line: int) -> str:
-        _, mark, reason = self._source.comments.get(line, "").partition(MARK)
-        return reason.strip() if mark else ""
+    def _reason(self, line: int, mark: str) -> str:
+        _, found, reason = self._source.comments.get(line, "").partition(mark)
+        return reason.strip() if found else ""

@@ -6,10 +6,13 @@ from typing import Any
 from pglast import ast, parse_plpgsql, parse_sql
 from pglast.parser import ParseError
 
+from workspaces.drift.claims import walk
 from workspaces.drift.sql_text import Hole, Part
 
 # What a hole may be: a name (which stands for a value too), a parameter, an assignment, a list, a text, nothing.
 _READINGS = ("hole_{}", "${}", "hole_{0} = hole_{0}", "(hole_{})", "'hole_{}'", "")
+# Read so, a hole is no name and no value: what the statement does is written elsewhere.
+_STRUCTURAL = frozenset({2, 5})
 # Where a fragment of psycopg.sql may belong.
 _FRAMES = (
     "{}",
@@ -19,6 +22,7 @@ _FRAMES = (
     "SELECT a FROM {}",
     "SELECT a FROM t {}",
     "SELECT a FROM t WHERE {}",
+    "SELECT a FROM t WHERE a {}",
     "SELECT NULL::{}",
     "INSERT INTO t {}",
     "ALTER TYPE t ADD VALUE 'a' {}",
@@ -31,8 +35,12 @@ class Unparseable(ValueError):
     """PostgreSQL can't read the text, however its holes are filled; the message is PostgreSQL's."""
 
 
+class Unknown(ValueError):
+    """The text has a hole that is neither a name nor a value; the message is what it is called."""
+
+
 def parse(parts: tuple[Part, ...], *, is_fragment: bool = False) -> list[Any]:
-    """Return the statements in the text. Raises Unparseable."""
+    """Return the statements in the text. Raises Unparseable, or Unknown where it reads only with a part left out."""
     error: Unparseable | None = None
     for frame in _FRAMES if is_fragment else _FRAMES[:1]:
         before, after = frame.split("{}")
@@ -53,10 +61,35 @@ def _fill(parts: tuple[Part, ...]) -> list[Any]:
     while True:
         text, starts = _text(parts, readings)
         try:
-            return [raw.stmt for raw in parse_sql(text)]
+            statements = [raw.stmt for raw in parse_sql(text)]
         except ParseError as error:
             if not _advance(readings, starts, error):
                 raise Unparseable(str(error.args[0])) from None
+        else:
+            _refuse_structural(parts, readings, statements)
+            return statements
+
+
+def _refuse_structural(parts: tuple[Part, ...], readings: list[int | None], statements: list[Any]) -> None:
+    open_holes = {
+        number: part
+        for number, part in enumerate(parts, start=1)
+        if isinstance(part, Hole) and not part.text and not part.is_composed
+    }
+    # A clause that is left out reads as the alias of what stands before it.
+    aliases = {name.split("_")[1] for name in _aliases(statements)} if open_holes else set()
+    for number, part in open_holes.items():
+        if readings[number - 1] in _STRUCTURAL or str(number) in aliases:
+            raise Unknown(part.name or "a part")
+
+
+def _aliases(statements: list[Any]) -> Iterator[str]:
+    """Yield the aliases that holes were read as."""
+    for node in walk(statements):
+        named = [node.aliasname] if isinstance(node, ast.Alias) else []
+        if isinstance(node, ast.SelectStmt):
+            named = [target.name for target in node.targetList or ()]
+        yield from (name for name in named if name and name.startswith("hole_"))
 
 
 def _text(parts: tuple[Part, ...], readings: list[int | None]) -> tuple[str, list[int]]:

@@ -5,8 +5,9 @@ from typing import Any
 
 from workspaces.drift import sql_parser
 from workspaces.drift.claims import Claims, speaks_of, texts_of
-from workspaces.drift.sources import Findings, Source, last_name
-from workspaces.drift.sql_text import Reader, Template
+from workspaces.drift.folding import folded
+from workspaces.drift.sources import DYNAMIC_SQL, Findings, Source, last_name
+from workspaces.drift.sql_text import Reader, Template, is_sql
 from workspaces.drift.vocabulary import Term
 
 # Whoever takes SQL as text; the value is the place of its parameters.
@@ -40,7 +41,7 @@ class SqlScan:
 
     def _call(self, node: ast.Call) -> None:
         name = last_name(node.func)
-        if name == "format" and isinstance(node.func, ast.Attribute) and _is_sql(node.func.value):
+        if name == "format" and isinstance(node.func, ast.Attribute) and is_sql(node.func.value):
             self._done.add(id(node.func.value))
             self._judge(node, node, None, is_fragment=True)
         elif name in _SINKS and id(node) not in self._done:
@@ -65,16 +66,19 @@ class SqlScan:
         *,
         is_fragment: bool,
     ) -> None:
-        for inner in ast.walk(argument):
-            self._done.add(id(inner))
+        self._done |= {id(inner) for inner in ast.walk(argument) if not _is_open_part(inner)}
         for template in self._reader.templates(argument):
+            spans = (*template.spans, (call.lineno, call.end_lineno or call.lineno))
+            if template.is_open:
+                self._unknown(ast.unparse(argument), spans)
             if not template.is_known:
                 continue
-            spans = (*template.spans, (call.lineno, call.end_lineno or call.lineno))
             try:
                 statements = self._parse(template, values, is_fragment=is_fragment)
             except sql_parser.Unparseable as error:
                 self._unreadable(template.text, str(error), spans)
+            except sql_parser.Unknown as hole:
+                self._unknown(str(hole), spans)
             else:
                 self._statements(statements, spans)
 
@@ -110,16 +114,26 @@ class SqlScan:
         judged = False
         for template in self._reader.templates(node):
             words = template.text.casefold().split()
-            if len(words) < 2 or not any(word.strip("(") in _DML_WORDS for word in words):
-                continue
-            try:
-                statements = self._parse(template, None, is_fragment=False)
-            except sql_parser.Unparseable:
-                continue
-            if sql_parser.is_dml(statements):
-                self._statements(statements, template.spans)
-                judged = True
+            looks_whole = len(words) > 1 and any(word.strip("(") in _DML_WORDS for word in words)
+            is_fragment = not looks_whole and self._looks_like_a_condition(template.text)
+            if looks_whole or is_fragment:
+                judged |= self._is_dml(template, is_fragment=is_fragment)
         return judged
+
+    def _is_dml(self, template: Template, *, is_fragment: bool) -> bool:
+        """Judge a text that may be SQL; tell whether it was."""
+        try:
+            statements = self._parse(template, None, is_fragment=is_fragment)
+        except (sql_parser.Unparseable, sql_parser.Unknown):
+            return False
+        if not sql_parser.is_dml(statements):
+            return False
+        self._statements(statements, template.spans)
+        return True
+
+    def _looks_like_a_condition(self, text: str) -> bool:
+        """Tell whether it may be a part of a statement that another file puts together."""
+        return "'" in text and any(term.is_named(text) for term in self._terms)
 
     def _unreadable(self, text: str, error: str, spans: tuple[tuple[int, int], ...]) -> None:
         shown = " ".join(text.split())[:60]
@@ -128,6 +142,16 @@ class SqlScan:
             "Correct it, or write it so that its structure is in the text.",
             line=spans[0][0],
             also=(spans[0][1],),
+        )
+
+    def _unknown(self, what: str, spans: tuple[tuple[int, int], ...]) -> None:
+        self._findings.add(
+            f"What this SQL says is made at run time, so nobody can judge it: {' '.join(what.split())[:60]}",
+            "Write it in the text, or put it together with psycopg.sql; "
+            f"where neither is possible, say why on its line: `# {DYNAMIC_SQL} reason`.",
+            line=spans[-1][0],
+            also=tuple(place for span in spans for place in span),
+            mark=DYNAMIC_SQL,
         )
 
     # --- What is in it ---------------------------------------------------------------------------
@@ -170,8 +194,9 @@ class SqlScan:
         return spans[0][0]
 
 
-def _is_sql(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and last_name(node.func) == "SQL"
+def _is_open_part(node: ast.AST) -> bool:
+    """Tell whether the node is a `SQL(…)` whose text is no constant: judged for itself, wherever it is put in."""
+    return isinstance(node, ast.Call) and is_sql(node) and bool(node.args) and folded(node.args[0]) is None
 
 
 def _items(node: ast.expr) -> list[ast.expr]:

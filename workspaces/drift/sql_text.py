@@ -2,25 +2,31 @@
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from string import Formatter
 
 from workspaces.drift.folding import folded
-from workspaces.drift.sources import Source, last_name
+from workspaces.drift.sources import Function, Source, last_name
 
 _DEPTH = 5
 # What hands on the text of its first argument, or of the object that it is called on.
 _WRAPPERS = frozenset({"SQL", "dedent", "cleandoc", "str"})
 _TRIMMERS = frozenset({"strip", "lstrip", "rstrip"})
+# What is of such a type was put together by psycopg.sql, from parts that are judged where they are written.
+_COMPOSED = frozenset({"Composable", "Composed", "SQL"})
 
 
 @dataclass(frozen=True)
 class Hole:
-    """A part that is known only at run time. `text` is what is known of it after all, as SQL; `name` is its name."""
+    """A part that is known only at run time. `text` is what is known of it after all, as SQL; `name` is its name.
+
+    One that `is_composed` is an object of psycopg.sql: what SQL it holds is judged where that is written.
+    """
 
     name: str = ""
     text: str = ""
+    is_composed: bool = False
 
 
 Part = str | Hole
@@ -37,6 +43,12 @@ class Template:
     def is_known(self) -> bool:
         """Tell whether any of it is written in the code."""
         return any(isinstance(part, str) and part.strip() for part in self.parts)
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether nothing of it is written anywhere: SQL that nobody can judge."""
+        holes = [part for part in self.parts if isinstance(part, Hole)]
+        return not self.is_known and any(not hole.text and not hole.is_composed for hole in holes)
 
     @property
     def text(self) -> str:
@@ -61,23 +73,45 @@ class Reader:
             return [Template((text,))]
         if depth == 0:
             return [Template((Hole(),))]
-        if isinstance(node, ast.JoinedStr):
-            return self._joined([self._piece(part) for part in node.values])
-        if isinstance(node, ast.BinOp):
-            return self._binary(node, depth)
-        if isinstance(node, ast.IfExp):
-            return self.templates(node.body, depth - 1) + self.templates(node.orelse, depth - 1)
-        if isinstance(node, (ast.List, ast.Tuple)):
-            return [one for item in node.elts for one in self.templates(item, depth - 1)]
+        if isinstance(node, (ast.JoinedStr, ast.BinOp)):
+            return self._made(node, depth)
         if isinstance(node, ast.Call):
             return self._call(node, depth)
+        if choices := _choices(node):
+            return [one for choice in choices for one in self.templates(choice, depth - 1)]
         return self._named(node, depth)
+
+    def _made(self, node: ast.JoinedStr | ast.BinOp, depth: int) -> list[Template]:
+        if isinstance(node, ast.JoinedStr):
+            return self._joined([self._piece(part) for part in node.values])
+        return self._binary(node, depth)
 
     def _named(self, node: ast.expr, depth: int) -> list[Template]:
         name = last_name(node)
+        if name == "noop":
+            # RunSQL's own word for no statement.
+            return [Template(("",))]
         behind = self._source.constants.get(name, [])
         known = [one for value in behind for one in self.templates(value, depth - 1)]
-        return known or [Template((Hole(name=name),))]
+        # Of another file, so without its lines.
+        elsewhere = self._source.imported.get(name, []) if not behind else []
+        known += [Template(one.parts) for value in elsewhere for one in self._read(value, depth - 1)]
+        return known + self._passed(node, depth) or [Template((Hole(name=name),))]
+
+    def _passed(self, node: ast.expr, depth: int) -> list[Template]:
+        """Return what is passed for a parameter, by all who call its function; nothing where the name is none."""
+        function, name = self._source.scopes.get(id(node)), last_name(node)
+        parameter = _parameter(function, name) if function else None
+        if function is None or parameter is None:
+            return []
+        if parameter.annotation is not None and last_name(parameter.annotation) in _COMPOSED:
+            return [Template((Hole(name=name, is_composed=True),))]
+        calls = self._source.calls.get(function.name, [])
+        given = [_argument(call, function, name) for call in calls]
+        # Who may be called from anywhere, or by nobody here, may be handed anything.
+        is_ours = function.name.startswith("_") and calls and all(given)
+        unknown = [] if is_ours else [Template((Hole(name=name),))]
+        return unknown + [one for value in given if value for one in self.templates(value, depth - 1)]
 
     def _piece(self, part: ast.expr) -> list[Template]:
         if isinstance(part, ast.FormattedValue):
@@ -93,19 +127,39 @@ class Reader:
         return [Template((Hole(),))]
 
     def _call(self, node: ast.Call, depth: int) -> list[Template]:
-        function, name = node.func, last_name(node.func)
-        if isinstance(function, ast.Attribute):
-            if name == "format":
-                return [self._formatted(one, node) for one in self.templates(function.value, depth - 1)]
-            if name in _TRIMMERS:
-                return self.templates(function.value, depth - 1)
-            if name == "join" and node.args and isinstance(node.args[0], (ast.List, ast.Tuple)):
-                between = self.templates(function.value, depth - 1)
-                items = [self.templates(item, depth - 1) for item in node.args[0].elts]
-                return self._joined([one for item in items for one in (item, between)][:-1])
+        name = last_name(node.func)
+        if isinstance(node.func, ast.Attribute):
+            found = self._method(node, node.func.value, name, depth)
+            if found is not None:
+                return found
         if name in _WRAPPERS and node.args:
             return self.templates(node.args[0], depth - 1)
+        functions = self._source.functions.get(name, [])
+        if functions:
+            return [one for function in functions for one in self._returned(function, depth)]
         return [Template((self.hole(node, quoted=False),))]
+
+    def _method(self, node: ast.Call, owner: ast.expr, name: str, depth: int) -> list[Template] | None:
+        """Return what a method of a text makes of it; None for another's method."""
+        if name == "format":
+            return [self._formatted(one, node) for one in self.templates(owner, depth - 1)]
+        if name in _TRIMMERS or name == "as_string":
+            return self.templates(owner, depth - 1)
+        if name != "join" or not node.args:
+            return None
+        if isinstance(node.args[0], (ast.List, ast.Tuple)):
+            between = self.templates(owner, depth - 1)
+            items = [self.templates(item, depth - 1) for item in node.args[0].elts]
+            return self._joined([one for item in items for one in (item, between)][:-1])
+        return [Template((Hole(name=name, is_composed=is_sql(owner)),))]
+
+    def _returned(self, function: Function, depth: int) -> list[Template]:
+        if function.returns is not None and last_name(function.returns) in _COMPOSED:
+            return [Template((Hole(name=function.name, is_composed=True),))]
+        values = [one.value for one in ast.walk(function) if isinstance(one, ast.Return) and one.value is not None]
+        return [one for value in values for one in self.templates(value, depth - 1)] or [
+            Template((Hole(name=function.name),))
+        ]
 
     def _joined(self, sequence: Sequence[list[Template]]) -> list[Template]:
         combined = list(product(*sequence))[:16]
@@ -118,7 +172,10 @@ class Reader:
 
     def _formatted(self, template: Template, call: ast.Call) -> Template:
         named = {word.arg: word.value for word in call.keywords if word.arg}
-        return Template(self.braces(template.parts, call.args, named), template.spans)
+        parts = self.braces(template.parts, call.args, named)
+        if isinstance(call.func, ast.Attribute) and is_sql(call.func.value):
+            parts = tuple(replace(part, is_composed=True) if isinstance(part, Hole) else part for part in parts)
+        return Template(parts, template.spans)
 
     def braces(
         self, parts: Sequence[Part], positional: Sequence[ast.expr] = (), named: dict[str, ast.expr] | None = None
@@ -171,6 +228,43 @@ class Reader:
     def _constant(self, node: ast.expr) -> str | None:
         behind = self._source.constants.get(last_name(node), [])
         return folded(node) if len(behind) != 1 or not isinstance(node, ast.Name) else folded(behind[0])
+
+
+def is_sql(node: ast.expr) -> bool:
+    """Tell whether the expression is psycopg's `SQL(…)`."""
+    return isinstance(node, ast.Call) and last_name(node.func) == "SQL"
+
+
+def _choices(node: ast.expr) -> list[ast.expr]:
+    """Return the expressions of which this one is one or another."""
+    if isinstance(node, ast.IfExp):
+        return [node.body, node.orelse]
+    if isinstance(node, ast.BoolOp):
+        return node.values
+    if isinstance(node, ast.Subscript):
+        return [node.value]
+    if isinstance(node, ast.Dict):
+        return node.values
+    return node.elts if isinstance(node, (ast.List, ast.Tuple)) else []
+
+
+def _parameters(function: Function) -> list[ast.arg]:
+    given = function.args
+    return [*given.posonlyargs, *given.args, *given.kwonlyargs]
+
+
+def _parameter(function: Function, name: str) -> ast.arg | None:
+    return next((one for one in _parameters(function) if one.arg == name), None)
+
+
+def _argument(call: ast.Call, function: Function, name: str) -> ast.expr | None:
+    """Return what a call passes for a parameter, or None where it can't be told."""
+    for word in call.keywords:
+        if word.arg == name:
+            return word.value
+    names = [one.arg for one in _parameters(function)]
+    place = names.index(name) - (names[0] in {"self", "cls"} and isinstance(call.func, ast.Attribute))
+    return call.args[place] if place < len(call.args) else None
 
 
 def _items(values: ast.expr | None) -> dict[str, ast.expr]:

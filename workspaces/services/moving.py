@@ -190,4 +190,5 @@ def _listed(parts: Sequence[sql.Composable]) -> sql.Composed:
 
 
 def _column(field: "Field[Any, Any]") -> sql.Composed:
-    return sql.SQL("{} {}").format(sql.Identifier(field.attname), sql.SQL(field.db_type(connection) or "text"))
+    type_name = sql.SQL(field.db_type(connection) or "text")  # dynamic-sql: the name of a type, by Django's own field
+    return sql.SQL("{} {}").format(sql.Identifier(field.attname), type_name)

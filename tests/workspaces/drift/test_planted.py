@@ -137,6 +137,9 @@ SQL = {
     "a constant's name": "QUERY = \"UPDATE t SET status = 'failed'\"\ncursor.execute(QUERY)",
     "a constant never executed here": "QUERY = \"SELECT 1 FROM t WHERE status = 'failed'\"",
     "a template never executed here": "QUERY = \"SELECT 1 FROM {table} WHERE status = 'failed'\"",
+    "a condition never executed here": "WHERE = \"status = 'failed'\"",
+    "a clause never executed here": "MORE = \"AND t.status IN ('failed', 'x') ORDER BY id\"",
+    "an assignment never executed here": "SET = f\"status = 'failed', {more}\"",
     "joined lines": "cursor.execute(' '.join([\"UPDATE t\", \"SET status = 'failed'\"]))",
     "executemany": "cursor.executemany(\"UPDATE t SET status = 'failed' WHERE id = %s\", ids)",
     "raw": "Workspace.objects.raw(\"SELECT * FROM workspaces_workspace WHERE status = 'failed'\")",
@@ -157,6 +160,26 @@ UNREADABLE = {
     "SQL broken around a hole": 'cursor.execute(f"UPDATE {table} WHERE SET x")',
     "a broken fragment": 'sql.SQL("WHERE WHERE =")',
     "broken RunSQL": 'migrations.RunSQL("ALTER TABEL t ADD x int")',
+}
+DYNAMIC = {
+    "a variable of elsewhere": "cursor.execute(statement)",
+    "a call of elsewhere": "cursor.execute(build(rows))",
+    "a parameter of a function that anyone calls": "def run(query):\n    cursor.execute(query)\n\n\nrun('SELECT 1')",
+    "a parameter that nobody passes": "def _run(query):\n    cursor.execute(query)",
+    "a parameter for which one passes what nobody knows": (
+        "def _run(query):\n    cursor.execute(query)\n\n\n_run('SELECT 1')\n_run(given)"
+    ),
+    "read from a file": 'cursor.execute((FOLDER / "x.sql").read_text())',
+    "joined from a list of elsewhere": 'cursor.execute(" ".join(parts))',
+    "assignments in an f-string": 'cursor.execute(f"UPDATE t SET {assignments}")',
+    "a clause in an f-string": 'cursor.execute(f"SELECT 1 FROM t {where} ORDER BY id")',
+    "an added clause": 'cursor.execute("SELECT 1 FROM t WHERE id = 1 " + more)',
+    "raw": "Workspace.objects.raw(query)",
+    "RawSQL": "rows.annotate(x=RawSQL(text, []))",
+    "RunSQL": "migrations.RunSQL(text)",
+    "extra's where": "rows.extra(where=[condition])",
+    "psycopg.sql": "sql.SQL(text)",
+    "a part put into psycopg.sql": "cursor.execute(sql.SQL('SELECT {}').format(sql.SQL(text or 'a')))",
 }
 LOOK_ALIKES = {
     "a comment": "# sets status = 'failed'\nx = 1",
@@ -189,7 +212,25 @@ LOOK_ALIKES = {
     "prose that begins like SQL": 'help = "Update the status of failed workspaces, or select others"',
     "SQL in a log message about no status": 'logger.info("SELECT 1")',
     "fragments of psycopg.sql": 'sql.SQL(", ").join([sql.SQL("{0} = new.{0}"), sql.SQL("%s::uuid[]")])',
-    "what nobody knows here": "cursor.execute(statement)",
+    "SQL passed on by a function of ours": (
+        "def _fetch(query, values):\n    cursor.execute(query, values)\n\n\n_fetch('SELECT 1 FROM t', [])"
+    ),
+    "SQL passed on by a method, under its name": (
+        "class A:\n    def _fetch(self, n, query):\n        cursor.execute(query)\n\n"
+        "    def read(self):\n        self._fetch(1, query='SELECT 1')"
+    ),
+    "SQL that a function of this file returns": "def text():\n    return 'SELECT 1'\n\n\ncursor.execute(text())",
+    "SQL chosen from a table of constants": "Q = {1: 'SELECT 1', 2: 'SELECT 2'}\ncursor.execute(Q[x])",
+    "SQL that is one or another": "cursor.execute('SELECT 1' if a else 'SELECT 2')",
+    "a composition by its type": "def run(statement: sql.Composable):\n    cursor.execute(statement.as_string(c))",
+    "a composition that a function returns": (
+        "def _set(names) -> sql.Composed:\n    return sql.SQL('UPDATE t SET {}').format(names)\n\n\n"
+        "cursor.execute(_set(names))"
+    ),
+    "prose with a quoted status": "help = \"The status 'failed' says why; a status of 'removed' is terminal.\"",
+    "a condition about another column": "WHERE = \"status = %s AND outcome = 'failed'\"",
+    "a name in an f-string": 'cursor.execute(f"SELECT 1 FROM {table} WHERE {column} = {number}")',
+    "no statement at all": "RunSQL('SELECT 1', RunSQL.noop)",
     "an event's label": 'label = "Online"',
     "a name inside a longer text": 'help = "Sends WORKSPACE_ONLINE when it is"',
 }
@@ -217,6 +258,29 @@ def test_a_raw_status_in_sql_is_found(text: str) -> None:
 def test_sql_that_should_parse_and_does_not_is_reported(text: str) -> None:
     (finding,) = found(text).findings
     assert "can't be parsed" in finding.message
+
+
+@pytest.mark.parametrize("text", DYNAMIC.values(), ids=DYNAMIC.keys())
+def test_sql_that_is_made_at_run_time_is_reported_where_it_is_executed(text: str) -> None:
+    (finding,) = found(text).findings
+    assert "made at run time" in finding.message
+    written = text.splitlines()[finding.line - 1]
+    assert any(sink in written for sink in ("execute", "raw", "RawSQL", "RunSQL", "extra", "SQL("))
+
+
+@pytest.mark.parametrize("text", DYNAMIC.values(), ids=DYNAMIC.keys())
+def test_a_comment_with_a_reason_lets_sql_be_made_at_run_time_and_is_counted(text: str) -> None:
+    (finding,) = found(text).findings
+    lines = text.splitlines()
+    lines[finding.line - 1] += "  # dynamic-sql: names of columns only"
+    report = found("\n".join(lines))
+    assert report.findings == []
+    assert [one.reason for one in report.silenced] == ["names of columns only"]
+
+
+def test_the_mark_for_dynamic_sql_lets_no_status_through_and_the_other_way_round() -> None:
+    assert len(found("row.status = 'failed'  # dynamic-sql: not at all").findings) == 2
+    assert len(found("cursor.execute(query)  # not-a-workspace-status: of a job").findings) == 2
 
 
 @pytest.mark.parametrize("text", LOOK_ALIKES.values(), ids=LOOK_ALIKES.keys())
