@@ -108,8 +108,9 @@ def settled(workspace: Workspace, *, seconds: float = WAIT_SECONDS) -> Workspace
 
 
 def processes_of(workspace: Workspace) -> dict[str, list[int]]:
-    """Return the live processes of a workspace, by the launch whose id they carry."""
+    """Return the live processes of a workspace, by the launch whose id they carry: each that carries either id."""
     found: dict[str, list[int]] = {}
+    launches = {str(pk).encode() for pk in workspace.launches.values_list("pk", flat=True)}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             environment = dict(
@@ -117,6 +118,7 @@ def processes_of(workspace: Workspace) -> dict[str, list[int]]:
             )
         except OSError:
             continue
-        if environment.get(b"WORKSPACE_ID") == str(workspace.pk).encode():
+        is_its = environment.get(b"WORKSPACE_ID") == str(workspace.pk).encode()
+        if is_its or environment.get(b"LAUNCH_ID") in launches:
             found.setdefault(environment.get(b"LAUNCH_ID", b"").decode(), []).append(int(folder.name))
     return found

@@ -70,7 +70,8 @@ class ByCommand(Way):
 
 class ByService(Way):
     def __call__(self, verb: str, workspace: Workspace) -> None:
-        getattr(verbs, verb)(workspace.pk)
+        said = {"by": "a service"} if verb == "cancel" else {}
+        getattr(verbs, verb)(workspace.pk, **said)
 
 
 class ByHttp(Way):
@@ -117,7 +118,14 @@ def test_every_verb_has_its_effect_on_the_process(stack: Stack, way: type[Way]) 
     assert (again.status, boots(workspace)) == (S.ONLINE, 4)
     assert list(processes_of(workspace)) == [str(again.launch_id)]
 
+    waiting = made(config_for("echo", "runtime_config: {boot: [{step: wait, run: sleep 600}]}\n"), name="waiting")
+    wait_until(lambda: Workspace.objects.filter(pk=waiting.pk, progress_step="wait").exists())
+    do("cancel", waiting)
+    assert status_of(waiting) == S.FAILED
+    wait_until(lambda: is_gone(waiting))
+
     do("remove", workspace)
+    assert status_of(workspace) == S.REMOVED
     wait_until(lambda: is_gone(workspace))
     wait_until(lambda: not (settings.DATA_DIR / "workspaces" / str(workspace.pk)).exists())
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from celery import current_app
+from django.db import connection
 
 from tests.journeys.stack import Stack, processes_of, settled, status_of, wait_until
 from tests.journeys.test_main_job import made
@@ -32,9 +33,13 @@ def never_two_launches_at_once(workspace: Workspace) -> Iterator[None]:
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(0.05):
-            if len(found := processes_of(workspace)) > 1:
-                seen.append(found)
+        try:
+            while not over.wait(0.05):
+                if len(found := processes_of(workspace)) > 1:
+                    seen.append(found)
+        finally:
+            # This thread's own.
+            connection.close()
 
     looker = threading.Thread(target=look)
     looker.start()
