@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.workspaces.factories import booting, failed, hibernated, online, running_on
+from tests.workspaces.factories import booting, failed, hibernated, online, queued, running_on
 from tests.workspaces.unguarded import put_into
 from workspaces import tasks
 from workspaces.clock import database_now
@@ -14,6 +14,7 @@ from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec
 from workspaces.provisioners.fake import FakeProvisioner
 from workspaces.services.hibernating import hibernate
+from workspaces.services.launching import launch
 from workspaces.services.pausing import pause
 from workspaces.services.reaping import reap, stop_unknown
 from workspaces.services.removing import delete_files, remove
@@ -160,6 +161,29 @@ def test_files_that_cannot_be_deleted_are_tried_again(fake: FakeProvisioner) -> 
     fake.unreachable = False
     fake.exits(running_on(fake, workspace), exit_code=0)
     assert delete_files(now=database_now()) == ([workspace.pk], [])
+
+
+@pytest.mark.parametrize("ends_at_once", [False, True])
+def test_files_that_a_start_makes_after_its_workspaces_were_deleted_go_too(
+    fake: FakeProvisioner, ends_at_once: bool
+) -> None:
+    workspace = queued()
+    key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+
+    def removed_meanwhile(call: str, _: LaunchKey) -> None:
+        if call == "start" and not Workspace.objects.filter(status=S.REMOVED).exists():
+            remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
+            stop_all_due()
+            assert Workspace.objects.get().files_deleted_at is not None
+
+    fake.before_call = removed_meanwhile
+    fake.after_call = lambda call, key: fake.exits(key, exit_code=1) if call == "start" and ends_at_once else None
+    launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
+    assert fake.inspect(key).state is not BackendState.MISSING
+    stop_all_due()
+    delete_files(now=database_now())
+    assert fake.inspect(key).state is BackendState.MISSING
+    assert Workspace.objects.get().files_deleted_at is not None
 
 
 def test_a_removal_takes_the_whole_tree_along_and_stops_what_was_going_to_sleep(fake: FakeProvisioner) -> None:

@@ -14,7 +14,8 @@ from workspaces.provisioners.simulated import SimulatedProvisioner
 class FakeProvisioner(SimulatedProvisioner):
     """Lives in a folder of its own that goes with it; tests say what happens with `exits`, `vanishes` and the fields.
 
-    `before_call` runs first in every call, with its name and key: to wait, to raise, to act in between.
+    `before_call` runs first in every call, with its name and key: to wait, to raise, to act in between; `after_call`
+    runs when a start, a stop or an inspection is done and its answer still on the way.
     """
 
     name = "fake"
@@ -24,6 +25,7 @@ class FakeProvisioner(SimulatedProvisioner):
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         super().__init__(root=Path(folder))
         self.before_call: Callable[[str, LaunchKey], None] = lambda call, key: None
+        self.after_call: Callable[[str, LaunchKey], None] = lambda call, key: None
         # The backend can't be asked: every inspection says UNKNOWN, every other call raises.
         self.unreachable = False
         # Launches that no stop ends, as a process that the kernel holds.
@@ -36,7 +38,7 @@ class FakeProvisioner(SimulatedProvisioner):
         """See Provisioner."""
         self._asked("start", spec.key)
         self.specs.setdefault(spec.key, spec)
-        return super().start(spec)
+        return self._answered("start", spec.key, super().start(spec))
 
     def request_stop(self, key: LaunchKey) -> None:
         """See Provisioner."""
@@ -46,14 +48,14 @@ class FakeProvisioner(SimulatedProvisioner):
     def stop(self, key: LaunchKey, *, timeout_seconds: float) -> Observation:
         """See Provisioner."""
         self._asked("stop", key)
-        return super().stop(key, timeout_seconds=timeout_seconds)
+        return self._answered("stop", key, super().stop(key, timeout_seconds=timeout_seconds))
 
     def inspect(self, key: LaunchKey) -> Observation:
         """See Provisioner."""
         self._noted("inspect", key)
         if self.unreachable:
             return Observation(state=BackendState.UNKNOWN, detail="The backend can't be reached.")
-        return super().inspect(key)
+        return self._answered("inspect", key, super().inspect(key))
 
     def forget(self, key: LaunchKey) -> None:
         """See Provisioner."""
@@ -86,3 +88,7 @@ class FakeProvisioner(SimulatedProvisioner):
     def _refuse_if_unreachable(self) -> None:
         if self.unreachable:
             raise ProvisionerError("The backend can't be reached.")
+
+    def _answered(self, call: str, key: LaunchKey, answer: Observation) -> Observation:
+        self.after_call(call, key)
+        return answer

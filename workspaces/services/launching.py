@@ -156,6 +156,8 @@ def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observati
         Workspace.objects.filter(pk=workspace_id).update(url=observation.url)
         return
     if workspace.launch_id != launch_id or workspace.status not in _EXPECTED:
+        # What this start wrote goes too, though the files of a removed one were seen gone before it.
+        Workspace.objects.filter(pk=workspace_id).update(files_deleted_at=None)
         if observation.state != BackendState.EXITED:
             # Even one that was confirmed gone: this start came after that look.
             launch_row.update(teardown_at=now, torn_down_at=None)
