@@ -12,12 +12,18 @@ from django.conf import settings
 from django.core.checks.registry import registry
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.migrations import Migration, RunPython
+from django.db.models import TextChoices
 
-from workspaces.drift.gate import static_report
+from workspaces import guard, lifecycle
+from workspaces.drift import structure
+from workspaces.drift.gate import scan_source, static_report
+from workspaces.drift.sources import parse
 from workspaces.drift.structure import filter_values, migration_findings, status_findings
-from workspaces.drift.vocabulary import native_enums
-from workspaces.lifecycle import TRANSITIONS, WorkspaceStatus
+from workspaces.drift.vocabulary import Term, native_enums
+from workspaces.lifecycle import TRANSITIONS, Verb, WorkspaceStatus
 from workspaces.management.commands import check_status_drift
+from workspaces.pgenum import AddEnumValue
 
 MAX_SECONDS = 5
 
@@ -85,6 +91,63 @@ def test_the_admins_filter_offers_every_status() -> None:
 
 def test_the_migrations_end_with_the_codes_enums_and_moves() -> None:
     assert migration_findings() == []
+
+
+def enum_of(**members: str) -> type[TextChoices]:
+    planted: type[TextChoices] = TextChoices("Planted", {name.upper(): value for name, value in members.items()})
+    return planted
+
+
+ALL = {status.name: status.value for status in WorkspaceStatus}
+DIFFERING = {
+    "a member that no migration adds": (
+        {**ALL, "quarantined": "quarantined"},
+        "The migrations' workspace_status lacks quarantined.",
+    ),
+    "a value that the code gave up": (
+        {name: value for name, value in ALL.items() if value != "degraded"},
+        "The code's workspace_status lacks degraded, which a migration adds.",
+    ),
+    "another order": (dict(reversed(ALL.items())), "The migrations' workspace_status has another order"),
+}
+
+
+@pytest.mark.parametrize(("members", "message"), DIFFERING.values(), ids=DIFFERING.keys())
+def test_an_enum_that_the_migrations_do_not_end_with_is_named(
+    members: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = {"workspace_status": ("workspaces", enum_of(**members))}
+    monkeypatch.setattr(structure, "bound_enums", lambda: bound)
+    (finding,) = migration_findings()
+    assert finding.message.startswith(message)
+
+
+def test_a_move_that_the_migrations_guard_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row for row in TRANSITIONS if row.verb != Verb.WAKE]
+    monkeypatch.setattr(lifecycle, "TRANSITIONS", rows)
+    monkeypatch.setattr(lifecycle, "edges", lambda: {(source, row.target) for row in rows for source in row.sources})
+    monkeypatch.setattr(guard, "edges", lifecycle.edges)
+    assert [finding.message for finding in migration_findings()] == [
+        "The move hibernated → provisioning is only in the migrations."
+    ]
+
+
+def test_a_migration_that_adds_a_value_and_does_more_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    adding = AddEnumValue("workspace_status", "quarantined", after="failed")
+    crowded = Migration("0099_crowded", "workspaces")
+    crowded.operations = [adding, RunPython(RunPython.noop)]
+    monkeypatch.setattr(structure, "operations", lambda graph: [(crowded, adding)])
+    (finding,) = migration_findings()
+    assert finding.message == "workspaces.0099_crowded does more than add a value."
+
+
+def test_every_native_enum_is_guarded_by_the_name_of_its_field() -> None:
+    kind = Term(
+        type_name="job_kind", members={"slow": "Kind.SLOW"}, words=frozenset({"kind"}), tables=frozenset({"job"})
+    )
+    text = "row.kind = 'slow'\ncursor.execute(\"UPDATE job SET kind = 'slow'\")\nrow.status = 'slow'\n"
+    found = scan_source(parse(text, path="workspaces/planted.py"), terms=[*native_enums(), kind], events={}).findings
+    assert [(one.line, one.fix) for one in found] == [(1, "Use Kind.SLOW."), (2, "Pass Kind.SLOW as a parameter.")]
 
 
 def run(**options: Any) -> str:
