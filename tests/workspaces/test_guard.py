@@ -104,6 +104,7 @@ def test_what_is_no_move_is_left_alone() -> None:
 
 FIRST = {
     (BackendKind.PROCESS, WorkspaceStatus.PROVISIONING),
+    (BackendKind.SIMULATED, WorkspaceStatus.PROVISIONING),
     (BackendKind.EXTERNAL, WorkspaceStatus.AWAITING_AGENT),
     (BackendKind.EXTERNAL, WorkspaceStatus.ONLINE),
 }
