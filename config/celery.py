@@ -1,11 +1,16 @@
 """The Celery application; its schedule is the only place that says how often something runs."""
 
 import os
+import warnings
 
 from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+# Said at each loss of Redis: what it advises would cancel launches that go on very well without it.
+warnings.filterwarnings("ignore", message="\nIn Celery 5.1", category=CPendingDeprecationWarning)
 
 app = Celery("slipway")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -6,19 +6,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import kombu.exceptions
 import psycopg
-import redis.exceptions
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from config import local
+from config.broker import BROKER_ERRORS
 from config.embedded import ServerError, full_disk
 from config.local import LocalError
 
 NOT_MIGRATED = "The database is not migrated: run `manage.py migrate` or `make up`."
-_BROKER_ERRORS = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, kombu.exceptions.OperationalError)
 _UNKNOWN_NAMES = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedObject)
 # Wrong password, unknown database, shutting down; without any code there was no answer at all.
 _UNREACHABLE = {None, "28", "3D", "57"}
@@ -43,7 +41,7 @@ def explain(error: Exception) -> str | None:
             return str(error)
         case DatabaseError():
             return _servers_complaint() or _explain_database(error)
-        case error if isinstance(error, _BROKER_ERRORS):
+        case error if isinstance(error, BROKER_ERRORS):
             return _servers_complaint() or f"Redis can't be reached: {_first_line(error)}. Check REDIS_URL."
         case OSError():
             return _explain_system(error)

@@ -233,7 +233,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"fields": {"()": "config.logs.FieldsFormatter"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "fields"}},
+    "filters": {"outages": {"()": "config.logs.BrokerOutages"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "fields", "filters": ["outages"]}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # Celery reports each task twice, every few seconds for ever; what a task did is logged by the task.
     "loggers": {"celery": {"level": "WARNING"}, "django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},

@@ -1,4 +1,4 @@
-"""Servers and processes of the fan-out that a test may kill: its own Postgres and Redis, web, relay and deliver."""
+"""Servers and processes of the fan-out that a test may kill: its own Postgres and Redis, web, relay, deliver, beat."""
 
 import io
 import json
@@ -59,12 +59,13 @@ class World:
             "DATA_DIR": str(folder),
             "PYTHONPATH": str(settings.BASE_DIR),
             "DELIVERY_ALLOW_PRIVATE": "127.0.0.0/8",
+            "WATCH_INTERVAL_SECONDS": "1",
             **environment,
         }
         self.log = io.StringIO()
         console = Console(self.log)
         parts = [children.web(port=self.port, console=console)]
-        parts += [children.relay(console=console), children.deliver(console=console)]
+        parts += [children.relay(console=console), children.deliver(console=console), children.beat(console=console)]
         self.children = {child.name: child for child in parts}
         for child in parts:
             child.environment = {**child.environment, **self.environment}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from config.logs import BrokerOutages
 from config.processes import wait_until
 from tests.events.receivers import Answer, Receiver, receiving
 from tests.journeys.fanout_world import World, check, check_order, taken_ids
@@ -127,6 +128,11 @@ def test_redis_killed_and_back_empty_delays_nothing(world: World, receiver: Rece
         finish_listening(listener, size)
         assert listener.opened == 1
     assert world.pids() == pids
+    # Whoever misses it says so in a line, and not in a traceback for each try.
+    said = world.log.getvalue()
+    assert "Traceback" not in said
+    assert said.count("Redis can't be reached") <= 1 + size.away_seconds / BrokerOutages.EVERY_SECONDS
+    assert "celery.beat: Redis can't be reached" in said
 
 
 def test_postgres_crashed_and_restarted_loses_nothing(world: World, receiver: Receiver, size: Size) -> None:
