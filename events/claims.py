@@ -1,6 +1,7 @@
 """Claims deliveries for a while, and marks what came of them: in batches, each a short transaction.
 
 Nothing is sent here. A claim is a lease: whoever dies with it is waited for until it ends, then another takes over.
+The database does both, each in one call (events/migrations/0005_claim_and_mark.py).
 """
 
 import json
@@ -21,52 +22,6 @@ from events.models import Channel, Delivery, DeliveryState
 DELIVERIES_CHANNEL = "slipway_deliveries_due"
 BATCH_SIZE = 200
 HISTORY_LENGTH = 20
-
-# Two statements in one message, and so one transaction: the second sees what was true when it got the lock.
-# Nothing while another holds a claim of the channel. First attempts in the log's order, later ones when they are due,
-# and what a dead process left: each part reads a partial index of its own and stops.
-_CLAIM = """
-SELECT FROM events_channel WHERE id = %(channel)s FOR NO KEY UPDATE;
-WITH due AS (
-    (SELECT id FROM events_delivery
-     WHERE channel_id = %(channel)s AND state = 'waiting' AND attempts = 0 AND next_attempt_at <= %(now)s
-     ORDER BY position LIMIT %(limit)s)
-    UNION ALL
-    (SELECT id FROM events_delivery
-     WHERE channel_id = %(channel)s AND state = 'waiting' AND attempts > 0 AND next_attempt_at <= %(now)s
-     ORDER BY next_attempt_at LIMIT %(limit)s)
-    UNION ALL
-    SELECT id FROM events_delivery
-    WHERE channel_id = %(channel)s AND state = 'sending' AND leased_until <= %(now)s
-), taken AS (
-    UPDATE events_delivery AS delivery SET state = 'sending', leased_until = %(until)s
-    FROM due
-    WHERE delivery.id = due.id AND EXISTS (
-        SELECT FROM events_channel AS channel
-        WHERE channel.id = %(channel)s AND channel.is_enabled AND channel.paused_at IS NULL
-            AND (channel.held_until IS NULL OR channel.held_until <= %(now)s)
-    ) AND NOT EXISTS (
-        SELECT FROM events_delivery AS held
-        WHERE held.channel_id = %(channel)s AND held.state = 'sending' AND held.leased_until > %(now)s
-    )
-    RETURNING delivery.id, delivery.attempts, delivery.event_id, delivery.position
-)
-SELECT json_agg(json_build_array(taken.id, taken.attempts, event.id, event.position, event.event_type,
-    event.workspace_id, event.version, event.payload, event.created_at, event.subject) ORDER BY taken.position)
-FROM taken JOIN events_event AS event ON event.id = taken.event_id
-"""
-
-# Only what is still this claim's: whoever took over knows better.
-_MARK = """
-UPDATE events_delivery AS delivery
-SET state = new.state, attempts = new.attempts, leased_until = NULL, settled_at = new.settled_at,
-    next_attempt_at = coalesce(new.next_attempt_at, delivery.next_attempt_at),
-    history = CASE WHEN jsonb_array_length(delivery.history) < %(history)s THEN delivery.history
-        ELSE delivery.history - 0 END || new.entry
-FROM jsonb_to_recordset(%(marks)s) AS new (
-    id bigint, state text, attempts smallint, settled_at timestamptz, next_attempt_at timestamptz, entry jsonb)
-WHERE delivery.id = new.id AND delivery.state = 'sending' AND delivery.leased_until = %(until)s
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +92,7 @@ def claim(channel: Channel, *, now: datetime, until: datetime, limit: int = BATC
     One claim a channel at a time keeps the order and bounds the concurrency, however many processes deliver.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"channel": channel.pk, "now": now, "until": until, "limit": limit})
-        cursor.nextset()
-        # One document for all: decoding each row's own takes as long as the statement.
+        cursor.execute("SELECT events_claim(%s, %s, %s, %s)", [channel.pk, limit, now, until])
         (rows,) = cursor.fetchone()
     if rows is None:
         return None
@@ -151,8 +104,8 @@ def mark(claim: Claim, marks: Sequence[Mark]) -> int:
     # One document for all: an array a column costs more to write out than the UPDATE takes.
     rows = json.dumps([_row(mark) for mark in marks])
     with connection.cursor() as cursor:
-        cursor.execute(_MARK, {"marks": rows, "until": claim.until, "history": HISTORY_LENGTH})
-        count: int = cursor.rowcount
+        cursor.execute("SELECT events_mark(%s, %s, %s)", [rows, claim.until, HISTORY_LENGTH])
+        count: int = cursor.fetchone()[0]
     return count
 
 
