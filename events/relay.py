@@ -5,8 +5,6 @@ given after the commit, under one lock, and become visible in their own order. T
 (events/migrations/0004_number_committed.py).
 """
 
-import gc
-
 from django.db import connection
 
 from events.outbox import RECORDED_CHANNEL
@@ -54,8 +52,6 @@ class Relay:
 
     def run(self) -> None:
         """Return only after `stop()`; a relay runs once."""
-        # Everyone who listens would wait while Python looks through what Django loaded, in vain.
-        gc.freeze()
         self._rounds.run()
 
     def stop(self) -> None:

@@ -1,5 +1,6 @@
 """Looks whenever a channel of Postgres rings, and every few seconds anyway; outlives an outage of Postgres."""
 
+import gc
 import logging
 from collections.abc import Callable
 from contextlib import closing
@@ -36,6 +37,8 @@ class Rounds:
 
     def run(self) -> None:
         """Return only after `stop()`; rounds are gone once. Raises what is no outage."""
+        # Everyone who listens would wait while Python looks through what Django loaded, in vain.
+        gc.freeze()
         with closing(self._doorbell):
             while not self.is_stopped:
                 try:

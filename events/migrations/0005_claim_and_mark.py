@@ -5,8 +5,9 @@ from django.db import migrations
 _CLAIM = """
 CREATE FUNCTION events_claim(receiver bigint, batch integer, present timestamptz, lease timestamptz) RETURNS json
     LANGUAGE plpgsql
-    -- A plan that was made for a few deliveries is kept while there are more.
-    SET enable_seqscan = off
+    -- One plan for good: a batch is looked up by its keys, whatever number there is of others.
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off
+    SET enable_mergejoin = off
 AS $$
 DECLARE
     claimed json;
@@ -53,7 +54,7 @@ $$
 _MARK = """
 CREATE FUNCTION events_mark(marks jsonb, lease timestamptz, kept integer) RETURNS integer
     LANGUAGE plpgsql
-    SET enable_seqscan = off
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 AS $$
 DECLARE
     marked integer;
@@ -79,4 +80,8 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(_CLAIM, "DROP FUNCTION events_claim(bigint, integer, timestamptz, timestamptz)"),
         migrations.RunSQL(_MARK, "DROP FUNCTION events_mark(jsonb, timestamptz, integer)"),
+        migrations.RunSQL(
+            "ALTER FUNCTION events_number_committed(integer) SET plan_cache_mode = force_generic_plan",
+            "ALTER FUNCTION events_number_committed(integer) RESET plan_cache_mode",
+        ),
     ]
