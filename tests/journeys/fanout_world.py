@@ -147,11 +147,15 @@ class World:
     def pids(self) -> dict[str, int]:
         return {name: child.process.pid for name, child in self.children.items() if child.process}
 
-    def await_all(self, receiver: Receiver, *, count: int, seconds: float) -> float:
+    def await_all(self, receiver: Receiver, secret: str, *, count: int, seconds: float) -> float:
         """Wait until the receiver has taken that many different events; return how long that took."""
+
+        def taken() -> int:
+            return len({message["id"] for message in receiver.messages(secret)})
+
         began = time.monotonic()
-        reached = holds_in_time(lambda: len(taken_ids(receiver)) >= count, seconds=seconds)
-        assert reached, f"{len(taken_ids(receiver))} of {count} after {seconds} s\n{self.log.getvalue()[-4000:]}"
+        reached = holds_in_time(lambda: taken() >= count, seconds=seconds)
+        assert reached, f"{taken()} of {count} after {seconds} s\n{self.log.getvalue()[-4000:]}"
         return time.monotonic() - began
 
     def settled(self) -> bool:

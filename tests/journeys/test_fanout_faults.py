@@ -64,7 +64,7 @@ def receiver() -> Iterator[Receiver]:
 
 def finish(world: World, receiver: Receiver, size: Size, secret: str, note: str) -> int:
     """Wait until all has arrived, check it, print the figures and return how much came twice."""
-    took = world.await_all(receiver, count=size.events, seconds=size.patience_seconds)
+    took = world.await_all(receiver, secret, count=size.events, seconds=size.patience_seconds)
     assert wait_until(world.settled, seconds=size.patience_seconds)
     duplicates = check(world, receiver, secret, count=size.events)
     print(f"{note}: {size.events} events, {duplicates} duplicates, the last {took:.1f} s after the fault")
