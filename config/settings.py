@@ -232,10 +232,20 @@ LOG_LEVEL = choice(env, "LOG_LEVEL", default="INFO", among=LOG_LEVELS)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"fields": {"()": "config.logs.FieldsFormatter"}},
+    "formatters": {"fields": {"()": "config.logs.FieldsFormatter"}, "bare": {"format": "%(message)s"}},
     "filters": {"outages": {"()": "config.logs.BrokerOutages"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "fields", "filters": ["outages"]}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "fields", "filters": ["outages"]},
+        "lines": {"class": "logging.StreamHandler", "formatter": "bare"},
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    # Celery reports each task twice, every few seconds for ever; what a task did is logged by the task.
-    "loggers": {"celery": {"level": "WARNING"}, "django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},
+    "loggers": {
+        # Celery reports each task twice, every few seconds for ever; what a task did is logged by the task.
+        "celery": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+        "httpx": {"level": "WARNING"},
+        "apprise": {"level": "WARNING"},
+        # The log channel's lines are JSON already.
+        "events.channels.log": {"handlers": ["lines"], "propagate": False},
+    },
 }

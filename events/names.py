@@ -30,3 +30,7 @@ class LiveEventType(TextChoices):
     WORKSPACE_PROGRESS = "WORKSPACE_PROGRESS", "Progress"
     WORKSPACE_HEARTBEAT = "WORKSPACE_HEARTBEAT", "Heartbeat"
     TASK_UPDATED = "TASK_UPDATED", "Task updated"
+
+
+# What an operator sends to try a channel: no event, and in no log.
+TEST_EVENT = "TEST_MESSAGE"

@@ -19,10 +19,9 @@ from events.channels.registry import kind_of
 from events.claims import announce_due
 from events.frames import LoggedEvent
 from events.models import Channel, Delivery, DeliveryState
-from events.names import EventType
+from events.names import TEST_EVENT, EventType
 from events.outbox import NewEvent
 
-TEST_EVENT = "TEST_MESSAGE"
 DISABLED_KIND = "channel_disabled"
 
 

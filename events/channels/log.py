@@ -52,7 +52,8 @@ class LogSender:
 
     def send(self, messages: Sequence[Message]) -> Receipt:
         (message,) = messages
-        line = {"id": message.id, **envelope(message.event), "subject": dict(message.event.subject)}
+        level = logging.getLevelName(self._level)
+        line = {"id": message.id, "level": level, **envelope(message.event), "subject": dict(message.event.subject)}
         logger.log(self._level, "%s", json.dumps(line, ensure_ascii=False, separators=(",", ":")))
         return Receipt(answer="written")
 

@@ -9,12 +9,12 @@ from django.conf import settings
 from django.urls import reverse
 
 from events.channels.base import Message
-from events.names import EventType
+from events.names import TEST_EVENT, EventType
 
 _NAMED = 10
 _ERROR_CHARACTERS = 1500
 
-# What is said of a workspace, in one sentence without its end; every name has its words (tests/events/test_wording.py).
+# What is said of a workspace, in one sentence without its end; tests hold every name to it.
 _SAID: dict[str, str] = {
     EventType.WORKSPACE_PROVISIONING: "is being launched",
     EventType.WORKSPACE_ONLINE: "is online",
@@ -30,6 +30,7 @@ _SAID: dict[str, str] = {
     EventType.WORKSPACE_OVER_BUDGET: "is over its budget",
     EventType.INCIDENT_OPENED: "Incident",
     EventType.INCIDENT_RESOLVED: "Incident resolved",
+    TEST_EVENT: "of this channel",
 }
 _INCIDENTS = frozenset({EventType.INCIDENT_OPENED, EventType.INCIDENT_RESOLVED})
 _BAD = frozenset(
@@ -83,7 +84,7 @@ def sort_of(message: Message) -> tuple[str, str]:
 
 
 def _title(message: Message) -> str:
-    said = _SAID.get(message.event.event_type, message.event.event_type)
+    said = _SAID[message.event.event_type]
     payload = message.event.payload
     if message.event.event_type in _INCIDENTS:
         return f"{said}: {payload.get('kind', '')}".rstrip(": ")

@@ -2,7 +2,6 @@
 
 import ipaddress
 import json
-import logging
 import socket
 from contextlib import closing
 from dataclasses import replace
@@ -433,6 +432,16 @@ def test_an_entry_that_comes_late_is_added_behind_the_newest_and_says_where_it_b
     assert [fields["position"] for _, fields in entries] == ["4", "6", "5", "7"]
 
 
+def test_tests_of_a_stream_are_added_and_are_in_no_event_s_way(stream):
+    client, name = stream
+    tests = [replace(message(0), id=f"test-{number}") for number in (1, 2, 3)]
+    with sending("redis_stream", redis_options(name)) as sender:
+        for each in (tests[0], tests[1], message(3), tests[2], message(4)):
+            sender.send([each])
+    places = {fields["id"]: place for place, fields in client.xrange(name)}
+    assert places == {"test-1": "0-1", "test-2": "0-2", "300": "3-0", "test-3": "3-1", "400": "4-0"}
+
+
 def test_the_stream_is_kept_to_about_its_length(stream):
     client, name = stream
     with sending("redis_stream", redis_options(name)) as sender:
@@ -467,22 +476,6 @@ def test_the_stream_s_form_names_what_is_wrong(data, field: str):
     assert form_errors("redis_stream", **{"stream": "s", "max_length": "1000", **data})[field]
 
 
-# --- Log -----------------------------------------------------------------------------------------
-
-
-def test_the_log_gets_one_line_of_json(caplog):
-    with caplog.at_level(logging.INFO), sending("log", {"level": "WARNING"}) as sender:
-        sender.send([failure()])
-    (record,) = [each for each in caplog.records if each.name == "events.channels.log"]
-    line = json.loads(record.getMessage())
-    assert (record.levelname, line["event"], line["payload"]["code"]) == (
-        "WARNING",
-        "WORKSPACE_PROVISION_FAILED",
-        "crashed",
-    )
-    assert line["subject"]["runtime"] == "hermes"
-
-
 # --- Words, floods and tests ---------------------------------------------------------------------
 
 
@@ -491,6 +484,13 @@ def test_every_event_has_words_for_people(name: str, loopback_allowed):
     wording = worded([message(event_type=name, kind="outage", message="It was down.")])
     assert name not in wording.title
     assert wording.link.startswith("https://slipway.example.com/admin/")
+
+
+def test_a_test_is_said_to_be_one(receiver):
+    operating.send_test(channels.channel("chat", {"url": mattermost(receiver)}), now=database_now())
+    assert json.loads(receiver.got[0].body)["text"].startswith(
+        "A test of this channel\r\nWhy: A test of the channel chat"
+    )
 
 
 def test_many_equal_failures_become_one_message_with_their_number(receiver):

@@ -1,6 +1,7 @@
 """`manage.py deliver` as a process: what it sends, how it stops, and what an outage of Postgres does to it."""
 
 import ipaddress
+import json
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from django.db import connection
 
 from config.processes import wait_until
 from events.delivery import APPLICATION_NAME
-from tests.events.channels import signing_secret, webhook
+from tests.events.channels import channel, signing_secret, webhook
 from tests.events.conftest import online, publish
 from tests.events.receivers import Answer, receiving
 
@@ -57,6 +58,15 @@ def test_once_delivers_what_is_due_and_says_how_much(deliver, receiver):
     output, errors = deliver("--once").communicate(timeout=60)
     assert (output, errors) == ("Delivered 2 events.\n", "")
     assert len(receiver.messages(signing_secret(channel))) == 2
+
+
+def test_the_lines_of_a_log_channel_are_json_and_nothing_else(deliver):
+    channel("log", {"level": "WARNING"})
+    publish(online(subject={"name": "nightly"}), online())
+    _, errors = deliver("--once").communicate(timeout=60)
+    first, second = [json.loads(line) for line in errors.splitlines()]
+    assert (first["level"], first["event"], first["subject"]) == ("WARNING", "WORKSPACE_ONLINE", {"name": "nightly"})
+    assert (first["position"], second["position"]) == (1, 2)
 
 
 @pytest.mark.parametrize("stopping", [signal.SIGTERM, signal.SIGINT])
