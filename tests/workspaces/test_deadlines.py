@@ -126,3 +126,60 @@ def test_the_watchers_last_look_comes_before_the_hard_limit(own, policy) -> None
     assert last_look is not None
     assert hard is not None
     assert NOON < last_look < hard
+
+
+@given(own=seconds, template=seconds, others=st.tuples(seconds, seconds), policy=policies)
+def test_a_weaker_source_has_no_say_beside_a_stronger_one(own, template, others, policy) -> None:
+    def limit(runtime, own, template):
+        return boot_limit(runtime=runtime, workspace_seconds=own, template_seconds=template, policy=policy)
+
+    if policy.override_seconds is not None:
+        assert limit("hermes", own, template) == limit("echo", *others)
+    elif own is not None:
+        assert limit("hermes", own, template) == limit("echo", own, others[1])
+    elif template is not None:
+        assert limit("hermes", None, template) == limit("echo", None, template)
+
+
+@given(own=seconds, template=seconds, runtime=st.sampled_from(["hermes", "echo"]), policy=policies)
+def test_the_limit_in_force_is_that_of_the_source_that_it_names(own, template, runtime, policy) -> None:
+    limit = boot_limit(runtime=runtime, workspace_seconds=own, template_seconds=template, policy=policy)
+    said = {
+        LimitSource.OVERRIDE: policy.override_seconds,
+        LimitSource.WORKSPACE: own,
+        LimitSource.TEMPLATE: template,
+        LimitSource.RUNTIME: 1800 if runtime == "hermes" else None,
+        LimitSource.DEFAULT: 600,
+    }
+    assert limit.seconds == said[limit.source]
+    # Nobody stronger had anything to say.
+    assert all(said[source] is None for source in list(LimitSource)[: list(LimitSource).index(limit.source)])
+
+
+@given(
+    begun_with=seconds,
+    stall=seconds,
+    policy=policies,
+    reports=st.lists(st.tuples(st.integers(0, 200_000), seconds), min_size=1),
+)
+def test_no_step_and_no_edit_moves_the_deadline_in_force_back_within_a_boot(begun_with, stall, policy, reports) -> None:
+    workspace = Workspace(
+        runtime="hermes",
+        phase=Phase.BOOTING,
+        phase_entered_at=NOON,
+        launch_timeout_seconds=begun_with or 0,
+        stall_timeout_seconds=stall,
+    )
+    hard = NOON + timedelta(seconds=begun_with or 1800)
+    told = []
+    for at, edited in sorted(reports, key=lambda report: report[0]):
+        workspace.provision_timeout_seconds = edited
+        workspace.deadline_at = stored_deadline(
+            workspace, phase=Phase.BOOTING, entered_at=NOON, progress_at=NOON + timedelta(seconds=at)
+        )
+        told.append(effective_deadline(workspace, policy=policy))
+    assert told == sorted(told)
+    if policy.override_seconds is None:
+        assert told[-1] <= hard
+    else:
+        assert set(told) == {NOON + timedelta(seconds=policy.override_seconds)}

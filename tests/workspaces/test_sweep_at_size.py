@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from bench.sweep_by_hand import sweep_by_hand
@@ -208,6 +209,15 @@ def test_the_sweep_records_what_it_did_and_keeps_one_row() -> None:
     sweep_stuck(now=now + timedelta(minutes=1), policy=NO_OVERRIDE)
     assert SweepRun.objects.count() == 1
     assert SweepRun.objects.get().flips == 0
+
+
+def test_the_admins_first_page_shows_the_last_run(admin_client: Client) -> None:
+    assert "It has not run yet." in admin_client.get("/admin/").content.decode()
+    late = [booting() for _ in range(3)]
+    sweep_stuck(now=later(late[-1], minutes=11), policy=NO_OVERRIDE)
+    page = " ".join(admin_client.get("/admin/").content.decode().split())
+    assert "<dt>Overdue workspaces it looked at</dt> <dd>3; the earliest deadline had passed" in page
+    assert "<dt>Failed</dt><dd>3</dd>" in page
 
 
 def test_the_host_clock_has_no_say(time_machine: Any) -> None:
