@@ -126,6 +126,7 @@ UNFOLD = {
 # --- Postgres ------------------------------------------------------------------------------------
 DATABASE_URL = url(env, "DATABASE_URL", schemes=["postgres", "postgresql"])
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
+DATABASES["default"]["ENGINE"] = "config.postgres"
 DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)
 # A pool belongs to the ASGI process alone: one opened before a prefork is shared by parent and child.

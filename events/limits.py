@@ -31,10 +31,13 @@ _AS_RUNS = bytes(ord("a") if code in _ALPHABET else ord(" ") for code in range(2
 _RUN = b"a" * _TOKEN_CHARACTERS
 
 
-def is_storable(written: str) -> bool:
-    """Tell of a JSON text, as `json.dumps` writes it, whether it is small and holds no token: nearly all are."""
+def is_storable(written: str, *, beside: int = 0) -> bool:
+    """Tell of a JSON text, as `json.dumps` writes it, whether it is small and holds no token: nearly all are.
+
+    `beside` is the length of what is stored with it.
+    """
     # In ASCII it is no shorter than what the database stores, and no run of a token's letters is parted.
-    return len(written) <= MAX_PAYLOAD_BYTES and _RUN not in written.encode().translate(_AS_RUNS)
+    return len(written) + beside <= MAX_PAYLOAD_BYTES and _RUN not in written.encode().translate(_AS_RUNS)
 
 
 def without_tokens(value: Any) -> Any:

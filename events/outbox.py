@@ -42,18 +42,22 @@ def record(events: Sequence[NewEvent]) -> QuerySet[Event]:
     connection.validate_no_broken_transaction()
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("An event is recorded in the transaction of what it tells.")
+    common = _common([event.payload for event in events])
+    shared = json.dumps(common)
+    own = ",".join([_written(event, common, beside=len(shared)) for event in events])
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, ["[" + ",".join(map(_written, events)) + "]", RECORDED_CHANNEL])
+        cursor.execute(_INSERT, [shared, f"[{own}]", RECORDED_CHANNEL])
         ids = [row[0] for row in cursor.fetchall()]
     return Event.objects.filter(pk__in=ids).order_by("pk")
 
 
-# One parameter for all rows: a thousand events by the ORM's INSERT cost several times the move that they tell of.
+# One parameter for what the payloads share and one for all rows: a thousand events by the ORM's INSERT cost several
+# times the move that they tell of.
 # The bell, a query of its own, is rung once for all rows.
 _INSERT = """
 WITH written AS (
     INSERT INTO events_event (event_type, workspace_id, version, is_move, payload, subject)
-    SELECT event_type, workspace_id, version, is_move, payload, subject
+    SELECT event_type, workspace_id, version, is_move, %s::jsonb || payload, subject
     FROM ROWS FROM (
         jsonb_to_recordset(%s::jsonb)
         AS (event_type text, workspace_id uuid, version bigint, is_move boolean, payload jsonb, subject jsonb)
@@ -65,11 +69,22 @@ SELECT id FROM written, bell
 """
 
 
-def _written(event: NewEvent) -> str:
-    row = _row(event, event.payload, event.subject)
-    written = json.dumps(row)
-    if is_storable(written):
+def _common(payloads: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the texts that all payloads have under the same names: they are sent once. One payload's are its own."""
+    if len(payloads) < 2:
+        return {}
+    texts = {name: text for name, text in payloads[0].items() if isinstance(text, str)}
+    common = {name: text for name, text in texts.items() if all(each.get(name) == text for each in payloads)}
+    # What can't be stored as it is is looked at event by event.
+    return common if is_storable(json.dumps(common)) else {}
+
+
+def _written(event: NewEvent, common: Mapping[str, str], *, beside: int) -> str:
+    own = {name: value for name, value in event.payload.items() if name not in common}
+    written = json.dumps(_row(event, own, event.subject))
+    if is_storable(written, beside=beside):
         return written
+    # All of it: its own texts, masked and shortened, take the place of the common ones.
     return json.dumps(_row(event, within_limit(without_tokens(event.payload)), without_tokens(event.subject)))
 
 

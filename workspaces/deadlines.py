@@ -164,12 +164,9 @@ def deadline_in_force(workspace: Workspace, *, policy: Policy) -> Deadline | Non
     limit = limit_of(workspace, phase=workspace.phase, policy=policy)
     if policy.override is not None:
         return Deadline(at=entered_at + policy.override, limit=limit)
-    is_nearer = workspace.deadline_at < entered_at + timedelta(seconds=limit.seconds)
-    return Deadline(
-        at=workspace.deadline_at,
-        limit=limit,
-        is_stall=is_nearer and workspace.phase == Phase.BOOTING and bool(workspace.stall_timeout_seconds),
-    )
+    can_stall = workspace.phase == Phase.BOOTING and bool(workspace.stall_timeout_seconds)
+    is_stall = can_stall and workspace.deadline_at < entered_at + timedelta(seconds=limit.seconds)
+    return Deadline(at=workspace.deadline_at, limit=limit, is_stall=is_stall)
 
 
 _HIBERNATING = Limit(

@@ -17,4 +17,4 @@ class AmongIds(Lookup):
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
         """Return the condition, with all ids as one parameter."""
         left, parameters = self.process_lhs(compiler, connection)
-        return f"{left} = ANY(%s::uuid[])", (*parameters, list(self.rhs))
+        return f"{left} = ANY(%s::uuid[])", (*parameters, "{" + ",".join([one.hex for one in self.rhs]) + "}")

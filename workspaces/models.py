@@ -1,13 +1,15 @@
 """Workspaces, their launches, heartbeats, secrets and credentials."""
 
 import uuid
-from datetime import datetime
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint, Value
+from django.db.models.base import ModelState
 from django.db.models.functions import Now
 
 from workspaces.incidents import Incident, Liveness
@@ -67,6 +69,13 @@ class ApiScope(models.TextChoices):
     WATCH = "watch", "Watch"
 
 
+def is_overdue(*, now: datetime, override: timedelta | None) -> Q:
+    """Return the condition of those past the deadline in force: see WorkspaceQuerySet.overdue."""
+    if override is None:
+        return Q(deadline_at__lte=now)
+    return Q(phase_entered_at__lte=now - override)
+
+
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
     """Adjectives that chain."""
 
@@ -77,11 +86,9 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
     def provisioning(self) -> "WorkspaceQuerySet":
         return self.filter(status=WorkspaceStatus.PROVISIONING)
 
-    def overdue(self, *, now: datetime, override: Any = None) -> "WorkspaceQuerySet":
+    def overdue(self, *, now: datetime, override: timedelta | None = None) -> "WorkspaceQuerySet":
         """Past the deadline in force: the stored one, or `override` (a timedelta) after the phase began."""
-        if override is None:
-            return self.filter(deadline_at__lte=now)
-        return self.filter(phase_entered_at__lte=now - override)
+        return self.filter(is_overdue(now=now, override=override))
 
     def alive(self) -> "WorkspaceQuerySet":
         """Expected to send heartbeats."""
@@ -233,6 +240,8 @@ class Workspace(models.Model):
                 condition=Q(status=WorkspaceStatus.PROVISIONING),
                 name="workspace_phase_entered",
             ),
+            # services/braking.py: whom the brake holds.
+            models.Index(fields=["id"], condition=Q(held_since__isnull=False), name="workspace_held"),
             # registry/services.py: those whose heartbeats are looked at.
             models.Index(
                 fields=["id"],
@@ -260,6 +269,21 @@ class Workspace(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def from_db(
+        cls, db: str | None, field_names: Collection[str], values: Collection[Any], **_fetching: Any
+    ) -> "Workspace":
+        """Return the instance of a row that was read; a field that was not is read when somebody asks for it.
+
+        As Django's own does, which first marks each of some fifty fields as read or not: for the few fields that a
+        sweep or a list needs of thousands of rows, that is most of the work.
+        """
+        row = cls.__new__(cls)
+        row.__dict__.update(zip(field_names, values, strict=True))
+        row._state = ModelState()
+        row._state.adding, row._state.db = False, db
+        return row
 
     @property
     def is_external(self) -> bool:

@@ -4,14 +4,16 @@ import json
 import secrets
 from datetime import timedelta
 from io import StringIO
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
-from events import limits, relay
+from events import limits, outbox, relay
 from events.clock import database_now
 from events.models import Delivery, DeliveryState, Event
+from events.names import EventType
 from events.positions import last_position
 from tests.events.channels import webhook
 from tests.events.conftest import online, publish, record
@@ -170,3 +172,42 @@ def test_a_token_at_the_edge_of_what_is_cut_leaves_no_part_of_itself():
     text = "x" * 8_180 + " " + TOKEN + " y" * 100_000
     kept = json.dumps(stored(error=text))
     assert TOKEN[:8] not in kept
+
+
+def recorded(*payloads):
+    event_type, ids = EventType.WORKSPACE_OFFLINE, [uuid4() for _ in payloads]
+    with transaction.atomic():
+        outbox.record(
+            [
+                outbox.NewEvent(event_type=event_type, workspace_id=id_, version=1, payload=payload)
+                for id_, payload in zip(ids, payloads, strict=True)
+            ]
+        )
+    return [Event.objects.get(workspace_id=id_).payload for id_ in ids]
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        [{"code": "crashed", "n": 1}, {"code": "crashed", "n": True}],
+        [{"a": "x", "b": "y"}, {"b": "y"}, {}],
+        [{"a": "x"}, {"a": None}],
+        [{"a": {"deep": "x"}, "b": ["x"]}, {"a": {"deep": "x"}, "b": ["x"]}],
+        [{"“quotes”": "back\\slash and é"}, {"“quotes”": "back\\slash and é"}],
+    ],
+)
+def test_what_events_share_is_written_to_each_as_it_is(payloads):
+    assert recorded(*payloads) == [{**payload, "version": 1} for payload in payloads]
+
+
+def test_a_token_that_events_share_is_masked_in_each():
+    for kept in recorded({"error": f"it was {TOKEN}", "n": 1}, {"error": f"it was {TOKEN}", "n": 2}):
+        assert kept["error"] == f"it was {limits.MASK}"
+
+
+def test_a_long_text_that_events_share_counts_for_each_of_them():
+    shared, own = "x" * 40_000, "y" * 40_000
+    large, small = recorded({"error": shared, "log_tail": own}, {"error": shared, "log_tail": "short"})
+    assert len(json.dumps(large)) <= limits.MAX_PAYLOAD_BYTES
+    assert large["error"].endswith(limits.SHORTENED)
+    assert small == {"error": shared, "log_tail": "short", "version": 1}

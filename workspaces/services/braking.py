@@ -16,7 +16,7 @@ from events.names import EventType
 from workspaces.deadlines import Policy, spoken
 from workspaces.incidents import Incident, IncidentKind
 from workspaces.lifecycle import Phase
-from workspaces.models import Workspace, WorkspaceQuerySet
+from workspaces.models import Workspace, WorkspaceQuerySet, is_overdue
 from workspaces.services import outages
 
 BY_TIME = "the longest hold"
@@ -116,7 +116,7 @@ def would_hold(*, now: datetime, policy: Policy) -> Q:
 
 
 def _cells(*, now: datetime, policy: Policy) -> list[Cell]:
-    late = Q(pk__in=_booting().overdue(now=now, override=policy.override).values("pk"))
+    late = is_overdue(now=now, override=policy.override)
     rows = _booting().order_by().values("runtime", "backend")
     return [Cell(**row) for row in rows.annotate(booting=Count("pk"), late=Count("pk", filter=late))]
 

@@ -104,7 +104,8 @@ def evidence_of(workspaces: Sequence[Workspace]) -> Evidence:
 def _step(workspace: Workspace, reason: Reason, evidence: Evidence, *, now: datetime) -> Step:
     seen = evidence.get(workspace.launch_id, {})
     # The watcher's last look, for a sweep that sees no log itself; masked when it was stored.
-    reason = replace(reason, log_tail=reason.log_tail or str(seen.get("log_tail", "")))
+    if seen.get("log_tail") and not reason.log_tail:
+        reason = replace(reason, log_tail=str(seen["log_tail"]))
     changes = {
         "failure_code": reason.code,
         "failure_source": reason.source,

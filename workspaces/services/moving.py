@@ -88,7 +88,8 @@ def move(transition: Transition, steps: Sequence[Step]) -> None:
         return
     for step in steps:
         check_source(step.workspace, transition)
-    changes = [{**_settled(transition.target), **step.changes, "status": transition.target} for step in steps]
+    settled = _settled(transition.target)
+    changes = [{**settled, **step.changes, "status": transition.target} for step in steps]
     _write([step.workspace for step in steps], changes)
     _record(transition, steps, raised_by=1)
     # Last: where the database refused any of it, the rows in memory still say what is true.
@@ -153,8 +154,9 @@ def _write(rows: Sequence[Workspace], changes: Sequence[Mapping[str, Any]]) -> N
     shared = {name for name in first if all(change[name] == first[name] for change in changes)}
     alike = [_field(name) for name in first if name in shared]
     own = [_field(name) for name in first if name not in shared]
+    columns = [(field.attname, field.name) for field in own]
     new = [
-        {"id": row.pk, **{field.attname: change[field.name] for field in own}}
+        {"id": row.pk.hex, **{column: change[name] for column, name in columns}}
         for row, change in zip(rows, changes, strict=True)
     ]
     values = [field.get_db_prep_save(first[field.name], connection) for field in alike]

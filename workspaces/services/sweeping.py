@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -145,26 +146,37 @@ def _passed(workspace: Workspace, *, now: datetime, policy: Policy) -> Deadline 
 
 def reason_for(workspace: Workspace, deadline: Deadline) -> Reason:
     """Say why time failed it: which limit, in which phase, and what was seen last. Claims nothing beyond that."""
-    limit, phase = deadline.limit, Phase(workspace.phase)
-    code, sentence = (FailureCode.STALLED, _STALLED) if deadline.is_stall else _BY_PHASE[phase]
-    seconds = (workspace.stall_timeout_seconds or 0) if deadline.is_stall else limit.seconds
-    message = sentence.format(limit=spoken(seconds), source=limit.source, seen=_last_seen(workspace))
-    extra: dict[str, Any] = {"timeout_secs": seconds, "phase": phase.value}
-    known = {"limit_seconds": seconds, "limit_source": _limit_source(code, limit)}
-    return Reason(code=code, source=FailureSource.PROVISION_TIMEOUT_SWEEP, message=message, extra=extra, known=known)
+    stalled_seconds = workspace.stall_timeout_seconds if deadline.is_stall else None
+    alike = _reason(workspace.phase, deadline.limit, stalled_seconds)
+    return replace(alike, message=alike.message.replace(_SEEN, _last_seen(workspace)))
 
 
-def _limit_source(code: FailureCode, limit: Limit) -> str:
-    return "runtime_config.stall_timeout_seconds" if code == FailureCode.STALLED else limit.source.value
+@lru_cache(maxsize=1024)
+def _reason(phase: str, limit: Limit, stalled_seconds: int | None) -> Reason:
+    """Return the reason of all that such a limit fails; where what was seen of each belongs, it says _SEEN."""
+    if stalled_seconds is None:
+        code, sentence = _BY_PHASE[Phase(phase)]
+        seconds, source = limit.seconds, limit.source.value
+    else:
+        code, sentence = FailureCode.STALLED, _STALLED
+        seconds, source = stalled_seconds, "runtime_config.stall_timeout_seconds"
+    return Reason(
+        code=code,
+        source=FailureSource.PROVISION_TIMEOUT_SWEEP,
+        message=sentence.format(limit=spoken(seconds), source=source, seen=_SEEN),
+        extra={"timeout_secs": seconds, "phase": phase},
+        known={"limit_seconds": seconds, "limit_source": source},
+    )
 
 
 def _last_seen(workspace: Workspace) -> str:
     if not workspace.progress_step or workspace.progress_at is None:
         return "It reported no boot step."
-    at = workspace.progress_at.strftime("%H:%M:%S UTC")
-    return f"The last boot step it reported was “{workspace.progress_step}”, at {at}."
+    at = workspace.progress_at.time().isoformat("seconds")
+    return f"The last boot step it reported was “{workspace.progress_step}”, at {at} UTC."
 
 
+_SEEN = "{seen}"
 _STALLED = (
     "No new boot step for {limit}, the stall limit of its configuration. {seen} "
     "Look at its log, then restart; raise runtime_config.stall_timeout_seconds if that step is known to take longer."
