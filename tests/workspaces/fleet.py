@@ -85,6 +85,7 @@ class Fleet:
         """Let a worker do one of the tasks that are queued; their order is not kept."""
         message = self.messages.pop(number % len(self.messages))
         message.task(**message.arguments)
+        self.meet_newcomers()
 
     def deliver_all(self) -> None:
         while self.messages:

@@ -72,6 +72,8 @@ MAY_RUN = frozenset({S.ONLINE, S.DEGRADED, S.OFFLINE})
 
 
 AGO = st.sampled_from([0, 0, 0, 1, 2])
+REPORTS = ["register", "register", "step a", "step b", "failed", "seen to fail"]
+MISHAPS = ["stop", "start", "start", "lose a message", "start a stray", "cut", "mend", "mend"]
 # What may happen: how often, as which method, and with what. One rule draws from it, so that a life is made of all.
 HAPPENINGS: list[tuple[int, str, dict[str, st.SearchStrategy[Any]]]] = [
     (1, "create", {"under": st.none() | st.integers(0, 9), "kind": st.sampled_from(["idle", "stall", "out", "url"])}),
@@ -80,13 +82,16 @@ HAPPENINGS: list[tuple[int, str, dict[str, st.SearchStrategy[Any]]]] = [
     (1, "operate", {"verb": st.just("remove")}),
     (1, "put_under", {"under": st.none() | st.integers(0, 9)}),
     (5, "come_online", {}),
+    (2, "be_late", {"arrives": st.booleans()}),
+    (2, "be_restarted", {"earlier": st.sampled_from(REPORTS)}),
+    (2, "fall_asleep", {"but": st.sampled_from(["it works", "its backend is away", "nothing more"])}),
     (
         5,
         "report",
         {
             "ago": AGO,
             "is_new": st.booleans(),
-            "what": st.sampled_from(["register", "step a", "step b", "failed", "seen to fail"]),
+            "what": st.sampled_from(REPORTS),
         },
     ),
     (
@@ -110,12 +115,13 @@ HAPPENINGS: list[tuple[int, str, dict[str, st.SearchStrategy[Any]]]] = [
             "work": st.sampled_from(["message", "message", *sorted(DUTIES)]),
             "when": st.sampled_from(["before", "after"]),
             "what": st.sampled_from([KILLED, "register", *sorted(OPERATORS), *sorted(DUTIES), "message"]),
+            "is_followed": st.booleans(),
         },
     ),
     (3, "time_passes", {"minutes": st.sampled_from([1, 5, 11]), "agents_beat": st.booleans()}),
     (1, "beat_is_away", {"seconds": st.sampled_from([1, 15, 70, 200, 700])}),
     (2, "end_process", {"ago": AGO, "how": st.sampled_from([0, 1, None, "vanishes", "held"])}),
-    (1, "mishap", {"what": st.sampled_from(["stop", "start", "lose a message", "start a stray", "cut", "mend"])}),
+    (1, "mishap", {"what": st.sampled_from(MISHAPS)}),
 ]
 
 
@@ -200,6 +206,30 @@ class Lives(RuleBasedStateMachine):
         self.fleet.deliver_all()
         self.report(workspace, 0, False, "register")
 
+    def be_late(self, workspace: UUID, arrives: bool) -> None:
+        """Boot for longer than the limit, and arrive after all, or not."""
+        self.operate(workspace, "restart")
+        self.fleet.deliver_all()
+        self.fleet.let_time_pass(minutes=11, agents_beat=True)
+        if arrives:
+            self.report(workspace, 0, False, "register")
+
+    def be_restarted(self, workspace: UUID, earlier: str) -> None:
+        """Boot anew, while a report of the launch before is still under way."""
+        self.operate(workspace, "restart")
+        self.fleet.deliver_all()
+        self.report(workspace, 1, True, earlier)
+
+    def fall_asleep(self, workspace: UUID, but: str) -> None:
+        """Be sent to sleep, and be kept from it, or not."""
+        self.operate(workspace, "hibernate")
+        if but == "it works":
+            self.beat(workspace, 0, False, 2, None, None)
+        elif but == "its backend is away":
+            self.fleet.backend.unreachable = True
+            self.fleet.let_time_pass(minutes=6, agents_beat=self.fleet.clock.now.minute % 2 == 0)
+            self.fleet.backend.unreachable = False
+
     # --- Agents, present and earlier ones ---
 
     def report(self, workspace: UUID, ago: int, is_new: bool, what: str) -> None:
@@ -213,9 +243,7 @@ class Lives(RuleBasedStateMachine):
         self._report(workspace, ago, is_new, lambda agent: registry.heartbeat(agent, beat, clock=clock))
 
     def _report(self, workspace: UUID, ago: int, is_new: bool, tell: Callable[[Agent], Any]) -> None:
-        """Let the agent of a launch say something; one that `is_new` shows its token as it was when launched."""
-        met = [self.fleet.newcomers[one.pk] for one in launches_of(workspace) if one.pk in self.fleet.newcomers]
-        agent = (met[min(ago, len(met) - 1)] if met else None) if is_new else agent_of(self._launch(workspace, ago))
+        agent = self._agent(workspace, ago, is_new)
         if agent is None:
             return
         was = Workspace.objects.get(pk=workspace)
@@ -224,6 +252,16 @@ class Lives(RuleBasedStateMachine):
         row = Workspace.objects.get(pk=workspace)
         is_unchanged = (was.status, was.version, was.deadline_at) == (row.status, row.version, row.deadline_at)
         assert is_unchanged or agent.launch_id == was.launch_id, f"what an earlier launch said moved {row}"
+
+    def _agent(self, workspace: UUID, ago: int, is_new: bool) -> Agent | None:
+        """Return a launch's agent; one that `is_new` as its token was looked up when the launch was.
+
+        An earlier one's in any case: it would be refused now, but its report may have been under way.
+        """
+        if not is_new and not ago:
+            return agent_of(self._launch(workspace, 0))
+        met = [self.fleet.newcomers[one.pk] for one in launches_of(workspace) if one.pk in self.fleet.newcomers]
+        return met[min(ago, len(met) - 1)] if met else None
 
     def _launch(self, workspace: UUID, ago: int) -> Launch:
         launches = launches_of(workspace)
@@ -245,9 +283,15 @@ class Lives(RuleBasedStateMachine):
         else:
             tasks.tear_down(launch_id=str(launch.pk))
 
-    def work_interrupted(self, workspace: UUID, work: str, when: str, what: str) -> None:
-        """Let something happen while a task asks the backend, before or after what that does."""
-        with self.fleet.interrupted(when, lambda key: self._interrupt(what, key)):
+    def work_interrupted(self, workspace: UUID, work: str, when: str, what: str, is_followed: bool) -> None:
+        """Let something happen while a task asks the backend, before or after what that does; with what follows."""
+
+        def act(key: LaunchKey) -> None:
+            self._interrupt(what, key)
+            if is_followed:
+                self.fleet.deliver_all()
+
+        with self.fleet.interrupted(when, act):
             if work in DUTIES:
                 DUTIES[work]()
             else:
@@ -402,7 +446,13 @@ def live(patch: pytest.MonkeyPatch, **size: Any) -> None:
     with own_clock() as clock:
         run_machine(
             lambda: Lives(clock, patch),
-            settings=settings(**size, deadline=None, database=None, suppress_health_check=list(HealthCheck)),
+            settings=settings(
+                **size,
+                deadline=None,
+                database=None,
+                report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+            ),
         )
 
 
