@@ -184,11 +184,11 @@ def test_two_starts_at_once_make_one_process(world: ProcessWorld) -> None:
         thread.join()
     assert {one.state for one in seen} == {BackendState.RUNNING}
     assert len({one.url for one in seen}) == 1
-    agents = [pid for member in world.members(spec.key) if _is_agent(pid := member.pid)]
-    assert len(agents) == 1
+    started = [pid for member in world.members(spec.key) if _is_shim_or_agent(pid := member.pid)]
+    assert sorted(started) == sorted([world.shim(spec.key).pid, world.agent(spec.key).pid])
 
 
-def _is_agent(pid: int) -> bool:
+def _is_shim_or_agent(pid: int) -> bool:
     return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(b"/agent")
 
 
@@ -328,14 +328,28 @@ def test_a_worker_killed_while_it_starts_leaves_a_running_launch_or_none(
     assert bool(world.members(key)) == runs
 
 
-def test_a_shim_that_dies_before_its_agent_is_recorded_still_counts_as_running(world: ProcessWorld) -> None:
+def test_an_agent_whose_shim_dies_before_it_is_recorded_does_not_begin(world: ProcessWorld) -> None:
+    spec = world.spec("touch begun; exec sleep 60")
+    folder = world.folder(spec.key)
+    folder.make()
+    # The shim stands still while it writes its record: nobody reads this pipe.
+    os.mkfifo(folder.path / "process.json.new")
+    starting = threading.Thread(target=pytest.raises, args=(ProvisionerError, world.backend.start, spec))
+    starting.start()
+    assert until(lambda: len(world.members(spec.key)) == 2)
+    shim = min(world.members(spec.key), key=lambda member: member.started_at * 2**32 + member.pid)
+    kill(shim)
+    assert until(lambda: world.members(spec.key) == [])
+    starting.join()
+    assert world.backend.inspect(spec.key).state is BackendState.MISSING
+    assert not (folder.work / "begun").exists()
+
+
+def test_an_agent_holds_nothing_of_its_shims_but_its_output(world: ProcessWorld) -> None:
     key = world.started()
-    path = world.folder(key).path / "process.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "child": None}))
-    kill(world.shim(key))
-    assert world.backend.inspect(key).state is BackendState.RUNNING
-    assert world.backend.stop(key, timeout_seconds=5).state is BackendState.EXITED
-    assert world.members(key) == []
+    opened = [os.readlink(entry) for entry in Path(f"/proc/{world.agent(key).pid}/fd").iterdir()]
+    assert not [path for path in opened if str(world.root) in path]
+    assert os.readlink(f"/proc/{world.agent(key).pid}/fd/0") == "/dev/null"
 
 
 def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(

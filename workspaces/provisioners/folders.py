@@ -22,11 +22,11 @@ from workspaces.provisioners.processes import Host, Process
 
 
 class Record(NamedTuple):
-    """What a shim wrote down of itself. `child` is None only between its start and the agent's."""
+    """What a shim wrote down of itself and of its child, the agent, before that began."""
 
     host: Host
     shim: Process
-    child: Process | None
+    child: Process
     port: int
 
 
@@ -87,7 +87,7 @@ class LaunchFolder(NamedTuple):
     def write_config(self, config: Mapping[str, object], *, token: str) -> None:
         """Write the configuration for readers with YAML and without, and the token for its owner only."""
         _write(self.config / "config.json", json.dumps(config), 0o644)
-        _write(self.config / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), 0o644)
+        _write(self.config / "config.yaml", _yaml(config), 0o644)
         _write(self.config / ".auth_token", token, 0o600)
 
     def record(self) -> Record | None:
@@ -96,8 +96,8 @@ class LaunchFolder(NamedTuple):
         if fields is None:
             return None
         try:
-            child = Process(*fields["child"]) if fields["child"] else None
-            return Record(Host(**fields["host"]), Process(*fields["shim"]), child, int(fields["port"]))
+            shim, child = (Process(*fields[who]) for who in ("shim", "child"))
+            return Record(Host(**fields["host"]), shim, child, int(fields["port"]))
         except (KeyError, TypeError) as error:
             raise ValueError(f"process.json is damaged: {error}") from error
 
@@ -167,6 +167,11 @@ def _read(path: Path) -> dict[str, Any] | None:
     if isinstance(fields, dict):
         return fields
     raise ValueError(f"{path.name} is damaged")
+
+
+def _yaml(config: Mapping[str, object]) -> str:
+    # libyaml's dumper: PyYAML's own takes ten times as long.
+    return yaml.dump(dict(config), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
 
 
 def _write(path: Path, text: str, mode: int) -> None:

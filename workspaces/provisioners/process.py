@@ -131,9 +131,9 @@ class ProcessProvisioner:
         self, folder: LaunchFolder, spec: LaunchSpec, held: tuple[int, ...], port: int, deadline: float
     ) -> str:
         """Start the shim and wait until it closes its output, for its record is complete; return its complaint."""
-        parameters = self._parameters(folder, held, port)
+        parameters = json.dumps(self._parameters(folder, port))
         shim = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(SHIM), str(folder.path), json.dumps(parameters)],
+            [sys.executable, "-I", "-S", str(SHIM), str(folder.path), parameters, str(AGENT)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -149,10 +149,8 @@ class ProcessProvisioner:
             return f"it took longer than {spec.start_timeout_seconds} s"
         return output.decode(errors="replace").strip()[-500:]
 
-    def _parameters(self, folder: LaunchFolder, held: tuple[int, ...], port: int) -> dict[str, object]:
+    def _parameters(self, folder: LaunchFolder, port: int) -> dict[str, object]:
         return {
-            "command": [sys.executable, "-I", "-S", str(AGENT)],
-            "held": held,
             "log_bytes": self._log_bytes,
             "record": {"host": processes.this_host()._asdict(), "port": port, "log": str(folder.log)},
         }
@@ -178,9 +176,7 @@ class ProcessProvisioner:
         return _absence(record) or self._look_at_processes(folder, record)
 
     def _look_at_processes(self, folder: LaunchFolder, record: Record) -> Observation:
-        if record.child is None and (processes.is_alive(record.shim) or self._members(folder)):
-            return self._running(folder, record)
-        if record.child is not None and processes.is_alive(record.child):
+        if processes.is_alive(record.child):
             return self._running(folder, record)
         _wait_while(lambda: folder.exit_code() is None and processes.is_alive(record.shim), EXIT_RECORD_SECONDS)
         return _exited(folder)

@@ -1,9 +1,12 @@
-"""The process that stands between a worker and a workspace's agent; run as `python -I -S shim.py FOLDER PARAMETERS`.
+"""Stands between a worker and a workspace's agent: `python -I -S shim.py FOLDER PARAMETERS PROGRAM`.
 
 It leaves the worker for a session of its own, records who it is and whom it started, keeps the newest part of the
 output, and records the exit code, which only a parent learns. The lock it inherited is free only when it is gone,
 so that no record and a free lock mean that nothing runs. Standard library only, imports none of ours.
 Its standard output stays open until the record is complete: that is how the worker knows.
+
+The agent is a fork of the shim that runs PROGRAM, a folder with a __main__.py: to start the interpreter a second time
+would cost as much as all that the agent then does until it is registered. So `ps` shows the same command for both.
 """
 
 import json
@@ -14,37 +17,62 @@ import sys
 import time
 
 FIELD_OF_START_TIME = 19
+_IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def main(folder: str, parameters: dict) -> int:
-    """Run the command to its end; the return value is for whoever reads the worker's log."""
+def main(folder: str, parameters: dict) -> bool:
+    """Keep the agent until its end. True in the agent itself, at its beginning."""
     if os.fork():
         # The worker waits for this first process only; the second belongs to nobody and leaves no zombie to it.
-        return 0
+        return False
     os.setsid()
-    for descriptor in parameters["held"]:
-        # Ours for life: an agent that kept them would hold the locks for whatever it leaves behind.
-        os.set_inheritable(descriptor, False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+    for number in (*_IGNORED, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     # Before there is a child: an agent whose output nobody could keep must not begin.
     log = Log(f"{folder}/agent.log", parameters["log_bytes"])
     ends = _wakes_on_child()
     reader, writer = os.pipe()
-    record = {**parameters["record"], "shim": _identity(os.getpid()), "child": None}
-    # Before there is a child: whatever kills us from here on, a record says that something may run.
-    _write(f"{folder}/process.json", record)
-    child = _spawn(parameters["command"], writer)
+    gate, opener = os.pipe()
+    # Held back until the agent listens: a TERM in its first moments would leave no word in its log.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    child = os.fork()
+    if not child:
+        return _may_begin(gate, opener, output=writer)
     os.close(writer)
-    try:
-        _write(f"{folder}/process.json", {**record, "child": _identity(child)})
-    except OSError:
-        os.kill(child, signal.SIGKILL)
-        raise
+    os.close(gate)
+    shim, agent = _identity(os.getpid()), _identity(child)
+    _write(f"{folder}/process.json", {**parameters["record"], "shim": shim, "child": agent})
+    # Only now: whatever kills us, nothing has begun of which no record tells.
+    os.write(opener, b"!")
+    os.close(opener)
     _let_go_of_worker()
     exit_code = _copy_until_end(child, reader, ends, log)
     _write(f"{folder}/exit.json", {"exit_code": exit_code, "at": time.time()})
-    return 0
+    return False
+
+
+def _may_begin(gate: int, opener: int, *, output: int) -> bool:
+    """Make the fork a process as the worker would have started it; False where the shim died before its record."""
+    for descriptor in (1, 2):
+        os.dup2(output, descriptor)
+    os.close(opener)
+    is_open = bool(os.read(gate, 1))
+    # The shim's locks, too: an agent that kept them would hold them for whatever it leaves behind.
+    os.closerange(3, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+    signal.set_wakeup_fd(-1)
+    for number in (*_IGNORED, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    return is_open
+
+
+def run(program: str) -> None:
+    """Do what `python PROGRAM` does, in the interpreter that is here."""
+    path = f"{program}/__main__.py"
+    sys.argv = [program]
+    sys.path.insert(0, program)
+    with open(path, "rb") as file:
+        code = compile(file.read(), path, "exec")
+    exec(code, {"__name__": "__main__", "__file__": path, "__package__": ""})  # noqa: S102
 
 
 class Log:
@@ -124,22 +152,6 @@ def _wakes_on_child() -> int:
     return wakes
 
 
-def _spawn(command: list[str], output: int) -> int:
-    return os.posix_spawn(
-        command[0],
-        command,
-        os.environ,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, output, 1),
-            (os.POSIX_SPAWN_DUP2, output, 2),
-        ],
-        # Held back until the agent listens: a TERM in its first moments would leave no word in its log.
-        setsigmask=[signal.SIGTERM, signal.SIGINT],
-        setsigdef=[signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD],
-    )
-
-
 def _identity(pid: int) -> list[int]:
     with open(f"/proc/{pid}/stat", errors="replace") as file:
         return [pid, int(file.read().rpartition(")")[2].split()[FIELD_OF_START_TIME])]
@@ -163,6 +175,8 @@ def _let_go_of_worker() -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1], json.loads(sys.argv[2])))
+        is_agent = main(sys.argv[1], json.loads(sys.argv[2]))
     except OSError as error:
         sys.exit(str(error))
+    if is_agent:
+        run(sys.argv[3])
