@@ -1,0 +1,240 @@
+"""Fifty workspaces at once, against a bare Popen of the same agents: `python -m bench.launch [--json]`."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import processor_time
+from bench.harness import Better, Meter, Ratio, Suite, main
+from bench.servers import prepare
+from bench.whole_slipway import Slipway, running_slipway
+
+WORKSPACES = 50
+ROUNDS = 5
+MAX_MS = 25
+# No command: the agent registers as soon as it has read this.
+CONFIG = {"name": "bench", "runtime": "bench"}
+_PATIENCE_SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Milliseconds of processor time that one launch took: by the part of Slipway, and of its own processes."""
+
+    parts: dict[str, float]
+    shim: float
+    agent: float
+
+    @property
+    def ours(self) -> float:
+        return self.parts["web"] + self.parts["launch"] + self.parts["sweep"]
+
+
+@dataclass
+class Turns:
+    """What was seen beside the times."""
+
+    costs: list[Cost] = field(default_factory=list)
+    bare_agents: list[float] = field(default_factory=list)
+    bare_starts: list[float] = field(default_factory=list)
+
+
+def measure(meter: Meter) -> Iterator[Ratio]:
+    """Yield the ratios of issue 4 that concern a launch."""
+    folder = prepare()
+    turns = Turns()
+    with _stub() as stub, running_slipway(DATA_DIR=str(folder / "launch")) as slipway:
+        bare = BareAgents(folder / "bare", url=stub)
+        yield meter.compare(
+            f"{WORKSPACES} workspaces online : {WORKSPACES} bare agents",
+            limit=lambda: bare.seconds(turns),
+            ours=lambda: _seconds(slipway, turns),
+            goal=1.6,
+            better=Better.LOWER,
+            rounds=ROUNDS,
+            unit="seconds",
+        )
+    yield _processor_time(turns)
+    yield _further_interpreters(turns)
+
+
+def _processor_time(turns: Turns) -> Ratio:
+    costs = turns.costs[1:]
+    each = median(cost.ours for cost in costs)
+    parts = {name: round(median(cost.parts[name] for cost in costs), 2) for name in costs[0].parts}
+    return Ratio(
+        name=f"processor time of web and workers a launch : {MAX_MS} ms",
+        ratio=round(each / MAX_MS, 3),
+        goal=1,
+        better=Better.LOWER,
+        figures={"ours": round(each, 2), "limit": MAX_MS, "unit": "ms", "rounds": len(costs), **parts},
+    )
+
+
+def _further_interpreters(turns: Turns) -> Ratio:
+    """Compare what shim and agent take beyond a bare agent with a bare start of the interpreter."""
+    start, agent = median(turns.bare_starts[1:]), median(turns.bare_agents[1:])
+    together = median(cost.shim + cost.agent for cost in turns.costs[1:])
+    shim = median(cost.shim for cost in turns.costs[1:])
+    return Ratio(
+        name="shim and agent beyond a bare agent : a bare start of the interpreter",
+        ratio=round((together - agent) / start, 3),
+        goal=1,
+        better=Better.LOWER,
+        figures={
+            "ours": round(together - agent, 2),
+            "limit": round(start, 2),
+            "unit": "ms",
+            "shim": round(shim, 2),
+            "agent": round(together - shim, 2),
+            "bare_agent": round(agent, 2),
+        },
+    )
+
+
+# --- The limit -----------------------------------------------------------------------------------
+
+
+class BareAgents:
+    """Starts the agents as the process backend does, but for all that makes them workspaces."""
+
+    def __init__(self, folder: Path, *, url: str) -> None:
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(CONFIG))
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "WORKSPACE_CONFIG_PATH": str(folder),
+            "WORKSPACE_TOKEN": "x" * 43,
+            "PLATFORM_URL": url,
+            "PORT": "9",
+        }
+
+    def seconds(self, turns: Turns) -> float:
+        """Return how long it takes until all are registered."""
+        turns.bare_starts.append(_bare_start())
+        reader, writer = os.pipe()
+        began = time.perf_counter()
+        agents = [self._start(number, writer) for number in range(WORKSPACES)]
+        os.close(writer)
+        _read_until_registered(reader)
+        taken = time.perf_counter() - began
+        turns.bare_agents.append(sum(processor_time.of_one(agent.pid) for agent in agents) / WORKSPACES)
+        for agent in agents:
+            agent.kill()
+            agent.wait()
+        os.close(reader)
+        return taken
+
+    def _start(self, number: int, output: int) -> "subprocess.Popen[bytes]":
+        from workspaces.provisioners.process import AGENT
+
+        environment = {**self._environment, "WORKSPACE_ID": str(number)}
+        command = [sys.executable, "-I", "-S", str(AGENT)]
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+
+def _read_until_registered(reader: int) -> None:
+    registered, said = 0, b""
+    while registered < WORKSPACES:
+        said += os.read(reader, 65_536)
+        lines = said.split(b"\n")
+        registered += sum(line.endswith(b"agent: Registered.") for line in lines[:-1])
+        said = lines[-1]
+
+
+def _bare_start() -> float:
+    """Return the processor time of an interpreter that does nothing."""
+    before = sum(os.times()[2:4])
+    for _ in range(WORKSPACES):
+        subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
+    return (sum(os.times()[2:4]) - before) / WORKSPACES * 1000
+
+
+@contextmanager
+def _stub() -> Iterator[str]:
+    command = [sys.executable, "-m", "bench.receiver"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as receiver:
+        try:
+            yield f"http://127.0.0.1:{(receiver.stdout or sys.stdin).readline().strip()}"
+        finally:
+            receiver.terminate()
+
+
+# --- Us ------------------------------------------------------------------------------------------
+
+
+def _seconds(slipway: Slipway, turns: Turns) -> float:
+    """Return how long it takes from the first request until all are online; note what it cost, and remove them."""
+    body = {"name": "bench", "config": json.dumps(CONFIG), "restart_policy": "never"}
+    before = _spent(slipway)
+    began = time.perf_counter()
+    created = slipway.call([("POST", "/workspaces", body)] * WORKSPACES)
+    _wait_until_online()
+    taken = time.perf_counter() - began
+    turns.costs.append(_cost(before, _spent(slipway)))
+    slipway.call([("DELETE", f"/workspaces/{one['id']}", None) for one in created])
+    _wait_until_gone()
+    return taken
+
+
+def _wait_until_online() -> None:
+    _wait_until("SELECT count(*) FROM workspaces_workspace WHERE status = 'online'", WORKSPACES)
+
+
+def _wait_until_gone() -> None:
+    _wait_until("SELECT count(*) FROM workspaces_launch WHERE torn_down_at IS NULL", 0)
+
+
+def _wait_until(question: str, number: int) -> None:
+    from django.db import connection
+
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(question)
+            (found,) = cursor.fetchone()
+            if found == number:
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{question}: {found} instead of {number}")
+            time.sleep(0.01)
+
+
+def _spent(slipway: Slipway) -> dict[str, float]:
+    spent = {name: processor_time.of_trees([pid]) for name, pid in slipway.processes.items()}
+    # A shim's first process ends at once, and its worker waits for it.
+    spent["first_of_shims"] = processor_time.of_ended_children(slipway.processes["launch"])
+    return spent
+
+
+def _cost(before: dict[str, float], after: dict[str, float]) -> Cost:
+    parts = {name: (after[name] - before[name]) / WORKSPACES for name in after}
+    first = parts.pop("first_of_shims")
+    shims, agents = _processes_of_launches()
+    return Cost(parts=parts, shim=first + shims, agent=agents)
+
+
+def _processes_of_launches() -> tuple[float, float]:
+    """Return the mean processor time of the shims that stand, and of their agents."""
+    from django.conf import settings
+
+    records = [
+        json.loads(path.read_text()) for path in settings.DATA_DIR.glob("launch/workspaces/*/launches/*/process.json")
+    ]
+    pids: dict[str, list[Any]] = {who: [record[who][0] for record in records] for who in ("shim", "child")}
+    shims, agents = (sum(map(processor_time.of_one, pids[who])) / WORKSPACES for who in ("shim", "child"))
+    return shims, agents
+
+
+SUITES: list[Suite] = [measure]
+
+if __name__ == "__main__":
+    main(SUITES)

@@ -1,0 +1,119 @@
+"""A whole Slipway as docs/how-to/deploy.md runs it, on the benchmarks' servers, and a script that calls its API."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_CELERY = [sys.executable, "-m", "celery", "--quiet", "-A", "config"]
+_WORKER = [*_CELERY, "worker", "--loglevel", "ERROR"]
+_MANAGE = [sys.executable, str(Path(__file__).parent.parent / "manage.py")]
+_GRANIAN = [sys.executable, "-m", "granian", "--log-level", "error", "--no-access-log", "--host", "127.0.0.1"]
+_PATIENCE_SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slipway:
+    """Its processes by their part, and how to call it."""
+
+    processes: dict[str, int]
+    port: int
+    key: str
+
+    def call(self, requests: Iterable[tuple[str, str, Any]]) -> list[dict[str, Any]]:
+        """Send these (method, path, body) all at once, each over a connection of its own; return the answers."""
+        return asyncio.run(self._call(list(requests)))
+
+    async def _call(self, requests: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
+        return await asyncio.gather(*(self._answer(*request) for request in requests))
+
+    async def _answer(self, method: str, path: str, body: Any) -> dict[str, Any]:
+        payload = json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.key}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\nConnection: close\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(head.encode() + payload)
+        status, _, answer = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        if b" 20" not in status.split(b"\r\n")[0]:
+            raise RuntimeError(f"{method} {path} was answered with {answer.decode()}")
+        return json.loads(answer)
+
+
+@contextmanager
+def running_slipway(**environment: str) -> Iterator[Slipway]:
+    """Run it while the block runs. What it says of its stop in the middle of something is no finding."""
+    from config.embedded import free_port
+    from workspaces.credentials import mint_api_key
+
+    port = free_port()
+    told = {**os.environ, "PLATFORM_URL": f"http://127.0.0.1:{port}", "PYTHONWARNINGS": "ignore", **environment}
+    with ExitStack() as stack:
+        options = {"env": told, "stdout": subprocess.DEVNULL, "stderr": open("/tmp/hl/err.log", "ab")}
+        started = {name: stack.enter_context(_process(command, options)) for name, command in _commands(port).items()}
+        _wait_for_web(port)
+        _wait_for_workers()
+        _, key = mint_api_key(name="bench", scopes=["operate"])
+        yield Slipway(processes={name: process.pid for name, process in started.items()}, port=port, key=key)
+
+
+def _commands(port: int) -> dict[str, list[str]]:
+    web = ["--interface", "wsgi", "--workers", "2", "--blocking-threads", "4", "config.wsgi:application"]
+    return {
+        "web": [*_GRANIAN, "--port", str(port), *web],
+        "launch": [*_WORKER, "-Q", "launch", "-n", "launch@%h", "--pool", "threads", "--concurrency", "4"],
+        "sweep": [*_WORKER, "-Q", "sweep", "-n", "sweep@%h", "--concurrency", "2"],
+        "beat": [*_CELERY, "beat", "--loglevel", "ERROR"],
+        "relay": [*_MANAGE, "relay"],
+        "deliver": [*_MANAGE, "deliver"],
+    }
+
+
+@contextmanager
+def _process(command: list[str], options: dict[str, Any]) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(command, **options)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_web(port: int) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _wait_for_workers() -> None:
+    from workspaces.workers import NoWorker, require_worker
+
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    for queue in ("launch", "sweep"):
+        while True:
+            try:
+                require_worker(queue)
+            except NoWorker:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                break
