@@ -1,14 +1,18 @@
 """Races on threads, each with its own connection, the order forced at stated points."""
 
 import threading
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
+from django.db import connection, transaction
 
 from events.models import Event
 from events.names import EventType
 from tests.workspaces.factories import arrive, booting, later, online, queued
 from tests.workspaces.racing import WAIT_SECONDS, together
+from workspaces.clock import database_now
 from workspaces.deadlines import Policy
 from workspaces.lifecycle import FailureCode, FailureSource, WorkspaceStatus
 from workspaces.models import Launch, Workspace
@@ -18,6 +22,7 @@ from workspaces.services.moving import TransitionRefused
 from workspaces.services.removing import remove
 from workspaces.services.restarting import restart
 from workspaces.services.sweeping import sweep_stuck
+from workspaces.services.tearing_down import claim_due_teardowns
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CRASHED = Reason(code=FailureCode.CRASHED, source=FailureSource.BOOTSTRAP_WATCHER, message="It broke.")
@@ -169,3 +174,25 @@ def test_fail_and_register_at_once_have_one_winner() -> None:
         assert_log_agrees(workspace)
         assert workspace.status in {WorkspaceStatus.ONLINE, WorkspaceStatus.FAILED}
         assert workspace.version == 2
+
+
+def test_two_that_hand_out_stops_at_once_wait_for_no_row_of_each_other() -> None:
+    first, second = (restart(workspace_id=online().pk, now=database_now()) for _ in range(2))
+    now, handed_out = database_now(), []
+    with transaction.atomic():
+        mine = claim_due_teardowns(now=now, workspace_id=first.workspace.pk)
+        other = threading.Thread(target=lambda: handed_out.append(_handed_out_elsewhere(now)))
+        other.start()
+        other.join(10)
+        assert handed_out, "it waits for a row that this transaction holds"
+    (theirs,) = handed_out
+    assert (len(mine), len(theirs)) == (1, 1)
+    assert set(mine).isdisjoint(theirs)
+    assert Launch.objects.get(pk=theirs[0]).workspace_id == second.workspace.pk
+
+
+def _handed_out_elsewhere(now: datetime) -> list[UUID]:
+    try:
+        return claim_due_teardowns(now=now)
+    finally:
+        connection.close()

@@ -28,9 +28,10 @@ def claim_due_teardowns(*, now: datetime, workspace_id: UUID | None = None, limi
     """Return launches whose backend object is to be stopped by now, the longest due first, and mark them dispatched.
 
     One that was handed out is not returned again until its pause is over, which doubles with each attempt. One
-    workspace's alone are returned in any case: an operator waits for them.
+    workspace's alone are returned in any case: an operator waits for them. What somebody else just hands out, or
+    stops, is left to them: two that waited for each other's rows would end in a deadlock.
     """
-    due = Launch.objects.to_tear_down(now=now).order_by("teardown_at", "pk")
+    due = Launch.objects.to_tear_down(now=now).order_by("teardown_at", "pk").select_for_update(skip_locked=True)
     if workspace_id is not None:
         due = due.filter(workspace_id=workspace_id)
     rows = [launch for launch in due[:limit] if workspace_id is not None or _is_to_be_handed_out(launch, now=now)]
