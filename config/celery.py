@@ -2,10 +2,13 @@
 
 import os
 import warnings
+from typing import Any
 
 from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning
+from celery.signals import task_postrun, task_prerun
 from django.conf import settings
+from django.db import close_old_connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -29,3 +32,14 @@ app.conf.beat_schedule = {
 _CLOCKS_MAY_DIFFER_SECONDS = 2 * 3600
 for entry in app.conf.beat_schedule.values():
     entry["options"] = {"expires": entry["schedule"] + _CLOCKS_MAY_DIFFER_SECONDS}
+
+
+@task_prerun.connect
+@task_postrun.connect
+def look_after_connections(sender: Any, **_: Any) -> None:
+    """Keep a worker's database connection from task to task; one that is broken or too old is made anew.
+
+    A new one a task costs as much as all that a launch asks of the database.
+    """
+    if not sender.request.is_eager:
+        close_old_connections()

@@ -3,6 +3,7 @@
 Every variable is listed with its unit and default in `.env.example`.
 """
 
+import sys
 from pathlib import Path
 
 import environ
@@ -168,6 +169,8 @@ CELERY_TASK_ROUTES = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Celery would close the database connection before and after each task; config/celery.py looks after it instead.
+CELERY_DB_REUSE_MAX = sys.maxsize
 SWEEP_INTERVAL_SECONDS = seconds(env, "SWEEP_INTERVAL_SECONDS", default=30)
 WATCH_INTERVAL_SECONDS = seconds(env, "WATCH_INTERVAL_SECONDS", default=5)
 

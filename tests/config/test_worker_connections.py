@@ -1,0 +1,57 @@
+"""A worker's database connection: kept from task to task, and made anew where it broke."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from celery.fixups.django import DjangoWorkerFixup
+from celery.signals import task_postrun, task_prerun
+from django.db import connection
+
+from config.celery import app
+from workspaces import tasks
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_worker() -> Iterator[None]:
+    """Celery's own care for the connections, as each worker installs it."""
+    fixup = DjangoWorkerFixup(app)
+    task_prerun.connect(fixup.on_task_prerun)
+    task_postrun.connect(fixup.on_task_postrun)
+    connection.close()
+    yield
+    task_prerun.disconnect(fixup.on_task_prerun)
+    task_postrun.disconnect(fixup.on_task_postrun)
+
+
+def backend_of_a_task() -> int:
+    """Run what a worker runs around a task; return the database process that the task had."""
+    task_prerun.send(sender=tasks.reap)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    task_postrun.send(sender=tasks.reap)
+    return int(pid)
+
+
+def terminate(pid: int) -> None:
+    def from_elsewhere() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        connection.close()
+
+    thread = threading.Thread(target=from_elsewhere)
+    thread.start()
+    thread.join()
+
+
+def test_the_next_task_has_the_same_connection() -> None:
+    assert backend_of_a_task() == backend_of_a_task()
+
+
+def test_the_task_after_a_lost_connection_has_a_new_one() -> None:
+    lost = backend_of_a_task()
+    terminate(lost)
+    assert backend_of_a_task() != lost
