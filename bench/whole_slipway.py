@@ -57,7 +57,7 @@ def running_slipway(**environment: str) -> Iterator[Slipway]:
     port = free_port()
     told = {**os.environ, "PLATFORM_URL": f"http://127.0.0.1:{port}", "PYTHONWARNINGS": "ignore", **environment}
     with ExitStack() as stack:
-        options = {"env": told, "stdout": subprocess.DEVNULL, "stderr": open("/tmp/hl/err.log", "ab")}
+        options = {"env": told, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         started = {name: stack.enter_context(_process(command, options)) for name, command in _commands(port).items()}
         _wait_for_web(port)
         _wait_for_workers()

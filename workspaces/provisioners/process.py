@@ -18,7 +18,7 @@ from workspaces.provisioners.logs import tail_of
 from workspaces.provisioners.ports import reserved_port
 from workspaces.provisioners.processes import Process
 
-SHIM = Path(__file__).with_name("shim.py")
+SHIM = Path(__file__).with_name("start_shim.py")
 AGENT = Path(__file__).parent.parent.parent / "agent"
 POLL_SECONDS = 0.02
 # A shim writes the exit code at once; only one that was killed or stopped takes longer than this.

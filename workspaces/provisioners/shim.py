@@ -1,4 +1,4 @@
-"""Stands between a worker and a workspace's agent: `python -I -S shim.py FOLDER PARAMETERS PROGRAM`.
+"""Stands between a worker and a workspace's agent; begins in start_shim.py.
 
 It leaves the worker for a session of its own, records who it is and whom it started, keeps the newest part of the
 output, and records the exit code, which only a parent learns. The lock it inherited is free only when it is gone,
@@ -20,11 +20,19 @@ FIELD_OF_START_TIME = 19
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def main(folder: str, parameters: dict) -> bool:
+def start(arguments: list[str]) -> None:
+    """Be the shim, and in its fork the agent."""
+    _, folder, parameters, program = arguments
+    try:
+        is_agent = keep(folder, json.loads(parameters))
+    except OSError as error:
+        sys.exit(str(error))
+    if is_agent:
+        run(program)
+
+
+def keep(folder: str, parameters: dict) -> bool:
     """Keep the agent until its end. True in the agent itself, at its beginning."""
-    if os.fork():
-        # The worker waits for this first process only; the second belongs to nobody and leaves no zombie to it.
-        return False
     os.setsid()
     for number in (*_IGNORED, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
@@ -171,12 +179,3 @@ def _let_go_of_worker() -> None:
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
     os.close(nowhere)
-
-
-if __name__ == "__main__":
-    try:
-        is_agent = main(sys.argv[1], json.loads(sys.argv[2]))
-    except OSError as error:
-        sys.exit(str(error))
-    if is_agent:
-        run(sys.argv[3])
