@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -82,7 +81,7 @@ Suite = Callable[[Meter], Iterable[Ratio]]
 
 
 def main(suites: Iterable[Suite]) -> None:
-    """Run suites as a program: a table, or a list as JSON with --json. Exits with 1 where a goal is missed."""
+    """Run suites as a program: a table, or a list as JSON with --json. A missed goal is a finding, no error."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true", help="print a list of {name, ratio, goal, better, figures}")
     parser.add_argument("--rows", type=int, help="the fleet's size, where a suite has one; its own is full size")
@@ -92,7 +91,6 @@ def main(suites: Iterable[Suite]) -> None:
         print(json.dumps([asdict(ratio) for ratio in ratios], indent=2))  # noqa: T201
     else:
         Console().print(_table(ratios))
-    sys.exit(0 if all(ratio.is_met for ratio in ratios) else 1)
 
 
 def _measured(suites: Iterable[Suite], *, rows: int | None) -> Iterator[Ratio]:

@@ -50,19 +50,31 @@ class Slipway:
 
 @contextmanager
 def running_slipway(**environment: str) -> Iterator[Slipway]:
-    """Run it while the block runs. What it says of its stop in the middle of something is no finding."""
+    """Run it in DATA_DIR while the block runs. What it says of its stop in the middle of something is no finding."""
     from config.embedded import free_port
     from workspaces.credentials import mint_api_key
 
     port = free_port()
+    data = Path(environment["DATA_DIR"])
     told = {**os.environ, "PLATFORM_URL": f"http://127.0.0.1:{port}", "PYTHONWARNINGS": "ignore", **environment}
     with ExitStack() as stack:
+        # Last of all, when no worker is left that could start another.
+        stack.callback(_end_agents, data)
         options = {"env": told, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         started = {name: stack.enter_context(_process(command, options)) for name, command in _commands(port).items()}
         _wait_for_web(port)
         _wait_for_workers()
         _, key = mint_api_key(name="bench", scopes=["operate"])
         yield Slipway(processes={name: process.pid for name, process in started.items()}, port=port, key=key)
+
+
+def _end_agents(data: Path) -> None:
+    """Stop what a round that broke off has left running."""
+    from workspaces.provisioners.process import ProcessProvisioner
+
+    backend = ProcessProvisioner(root=data / "workspaces", log_bytes=4096, inherited={})
+    for key in backend.held():
+        backend.stop(key, timeout_seconds=1)
 
 
 def _commands(port: int) -> dict[str, list[str]]:
