@@ -50,6 +50,7 @@ class World:
         self.redis: Server = start_redis(folder / "redis")
         self.port = free_port()
         self._key = ""
+        self._producer: subprocess.Popen[bytes] | None = None
         names = ("SECRET_KEY", "SECRETS_KEYS", "PATH", "HOME", "LANG")
         self.environment = {
             **{name: os.environ[name] for name in names if name in os.environ},
@@ -77,6 +78,7 @@ class World:
         assert holds_in_time(lambda: is_up(self.port), seconds=60), self.log.getvalue()
 
     def close(self) -> None:
+        self._end_producer()
         for child in self.children.values():
             child.kill()
         self.postgres.stop()
@@ -114,9 +116,17 @@ class World:
 
     def producer(self, *, count: int, seconds: float) -> "subprocess.Popen[bytes]":
         """Start recording so many events over that time."""
+        self._end_producer()
         self.query("SET slipway.pruning = 'on'; DELETE FROM events_delivery; DELETE FROM events_event")
         command = [sys.executable, "-m", "tests.journeys.produce", str(count), str(WORKSPACES), str(seconds)]
-        return subprocess.Popen(command, env=self.environment)
+        self._producer = subprocess.Popen(command, env=self.environment)
+        return self._producer
+
+    def _end_producer(self) -> None:
+        """Let a test that failed leave nothing to the next one."""
+        if self._producer:
+            self._producer.kill()
+            self._producer.wait(10)
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.postgres.url, autocommit=True) as connection:

@@ -24,19 +24,22 @@ def produce(*, count: int, workspaces: int, seconds: float) -> None:
     began = time.monotonic()
     for number in range(count):
         time.sleep(max(0.0, began + seconds * number / count - time.monotonic()))
-        while not _is_recorded(number, workspaces):
+        _persist(number, workspaces)
+
+
+def _persist(number: int, workspaces: int) -> None:
+    is_in_doubt = False
+    while True:
+        try:
+            if not (is_in_doubt and Event.objects.filter(payload__number=number).exists()):
+                _record(number, workspaces)
+        except Error:
+            # Whether it was committed is not known: the next look tells.
+            is_in_doubt = True
+            connection.close()
             time.sleep(0.1)
-
-
-def _is_recorded(number: int, workspaces: int) -> bool:
-    try:
-        if not Event.objects.filter(payload__number=number).exists():
-            _record(number, workspaces)
-    except Error:
-        # Whether it was committed is not known: the next look tells.
-        connection.close()
-        return False
-    return True
+        else:
+            return
 
 
 def _record(number: int, workspaces: int) -> None:
