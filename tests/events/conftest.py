@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,38 @@ def publish(*events):
     rows = record(*events)
     relay.number_all()
     return rows
+
+
+class SlowProducer(threading.Thread):
+    """A producer on a connection of its own, that records at once and commits when it is told to."""
+
+    def __init__(self, event):
+        super().__init__(daemon=True)
+        self.event = event
+        self.recorded, self.may_commit = threading.Event(), threading.Event()
+        self.id = None
+
+    def run(self):
+        try:
+            with transaction.atomic():
+                self.id = outbox.record([self.event])[0].id
+                self.recorded.set()
+                assert self.may_commit.wait(10)
+        finally:
+            connection.close()
+
+    def commit(self):
+        self.may_commit.set()
+        self.join(10)
+
+
+@contextmanager
+def producing(event):
+    producer = SlowProducer(event)
+    producer.start()
+    assert producer.recorded.wait(10)
+    yield producer
+    producer.commit()
 
 
 def signed_in(**attributes):

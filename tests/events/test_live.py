@@ -12,7 +12,7 @@ from django.test import Client
 from config.processes import wait_until
 from events.hub import Limits
 from events.models import PositionCounter
-from tests.events.conftest import WORD, online, own_backends, publish, record, signed_in
+from tests.events.conftest import WORD, online, own_backends, producing, publish, record, signed_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,6 +83,19 @@ def test_a_client_that_connects_again_misses_nothing_of_three_hundred_events(ser
             publish(*[online() for _ in range(10)])
         seen += stream.positions(200)
     assert seen == list(range(1, 301))
+
+
+def test_an_event_that_commits_late_reaches_who_listens_and_who_resumes_behind_later_ids(server, start_relay):
+    start_relay()
+    with server.stream() as stream, producing(online()) as late:
+        (early,) = record(online())
+        assert stream.message()[1]["workspace_id"] == str(early.workspace_id)
+        late.commit()
+        position, message = stream.message()
+    assert late.id < early.id
+    assert (position, message["workspace_id"]) == (2, str(late.event.workspace_id))
+    with server.stream(headers={**WORD, "Last-Event-ID": "1"}) as stream:
+        assert stream.message() == (position, message)
 
 
 def test_a_replay_longer_than_a_batch_joins_the_live_tail_without_gap_or_duplicate(server):

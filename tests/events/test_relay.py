@@ -2,7 +2,6 @@
 
 import signal
 import threading
-from contextlib import contextmanager
 from uuid import uuid4
 
 import psycopg
@@ -18,45 +17,13 @@ from events.names import EventType
 from events.outbox import NewEvent
 from events.positions import last_position
 from tests.events.channels import webhook
-from tests.events.conftest import online, publish, record
+from tests.events.conftest import online, producing, publish, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def positions():
     return list(Event.objects.order_by("position").values_list("position", flat=True))
-
-
-class SlowProducer(threading.Thread):
-    """A producer on a connection of its own, that records at once and commits when it is told to."""
-
-    def __init__(self, event):
-        super().__init__(daemon=True)
-        self.event = event
-        self.recorded, self.may_commit = threading.Event(), threading.Event()
-        self.id = None
-
-    def run(self):
-        try:
-            with transaction.atomic():
-                self.id = outbox.record([self.event])[0].id
-                self.recorded.set()
-                assert self.may_commit.wait(10)
-        finally:
-            connection.close()
-
-    def commit(self):
-        self.may_commit.set()
-        self.join(10)
-
-
-@contextmanager
-def producing(event):
-    producer = SlowProducer(event)
-    producer.start()
-    assert producer.recorded.wait(10)
-    yield producer
-    producer.commit()
 
 
 def test_a_reader_by_position_gets_the_event_that_committed_late_and_a_reader_by_id_skips_it():
