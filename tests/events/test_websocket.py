@@ -4,6 +4,7 @@ import json
 from contextlib import contextmanager
 from uuid import uuid4
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -80,6 +81,12 @@ def test_whoever_is_not_signed_in_gets_401(server):
 
 def test_another_address_has_no_websocket(server):
     assert refused(server, path="/events/stream").status_code == 404
+
+
+def test_a_plain_request_is_told_that_the_upgrade_is_missing(server):
+    answer = httpx.get(f"{server.origin}/ws", headers=WORD, timeout=10, trust_env=False)
+    assert (answer.status_code, answer.headers["Upgrade"]) == (426, "websocket")
+    assert "WebSocket" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1.evil.example", "file://"])
