@@ -103,4 +103,5 @@ def empty_folder(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name in _HELD:
             continue
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        # Of a link only the link goes, whatever it leads to.
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -82,6 +82,17 @@ def test_what_an_earlier_demo_left_is_deleted_and_what_its_owner_holds_is_not(tm
     assert sorted(path.name for path in folder.iterdir()) == [MARKER, "owner.lock"]
 
 
+def test_of_a_link_in_its_folder_only_the_link_is_deleted(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "demo", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    check_folder(folder)
+    (folder / "postgres").symlink_to(elsewhere)
+    empty_folder(folder)
+    assert [path.name for path in folder.iterdir()] == [MARKER]
+    assert (elsewhere / "kept").exists()
+
+
 def test_make_help_tells_of_it() -> None:
     makefile = (PROJECT / "Makefile").read_text()
     assert re.search(r"^demo: .*## .*fleet of 60", makefile, re.MULTILINE)
