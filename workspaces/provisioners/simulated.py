@@ -4,6 +4,7 @@ All of it stands in files, since the workers that start, look and stop, and the 
 that come and go:
 
 <root>/<state>/<workspace_id>.<launch_id>.json    one launch; `state` is running, exited or barred
+<root>/ports                                      how many launches were given a port
 <root>/lock                                       held by whoever changes something
 """
 
@@ -177,7 +178,7 @@ class SimulatedProvisioner:
     def _next_port(self) -> int:
         counter = self._root / "ports"
         number = int(counter.read_text()) if counter.exists() else 0
-        counter.write_text(str(number + 1))
+        _replace(counter, str(number + 1))
         return FIRST_PORT + number % PORTS
 
     def _log(self, key: LaunchKey, text: str) -> None:
@@ -217,10 +218,7 @@ class SimulatedProvisioner:
             self._write(key, _State.RUNNING, replace(self._read(key, _State.RUNNING), **fields))
 
     def _write(self, key: LaunchKey, state: _State, launch: Simulated) -> None:
-        path = self._path(key, state)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(launch)))
-        fresh.replace(path)
+        _replace(self._path(key, state), json.dumps(asdict(launch)))
 
     def _delete(self, key: LaunchKey) -> None:
         for state in _State:
@@ -259,6 +257,13 @@ class SimulatedProvisioner:
             yield
         except (OSError, ValueError, TypeError) as error:
             raise ProvisionerError(f"The simulator's files in {self._root} can't be used: {error}.") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    # A write that breaks off leaves what was there.
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(path)
 
 
 def _key_of(path: Path) -> LaunchKey:

@@ -73,7 +73,7 @@ class SimulatedAgent:
             case Deed.REGISTER:
                 await self._register()
             case Deed.REGISTER_TWICE:
-                await asyncio.gather(self._register(), self._register())
+                await self._register_twice()
             case Deed.REGISTER_UNHEARD:
                 await self._post("register", self._registration())
                 self._say("No answer to the registration; trying again.")
@@ -96,6 +96,15 @@ class SimulatedAgent:
                 self._say(f"The platform refuses this workspace's registration: {answer.text}")
                 raise Ended(EXIT_REFUSED)
             await asyncio.sleep(pause)
+
+    async def _register_twice(self) -> None:
+        # Where one ends the process, the other ends with it.
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._register())
+                both.create_task(self._register())
+        except ExceptionGroup as ends:
+            raise ends.exceptions[0] from None
 
     async def _beat(self) -> None:
         script, beat = self.script, self._done - len(self.script.boot)

@@ -45,6 +45,9 @@ class Simulator:
     def __init__(self, backend: SimulatedProvisioner) -> None:
         self._backend = backend
         self._agents: dict[LaunchKey, asyncio.Task[None]] = {}
+        # What was told once is not told again at each look.
+        self._unreadable: set[LaunchKey] = set()
+        self._is_backend_away = False
         self.played = 0
 
     async def play(self, *, stop: asyncio.Event) -> None:
@@ -59,20 +62,45 @@ class Simulator:
                 await self._leave(list(self._agents))
 
     def _look(self, http: httpx.AsyncClient) -> None:
+        held = self._held()
+        if held is None:
+            return
+        for key in self._agents.keys() - held:
+            self._agents.pop(key).cancel()
+        self._unreadable &= held
+        for key in held - self._agents.keys():
+            self._begin(key, http)
+
+    def _held(self) -> set[LaunchKey] | None:
         try:
             held = set(self._backend.held())
-            for key in self._agents.keys() - held:
-                self._agents.pop(key).cancel()
-            for key in held - self._agents.keys():
-                self._begin(key, http)
         except ProvisionerError as error:
-            logger.warning("What is to be played could not be read", extra={"detail": str(error)})
+            if not self._is_backend_away:
+                logger.warning("What is to be played could not be read", extra={"detail": str(error)})
+            self._is_backend_away = True
+            return None
+        self._is_backend_away = False
+        return held
 
     def _begin(self, key: LaunchKey, http: httpx.AsyncClient) -> None:
-        played = self._backend.played(key)
+        played = self._read(key)
         if played is not None:
             self._agents[key] = asyncio.create_task(_live(key, played, self._backend, http))
             self.played += 1
+
+    def _read(self, key: LaunchKey) -> Simulated | None:
+        try:
+            played = self._backend.played(key)
+        except ProvisionerError as error:
+            # The others are played; this one is asked for at each look, since it may be mended.
+            if key not in self._unreadable:
+                logger.warning(
+                    "A simulated launch could not be read", extra={"launch_id": key.launch_id, "detail": str(error)}
+                )
+            self._unreadable.add(key)
+            return None
+        self._unreadable.discard(key)
+        return played
 
     async def _leave(self, keys: list[LaunchKey]) -> None:
         tasks = [self._agents.pop(key) for key in keys]
