@@ -24,7 +24,8 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 class Source:
     """One parsed file. `comments` are by line; `constants` are the expressions a name of the file may stand for.
 
-    `functions` and `calls` are by the function's own name; `scopes` tells, by a node's id, in which function it stands.
+    `functions`, `calls` and `loads` (every mention of a name, called or not) are by the last name; `scopes` tells, by a
+    node's id, in which function it stands.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Source:
     docstrings: set[int] = field(default_factory=set)
     functions: dict[str, list[Function]] = field(default_factory=dict)
     calls: dict[str, list[ast.Call]] = field(default_factory=dict)
+    loads: dict[str, list[ast.expr]] = field(default_factory=dict)
     scopes: dict[int, Function] = field(default_factory=dict)
 
     @property
@@ -45,6 +47,11 @@ class Source:
     @property
     def defines_a_set(self) -> bool:
         return self.path in DEFINING
+
+    def handed_on(self, name: str) -> list[ast.expr]:
+        """Return where the name is mentioned without being called: from there, anyone may call what it stands for."""
+        called = {id(call.func) for call in self.calls.get(name, [])}
+        return [one for one in self.loads.get(name, []) if id(one) not in called]
 
 
 def sources(root: Path) -> list[Source]:
@@ -80,6 +87,8 @@ def parse(text: str, *, path: str) -> Source:
                 source.constants.setdefault(name, []).append(value)
         if isinstance(node, ast.Call):
             source.calls.setdefault(last_name(node.func), []).append(node)
+        elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
+            source.loads.setdefault(last_name(node), []).append(node)
         elif isinstance(node, Function):
             source.functions.setdefault(node.name, []).append(node)
             # An inner function comes later in the walk, and has the last word.

@@ -7,11 +7,28 @@ from workspaces.drift import sql_parser
 from workspaces.drift.claims import Claims, speaks_of, texts_of
 from workspaces.drift.folding import folded
 from workspaces.drift.sources import DYNAMIC_SQL, Findings, Source, last_name
-from workspaces.drift.sql_text import Reader, Template, is_sql
+from workspaces.drift.sql_text import Hole, Reader, Template, is_sql
 from workspaces.drift.vocabulary import Term
 
 # Whoever takes SQL as text; the value is the place of its parameters.
-_SINKS = {"execute": 1, "executemany": 1, "raw": 1, "RawSQL": 1, "RunSQL": None, "SQL": None, "extra": None}
+_SINKS = {
+    "execute": 1,
+    "executemany": 1,
+    "stream": 1,
+    "copy": 1,
+    "raw": 1,
+    "RawSQL": 1,
+    "RunSQL": None,
+    "SQL": None,
+    "extra": None,
+}
+# What they call their text, and its parameters.
+_TEXT_KEYWORDS = frozenset({"query", "sql", "raw_query", "statement", "obj"})
+_VALUE_KEYWORDS = frozenset({"params", "param_list", "params_seq"})
+# Others have methods of these names too.
+_COMMON = frozenset({"stream", "copy"})
+# Where one of these is handed on, what it is called with is out of sight.
+_METHODS = ("execute", "executemany", "stream", "copy", "raw")
 # These take parts of a statement.
 _FRAGMENTS = frozenset({"SQL", "RawSQL", "extra"})
 _DML_WORDS = ("select", "insert", "update", "delete", "merge", "values", "with")
@@ -35,6 +52,9 @@ class SqlScan:
         for node in ast.walk(self._source.tree):
             if isinstance(node, ast.Call):
                 self._call(node)
+        for node in (node for name in _METHODS for node in self._source.handed_on(name)):
+            if isinstance(node, ast.Attribute):
+                self._unknown(ast.unparse(node), ((node.lineno, node.end_lineno or node.lineno),))
         self._texts(self._source.tree)
 
     # --- Where SQL is ----------------------------------------------------------------------------
@@ -44,9 +64,8 @@ class SqlScan:
         if name == "format" and isinstance(node.func, ast.Attribute) and is_sql(node.func.value):
             self._done.add(id(node.func.value))
             self._judge(node, node, None, is_fragment=True)
-        elif name in _SINKS and id(node) not in self._done:
-            place = _SINKS[name]
-            values = node.args[place] if place is not None and len(node.args) > place else None
+        elif name in _SINKS and id(node) not in self._done and not (name in _COMMON and _is_anothers(node)):
+            values = _values(node, _SINKS[name])
             for argument in self._arguments(node, name):
                 self._judge(argument, node, values, is_fragment=name in _FRAGMENTS)
 
@@ -56,7 +75,7 @@ class SqlScan:
             return [*node.args[:2], *named]
         if name == "extra":
             return [one for word in node.keywords if word.arg in {"select", "where"} for one in _items(word.value)]
-        return node.args[:1]
+        return node.args[:1] or [word.value for word in node.keywords if word.arg is None or word.arg in _TEXT_KEYWORDS]
 
     def _judge(
         self,
@@ -124,8 +143,13 @@ class SqlScan:
         """Judge a text that may be SQL; tell whether it was."""
         try:
             statements = self._parse(template, None, is_fragment=is_fragment)
-        except (sql_parser.Unparseable, sql_parser.Unknown):
+        except sql_parser.Unparseable:
             return False
+        except sql_parser.Unknown as hole:
+            if not _is_made_here(template):
+                return False
+            self._unknown(str(hole), template.spans)
+            return True
         if not sql_parser.is_dml(statements):
             return False
         self._statements(statements, template.spans)
@@ -197,6 +221,33 @@ class SqlScan:
 def _is_open_part(node: ast.AST) -> bool:
     """Tell whether the node is a `SQL(…)` whose text is no constant: judged for itself, wherever it is put in."""
     return isinstance(node, ast.Call) and is_sql(node) and bool(node.args) and folded(node.args[0]) is None
+
+
+def _values(node: ast.Call, place: int | None) -> ast.expr | None:
+    """Return the parameters of the SQL that a call executes, by their place or their name."""
+    if place is None:
+        return None
+    named = (word.value for word in node.keywords if word.arg in _VALUE_KEYWORDS)
+    return node.args[place] if len(node.args) > place else next(named, None)
+
+
+def _is_anothers(node: ast.Call) -> bool:
+    """Tell whether a `stream` or `copy` is no cursor's: a function, of a module, with many arguments, or with a verb.
+
+    `client.stream("POST", url)` has a verb, and no statement is a single word.
+    """
+    if not isinstance(node.func, ast.Attribute) or last_name(node.func.value) in {"shutil", "copy"}:
+        return True
+    text = folded(node.args[0]) if node.args else None
+    return len(node.args) > 2 or (text is not None and len(text.split()) == 1)
+
+
+def _is_made_here(template: Template) -> bool:
+    """Tell whether a text that begins as a statement is put together here; a constant is judged where it's filled."""
+    first = template.parts[0]
+    words = first.casefold().split() if isinstance(first, str) else []
+    is_filled = any(isinstance(part, Hole) for part in template.parts)
+    return is_filled and bool(words) and words[0].strip("(") in _DML_WORDS
 
 
 def _items(node: ast.expr) -> list[ast.expr]:

@@ -109,7 +109,8 @@ class Reader:
         calls = self._source.calls.get(function.name, [])
         given = [_argument(call, function, name) for call in calls]
         # Who may be called from anywhere, or by nobody here, may be handed anything.
-        is_ours = function.name.startswith("_") and calls and all(given)
+        is_private = function.name.startswith("_") and not function.decorator_list
+        is_ours = is_private and calls and all(given) and not self._source.handed_on(function.name)
         unknown = [] if is_ours else [Template((Hole(name=name),))]
         return unknown + [one for value in given if value for one in self.templates(value, depth - 1)]
 
@@ -264,7 +265,8 @@ def _argument(call: ast.Call, function: Function, name: str) -> ast.expr | None:
             return word.value
     names = [one.arg for one in _parameters(function)]
     place = names.index(name) - (names[0] in {"self", "cls"} and isinstance(call.func, ast.Attribute))
-    return call.args[place] if place < len(call.args) else None
+    is_spread = any(isinstance(one, ast.Starred) for one in call.args[:place])
+    return call.args[place] if place < len(call.args) and not is_spread else None
 
 
 def _items(values: ast.expr | None) -> dict[str, ast.expr]:
