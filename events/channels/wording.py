@@ -84,7 +84,8 @@ def sort_of(message: Message) -> tuple[str, str]:
 
 
 def _title(message: Message) -> str:
-    said = _SAID[message.event.event_type]
+    # During an upgrade the log may hold a name that this code doesn't know yet.
+    said = _SAID.get(message.event.event_type, message.event.event_type)
     payload = message.event.payload
     if message.event.event_type in _INCIDENTS:
         return f"{said}: {payload.get('kind', '')}".rstrip(": ")

@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.nginx]
 # As a distribution's nginx.conf, with its files in a folder of the test's own.
 _AROUND = """
 daemon off; worker_processes 1; pid nginx.pid; error_log stderr;
+# Where root runs the tests, its folders are for root alone; anybody else needs no such line, and is told so.
+user root;
 events {{}}
 http {{
     access_log off;
@@ -72,6 +74,12 @@ def test_pages_and_streams_each_reach_their_own_server(proxied):
         # From the pages' server it would be 501.
         for path in ("/events/stream", f"/workspaces/{uuid4()}/events/stream"):
             assert client.get(path).status_code == 401
+
+
+def test_a_body_that_is_too_large_is_answered_by_us_and_not_by_it(proxied):
+    with httpx.Client(base_url=proxied.origin, verify=proxied.trust, trust_env=False) as client:
+        answer = client.post("/workspaces", content=b"{" + b" " * 7_500_000 + b"}", headers=WORD)
+    assert answer.headers["Content-Type"].startswith("application/json"), answer.text[:500]
 
 
 def test_events_arrive_at_once_and_not_at_the_end(proxied):

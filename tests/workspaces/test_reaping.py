@@ -195,3 +195,18 @@ def test_a_removal_takes_the_whole_tree_along_and_stops_what_was_going_to_sleep(
     assert [row.pk for row in cascade.moved] == [parent.pk, child.pk, grandchild.pk]
     reasons = set(Launch.objects.values_list("teardown_reason", flat=True))
     assert reasons == {TeardownReason.REMOVED}
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(0, 10), (1, 20), (5, 320), (6, 600), (99, 600)])
+def test_a_stop_is_handed_out_again_after_a_pause_that_doubles(attempts: int, seconds: int) -> None:
+    restarted = restart(workspace_id=online().pk, now=database_now()).workspace
+    (stopping,) = Launch.objects.filter(workspace=restarted).exclude(pk=restarted.launch_id)
+    at = stopping.teardown_at + timedelta(seconds=1)
+    Launch.objects.filter(pk=stopping.pk).update(dispatched_at=at, teardown_attempts=attempts)
+
+    assert claim_due_teardowns(now=at + timedelta(seconds=seconds - 1)) == []
+    # One that waits for its pause takes no place from those that are ready.
+    other = restart(workspace_id=online().pk, now=at).workspace
+    ready = claim_due_teardowns(now=at + timedelta(seconds=1), limit=1)
+    assert [Launch.objects.get(pk=each).workspace_id for each in ready] == [other.pk]
+    assert claim_due_teardowns(now=at + timedelta(seconds=seconds), limit=1) == [stopping.pk]

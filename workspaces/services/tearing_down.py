@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from workspaces.masking import mask
 from workspaces.models import Launch, Workspace
@@ -17,7 +17,8 @@ from workspaces.services.moving import lock_one
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE_SECONDS = 10
+# After so many attempts; after more of them the longest.
+PAUSES_SECONDS = (10, 20, 40, 80, 160, 320)
 LONGEST_PAUSE_SECONDS = 600
 KEPT_FOLDERS = 3
 _GONE = frozenset({BackendState.EXITED, BackendState.MISSING})
@@ -31,20 +32,20 @@ def claim_due_teardowns(*, now: datetime, workspace_id: UUID | None = None, limi
     workspace's alone are returned in any case: an operator waits for them. What somebody else just hands out, or
     stops, is left to them: two that waited for each other's rows would end in a deadlock.
     """
-    due = Launch.objects.to_tear_down(now=now).order_by("teardown_at", "pk").select_for_update(skip_locked=True)
-    if workspace_id is not None:
-        due = due.filter(workspace_id=workspace_id)
-    rows = [launch for launch in due[:limit] if workspace_id is not None or _is_to_be_handed_out(launch, now=now)]
-    claimed = [launch.pk for launch in rows]
+    due = Launch.objects.to_tear_down(now=now).order_by("teardown_at", "pk")
+    # Locked is only what is handed out: who waits for its pause is free for the operator who can't wait.
+    due = due.filter(_is_to_be_handed_out(now)) if workspace_id is None else due.filter(workspace_id=workspace_id)
+    claimed = [launch.pk for launch in due.select_for_update(skip_locked=True, no_key=True)[:limit]]
     Launch.objects.filter(pk__in=claimed).update(dispatched_at=now)
     return claimed
 
 
-def _is_to_be_handed_out(launch: Launch, *, now: datetime) -> bool:
-    if launch.dispatched_at is None or launch.teardown_at is None or launch.dispatched_at < launch.teardown_at:
-        return True
-    pause = min(FIRST_PAUSE_SECONDS * 2**launch.teardown_attempts, LONGEST_PAUSE_SECONDS)
-    return launch.dispatched_at <= now - timedelta(seconds=pause)
+def _is_to_be_handed_out(now: datetime) -> Q:
+    waited_longest = Q(dispatched_at__lte=now - timedelta(seconds=LONGEST_PAUSE_SECONDS))
+    ready = Q(dispatched_at__isnull=True) | Q(dispatched_at__lt=F("teardown_at")) | waited_longest
+    for attempts, pause in enumerate(PAUSES_SECONDS):
+        ready |= Q(teardown_attempts=attempts, dispatched_at__lte=now - timedelta(seconds=pause))
+    return ready
 
 
 def tear_down(*, launch_id: UUID, now: datetime, stop_seconds: float | None = None) -> bool:
