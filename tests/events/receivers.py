@@ -80,7 +80,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(6, 1, True)
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # Its sender was killed in the middle: that is no request.
+            self.close_connection = True
+            return
         request = Received(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         with self.server.lock:
             self.server.got.append(request)

@@ -48,8 +48,14 @@ def keep(folder: str, parameters: dict) -> bool:
         return _may_begin(gate, opener, output=writer)
     os.close(writer)
     os.close(gate)
-    shim, agent = _identity(os.getpid()), _identity(child)
-    _write(f"{folder}/process.json", {**parameters["record"], "shim": shim, "child": agent})
+    try:
+        shim, agent = _identity(os.getpid()), _identity(child)
+        _write(f"{folder}/process.json", {**parameters["record"], "shim": shim, "child": agent})
+    except OSError:
+        # It would end by itself as we do, but a moment later, when the worker has been told that nothing runs.
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
     # Only now: whatever kills us, nothing has begun of which no record tells.
     os.write(opener, b"!")
     os.close(opener)
