@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,7 +93,8 @@ class World:
         return done.stdout.strip()
 
     def channel(self, url: str, **fields: Any) -> tuple[int, str]:
-        """Make the only enabled channel; return its id and signing secret."""
+        """Make the only enabled channel, for a log that is empty; return its id and signing secret."""
+        self._empty_log()
         self.query("UPDATE events_channel SET is_enabled = false")
         key, secret = self.run("-c", _MAKE_CHANNEL, url, json.dumps({"timeout_seconds": 2} | fields)).split()
         return int(key), secret
@@ -116,14 +118,17 @@ class World:
 
     def producer(self, *, count: int, seconds: float) -> "subprocess.Popen[bytes]":
         """Start recording so many events over that time."""
-        self._end_producer()
-        self.query("SET slipway.pruning = 'on'; DELETE FROM events_delivery; DELETE FROM events_event")
+        self._empty_log()
         command = [sys.executable, "-m", "tests.journeys.produce", str(count), str(WORKSPACES), str(seconds)]
         self._producer = subprocess.Popen(command, env=self.environment)
         return self._producer
 
+    def _empty_log(self) -> None:
+        """Let a test that failed leave nothing to the next one: no event, and nobody who records more."""
+        self._end_producer()
+        self.query("SET slipway.pruning = 'on'; DELETE FROM events_delivery; DELETE FROM events_event")
+
     def _end_producer(self) -> None:
-        """Let a test that failed leave nothing to the next one."""
         if self._producer:
             self._producer.kill()
             self._producer.wait(10)
@@ -153,6 +158,17 @@ class World:
         server.process.wait(20)
         time.sleep(away_seconds)
         server.spawn()
+
+    @contextmanager
+    def crashing(self, server: Server, *, away_seconds: float) -> Iterator[threading.Thread]:
+        """Crash a server meanwhile: it is gone when this begins, and back, or soon to be, when the thread has ended."""
+        crash = threading.Thread(target=self.crash, args=[server], kwargs={"away_seconds": away_seconds})
+        crash.start()
+        try:
+            assert holds_in_time(lambda: server.has_exited, seconds=20)
+            yield crash
+        finally:
+            crash.join()
 
     def pids(self) -> dict[str, int]:
         return {name: child.process.pid for name, child in self.children.items() if child.process}

@@ -5,7 +5,6 @@ The figures of the soak's runs are in docs/explanation/events.md.
 
 import random
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -113,15 +112,14 @@ def test_redis_killed_and_back_empty_delays_nothing(world: World, receiver: Rece
     pids = world.pids()
     with world.listening() as listener:
         producer = world.producer(count=size.events, seconds=size.seconds)
-        time.sleep(1)
-        crash = threading.Thread(target=world.crash, args=[world.redis], kwargs={"away_seconds": size.away_seconds})
-        crash.start()
-        before, heard = len(taken_ids(receiver)), len(listener.told)
-        time.sleep(size.away_seconds / 2)
-        # While it is away, events arrive.
-        assert len(taken_ids(receiver)) > before
-        assert len(listener.told) > heard
-        crash.join()
+        assert wait_until(lambda: bool(taken_ids(receiver)), seconds=size.patience_seconds)
+        with world.crashing(world.redis, away_seconds=size.away_seconds) as crash:
+            before, heard = len(taken_ids(receiver)), len(listener.told)
+            # While it is away, events arrive.
+            assert wait_until(
+                lambda: len(taken_ids(receiver)) > before and len(listener.told) > heard, seconds=size.away_seconds
+            )
+            assert crash.is_alive()
         assert producer.wait(size.patience_seconds) == 0
         finish(world, receiver, size, secret, f"Redis away for {size.away_seconds} s")
         check_order(receiver)
