@@ -12,8 +12,8 @@ from tests.workspaces import factories
 from workspaces import vault
 from workspaces.clock import database_now
 from workspaces.credentials import find_api_key
-from workspaces.lifecycle import WorkspaceStatus
-from workspaces.models import ApiKey, Launch, Secret, TeardownReason, Workspace
+from workspaces.lifecycle import TeardownReason, WorkspaceStatus
+from workspaces.models import ApiKey, Launch, Secret, Workspace
 from workspaces.services.removing import remove
 
 pytestmark = pytest.mark.django_db

@@ -1,33 +1,26 @@
-"""Workspaces, their launches, heartbeats, secrets and credentials."""
+"""Workspaces, and what their agents said last."""
 
 import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import CheckConstraint, F, Q, UniqueConstraint, Value
+from django.db.models import CheckConstraint, F, Q, Value
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
 
-from workspaces.incidents import Incident, Liveness
 from workspaces.lifecycle import (
-    DEADLINE_FAILURES,
     FailureCode,
     FailureOwner,
     FailureSource,
     Phase,
     RestartPolicy,
-    TeardownReason,
     WorkspaceStatus,
 )
 from workspaces.owners import advice_for
 from workspaces.pgenum import EnumField
-
-# Models of a module of their own, which Django looks for here.
-__all__ = ["Incident", "Liveness"]
 
 MAX_BUDGET_CENTS = 10**12
 MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
@@ -47,26 +40,6 @@ class BackendKind(models.TextChoices):
     def gives_address(self) -> bool:
         """Tell whether the backend's own address of a workspace stands, whatever its agent says."""
         return self in {BackendKind.PROCESS, BackendKind.SIMULATED}
-
-
-class LaunchOutcome(models.TextChoices):
-    """How a launch's provisioning ended."""
-
-    IN_FLIGHT = "in_flight", "In flight"
-    ONLINE = "online", "Online"
-    FAILED = "failed", "Failed"
-    # Another launch, a pause or the removal came before it was online.
-    WITHDRAWN = "withdrawn", "Withdrawn"
-
-
-class ApiScope(models.TextChoices):
-    """What an API key may do; `admin` includes `operate`, which includes `read`."""
-
-    READ = "read", "Read"
-    OPERATE = "operate", "Operate"
-    ADMIN = "admin", "Admin"
-    # For watchers outside: report bootstrap-failed, and nothing else.
-    WATCH = "watch", "Watch"
 
 
 def is_overdue(*, now: datetime, override: timedelta | None) -> Q:
@@ -342,182 +315,3 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.workspace_id} at {self.last_heartbeat_at}"
-
-
-class LaunchQuerySet(models.QuerySet["Launch"]):
-    """Adjectives that chain."""
-
-    def in_flight(self) -> "LaunchQuerySet":
-        return self.filter(outcome=LaunchOutcome.IN_FLIGHT)
-
-    def standing(self) -> "LaunchQuerySet":
-        """Not confirmed gone: its backend object may exist."""
-        return self.filter(torn_down_at__isnull=True)
-
-    def present(self) -> "LaunchQuerySet":
-        """Its workspace's present one."""
-        return self.filter(workspace__launch_id=F("pk"))
-
-    def to_tear_down(self, *, now: datetime) -> "LaunchQuerySet":
-        """Meant to be stopped by now, and not confirmed gone."""
-        return self.standing().filter(teardown_at__lte=now)
-
-
-class Launch(models.Model):
-    """One attempt to get a workspace online, kept as history. Its id is the fencing token.
-
-    `teardown_at` is the intent to stop its backend object, and when; `torn_down_at` says it was confirmed gone.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="launches")
-    backend = models.CharField(max_length=20, choices=BackendKind.choices)
-    runtime = models.CharField(max_length=63)
-    outcome = models.CharField(max_length=20, choices=LaunchOutcome.choices, default=LaunchOutcome.IN_FLIGHT)
-    queued_at = models.DateTimeField()
-    launching_at = models.DateTimeField(null=True)
-    booting_at = models.DateTimeField(null=True)
-    ended_at = models.DateTimeField(null=True)
-    # When a message about it (to launch it, to stop it) was handed to the queue last; beat repeats a lost one.
-    dispatched_at = models.DateTimeField(null=True)
-    # What was seen of it last: state, exit_code, detail, at.
-    evidence = models.JSONField(default=dict)
-    failure_code = models.CharField(max_length=30, choices=FailureCode.choices, blank=True, default="")
-    # The deadline failure that a late arrival took back: the limit had flipped a healthy launch.
-    false_flip_code = models.CharField(
-        max_length=30, choices=FailureCode.choices, blank=True, default="", db_default=""
-    )
-    teardown_at = models.DateTimeField(null=True)
-    teardown_reason = models.CharField(max_length=20, choices=TeardownReason.choices, blank=True, default="")
-    # Hibernated by force: goes on whatever task begins meanwhile.
-    teardown_is_forced = models.BooleanField(default=False, db_default=False)
-    # How often the stop was sent since it is meant.
-    teardown_attempts = models.PositiveIntegerField(default=0)
-    teardown_error = models.TextField(blank=True, default="")
-    torn_down_at = models.DateTimeField(null=True)
-
-    objects = LaunchQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["-queued_at", "id"]
-        verbose_name_plural = "launches"
-        constraints = [
-            CheckConstraint(condition=Q(outcome__in=LaunchOutcome.values), name="launch_outcome_known"),
-            CheckConstraint(condition=Q(backend__in=BackendKind.values), name="launch_backend_known"),
-            CheckConstraint(condition=Q(failure_code__in=FailureCode.values), name="launch_failure_code_known"),
-            CheckConstraint(condition=Q(false_flip_code__in=FailureCode.values), name="launch_false_flip_code_known"),
-            CheckConstraint(
-                condition=Q(teardown_reason__in=TeardownReason.values), name="launch_teardown_reason_known"
-            ),
-        ]
-        indexes = [
-            # services/tearing_down.py: what is to be stopped.
-            models.Index(
-                fields=["teardown_at"],
-                condition=Q(torn_down_at__isnull=True, teardown_at__isnull=False),
-                name="launch_to_tear_down",
-            ),
-            # services/watching.py and services/dispatching.py: launches in flight.
-            models.Index(fields=["queued_at"], condition=Q(outcome="in_flight"), name="launch_in_flight"),
-            # services/standstill.py: whether a backend's queue moved lately; boot_times.py: the launches of some days.
-            models.Index(fields=["launching_at"], name="launch_launching"),
-            # flips.py: launches that a deadline flipped, taken back or not.
-            models.Index(
-                fields=["runtime"],
-                condition=Q(failure_code__in=sorted(DEADLINE_FAILURES)) | ~Q(false_flip_code=""),
-                name="launch_flipped",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.id} ({self.outcome})"
-
-
-class SweepRun(models.Model):
-    """A single row: what the sweep did when it ran last. Its age tells whether anybody sweeps."""
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    ran_at = models.DateTimeField()
-    duration_seconds = models.FloatField()
-    # How long ago the earliest of the deadlines that it found had passed.
-    lag_seconds = models.FloatField(default=0)
-    looked_at = models.PositiveIntegerField(default=0)
-    flips = models.PositiveIntegerField(default=0)
-    # Not failed by it: held by the brake; awaiting their turn in a queue that moves; refused by the database.
-    held = models.PositiveIntegerField(default=0)
-    postponed = models.PositiveIntegerField(default=0)
-    set_aside = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        constraints = [CheckConstraint(condition=Q(id=1), name="sweep_run_single_row")]
-
-    def __str__(self) -> str:
-        return f"sweep at {self.ran_at}"
-
-
-class Secret(models.Model):
-    """An environment variable of one workspace, or of all (workspace null), encrypted at rest."""
-
-    workspace = models.ForeignKey(Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="secrets")
-    name = models.CharField(max_length=255)
-    ciphertext = models.TextField(editable=False)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    class Meta:
-        ordering = ["name", "id"]
-        constraints = [
-            # Two partial ones, since NULLS NOT DISTINCT needs Postgres 15.
-            UniqueConstraint(fields=["workspace", "name"], name="secret_once_per_workspace"),
-            UniqueConstraint(fields=["name"], condition=Q(workspace__isnull=True), name="secret_once_globally"),
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class RetiredSecret(models.Model):
-    """A value that was replaced or deleted while a launch may still hold it: kept for masking only, then forgotten."""
-
-    workspace = models.ForeignKey(Workspace, null=True, on_delete=models.CASCADE, related_name="retired_secrets")
-    ciphertext = models.TextField()
-    retired_at = models.DateTimeField(db_default=Now())
-
-    def __str__(self) -> str:
-        return f"retired at {self.retired_at}"
-
-
-class AgentToken(models.Model):
-    """A credential of one launch; only its SHA-256 is kept. Dies with the launch."""
-
-    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="tokens")
-    launch = models.ForeignKey(Launch, on_delete=models.PROTECT, related_name="tokens")
-    digest = models.CharField(max_length=64, unique=True)
-    created_at = models.DateTimeField(db_default=Now())
-    revoked_at = models.DateTimeField(null=True)
-
-    def __str__(self) -> str:
-        return f"token {self.pk} of launch {self.launch_id}"
-
-
-class ApiKey(models.Model):
-    """A script's credential; only its SHA-256 is kept. `prefix` helps an operator to recognise it."""
-
-    name = models.CharField(max_length=100)
-    prefix = models.CharField(max_length=12, editable=False)
-    digest = models.CharField(max_length=64, unique=True, editable=False)
-    scopes = ArrayField(models.CharField(max_length=10, choices=ApiScope.choices))
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
-
-    class Meta:
-        ordering = ["name", "id"]
-        verbose_name = "API key"
-        constraints = [
-            CheckConstraint(
-                condition=Q(scopes__contained_by=ApiScope.values) & Q(scopes__len__gt=0), name="api_key_scopes_known"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return self.name

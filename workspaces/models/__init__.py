@@ -1,0 +1,36 @@
+"""The models of the app, a module for each noun. Django looks for all of them here."""
+
+from workspaces.incidents import Incident, Liveness
+from workspaces.models.credentials import AgentToken, ApiKey, ApiScope, RetiredSecret, Secret
+from workspaces.models.launches import Launch, LaunchOutcome, LaunchQuerySet
+from workspaces.models.sweep_runs import SweepRun
+from workspaces.models.workspaces import (
+    MAX_BUDGET_CENTS,
+    MAX_TIMEOUT_SECONDS,
+    BackendKind,
+    Heartbeat,
+    Workspace,
+    WorkspaceQuerySet,
+    is_overdue,
+)
+
+__all__ = [
+    "MAX_BUDGET_CENTS",
+    "MAX_TIMEOUT_SECONDS",
+    "AgentToken",
+    "ApiKey",
+    "ApiScope",
+    "BackendKind",
+    "Heartbeat",
+    "Incident",
+    "Launch",
+    "LaunchOutcome",
+    "LaunchQuerySet",
+    "Liveness",
+    "RetiredSecret",
+    "Secret",
+    "SweepRun",
+    "Workspace",
+    "WorkspaceQuerySet",
+    "is_overdue",
+]

@@ -1,0 +1,87 @@
+"""Secrets of workspaces, tokens of their agents, keys of scripts."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import CheckConstraint, Q, UniqueConstraint
+from django.db.models.functions import Now
+
+from workspaces.models.launches import Launch
+from workspaces.models.workspaces import Workspace
+
+
+class ApiScope(models.TextChoices):
+    """What an API key may do; `admin` includes `operate`, which includes `read`."""
+
+    READ = "read", "Read"
+    OPERATE = "operate", "Operate"
+    ADMIN = "admin", "Admin"
+    # For watchers outside: report bootstrap-failed, and nothing else.
+    WATCH = "watch", "Watch"
+
+
+class Secret(models.Model):
+    """An environment variable of one workspace, or of all (workspace null), encrypted at rest."""
+
+    workspace = models.ForeignKey(Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="secrets")
+    name = models.CharField(max_length=255)
+    ciphertext = models.TextField(editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            # Two partial ones, since NULLS NOT DISTINCT needs Postgres 15.
+            UniqueConstraint(fields=["workspace", "name"], name="secret_once_per_workspace"),
+            UniqueConstraint(fields=["name"], condition=Q(workspace__isnull=True), name="secret_once_globally"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RetiredSecret(models.Model):
+    """A value that was replaced or deleted while a launch may still hold it: kept for masking only, then forgotten."""
+
+    workspace = models.ForeignKey(Workspace, null=True, on_delete=models.CASCADE, related_name="retired_secrets")
+    ciphertext = models.TextField()
+    retired_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"retired at {self.retired_at}"
+
+
+class AgentToken(models.Model):
+    """A credential of one launch; only its SHA-256 is kept. Dies with the launch."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="tokens")
+    launch = models.ForeignKey(Launch, on_delete=models.PROTECT, related_name="tokens")
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+    revoked_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"token {self.pk} of launch {self.launch_id}"
+
+
+class ApiKey(models.Model):
+    """A script's credential; only its SHA-256 is kept. `prefix` helps an operator to recognise it."""
+
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    scopes = ArrayField(models.CharField(max_length=10, choices=ApiScope.choices))
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["name", "id"]
+        verbose_name = "API key"
+        constraints = [
+            CheckConstraint(
+                condition=Q(scopes__contained_by=ApiScope.values) & Q(scopes__len__gt=0), name="api_key_scopes_known"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name

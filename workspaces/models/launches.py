@@ -1,0 +1,109 @@
+"""Launches: each attempt to get a workspace online, kept as history."""
+
+import uuid
+from datetime import datetime
+
+from django.db import models
+from django.db.models import CheckConstraint, F, Q
+
+from workspaces.lifecycle import DEADLINE_FAILURES, FailureCode, TeardownReason
+from workspaces.models.workspaces import BackendKind, Workspace
+
+
+class LaunchOutcome(models.TextChoices):
+    """How a launch's provisioning ended."""
+
+    IN_FLIGHT = "in_flight", "In flight"
+    ONLINE = "online", "Online"
+    FAILED = "failed", "Failed"
+    # Another launch, a pause or the removal came before it was online.
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+class LaunchQuerySet(models.QuerySet["Launch"]):
+    """Adjectives that chain."""
+
+    def in_flight(self) -> "LaunchQuerySet":
+        return self.filter(outcome=LaunchOutcome.IN_FLIGHT)
+
+    def standing(self) -> "LaunchQuerySet":
+        """Not confirmed gone: its backend object may exist."""
+        return self.filter(torn_down_at__isnull=True)
+
+    def present(self) -> "LaunchQuerySet":
+        """Its workspace's present one."""
+        return self.filter(workspace__launch_id=F("pk"))
+
+    def to_tear_down(self, *, now: datetime) -> "LaunchQuerySet":
+        """Meant to be stopped by now, and not confirmed gone."""
+        return self.standing().filter(teardown_at__lte=now)
+
+
+class Launch(models.Model):
+    """One attempt to get a workspace online, kept as history. Its id is the fencing token.
+
+    `teardown_at` is the intent to stop its backend object, and when; `torn_down_at` says it was confirmed gone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="launches")
+    backend = models.CharField(max_length=20, choices=BackendKind.choices)
+    runtime = models.CharField(max_length=63)
+    outcome = models.CharField(max_length=20, choices=LaunchOutcome.choices, default=LaunchOutcome.IN_FLIGHT)
+    queued_at = models.DateTimeField()
+    launching_at = models.DateTimeField(null=True)
+    booting_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    # When a message about it (to launch it, to stop it) was handed to the queue last; beat repeats a lost one.
+    dispatched_at = models.DateTimeField(null=True)
+    # What was seen of it last: state, exit_code, detail, at.
+    evidence = models.JSONField(default=dict)
+    failure_code = models.CharField(max_length=30, choices=FailureCode.choices, blank=True, default="")
+    # The deadline failure that a late arrival took back: the limit had flipped a healthy launch.
+    false_flip_code = models.CharField(
+        max_length=30, choices=FailureCode.choices, blank=True, default="", db_default=""
+    )
+    teardown_at = models.DateTimeField(null=True)
+    teardown_reason = models.CharField(max_length=20, choices=TeardownReason.choices, blank=True, default="")
+    # Hibernated by force: goes on whatever task begins meanwhile.
+    teardown_is_forced = models.BooleanField(default=False, db_default=False)
+    # How often the stop was sent since it is meant.
+    teardown_attempts = models.PositiveIntegerField(default=0)
+    teardown_error = models.TextField(blank=True, default="")
+    torn_down_at = models.DateTimeField(null=True)
+
+    objects = LaunchQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-queued_at", "id"]
+        verbose_name_plural = "launches"
+        constraints = [
+            CheckConstraint(condition=Q(outcome__in=LaunchOutcome.values), name="launch_outcome_known"),
+            CheckConstraint(condition=Q(backend__in=BackendKind.values), name="launch_backend_known"),
+            CheckConstraint(condition=Q(failure_code__in=FailureCode.values), name="launch_failure_code_known"),
+            CheckConstraint(condition=Q(false_flip_code__in=FailureCode.values), name="launch_false_flip_code_known"),
+            CheckConstraint(
+                condition=Q(teardown_reason__in=TeardownReason.values), name="launch_teardown_reason_known"
+            ),
+        ]
+        indexes = [
+            # services/tearing_down.py: what is to be stopped.
+            models.Index(
+                fields=["teardown_at"],
+                condition=Q(torn_down_at__isnull=True, teardown_at__isnull=False),
+                name="launch_to_tear_down",
+            ),
+            # services/watching.py and services/dispatching.py: launches in flight.
+            models.Index(fields=["queued_at"], condition=Q(outcome="in_flight"), name="launch_in_flight"),
+            # services/standstill.py: whether a backend's queue moved lately; boot_times.py: the launches of some days.
+            models.Index(fields=["launching_at"], name="launch_launching"),
+            # flips.py: launches that a deadline flipped, taken back or not.
+            models.Index(
+                fields=["runtime"],
+                condition=Q(failure_code__in=sorted(DEADLINE_FAILURES)) | ~Q(false_flip_code=""),
+                name="launch_flipped",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.outcome})"
