@@ -160,7 +160,7 @@ class SimulatedProvisioner:
 
     def _begun(self, spec: LaunchSpec) -> Simulated:
         attempts = [
-            self._read(key, state).attempt
+            self._read_if_sound(key, state).attempt
             for state in _State
             for key in self._keys(state)
             if key.workspace_id == spec.key.workspace_id
@@ -187,6 +187,9 @@ class SimulatedProvisioner:
             self._change(key, log=whole.encode(errors="replace")[-TAIL_BYTES:].decode(errors="ignore"))
 
     def _end_by_stop(self, key: LaunchKey) -> None:
+        # What was damaged can be stopped too: nothing runs behind the file.
+        if self._state(key) is _State.RUNNING:
+            self._write(key, _State.RUNNING, self._read_if_sound(key, _State.RUNNING))
         self._end(key, exit_code=0)
 
     def _end(self, key: LaunchKey, *, exit_code: int | None) -> None:
@@ -205,13 +208,19 @@ class SimulatedProvisioner:
 
     def _keys(self, state: _State) -> list[LaunchKey]:
         folder = self._root / state
-        return [_key_of(path) for path in sorted(folder.glob("*.json"))]
+        return [key for path in sorted(folder.glob("*.json")) if (key := _key_of(path))]
 
     def _path(self, key: LaunchKey, state: _State) -> Path:
         return self._root / state / f"{key.workspace_id}.{key.launch_id}.json"
 
     def _read(self, key: LaunchKey, state: _State) -> Simulated:
         return Simulated(**json.loads(self._path(key, state).read_text()))
+
+    def _read_if_sound(self, key: LaunchKey, state: _State) -> Simulated:
+        try:
+            return self._read(key, state)
+        except (ValueError, TypeError):
+            return Simulated()
 
     def _change(self, key: LaunchKey, **fields: Any) -> None:
         if self._state(key) is _State.RUNNING:
@@ -266,6 +275,10 @@ def _replace(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def _key_of(path: Path) -> LaunchKey:
-    workspace_id, launch_id, _ = path.name.split(".")
-    return LaunchKey(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id))
+def _key_of(path: Path) -> LaunchKey | None:
+    """Return whose file it is, None for one that isn't ours."""
+    try:
+        workspace_id, launch_id, _ = path.name.split(".")
+        return LaunchKey(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id))
+    except ValueError:
+        return None

@@ -5,6 +5,7 @@ import logging
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -131,3 +132,23 @@ def a_full_disk() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_launch_whose_file_is_damaged_is_stopped_and_followed_by_the_next(
+    backend: SimulatedProvisioner, root: Path
+) -> None:
+    broken = spec()
+    backend.start(broken)
+    (root / "running" / f"{broken.key.workspace_id}.{broken.key.launch_id}.json").write_text("{")
+    assert backend.inspect(broken.key).state is BackendState.UNKNOWN
+    assert backend.stop(broken.key, timeout_seconds=1).state is BackendState.EXITED
+    assert backend.held() == []
+    following = replace(broken, key=replace(broken.key, launch_id=uuid4()))
+    assert backend.start(following).state is BackendState.RUNNING
+
+
+def test_a_strange_file_among_the_running_hides_nobody(backend: SimulatedProvisioner, root: Path) -> None:
+    running = spec()
+    backend.start(running)
+    (root / "running" / "notes.json").write_text("{}")
+    assert backend.held() == [running.key]
