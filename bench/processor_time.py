@@ -15,13 +15,18 @@ def of_trees(roots: Iterable[int]) -> float:
         pid = waiting.pop()
         waiting += children.get(pid, [])
         # utime and stime, of all threads.
-        total += sum(_fields(pid)[11:13]) * _MS_A_TICK
+        total += of_process(pid)
     return total
 
 
-def of_ended_children(pid: int) -> float:
-    """Return the time of the children that a process has waited for."""
-    return sum(_fields(pid)[13:15]) * _MS_A_TICK
+def of_process(pid: int) -> float:
+    """Return the time of a process with all its threads, in ticks."""
+    return sum(_fields(pid)[11:13]) * _MS_A_TICK
+
+
+def of_children(pid: int) -> float:
+    """Return the time of a process's living children, without theirs."""
+    return sum(map(of_process, _children().get(pid, [])))
 
 
 def of_one(pid: int) -> float:

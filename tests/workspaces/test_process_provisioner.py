@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -17,7 +18,7 @@ import yaml
 
 from tests.workspaces.process_world import ProcessWorld, until
 from workspaces.provisioners import process as process_module
-from workspaces.provisioners import processes
+from workspaces.provisioners import processes, shims
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
 
 GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 60' & exec sleep 60"
@@ -347,6 +348,8 @@ def test_an_agent_whose_shim_dies_before_it_is_recorded_does_not_begin(world: Pr
 
 def test_an_agent_holds_nothing_of_its_shims_but_its_output(world: ProcessWorld) -> None:
     key = world.started()
+    # The first thing it does.
+    assert until(lambda: "begins" in world.backend.inspect(key).log_tail)
     opened = [os.readlink(entry) for entry in Path(f"/proc/{world.agent(key).pid}/fd").iterdir()]
     assert not [path for path in opened if str(world.root) in path]
     assert os.readlink(f"/proc/{world.agent(key).pid}/fd/0") == "/dev/null"
@@ -357,12 +360,75 @@ def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(
 ) -> None:
     slow = tmp_path / "slow.py"
     slow.write_text("import time\ntime.sleep(60)\n")
-    monkeypatch.setattr(process_module, "SHIM", slow)
+    shims.end_forker()
+    monkeypatch.setattr(shims, "FORKER", slow)
     spec = replace(world.spec(), start_timeout_seconds=1)
     with pytest.raises(ProvisionerError, match="longer than 1 s"):
         world.backend.start(spec)
     assert world.members(spec.key) == []
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
+
+
+def test_a_killed_forker_is_replaced_and_its_shims_stay(world: ProcessWorld) -> None:
+    first = world.started()
+    kill(forker_of(world.shim(first)))
+    second = world.started()
+    assert world.backend.inspect(first).state is BackendState.RUNNING
+    assert world.backend.inspect(second).state is BackendState.RUNNING
+
+
+def test_a_forker_that_is_killed_before_it_forked_leaves_nothing_and_the_next_start_goes_on(
+    world: ProcessWorld,
+) -> None:
+    forker = forker_of(world.shim(world.started()))
+    os.kill(forker.pid, signal.SIGSTOP)
+    spec = world.spec()
+    starting = threading.Thread(target=pytest.raises, args=(ProvisionerError, world.backend.start, spec))
+    starting.start()
+    assert until(lambda: world.folder(spec.key).is_locked())
+    kill(forker)
+    starting.join()
+    assert world.backend.inspect(spec.key).state is BackendState.MISSING
+    assert world.backend.start(spec).state is BackendState.RUNNING
+
+
+def test_a_worker_has_one_forker_and_a_fork_of_the_worker_its_own(world: ProcessWorld) -> None:
+    first, second = world.started(), world.started()
+    forked = world.spec()
+    child = os.fork()
+    if not child:
+        with suppress(BaseException):
+            world.backend.start(forked)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert world.backend.inspect(forked.key).state is BackendState.RUNNING
+    assert forker_of(world.shim(first)) == forker_of(world.shim(second))
+    # Its forker went with it, so that its shim belongs to nobody of ours.
+    assert until(lambda: forker_of(world.shim(forked.key)) not in (forker_of(world.shim(first)), None))
+    assert world.started()
+
+
+def forker_of(shim: processes.Process) -> processes.Process:
+    """Return the parent of a shim."""
+    pid = int(Path(f"/proc/{shim.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    stat = processes.stat_of(pid)
+    assert stat is not None
+    return processes.Process(pid, stat.started_at)
+
+
+def test_of_its_environment_a_process_shows_only_by_what_it_is_found(world: ProcessWorld) -> None:
+    key = world.started(None, MY_SECRET="hunter2")
+    shown = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in (world.shim(key).pid, world.agent(key).pid)}
+    for environment in shown.values():
+        names = [entry.partition(b"=")[0].decode() for entry in environment.rstrip(b"\0").split(b"\0")]
+        assert names == ["LAUNCH_ID", "WORKSPACE_ID", "WORKSPACE_CONFIG_PATH", "CONFIGS_DIR"]
+
+
+def test_ps_tells_whose_shim_and_agent_they_are(world: ProcessWorld) -> None:
+    key = world.started()
+    for process in (world.shim(key), world.agent(key)):
+        words = Path(f"/proc/{process.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        assert [word.decode() for word in words[-2:]] == [str(world.folder(key).path), str(shims.AGENT)]
 
 
 def test_a_shim_that_cannot_write_says_why(world: ProcessWorld) -> None:

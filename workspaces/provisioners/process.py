@@ -1,9 +1,6 @@
 """The process backend: workspaces are processes of this host, one shim and one agent each. It isolates nothing."""
 
-import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,15 +8,13 @@ from pathlib import Path
 from uuid import UUID
 
 from agent import rules
-from workspaces.provisioners import processes
+from workspaces.provisioners import processes, shims
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
 from workspaces.provisioners.folders import LaunchFolder, Record, delete_tree
 from workspaces.provisioners.logs import tail_of
 from workspaces.provisioners.ports import reserved_port
 from workspaces.provisioners.processes import Process
 
-SHIM = Path(__file__).with_name("start_shim.py")
-AGENT = Path(__file__).parent.parent.parent / "agent"
 POLL_SECONDS = 0.02
 # A shim writes the exit code at once; only one that was killed or stopped takes longer than this.
 EXIT_RECORD_SECONDS = 1.0
@@ -130,30 +125,20 @@ class ProcessProvisioner:
     def _run_shim(
         self, folder: LaunchFolder, spec: LaunchSpec, held: tuple[int, ...], port: int, deadline: float
     ) -> str:
-        """Start the shim and wait until it closes its output, for its record is complete; return its complaint."""
-        parameters = json.dumps(self._parameters(folder, port))
-        shim = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(SHIM), str(folder.path), parameters, str(AGENT)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=folder.work,
-            env=self._environment(folder, spec, port),
-            pass_fds=held,
-        )
-        try:
-            output, _ = shim.communicate(timeout=max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._kill(folder)
-            shim.communicate()
-            return f"it took longer than {spec.start_timeout_seconds} s"
-        return output.decode(errors="replace").strip()[-500:]
-
-    def _parameters(self, folder: LaunchFolder, port: int) -> dict[str, object]:
-        return {
-            "log_bytes": self._log_bytes,
-            "record": {"host": processes.this_host()._asdict(), "port": port, "log": str(folder.log)},
+        """Start the shim and wait until its record is complete; return its complaint."""
+        record = {"host": processes.this_host()._asdict(), "port": port, "log": str(folder.log)}
+        task = {
+            "folder": str(folder.path),
+            "work": str(folder.work),
+            "parameters": {"log_bytes": self._log_bytes, "record": record},
+            "environment": self._environment(folder, spec, port),
         }
+        try:
+            return shims.start(task, held=held, seconds=max(0.1, deadline - time.monotonic()))[-500:]
+        except TimeoutError:
+            shims.end_forker()
+            self._kill(folder)
+            return f"it took longer than {spec.start_timeout_seconds} s"
 
     def _environment(self, folder: LaunchFolder, spec: LaunchSpec, port: int) -> dict[str, str]:
         config = str(folder.config)

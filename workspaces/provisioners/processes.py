@@ -65,7 +65,7 @@ def is_alive(process: Process) -> bool:
 def carrying(launch_id: str, *, session_of: Process | None = None) -> list[Process]:
     """Return the living processes of a launch, wherever they fled to.
 
-    They carry LAUNCH_ID in the environment they were started with, or belong to the session of its first process.
+    They carry LAUNCH_ID in the environment that /proc shows of them, or belong to the session of its first process.
     """
     session = session_of.pid if session_of and _is_ours(session_of) else None
     wanted = f"LAUNCH_ID={launch_id}".encode()
@@ -108,7 +108,8 @@ def _is_ours(leader: Process) -> bool:
 
 def _environment_of(pid: int) -> list[bytes]:
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        # What a shim and its agent show is padded.
+        return Path(f"/proc/{pid}/environ").read_bytes().rstrip(b"\0").split(b"\0")
     except OSError:
         return []
 

@@ -1,12 +1,12 @@
-"""Stands between a worker and a workspace's agent; begins in start_shim.py.
+"""Stands between a worker and a workspace's agent; begins as a fork in fork_shims.py.
 
 It leaves the worker for a session of its own, records who it is and whom it started, keeps the newest part of the
 output, and records the exit code, which only a parent learns. The lock it inherited is free only when it is gone,
 so that no record and a free lock mean that nothing runs. Standard library only, imports none of ours.
 Its standard output stays open until the record is complete: that is how the worker knows.
 
-The agent is a fork of the shim that runs PROGRAM, a folder with a __main__.py: to start the interpreter a second time
-would cost as much as all that the agent then does until it is registered. So `ps` shows the same command for both.
+The agent is a fork of the shim that runs a program, a folder with a __main__.py. So `ps` shows the same command for
+both.
 """
 
 import json
@@ -20,15 +20,39 @@ FIELD_OF_START_TIME = 19
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def start(arguments: list[str]) -> None:
+class Program:
+    """A folder with a __main__.py, to be run in the interpreter that is here."""
+
+    def __init__(self, folder: str) -> None:
+        """Raises OSError where it can't be read, SyntaxError where it is no Python."""
+        self.folder = folder
+        self._path = f"{folder}/__main__.py"
+        with open(self._path, "rb") as file:
+            self._code = compile(file.read(), self._path, "exec")
+
+    def prepare(self) -> None:
+        """Import what it imports; then `run` finds it there."""
+        self._execute("prepared")
+
+    def run(self) -> None:
+        """Do what `python FOLDER` does."""
+        sys.argv = [self.folder]
+        self._execute("__main__")
+
+    def _execute(self, name: str) -> None:
+        # Where Python looks first when it is given a folder; the agent forgets that place again itself.
+        sys.path.insert(0, self.folder)
+        exec(self._code, {"__name__": name, "__file__": self._path, "__package__": ""})  # noqa: S102
+
+
+def start(folder: str, parameters: dict, program: Program) -> None:
     """Be the shim, and in its fork the agent."""
-    _, folder, parameters, program = arguments
     try:
-        is_agent = keep(folder, json.loads(parameters))
+        is_agent = keep(folder, parameters)
     except OSError as error:
         sys.exit(str(error))
     if is_agent:
-        run(program)
+        program.run()
 
 
 def keep(folder: str, parameters: dict) -> bool:
@@ -77,16 +101,6 @@ def _may_begin(gate: int, opener: int, *, output: int) -> bool:
     for number in (*_IGNORED, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     return is_open
-
-
-def run(program: str) -> None:
-    """Do what `python PROGRAM` does, in the interpreter that is here."""
-    path = f"{program}/__main__.py"
-    sys.argv = [program]
-    sys.path.insert(0, program)
-    with open(path, "rb") as file:
-        code = compile(file.read(), path, "exec")
-    exec(code, {"__name__": "__main__", "__file__": path, "__package__": ""})  # noqa: S102
 
 
 class Log:
