@@ -1,5 +1,6 @@
 """Workspaces in the parts they play in the tests' stories. Each is made by the real verbs, at stated times."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -83,9 +84,15 @@ def failed(*, now: datetime | None = None, code: FailureCode = FailureCode.CRASH
     return fail(workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=now)
 
 
-def arrive(workspace: Workspace, *, now: datetime | None = None, verb: Verb = Verb.REGISTER) -> Workspace:
-    """Let the workspace's present agent register, or complete the boot by a heartbeat."""
-    registration = Registration(url="http://localhost:9", agent_card=CARD) if verb == Verb.REGISTER else None
+def arrive(
+    workspace: Workspace,
+    *,
+    now: datetime | None = None,
+    verb: Verb = Verb.REGISTER,
+    card: Mapping[str, str] = CARD,
+) -> Workspace:
+    """Let the agent of the workspace's launch register, or complete the boot by a heartbeat."""
+    registration = Registration(url="http://localhost:9", agent_card=card) if verb == Verb.REGISTER else None
     return mark_online(
         workspace_id=workspace.pk,
         launch_id=workspace.launch_id,

@@ -46,19 +46,38 @@ def orders(points: tuple[int, int]) -> list[tuple[int, ...]]:
     return [tuple(0 if turn in mine else 1 for turn in turns) for mine in combinations(turns, first)]
 
 
+class Crowd:
+    """So many threads, each with a connection of its own, that act at once as often as asked."""
+
+    def __init__(self, size: int) -> None:
+        self._pool = ThreadPoolExecutor(size)
+        # Each has to have one of the actions before any begins: so no thread takes two.
+        self._barrier = threading.Barrier(size)
+
+    def act(self, actions: Sequence[Action], *, within_seconds: float = 0) -> list[Any]:
+        """Let each do its action, all at once or each at some moment; a refusal is its own result."""
+        moments = [random.uniform(0, within_seconds) for _ in actions]  # noqa: S311
+        delayed = [_after(moment, action) for moment, action in zip(moments, actions, strict=True)]
+        return [running.result(WAIT_SECONDS) for running in [self._pool.submit(self._run, one) for one in delayed]]
+
+    def _run(self, action: Action) -> Any:
+        self._barrier.wait(WAIT_SECONDS)
+        return _outcome(action)
+
+
+@contextmanager
+def crowd(size: int) -> Iterator[Crowd]:
+    several = Crowd(size)
+    try:
+        yield several
+    finally:
+        several.act([lambda: connection.close()] * size)
+
+
 def together(*actions: Action) -> list[Any]:
     """Run the actions at once, each on a thread and a connection of its own; a refusal is its own result."""
-    barrier = threading.Barrier(len(actions))
-
-    def run(action: Action) -> Any:
-        try:
-            barrier.wait(WAIT_SECONDS)
-            return _outcome(action)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(actions)) as pool:
-        return [future.result(WAIT_SECONDS) for future in [pool.submit(run, action) for action in actions]]
+    with crowd(len(actions)) as several:
+        return several.act(actions)
 
 
 @dataclass(frozen=True, kw_only=True)
