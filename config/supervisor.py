@@ -17,7 +17,7 @@ FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 30.0
 # One that ran so long has recovered: its next delay is the first one again.
 STEADY_SECONDS = 60.0
-_KILL_SECONDS = 2.0
+_KILL_SECONDS = 5.0
 
 
 class Supervised(Protocol):

@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import DatabaseError, connection
 
 from events.models import Event
 from tests.schemas import misfits
+
+# How long an example takes, or the first text that is drawn, says how busy the machine is.
+hypothesis.settings.register_profile("slipway", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("slipway")
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+from tests.waiting import PATIENCE_SECONDS
+
 
 class Call(NamedTuple):
     """One request of the agent: the last word of its path, its token and its body."""
@@ -36,12 +38,12 @@ class PlatformStub:
     def named(self, name: str) -> list[Call]:
         return [call for call in self.calls if call.name == name]
 
-    def wait_for(self, name: str, *, times: int = 1, seconds: float = 10) -> Call:
+    def wait_for(self, name: str, *, times: int = 1, seconds: float = PATIENCE_SECONDS) -> Call:
         """Return the latest such call once there were so many."""
         self.wait_until(lambda: len(self.named(name)) >= times, seconds=seconds)
         return self.named(name)[-1]
 
-    def wait_until(self, holds: Callable[[], bool], *, seconds: float = 10) -> None:
+    def wait_until(self, holds: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
         with self._changed:
             assert self._changed.wait_for(holds, seconds), f"heard only {[call.name for call in self.calls]}"
 

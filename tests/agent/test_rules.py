@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import rules
@@ -22,8 +22,7 @@ json_values = st.recursive(
     max_leaves=12,
 )
 nearly_configs = st.dictionaries(known_keys, json_values, max_size=6)
-# The first text that hypothesis draws on a machine takes it a second, which is no fault of the rules.
-anything = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+anything = settings(max_examples=60)
 
 
 def required(*items: object, **more: object) -> dict[str, object]:

@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser.desk import CHROMIUM_ARGUMENTS, Desk
+from tests.browser.desk import CHROMIUM_ARGUMENTS, PATIENCE_MS, Desk
 from tests.journeys.stack import Stack
 from tests.left_out import CHROMIUM
 
@@ -15,6 +15,7 @@ def browser() -> Iterator[Browser]:
     # browser's own tests only, and the tests' own queries are allowed meanwhile.
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        expect.set_options(timeout=PATIENCE_MS)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
@@ -24,9 +25,13 @@ def browser() -> Iterator[Browser]:
 def stack(browser: Browser, child_environment: dict[str, str]) -> Iterator[Stack]:
     """The web server and the relay on the test's own database; a test starts the workers that it needs."""
     stack = Stack(child_environment)
-    stack.start("web", "relay")
-    yield stack
-    stack.stop()
+    try:
+        stack.start("web", "relay")
+        yield stack
+    finally:
+        stack.stop()
+        # Shown where the test failed.
+        print(stack.output)
 
 
 @pytest.fixture
@@ -41,5 +46,6 @@ def desk(stack: Stack, page: Page) -> Desk:
     """An operator, signed in."""
     User.objects.create_superuser("operator", password=Desk.PASSWORD)
     desk = Desk(page, port=stack.port)
+    desk.without_polling()
     desk.sign_in("operator")
     return desk

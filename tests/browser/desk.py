@@ -1,7 +1,11 @@
 """An operator's desk: a browser that is signed in to the admin."""
 
+from itertools import count
+
 from playwright.sync_api import Locator, Page, expect
 
+from tests.callers import AgentCaller
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.models import Workspace
 
 CHROMIUM_ARGUMENTS = [
@@ -14,8 +18,12 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
-# What the story allows a change to take until it is on the screen.
-PATIENCE_MS = 10_000
+PATIENCE_MS = PATIENCE_SECONDS * 1000
+# What arrives, arrives over the stream: the page's own looks at the server, every few seconds, are off.
+_WITHOUT_POLLING = """
+    const setOften = window.setInterval.bind(window);
+    window.setInterval = (act, pause) => pause > 1000 ? 0 : setOften(act, pause);
+"""
 
 
 class Desk:
@@ -26,14 +34,18 @@ class Desk:
         self.base = f"http://127.0.0.1:{port}"
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.set_default_timeout(PATIENCE_MS)
+
+    def without_polling(self) -> None:
+        """Let the pages that are opened from now on take what they show from their stream alone."""
+        self.page.context.add_init_script(_WITHOUT_POLLING)
 
     def sign_in(self, name: str) -> None:
-        # Under load the first page, with all its scripts, is slow.
-        self.page.goto(f"{self.base}/admin/", timeout=60_000)
+        self.page.goto(f"{self.base}/admin/")
         self.page.fill("[name=username]", name)
         self.page.fill("[name=password]", self.PASSWORD)
         self.page.press("[name=password]", "Enter")
-        self.page.wait_for_url("**/admin/", timeout=60_000)
+        self.page.wait_for_url("**/admin/")
 
     def open_list(self, query: str = "") -> None:
         self.page.goto(f"{self.base}/admin/workspaces/workspace/{query}")
@@ -47,7 +59,7 @@ class Desk:
         self.page.goto(f"{self.base}/admin/workspaces/workspace/add/")
 
     def expect_live(self) -> None:
-        expect(self.page.locator("#live")).to_have_attribute("data-state", "live", timeout=PATIENCE_MS)
+        expect(self.page.locator("#live")).to_have_attribute("data-state", "live")
 
     def row(self, workspace: Workspace) -> Locator:
         return self.page.locator(f"tr:has([data-row='{workspace.pk}'])")
@@ -61,3 +73,14 @@ class Desk:
 
     def was_reloaded(self) -> bool:
         return not self.page.evaluate("window.slipwayMark === true")
+
+    def await_step(self, workspace: Workspace, *, place: Locator) -> None:
+        """Wait until a boot step is shown there; best effort means that there is another until one is heard."""
+        agent, number = AgentCaller(workspace), count()
+
+        def is_shown() -> bool:
+            agent.progress(step=f"unpacking {next(number)}")
+            self.page.wait_for_timeout(300)
+            return "unpacking" in place.inner_text()
+
+        wait_until(is_shown)

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.desk import PATIENCE_MS, Desk
+from tests.browser.desk import Desk
 from tests.journeys.stack import Stack, settled
 from tests.workspaces import factories
 from workspaces.lifecycle import WorkspaceStatus
@@ -28,7 +28,7 @@ def test_a_workspace_from_a_template_comes_online_before_the_eyes(desk: Desk, st
     desk.page.get_by_role("button", name="Launch").click()
 
     expect(desk.page.get_by_text("mine was created")).to_be_visible()
-    expect(desk.page.locator("[data-live=state] .slipway-status")).to_have_text("Online", timeout=60_000)
+    expect(desk.page.locator("[data-live=state] .slipway-status")).to_have_text("Online")
 
 
 def test_a_pasted_config_that_fails_shows_why_and_the_end_of_its_log(desk: Desk, stack: Stack) -> None:
@@ -38,7 +38,7 @@ def test_a_pasted_config_that_fails_shows_why_and_the_end_of_its_log(desk: Desk,
     desk.page.get_by_role("button", name="Launch").click()
 
     failure = desk.page.get_by_role("region", name="Failure")
-    expect(failure).to_be_visible(timeout=60_000)
+    expect(failure).to_be_visible()
     expect(failure).to_contain_text("exited with status 3")
     expect(failure.locator("pre")).to_contain_text("no such shared object")
     assert settled(Workspace.objects.get()).failure_code == "crashed"
@@ -114,7 +114,7 @@ def test_a_row_is_opened_by_keyboard(desk: Desk) -> None:
     desk.row(workspace).locator("a").focus()
     desk.page.keyboard.press("Enter")
 
-    expect(desk.page).to_have_url(f"{desk.base}/admin/workspaces/workspace/{workspace.pk}/change/", timeout=PATIENCE_MS)
+    expect(desk.page).to_have_url(f"{desk.base}/admin/workspaces/workspace/{workspace.pk}/change/")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

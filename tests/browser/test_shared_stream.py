@@ -8,10 +8,10 @@ from django.db import transaction
 from playwright.sync_api import Page, expect
 
 from events.models import Event
-from tests.browser.desk import PATIENCE_MS, Desk
-from tests.callers import AgentCaller
+from tests.browser.desk import Desk
 from tests.cut_proxy import CutProxy, cut_proxy
-from tests.journeys.stack import Stack, wait_until
+from tests.journeys.stack import Stack
+from tests.waiting import wait_until
 from tests.workspaces import factories
 from workspaces.clock import database_now
 from workspaces.models import Workspace
@@ -35,6 +35,7 @@ def desk(request: pytest.FixtureRequest, page: Page, proxy: CutProxy) -> Desk:
         page.context.add_init_script("delete window.SharedWorker")
     User.objects.create_superuser("operator", password=Desk.PASSWORD)
     desk = Desk(page, port=proxy.port)
+    desk.without_polling()
     desk.sign_in("operator")
     return desk
 
@@ -49,12 +50,12 @@ def test_eight_tabs_share_one_stream_and_all_follow(desk: Desk, proxy: CutProxy)
     booting = factories.booting()
     desk.open_list()
     tabs = [desk, *(another(desk) for _ in range(7))]
-    wait_until(lambda: proxy.streams == 1, seconds=10)
+    wait_until(lambda: proxy.streams == 1)
 
     factories.arrive(booting)
 
     for tab in tabs:
-        expect(tab.status(booting)).to_have_text("Online", timeout=PATIENCE_MS)
+        expect(tab.status(booting)).to_have_text("Online")
     assert proxy.streams == 1
 
 
@@ -62,14 +63,14 @@ def test_the_other_tabs_follow_on_when_the_first_one_goes(desk: Desk, proxy: Cut
     booting = factories.booting()
     desk.open_list()
     second, third = another(desk), another(desk)
-    wait_until(lambda: proxy.streams == 1, seconds=10)
+    wait_until(lambda: proxy.streams == 1)
 
     desk.page.close()
     factories.arrive(booting)
 
     for tab in (second, third):
-        expect(tab.status(booting)).to_have_text("Online", timeout=PATIENCE_MS)
-    wait_until(lambda: proxy.streams == 1, seconds=10)
+        expect(tab.status(booting)).to_have_text("Online")
+    wait_until(lambda: proxy.streams == 1)
 
 
 def test_a_tab_that_was_cut_off_through_five_hundred_events_shows_what_is_true(desk: Desk, proxy: CutProxy) -> None:
@@ -82,15 +83,15 @@ def test_a_tab_that_was_cut_off_through_five_hundred_events_shows_what_is_true(d
     while Event.objects.count() < before + 500:
         _pause_and_resume(fleet[0])
     pause(workspace_id=fleet[1].pk, now=database_now())
-    expect(desk.page.locator("#live-text")).to_have_text("Reconnecting…", timeout=PATIENCE_MS)
-    wait_until(lambda: proxy.refused > 0, seconds=10)
+    expect(desk.page.locator("#live-text")).to_have_text("Reconnecting…")
+    wait_until(lambda: proxy.refused > 0)
     # Nothing arrived meanwhile.
     for workspace in fleet:
         assert desk.status(workspace).inner_text() == "Online"
     proxy.mend()
 
-    expect(desk.status(fleet[1])).to_have_text("Paused", timeout=PATIENCE_MS)
-    expect(desk.status(fleet[0])).to_have_text("Provisioning", timeout=PATIENCE_MS)
+    expect(desk.status(fleet[1])).to_have_text("Paused")
+    expect(desk.status(fleet[0])).to_have_text("Provisioning")
     expect(desk.status(fleet[2])).to_have_text("Online")
     assert not desk.was_reloaded()
 
@@ -106,9 +107,7 @@ def test_the_list_shows_a_boot_step_as_it_is_told(desk: Desk, stack: Stack) -> N
     booting = factories.booting()
     desk.open_list()
 
-    AgentCaller(booting).progress(step="unpacking")
-
-    expect(desk.row(booting)).to_contain_text("unpacking", timeout=5000)
+    desk.await_step(booting, place=desk.row(booting))
 
 
 def test_whoever_may_see_workspaces_but_no_events_polls(stack: Stack, page: Page) -> None:
@@ -118,8 +117,8 @@ def test_whoever_may_see_workspaces_but_no_events_polls(stack: Stack, page: Page
     desk.sign_in("watcher")
     booting = factories.booting()
     page.goto(f"{desk.base}{_LIST}")
-    expect(page.locator("#live-text")).to_contain_text("updating every 5 seconds", timeout=PATIENCE_MS)
+    expect(page.locator("#live-text")).to_contain_text("updating every 5 seconds")
 
     factories.arrive(booting)
 
-    expect(desk.status(booting)).to_have_text("Online", timeout=PATIENCE_MS)
+    expect(desk.status(booting)).to_have_text("Online")

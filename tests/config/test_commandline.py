@@ -13,6 +13,7 @@ from config import commandline
 from config.embedded import full_disk
 from config.local import LocalError
 from config.sentences import NOT_MIGRATED, explain
+from tests.waiting import PATIENCE_SECONDS
 
 PROJECT = Path(__file__).parents[2]
 MANAGE = [sys.executable, str(PROJECT / "manage.py")]
@@ -27,7 +28,13 @@ def environment(tmp_path) -> dict[str, str]:
 
 def manage(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*MANAGE, *arguments], env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=100, check=False
+        [*MANAGE, *arguments],
+        env=environment,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_SECONDS,
+        check=False,
     )
 
 
@@ -117,8 +124,8 @@ def test_a_second_command_shares_the_servers_and_the_first_waits_for_it(environm
             first.stdin.flush()
             assert "waiting for them to end" in first.stderr.readline()
             assert set(processes_in(environment["DATA_DIR"])) == servers
-            second.communicate("\n", timeout=30)
-        first.communicate(timeout=30)
+            second.communicate("\n", timeout=PATIENCE_SECONDS)
+        first.communicate(timeout=PATIENCE_SECONDS)
     assert (first.returncode, second.returncode) == (0, 0)
     assert processes_in(environment["DATA_DIR"]) == []
 
@@ -139,7 +146,7 @@ def test_a_command_that_is_told_to_end_takes_its_servers_along(number, environme
     with start("shell", "-v0", "-c", SLEEP, environment=environment) as told:
         assert told.stdout.readline() == "works\n"
         told.send_signal(number)
-        told.wait(timeout=30)
+        told.wait(timeout=PATIENCE_SECONDS)
     assert told.returncode == 128 + number
     assert processes_in(environment["DATA_DIR"]) == []
 
@@ -199,7 +206,9 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(environment, tmp_path):
     }
     # A mount of our own, which nobody else sees and which ends with the shell.
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", FULL_DISK_STORY, "sh", *MANAGE]
-    result = subprocess.run(command, env=story, capture_output=True, text=True, timeout=110, check=False)
+    result = subprocess.run(
+        command, env=story, capture_output=True, text=True, timeout=4 * PATIENCE_SECONDS, check=False
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout == "1\n"
     assert "Traceback" not in result.stderr

@@ -35,7 +35,7 @@ def postgres(tmp_path, started):
 
 
 def execute(server: embedded.Server, statement: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(server.url, connect_timeout=5) as connection:
+    with psycopg.connect(server.url, connect_timeout=60) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
@@ -52,7 +52,7 @@ def test_postgres_keeps_its_data_over_a_stop(tmp_path, postgres, started):
 def test_postgres_wants_its_password_and_listens_on_this_host_only(postgres):
     password = (postgres.folder / "password").read_text().strip()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(postgres.url.replace(password, "wrong"), connect_timeout=5)
+        psycopg.connect(postgres.url.replace(password, "wrong"), connect_timeout=60)
     assert execute(postgres, "SHOW listen_addresses") == [("127.0.0.1",)]
     assert stat.S_IMODE((postgres.folder / "password").stat().st_mode) == 0o600
 
@@ -62,7 +62,7 @@ def test_postgres_recovers_what_was_committed_before_it_was_killed(tmp_path, sta
     started.append(killed)
     execute(killed, "CREATE TABLE kept AS SELECT 7 AS number")
     killed.process.send_signal(signal.SIGKILL)
-    killed.process.wait(timeout=10)
+    killed.process.wait(timeout=60)
     recovered = start_postgres(tmp_path / "postgres")
     started.append(recovered)
     assert execute(recovered, "SELECT number FROM kept") == [(7,)]
@@ -84,11 +84,11 @@ def test_leftovers_of_another_folder_are_let_be(tmp_path, postgres):
 def test_redis_wants_its_password_and_keeps_nothing_on_disk(tmp_path, started):
     server = start_redis(tmp_path / "redis")
     started.append(server)
-    with redis.Redis.from_url(server.url, socket_timeout=5) as client:
+    with redis.Redis.from_url(server.url, socket_timeout=60) as client:
         client.set("key", "value")
         assert client.config_get("save") == {"save": ""}
     password = (server.folder / "password").read_text().strip()
-    stranger = redis.Redis.from_url(server.url.replace(f":{password}@", ""), socket_timeout=5)
+    stranger = redis.Redis.from_url(server.url.replace(f":{password}@", ""), socket_timeout=60)
     with stranger, pytest.raises(redis.AuthenticationError):
         stranger.get("key")
     server.stop()

@@ -10,6 +10,7 @@ import pytest
 
 from config import ownership
 from config.ownership import Role, State
+from tests.waiting import PATIENCE_SECONDS
 
 URLS = {"database_url": "postgres://h/d", "redis_url": "redis://h"}
 HOLD_SHARE = """
@@ -72,7 +73,7 @@ def test_the_owner_waits_for_a_member_in_another_process(owned):
         owned.announce(State.STOPPING)
         assert not owned.wait_for_members(seconds=0.2)
         member.stdin.close()
-        assert owned.wait_for_members(seconds=10)
+        assert owned.wait_for_members(seconds=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"pid": "x", "role": "up", "state": "odd"}'])
@@ -97,7 +98,7 @@ def test_the_kernel_frees_the_lock_of_an_owner_that_was_killed(tmp_path):
         assert owner.stdout.readline() == "owns\n"
         assert ownership.try_to_own(tmp_path, role=Role.UP, command="make up") is None
         owner.kill()
-        owner.wait(timeout=10)
+        owner.wait(timeout=PATIENCE_SECONDS)
     hold = ownership.try_to_own(tmp_path, role=Role.UP, command="make up")
     assert hold is not None
     hold.release()

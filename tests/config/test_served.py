@@ -10,7 +10,9 @@ import pytest
 from config import children
 from config.console import Console
 from tests.callers import AgentCaller
-from tests.journeys.stack import free_port, is_up, wait_until
+from tests.journeys.stack import is_up
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting
 from workspaces.lifecycle import WorkspaceStatus
 from workspaces.models import Workspace
@@ -29,7 +31,7 @@ def served(request: pytest.FixtureRequest, child_environment: dict[str, str]) ->
     child.spawn()
     try:
         wait_until(lambda: is_up(port))
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as client:
             yield client
     finally:
         child.kill()

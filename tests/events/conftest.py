@@ -17,11 +17,11 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.test import Client
 
-from config.embedded import free_port
-from config.processes import wait_until
 from events import outbox, relay
 from events.names import EventType
 from events.outbox import NewEvent
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 WORD = {"X-Word": "sesame"}
 
@@ -60,20 +60,20 @@ class SlowProducer(threading.Thread):
             with transaction.atomic():
                 self.id = outbox.record([self.event])[0].id
                 self.recorded.set()
-                assert self.may_commit.wait(10)
+                assert self.may_commit.wait(PATIENCE_SECONDS)
         finally:
             connection.close()
 
     def commit(self):
         self.may_commit.set()
-        self.join(10)
+        self.join(PATIENCE_SECONDS)
 
 
 @contextmanager
 def producing(event):
     producer = SlowProducer(event)
     producer.start()
-    assert producer.recorded.wait(10)
+    assert producer.recorded.wait(PATIENCE_SECONDS)
     yield producer
     producer.commit()
 
@@ -123,13 +123,13 @@ class Server:
     @contextmanager
     def stream(self, *, headers=WORD, **options):
         """Open a stream and give its messages."""
-        options |= {"timeout": 10, "trust_env": False, "verify": self.trust or True}
+        options |= {"timeout": PATIENCE_SECONDS, "trust_env": False, "verify": self.trust or True}
         with httpx.stream("GET", self.url, headers=headers, **options) as response:
             assert response.status_code == 200, response.read()
             yield Stream(response)
 
     def get(self, **options):
-        return httpx.get(self.url, timeout=10, trust_env=False, verify=self.trust or True, **options)
+        return httpx.get(self.url, timeout=PATIENCE_SECONDS, trust_env=False, verify=self.trust or True, **options)
 
 
 class Stream:
@@ -184,17 +184,19 @@ def serve(child_environment, tmp_path):
                 stderr=output,
             )
         servers.append(Server(port, process, log))
-        assert wait_until(servers[-1].answers, seconds=30), log.read_text()
+        wait_until(servers[-1].answers, told=log.read_text)
         return servers[-1]
 
     yield start
-    for server in servers:
-        server.process.terminate()
-        try:
-            server.process.wait(10)
-        except subprocess.TimeoutExpired:
+    try:
+        for server in servers:
+            server.process.terminate()
+        for server in servers:
+            server.process.wait(PATIENCE_SECONDS)
+    finally:
+        for server in servers:
             server.process.kill()
-            raise
+    for server in servers:
         assert server.log.read_text().count("Traceback") == server.expected_tracebacks
 
 
@@ -212,7 +214,7 @@ def start_relay(child_environment):
     yield start
     for child in children:
         child.kill()
-        child.communicate(timeout=10)
+        child.communicate(timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.waiting import PATIENCE_SECONDS
+
 
 class MailServer(socketserver.ThreadingTCPServer):
     """Keeps what it is sent."""
@@ -60,4 +62,4 @@ def mail_server() -> Iterator[MailServer]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)

@@ -10,6 +10,8 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
+from tests.waiting import PATIENCE_SECONDS
+
 
 @dataclass(frozen=True)
 class Received:
@@ -28,6 +30,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"thanks"
     wait_seconds: float = 0
+    # Is not given before this.
+    released: threading.Event | None = None
     # Sends the body a byte a time, for ever.
     trickles: bool = False
 
@@ -90,6 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.got.append(request)
             answer = self.server.answer(request)
+        if answer.released:
+            answer.released.wait(PATIENCE_SECONDS)
         if answer.wait_seconds:
             threading.Event().wait(answer.wait_seconds)
         if answer.status == 0:
@@ -98,10 +104,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with self.server.lock:
             self.server.finished()
-        self._say(answer)
-        if 200 <= answer.status < 300:
-            with self.server.lock:
+            # Before its sender can know.
+            if 200 <= answer.status < 300:
                 self.server.taken.append(request)
+        self._say(answer)
 
     def _say(self, answer: Answer) -> None:
         self.send_response(answer.status)
@@ -129,4 +135,4 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
     finally:
         receiver.shutdown()
         receiver.server_close()
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)

@@ -2,7 +2,6 @@
 
 import ipaddress
 import threading
-import time
 from collections import Counter
 from datetime import timedelta
 from uuid import uuid4
@@ -11,7 +10,6 @@ import pytest
 from cryptography.fernet import Fernet
 from django.db import connection
 
-from config.processes import wait_until
 from events import delivery, operating, relay
 from events.claims import Mark, claim, due_channels, mark, release
 from events.clock import database_now
@@ -22,6 +20,7 @@ from events.outbox import NewEvent
 from tests.events.channels import signing_secret, webhook
 from tests.events.conftest import online, publish
 from tests.events.receivers import Answer, Receiver, receiving
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,10 +96,10 @@ def test_a_failing_delivery_is_tried_eight_times_with_the_same_bytes_and_is_a_de
 
 
 def test_the_true_pauses_between_attempts_are_kept_by_a_clock_that_the_test_moves(receiver: Receiver, monkeypatch):
-    ahead = timedelta()
-    monkeypatch.setattr(delivery, "database_now", lambda: database_now() + ahead)
     webhook(receiver.url)
     publish(online())
+    began, ahead = database_now(), timedelta()
+    monkeypatch.setattr(delivery, "database_now", lambda: began + ahead)
     receiver.answer = failing(500)
     minute, hour = timedelta(minutes=1), timedelta(hours=1)
     pauses = [timedelta(seconds=5), minute, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour]
@@ -184,7 +183,7 @@ def test_a_receiver_that_asks_for_patience_gets_it_for_the_whole_channel(receive
     deliver_all_due()
     assert len(receiver.got) == 1
     channel.refresh_from_db()
-    assert timedelta(seconds=119) < channel.held_until - before < timedelta(seconds=130)
+    assert before + timedelta(seconds=119) < channel.held_until < database_now() + timedelta(seconds=121)
     assert due_channels(now=before + timedelta(seconds=100)) == []
     # What was not tried has lost no attempt.
     assert sorted(Delivery.objects.values_list("attempts", flat=True)) == [0, 0, 1]
@@ -274,7 +273,8 @@ def test_dead_letters_are_redriven_from_the_first_attempt_on(receiver: Receiver)
 
 def test_a_slow_channel_delays_no_other(receiver: Receiver):
     with receiving() as slow:
-        slow.answer = lambda request: Answer(wait_seconds=1.5)
+        released = threading.Event()
+        slow.answer = lambda request: Answer(released=released)
         webhook(slow.url, concurrency=1)
         fast = webhook(receiver.url)
         publish(*[online() for _ in range(5)])
@@ -282,23 +282,26 @@ def test_a_slow_channel_delays_no_other(receiver: Receiver):
         thread = threading.Thread(target=lambda: (deliverer.run(), connection.close()))
         thread.start()
         try:
-            assert wait_until(lambda: len(receiver.messages(signing_secret(fast))) == 5, seconds=10)
-            assert len(slow.taken) <= 1
+            wait_until(lambda: len(receiver.messages(signing_secret(fast))) == 5)
+            assert slow.taken == []
         finally:
             deliverer.stop()
-            thread.join(20)
+            released.set()
+            thread.join(PATIENCE_SECONDS)
     # What was not begun when it was told to stop is given back at once.
     assert Delivery.objects.filter(state=DeliveryState.SENDING).count() == 0
 
 
 def test_no_more_sends_run_at_a_time_than_the_channel_allows(receiver: Receiver):
     webhook(receiver.url, concurrency=3)
-    running, most = [0], [0]
+    running, most, released = [0], [0], threading.Event()
 
     def count(request):
         running[0] += 1
         most[0] = max(most[0], running[0])
-        return Answer(wait_seconds=0.05)
+        if most[0] == 3:
+            released.set()
+        return Answer(wait_seconds=0.05, released=released)
 
     receiver.answer = count
     receiver.finished = lambda: running.__setitem__(0, running[0] - 1)
@@ -314,7 +317,7 @@ def test_two_deliverers_at_once_send_each_event_once(receiver: Receiver):
 
     def race():
         try:
-            barrier.wait(10)
+            barrier.wait(PATIENCE_SECONDS)
             deliver_all_due()
         finally:
             connection.close()
@@ -323,7 +326,7 @@ def test_two_deliverers_at_once_send_each_event_once(receiver: Receiver):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     deliver_all_due()
     assert Counter(request.headers["webhook-id"] for request in receiver.got).most_common(1)[0][1] == 1
     assert states() == {DeliveryState.DELIVERED: 150}
@@ -333,9 +336,7 @@ def test_a_receiver_that_trickles_is_cut_off_at_the_channel_s_limit(receiver: Re
     webhook(receiver.url, timeout_seconds=1)
     receiver.answer = failing(200, headers={"X-Slow": "1"}, trickles=True)
     publish(online())
-    began = time.monotonic()
     deliver_all_due()
-    assert time.monotonic() - began < 4
     assert "within 1 s" in Delivery.objects.get().history[0]["error"]
 
 

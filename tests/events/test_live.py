@@ -9,10 +9,10 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from config.processes import wait_until
 from events.hub import Limits
 from events.models import PositionCounter
 from tests.events.conftest import WORD, online, own_backends, producing, publish, record, signed_in
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -148,7 +148,7 @@ def test_a_position_ahead_of_the_log_gets_400_and_no_silence(server):
 
 
 def test_only_get_is_answered(server):
-    answer = httpx.head(server.url, headers=WORD, timeout=10, trust_env=False)
+    answer = httpx.head(server.url, headers=WORD, timeout=PATIENCE_SECONDS, trust_env=False)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
 
 
@@ -176,7 +176,7 @@ def test_fifty_clients_share_one_tail(server):
         names, count = own_backends()
         assert set(names) == {"slipway-live-tail", "slipway-live-read"}
         assert count == 2
-    assert wait_until(lambda: own_backends()[1] == 0, seconds=5)
+    wait_until(lambda: own_backends()[1] == 0)
 
 
 @pytest.mark.parametrize(
@@ -242,4 +242,4 @@ def test_an_open_stream_does_not_keep_the_server_from_stopping(server):
         publish(online())
         assert stream.message()[0] == 1
         server.process.terminate()
-        assert server.process.wait(8) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0

@@ -7,9 +7,9 @@ import threading
 import pytest
 from django.db import connection
 
-from config.processes import wait_until
 from events import relay
 from tests.events.conftest import WORD
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,7 +40,7 @@ def stalled(server):
     """A client that asks for the stream and reads no further than its opening."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(10)
+        client.settimeout(PATIENCE_SECONDS)
         client.connect(("127.0.0.1", server.port))
         client.sendall(b"GET /events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Word: sesame\r\n\r\n")
         received = b""
@@ -55,7 +55,7 @@ def reader(server):
     thread = threading.Thread(target=_read, args=(server,), daemon=True)
     thread.seen, thread.is_listening = [], threading.Event()
     thread.start()
-    assert thread.is_listening.wait(10)
+    assert thread.is_listening.wait(PATIENCE_SECONDS)
     return thread
 
 
@@ -71,9 +71,9 @@ def _publish_until_cut_off(server, reader):
     for published in range(_STEP, _MANY + 1, _STEP):
         _publish_large(_STEP)
         # At the pace of the client that reads.
-        assert wait_until(lambda published=published: len(reader.seen) == published, seconds=10)
-    reader.join(10)
-    assert wait_until(lambda: "A live client was too slow" in server.log.read_text(), seconds=5)
+        wait_until(lambda published=published: len(reader.seen) == published)
+    reader.join(PATIENCE_SECONDS)
+    wait_until(lambda: "A live client was too slow" in server.log.read_text())
 
 
 def _read_to_the_end(client):

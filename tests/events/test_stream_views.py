@@ -15,6 +15,7 @@ from events.models import Event
 from events.names import LiveEventType
 from tests.callers import AgentCaller
 from tests.events.conftest import WORD, Server, online, publish, record, signed_in
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -124,7 +125,7 @@ def _hear_chatter(stream, workspace_id):
         return stream.block()
     finally:
         is_heard.set()
-        thread.join(5)
+        thread.join(PATIENCE_SECONDS)
 
 
 def test_a_stream_lives_where_redis_does_not(serve):
@@ -169,4 +170,4 @@ def test_two_web_processes_bring_a_thousand_events_to_both_their_clients_in_orde
         for version in range(1, 101):
             record(*[online(workspace, version) for workspace in workspaces])
         for each in reading:
-            assert each.result(60) == list(range(1, 1001))
+            assert each.result(PATIENCE_SECONDS) == list(range(1, 1001))

@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.events.conftest import WORD, online, publish
+from tests.waiting import PATIENCE_SECONDS
 from workspaces.clock import database_now
 from workspaces.credentials import mint_api_key, revoke_api_key
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @contextmanager
 def listening(server, query="", *, path="/ws", headers=WORD, **options):
     address = f"ws://127.0.0.1:{server.port}{path}{query}"
-    with connect(address, additional_headers=headers, proxy=None, open_timeout=10, **options) as client:
+    with connect(address, additional_headers=headers, proxy=None, open_timeout=PATIENCE_SECONDS, **options) as client:
         yield client
 
 
@@ -30,7 +31,7 @@ def refused(server, *arguments, **options):
 
 
 def told(client):
-    return json.loads(client.recv(timeout=10))
+    return json.loads(client.recv(timeout=PATIENCE_SECONDS))
 
 
 def test_the_same_envelope_arrives_over_a_websocket_as_over_the_stream(server):
@@ -84,7 +85,7 @@ def test_another_address_has_no_websocket(server):
 
 
 def test_a_plain_request_is_told_that_the_upgrade_is_missing(server):
-    answer = httpx.get(f"{server.origin}/ws", headers=WORD, timeout=10, trust_env=False)
+    answer = httpx.get(f"{server.origin}/ws", headers=WORD, timeout=PATIENCE_SECONDS, trust_env=False)
     assert (answer.status_code, answer.headers["Upgrade"]) == (426, "websocket")
     assert "WebSocket" in answer.json()["error"]
 
@@ -116,6 +117,6 @@ def test_a_websocket_that_loses_its_right_is_closed_with_the_reason(serve):
         assert told(client)["position"] == 1
         revoke_api_key(row.prefix, now=database_now())
         with pytest.raises(ConnectionClosed) as closed:
-            client.recv(timeout=10)
+            client.recv(timeout=PATIENCE_SECONDS)
     assert closed.value.rcvd.code == 4401
     assert "revoked" in closed.value.rcvd.reason

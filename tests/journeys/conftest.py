@@ -9,5 +9,9 @@ from tests.journeys.stack import Stack
 def stack(child_environment: dict[str, str]) -> Iterator[Stack]:
     """A Slipway with nothing started yet; whatever a test starts is ended with it."""
     stack = Stack(child_environment)
-    yield stack
-    stack.stop()
+    try:
+        yield stack
+    finally:
+        stack.stop()
+        # Shown where the test failed.
+        print(stack.output)

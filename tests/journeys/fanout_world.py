@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from django.conf import settings
 
-from config import children
+from config import children, embedded
 from config.console import Console
 from config.embedded import Server
 from config.embedded_postgres import start_postgres
 from config.embedded_redis import start_redis
-from config.processes import wait_until as holds_in_time
 from tests.events.receivers import Received, Receiver
 from tests.journeys.live_listener import LiveListener
-from tests.journeys.stack import free_port, is_up
+from tests.journeys.stack import is_up
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 WORKSPACES = 10
 
@@ -47,8 +48,11 @@ class World:
     """A fan-out of its own. Nothing of it is restarted but by the test."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self.postgres: Server = start_postgres(folder / "postgres", durable=True)
-        self.redis: Server = start_redis(folder / "redis")
+        with pytest.MonkeyPatch.context() as patch:
+            # So that their ports are still theirs when they come back from a crash.
+            patch.setattr(embedded, "free_port", free_port)
+            self.postgres: Server = start_postgres(folder / "postgres", durable=True)
+            self.redis: Server = start_redis(folder / "redis")
         self.port = free_port()
         self._key = ""
         self._producer: subprocess.Popen[bytes] | None = None
@@ -71,12 +75,12 @@ class World:
         self.children = {child.name: child for child in parts}
         for child in parts:
             child.environment = {**child.environment, **self.environment}
-        self.run("-m", "django", "migrate", "-v0")
 
     def start(self) -> None:
+        self.run("-m", "django", "migrate", "-v0")
         for child in self.children.values():
             child.spawn()
-        assert holds_in_time(lambda: is_up(self.port), seconds=60), self.log.getvalue()
+        wait_until(lambda: is_up(self.port), told=self.log.getvalue)
 
     def close(self) -> None:
         self._end_producer()
@@ -131,7 +135,7 @@ class World:
     def _end_producer(self) -> None:
         if self._producer:
             self._producer.kill()
-            self._producer.wait(10)
+            self._producer.wait(PATIENCE_SECONDS)
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.postgres.url, autocommit=True) as connection:
@@ -150,25 +154,19 @@ class World:
         self.children[name].kill()
         self.children[name].spawn()
 
-    def crash(self, server: Server, *, away_seconds: float) -> None:
-        """Kill a server, keep it away, and start it again on its port."""
+    @contextmanager
+    def away(self, server: Server, *, seconds: float) -> Iterator[None]:
+        """Crash a server; start it again on its port at the end, and not before it was away for so long."""
         assert server.process is not None
         # Postgres' QUIT is its crash: SIGKILL would leave its children holding the shared memory.
         server.process.send_signal(signal.SIGQUIT if server is self.postgres else signal.SIGKILL)
-        server.process.wait(20)
-        time.sleep(away_seconds)
-        server.spawn()
-
-    @contextmanager
-    def crashing(self, server: Server, *, away_seconds: float) -> Iterator[threading.Thread]:
-        """Crash a server meanwhile: it is gone when this begins, and back, or soon to be, when the thread has ended."""
-        crash = threading.Thread(target=self.crash, args=[server], kwargs={"away_seconds": away_seconds})
-        crash.start()
+        server.process.wait(PATIENCE_SECONDS)
+        ends_at = time.monotonic() + seconds
         try:
-            assert holds_in_time(lambda: server.has_exited, seconds=20)
-            yield crash
+            yield
+            time.sleep(max(0.0, ends_at - time.monotonic()))
         finally:
-            crash.join()
+            server.spawn()
 
     def pids(self) -> dict[str, int]:
         return {name: child.process.pid for name, child in self.children.items() if child.process}
@@ -180,14 +178,15 @@ class World:
             return len({message["id"] for message in receiver.messages(secret)})
 
         began = time.monotonic()
-        reached = holds_in_time(lambda: taken() >= count, seconds=seconds)
-        assert reached, f"{taken()} of {count} after {seconds} s\n{self.log.getvalue()[-4000:]}"
+        told = lambda: f"{taken()} of {count}\n{self.log.getvalue()[-4000:]}"  # noqa: E731
+        wait_until(lambda: taken() >= count, seconds=seconds, told=told)
         return time.monotonic() - began
 
     def settled(self) -> bool:
-        """Tell whether nothing waits or is being sent."""
-        open_states = "('waiting', 'sending')"
-        return self.query(f"SELECT count(*) FROM events_delivery WHERE state IN {open_states}") == [(0,)]  # noqa: S608
+        """Tell whether every event has its place in the log, and no delivery of one waits or is being sent."""
+        unplaced = "SELECT FROM events_event WHERE position IS NULL"
+        unsent = "SELECT FROM events_delivery WHERE state IN ('waiting', 'sending')"
+        return self.query(f"SELECT EXISTS ({unplaced}) OR EXISTS ({unsent})") == [(False,)]
 
 
 def taken_ids(receiver: Receiver) -> set[str]:

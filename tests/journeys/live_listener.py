@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from tests.waiting import PATIENCE_SECONDS
+
 _PAUSE_SECONDS = 0.2
 
 
@@ -47,8 +49,8 @@ class LiveListener(threading.Thread):
 
     def _listen(self) -> None:
         headers = {"Authorization": self._authorization, "Last-Event-ID": str(self._position)}
-        # Longer than a stream is ever silent.
-        with httpx.stream("GET", self._address, headers=headers, timeout=20, trust_env=False) as response:
+        # Far longer than a stream is ever silent.
+        with httpx.stream("GET", self._address, headers=headers, timeout=PATIENCE_SECONDS, trust_env=False) as response:
             response.raise_for_status()
             self.opened += 1
             self._read(response.iter_lines())

@@ -1,26 +1,25 @@
 """A whole Slipway on the test's own database: the very children of `make up`, that a test may kill one by one."""
 
 import io
-import socket
+import os
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 from django.conf import settings
 
 from config import children
 from config.console import Console
+from config.processes import identify
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.lifecycle import WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import LaunchKey
-
-# Generous: the machine may be busy with other tests.
-WAIT_SECONDS = 60.0
 
 
 class Stack:
@@ -47,13 +46,16 @@ class Stack:
         for name in names or tuple(self.children):
             self.children[name].spawn()
         if not names or "web" in names:
-            wait_until(lambda: is_up(self.port))
+            wait_until(lambda: is_up(self.port), told=lambda: self.output[-4000:])
 
     def kill(self, name: str) -> None:
         """End a child and all its processes by SIGKILL, as a host that runs out of memory does."""
         self.children[name].kill()
 
     def stop(self) -> None:
+        """End all that was started; what takes its time holds up the end of nothing else."""
+        for child in self.children.values():
+            child.terminate()
         for child in self.children.values():
             child.kill()
         for launch in Launch.objects.filter(launching_at__isnull=False, backend="process"):
@@ -66,19 +68,13 @@ class Stack:
             env={**self.environment, **environment},
             capture_output=True,
             text=True,
-            timeout=WAIT_SECONDS * 2,
+            timeout=PATIENCE_SECONDS * 2,
             check=False,
         )
 
     @property
     def output(self) -> str:
         return self.log.getvalue()
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
 
 
 def is_up(port: int) -> bool:
@@ -88,23 +84,23 @@ def is_up(port: int) -> bool:
         return False
 
 
-def wait_until(holds: Callable[[], Any], *, seconds: float = WAIT_SECONDS) -> Any:
-    """Wait until the condition holds and return what it returned; fail by its name where it doesn't."""
-    end = time.monotonic() + seconds
-    while not (value := holds()):
-        assert time.monotonic() < end, f"waited {seconds} s in vain"
-        time.sleep(0.05)
-    return value
-
-
 def status_of(workspace: Workspace) -> WorkspaceStatus:
     return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
 
 
-def settled(workspace: Workspace, *, seconds: float = WAIT_SECONDS) -> Workspace:
+def settled(workspace: Workspace) -> Workspace:
     """Wait until the workspace is no longer provisioning, and return it."""
-    wait_until(lambda: status_of(workspace) != WorkspaceStatus.PROVISIONING, seconds=seconds)
+    wait_until(lambda: status_of(workspace) != WorkspaceStatus.PROVISIONING)
     return Workspace.objects.get(pk=workspace.pk)
+
+
+def kill_agent_of(workspace: Workspace) -> None:
+    """Kill the agent and what it started; the shim, the first of them, stays to write the exit down."""
+    (pids,) = processes_of(workspace).values()
+    # A later one may have the lower pid.
+    _, *others = sorted(filter(None, map(identify, pids)), key=lambda process: (process.started_at, process.pid))
+    for process in others:
+        os.kill(process.pid, signal.SIGKILL)
 
 
 def processes_of(workspace: Workspace) -> dict[str, list[int]]:

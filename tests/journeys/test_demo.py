@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.journeys.test_up import Up, ours
+from tests.journeys.test_up import PATIENCE_SECONDS, STOP_SECONDS, Up, ours
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.journey
 
 
 def test_a_demo_shows_its_fleet_and_its_end_leaves_no_process_and_no_data_elsewhere(tmp_path: Path) -> None:
@@ -22,11 +22,11 @@ def test_a_demo_shows_its_fleet_and_its_end_leaves_no_process_and_no_data_elsewh
     try:
         demo.wait_for("Ctrl-C ends it.")
         [page] = re.findall(r"The demo runs at (http://\S+)", demo.said)
-        assert httpx.get(page, timeout=10, follow_redirects=True).status_code == 200
+        assert httpx.get(page, timeout=PATIENCE_SECONDS, follow_redirects=True).status_code == 200
         assert len(re.findall(r"User admin, password \S{16}", demo.said)) == 1
         assert "60 simulated workspaces" in demo.said
         demo.wait_for(" online")
-        assert demo.stop(signal.SIGINT) < 15
+        assert demo.stop(signal.SIGINT) < STOP_SECONDS
         assert demo.process.returncode == 0, demo.said
     finally:
         demo.close()

@@ -13,7 +13,8 @@ from config.console import Console
 from config.demo import create_member
 from config.demo_setup import settings_at
 from events.models import Event
-from tests.journeys.stack import Stack, wait_until
+from tests.journeys.stack import Stack
+from tests.waiting import wait_until
 from workspaces.incidents import Incident
 from workspaces.lifecycle import FailureCode, FailureOwner, FailureSource
 from workspaces.lifecycle import WorkspaceStatus as S
@@ -61,7 +62,6 @@ def slipway(stack: Stack, settings: Any, tmp_path: Path) -> Stack:
     return stack
 
 
-@pytest.mark.timeout(180)
 def test_the_slow_survive_the_dead_fail_with_their_reason_and_a_mass_slowdown_is_one_incident(slipway: Stack) -> None:
     members = _members()
     began = time.monotonic()
@@ -69,7 +69,7 @@ def test_the_slow_survive_the_dead_fail_with_their_reason_and_a_mass_slowdown_is
         time.sleep(max(0, began + member.begins_seconds - time.monotonic()))
         create_member(member)
     promised = {member.name: PROMISED.get(member.name, (S.ONLINE, FailureCode.NONE)) for member in members}
-    wait_until(lambda: _seen() == promised and _is_resolved(), seconds=90)
+    wait_until(lambda: _seen() == promised and _is_resolved(), seconds=120, told=_seen)
 
     for row in Workspace.objects.filter(status=S.FAILED):
         assert row.failure_owner in OWNERS[FailureCode(row.failure_code)], row.name

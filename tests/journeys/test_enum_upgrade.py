@@ -20,9 +20,9 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from tests.journeys.stack import wait_until
+from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.journey
 PARTS = ("agent", "catalog", "config", "events", "registry", "workspaces", "manage.py")
 SECONDS = 120
 # Runs in the old code until its folder has a file `stop`: creates, fails and restarts workspaces, and asks /ready.
@@ -128,7 +128,7 @@ class Project:
 def database() -> Iterator[str]:
     """A database of its own, as an operator has it: what an upgrade adds to a type stays there."""
     name = f"upgrade_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(settings.DATABASE_URL, dbname="postgres", autocommit=True, connect_timeout=5) as server:
+    with psycopg.connect(settings.DATABASE_URL, dbname="postgres", autocommit=True, connect_timeout=60) as server:
         server.execute(f"CREATE DATABASE {name}".encode())
         yield urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}"))
         server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
@@ -183,7 +183,7 @@ def test_a_new_status_is_deployed_and_taken_back_while_old_code_writes_and_stays
     old.manage("migrate", "-v", "0")
     last = old.migrations[-1]
 
-    with writing(old) as progress, psycopg.connect(database, autocommit=True, connect_timeout=5) as psql:
+    with writing(old) as progress, psycopg.connect(database, autocommit=True, connect_timeout=60) as psql:
         # The code has the member, and nobody wrote the migration: the gate and makemigrations say so.
         new.add_status()
         assert "lacks quarantined" in new.manage("check_status_drift", fails=True)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import pytest
 
 from config.logs import BrokerOutages
-from config.processes import wait_until
-from tests.events.receivers import Answer, Receiver, receiving
+from tests.events.receivers import Answer, Received, Receiver, receiving
 from tests.journeys.fanout_world import World, check, check_order, taken_ids
 from tests.journeys.live_listener import LiveListener
+from tests.ports import free_port
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.journey
 
@@ -28,13 +29,13 @@ class Size:
     # Over which they are produced.
     seconds: float
     away_seconds: float
-    # A receiver that is down: for longer than the second pause between attempts, and so into the third.
+    # A receiver that is down, from the first attempt on: for longer than two pauses, and so into the third.
     down_seconds: float
     patience_seconds: float
     divisor: int
 
 
-CI = Size(events=300, seconds=6, away_seconds=5, down_seconds=2.5, patience_seconds=60, divisor=100)
+CI = Size(events=300, seconds=6, away_seconds=5, down_seconds=2.5, patience_seconds=100, divisor=100)
 SOAK = Size(events=5000, seconds=90, away_seconds=60, down_seconds=90, patience_seconds=1500, divisor=1)
 SIZES = [pytest.param(CI, id="ci"), pytest.param(SOAK, id="soak", marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
 
@@ -64,7 +65,7 @@ def receiver() -> Iterator[Receiver]:
 def finish(world: World, receiver: Receiver, size: Size, secret: str, note: str) -> int:
     """Wait until all has arrived, check it, print the figures and return how much came twice."""
     took = world.await_all(receiver, secret, count=size.events, seconds=size.patience_seconds)
-    assert wait_until(world.settled, seconds=size.patience_seconds)
+    wait_until(world.settled, seconds=size.patience_seconds)
     duplicates = check(world, receiver, secret, count=size.events)
     print(f"{note}: {size.events} events, {duplicates} duplicates, the last {took:.1f} s after the fault")
     return duplicates
@@ -72,7 +73,7 @@ def finish(world: World, receiver: Receiver, size: Size, secret: str, note: str)
 
 def finish_listening(listener: LiveListener, size: Size) -> None:
     """Wait until the live client has heard everything, and check it."""
-    assert wait_until(lambda: listener.has_heard(size.events), seconds=size.patience_seconds)
+    wait_until(lambda: listener.has_heard(size.events), seconds=size.patience_seconds)
     listener.check(size.events)
     print(f"  the live client heard them all, over {listener.opened} streams")
 
@@ -80,10 +81,14 @@ def finish_listening(listener: LiveListener, size: Size) -> None:
 @pytest.mark.parametrize("victim", ["relay", "deliver", "web", "any"])
 def test_killing_our_processes_loses_nothing(world: World, receiver: Receiver, size: Size, victim: str) -> None:
     _, secret = world.channel(receiver.url)
-    # So that something is on its way whenever the deliverer is killed.
-    receiver.answer = lambda request: Answer(wait_seconds=0.03)
+    receiver.answer = lambda request: Answer(wait_seconds=0.05)
     with world.listening() as listener:
-        work = {"relay": world.position, "deliver": lambda: len(receiver.got), "web": lambda: listener.opened}
+        work = {
+            "relay": Work(done=world.position),
+            # It is killed with something on its way.
+            "deliver": Work(done=lambda: len(receiver.got), is_on=lambda: len(receiver.got) > len(receiver.taken)),
+            "web": Work(done=lambda: listener.opened),
+        }
         victims = [victim] if victim != "any" else list(work)
         producer = world.producer(count=size.events, seconds=size.seconds)
         kills = kill_at_work(world, producer, {name: work[name] for name in victims})
@@ -94,43 +99,53 @@ def test_killing_our_processes_loses_nothing(world: World, receiver: Receiver, s
     assert victim != "deliver" or duplicates > 0
 
 
-def kill_at_work(world: World, producer: "subprocess.Popen[bytes]", work: dict[str, Callable[[], int]]) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """How much a child has done, and whether it is doing something now."""
+
+    done: Callable[[], int]
+    is_on: Callable[[], bool] = lambda: True
+
+
+def kill_at_work(world: World, producer: "subprocess.Popen[bytes]", work: dict[str, Work]) -> int:
     """Kill one of these children again and again, each time soon after it began to work; return how often."""
     chance = random.Random(len(work))  # noqa: S311
+    is_over = lambda: producer.poll() is not None  # noqa: E731
+    seen = {name: each.done() for name, each in work.items()}
     kills = 0
-    while producer.poll() is None:
+    while not is_over():
         name = chance.choice(list(work))
-        world.restart(name)
-        kills, done = kills + 1, work[name]()
-        wait_until(lambda: work[name]() > done or producer.poll() is not None, seconds=60)  # noqa: B023
+        wait_until(lambda: work[name].done() > seen[name] or is_over())  # noqa: B023
         time.sleep(chance.uniform(0, 0.5))
+        wait_until(lambda: work[name].is_on() or is_over())  # noqa: B023
+        world.restart(name)
+        kills, seen[name] = kills + 1, work[name].done()
     return kills
 
 
 def test_redis_killed_and_back_empty_delays_nothing(world: World, receiver: Receiver, size: Size) -> None:
     _, secret = world.channel(receiver.url)
-    pids = world.pids()
+    pids, said_before = world.pids(), len(world.log.getvalue())
+    said = lambda: world.log.getvalue()[said_before:]  # noqa: E731
     with world.listening() as listener:
         producer = world.producer(count=size.events, seconds=size.seconds)
-        assert wait_until(lambda: bool(taken_ids(receiver)), seconds=size.patience_seconds)
-        with world.crashing(world.redis, away_seconds=size.away_seconds) as crash:
+        wait_until(lambda: taken_ids(receiver))
+        began = time.monotonic()
+        with world.away(world.redis, seconds=size.away_seconds):
             before, heard = len(taken_ids(receiver)), len(listener.told)
             # While it is away, events arrive.
-            assert wait_until(
-                lambda: len(taken_ids(receiver)) > before and len(listener.told) > heard, seconds=size.away_seconds
-            )
-            assert crash.is_alive()
+            wait_until(lambda: len(taken_ids(receiver)) > before and len(listener.told) > heard)
+            wait_until(lambda: "celery.beat: Redis can't be reached" in said())
+        away_seconds = time.monotonic() - began
         assert producer.wait(size.patience_seconds) == 0
-        finish(world, receiver, size, secret, f"Redis away for {size.away_seconds} s")
+        finish(world, receiver, size, secret, f"Redis away for {away_seconds:.0f} s")
         check_order(receiver)
         finish_listening(listener, size)
         assert listener.opened == 1
     assert world.pids() == pids
     # Whoever misses it says so in a line, and not in a traceback for each try.
-    said = world.log.getvalue()
-    assert "Traceback" not in said
-    assert said.count("Redis can't be reached") <= 1 + size.away_seconds / BrokerOutages.EVERY_SECONDS
-    assert "celery.beat: Redis can't be reached" in said
+    assert "Traceback" not in said()
+    assert said().count("Redis can't be reached") <= 1 + away_seconds / BrokerOutages.EVERY_SECONDS
 
 
 def test_postgres_crashed_and_restarted_loses_nothing(world: World, receiver: Receiver, size: Size) -> None:
@@ -139,8 +154,11 @@ def test_postgres_crashed_and_restarted_loses_nothing(world: World, receiver: Re
     with world.listening() as listener:
         producer = world.producer(count=size.events, seconds=size.seconds)
         for _ in range(2):
-            time.sleep(size.seconds / 4)
-            world.crash(world.postgres, away_seconds=1)
+            before = len(taken_ids(receiver))
+            wait_until(lambda: len(taken_ids(receiver)) > before)  # noqa: B023
+            time.sleep(size.seconds / 12)
+            with world.away(world.postgres, seconds=1):
+                pass
         assert producer.wait(size.patience_seconds) == 0
         finish(world, receiver, size, secret, "Postgres crashed twice")
         check_order(receiver)
@@ -165,8 +183,7 @@ def test_a_receiver_in_a_bad_mood_gets_everything_afterwards(
 ) -> None:
     _, secret = world.channel(receiver.url)
     pids = world.pids()
-    ends_at = time.monotonic() + size.away_seconds / 2
-    receiver.answer = lambda request: MOODS[mood] if time.monotonic() < ends_at else Answer()
+    receiver.answer = at_first(MOODS[mood], seconds=size.away_seconds / 2)
     producer = world.producer(count=size.events, seconds=size.seconds / 3)
     assert producer.wait(size.patience_seconds) == 0
     finish(world, receiver, size, secret, f"a receiver that is {mood}")
@@ -174,11 +191,22 @@ def test_a_receiver_in_a_bad_mood_gets_everything_afterwards(
     assert world.pids() == pids
 
 
+def at_first(mood: Answer, *, seconds: float) -> Callable[[Received], Answer]:
+    """Answer in this mood for so long, from the first request on."""
+    asked_at: list[float] = []
+
+    def answer(request: Received) -> Answer:
+        asked_at.append(time.monotonic())
+        return mood if asked_at[-1] <= asked_at[0] + seconds else Answer()
+
+    return answer
+
+
 def test_a_receiver_that_is_down_gets_everything_afterwards(world: World, size: Size) -> None:
-    with receiving() as down:
-        port = down.server_address[1]
-        _, secret = world.channel(down.url)
+    port = free_port()
+    _, secret = world.channel(f"http://127.0.0.1:{port}/hook")
     producer = world.producer(count=size.events, seconds=size.seconds / 3)
+    wait_until(lambda: world.query("SELECT 1 FROM events_delivery WHERE attempts > 0 LIMIT 1"))
     time.sleep(size.down_seconds)
     with receiving(port) as receiver:
         assert producer.wait(size.patience_seconds) == 0
@@ -193,7 +221,7 @@ def test_a_receiver_that_moved_to_a_private_address_gets_its_dead_letters_when_i
         receiver.answer = lambda request: Answer(301, {"Location": private.url})
         producer = world.producer(count=size.events, seconds=1)
         assert producer.wait(size.patience_seconds) == 0
-        assert wait_until(world.settled, seconds=size.patience_seconds)
+        wait_until(world.settled, seconds=size.patience_seconds)
         assert private.got == []
         assert receiver.taken == []
         receiver.answer = lambda request: Answer()
@@ -210,11 +238,11 @@ def test_a_receiver_that_was_gone_gets_what_was_queued_when_its_channel_is_enabl
     producer = world.producer(count=size.events, seconds=1)
     assert producer.wait(size.patience_seconds) == 0
     queued = f"SELECT count(*) FROM events_delivery WHERE channel_id = {key}"  # noqa: S608
-    assert wait_until(lambda: world.query(queued) == [(size.events,)], seconds=30)
+    wait_until(lambda: world.query(queued) == [(size.events,)])
     receiver.answer = lambda request: Answer(410)
     world.operate(f"operating.resume(Channel.objects.filter(pk={key}))")
     state = f"SELECT is_enabled FROM events_channel WHERE id = {key}"  # noqa: S608
-    assert wait_until(lambda: world.query(state) == [(False,)], seconds=30)
+    wait_until(lambda: world.query(state) == [(False,)])
     opened = "SELECT payload->>'kind' FROM events_event WHERE event_type = 'INCIDENT_OPENED'"
     assert world.query(opened) == [("channel_disabled",)]
     receiver.answer = lambda request: Answer()

@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 from django.conf import settings
-from django.db.models import Sum
 
 from events.models import Event
 from events.names import EventType
-from tests.journeys.stack import Stack, processes_of, settled, status_of, wait_until
+from tests.journeys.stack import Stack, processes_of, settled, status_of
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import config_for
 from tests.workspaces.test_preflight import EXPECTED, REAL_CONFIGS
 from workspaces import tasks
@@ -49,7 +49,7 @@ def test_a_workspace_goes_online_is_restarted_and_removed_with_no_process_left(s
     assert launched.returncode == 0, launched.stdout + launched.stderr
     workspace = Workspace.objects.get(name="first")
     assert workspace.status == WorkspaceStatus.ONLINE
-    assert b"echo" in httpx.get(workspace.url, timeout=5).content
+    assert b"echo" in httpx.get(workspace.url, timeout=PATIENCE_SECONDS).content
 
     earlier = restart(workspace_id=workspace.pk, now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=earlier.pk, launch_id=earlier.launch_id)
@@ -83,7 +83,7 @@ def test_each_real_config_names_what_it_needs_and_goes_online_with_it(stack: Sta
 
     without = {name: launch(name) for name in CONFIGS}
     for name, process in without.items():
-        output, _ = process.communicate(timeout=90)
+        output, _ = process.communicate(timeout=2 * PATIENCE_SECONDS)
         assert process.returncode == 1, output
         assert "Missing required environment variable" in output
         assert all(variable in output for variable in EXPECTED[name])
@@ -92,7 +92,7 @@ def test_each_real_config_names_what_it_needs_and_goes_online_with_it(stack: Sta
 
     set_up = {name: launch(name, *[f"--secret={key}=x" for key in EXPECTED[name]]) for name in CONFIGS}
     for process in set_up.values():
-        output, _ = process.communicate(timeout=90)
+        output, _ = process.communicate(timeout=2 * PATIENCE_SECONDS)
         assert process.returncode == 0, output
     assert Workspace.objects.filter(status=WorkspaceStatus.ONLINE).count() == len(CONFIGS)
     # None of them names a command: the agent alone registered, and says so.
@@ -100,7 +100,7 @@ def test_each_real_config_names_what_it_needs_and_goes_online_with_it(stack: Sta
     assert [card["runtime_command"] for card in cards] == [None] * len(CONFIGS)
 
 
-def test_a_boot_step_that_exits_3_is_failed_within_seconds_by_command_row_and_event(
+def test_a_boot_step_that_exits_3_is_failed_long_before_its_deadline_by_command_row_and_event(
     stack: Stack, tmp_path: Path
 ) -> None:
     stack.start()
@@ -117,7 +117,7 @@ def test_a_boot_step_that_exits_3_is_failed_within_seconds_by_command_row_and_ev
         assert "status 3" in text
     begun = Event.objects.get(event_type=EventType.WORKSPACE_PROVISIONING).created_at
     failed = Event.objects.get(event_type=EventType.WORKSPACE_PROVISION_FAILED).created_at
-    assert (failed - begun).total_seconds() < 20
+    assert (failed - begun).total_seconds() < 60
     wait_until(lambda: not processes_of(workspace))
 
 
@@ -134,13 +134,14 @@ def test_a_launch_with_all_slots_blocked_starves_no_sweep(stack: Stack) -> None:
         again = restart(workspace_id=workspace.pk, now=database_now()).workspace
         tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
     # Whether its launch waits for it or its teardown does: each stop that was begun holds a slot for 90 seconds.
-    wait_until(lambda: Launch.objects.aggregate(begun=Sum("teardown_attempts"))["begun"] == settings.LAUNCH_SLOTS)
+    stopping = Launch.objects.filter(teardown_attempts__gt=0, torn_down_at__isnull=True)
+    wait_until(lambda: stopping.count() == settings.LAUNCH_SLOTS)
     waiting = made(config_for("echo"))
     # Its turn does not come, its queue stood still for ten minutes, and its deadline is now: the sweep, every second
     # here, fails it all the same.
     Launch.objects.update(launching_at=database_now() - timedelta(minutes=11))
     Workspace.objects.filter(pk=waiting.pk).update(deadline_at=database_now())
-    wait_until(lambda: status_of(waiting) == WorkspaceStatus.FAILED, seconds=10)
+    wait_until(lambda: status_of(waiting) == WorkspaceStatus.FAILED)
     assert Workspace.objects.get(pk=waiting.pk).failure_code == FailureCode.NEVER_LAUNCHED
 
 

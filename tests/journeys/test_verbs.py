@@ -1,7 +1,5 @@
 """Every verb by each way in, on real processes: what stops is gone, and what comes back has its data."""
 
-import os
-import signal
 from datetime import timedelta
 
 import httpx
@@ -14,8 +12,9 @@ from django.urls import reverse
 
 from events.models import Event
 from events.names import EventType
-from tests.journeys.stack import Stack, processes_of, settled, status_of, wait_until
+from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
 from tests.journeys.test_main_job import made
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import config_for
 from tests.workspaces.unguarded import unguarded
 from workspaces import verbs
@@ -52,6 +51,12 @@ def becomes(workspace: Workspace, status: WorkspaceStatus) -> None:
     wait_until(lambda: status_of(workspace) == status)
 
 
+def was_offline(workspace: Workspace) -> None:
+    """Wait until it is offline; it may be no more by now."""
+    told = Event.objects.filter(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_OFFLINE)
+    wait_until(told.exists)
+
+
 class Way:
     """One of the ways in; each verb by its name."""
 
@@ -80,9 +85,9 @@ class ByHttp(Way):
         address = f"http://127.0.0.1:{self.stack.port}/workspaces/{workspace.pk}"
         headers = {"Authorization": f"Bearer {key}"}
         if verb == "remove":
-            answer = httpx.delete(f"{address}?confirm=true", headers=headers, timeout=30)
+            answer = httpx.delete(f"{address}?confirm=true", headers=headers, timeout=PATIENCE_SECONDS)
         else:
-            answer = httpx.post(f"{address}/{verb}", headers=headers, timeout=30)
+            answer = httpx.post(f"{address}/{verb}", headers=headers, timeout=PATIENCE_SECONDS)
         assert answer.status_code == 200, answer.text
 
 
@@ -162,17 +167,20 @@ def test_a_request_wakes_one_that_hibernates(stack: Stack) -> None:
     becomes(asleep, S.HIBERNATED)
     headers = {**bearer(caller), "X-Workspace-ID": str(caller.pk)}
     address = f"http://127.0.0.1:{stack.port}/registry/discover/{asleep.pk}"
-    answer = httpx.get(address, headers=headers, timeout=30)
+    answer = httpx.get(address, headers=headers, timeout=PATIENCE_SECONDS)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
     assert settled(asleep).status == S.ONLINE
-    assert httpx.get(address, headers=headers, timeout=30).json()["url"] == Workspace.objects.get(pk=asleep.pk).url
+    assert (
+        httpx.get(address, headers=headers, timeout=PATIENCE_SECONDS).json()["url"]
+        == Workspace.objects.get(pk=asleep.pk).url
+    )
 
 
 def test_one_whose_process_is_killed_is_restarted_by_its_policy(stack: Stack) -> None:
     stack.start("web", "sweep", "beat", "launch")
     workspace = came_online(stack)
     kill_agent_of(workspace)
-    becomes(workspace, S.OFFLINE)
+    was_offline(workspace)
     Workspace.objects.filter(pk=workspace.pk).update(restart_due_at=database_now())
     again = wait_until(lambda: Workspace.objects.filter(pk=workspace.pk, status=S.ONLINE).first())
     assert (again.restart_attempts, boots(workspace)) == (1, 2)
@@ -203,13 +211,6 @@ def forget_launch(workspace: Workspace) -> None:
         cursor.execute("DELETE FROM workspaces_launch WHERE workspace_id = %s", [workspace.pk])
 
 
-def kill_agent_of(workspace: Workspace) -> None:
-    """Kill the agent and what it started; the shim stays to write the exit down."""
-    (pids,) = processes_of(workspace).values()
-    for pid in sorted(pids)[1:]:
-        os.kill(pid, signal.SIGKILL)
-
-
 def bearer(workspace: Workspace) -> dict[str, str]:
     token = mint_agent_token(workspace)
     return {"Authorization": f"Bearer {token}"}
@@ -219,4 +220,4 @@ def says_task(stack: Stack, workspace: Workspace, *, active_tasks: int) -> None:
     """Let the workspace's runtime tell of its tasks, beside the beats of its agent."""
     body = {"workspace_id": str(workspace.pk), "active_tasks": active_tasks}
     address = f"http://127.0.0.1:{stack.port}/registry/heartbeat"
-    assert httpx.post(address, json=body, headers=bearer(workspace), timeout=30).status_code == 200
+    assert httpx.post(address, json=body, headers=bearer(workspace), timeout=PATIENCE_SECONDS).status_code == 200

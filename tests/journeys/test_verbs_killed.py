@@ -1,14 +1,16 @@
 """SIGKILL of the worker in the middle of each verb: the workspace settles by itself, and nothing of it is left over."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.conf import settings
 
-from tests.journeys.stack import Stack, processes_of, settled, status_of, wait_until
+from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
 from tests.journeys.test_main_job import made
-from tests.journeys.test_verbs import becomes, came_online, is_gone, kill_agent_of
-from tests.journeys.test_worker_killed import in_phase, never_two_launches_at_once
+from tests.journeys.test_verbs import becomes, came_online, is_gone, was_offline
+from tests.journeys.test_worker_killed import boots_while, in_phase, never_two_launches_at_once
+from tests.waiting import wait_until
 from tests.workspaces.factories import config_for
 from workspaces import verbs
 from workspaces.clock import database_now
@@ -20,7 +22,6 @@ S = WorkspaceStatus
 # Leaves a child in a session of its own that no TERM ends: only the backend's stop, seconds later, does.
 _CHILD = "setsid sh -c 'trap \\\"\\\" TERM; while :; do sleep 1; done' >/dev/null 2>&1 &"
 STUBBORN = f'runtime_config: {{boot: [{{step: child, run: "{_CHILD}"}}]}}\n'
-SLOW = "runtime_config: {boot: [{step: wait, run: sleep 4}]}\n"
 
 
 @pytest.fixture
@@ -121,23 +122,28 @@ def test_in_the_middle_of_a_new_launch_that_waits_for_its_predecessor(running: S
     assert list(processes_of(workspace)) == [str(again.launch_id)]
 
 
-def test_in_the_middle_of_a_wake(running: Stack) -> None:
-    workspace = came_online(running, SLOW)
+def test_in_the_middle_of_a_wake(running: Stack, tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    workspace = came_online(running, boots_while(held))
     verbs.hibernate(workspace.pk)
     becomes(workspace, S.HIBERNATED)
+    held.touch()
     verbs.wake(workspace.pk)
     with never_two_launches_at_once(workspace):
         wait_until(lambda: in_phase(workspace, Phase.BOOTING))
         running.kill("launch")
+        held.unlink()
         again = settled(workspace)
     assert again.status == S.ONLINE
     assert list(processes_of(workspace)) == [str(again.launch_id)]
 
 
-def test_in_the_middle_of_a_restart_by_policy(running: Stack) -> None:
-    workspace = came_online(running, SLOW)
+def test_in_the_middle_of_a_restart_by_policy(running: Stack, tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    workspace = came_online(running, boots_while(held))
+    held.touch()
     kill_agent_of(workspace)
-    becomes(workspace, S.OFFLINE)
+    was_offline(workspace)
     # The plan stands on the row: it outlives whoever made it, and whoever was to carry it out.
     running.kill("sweep")
     Workspace.objects.filter(pk=workspace.pk).update(restart_due_at=database_now())
@@ -146,6 +152,7 @@ def test_in_the_middle_of_a_restart_by_policy(running: Stack) -> None:
         wait_until(lambda: in_phase(workspace, Phase.BOOTING))
         running.kill("launch")
         running.kill("sweep")
+        held.unlink()
         running.start("launch", "sweep")
         wait_until(lambda: status_of(workspace) == S.ONLINE)
     again = Workspace.objects.get(pk=workspace.pk)

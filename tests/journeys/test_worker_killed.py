@@ -1,18 +1,18 @@
 """SIGKILL of the launch worker, wherever the launch stands: it settles by itself, and never has two processes."""
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from celery import current_app
 from django.db import connection
 
-from tests.journeys.stack import Stack, processes_of, settled, status_of, wait_until
+from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
 from tests.journeys.test_main_job import made
+from tests.waiting import wait_until
 from tests.workspaces.factories import config_for
 from workspaces import tasks
 from workspaces.clock import database_now
@@ -23,7 +23,11 @@ from workspaces.services.restarting import restart
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 
 STUBBORN = "runtime_config: {command: [sh, -c, \"trap '' TERM; while true; do sleep 1; done\"]}\n"
-SLOW = "runtime_config: {boot: [{step: wait, run: sleep 4}]}\n"
+
+
+def boots_while(held: Path) -> str:
+    """A config whose boot goes on for as long as this file is there."""
+    return f"runtime_config: {{boot: [{{step: wait, run: 'while [ -e {held} ]; do sleep 0.1; done'}}]}}\n"
 
 
 @contextmanager
@@ -98,25 +102,27 @@ def test_a_worker_killed_while_launching_is_failed_at_its_deadline_where_no_othe
     assert "whether anything started is not known" in failed.failure_message
 
 
-def test_a_worker_killed_while_booting_is_not_missed(stack: Stack) -> None:
+def test_a_worker_killed_while_booting_is_not_missed(stack: Stack, tmp_path: Path) -> None:
     stack.start("web", "sweep", "beat", "launch")
-    workspace = made(config_for("echo", SLOW))
+    held = tmp_path / "held"
+    held.touch()
+    workspace = made(config_for("echo", boots_while(held)))
     with never_two_launches_at_once(workspace):
         wait_until(lambda: in_phase(workspace, Phase.BOOTING))
         stack.kill("launch")
+        held.unlink()
         assert settled(workspace).status == WorkspaceStatus.ONLINE
 
 
-def test_an_agent_killed_while_booting_is_failed_within_seconds_though_the_launch_worker_is_gone(stack: Stack) -> None:
+def test_an_agent_killed_while_booting_is_failed_long_before_its_deadline_though_the_launch_worker_is_gone(
+    stack: Stack,
+) -> None:
     stack.start("web", "sweep", "beat", "launch")
     workspace = made(config_for("echo", "runtime_config: {boot: [{step: wait, run: sleep 60}]}\n"))
     wait_until(lambda: in_phase(workspace, Phase.BOOTING))
     stack.kill("launch")
-    # The shim stays to write the exit down; the agent and its step are killed.
-    (pids,) = processes_of(workspace).values()
-    for pid in sorted(pids)[1:]:
-        os.kill(pid, signal.SIGKILL)
-    failed = settled(workspace, seconds=15)
+    kill_agent_of(workspace)
+    failed = settled(workspace)
     assert (failed.failure_code, failed.failure_source) == (FailureCode.CRASHED, "bootstrap_watcher")
     assert "signal 9" in failed.failure_message
     stack.start("launch")

@@ -4,8 +4,9 @@ import httpx
 import pytest
 
 from tests.callers import AgentCaller
-from tests.journeys.stack import Stack, settled, status_of, wait_until
+from tests.journeys.stack import Stack, settled, status_of
 from tests.left_out import FAKETIME
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting, later, online
 from workspaces.clock import database_now
 from workspaces.lifecycle import FailureCode, WorkspaceStatus
@@ -31,7 +32,7 @@ def test_a_clock_that_is_an_hour_wrong_flips_nobody(stack: Stack, part: str, off
     assert settled(late).failure_code == FailureCode.TIMED_OUT
     agent = AgentCaller(arriving)
     address, own = f"http://127.0.0.1:{stack.port}/registry", {"workspace_id": str(arriving.pk)}
-    with httpx.Client(headers=agent.headers, timeout=20) as client:
+    with httpx.Client(headers=agent.headers, timeout=PATIENCE_SECONDS) as client:
         client.post(f"{address}/register", json={"id": str(arriving.pk), "url": "http://localhost:9", "agent_card": {}})
         assert client.post(f"{address}/heartbeat", json=own).status_code == 200
     seen = database_now()

@@ -14,6 +14,7 @@ from redis.client import PubSub
 from events import chatter
 from events.models import Event
 from tests.callers import AgentCaller
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces import factories
 from workspaces.models import Workspace
 from workspaces.vault import put_secrets
@@ -22,15 +23,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def ear() -> Iterator[PubSub]:
+def ear(monkeypatch: pytest.MonkeyPatch) -> Iterator[PubSub]:
+    # What takes longer than usual is dropped, but here nothing may be.
+    monkeypatch.setattr(chatter, "TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(chatter, "_publisher", chatter._Publisher())
     with redis.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as subscription:
         subscription.subscribe(chatter.channel())
-        assert subscription.get_message(timeout=5)["type"] == "subscribe"
+        assert subscription.get_message(timeout=PATIENCE_SECONDS)["type"] == "subscribe"
         yield subscription
 
 
 def heard(ear: PubSub, count: int) -> list[dict[str, Any]]:
-    return [json.loads(ear.get_message(timeout=5)["data"]) for _ in range(count)]
+    return [json.loads(ear.get_message(timeout=PATIENCE_SECONDS)["data"]) for _ in range(count)]
 
 
 def test_a_beat_is_told_with_its_task(ear: PubSub) -> None:
@@ -85,6 +89,7 @@ def test_a_new_boot_step_is_told_and_a_repeated_one_is_not(ear: PubSub) -> None:
 def test_a_redis_that_does_not_answer_costs_a_beat_nothing(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings.REDIS_URL = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
+        monkeypatch.setattr(chatter, "TIMEOUT_SECONDS", PATIENCE_SECONDS)
         publisher = chatter._Publisher()
         monkeypatch.setattr(chatter, "_publisher", publisher)
         agent = AgentCaller(factories.online())

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.provisioners import processes
 from workspaces.provisioners.base import LaunchKey, LaunchSpec
 from workspaces.provisioners.folders import LaunchFolder
@@ -16,14 +15,6 @@ from workspaces.provisioners.processes import Process
 
 # Nothing listens there: these agents never register, which is all the same to a provisioner.
 NOWHERE = "http://127.0.0.1:9"
-
-
-def until(condition: Callable[[], bool], *, seconds: float = 8) -> bool:
-    """Say whether the condition came true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 @dataclass
@@ -49,7 +40,7 @@ class ProcessWorld:
             environment={"WORKSPACE_ID": str(key.workspace_id), "PLATFORM_URL": NOWHERE} | more,
             config={"name": "x", "runtime_config": {"command": command}},
             token="the-token",
-            start_timeout_seconds=10,
+            start_timeout_seconds=PATIENCE_SECONDS,
         )
 
     def started(self, command: str | None = "exec sleep 60", **more: str) -> LaunchKey:
@@ -76,7 +67,7 @@ class ProcessWorld:
 
     def wait_for_file(self, key: LaunchKey, name: str) -> Path:
         path = self.folder(key).work / name
-        assert until(path.exists), f"{name} did not appear"
+        wait_until(path.exists, told=lambda: f"{name} did not appear")
         return path
 
     def clean_up(self) -> None:

@@ -20,13 +20,14 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from events.models import Event
 from events.names import EventType
+from tests.waiting import PATIENCE_SECONDS
 from workspaces.models import Workspace
 from workspaces.replay import TARGETS
 from workspaces.services.creating import InvalidWorkspace
 from workspaces.services.moving import TransitionRefused
 from workspaces.services.trees import BadParent
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = PATIENCE_SECONDS
 REFUSALS = (TransitionRefused, InvalidWorkspace, BadParent)
 Action = Callable[[], Any]
 # (workspace, version) of a move, and the status it led to.

@@ -11,6 +11,7 @@ from django.db import connection
 from events.models import Event
 from events.names import EventType
 from tests.callers import holder
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import arrive, booting, config_for, later, launching, queued, running_on
 from workspaces.clock import database_now
 from workspaces.deadlines import Policy
@@ -242,7 +243,7 @@ def test_sweeps_at_once_raise_one_incident() -> None:
     now, barrier = later(late[-1], minutes=11), threading.Barrier(4)
 
     def run() -> None:
-        barrier.wait(timeout=10)
+        barrier.wait(timeout=PATIENCE_SECONDS)
         sweep(now)
         connection.close()
 
@@ -250,7 +251,7 @@ def test_sweeps_at_once_raise_one_incident() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=PATIENCE_SECONDS)
     assert len(told(EventType.INCIDENT_OPENED)) == Incident.objects.count() == 1
     assert Workspace.objects.filter(status=WorkspaceStatus.PROVISIONING, held_since__isnull=False).count() == 6
     assert database_now() > late[0].created_at

@@ -11,7 +11,8 @@ import yaml
 
 from agent import rules
 from tests.agent.platform_stub import PlatformStub, running_platform
-from tests.workspaces.process_world import ProcessWorld, until
+from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.workspaces.process_world import ProcessWorld
 from workspaces.provisioners.base import BackendState, LaunchSpec
 
 CATALOG = Path(__file__).parent.parent.parent / "catalog"
@@ -55,13 +56,11 @@ def test_a_template_names_its_runtime_and_what_it_needs(name: str, runtime: str,
     assert rules.missing_names(rules.missing(config, {})) == required
 
 
-def test_echo_registers_within_seconds_and_echoes(
-    world: ProcessWorld, platform: PlatformStub, echo: LaunchSpec
-) -> None:
+def test_echo_registers_and_echoes(world: ProcessWorld, platform: PlatformStub, echo: LaunchSpec) -> None:
     url = world.backend.start(echo).url
-    assert platform.wait_for("register", seconds=5).body["agent_card"]["runtime_command"]
-    assert httpx.post(url, content="Grüße", timeout=5).text == "Grüße"
-    assert httpx.get(f"{url}/hello", timeout=5).text == f"echo {echo.key.workspace_id} /hello\n"
+    assert platform.wait_for("register").body["agent_card"]["runtime_command"]
+    assert httpx.post(url, content="Grüße", timeout=PATIENCE_SECONDS).text == "Grüße"
+    assert httpx.get(f"{url}/hello", timeout=PATIENCE_SECONDS).text == f"echo {echo.key.workspace_id} /hello\n"
 
 
 def test_an_echo_whose_port_is_taken_fails_with_the_reason(
@@ -70,10 +69,10 @@ def test_an_echo_whose_port_is_taken_fails_with_the_reason(
     # Its own port, opened by something of its own: what a careless boot step does.
     config = echo.config | {"runtime_config": {**echo.config["runtime_config"], "boot": [TAKE_PORT]}}  # type: ignore[operator]
     world.backend.start(replace(echo, config=config))
-    report = platform.wait_for("failed", seconds=5).body
+    report = platform.wait_for("failed").body
     assert "exited with status 1 before the workspace was registered" in report["error"]
     assert "Address already in use" in report["log_tail"]
-    assert until(lambda: world.backend.inspect(echo.key).state is BackendState.EXITED)
+    wait_until(lambda: world.backend.inspect(echo.key).state is BackendState.EXITED)
 
 
 TAKE_PORT = {

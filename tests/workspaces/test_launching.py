@@ -13,10 +13,12 @@ from django.db import connection
 
 from events.models import Event
 from events.names import EventType
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import config_for, queued
 from workspaces.clock import database_now
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import AgentToken, Launch, LaunchOutcome, Workspace
+from workspaces.provisioners import processes
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import LaunchKey
 from workspaces.services import launching
@@ -26,7 +28,7 @@ from workspaces.services.tearing_down import claim_due_teardowns, declare_gone, 
 from workspaces.services.watching import watch
 
 pytestmark = pytest.mark.django_db(transaction=True)
-WAIT_SECONDS = 15
+WAIT_SECONDS = PATIENCE_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -42,16 +44,9 @@ def key(launch: Launch) -> LaunchKey:
 
 
 def running(launch_id: Any) -> list[int]:
-    """The processes that carry the launch's id, wherever they are; the shim first."""
-    marker = f"LAUNCH_ID={launch_id}".encode()
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if marker in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return sorted(found)
+    """The processes that carry the launch's id, wherever they are; the shim, the oldest of them, first."""
+    found = sorted(processes.carrying(str(launch_id)), key=lambda process: (process.started_at, process.pid))
+    return [process.pid for process in found]
 
 
 def launch(workspace: Workspace) -> Workspace:

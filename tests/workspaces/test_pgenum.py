@@ -22,6 +22,7 @@ from django.db.migrations.questioner import (
 from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter
 
+from tests.waiting import PATIENCE_SECONDS
 from workspaces import pgenum
 from workspaces.autodetector import Autodetector, CannotMigrate, bound_enums, enum_operations
 from workspaces.declared import declared_enums
@@ -138,7 +139,7 @@ def test_a_lock_that_is_not_granted_in_time_is_a_sentence_and_changes_nothing(
 ) -> None:
     monkeypatch.setattr(pgenum, "LOCK_TIMEOUT", "100ms")
     name = connection.settings_dict["NAME"]
-    with psycopg.connect(settings.DATABASE_URL, dbname=name, connect_timeout=5) as other:
+    with psycopg.connect(settings.DATABASE_URL, dbname=name, connect_timeout=60) as other:
         other.execute("ALTER TYPE mood ADD VALUE 'theirs'")
         with pytest.raises(LockNotGranted, match="longer than 100ms"):
             forwards(AddEnumValue("mood", "new"))
@@ -301,5 +302,5 @@ def test_two_sessions_that_add_the_same_value_at_once_leave_one(mood: CreateEnum
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_SECONDS)
     assert values() == [*mood.values, "new"]

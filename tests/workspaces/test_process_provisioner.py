@@ -16,7 +16,8 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from tests.workspaces.process_world import ProcessWorld, until
+from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.workspaces.process_world import ProcessWorld
 from workspaces.provisioners import process as process_module
 from workspaces.provisioners import processes, shims
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
@@ -33,7 +34,7 @@ def world(tmp_path: Path) -> Iterator[ProcessWorld]:
 
 def kill(process: processes.Process) -> None:
     os.kill(process.pid, signal.SIGKILL)
-    assert until(lambda: not processes.is_alive(process))
+    wait_until(lambda: not processes.is_alive(process))
 
 
 def rewrite(world: ProcessWorld, key: LaunchKey, **host: str) -> None:
@@ -64,14 +65,14 @@ def test_the_requested_models_requirements_hold_inside_too(world: ProcessWorld) 
     runtime_config = {"model": "usual", "required_env": ["OTHER"], "models": models}
     spec = replace(world.spec(MINE="x"), model="own", config={"runtime_config": runtime_config})
     world.backend.start(spec)
-    assert until(lambda: "can't be reached" in world.backend.inspect(spec.key).log_tail)
+    wait_until(lambda: "can't be reached" in world.backend.inspect(spec.key).log_tail)
     assert "Missing" not in world.backend.inspect(spec.key).log_tail
 
 
 def test_a_workspaces_own_data_outlives_a_launch(world: ProcessWorld) -> None:
     first = world.started("touch kept; exec sleep 60")
     world.wait_for_file(first, "kept")
-    world.backend.stop(first, timeout_seconds=5)
+    world.backend.stop(first, timeout_seconds=PATIENCE_SECONDS)
     world.backend.forget(first)
     second = world.spec(workspace_id=first.workspace_id)
     world.backend.start(second)
@@ -80,7 +81,7 @@ def test_a_workspaces_own_data_outlives_a_launch(world: ProcessWorld) -> None:
 
 def test_no_zombie_of_a_launch_stays_with_the_worker(world: ProcessWorld) -> None:
     key = world.started()
-    world.backend.stop(key, timeout_seconds=5)
+    world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
     assert not [pid for pid in children if (seen := processes.stat_of(int(pid))) and seen.state == "Z"]
 
@@ -89,7 +90,7 @@ def test_a_stop_finds_grandchildren_in_sessions_of_their_own(world: ProcessWorld
     key = world.started(GRANDCHILD)
     pid = int(world.wait_for_file(key, "grandchild").read_text())
     assert pid in [member.pid for member in world.members(key)]
-    world.backend.stop(key, timeout_seconds=5)
+    world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     assert world.members(key) == []
     assert not Path(f"/proc/{pid}").exists() or processes.stat_of(pid).state == "Z"  # type: ignore[union-attr]
 
@@ -120,7 +121,7 @@ def test_a_stopped_agent_process_is_killed_with_all_it_has(world: ProcessWorld) 
 
 def test_an_agent_killed_with_sigkill_has_exited_with_that_signal(world: ProcessWorld) -> None:
     key = world.started()
-    assert until(lambda: "begins" in world.backend.inspect(key).log_tail)
+    wait_until(lambda: "begins" in world.backend.inspect(key).log_tail)
     kill(world.agent(key))
     seen = world.backend.inspect(key)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, -signal.SIGKILL)
@@ -131,7 +132,7 @@ def test_a_killed_shim_does_not_make_its_agent_dead(world: ProcessWorld) -> None
     key = world.started()
     kill(world.shim(key))
     assert world.backend.inspect(key).state is BackendState.RUNNING
-    seen = world.backend.stop(key, timeout_seconds=5)
+    seen = world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, None)
     assert "not known" in seen.detail
 
@@ -149,7 +150,7 @@ def test_a_zombie_is_dead(world: ProcessWorld) -> None:
     os.kill(world.shim(key).pid, signal.SIGSTOP)
     agent = world.agent(key)
     os.kill(agent.pid, signal.SIGKILL)
-    assert until(lambda: (seen := processes.stat_of(agent.pid)) is not None and seen.state == "Z")
+    wait_until(lambda: (seen := processes.stat_of(agent.pid)) is not None and seen.state == "Z")
     os.kill(agent.pid, 0)
     assert not processes.is_alive(agent)
     assert world.backend.inspect(key).state is BackendState.EXITED
@@ -157,7 +158,7 @@ def test_a_zombie_is_dead(world: ProcessWorld) -> None:
 
 
 def test_a_stop_in_the_first_moments_ends_the_agent_cleanly(world: ProcessWorld) -> None:
-    seen = world.backend.stop(world.started(), timeout_seconds=5)
+    seen = world.backend.stop(world.started(), timeout_seconds=PATIENCE_SECONDS)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, 0)
     assert "Asked to stop" in seen.log_tail
 
@@ -210,7 +211,7 @@ def test_the_log_keeps_its_newest_part_within_its_size(world: ProcessWorld) -> N
     world.log_bytes = 20_000
     key = world.started("i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done; touch done; exec sleep 60")
     world.wait_for_file(key, "done")
-    assert until(lambda: "line 4999\n" in world.backend.inspect(key).log_tail)
+    wait_until(lambda: "line 4999\n" in world.backend.inspect(key).log_tail)
     log = world.folder(key).log
     kept = [path.read_bytes() for path in (log.with_name("agent.log.1"), log)]
     assert sum(map(len, kept)) <= 20_000
@@ -221,7 +222,7 @@ def test_the_log_keeps_its_newest_part_within_its_size(world: ProcessWorld) -> N
 def test_the_log_tail_has_no_nul_and_no_half_character(world: ProcessWorld) -> None:
     key = world.started(r"i=0; while [ $i -lt 2500 ]; do printf 'ä\000€'; i=$((i+1)); done; touch done; exec sleep 60")
     world.wait_for_file(key, "done")
-    assert until(lambda: len(world.backend.inspect(key).log_tail) > 2500)
+    wait_until(lambda: len(world.backend.inspect(key).log_tail) > 2500)
     tail = world.backend.inspect(key).log_tail
     assert "\0" not in tail
     assert "\ufffd" not in tail
@@ -298,7 +299,7 @@ from workspaces.provisioners.base import LaunchKey, LaunchSpec
 world = ProcessWorld(Path(sys.argv[1]))
 spec = world.spec()
 spec = LaunchSpec(key=LaunchKey(workspace_id=UUID(sys.argv[2]), launch_id=UUID(sys.argv[3])), config=spec.config,
-                  environment=spec.environment, token="t", start_timeout_seconds=10)
+                  environment=spec.environment, token="t", start_timeout_seconds=60)
 print("ready", flush=True)
 sys.stdin.readline()
 world.backend.start(spec)
@@ -324,7 +325,7 @@ def test_a_worker_killed_while_it_starts_leaves_a_running_launch_or_none(
     threading.Event().wait(milliseconds / 1000)
     worker.kill()
     worker.communicate()
-    assert until(lambda: world.backend.inspect(key).state is not BackendState.UNKNOWN)
+    wait_until(lambda: world.backend.inspect(key).state is not BackendState.UNKNOWN)
     runs = world.backend.inspect(key).state is BackendState.RUNNING
     assert bool(world.members(key)) == runs
 
@@ -337,11 +338,11 @@ def test_an_agent_whose_shim_dies_before_it_is_recorded_does_not_begin(world: Pr
     os.mkfifo(folder.path / "process.json.new")
     starting = threading.Thread(target=pytest.raises, args=(ProvisionerError, world.backend.start, spec))
     starting.start()
-    assert until(lambda: len(world.members(spec.key)) == 2)
+    wait_until(lambda: len(world.members(spec.key)) == 2)
     shim = min(world.members(spec.key), key=lambda member: member.started_at * 2**32 + member.pid)
     kill(shim)
-    assert until(lambda: world.members(spec.key) == [])
-    starting.join()
+    wait_until(lambda: world.members(spec.key) == [])
+    starting.join(PATIENCE_SECONDS)
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
     assert not (folder.work / "begun").exists()
 
@@ -472,7 +473,7 @@ def test_a_full_disk_gets_a_sentence(world: ProcessWorld, monkeypatch: pytest.Mo
 def test_a_destroyed_workspace_leaves_no_file_even_read_only_ones(world: ProcessWorld) -> None:
     key = world.started("mkdir -p a/b; touch a/b/c; chmod 500 a/b a; touch done; exec sleep 60")
     world.wait_for_file(key, "done")
-    world.backend.stop(key, timeout_seconds=5)
+    world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     world.backend.destroy(key.workspace_id)
     assert not (world.root / str(key.workspace_id)).exists()
 
@@ -483,7 +484,7 @@ def test_destroying_a_workspace_follows_no_link_out_of_it(world: ProcessWorld, t
     (outside / "kept").touch()
     key = world.started(f"ln -s {outside} link; touch done; exec sleep 60")
     world.wait_for_file(key, "done")
-    world.backend.stop(key, timeout_seconds=5)
+    world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     world.backend.destroy(key.workspace_id)
     assert (outside / "kept").exists()
 
@@ -496,7 +497,7 @@ def test_only_launches_under_its_own_folder_are_held(world: ProcessWorld, tmp_pa
 
 def test_what_outlives_its_agent_is_held(world: ProcessWorld) -> None:
     key = world.started("setsid sleep 60 & exec sleep 60")
-    assert until(lambda: len(world.members(key)) > 3)
+    wait_until(lambda: len(world.members(key)) > 3)
     os.kill(world.agent(key).pid, signal.SIGKILL)
-    assert until(lambda: world.backend.inspect(key).state is BackendState.EXITED)
+    wait_until(lambda: world.backend.inspect(key).state is BackendState.EXITED)
     assert world.backend.held() == [key]

@@ -57,7 +57,7 @@ class SimulatedWorld:
 
     def spec(self) -> LaunchSpec:
         key = LaunchKey(workspace_id=uuid4(), launch_id=uuid4())
-        return LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=10)
+        return LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=60)
 
     def exits(self, key: LaunchKey, exit_code: int) -> None:
         self.backend.exits(key, exit_code=exit_code, log_tail="begun\n")
@@ -104,14 +104,14 @@ def test_two_launches_have_two_addresses(world: World) -> None:
 
 
 def test_a_stopped_launch_has_exited(world: World, running: LaunchKey) -> None:
-    seen = world.backend.stop(running, timeout_seconds=5)
+    seen = world.backend.stop(running, timeout_seconds=60)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, 0)
     assert world.backend.inspect(running).state is BackendState.EXITED
 
 
 def test_stopping_twice_is_no_error(world: World, running: LaunchKey) -> None:
-    first = world.backend.stop(running, timeout_seconds=5)
-    assert world.backend.stop(running, timeout_seconds=5) == first
+    first = world.backend.stop(running, timeout_seconds=60)
+    assert world.backend.stop(running, timeout_seconds=60) == first
 
 
 def test_a_requested_stop_comes_true(world: World, running: LaunchKey) -> None:
@@ -128,7 +128,7 @@ def test_a_launch_that_ended_by_itself_shows_its_code_and_log(world: World, runn
 
 def test_a_start_after_the_end_starts_nothing(world: World, unstarted: LaunchSpec) -> None:
     world.backend.start(unstarted)
-    world.backend.stop(unstarted.key, timeout_seconds=5)
+    world.backend.stop(unstarted.key, timeout_seconds=60)
     assert world.backend.start(unstarted).state is BackendState.EXITED
 
 
@@ -152,7 +152,7 @@ def test_what_runs_is_held_until_it_is_stopped(world: World, running: LaunchKey)
     other = world.spec()
     world.backend.start(other)
     assert {running, other.key} <= set(world.backend.held())
-    world.backend.stop(running, timeout_seconds=5)
+    world.backend.stop(running, timeout_seconds=60)
     held = world.backend.held()
     assert running not in held
     assert other.key in held
@@ -164,7 +164,7 @@ def test_what_ended_by_itself_is_not_held(world: World, running: LaunchKey) -> N
 
 
 def test_a_forgotten_launch_is_missing(world: World, running: LaunchKey) -> None:
-    world.backend.stop(running, timeout_seconds=5)
+    world.backend.stop(running, timeout_seconds=60)
     world.backend.forget(running)
     assert world.backend.inspect(running).state is BackendState.MISSING
 
@@ -178,7 +178,7 @@ def test_what_runs_is_neither_forgotten_nor_destroyed(world: World, running: Lau
 
 
 def test_a_destroyed_workspace_has_no_launches_left(world: World, running: LaunchKey) -> None:
-    world.backend.stop(running, timeout_seconds=5)
+    world.backend.stop(running, timeout_seconds=60)
     world.backend.destroy(running.workspace_id)
     assert world.backend.inspect(running).state is BackendState.MISSING
 

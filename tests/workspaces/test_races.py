@@ -183,7 +183,7 @@ def test_two_that_hand_out_stops_at_once_wait_for_no_row_of_each_other() -> None
         mine = claim_due_teardowns(now=now, workspace_id=first.workspace.pk)
         other = threading.Thread(target=lambda: handed_out.append(_handed_out_elsewhere(now)))
         other.start()
-        other.join(10)
+        other.join(WAIT_SECONDS)
         assert handed_out, "it waits for a row that this transaction holds"
     (theirs,) = handed_out
     assert (len(mine), len(theirs)) == (1, 1)

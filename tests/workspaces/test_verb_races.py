@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from events.models import Event
 from tests.callers import AgentCaller
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import arrive, external, hibernated, online, queued, running_on
 from workspaces.clock import database_now
 from workspaces.lifecycle import Verb, WorkspaceStatus
@@ -28,7 +29,7 @@ from workspaces.services.trees import BadParent, move_under
 from workspaces.services.waking import wake
 
 pytestmark = pytest.mark.django_db(transaction=True)
-WAIT_SECONDS = 15
+WAIT_SECONDS = PATIENCE_SECONDS
 S = WorkspaceStatus
 Action = Callable[[], Any]
 Refused = (TransitionRefused, InvalidWorkspace, BadParent)

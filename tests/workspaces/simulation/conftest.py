@@ -1,13 +1,13 @@
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
 from workspaces.models import BackendKind
 from workspaces.provisioners import backends
 from workspaces.provisioners.simulated import SimulatedProvisioner
@@ -34,12 +34,5 @@ def playing(backend: SimulatedProvisioner) -> Iterator[None]:
         yield
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
         loop.close()
-
-
-def until(holds: Callable[[], Any], *, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"waited {seconds} s in vain"
-        time.sleep(0.05)

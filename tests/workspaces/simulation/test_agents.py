@@ -6,8 +6,9 @@ import pytest
 
 from events.models import Event
 from events.names import EventType
+from tests.waiting import wait_until
 from tests.workspaces.factories import later
-from tests.workspaces.simulation.conftest import playing, until
+from tests.workspaces.simulation.conftest import playing
 from workspaces.clock import database_now
 from workspaces.deadlines import Policy
 from workspaces.lifecycle import FailureCode, FailureSource
@@ -64,7 +65,7 @@ ONLINE_ONCE = [EventType.WORKSPACE_PROVISIONING, EventType.WORKSPACE_ONLINE]
 def test_it_reports_its_steps_and_is_online_once(simulated: SimulatedProvisioner, behaviour: str) -> None:
     workspace = launched(behaviour)
     with playing(simulated):
-        until(lambda: is_(workspace, S.ONLINE))
+        wait_until(lambda: is_(workspace, S.ONLINE))
     row = fresh(workspace)
     assert moves(workspace) == ONLINE_ONCE
     assert (row.backend, row.progress_step) == (BackendKind.SIMULATED, "install")
@@ -76,7 +77,7 @@ def test_it_reports_its_steps_and_is_online_once(simulated: SimulatedProvisioner
 def test_it_beats(simulated: SimulatedProvisioner) -> None:
     workspace = launched("clock-skew", more=", seed: 3")
     with playing(simulated):
-        until(lambda: Heartbeat.objects.filter(pk=workspace.pk, uptime_seconds__gt=0).exists())
+        wait_until(lambda: Heartbeat.objects.filter(pk=workspace.pk, uptime_seconds__gt=0).exists())
     # An hour ahead, by its own account.
     assert Heartbeat.objects.get(pk=workspace.pk).uptime_seconds >= 3600
     assert not sweep_stuck(now=database_now(), policy=Policy()).failed
@@ -85,7 +86,7 @@ def test_it_beats(simulated: SimulatedProvisioner) -> None:
 def test_one_that_never_arrives_is_failed_by_time_alone(simulated: SimulatedProvisioner) -> None:
     workspace = launched("never")
     with playing(simulated):
-        until(lambda: fresh(workspace).progress_step)
+        wait_until(lambda: fresh(workspace).progress_step)
     assert watch(clock=database_now) == []
     sweep_stuck(now=later(fresh(workspace), minutes=10), policy=Policy())
     row = fresh(workspace)
@@ -102,7 +103,7 @@ def test_a_crash_is_told_by_the_agent_or_seen_by_the_watcher(
 ) -> None:
     workspace = launched("crash", more=f", seed: {seed}")
     with playing(simulated):
-        until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
+        wait_until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
     watch(clock=database_now)
     row = fresh(workspace)
     assert (row.status, row.failure_code, row.failure_source) == (S.FAILED, FailureCode.CRASHED, source)
@@ -113,7 +114,7 @@ def test_a_crash_is_told_by_the_agent_or_seen_by_the_watcher(
 def test_one_that_crashes_late_was_online_and_its_end_is_seen(simulated: SimulatedProvisioner) -> None:
     workspace = launched("crash-late", seconds=0)
     with playing(simulated):
-        until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
+        wait_until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
         watch_arrived(clock=database_now)
         row = fresh(workspace)
         assert (row.status, row.failure_code) == (S.OFFLINE, FailureCode.CRASHED)
@@ -124,9 +125,9 @@ def test_one_that_crashes_late_was_online_and_its_end_is_seen(simulated: Simulat
 def test_a_silent_one_lives_on(simulated: SimulatedProvisioner) -> None:
     workspace = launched("silent", seconds=0)
     with playing(simulated):
-        until(lambda: is_(workspace, S.ONLINE))
+        wait_until(lambda: is_(workspace, S.ONLINE))
         # Ten beats long nothing comes.
-        until(lambda: (database_now() - heard(workspace)).total_seconds() > 1)
+        wait_until(lambda: (database_now() - heard(workspace)).total_seconds() > 1)
     assert is_(workspace, S.ONLINE)
     assert simulated.inspect(key_of(workspace)).state is BackendState.RUNNING
 
@@ -134,48 +135,48 @@ def test_a_silent_one_lives_on(simulated: SimulatedProvisioner) -> None:
 def test_a_flaky_one_degrades_and_recovers(simulated: SimulatedProvisioner) -> None:
     workspace = launched("flaky", seconds=0, more=", seed: 1")
     with playing(simulated):
-        until(lambda: EventType.WORKSPACE_DEGRADED in moves(workspace))
-        until(lambda: is_(workspace, S.ONLINE))
+        wait_until(lambda: EventType.WORKSPACE_DEGRADED in moves(workspace))
+        wait_until(lambda: is_(workspace, S.ONLINE))
 
 
 def test_one_that_misbehaves_once_is_well_after_its_restart(simulated: SimulatedProvisioner) -> None:
     workspace = launched("crash", more=", seed: 1, times: 1")
     with playing(simulated):
-        until(lambda: is_(workspace, S.FAILED))
+        wait_until(lambda: is_(workspace, S.FAILED))
         again = restart(workspace_id=workspace.pk, now=database_now()).workspace
         relaunched(again)
-        until(lambda: is_(workspace, S.ONLINE))
+        wait_until(lambda: is_(workspace, S.ONLINE))
 
 
 def test_a_superseded_one_ends(simulated: SimulatedProvisioner) -> None:
     workspace = launched("healthy", seconds=0)
     key = key_of(workspace)
     with playing(simulated):
-        until(lambda: is_(workspace, S.ONLINE))
+        wait_until(lambda: is_(workspace, S.ONLINE))
         restart(workspace_id=workspace.pk, now=database_now())
-        until(lambda: simulated.inspect(key).state is BackendState.EXITED)
+        wait_until(lambda: simulated.inspect(key).state is BackendState.EXITED)
     assert simulated.inspect(key).exit_code == 0
     assert "superseded" in simulated.inspect(key).log_tail
 
 
 def test_another_simulator_goes_on_where_one_stopped(simulated: SimulatedProvisioner) -> None:
-    workspace = launched("healthy", seconds=3)
+    workspace = launched("healthy", seconds=6)
     with playing(simulated):
-        until(lambda: fresh(workspace).progress_step == "fetch")
+        wait_until(lambda: fresh(workspace).progress_step == "fetch")
     assert is_(workspace, S.PROVISIONING)
     with playing(simulated):
-        until(lambda: is_(workspace, S.ONLINE))
+        wait_until(lambda: is_(workspace, S.ONLINE))
     assert simulated.inspect(key_of(workspace)).log_tail.count("'fetch' begins") == 1
 
 
 def test_a_stopped_one_says_no_more(simulated: SimulatedProvisioner) -> None:
     workspace = launched("healthy", seconds=0)
     with playing(simulated):
-        until(lambda: is_(workspace, S.ONLINE))
+        wait_until(lambda: is_(workspace, S.ONLINE))
         simulated.stop(key_of(workspace), timeout_seconds=1)
-        until(lambda: not simulated.held())
+        wait_until(lambda: not simulated.held())
         # Whatever was under way has arrived by then: five beats long nothing comes.
-        until(lambda: (database_now() - heard(workspace)).total_seconds() > 0.5)
+        wait_until(lambda: (database_now() - heard(workspace)).total_seconds() > 0.5)
 
 
 def heard(workspace: Workspace) -> datetime:

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from tests.agent.platform_stub import PlatformStub, running_platform
-from tests.workspaces.simulation.conftest import playing, until
+from tests.waiting import wait_until
+from tests.workspaces.simulation.conftest import playing
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, ProvisionerError
 from workspaces.provisioners.simulated import SimulatedProvisioner
 from workspaces.simulation.agents import EXIT_REFUSED, SimulatedAgent
@@ -83,7 +84,7 @@ def test_a_backend_that_cannot_be_read_is_told_once_an_outage(
     message = "What is to be played could not be read"
     root.write_text("no folder")
     with caplog.at_level(logging.WARNING), playing(backend):
-        until(lambda: told(caplog, message))
+        wait_until(lambda: told(caplog, message))
         wait_for_looks()
         assert told(caplog, message) == 1
         root.unlink()
@@ -91,7 +92,7 @@ def test_a_backend_that_cannot_be_read_is_told_once_an_outage(
         platform.wait_for("register")
         root.rename(root.with_name("away"))
         root.write_text("no folder")
-        until(lambda: told(caplog, message) == 2)
+        wait_until(lambda: told(caplog, message) == 2)
 
 
 def test_where_one_of_two_registrations_ends_the_agent_the_other_ends_too(

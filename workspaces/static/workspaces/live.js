@@ -9,6 +9,7 @@
     const POLL_MS = 5000; // Without a stream.
     const REOPEN_MS = 30000; // How often a stream that was refused is tried again.
     const LATE_MS = 10000; // A fetch that takes longer is given up.
+    const RETRY_MS = 2000; // After so long a fetch that failed is repeated: no event may come that would do it.
 
     const live = document.getElementById("live");
     if (!live) return;
@@ -128,8 +129,12 @@
         try {
             takeOver(await fetchPage());
             tick();
+            if (state === "live") say("live", "Live");
         } catch (error) {
-            if (!ended) say("waiting", "Reconnecting…");
+            if (!ended) {
+                say("waiting", "Reconnecting…");
+                settling ??= setTimeout(refresh, RETRY_MS);
+            }
         } finally {
             fetching = false;
             if (wanted) refreshSoon();
