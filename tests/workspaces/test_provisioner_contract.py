@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from tests.agent.platform_stub import running_platform
-from tests.workspaces.process_world import ProcessWorld, until
+from tests.waiting import wait_until
+from tests.workspaces.process_world import ProcessWorld
 from workspaces.provisioners.base import (
     BackendState,
     LaunchKey,
@@ -43,7 +44,7 @@ class RealWorld(ProcessWorld):
         fresh = self.folder(key).work / "end.new"
         fresh.write_text(str(exit_code))
         fresh.rename(fresh.with_name("end"))
-        assert until(lambda: self.backend.inspect(key).state is BackendState.EXITED)
+        wait_until(lambda: self.backend.inspect(key).state is BackendState.EXITED)
 
 
 class SimulatedWorld:
@@ -116,7 +117,7 @@ def test_stopping_twice_is_no_error(world: World, running: LaunchKey) -> None:
 
 def test_a_requested_stop_comes_true(world: World, running: LaunchKey) -> None:
     world.backend.request_stop(running)
-    assert until(lambda: world.backend.inspect(running).state is BackendState.EXITED)
+    wait_until(lambda: world.backend.inspect(running).state is BackendState.EXITED)
 
 
 def test_a_launch_that_ended_by_itself_shows_its_code_and_log(world: World, running: LaunchKey) -> None:
@@ -160,7 +161,7 @@ def test_what_runs_is_held_until_it_is_stopped(world: World, running: LaunchKey)
 
 def test_what_ended_by_itself_is_not_held(world: World, running: LaunchKey) -> None:
     world.exits(running, 3)
-    assert until(lambda: running not in world.backend.held())
+    wait_until(lambda: running not in world.backend.held())
 
 
 def test_a_forgotten_launch_is_missing(world: World, running: LaunchKey) -> None:
