@@ -186,7 +186,11 @@ class World:
         """Tell whether every event has its place in the log, and no delivery of one waits or is being sent."""
         unplaced = "SELECT FROM events_event WHERE position IS NULL"
         unsent = "SELECT FROM events_delivery WHERE state IN ('waiting', 'sending')"
-        return self.query(f"SELECT EXISTS ({unplaced}) OR EXISTS ({unsent})") == [(False,)]
+        try:
+            return self.query(f"SELECT EXISTS ({unplaced}) OR EXISTS ({unsent})") == [(False,)]
+        except psycopg.OperationalError:
+            # Just back from its crash.
+            return False
 
 
 def taken_ids(receiver: Receiver) -> set[str]:
