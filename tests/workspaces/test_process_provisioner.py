@@ -350,7 +350,7 @@ def test_an_agent_whose_shim_dies_before_it_is_recorded_does_not_begin(world: Pr
 def test_an_agent_holds_nothing_of_its_shims_but_its_output(world: ProcessWorld) -> None:
     key = world.started()
     # The first thing it does.
-    assert until(lambda: "begins" in world.backend.inspect(key).log_tail)
+    wait_until(lambda: "begins" in world.backend.inspect(key).log_tail)
     opened = [os.readlink(entry) for entry in Path(f"/proc/{world.agent(key).pid}/fd").iterdir()]
     assert not [path for path in opened if str(world.root) in path]
     assert os.readlink(f"/proc/{world.agent(key).pid}/fd/0") == "/dev/null"
@@ -386,9 +386,9 @@ def test_a_forker_that_is_killed_before_it_forked_leaves_nothing_and_the_next_st
     spec = world.spec()
     starting = threading.Thread(target=pytest.raises, args=(ProvisionerError, world.backend.start, spec))
     starting.start()
-    assert until(lambda: world.folder(spec.key).is_locked())
+    wait_until(lambda: world.folder(spec.key).is_locked())
     kill(forker)
-    starting.join()
+    starting.join(PATIENCE_SECONDS)
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
     assert world.backend.start(spec).state is BackendState.RUNNING
 
@@ -405,7 +405,7 @@ def test_a_worker_has_one_forker_and_a_fork_of_the_worker_its_own(world: Process
     assert world.backend.inspect(forked.key).state is BackendState.RUNNING
     assert forker_of(world.shim(first)) == forker_of(world.shim(second))
     # Its forker went with it, so that its shim belongs to nobody of ours.
-    assert until(lambda: forker_of(world.shim(forked.key)) not in (forker_of(world.shim(first)), None))
+    wait_until(lambda: forker_of(world.shim(forked.key)) not in (forker_of(world.shim(first)), None))
     assert world.started()
 
 
