@@ -1,26 +1,46 @@
 """A host's clock that is an hour wrong, in beat, worker or web: nobody is failed or lost for it, and sweeps go on."""
 
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
 import httpx
 import pytest
 
+from events.models import Event
+from events.names import EventType
 from tests.callers import AgentCaller
-from tests.journeys.stack import Stack, settled, status_of
+from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
+from tests.journeys.test_main_job import made
 from tests.left_out import FAKETIME
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from tests.workspaces.factories import booting, later, online
+from tests.workspaces.factories import booting, config_for, later, online
+from workspaces import tasks
 from workspaces.clock import database_now
-from workspaces.lifecycle import FailureCode, WorkspaceStatus
+from workspaces.lifecycle import FailureCode, FailureSource, WorkspaceStatus
 from workspaces.models import BackendKind, Launch, SweepRun, Workspace
+from workspaces.services.restarting import restart
 
 pytestmark = [pytest.mark.journey, pytest.mark.faketime, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+OFFSETS = pytest.mark.parametrize("offset", ["+1h", "-1h"])
+# The agents' processes have the clock of the host that launches them.
+INHERITED = "PATH,LANG,LD_PRELOAD,FAKETIME"
+SLOW = "runtime_config: {boot: [{step: wait, run: sleep 500}]}\n"
+
+
+def set_clock(stack: Stack, parts: Collection[str], offset: str) -> None:
+    """Let the host's clock of these children be wrong, once they are started."""
+    for part in parts:
+        child = stack.children[part]
+        faked = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset, "AGENT_PASSTHROUGH_ENV": INHERITED}
+        child.environment = {**child.environment, **faked}
+
+
+@OFFSETS
 @pytest.mark.parametrize("part", ["beat", "sweep", "web"])
 def test_a_clock_that_is_an_hour_wrong_flips_nobody(stack: Stack, part: str, offset: str) -> None:
-    child = stack.children[part]
-    faked = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset}
-    child.environment = {**child.environment, **faked}
+    set_clock(stack, [part], offset)
     now = database_now()
     healthy, up, arriving = booting(name="healthy"), online(name="up"), booting(name="arriving")
     # Each sweep that runs finds this one; the others' deadlines lie ahead by the database's clock.
@@ -41,3 +61,47 @@ def test_a_clock_that_is_an_hour_wrong_flips_nobody(stack: Stack, part: str, off
     assert status_of(up) == status_of(arriving) == WorkspaceStatus.ONLINE
     assert abs((SweepRun.objects.latest("ran_at").ran_at - database_now()).total_seconds()) < 60
     assert now < seen
+
+
+@OFFSETS
+@pytest.mark.parametrize("parts", ["launch", "web beat sweep launch relay"])
+def test_launches_of_a_host_whose_clock_is_an_hour_wrong_go_as_ever(stack: Stack, parts: str, offset: str) -> None:
+    set_clock(stack, parts.split(), offset)
+    stack.start("web", "sweep", "beat", "launch", "relay")
+    began = database_now()
+    up, slow, dying = made(config_for("echo")), made(config_for("echo", SLOW)), made(config_for("echo", SLOW))
+    assert settled(up).status == WorkspaceStatus.ONLINE
+    # Failed by evidence, and at once: no clock has a say in it.
+    wait_until(lambda: Workspace.objects.filter(pk=dying.pk, progress_step="wait").exists())
+    kill_agent_of(dying)
+    dead = settled(dying)
+    assert (dead.failure_code, dead.failure_source) == (FailureCode.CRASHED, FailureSource.BOOTSTRAP_WATCHER)
+    again = restart(workspace_id=up.pk, now=database_now()).workspace
+    tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
+    assert settled(up).status == WorkspaceStatus.ONLINE
+    assert list(processes_of(up)) == [str(again.launch_id)]
+    _assert_nobody_else_was_moved(up, slow)
+    _assert_times_are_the_databases(began)
+
+
+def _assert_nobody_else_was_moved(up: Workspace, slow: Workspace) -> None:
+    """After a few more looks of the watcher and sweeps, each stands where its agent brought it."""
+    for _ in range(3):
+        seen = database_now()
+        wait_until(lambda since=seen: SweepRun.objects.filter(ran_at__gt=since).exists())
+    assert (status_of(slow), status_of(up)) == (WorkspaceStatus.PROVISIONING, WorkspaceStatus.ONLINE)
+    moves = Event.objects.filter(is_move=True).exclude(event_type=EventType.WORKSPACE_PROVISIONING)
+    assert list(moves.filter(workspace_id=slow.pk)) == []
+    told = moves.filter(workspace_id=up.pk).values_list("event_type", flat=True)
+    assert list(told) == [EventType.WORKSPACE_ONLINE] * 2
+
+
+def _assert_times_are_the_databases(began: datetime) -> None:
+    now = database_now()
+    for launch in Launch.objects.all():
+        times = [launch.queued_at, launch.launching_at, launch.booting_at, launch.ended_at, launch.torn_down_at]
+        known = [at for at in times if at is not None]
+        assert all(began <= at <= now for at in known), f"{launch.workspace}: {known}, between {began} and {now}"
+    for row in Workspace.objects.provisioning():
+        assert row.deadline_at is not None
+        assert now < row.deadline_at <= now + timedelta(minutes=10)
