@@ -1,18 +1,25 @@
 """The watcher: what a backend says of a launch in flight, and what follows. Unknown is not dead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from operator import attrgetter
+from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from events.models import Event
 from events.names import EventType
-from tests.workspaces.factories import booting, launching, queued, running_on
+from tests.workspaces.factories import booting, launching, online, queued, running_on
 from workspaces.clock import database_now
+from workspaces.deadlines import Policy
 from workspaces.lifecycle import FailureCode, FailureOwner, FailureSource
 from workspaces.lifecycle import WorkspaceStatus as S
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.fake import FakeProvisioner
-from workspaces.services.watching import watch
+from workspaces.services.last_look import take_last_looks
+from workspaces.services.watching import watch, watch_arrived
 
 pytestmark = pytest.mark.django_db
 
@@ -108,3 +115,55 @@ def test_a_queued_one_is_not_asked_about(fake: FakeProvisioner) -> None:
     queued()
     watch(clock=database_now)
     assert fake.calls == []
+
+
+@contextmanager
+def nothing_can_be_stored_of(workspace: Workspace) -> Iterator[None]:
+    """Let the database refuse what is seen of this workspace's launch."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE workspaces_launch ADD CONSTRAINT refused CHECK (id <> %s OR evidence = '{}')",
+            [workspace.launch_id],
+        )
+        try:
+            yield
+        finally:
+            cursor.execute("ALTER TABLE workspaces_launch DROP CONSTRAINT refused")
+
+
+def at_the_watchers_limit() -> Workspace:
+    return booting(now=database_now() - timedelta(minutes=9))
+
+
+def take_a_last_look(*, clock: Callable[[], datetime]) -> list[UUID]:
+    return take_last_looks(clock=clock, policy=Policy())
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("make", "condition", "look", "order"),
+    [
+        (booting, exited, watch, "deadline_at"),
+        (online, exited, watch_arrived, "launch_id"),
+        (at_the_watchers_limit, runs, take_a_last_look, "phase_entered_at"),
+    ],
+)
+def test_a_row_that_the_database_refuses_is_logged_and_blinds_nobody_to_the_others(
+    fake: FakeProvisioner,
+    caplog: pytest.LogCaptureFixture,
+    make: Callable[[], Workspace],
+    condition: Condition,
+    look: Callable[..., list[UUID]],
+    order: str,
+) -> None:
+    rows = [make() for _ in range(3)]
+    for row in rows:
+        condition(fake, row)
+    # The first that is looked at: the others come after it.
+    bad, *others = sorted(rows, key=attrgetter(order))
+    with nothing_can_be_stored_of(bad):
+        assert set(look(clock=database_now)) == {row.pk for row in others}
+    assert [record.__dict__["launch_id"] for record in caplog.records if record.levelname == "ERROR"] == [bad.launch_id]
+    assert Workspace.objects.get(pk=bad.pk).status == bad.status
+    # What was refused is looked at again.
+    assert look(clock=database_now) == [bad.pk]

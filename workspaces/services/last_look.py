@@ -1,8 +1,12 @@
 """The watcher's last look at a boot, at its own limit: what it sees is stored for the sweep, which decides by time."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
+
+from django.db import DataError, IntegrityError
 
 from workspaces.deadlines import Policy, watcher_deadline
 from workspaces.lifecycle import Phase
@@ -10,6 +14,8 @@ from workspaces.masking import end_of, mask
 from workspaces.models import BackendKind, Launch, Workspace
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import LaunchKey, Observation
+
+logger = logging.getLogger(__name__)
 
 # A line of a boot's log that begins with this says that the boot is over and failed, though a process may live on.
 CRASH_MARKER = "SLIPWAY-BOOTSTRAP-FAILED"
@@ -36,9 +42,20 @@ def take_last_looks(*, clock: Callable[[], datetime], policy: Policy) -> list[UU
         if limit is None or limit > now:
             continue
         key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
-        if _store(key, backend(workspace.backend).inspect(key), now=clock()):
-            looked_at.append(workspace.pk)
+        observation = backend(workspace.backend).inspect(key)
+        with one_bad_row_blinds_nobody(key.launch_id):
+            if _store(key, observation, now=clock()):
+                looked_at.append(workspace.pk)
     return looked_at
+
+
+@contextmanager
+def one_bad_row_blinds_nobody(launch_id: UUID) -> Iterator[None]:
+    """Log what the database refuses of one row, and let the watcher's look go on to the others."""
+    try:
+        yield
+    except (DataError, IntegrityError):
+        logger.exception("What was seen of a launch could not be stored", extra={"launch_id": launch_id})
 
 
 def _booting() -> list[Workspace]:

@@ -2,12 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import DataError, IntegrityError
 from django.db.models import Q
 
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
@@ -15,7 +13,7 @@ from workspaces.models import BackendKind, Launch, Workspace
 from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ending
 from workspaces.services.failing import Reason, fail
-from workspaces.services.last_look import crash_said
+from workspaces.services.last_look import crash_said, one_bad_row_blinds_nobody
 from workspaces.services.launching import enter_booting
 from workspaces.services.moving import TransitionRefused
 from workspaces.services.reviving import DEAD, lose_dead
@@ -32,19 +30,10 @@ def watch(*, clock: Callable[[], datetime]) -> list[UUID]:
     failed = []
     for workspace_id, launch_id, phase, backend_kind in rows.iterator():
         observation = backend(backend_kind).inspect(LaunchKey(workspace_id=workspace_id, launch_id=launch_id))
-        with _one_bad_row_blinds_nobody(launch_id):
+        with one_bad_row_blinds_nobody(launch_id):
             if _settle(workspace_id, launch_id, phase, observation, now=clock()):
                 failed.append(workspace_id)
     return failed
-
-
-@contextmanager
-def _one_bad_row_blinds_nobody(launch_id: UUID) -> Iterator[None]:
-    """Log what the database refuses of one row, and let the look go on to the others."""
-    try:
-        yield
-    except (DataError, IntegrityError):
-        logger.exception("What was seen of a launch could not be stored", extra={"launch_id": launch_id})
 
 
 def watch_arrived(*, clock: Callable[[], datetime]) -> list[UUID]:
@@ -55,7 +44,7 @@ def watch_arrived(*, clock: Callable[[], datetime]) -> list[UUID]:
     lost = []
     for launch in _arrived():
         observation = backend(launch.backend).inspect(LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk))
-        with _one_bad_row_blinds_nobody(launch.pk):
+        with one_bad_row_blinds_nobody(launch.pk):
             if _settle_arrived(launch, observation, clock=clock):
                 lost.append(launch.workspace_id)
     return lost
