@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from django.conf import settings
+from django.db.models import Sum
 
 from events.models import Event
 from events.names import EventType
@@ -122,7 +123,7 @@ def test_a_boot_step_that_exits_3_is_failed_long_before_its_deadline_by_command_
 
 
 def test_a_launch_with_all_slots_blocked_starves_no_sweep(stack: Stack) -> None:
-    stack.configure(AGENT_STOP_SECONDS="90")
+    stack.configure(AGENT_STOP_SECONDS="300")
     stack.start("web", "sweep", "beat", "launch")
     blocked = [made(config_for("echo")) for _ in range(settings.LAUNCH_SLOTS)]
     for workspace in blocked:
@@ -133,9 +134,8 @@ def test_a_launch_with_all_slots_blocked_starves_no_sweep(stack: Stack) -> None:
     for workspace in blocked:
         again = restart(workspace_id=workspace.pk, now=database_now()).workspace
         tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
-    # Whether its launch waits for it or its teardown does: each stop that was begun holds a slot for 90 seconds.
-    stopping = Launch.objects.filter(teardown_attempts__gt=0, torn_down_at__isnull=True)
-    wait_until(lambda: stopping.count() == settings.LAUNCH_SLOTS)
+    # Whether its launch waits for it or its teardown does: each stop that was begun holds a slot for 300 seconds.
+    wait_until(lambda: Launch.objects.aggregate(begun=Sum("teardown_attempts"))["begun"] == settings.LAUNCH_SLOTS)
     waiting = made(config_for("echo"))
     # Its turn does not come, its queue stood still for ten minutes, and its deadline is now: the sweep, every second
     # here, fails it all the same.
