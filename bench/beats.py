@@ -1,36 +1,65 @@
-"""Heartbeats as the agents send them, from a process of its own: `python -m bench.beats SECONDS`.
+"""Heartbeats as the agents send them, stored as a worker process of the web stores them: `python -m bench.beats`.
 
-Prints a JSON list of [when it was due, how long it took], both in seconds of the machine's monotonic clock. Each beat
-counts from when it was due: one that had to wait for another counts its wait.
+Says that it begins, beats until its standard input closes, and prints a JSON list of [when it was due, how long it
+took], both in seconds of the machine's monotonic clock. Each beat counts from when it was due: one that had to wait for
+another counts its wait.
 """
 
 import json
+import os
 import random
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 
-import django
-from django.db import connection
-
 BEATS_PER_SECOND = 200
 THREADS = 4
 AGENTS = 500
 
+_PAUSE = THREADS / BEATS_PER_SECOND
 
-def main(seconds: float) -> None:
-    """Beat at the stated rate and print the times."""
+Beats = list[tuple[float, float]]
+
+
+class Beating:
+    """A process that beats, from when the block is entered until `stop`."""
+
+    def __enter__(self) -> "Beating":
+        command = [sys.executable, "-m", "bench.beats"]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ)
+        next(iter(self._process.stdout or ()))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> Beats:
+        """End it; return its beats."""
+        printed, _ = self._process.communicate()
+        return [(due, took) for due, took in json.loads(printed)]
+
+
+def main() -> None:
+    """Beat until nobody wants more, and print the times."""
+    import django
+
     django.setup()
-    agents = list(_agents())
-    taken: list[tuple[float, float]] = []
-    began = time.monotonic() + 0.5
-    threads = [threading.Thread(target=_beat, args=(agents, taken, began, seconds, n)) for n in range(THREADS)]
+    agents, stopped = list(_agents()), threading.Event()
+    taken: Beats = []
+    began = time.monotonic()
+    threads = [threading.Thread(target=_beat, args=(agents, taken, began, stopped, n)) for n in range(THREADS)]
     for thread in threads:
         thread.start()
+    print("beating", flush=True)  # noqa: T201
+    sys.stdin.read()
+    stopped.set()
     for thread in threads:
         thread.join()
-    json.dump(sorted(taken), sys.stdout)
+    json.dump(taken, sys.stdout)
 
 
 def _agents() -> Iterator[object]:
@@ -43,18 +72,21 @@ def _agents() -> Iterator[object]:
         yield find_agent(mint_agent_token(workspace))
 
 
-def _beat(agents: list[object], taken: list[tuple[float, float]], began: float, seconds: float, number: int) -> None:
+def _beat(agents: list[object], taken: Beats, began: float, stopped: threading.Event, number: int) -> None:
+    from django.db import connection
+
     from registry.services import Beat, heartbeat
     from workspaces.clock import database_now
 
     chance = random.Random(number)  # noqa: S311
-    for turn in range(int(seconds * BEATS_PER_SECOND / THREADS)):
-        due = began + (turn + number / THREADS) * THREADS / BEATS_PER_SECOND
+    due = began + number * _PAUSE / THREADS
+    while not stopped.is_set():
         time.sleep(max(0.0, due - time.monotonic()))
-        heartbeat(chance.choice(agents), Beat(error_rate=0.0, uptime_seconds=turn), clock=database_now)
+        heartbeat(chance.choice(agents), Beat(error_rate=0.0, uptime_seconds=int(due)), clock=database_now)
         taken.append((due, time.monotonic() - due))
+        due += _PAUSE
     connection.close()
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    main()

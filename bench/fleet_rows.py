@@ -34,6 +34,18 @@ INSERT INTO workspaces_heartbeat (
 SELECT id, launch_id, now(), 0, '', 0, 0, '', 0, '', '{}' FROM workspaces_workspace
 ON CONFLICT DO NOTHING
 """
+# Who was failed boots again, so that each round finds the same fleet; the version goes on, as the log has it.
+_BOOT_AGAIN = """
+UPDATE workspaces_workspace
+SET status = 'provisioning', phase = 'booting', deadline_at = now() + interval '1 day', failure_code = '',
+    failure_source = '', failure_message = '', failure_at = NULL, failure_owner = '', failure_phase = '',
+    failure_known = '{}'
+WHERE status = 'failed';
+UPDATE workspaces_launch
+SET outcome = 'in_flight', ended_at = NULL, failure_code = '', teardown_at = NULL, teardown_reason = '',
+    torn_down_at = NULL
+WHERE outcome = 'failed';
+"""
 # From all over the table, as late ones are.
 _MAKE_OVERDUE = """
 UPDATE workspaces_workspace
@@ -57,8 +69,11 @@ def fill(*, rows: int, provisioning: int) -> None:
 
 
 def make_overdue(number: int) -> None:
-    """Let that many more booting workspaces pass their deadline."""
-    with connection.cursor() as cursor:
+    """Let that many booting workspaces pass their deadline, after those that were failed boot again."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        # No verb leads from failed back to the same launch: the guard would refuse it.
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(_BOOT_AGAIN)
         cursor.execute(_MAKE_OVERDUE, [number])
     settle()
 

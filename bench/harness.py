@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from statistics import median
@@ -41,6 +42,13 @@ class Meter:
         """`rows` is the fleet's size where somebody asked for another than a suite's own."""
         self._progress = progress
         self.rows = rows
+
+    @contextmanager
+    def step(self, name: str, *, total: int | None = None) -> Iterator[Callable[[], None]]:
+        """Show what takes its time; the block calls what it is given after each of `total` parts."""
+        task = self._progress.add_task(name, total=total)
+        yield lambda: self._progress.advance(task)
+        self._progress.remove_task(task)
 
     def compare(
         self,

@@ -1,6 +1,5 @@
 """The sweep at size: against hand-written SQL, in memory, beside heartbeats, and when nobody is late."""
 
-import json
 import os
 import resource
 import subprocess
@@ -9,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from statistics import median, quantiles
 
-from bench.fleet_rows import fill, make_overdue, settle
+from bench.beats import Beating, Beats
+from bench.fleet_rows import fill, make_overdue
 from bench.harness import Better, Meter, Ratio, main
 from bench.servers import prepare
 
@@ -17,15 +17,19 @@ ROWS = 1_000_000
 ROUNDS = 3
 TICKS = 300
 MAX_MIB = 200
+# Heartbeats are measured beside so many sweeps, and for so long before each.
+SWEEPS = 6
+ALONE_SECONDS = 3.0
 
 
 def sweep(meter: Meter) -> Iterator[Ratio]:
     """Measure everything on one database that grows: a hundredth of the rows for the small idle tick, then all."""
-    prepare()
     rows = meter.rows or ROWS
-    fill(rows=rows // 100, provisioning=rows // 1000)
-    small = _tick_seconds()
-    fill(rows=rows - rows // 100, provisioning=rows // 10 - rows // 1000)
+    with meter.step(f"A fleet of {rows:,}"):
+        prepare()
+        fill(rows=rows // 100, provisioning=rows // 1000)
+        small = _tick_seconds()
+        fill(rows=rows - rows // 100, provisioning=rows // 10 - rows // 1000)
     yield meter.compare("Idle tick", limit=_bare_tick, ours=_idle_tick, goal=2, better=Better.LOWER, unit="ms")
     yield _size_ratio(small, rows)
     overdue = rows // 100
@@ -38,18 +42,25 @@ def sweep(meter: Meter) -> Iterator[Ratio]:
         rounds=ROUNDS,
         unit="ms",
     )
-    yield _memory(overdue)
-    yield _beside_heartbeats(overdue)
+    with meter.step(f"Memory of a sweep of {overdue:,}"):
+        yield _memory(overdue)
+    with meter.step("Heartbeats beside a sweep", total=SWEEPS) as advance:
+        yield _beside_heartbeats(overdue, advance)
 
 
 def _timed(fail: Callable[[], int], overdue: int) -> float:
     make_overdue(overdue)
-    began = time.perf_counter()
+    began, ended = _window(fail, overdue)
+    return (ended - began) * 1000
+
+
+def _window(fail: Callable[[], int], overdue: int) -> tuple[float, float]:
+    began = time.monotonic()
     failed = fail()
-    taken = time.perf_counter() - began
+    ended = time.monotonic()
     if failed != overdue:
         raise RuntimeError(f"{failed} were failed instead of {overdue}")
-    return taken * 1000
+    return began, ended
 
 
 def _by_hand() -> int:
@@ -120,21 +131,17 @@ def _memory(overdue: int) -> Ratio:
     )
 
 
-def _beside_heartbeats(overdue: int) -> Ratio:
+def _beside_heartbeats(overdue: int, advance: Callable[[], None]) -> Ratio:
     """Let heartbeats arrive from another process, alone and beside a sweep in turns; compare their p99."""
-    pause, sweeps = 4.0, 4
-    command = [sys.executable, "-m", "bench.beats", str(sweeps * (pause + 6))]
     windows = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as beats:
-        for _ in range(sweeps):
+    with Beating() as beating:
+        for _ in range(SWEEPS):
             make_overdue(overdue)
-            time.sleep(pause)
-            began = time.monotonic()
-            _ours()
-            windows.append((began, time.monotonic()))
-        settle()
-        printed, _ = beats.communicate()
-    alone, beside = _sorted_out(json.loads(printed), windows, alone_seconds=pause - 1)
+            time.sleep(ALONE_SECONDS + 1)
+            windows.append(_window(_ours, overdue))
+            advance()
+        beats = beating.stop()
+    alone, beside = _sorted_out(beats, windows)
     figures = {"ours": round(_p99(beside) * 1000, 2), "limit": round(_p99(alone) * 1000, 2), "unit": "ms, p99"}
     counts = {"beats_alone": len(alone), "beats_beside": len(beside)}
     ratio = round(_p99(beside) / _p99(alone), 3)
@@ -143,11 +150,9 @@ def _beside_heartbeats(overdue: int) -> Ratio:
     )
 
 
-def _sorted_out(
-    beats: list[tuple[float, float]], windows: list[tuple[float, float]], *, alone_seconds: float
-) -> tuple[list[float], list[float]]:
+def _sorted_out(beats: Beats, windows: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
     beside = [took for due, took in beats for began, ended in windows if began <= due <= ended]
-    alone = [took for due, took in beats for began, _ in windows if began - alone_seconds <= due < began - 0.1]
+    alone = [took for due, took in beats for began, _ in windows if began - ALONE_SECONDS <= due < began - 0.1]
     return alone, beside
 
 
