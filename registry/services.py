@@ -71,7 +71,10 @@ def heartbeat(agent: Agent, beat: Beat, *, clock: Clock) -> Mapping[str, Any]:
     """
     stored = _columns(agent, beat)
     # Fenced on the row itself: a restart may have come since the token was looked up.
-    Heartbeat.objects.filter(pk=agent.workspace_id, launch_id=agent.launch_id).update(last_heartbeat_at=Now(), **stored)
+    present = Heartbeat.objects.filter(pk=agent.workspace_id, launch_id=agent.launch_id)
+    # A task's first beat keeps its workspace from going to sleep: it is on disk before it is answered.
+    begins_task = beat.active_tasks and not agent.told.active_tasks
+    (present if begins_task else present.unawaited()).update(last_heartbeat_at=Now(), **stored)
     if agent.status in _COMPLETED_BY_A_BEAT:
         _arrive(agent, now=clock())
     elif agent.status == WorkspaceStatus.HIBERNATING and beat.active_tasks:

@@ -1,6 +1,6 @@
 """A heartbeat: what it stores, what it moves, and what it costs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -29,6 +29,65 @@ def test_the_usual_beat_is_one_look_and_one_update() -> None:
     kinds = [query["sql"].split()[0] for query in queries]
     assert kinds == ["SELECT", "UPDATE"]
     assert "workspaces_heartbeat" in queries[1]["sql"]
+
+
+# Notes, in the server's own words, how the transaction of a beat will commit.
+_NOTING = """
+CREATE TEMPORARY TABLE commits (said text);
+CREATE FUNCTION pg_temp.note_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO commits VALUES (current_setting('synchronous_commit'));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_commit AFTER UPDATE ON workspaces_heartbeat FOR EACH ROW EXECUTE FUNCTION pg_temp.note_commit();
+SET synchronous_commit = on;
+"""
+_NOTING_NO_MORE = """
+RESET synchronous_commit;
+DROP FUNCTION pg_temp.note_commit() CASCADE;
+DROP TABLE commits;
+"""
+
+
+@pytest.fixture
+def agent(transactional_db: None) -> AgentCaller:
+    return AgentCaller(online())
+
+
+@pytest.fixture
+def commits(agent: AgentCaller) -> Iterator[Callable[[], list[str]]]:
+    """Return what says, for each beat since, how it was committed; the tests' own server waits for no disk."""
+
+    def said() -> list[str]:
+        return [row[0] for row in _asked("SELECT said FROM commits")]
+
+    with connection.cursor() as cursor:
+        cursor.execute(_NOTING)
+        yield said
+        cursor.execute(_NOTING_NO_MORE)
+
+
+def _asked(query: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def test_a_beat_does_not_wait_for_the_disk_and_what_comes_after_it_does(
+    agent: AgentCaller, commits: Callable[[], list[str]]
+) -> None:
+    agent.beat(error_rate=0.1)
+    agent.beat(active_tasks=0, runtime_metadata={"idle_timeout_seconds": 900})
+    assert commits() == ["off", "off"]
+    assert _asked("SHOW synchronous_commit") == [("on",)]
+
+
+def test_the_first_beat_of_a_task_is_on_disk_before_it_is_answered(
+    agent: AgentCaller, commits: Callable[[], list[str]]
+) -> None:
+    for tasks in (0, 1, 2, 0, 1):
+        agent.beat(active_tasks=tasks)
+    assert commits() == ["off", "on", "off", "off", "on"]
 
 
 def test_a_beat_stores_what_it_says_and_leaves_the_rest() -> None:
