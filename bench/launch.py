@@ -173,15 +173,19 @@ def _stub() -> Iterator[str]:
 
 
 def _seconds(slipway: Slipway, turns: Turns) -> float:
-    """Return how long it takes from the first request until all are online; note what it cost, and remove them."""
+    """Return how long it takes from the first request until all are online; note what it cost, and stop them.
+
+    Stopped, not removed: a file system looks past what was just deleted for a place to create something, so the files
+    of a round that were removed would be paid for by the next one.
+    """
     body = {"name": "bench", "config": json.dumps(CONFIG), "restart_policy": "never"}
     before = _spent(slipway)
     began = time.perf_counter()
     created = slipway.call([("POST", "/workspaces", body)] * WORKSPACES)
     _wait_until_online()
     taken = time.perf_counter() - began
-    turns.costs.append(_cost(before, _spent(slipway)))
-    slipway.call([("DELETE", f"/workspaces/{one['id']}", None) for one in created])
+    turns.costs.append(_cost(before, _spent(slipway), [one["id"] for one in created]))
+    slipway.call([("POST", f"/workspaces/{one['id']}/pause", None) for one in created])
     _wait_until_gone()
     return taken
 
@@ -216,20 +220,20 @@ def _spent(slipway: Slipway) -> dict[str, float]:
     return spent | {"launch": processor_time.of_process(worker), "forker": processor_time.of_children(worker)}
 
 
-def _cost(before: dict[str, float], after: dict[str, float]) -> Cost:
+def _cost(before: dict[str, float], after: dict[str, float], workspace_ids: list[str]) -> Cost:
     parts = {name: (after[name] - before[name]) / WORKSPACES for name in after}
     forker = parts.pop("forker")
-    shims, agents = _processes_of_launches()
+    shims, agents = _processes_of_launches(workspace_ids)
     return Cost(parts=parts, shim=forker + shims, agent=agents)
 
 
-def _processes_of_launches() -> tuple[float, float]:
-    """Return the mean processor time of the shims that stand, and of their agents."""
+def _processes_of_launches(workspace_ids: list[str]) -> tuple[float, float]:
+    """Return the mean processor time of these workspaces' shims, and of their agents."""
     from django.conf import settings
 
-    records = [
-        json.loads(path.read_text()) for path in settings.DATA_DIR.glob("launch/workspaces/*/launches/*/process.json")
-    ]
+    root = settings.DATA_DIR / "launch" / "workspaces"
+    paths = [path for each in workspace_ids for path in (root / each).glob("launches/*/process.json")]
+    records = [json.loads(path.read_text()) for path in paths]
     pids: dict[str, list[Any]] = {who: [record[who][0] for record in records] for who in ("shim", "child")}
     shims, agents = (sum(map(processor_time.of_one, pids[who])) / WORKSPACES for who in ("shim", "child"))
     return shims, agents

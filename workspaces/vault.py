@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
@@ -102,26 +102,40 @@ def forget_retired() -> int:
 
 def environment_of(workspace_id: UUID) -> dict[str, str]:
     """Return the variables a workspace gets: global ones overridden by its own. Raises SecretUnreadable."""
-    rows = Secret.objects.filter(Q(workspace_id=workspace_id) | Q(workspace__isnull=True))
-    # Global ones first, so that the workspace's own come last and win.
-    in_order = sorted(rows, key=lambda secret: secret.workspace_id is not None)
-    return {secret.name: _decrypt(secret) for secret in in_order}
+    with connection.cursor() as cursor:
+        cursor.execute(_ENVIRONMENT, [workspace_id])
+        return {name: _decrypt(name, ciphertext) for name, ciphertext in cursor.fetchall()}
+
+
+# By hand, as what follows: each launch asks both, and for the ORM to word them took longer than the answer.
+# Global ones first, so that the workspace's own come last and win.
+_ENVIRONMENT = """
+SELECT name, ciphertext FROM workspaces_secret WHERE workspace_id = %s OR workspace_id IS NULL
+ORDER BY workspace_id NULLS FIRST, name
+"""
 
 
 def readable_values(workspace_ids: set[UUID]) -> dict[UUID | None, list[str]]:
     """Return every value that can be decrypted, by workspace; global ones under None. For masking."""
-    concerned = Q(workspace_id__in=workspace_ids) | Q(workspace__isnull=True)
-    rows = Secret.objects.filter(concerned).values_list("workspace_id", "ciphertext")
-    retired = RetiredSecret.objects.filter(concerned).values_list("workspace_id", "ciphertext")
+    with connection.cursor() as cursor:
+        cursor.execute(_VALUES, {"ids": list(workspace_ids)})
+        rows = cursor.fetchall()
     values: dict[UUID | None, list[str]] = {}
-    for workspace_id, ciphertext in rows.union(retired, all=True):
+    for workspace_id, ciphertext in rows:
         with suppress(cipher.Unreadable):
             values.setdefault(workspace_id, []).append(cipher.decrypt(ciphertext))
     return values
 
 
-def _decrypt(secret: Secret) -> str:
+_VALUES = """
+SELECT workspace_id, ciphertext FROM workspaces_secret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
+UNION ALL
+SELECT workspace_id, ciphertext FROM workspaces_retiredsecret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
+"""
+
+
+def _decrypt(name: str, ciphertext: str) -> str:
     try:
-        return cipher.decrypt(secret.ciphertext)
+        return cipher.decrypt(ciphertext)
     except cipher.Unreadable:
-        raise SecretUnreadable(secret.name) from None
+        raise SecretUnreadable(name) from None

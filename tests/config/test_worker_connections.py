@@ -55,3 +55,36 @@ def test_the_task_after_a_lost_connection_has_a_new_one() -> None:
     lost = backend_of_a_task()
     terminate(lost)
     assert backend_of_a_task() != lost
+
+
+def last_question_of(pid: int) -> str:
+    """Return what this database process was asked last, as another connection sees it."""
+    seen: list[str] = []
+
+    def from_elsewhere() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", [pid])
+            seen.extend(cursor.fetchone())
+        connection.close()
+
+    thread = threading.Thread(target=from_elsewhere)
+    thread.start()
+    thread.join()
+    return seen[0]
+
+
+def begin_a_task() -> int:
+    """Come to the point where a task asks its first question; return the database process that it would ask."""
+    pid = backend_of_a_task()
+    task_prerun.send(sender=tasks.reap)
+    with connection.cursor():
+        return pid
+
+
+def test_a_connection_that_was_good_just_now_and_is_silent_is_not_asked_again() -> None:
+    assert last_question_of(begin_a_task()) == "SELECT pg_backend_pid()"
+
+
+def test_a_connection_that_was_silent_for_long_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config.postgres.base.BELIEVED_SECONDS", 0.0)
+    assert last_question_of(begin_a_task()) == "SELECT 1"

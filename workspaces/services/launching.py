@@ -12,6 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
+from workspaces import rows
 from workspaces.credentials import mint_agent_token
 from workspaces.deadlines import launching_limit, present_policy, start_retry_seconds
 from workspaces.lifecycle import FailureCode, FailureSource, Phase, WorkspaceStatus
@@ -41,9 +42,10 @@ def launch(*, workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
 
 
 def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
-    workspace = Workspace.objects.filter(pk=workspace_id).first()
-    if workspace is None or not _is_waiting(workspace, launch_id, clock=clock):
+    found = rows.read([workspace_id])
+    if not found or not _is_waiting(found[0], launch_id, clock=clock):
         return
+    workspace = found[0]
     try:
         prepared = preflight(workspace)
     except PreflightFailed as error:

@@ -13,6 +13,7 @@ from django.db.models import Field
 from psycopg import sql
 
 from events import outbox
+from workspaces import rows
 from workspaces.lifecycle import Phase, Transition, WorkspaceStatus, label_of
 from workspaces.lineage import subjects_of
 from workspaces.models import Workspace
@@ -64,16 +65,15 @@ def lock(workspace_ids: Iterable[UUID]) -> list[Workspace]:
 
     Ask a guard only afterwards: under READ COMMITTED a join or EXISTS inside the locking statement sees stale data.
     """
-    rows = Workspace.objects.select_for_update(of=("self",), no_key=True).filter(pk__in=list(workspace_ids))
-    return list(rows.order_by("pk"))
+    return rows.read_locked(workspace_ids)
 
 
 def lock_one(workspace_id: UUID) -> Workspace:
     """Lock one row and return it as it is now. Raises UnknownWorkspace."""
-    rows = lock([workspace_id])
-    if not rows:
+    found = lock([workspace_id])
+    if not found:
         raise UnknownWorkspace(workspace_id)
-    return rows[0]
+    return found[0]
 
 
 def check_source(workspace: Workspace, transition: Transition) -> None:
