@@ -18,7 +18,7 @@ from workspaces.clock import database_now
 from workspaces.deadlines import Policy
 from workspaces.lifecycle import FailureCode, Phase, WorkspaceStatus
 from workspaces.models import Launch, SweepRun, Workspace
-from workspaces.services import sweeping
+from workspaces.services import braking, sweeping
 from workspaces.services.progressing import progress
 from workspaces.services.sweeping import overdue_rows, sweep_stuck
 
@@ -52,6 +52,18 @@ def test_the_sweeps_query_is_served_by_its_partial_index(policy: Policy, index: 
     plan = explained(policy)
     assert f"Index Scan using {index} " in plan
     assert "Seq Scan" not in plan
+
+
+def test_the_brake_counts_who_is_booting_from_an_index_alone() -> None:
+    late = booting()
+    with CaptureQueriesContext(connection) as queries:
+        braking.suspects(now=later(late, minutes=11), policy=NO_OVERRIDE)
+    (counting,) = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
+    with connection.cursor() as cursor:
+        for way in ("seqscan", "bitmapscan", "indexscan"):
+            cursor.execute(f"SET LOCAL enable_{way} = off")
+        cursor.execute(f"EXPLAIN {counting}")
+        assert "Index Only Scan using workspace_booting " in str(cursor.fetchall())
 
 
 def statements_of_a_sweep(late: int) -> list[str]:

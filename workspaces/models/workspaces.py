@@ -214,6 +214,12 @@ class Workspace(models.Model):
                 condition=Q(status=WorkspaceStatus.PROVISIONING),
                 name="workspace_phase_entered",
             ),
+            # services/braking.py: how many are booting and late, from the index alone.
+            models.Index(
+                fields=["runtime", "backend", "deadline_at"],
+                condition=Q(status=WorkspaceStatus.PROVISIONING, phase=Phase.BOOTING),
+                name="workspace_booting",
+            ),
             # services/braking.py: whom the brake holds.
             models.Index(fields=["id"], condition=Q(held_since__isnull=False), name="workspace_held"),
             # registry/services.py: those whose heartbeats are looked at.

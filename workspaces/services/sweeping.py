@@ -50,7 +50,8 @@ def sweep_stuck(*, now: datetime, policy: Policy) -> SweepReport:
     began = time.monotonic()
     report = SweepReport(held=braking.brake(now=now, policy=policy))
     # Nearly always nobody is late: one look, without a transaction.
-    while overdue_rows(now=now, policy=policy).exists() and _sweep_batch(report, now=now, policy=policy):
+    is_anybody_late = overdue_rows(now=now, policy=policy).exists()
+    while is_anybody_late and _sweep_batch(report, now=now, policy=policy):
         pass
     _record(report, now=now, duration_seconds=time.monotonic() - began)
     return report
