@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from contextlib import closing
 from itertools import takewhile
 from uuid import uuid4
 
@@ -146,8 +147,9 @@ def test_queued_deliveries_are_announced_and_an_event_that_nobody_wants_is_not()
         publish(online())
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, 'over')", [DELIVERIES_CHANNEL])
-        notes = takewhile(lambda note: note.payload != "over", listener.notifies(timeout=PATIENCE_SECONDS))
-        assert len(list(notes)) == 1
+        # Left open, it would hold the connection's lock against its own end.
+        with closing(listener.notifies(timeout=PATIENCE_SECONDS)) as notes:
+            assert len(list(takewhile(lambda note: note.payload != "over", notes))) == 1
 
 
 def test_recording_outside_of_a_transaction_is_refused():
