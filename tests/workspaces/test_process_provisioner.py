@@ -370,6 +370,57 @@ def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
 
 
+# Its forks show late whose they are.
+LATE = """
+import sys, time
+sys.path.insert(0, FOLDER)
+import appearance
+at_once = appearance.Room.show
+appearance.Room.show = lambda *said: (time.sleep(1.5 if said[-1] else 0), at_once(*said))
+import fork_shims
+fork_shims.main()
+"""
+
+
+def test_a_fork_that_nobody_could_find_when_its_start_was_given_up_does_not_begin(
+    world: ProcessWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    late = tmp_path / "late.py"
+    late.write_text(LATE.replace("FOLDER", repr(str(shims.FORKER.parent))))
+    shims.end_forker()
+    monkeypatch.setattr(shims, "FORKER", late)
+    spec = replace(world.spec("touch begun; exec sleep 60"), start_timeout_seconds=1)
+    with pytest.raises(ProvisionerError, match="longer than 1 s"):
+        world.backend.start(spec)
+    assert world.backend.inspect(spec.key).state is BackendState.UNKNOWN
+    wait_until(lambda: not world.folder(spec.key).is_locked())
+    shims.end_forker()
+    assert world.backend.inspect(spec.key).state is BackendState.MISSING
+    assert not (world.folder(spec.key).work / "begun").exists()
+
+
+def test_a_forker_that_lives_but_hears_nothing_is_replaced(
+    world: ProcessWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    deaf = tmp_path / "deaf.py"
+    deaf.write_text("import os, sys, time\nos.close(int(sys.argv[2]))\ntime.sleep(60)\n")
+    shims.end_forker()
+    with monkeypatch.context() as patched:
+        patched.setattr(shims, "FORKER", deaf)
+        with pytest.raises(ProvisionerError, match="its shim was killed"):
+            world.backend.start(world.spec())
+    assert world.backend.inspect(world.started()).state is BackendState.RUNNING
+
+
+@pytest.mark.parametrize(("changed", "complaint"), [
+    ({"work": "/nowhere"}, "[Errno 2] No such file or directory: '/nowhere'"),
+    ({"environment": {"A=B": "my-secret"}}, "illegal environment variable name"),
+])  # fmt: skip
+def test_what_a_shim_cannot_begin_with_it_says_in_a_sentence(changed: dict[str, object], complaint: str) -> None:
+    task = {"folder": "/", "work": "/", "parameters": {}, "environment": {"LAUNCH_ID": "x"}, **changed}
+    assert shims.start(task, held=[], seconds=PATIENCE_SECONDS) == complaint
+
+
 def test_a_killed_forker_is_replaced_and_its_shims_stay(world: ProcessWorld) -> None:
     first = world.started()
     kill(forker_of(world.shim(first)))

@@ -11,6 +11,7 @@ the worker is gone, so is the forker; its shims stay.
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -44,18 +45,29 @@ def serve(control: socket.socket) -> list[int]:
 
 
 def become_shim(connection: int, room: appearance.Room, program: shim.Program) -> None:
-    """Do what the worker says on this connection; a worker that died while it said it wants nothing."""
+    """Do what the worker says on this connection; one that died while it said it, or gave us up, wants nothing."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     said = b"".join(iter(lambda: os.read(connection, 65_536), b""))
     for output in (1, 2):
         os.dup2(connection, output)
     os.close(connection)
-    task = json.loads(said)
-    os.environ.clear()
-    room.show([*sys.orig_argv[:4], task["folder"], program.folder], task["environment"])
-    os.environ.update(task["environment"])
-    os.chdir(task["work"])
-    shim.start(task["folder"], task["parameters"], program)
+    try:
+        task = json.loads(said)
+        room.show([*sys.orig_argv[:4], task["folder"], program.folder], task["environment"])
+        os.environ.update(task["environment"])
+        os.chdir(task["work"])
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    # After we are shown: a worker that gives up closes its end before it looks for what is to be killed.
+    if not _is_given_up(1):
+        shim.start(task["folder"], task["parameters"], program)
+
+
+def _is_given_up(connection: int) -> bool:
+    poll = select.poll()
+    # Asked for nothing, it tells only of an end that is closed whole; one that has spoken to its end is still open.
+    poll.register(connection, 0)
+    return bool(poll.poll(0))
 
 
 def main() -> None:
@@ -66,6 +78,7 @@ def main() -> None:
     # Nobody waits for shims: the kernel does.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     room = appearance.Room()
+    os.environ.clear()
     room.show(sys.orig_argv[:5], {})
     program = shim.Program(folder)
     program.prepare()

@@ -118,9 +118,8 @@ class ProcessProvisioner:
             folder.write_config(config, token=spec.token)
             complaint = self._run_shim(folder, spec, (lock, reservation.descriptor), reservation.port, deadline)
         if complaint or folder.record() is None:
-            raise ProvisionerError(
-                f"The workspace's process could not be started: {complaint or 'its shim was killed'}."
-            )
+            why = complaint or "its shim was killed; if each launch ends so, the worker's log says why"
+            raise ProvisionerError(f"The workspace's process could not be started: {why}.")
 
     def _run_shim(
         self, folder: LaunchFolder, spec: LaunchSpec, held: tuple[int, ...], port: int, deadline: float

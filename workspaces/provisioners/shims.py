@@ -88,11 +88,8 @@ def start(task: Mapping[str, Any], *, held: Sequence[int], seconds: float) -> st
 
 def end_forker() -> None:
     """End the forker at once, with what it was told and has not done; the next start begins another."""
-    global _present
     with _lock:
-        if _present is not None:
-            _present.end()
-        _present = None
+        _discard()
 
 
 def _hand_over(descriptors: Sequence[int], *, seconds: float) -> None:
@@ -100,17 +97,24 @@ def _hand_over(descriptors: Sequence[int], *, seconds: float) -> None:
         try:
             _running().hand_over(descriptors, seconds=seconds)
         except ConnectionError:
-            # It was killed just now.
+            # It was killed just now, and may still pass for one that runs.
+            _discard()
             _running().hand_over(descriptors, seconds=seconds)
 
 
 def _running() -> Forker:
     global _present
     if _present is None or not _present.is_ours:
-        if _present is not None:
-            _present.end()
+        _discard()
         _present = Forker()
     return _present
+
+
+def _discard() -> None:
+    global _present
+    if _present is not None:
+        _present.end()
+    _present = None
 
 
 def _received(connection: socket.socket, deadline: float) -> bytes:
