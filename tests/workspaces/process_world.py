@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -24,11 +25,12 @@ class ProcessWorld:
     root: Path
     log_bytes: int = 65_536
     keys: list[LaunchKey] = field(default_factory=list)
+    inherited: Mapping[str, str] = field(default_factory=lambda: {"PATH": os.environ["PATH"]})
 
     @property
     def backend(self) -> ProcessProvisioner:
         """Return a new adapter each time: none may remember anything."""
-        return ProcessProvisioner(root=self.root, log_bytes=self.log_bytes, inherited={"PATH": os.environ["PATH"]})
+        return ProcessProvisioner(root=self.root, log_bytes=self.log_bytes, inherited=self.inherited)
 
     def spec(
         self, command: str | None = "exec sleep 60", *, workspace_id: UUID | None = None, **more: str

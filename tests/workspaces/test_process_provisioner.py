@@ -10,12 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import yaml
 
+from tests.left_out import FAKETIME
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.process_world import ProcessWorld
 from workspaces.provisioners import process as process_module
@@ -292,6 +294,7 @@ def test_a_launch_whose_worker_is_at_work_is_unknown(world: ProcessWorld) -> Non
 WORKER = """
 import sys, signal
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 from tests.workspaces.process_world import ProcessWorld
@@ -418,7 +421,26 @@ def test_a_forker_that_lives_but_hears_nothing_is_replaced(
 ])  # fmt: skip
 def test_what_a_shim_cannot_begin_with_it_says_in_a_sentence(changed: dict[str, object], complaint: str) -> None:
     task = {"folder": "/", "work": "/", "parameters": {}, "environment": {"LAUNCH_ID": "x"}, **changed}
-    assert shims.start(task, held=[], seconds=PATIENCE_SECONDS) == complaint
+    assert shims.start(task, held=[], seconds=PATIENCE_SECONDS, inherited={}) == complaint
+
+
+@pytest.fixture
+def wrong_clock(world: ProcessWorld) -> Iterator[None]:
+    """Let workspaces inherit a clock that is an hour ahead, as one loaded library tells it."""
+    shims.end_forker()
+    world.inherited = {**world.inherited, "LD_PRELOAD": str(FAKETIME), "FAKETIME": "+1h"}
+    yield
+    shims.end_forker()
+
+
+@pytest.mark.faketime
+@pytest.mark.usefixtures("wrong_clock")
+def test_an_agents_interpreter_is_loaded_with_what_every_workspace_inherits(world: ProcessWorld) -> None:
+    began = datetime.now(UTC)
+    key = world.started()
+    wait_until(lambda: "begins" in world.backend.inspect(key).log_tail)
+    told = datetime.fromisoformat(world.backend.inspect(key).log_tail.split()[0])
+    assert told > began + timedelta(minutes=59)
 
 
 def test_a_killed_forker_is_replaced_and_its_shims_stay(world: ProcessWorld) -> None:

@@ -53,6 +53,7 @@ def become_shim(connection: int, room: appearance.Room, program: shim.Program) -
     os.close(connection)
     try:
         task = json.loads(said)
+        os.environ.clear()
         room.show([*sys.orig_argv[:4], task["folder"], program.folder], task["environment"])
         os.environ.update(task["environment"])
         os.chdir(task["work"])
@@ -78,8 +79,11 @@ def main() -> None:
     # Nobody waits for shims: the kernel does.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     room = appearance.Room()
+    environment = dict(os.environ)
     os.environ.clear()
     room.show(sys.orig_argv[:5], {})
+    # Elsewhere in memory now: what was loaded with the interpreter may ask for it at any time.
+    os.environ.update(environment)
     program = shim.Program(folder)
     program.prepare()
     # So that a collection in a fork doesn't copy what all share.

@@ -133,7 +133,8 @@ class ProcessProvisioner:
             "environment": self._environment(folder, spec, port),
         }
         try:
-            return shims.start(task, held=held, seconds=max(0.1, deadline - time.monotonic()))[-500:]
+            seconds = max(0.1, deadline - time.monotonic())
+            return shims.start(task, held=held, seconds=seconds, inherited=self._inherited)[-500:]
         except TimeoutError:
             shims.end_forker()
             self._kill(folder)

@@ -19,7 +19,7 @@ from workspaces.provisioners.appearance import PADDING
 FORKER = Path(__file__).with_name("fork_shims.py")
 AGENT = Path(__file__).parent.parent.parent / "agent"
 # How texts are read and written: a shim must do it as its worker does.
-_INHERITED = ("LANG", "LC_ALL", "LC_CTYPE")
+_LOCALE = ("LANG", "LC_ALL", "LC_CTYPE")
 # What `execve` takes of one variable and of all, so what a workspace's own programs can be started with.
 _MOST_BYTES_OF_ONE = 128 * 1024
 _MOST_BYTES = os.sysconf("SC_ARG_MAX")
@@ -28,8 +28,8 @@ _MOST_BYTES = os.sysconf("SC_ARG_MAX")
 class Forker:
     """A running forker, of the process that started it: a fork of that process shares nobody's."""
 
-    def __init__(self) -> None:
-        """Start it. Raises OSError."""
+    def __init__(self, inherited: Mapping[str, str]) -> None:
+        """Start it with this environment. Raises OSError."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._owner = os.getpid()
         with theirs:
@@ -38,7 +38,7 @@ class Forker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 cwd="/",
-                env={"PADDING": PADDING, **{name: os.environ[name] for name in _INHERITED if name in os.environ}},
+                env={"PADDING": PADDING, **inherited, **_locale()},
                 pass_fds=[theirs.fileno()],
             )
 
@@ -67,9 +67,10 @@ _lock = threading.Lock()
 _present: Forker | None = None
 
 
-def start(task: Mapping[str, Any], *, held: Sequence[int], seconds: float) -> str:
+def start(task: Mapping[str, Any], *, held: Sequence[int], seconds: float, inherited: Mapping[str, str]) -> str:
     """Have a shim forked that does this and holds these descriptors; return its complaint, once its record is complete.
 
+    `inherited` is what a forker's interpreter is started with, where none runs yet: with what every workspace's is.
     Raises OSError or ValueError where nothing was started, TimeoutError where it is not known what was.
     """
     _check(task["environment"])
@@ -77,7 +78,7 @@ def start(task: Mapping[str, Any], *, held: Sequence[int], seconds: float) -> st
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
-            _hand_over([theirs.fileno(), *held], seconds=seconds)
+            _hand_over([theirs.fileno(), *held], seconds=seconds, inherited=inherited)
         # A shim that was killed hears nothing, and says nothing.
         with suppress(BrokenPipeError, ConnectionResetError):
             ours.settimeout(_left(deadline))
@@ -92,21 +93,21 @@ def end_forker() -> None:
         _discard()
 
 
-def _hand_over(descriptors: Sequence[int], *, seconds: float) -> None:
+def _hand_over(descriptors: Sequence[int], *, seconds: float, inherited: Mapping[str, str]) -> None:
     with _lock:
         try:
-            _running().hand_over(descriptors, seconds=seconds)
+            _running(inherited).hand_over(descriptors, seconds=seconds)
         except ConnectionError:
             # It was killed just now, and may still pass for one that runs.
             _discard()
-            _running().hand_over(descriptors, seconds=seconds)
+            _running(inherited).hand_over(descriptors, seconds=seconds)
 
 
-def _running() -> Forker:
+def _running(inherited: Mapping[str, str]) -> Forker:
     global _present
     if _present is None or not _present.is_ours:
         _discard()
-        _present = Forker()
+        _present = Forker(inherited)
     return _present
 
 
@@ -115,6 +116,10 @@ def _discard() -> None:
     if _present is not None:
         _present.end()
     _present = None
+
+
+def _locale() -> dict[str, str]:
+    return {name: os.environ[name] for name in _LOCALE if name in os.environ}
 
 
 def _received(connection: socket.socket, deadline: float) -> bytes:
