@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from events.models import Event
@@ -80,6 +80,15 @@ def test_a_beat_does_not_wait_for_the_disk_and_what_comes_after_it_does(
     agent.beat(active_tasks=0, runtime_metadata={"idle_timeout_seconds": 900})
     assert commits() == ["off", "off"]
     assert _asked("SHOW synchronous_commit") == [("on",)]
+
+
+def test_what_is_in_one_transaction_with_a_beat_is_on_disk_when_it_is_committed(
+    agent: AgentCaller, commits: Callable[[], list[str]]
+) -> None:
+    with transaction.atomic():
+        agent.beat(error_rate=0.1)
+        assert _asked("SHOW synchronous_commit") == [("on",)]
+    assert commits() == ["on"]
 
 
 def test_the_first_beat_of_a_task_is_on_disk_before_it_is_answered(

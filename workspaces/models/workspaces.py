@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import connection, models
 from django.db.models import CheckConstraint, F, Func, Q, Value
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
@@ -297,10 +297,13 @@ class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
     """Adjectives that chain."""
 
     def unawaited(self) -> "HeartbeatQuerySet":
-        """Let the transaction of this UPDATE commit without waiting for the disk; not to be used within a longer one.
+        """Let this UPDATE commit without waiting for the disk, unless it is part of a longer transaction.
 
         For what is said again soon. A crash of the database may lose the last instants of it, nothing else (ADR 19).
         """
+        # All that a longer one does would be as easily lost: an operator may have each request be one.
+        if connection.in_atomic_block:
+            return self.all()
         return self.filter(IsNull(_COMMIT_UNAWAITED, False))
 
 
