@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Slipway's command line; without DATABASE_URL or REDIS_URL it runs on embedded servers (config/local.py)."""
+"""Slipway's command line; without DATABASE_URL or REDIS_URL it runs on embedded servers (devserver/servers)."""
 
 import sys
 
 if __name__ == "__main__":
     try:
         # Here, since the imports take half a second, in which Ctrl-C is as good as later.
-        from config.commandline import main
+        from devserver.commandline import main
 
         main()
     except KeyboardInterrupt:

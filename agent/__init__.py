@@ -1,0 +1,1 @@
+"""The agent that runs inside a workspace; it imports nothing of Slipway."""

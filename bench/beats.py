@@ -63,8 +63,8 @@ def main() -> None:
 
 
 def _agents() -> Iterator[object]:
-    from workspaces.authentication import find_agent
-    from workspaces.credentials import mint_agent_token
+    from workspaces.access.authentication import find_agent
+    from workspaces.access.tokens import mint_agent_token
     from workspaces.models import Workspace
 
     online = Workspace.objects.filter(status="online").order_by("launch_id")
@@ -75,8 +75,8 @@ def _agents() -> Iterator[object]:
 def _beat(agents: list[object], taken: Beats, began: float, stopped: threading.Event, number: int) -> None:
     from django.db import connection
 
+    from postgres.clock import database_now
     from registry.services import Beat, heartbeat
-    from workspaces.clock import database_now
 
     chance = random.Random(number)  # noqa: S311
     due = began + number * _PAUSE / THREADS

@@ -135,7 +135,7 @@ class BareAgents:
         return taken
 
     def _start(self, number: int, output: int) -> "subprocess.Popen[bytes]":
-        from workspaces.provisioners.shims import AGENT
+        from workspaces.provisioners.process.shims import AGENT
 
         environment = {**self._environment, "WORKSPACE_ID": str(number)}
         command = [sys.executable, "-I", "-S", str(AGENT)]
@@ -161,7 +161,7 @@ def _bare_start() -> float:
 
 @contextmanager
 def _stub() -> Iterator[str]:
-    command = [sys.executable, "-m", "bench.receiver"]
+    command = [sys.executable, "-m", "bench.fanout.receiver"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as receiver:
         try:
             yield f"http://127.0.0.1:{(receiver.stdout or sys.stdin).readline().strip()}"

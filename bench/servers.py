@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from config.embedded_postgres import start_postgres
-from config.embedded_redis import start_redis
+from devserver.servers.embedded_postgres import start_postgres
+from devserver.servers.embedded_redis import start_redis
 
 _STARTED: list[Path] = []
 

@@ -65,15 +65,15 @@ def _window(fail: Callable[[], int], overdue: int) -> tuple[float, float]:
 
 def _by_hand() -> int:
     from bench.sweep_by_hand import sweep_by_hand
-    from workspaces.clock import database_now
+    from postgres.clock import database_now
 
     return sweep_by_hand(now=database_now())
 
 
 def _ours() -> int:
-    from workspaces.clock import database_now
-    from workspaces.deadlines import Policy
-    from workspaces.services.sweeping import sweep_stuck
+    from postgres.clock import database_now
+    from workspaces.deadlines.policy import Policy
+    from workspaces.services.watching.sweep import sweep_stuck
 
     return len(sweep_stuck(now=database_now(), policy=Policy()).failed)
 
@@ -84,7 +84,7 @@ def _idle_tick() -> float:
 
 def _bare_tick() -> float:
     """Return what its one query by the ORM and one UPDATE of one row cost."""
-    from workspaces.clock import database_now
+    from postgres.clock import database_now
     from workspaces.models import SweepRun, Workspace
 
     def tick() -> None:

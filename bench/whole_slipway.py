@@ -51,8 +51,8 @@ class Slipway:
 @contextmanager
 def running_slipway(**environment: str) -> Iterator[Slipway]:
     """Run it in DATA_DIR while the block runs. What it says of its stop in the middle of something is no finding."""
-    from config.embedded import free_port
-    from workspaces.credentials import mint_api_key
+    from devserver.servers.embedded import free_port
+    from workspaces.access.tokens import mint_api_key
 
     port = free_port()
     data = Path(environment["DATA_DIR"])
@@ -70,7 +70,7 @@ def running_slipway(**environment: str) -> Iterator[Slipway]:
 
 def _end_agents(data: Path) -> None:
     """Stop what a round that broke off has left running."""
-    from workspaces.provisioners.process import ProcessProvisioner
+    from workspaces.provisioners.process.provisioner import ProcessProvisioner
 
     backend = ProcessProvisioner(root=data / "workspaces", log_bytes=4096, inherited={})
     for key in backend.held():

@@ -12,9 +12,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # Before what reads settings and models.
 django = get_asgi_application()
 
-from config.access import require_reader  # noqa: E402
-from config.alive import keep_noting  # noqa: E402
-from events.asgi import LiveStreams  # noqa: E402
+from config.stream_access import require_reader  # noqa: E402
+from events.live.asgi import LiveStreams  # noqa: E402
+from monitoring.web_liveness import keep_noting  # noqa: E402
 
 live_streams = LiveStreams(authorise=require_reader)
 keep_noting()

@@ -15,7 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # Said at each loss of Redis: what it advises would cancel launches that go on very well without it.
 warnings.filterwarnings("ignore", message="\nIn Celery 5.1", category=CPendingDeprecationWarning)
 
-app = Celery("slipway", task_cls="config.pacing:PacedTask")
+app = Celery("slipway", task_cls="config.paced_tasks:PacedTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
@@ -27,7 +27,7 @@ app.conf.beat_schedule = {
     "watch": {"task": "workspaces.tasks.watch", "schedule": settings.WATCH_INTERVAL_SECONDS},
     "dispatch_due": {"task": "workspaces.tasks.dispatch_due", "schedule": settings.WATCH_INTERVAL_SECONDS},
 }
-# No message expires: two hosts' clocks would have to agree on when. What piled up is ended by config/pacing.py.
+# No message expires: two hosts' clocks would have to agree on when. What piled up is ended by config/paced_tasks.py.
 
 
 @task_prerun.connect

@@ -47,14 +47,17 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     # Serves the files of the API's documentation from here.
     "ninja",
+    "devserver",
     "config",
+    "monitoring",
+    "status_drift",
     "registry",
     "workspaces",
     "events",
 ]
 MIDDLEWARE = [
     # First, so that it sees what the others answer.
-    "config.errors.JsonErrorMiddleware",
+    "config.api.error_answers.JsonErrorMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -105,7 +108,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": [lambda _: static("workspaces/admin.css")],
-    "DASHBOARD_CALLBACK": "workspaces.dashboard.with_counts",
+    "DASHBOARD_CALLBACK": "workspaces.admin.dashboard.with_counts",
     "COLORS": {
         "primary": {
             "50": "oklch(97% .014 254.604)",
@@ -127,7 +130,7 @@ UNFOLD = {
 # --- Postgres ------------------------------------------------------------------------------------
 DATABASE_URL = url(env, "DATABASE_URL", schemes=["postgres", "postgresql"])
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
-DATABASES["default"]["ENGINE"] = "config.postgres"
+DATABASES["default"]["ENGINE"] = "postgres.backend"
 DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)
 # A pool belongs to the ASGI process alone: one opened before a prefork is shared by parent and child.
@@ -236,8 +239,8 @@ LOG_LEVEL = choice(env, "LOG_LEVEL", default="INFO", among=LOG_LEVELS)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"fields": {"()": "config.logs.FieldsFormatter"}, "bare": {"format": "%(message)s"}},
-    "filters": {"outages": {"()": "config.logs.BrokerOutages"}},
+    "formatters": {"fields": {"()": "config.log_format.FieldsFormatter"}, "bare": {"format": "%(message)s"}},
+    "filters": {"outages": {"()": "config.log_format.BrokerOutages"}},
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "fields", "filters": ["outages"]},
         "lines": {"class": "logging.StreamHandler", "formatter": "bare"},
@@ -250,6 +253,6 @@ LOGGING = {
         "httpx": {"level": "WARNING"},
         "apprise": {"level": "WARNING"},
         # The log channel's lines are JSON already.
-        "events.channels.log": {"handlers": ["lines"], "propagate": False},
+        "events.channels.log.channel": {"handlers": ["lines"], "propagate": False},
     },
 }

@@ -2,9 +2,9 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from config.api import api
-from config.health import health, metrics, ready
-from events.live import needs_asgi
+from config.api.slipway import api
+from events.live.wrong_server import needs_asgi
+from monitoring.health import health, metrics, ready
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -20,4 +20,4 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "config.errors.bad_request"
+handler400 = "config.api.error_answers.bad_request"

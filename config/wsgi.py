@@ -9,6 +9,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = get_wsgi_application()
 
 # After the applications are there, whose models it writes.
-from config.alive import keep_noting  # noqa: E402
+from monitoring.web_liveness import keep_noting  # noqa: E402
 
 keep_noting()

@@ -1,0 +1,1 @@
+"""Events from the outbox to everyone who listens: relay, channels, live streams."""

@@ -1,6 +1,6 @@
 """Every event by name: when it is sent, and the JSON Schema of its payload. Plain data: imports no model.
 
-A payload may hold more than its schema names. What is too large for the log is replaced by a text (events/limits.py).
+A payload may hold more than its schema names. What is too large is replaced by a text (events/payload_limits.py).
 """
 
 from collections.abc import Mapping

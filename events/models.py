@@ -85,7 +85,7 @@ class Channel(models.Model):
     kind = models.CharField(max_length=30)
     # What the kind's form asked for, and may be shown.
     options = models.JSONField(default=dict, blank=True)
-    # The rest of it: a JSON object, encrypted (events/cipher.py).
+    # The rest of it: a JSON object, encrypted (postgres/encryption.py).
     sealed_options = models.TextField(default="", blank=True)
     event_types = ArrayField(models.CharField(max_length=63), default=list, blank=True)
     runtimes = ArrayField(models.CharField(max_length=100), default=list, blank=True)
@@ -134,7 +134,7 @@ class DeliveryState(models.TextChoices):
 
 
 class Delivery(models.Model):
-    """One event on its way to one channel. Written in batches only, see events/relay.py and events/claims.py."""
+    """One event on its way to one channel. Written in batches only: events/relay.py, events/delivery/claims.py."""
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, db_index=False)
     event = models.ForeignKey(Event, on_delete=models.CASCADE, db_index=False)

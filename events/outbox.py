@@ -9,9 +9,9 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from events.limits import is_storable, within_limit, without_tokens
 from events.models import Event
 from events.names import EventType
+from events.payload_limits import is_storable, within_limit, without_tokens
 
 # The relay listens here; Postgres delivers it on commit only, once a transaction.
 RECORDED_CHANNEL = "slipway_event_recorded"
@@ -22,7 +22,7 @@ class NewEvent:
     """What a producer hands in. `subject` is a snapshot: {name, runtime, ancestors: [uuid text, nearest first]}.
 
     Texts in the payload are masked by their producer: only it knows the secrets. What is larger than an event may be,
-    or shaped like a token of ours, is shortened and masked (events/limits.py); it never costs the move.
+    or shaped like a token of ours, is shortened and masked (events/payload_limits.py); it never costs the move.
     """
 
     event_type: EventType

@@ -8,7 +8,7 @@ given after the commit, under one lock, and become visible in their own order. T
 from django.db import connection
 
 from events.outbox import RECORDED_CHANNEL
-from events.rounds import Rounds
+from postgres.notify_loop import Rounds
 
 # Live streams listen here; the payload is the position given last.
 POSITIONED_CHANNEL = "slipway_event_positioned"

@@ -1,0 +1,1 @@
+"""What running workspaces and watchers report."""

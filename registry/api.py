@@ -7,18 +7,18 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 
+from postgres.clock import database_now
 from registry import discovery, services
 from registry.authentication import agent_token, own
-from registry.bodies import BootstrapFailedIn, FailedIn, HeartbeatIn, ProgressIn, RegisterIn
-from registry.chatter import tell_beat, tell_progress
-from workspaces.addresses import ForbiddenUrl
-from workspaces.authentication import Access
-from workspaces.clock import database_now
-from workspaces.deadlines import effective_deadline, present_policy
-from workspaces.lifecycle import FailureCode, label_of
+from registry.ephemeral import tell_beat, tell_progress
+from registry.schemas import BootstrapFailedIn, FailedIn, HeartbeatIn, ProgressIn, RegisterIn
+from workspaces.access.agent_urls import ForbiddenUrl
+from workspaces.access.authentication import Access
+from workspaces.access.errors import Refusal
+from workspaces.deadlines.policy import effective_deadline, present_policy
+from workspaces.lifecycle.transitions import FailureCode, label_of
 from workspaces.models import ApiScope
-from workspaces.refusals import Refusal
-from workspaces.services.progressing import progress
+from workspaces.services.launching.progress import progress
 from workspaces.tasks import enqueue_due_teardowns
 
 router = Router(tags=["registry"], auth=agent_token)

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from django.http import HttpRequest
 
-from workspaces.authentication import Agent, bearer, find_agent, unauthorized
-from workspaces.refusals import Refusal
+from workspaces.access.authentication import Agent, bearer, find_agent, unauthorized
+from workspaces.access.errors import Refusal
 
 
 def agent_token(request: HttpRequest) -> Agent:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from uuid import UUID
 
-from registry.access import may_reach
-from workspaces import verbs
-from workspaces.lifecycle import WorkspaceStatus
+from registry.reachability import may_reach
+from workspaces import operations
+from workspaces.access.errors import Refusal
+from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
-from workspaces.refusals import Refusal
-from workspaces.services.moving import TransitionRefused, UnknownWorkspace
-from workspaces.services.trees import TreeUnsteady
+from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
+from workspaces.services.core.trees import TreeUnsteady
 
 _REACHABLE = frozenset({WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})
 # Statuses that waiting can help, and after how many seconds to ask again. Others wait for an operator.
@@ -48,6 +48,6 @@ def discover(*, caller_id: UUID, target_id: UUID) -> Found:
     if rows[target_id].status == WorkspaceStatus.HIBERNATED:
         # Another request may have been quicker; either way it is on its way.
         with suppress(TransitionRefused, TreeUnsteady):
-            verbs.wake(target_id)
+            operations.wake(target_id)
     target = Workspace.objects.get(pk=target_id)
     return Found(workspace=target, retry_after_seconds=_ASK_AGAIN_SECONDS.get(target.status))

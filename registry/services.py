@@ -12,14 +12,22 @@ from django.db.models import Case, DateTimeField, F, JSONField, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Now
 
-from workspaces import addresses
-from workspaces.authentication import Agent
-from workspaces.lifecycle import FailureCode, FailureSource, Verb, WorkspaceStatus, transition
-from workspaces.masking import mask, mask_strings
+from workspaces.access import agent_urls
+from workspaces.access.authentication import Agent
+from workspaces.access.masking import mask, mask_strings
+from workspaces.lifecycle.transitions import (
+    FailureCode,
+    FailureSource,
+    Verb,
+    WorkspaceStatus,
+    transition,
+)
 from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Workspace
-from workspaces.services import arriving, hibernating, liveness
-from workspaces.services.failing import Reason, fail
-from workspaces.services.moving import TransitionRefused, UnknownWorkspace
+from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
+from workspaces.services.launching import mark_online
+from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.stopping import hibernate
+from workspaces.services.watching import liveness
 
 logger = logging.getLogger(__name__)
 
@@ -53,13 +61,13 @@ class Beat:
 def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any], now: datetime) -> Workspace:
     """Bring the agent's workspace online. Raises TransitionRefused, or ForbiddenUrl where no agent may be there."""
     if not agent.backend.gives_address:
-        addresses.check_agent_url(url)
+        agent_urls.check_agent_url(url)
     card = mask_strings(dict(agent_card), workspace_id=agent.workspace_id)
-    return arriving.mark_online(
+    return mark_online.mark_online(
         workspace_id=agent.workspace_id,
         launch_id=agent.launch_id,
         verb=Verb.REGISTER,
-        registration=arriving.Registration(url=url, agent_card=card),
+        registration=mark_online.Registration(url=url, agent_card=card),
         now=now,
     )
 
@@ -78,7 +86,7 @@ def heartbeat(agent: Agent, beat: Beat, *, clock: Clock) -> Mapping[str, Any]:
     if agent.status in _COMPLETED_BY_A_BEAT:
         _arrive(agent, now=clock())
     elif agent.status == WorkspaceStatus.HIBERNATING and beat.active_tasks:
-        hibernating.heed_task(workspace_id=agent.workspace_id, launch_id=agent.launch_id)
+        hibernate.heed_task(workspace_id=agent.workspace_id, launch_id=agent.launch_id)
     elif agent.status in _JUDGED and (beat.error_rate is not None or beat.runtime_state is not None):
         _judge(agent, beat)
     return stored
@@ -153,7 +161,7 @@ def _idle_since(beat: Beat) -> Combinable | None:
 def _arrive(agent: Agent, *, now: datetime) -> None:
     # Failed for good, or moved on since the token was looked up: the beat is stored, and moves nothing.
     with suppress(TransitionRefused):
-        arriving.mark_online(
+        mark_online.mark_online(
             workspace_id=agent.workspace_id,
             launch_id=agent.launch_id,
             verb=Verb.HEARTBEAT,

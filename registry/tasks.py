@@ -6,10 +6,10 @@ from datetime import timedelta
 from celery import shared_task
 from django.conf import settings
 
-from workspaces.clock import database_now
-from workspaces.incidents import Part
-from workspaces.services.liveness import lose_silent
-from workspaces.services.outages import note_alive
+from postgres.clock import database_now
+from workspaces.models.incidents import Part
+from workspaces.services.watching.liveness import lose_silent
+from workspaces.services.watching.outages import note_alive
 
 logger = logging.getLogger(__name__)
 

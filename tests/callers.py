@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpResponse
 from django.test import Client
 
-from workspaces.credentials import mint_agent_token, mint_api_key
+from workspaces.access.tokens import mint_agent_token, mint_api_key
 from workspaces.models import ApiScope, Workspace
 
 

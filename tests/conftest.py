@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from events.models import Event
-from tests.schemas import misfits
+from tests.events.payload_schemas import misfits
 
 # How long an example takes, or the first text that is drawn, says how busy the machine is.
 hypothesis.settings.register_profile("slipway", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -34,7 +34,11 @@ def child_environment(transactional_db: None) -> dict[str, str]:
 
 
 # The events' own tests, and those that move rows without a verb, make up payloads.
-_MAKING_UP = ("tests/events/", "tests/workspaces/test_lifecycle.py", "tests/workspaces/test_verify_log.py")
+_MAKING_UP = (
+    "tests/events/",
+    "tests/workspaces/lifecycle/test_transitions.py",
+    "tests/workspaces/commands/test_verify_log.py",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from config.embedded import Server
-from config.embedded_postgres import start_postgres
-from config.embedded_redis import start_redis
+from devserver.servers.embedded import Server
+from devserver.servers.embedded_postgres import start_postgres
+from devserver.servers.embedded_redis import start_redis
 
 _SCRATCH = "SLIPWAY_TEST_SCRATCH"
 # Waits until the test run's end of the pipe is closed, however that run ended, then ends the servers.

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from itertools import cycle, islice
 
-from config.embedded import LOCALHOST
+from devserver.servers.embedded import LOCALHOST
 
 # Below the ports that Linux hands out.
 _LOWEST, _HIGHEST = 10_240, 32_000

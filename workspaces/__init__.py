@@ -1,0 +1,1 @@
+"""Workspaces: their lifecycle, configuration, access, services, backends, API and admin."""

@@ -1,5 +1,5 @@
 """The one clock, under the name that this app's modules read it by."""
 
-from events.clock import database_now
+from postgres.clock import database_now
 
 __all__ = ["database_now"]

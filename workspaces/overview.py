@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from workspaces.deadlines import Policy, effective_deadline
-from workspaces.lifecycle import FailureCode
+from workspaces.deadlines.policy import Policy, effective_deadline
+from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import Workspace
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")

@@ -7,25 +7,23 @@ from uuid import UUID
 from celery import shared_task
 from django.conf import settings
 
-from workspaces import vault
-from workspaces.clock import database_now
-from workspaces.deadlines import present_policy
-from workspaces.incidents import Part
+from postgres.clock import database_now
+from workspaces.access import secrets
+from workspaces.deadlines.policy import present_policy
+from workspaces.enqueue import enqueue
+from workspaces.models.incidents import Part
 from workspaces.provisioners.base import LaunchKey
-from workspaces.queueing import enqueue
-from workspaces.services import (
-    dispatching,
-    hibernating,
+from workspaces.services.launching import launch as launch_service
+from workspaces.services.launching import queue_limits, redispatch
+from workspaces.services.stopping import hibernate, reaper, remove, teardown
+from workspaces.services.watching import (
+    crash_recovery,
     last_look,
-    launching,
     outages,
-    reaping,
-    removing,
-    reviving,
-    sweeping,
-    tearing_down,
-    turns,
-    watching,
+    sweep,
+)
+from workspaces.services.watching import (
+    watch as watch_service,
 )
 
 logger = logging.getLogger(__name__)
@@ -34,22 +32,22 @@ logger = logging.getLogger(__name__)
 @shared_task
 def launch(*, workspace_id: str, launch_id: str) -> None:
     """Launch a queued workspace."""
-    launching.launch(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id), clock=database_now)
-    for next_id, next_launch_id in turns.next_in_turn(after=UUID(launch_id)):
+    launch_service.launch(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id), clock=database_now)
+    for next_id, next_launch_id in queue_limits.next_in_turn(after=UUID(launch_id)):
         enqueue_launch(workspace_id=next_id, launch_id=next_launch_id)
 
 
 @shared_task
 def tear_down(*, launch_id: str) -> None:
     """Stop one launch's backend object."""
-    tearing_down.tear_down(launch_id=UUID(launch_id), now=database_now())
+    teardown.tear_down(launch_id=UUID(launch_id), now=database_now())
 
 
 @shared_task
 def sweep_stuck() -> None:
     """Fail what is provisioning beyond its deadline."""
     outages.note_alive(part=Part.SWEEP, now=database_now())
-    report = sweeping.sweep_stuck(now=database_now(), policy=present_policy())
+    report = sweep.sweep_stuck(now=database_now(), policy=present_policy())
     enqueue_due_teardowns(now=database_now())
     if report.failed or report.set_aside:
         logger.info("Swept", extra={"failed": len(report.failed), "set_aside": len(report.set_aside)})
@@ -58,7 +56,7 @@ def sweep_stuck() -> None:
 @shared_task
 def watch() -> None:
     """Look at launches in flight, and at workspaces that are to run on."""
-    failed, lost = watching.watch(clock=database_now), watching.watch_arrived(clock=database_now)
+    failed, lost = watch_service.watch(clock=database_now), watch_service.watch_arrived(clock=database_now)
     last_look.take_last_looks(clock=database_now, policy=present_policy())
     if failed or lost:
         enqueue_due_teardowns(now=database_now())
@@ -70,13 +68,13 @@ def dispatch_due() -> None:
     """Restart what a policy restarts by now; send again what was lost: launches that no worker took, due teardowns."""
     now = database_now()
     _restart_due(now=now)
-    for workspace_id, launch_id in dispatching.claim_undispatched(now=now):
+    for workspace_id, launch_id in redispatch.claim_undispatched(now=now):
         enqueue(launch, workspace_id=str(workspace_id), launch_id=str(launch_id))
     enqueue_due_teardowns(now=now)
 
 
 def _restart_due(*, now: datetime) -> None:
-    restarted = reviving.restart_due(now=now)
+    restarted = crash_recovery.restart_due(now=now)
     for workspace in restarted:
         enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     if restarted:
@@ -87,8 +85,8 @@ def _restart_due(*, now: datetime) -> None:
 def sweep_hibernation() -> None:
     """Hibernate who was idle for long enough; settle hibernations whose deadline passed."""
     now, limit = database_now(), timedelta(seconds=settings.HEARTBEAT_LIMIT_SECONDS)
-    settled = hibernating.settle_overdue(now=now, limit=limit)
-    claimed = hibernating.hibernate_idle(now=now, limit=limit)
+    settled = hibernate.settle_overdue(now=now, limit=limit)
+    claimed = hibernate.hibernate_idle(now=now, limit=limit)
     enqueue_due_teardowns(now=now)
     if settled or claimed:
         logger.info("Swept hibernation", extra={"hibernating": len(claimed), "undone": len(settled)})
@@ -97,11 +95,11 @@ def sweep_hibernation() -> None:
 @shared_task
 def reap() -> None:
     """Have stopped what is alive and needed by nothing."""
-    reaped = reaping.reap(now=database_now())
+    reaped = reaper.reap(now=database_now())
     for kind, key in reaped.unknown:
         enqueue(stop_unknown, kind=kind, workspace_id=str(key.workspace_id), launch_id=str(key.launch_id))
     enqueue_due_teardowns(now=database_now())
-    vault.forget_retired()
+    secrets.forget_retired()
     if not reaped.is_empty:
         counts = {"meant": len(reaped.meant), "unknown": len(reaped.unknown), "unasked": len(reaped.unasked)}
         logger.info("Reaped", extra=counts)
@@ -110,13 +108,13 @@ def reap() -> None:
 @shared_task
 def stop_unknown(*, kind: str, workspace_id: str, launch_id: str) -> None:
     """Stop a backend object that no row knows."""
-    reaping.stop_unknown(kind, LaunchKey(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id)))
+    reaper.stop_unknown(kind, LaunchKey(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id)))
 
 
 @shared_task
 def delete_files() -> None:
     """Delete what removed workspaces left."""
-    gone, stay = removing.delete_files(now=database_now())
+    gone, stay = remove.delete_files(now=database_now())
     if gone or stay:
         logger.info("Deleted removed workspaces' files", extra={"workspaces": len(gone), "left": len(stay)})
 
@@ -128,5 +126,5 @@ def enqueue_launch(*, workspace_id: UUID, launch_id: UUID) -> None:
 
 def enqueue_due_teardowns(*, now: datetime, workspace_id: UUID | None = None) -> None:
     """Hand to the workers, on commit, what is to be stopped by now: all of it, or what one workspace left."""
-    for launch_id in tearing_down.claim_due_teardowns(now=now, workspace_id=workspace_id):
+    for launch_id in teardown.claim_due_teardowns(now=now, workspace_id=workspace_id):
         enqueue(tear_down, launch_id=str(launch_id))

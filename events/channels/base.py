@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from django import forms
 
-from events.frames import LoggedEvent
+from events.envelope import LoggedEvent
 
 RESPONSE_BYTES = 1024
 

@@ -3,7 +3,7 @@
 from django.db import migrations
 
 # Triggers by column list: the relay's UPDATE of `position` pays for one short condition and no function call.
-# Another column of Event belongs in this list; tests/events/test_log.py compares it with the model.
+# Another column of Event belongs in this list; tests/events/test_retention.py compares it with the model.
 _PROTECTED = "id, event_type, workspace_id, version, is_move, payload, subject, created_at"
 
 _GUARD = f"""

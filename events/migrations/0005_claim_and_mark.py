@@ -1,4 +1,4 @@
-"""Claims deliveries, marks what came of them: see events/claims.py. In the database for the reason that 0004 has."""
+"""Claims deliveries, marks what came of them: see events/delivery/claims.py. In the database for the reason that 0004 has."""
 
 from django.db import migrations
 

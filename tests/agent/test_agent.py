@@ -15,7 +15,7 @@ import pytest
 from agent import client
 from tests.agent.platform_stub import PlatformStub, running_platform
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from workspaces.provisioners.processes import carrying
+from workspaces.provisioners.process.processes import carrying
 
 AGENT = Path(__file__).parent.parent.parent / "agent"
 TOKEN = "token-that-nobody-may-see"

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.desk import Desk
 from tests.journeys.stack import Stack, settled
 from tests.workspaces import factories
-from workspaces.lifecycle import WorkspaceStatus
+from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]

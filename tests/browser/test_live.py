@@ -7,11 +7,11 @@ import pytest
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Route, expect
 
+from postgres.clock import database_now
 from tests.browser.desk import Desk
 from tests.journeys.stack import Stack
 from tests.workspaces import factories
-from workspaces.clock import database_now
-from workspaces.services.removing import remove
+from workspaces.services.stopping.remove import remove
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]
 

@@ -8,14 +8,15 @@ from django.db import transaction
 from playwright.sync_api import Page, expect
 
 from events.models import Event
+from postgres.clock import database_now
 from tests.browser.desk import Desk
 from tests.cut_proxy import CutProxy, cut_proxy
 from tests.journeys.stack import Stack
 from tests.waiting import wait_until
 from tests.workspaces import factories
-from workspaces.clock import database_now
 from workspaces.models import Workspace
-from workspaces.services.pausing import pause, resume
+from workspaces.services.launching.resume import resume
+from workspaces.services.stopping.pause import pause
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]
 

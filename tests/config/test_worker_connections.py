@@ -86,5 +86,5 @@ def test_a_connection_that_was_good_just_now_and_is_silent_is_not_asked_again() 
 
 
 def test_a_connection_that_was_silent_for_long_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.postgres.base.BELIEVED_SECONDS", 0.0)
+    monkeypatch.setattr("postgres.backend.base.BELIEVED_SECONDS", 0.0)
     assert last_question_of(begin_a_task()) == "SELECT 1"

@@ -171,7 +171,7 @@ def serve(child_environment, tmp_path):
     """Start servers with the limits that a test needs."""
     servers = []
 
-    def start(application="tests.events.stream_application:application", interface="asginl", **environment):
+    def start(application="tests.events.live.stream_application:application", interface="asginl", **environment):
         port = free_port()
         # Without the kill timeout an open stream would keep the server from stopping.
         options = ["--interface", interface, "--http", "1", "--port", str(port), "--workers-kill-timeout", "1"]

@@ -13,10 +13,10 @@ from events import outbox
 from events.catalogue import CATALOGUE, FAILURE_CODES, FAILURE_SOURCES
 from events.channels.base import Message
 from events.channels.wording import worded
-from events.frames import LoggedEvent
+from events.envelope import LoggedEvent
 from events.names import EventType, LiveEventType
-from tests.schemas import misfits, validator
-from workspaces.lifecycle import FailureCode, FailureSource
+from tests.events.payload_schemas import misfits, validator
+from workspaces.lifecycle.transitions import FailureCode, FailureSource
 
 NAMES = [*EventType, *LiveEventType]
 LIVE_JS = settings.BASE_DIR / "workspaces/static/workspaces/live.js"

@@ -11,13 +11,13 @@ import pytest
 from django.db import connection, transaction
 
 from events import outbox, relay
-from events.claims import DELIVERIES_CHANNEL
-from events.connections import parameters
+from events.delivery.claims import DELIVERIES_CHANNEL
 from events.models import Event, PositionCounter
 from events.names import EventType
 from events.outbox import NewEvent
 from events.positions import last_position
-from tests.events.channels import webhook
+from postgres.listen import parameters
+from tests.events.channels.factories import webhook
 from tests.events.conftest import online, producing, publish, record
 from tests.waiting import PATIENCE_SECONDS, wait_until
 

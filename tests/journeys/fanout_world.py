@@ -16,12 +16,13 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from config import children, embedded
-from config.console import Console
-from config.embedded import Server
-from config.embedded_postgres import start_postgres
-from config.embedded_redis import start_redis
-from tests.events.receivers import Received, Receiver
+from devserver import children
+from devserver.console import Console
+from devserver.servers import embedded
+from devserver.servers.embedded import Server
+from devserver.servers.embedded_postgres import start_postgres
+from devserver.servers.embedded_redis import start_redis
+from tests.events.channels.receivers import Received, Receiver
 from tests.journeys.live_listener import LiveListener
 from tests.journeys.stack import is_up
 from tests.ports import free_port
@@ -37,8 +38,8 @@ print(channel.pk, channels.signing_secret(channel))
 """
 _OPERATE = """
 import django, sys; django.setup()
-from events import operating
-from events.clock import database_now
+from events.delivery import channel_operations
+from postgres.clock import database_now
 from events.models import Channel, Delivery
 {}
 """
@@ -117,7 +118,7 @@ class World:
             listener.stop()
 
     def operate(self, code: str) -> None:
-        """Run a line against `events.operating`."""
+        """Run a line against `events.delivery.channel_operations`."""
         self.run("-c", _OPERATE.format(code))
 
     def producer(self, *, count: int, seconds: float) -> "subprocess.Popen[bytes]":

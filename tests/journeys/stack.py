@@ -11,15 +11,15 @@ from pathlib import Path
 import httpx
 from django.conf import settings
 
-from config import children
-from config.console import Console
-from config.processes import identify
+from devserver import children
+from devserver.console import Console
+from devserver.processes import identify
 from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from workspaces.lifecycle import WorkspaceStatus
+from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Launch, Workspace
-from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import LaunchKey
+from workspaces.provisioners.registry import backend
 
 
 class Stack:

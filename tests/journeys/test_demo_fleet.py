@@ -8,18 +8,18 @@ from uuid import UUID
 
 import pytest
 
-from config import children
-from config.console import Console
-from config.demo import create_member
-from config.demo_setup import settings_at
+from devserver import children
+from devserver.console import Console
+from devserver.demo import fleet
+from devserver.demo.run import create_member
+from devserver.demo.setup import settings_at
 from events.models import Event
 from tests.journeys.stack import Stack
 from tests.waiting import wait_until
-from workspaces.incidents import Incident
-from workspaces.lifecycle import FailureCode, FailureOwner, FailureSource
-from workspaces.lifecycle import WorkspaceStatus as S
+from workspaces.lifecycle.transitions import FailureCode, FailureOwner, FailureSource
+from workspaces.lifecycle.transitions import WorkspaceStatus as S
 from workspaces.models import Launch, Workspace
-from workspaces.simulation import fleet
+from workspaces.models.incidents import Incident
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 

@@ -32,11 +32,11 @@ import django
 django.setup()
 from django.test import Client
 from events.relay import number_all
-from workspaces.clock import database_now
-from workspaces.lifecycle import FailureCode, FailureSource
-from workspaces.services.creating import Request, create
-from workspaces.services.failing import Reason, fail
-from workspaces.services.restarting import restart
+from postgres.clock import database_now
+from workspaces.lifecycle.transitions import FailureCode, FailureSource
+from workspaces.services.launching.create import Request, create
+from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.launching.restart import restart
 reason = Reason(code=FailureCode.CRASHED, source=FailureSource.AGENT, message="It broke.")
 folder = pathlib.Path(sys.argv[1])
 seen = {"writes": 0, "errors": [], "unready": [], "enum": []}
@@ -99,17 +99,17 @@ class Project:
     def add_status(self) -> None:
         """Write what docs/how-to/add-a-status.md says."""
         self._replace(
-            "workspaces/lifecycle.py",
+            "workspaces/lifecycle/transitions.py",
             "    # Terminal: nothing leaves it.\n",
             '    QUARANTINED = "quarantined", "Quarantined"\n    # Terminal: nothing leaves it.\n',
         )
         self._replace(
-            "workspaces/lifecycle.py",
+            "workspaces/lifecycle/transitions.py",
             "    _row(Verb.WAKE,",
             '    _row(Verb.DEGRADE, {S.FAILED}, S.QUARANTINED, E.WORKSPACE_DEGRADED, "planted"),\n    _row(Verb.WAKE,',
         )
         self._replace(
-            "workspaces/colours.py",
+            "workspaces/admin/colours.py",
             "    WorkspaceStatus.REMOVED:",
             "    WorkspaceStatus.QUARANTINED: Colour.RED,\n    WorkspaceStatus.REMOVED:",
         )

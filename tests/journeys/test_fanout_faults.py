@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from config.logs import BrokerOutages
-from tests.events.receivers import Answer, Received, Receiver, receiving
+from config.log_format import BrokerOutages
+from tests.events.channels.receivers import Answer, Received, Receiver, receiving
 from tests.journeys.fanout_world import World, check, check_order, taken_ids
 from tests.journeys.live_listener import LiveListener
 from tests.ports import free_port

@@ -15,17 +15,17 @@ from django.db.models import Sum
 
 from events.models import Event
 from events.names import EventType
+from postgres.clock import database_now
 from tests.journeys.stack import Stack, processes_of, settled, status_of
 from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.workspaces.configuration.test_preflight import EXPECTED, REAL_CONFIGS
 from tests.workspaces.factories import config_for
-from tests.workspaces.test_preflight import EXPECTED, REAL_CONFIGS
 from workspaces import tasks
-from workspaces.clock import database_now
-from workspaces.lifecycle import FailureCode, WorkspaceStatus
+from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import Launch, Workspace
-from workspaces.services.creating import Request, create
-from workspaces.services.removing import remove
-from workspaces.services.restarting import restart
+from workspaces.services.launching.create import Request, create
+from workspaces.services.launching.restart import restart
+from workspaces.services.stopping.remove import remove
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from config.leftovers import MARKER
-from config.processes import environment as environment_of
-from config.processes import living
+from devserver.processes import environment as environment_of
+from devserver.processes import living
+from devserver.stale_processes import MARKER
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -239,7 +239,7 @@ def test_a_child_that_was_killed_is_started_again(machine, up):
 
 TWENTY_MORE = """
 from workspaces import tasks
-from workspaces.clock import database_now
+from postgres.clock import database_now
 from workspaces.services import creating
 for number in range(20):
     request = creating.Request(template="echo", name=f"echo {number}")

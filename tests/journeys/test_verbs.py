@@ -12,18 +12,18 @@ from django.urls import reverse
 
 from events.models import Event
 from events.names import EventType
+from postgres.clock import database_now
 from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
 from tests.journeys.test_main_job import made
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import config_for
 from tests.workspaces.unguarded import unguarded
-from workspaces import verbs
-from workspaces.clock import database_now
-from workspaces.credentials import mint_agent_token, mint_api_key
-from workspaces.lifecycle import WorkspaceStatus
+from workspaces import operations
+from workspaces.access.tokens import mint_agent_token, mint_api_key
+from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Heartbeat, Workspace
-from workspaces.provisioners.backends import backend
 from workspaces.provisioners.base import LaunchKey
+from workspaces.provisioners.registry import backend
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 S = WorkspaceStatus
@@ -76,7 +76,7 @@ class ByCommand(Way):
 class ByService(Way):
     def __call__(self, verb: str, workspace: Workspace) -> None:
         said = {"by": "a service"} if verb == "cancel" else {}
-        getattr(verbs, verb)(workspace.pk, **said)
+        getattr(operations, verb)(workspace.pk, **said)
 
 
 class ByHttp(Way):
@@ -139,9 +139,9 @@ def test_a_tree_is_paused_and_comes_back_as_one(stack: Stack) -> None:
     stack.start("web", "sweep", "beat", "launch")
     parent = came_online(stack, name="parent")
     child = came_online(stack, name="child", parent_id=parent.pk)
-    verbs.pause(parent.pk)
+    operations.pause(parent.pk)
     wait_until(lambda: is_gone(parent) and is_gone(child))
-    verbs.resume(parent.pk)
+    operations.resume(parent.pk)
     assert (settled(parent).status, settled(child).status) == (S.ONLINE, S.ONLINE)
     assert (boots(parent), boots(child)) == (2, 2)
 
@@ -163,7 +163,7 @@ def test_an_idle_one_hibernates_by_itself_and_a_busy_one_never(stack: Stack) -> 
 def test_a_request_wakes_one_that_hibernates(stack: Stack) -> None:
     stack.start("web", "sweep", "beat", "launch")
     asleep, caller = came_online(stack, name="asleep"), came_online(stack, name="caller")
-    verbs.hibernate(asleep.pk)
+    operations.hibernate(asleep.pk)
     becomes(asleep, S.HIBERNATED)
     headers = {**bearer(caller), "X-Workspace-ID": str(caller.pk)}
     address = f"http://127.0.0.1:{stack.port}/registry/discover/{asleep.pk}"

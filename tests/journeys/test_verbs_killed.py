@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from postgres.clock import database_now
 from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
 from tests.journeys.test_main_job import made
 from tests.journeys.test_verbs import becomes, came_online, is_gone, was_offline
 from tests.journeys.test_worker_killed import boots_while, in_phase, never_two_launches_at_once
 from tests.waiting import wait_until
 from tests.workspaces.factories import config_for
-from workspaces import verbs
-from workspaces.clock import database_now
-from workspaces.lifecycle import FailureCode, Phase, WorkspaceStatus
+from workspaces import operations
+from workspaces.lifecycle.transitions import FailureCode, Phase, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
@@ -50,7 +50,7 @@ def is_torn_down(workspace: Workspace) -> bool:
 
 def test_in_the_middle_of_a_pause(running: Stack) -> None:
     workspace = came_online(running, STUBBORN)
-    verbs.pause(workspace.pk)
+    operations.pause(workspace.pk)
     kill_in_the_middle_of_the_stop(running, workspace.launch_id)
     assert not is_gone(workspace)
     another_worker_comes(running)
@@ -60,7 +60,7 @@ def test_in_the_middle_of_a_pause(running: Stack) -> None:
 
 def test_in_the_middle_of_a_hibernation(running: Stack) -> None:
     workspace = came_online(running, STUBBORN)
-    verbs.hibernate(workspace.pk)
+    operations.hibernate(workspace.pk)
     kill_in_the_middle_of_the_stop(running, workspace.launch_id)
     assert status_of(workspace) == S.HIBERNATING
     another_worker_comes(running)
@@ -70,7 +70,7 @@ def test_in_the_middle_of_a_hibernation(running: Stack) -> None:
 
 def test_in_the_middle_of_a_hibernation_that_no_other_worker_confirms(running: Stack) -> None:
     workspace = came_online(running, STUBBORN)
-    verbs.hibernate(workspace.pk)
+    operations.hibernate(workspace.pk)
     kill_in_the_middle_of_the_stop(running, workspace.launch_id)
     # The agent, asked once to end, is gone: at the deadline the watcher's evidence says so.
     wait_until(lambda: Launch.objects.get(pk=workspace.launch_id).evidence.get("state") == "exited")
@@ -84,7 +84,7 @@ def test_in_the_middle_of_a_hibernation_that_no_other_worker_confirms(running: S
 
 def test_in_the_middle_of_a_removal(running: Stack) -> None:
     workspace = came_online(running, STUBBORN)
-    verbs.remove(workspace.pk)
+    operations.remove(workspace.pk)
     kill_in_the_middle_of_the_stop(running, workspace.launch_id)
     folder = settings.DATA_DIR / "workspaces" / str(workspace.pk)
     assert folder.exists()
@@ -96,7 +96,7 @@ def test_in_the_middle_of_a_removal(running: Stack) -> None:
 def test_in_the_middle_of_a_cancelled_launch(running: Stack) -> None:
     workspace = made(config_for("echo", STUBBORN.replace("}]", "}, {step: wait, run: sleep 600}]")))
     wait_until(lambda: Workspace.objects.filter(pk=workspace.pk, progress_step="wait").exists())
-    verbs.cancel(workspace.pk, by="a test")
+    operations.cancel(workspace.pk, by="a test")
     kill_in_the_middle_of_the_stop(running, workspace.launch_id)
     another_worker_comes(running)
     wait_until(lambda: is_torn_down(workspace))
@@ -108,8 +108,8 @@ def test_in_the_middle_of_a_cancelled_launch(running: Stack) -> None:
 def test_in_the_middle_of_a_new_launch_that_waits_for_its_predecessor(running: Stack, verb: str) -> None:
     workspace = came_online(running, STUBBORN)
     if verb == "resume":
-        verbs.pause(workspace.pk)
-    getattr(verbs, verb)(workspace.pk)
+        operations.pause(workspace.pk)
+    getattr(operations, verb)(workspace.pk)
     with never_two_launches_at_once(workspace):
         wait_until(lambda: in_phase(workspace, Phase.LAUNCHING))
         running.kill("launch")
@@ -125,10 +125,10 @@ def test_in_the_middle_of_a_new_launch_that_waits_for_its_predecessor(running: S
 def test_in_the_middle_of_a_wake(running: Stack, tmp_path: Path) -> None:
     held = tmp_path / "held"
     workspace = came_online(running, boots_while(held))
-    verbs.hibernate(workspace.pk)
+    operations.hibernate(workspace.pk)
     becomes(workspace, S.HIBERNATED)
     held.touch()
-    verbs.wake(workspace.pk)
+    operations.wake(workspace.pk)
     with never_two_launches_at_once(workspace):
         wait_until(lambda: in_phase(workspace, Phase.BOOTING))
         running.kill("launch")

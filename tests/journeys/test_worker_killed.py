@@ -10,15 +10,15 @@ import pytest
 from celery import current_app
 from django.db import connection
 
+from postgres.clock import database_now
 from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
 from tests.journeys.test_main_job import made
 from tests.waiting import wait_until
 from tests.workspaces.factories import config_for
 from workspaces import tasks
-from workspaces.clock import database_now
-from workspaces.lifecycle import FailureCode, Phase, WorkspaceStatus
+from workspaces.lifecycle.transitions import FailureCode, Phase, WorkspaceStatus
 from workspaces.models import Workspace
-from workspaces.services.restarting import restart
+from workspaces.services.launching.restart import restart
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 

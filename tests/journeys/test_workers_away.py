@@ -7,12 +7,12 @@ import pytest
 import redis
 from django.conf import settings
 
+from postgres.clock import database_now
 from tests.journeys.stack import Stack, settled
 from tests.waiting import wait_until
 from tests.workspaces.factories import booting
 from workspaces import tasks
-from workspaces.clock import database_now
-from workspaces.lifecycle import FailureCode
+from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import SweepRun
 
 pytestmark = [pytest.mark.journey, pytest.mark.django_db(transaction=True)]

@@ -8,6 +8,7 @@ import pytest
 
 from events.models import Event
 from events.names import EventType
+from postgres.clock import database_now
 from tests.callers import AgentCaller
 from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
 from tests.journeys.test_main_job import made
@@ -15,10 +16,9 @@ from tests.left_out import FAKETIME
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting, config_for, later, online
 from workspaces import tasks
-from workspaces.clock import database_now
-from workspaces.lifecycle import FailureCode, FailureSource, WorkspaceStatus
+from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
 from workspaces.models import BackendKind, Launch, SweepRun, Workspace
-from workspaces.services.restarting import restart
+from workspaces.services.launching.restart import restart
 
 pytestmark = [pytest.mark.journey, pytest.mark.faketime, pytest.mark.django_db(transaction=True)]
 

@@ -8,7 +8,7 @@ import pytest
 from tests.callers import AgentCaller, Caller
 from tests.workspaces.factories import hibernated, online
 from tests.workspaces.unguarded import put_into
-from workspaces.lifecycle import WorkspaceStatus
+from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db

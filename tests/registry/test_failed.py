@@ -7,13 +7,13 @@ import pytest
 
 from events.models import Event
 from events.names import EventType
+from postgres.clock import database_now
 from tests.callers import AgentCaller, Caller, holder
 from tests.workspaces.factories import booting, online
-from workspaces.clock import database_now
-from workspaces.lifecycle import FailureCode, FailureSource, WorkspaceStatus
-from workspaces.masking import LOG_TAIL_BYTES
+from workspaces.access.masking import LOG_TAIL_BYTES
+from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
 from workspaces.models import ApiScope, Launch, Workspace
-from workspaces.services.restarting import restart
+from workspaces.services.launching.restart import restart
 
 pytestmark = pytest.mark.django_db
 

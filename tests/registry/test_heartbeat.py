@@ -10,13 +10,13 @@ from django.test.utils import CaptureQueriesContext
 
 from events.models import Event
 from events.names import EventType
+from postgres.clock import database_now
 from tests.callers import AgentCaller
 from tests.workspaces.factories import booting, failed, online
-from workspaces.clock import database_now
-from workspaces.lifecycle import FailureCode, WorkspaceStatus
+from workspaces.access.secrets import put_secrets
+from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Launch, Workspace
-from workspaces.services.liveness import lose_silent
-from workspaces.vault import put_secrets
+from workspaces.services.watching.liveness import lose_silent
 
 pytestmark = pytest.mark.django_db
 

@@ -7,15 +7,15 @@ import pytest
 
 from events.models import Event
 from events.names import EventType
+from postgres.clock import database_now
 from tests.callers import AgentCaller, Caller, holder
 from tests.workspaces.factories import booting, failed, later, online
-from workspaces.clock import database_now
-from workspaces.lifecycle import FailureCode, WorkspaceStatus
+from workspaces.access.secrets import put_secrets
+from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Workspace
-from workspaces.services.creating import Request, create
-from workspaces.services.liveness import lose_silent
-from workspaces.services.restarting import restart
-from workspaces.vault import put_secrets
+from workspaces.services.launching.create import Request, create
+from workspaces.services.launching.restart import restart
+from workspaces.services.watching.liveness import lose_silent
 
 pytestmark = pytest.mark.django_db
 

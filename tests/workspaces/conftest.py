@@ -2,8 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.workspaces.in_memory import backend_in_memory
-from workspaces.provisioners.fake import FakeProvisioner
+from tests.workspaces.fake_backend import backend_in_memory
+from tests.workspaces.fake_provisioner import FakeProvisioner
 
 
 @pytest.fixture

@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from workspaces.clock import database_now
-from workspaces.lifecycle import FailureCode, FailureSource, Phase, Verb
+from postgres.clock import database_now
+from tests.workspaces.fake_provisioner import FakeProvisioner
+from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, Verb
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation
-from workspaces.provisioners.fake import FakeProvisioner
-from workspaces.services import launches
-from workspaces.services.arriving import Registration, mark_online
-from workspaces.services.creating import Request, create
-from workspaces.services.failing import Reason, fail
-from workspaces.services.hibernating import hibernate
-from workspaces.services.launching import enter_booting
-from workspaces.services.tearing_down import declare_gone
+from workspaces.services.core import launch_records
+from workspaces.services.launching.create import Request, create
+from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.launching.launch import enter_booting
+from workspaces.services.launching.mark_online import Registration, mark_online
+from workspaces.services.stopping.hibernate import hibernate
+from workspaces.services.stopping.teardown import declare_gone
 
 CARD = {"name": "tester", "version": "1"}
 
@@ -34,7 +34,7 @@ def launching(*, now: datetime | None = None, **fields: Any) -> Workspace:
     """A workspace whose worker has begun to launch it."""
     now = now or database_now()
     workspace = queued(now=now, **fields)
-    Workspace.objects.filter(pk=workspace.pk).update(**launches.entered(workspace, Phase.LAUNCHING, now=now))
+    Workspace.objects.filter(pk=workspace.pk).update(**launch_records.entered(workspace, Phase.LAUNCHING, now=now))
     Launch.objects.filter(pk=workspace.launch_id).update(launching_at=now)
     return Workspace.objects.get(pk=workspace.pk)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from workspaces.lifecycle import WorkspaceStatus
+from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
 
 

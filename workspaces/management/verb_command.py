@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from workspaces import verbs
+from workspaces import operations
 from workspaces.models import Workspace
 from workspaces.overview import printable
 
@@ -37,13 +37,13 @@ class VerbCommand(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("workspaces", nargs="+", metavar="WORKSPACE", help="a workspace's id, or its unique name")
 
-    def apply(self, workspace_id: UUID, options: dict[str, Any]) -> verbs.Done:
+    def apply(self, workspace_id: UUID, options: dict[str, Any]) -> operations.Done:
         """Apply the verb to one workspace."""
         raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
         asked_for = _found(options["workspaces"])
-        outcome = verbs.each(asked_for, lambda workspace_id: self.apply(workspace_id, options), past=self.past)
+        outcome = operations.each(asked_for, lambda workspace_id: self.apply(workspace_id, options), past=self.past)
         for note in outcome.notes:
             self.stdout.write(printable(note))
         self.stdout.write(printable(outcome.sentence))

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from workspaces.pgenum import CreateEnum
+from postgres.enums import CreateEnum
 
 
 class Migration(migrations.Migration):

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-import workspaces.guard
+import workspaces.lifecycle.trigger
 
 
 class Migration(migrations.Migration):
@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        workspaces.guard.GuardMoves(
+        workspaces.lifecycle.trigger.GuardMoves(
             moves={
                 "awaiting_agent": ["online", "removed", "paused", "awaiting_agent"],
                 "degraded": ["provisioning", "online", "offline", "removed", "paused", "hibernating", "awaiting_agent"],

@@ -1,7 +1,7 @@
 """The models of the app, a module for each noun. Django looks for all of them here."""
 
-from workspaces.incidents import Incident, Liveness
 from workspaces.models.credentials import AgentToken, ApiKey, ApiScope, RetiredSecret, Secret
+from workspaces.models.incidents import Incident, Liveness
 from workspaces.models.launches import Launch, LaunchOutcome, LaunchQuerySet
 from workspaces.models.sweep_runs import SweepRun
 from workspaces.models.workspaces import (

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import models
 from django.db.models import CheckConstraint, F, Q
 
-from workspaces.lifecycle import DEADLINE_FAILURES, FailureCode, TeardownReason
+from workspaces.lifecycle.transitions import DEADLINE_FAILURES, FailureCode, TeardownReason
 from workspaces.models.workspaces import BackendKind, Workspace
 
 

@@ -12,7 +12,9 @@ from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 
-from workspaces.lifecycle import (
+from postgres.enums import EnumField
+from workspaces.lifecycle.failures import advice_for
+from workspaces.lifecycle.transitions import (
     FailureCode,
     FailureOwner,
     FailureSource,
@@ -20,8 +22,6 @@ from workspaces.lifecycle import (
     RestartPolicy,
     WorkspaceStatus,
 )
-from workspaces.owners import advice_for
-from workspaces.pgenum import EnumField
 
 MAX_BUDGET_CENTS = 10**12
 MAX_TIMEOUT_SECONDS = 7 * 24 * 3600

@@ -1,0 +1,1 @@
+"""The backends that run workspaces, one folder each, and what they have in common."""

@@ -1,0 +1,1 @@
+"""The verbs: each is one transaction. Layers: watching > launching > stopping > core."""

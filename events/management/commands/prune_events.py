@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from events.clock import database_now
-from events.pruning import prune
+from events.retention import prune
+from postgres.clock import database_now
 
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 

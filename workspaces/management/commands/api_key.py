@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from workspaces.clock import database_now
-from workspaces.credentials import InvalidKey, UnknownKey, mint_api_key, revoke_api_key
+from postgres.clock import database_now
+from workspaces.access.tokens import InvalidKey, UnknownKey, mint_api_key, revoke_api_key
 from workspaces.models import ApiKey, ApiScope
 
 EPILOG = """examples:

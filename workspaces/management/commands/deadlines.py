@@ -9,10 +9,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from workspaces.boot_times import replay
-from workspaces.clock import database_now
-from workspaces.deadlines import Policy, present_policy
-from workspaces.explaining import PhaseLimit, in_force, known_runtimes, limits_of, limits_of_runtime
+from postgres.clock import database_now
+from workspaces.deadlines.boot_times import replay
+from workspaces.deadlines.explanation import (
+    PhaseLimit,
+    in_force,
+    known_runtimes,
+    limits_of,
+    limits_of_runtime,
+)
+from workspaces.deadlines.policy import Policy, present_policy
 from workspaces.management.verb_command import find
 from workspaces.models import Launch, Workspace
 from workspaces.overview import printable, spoken_duration, spoken_time_left

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.core.management.base import CommandParser
 
-from workspaces import verbs
+from workspaces import operations
 from workspaces.management.verb_command import VerbCommand
 
 
@@ -18,5 +18,5 @@ class Command(VerbCommand):
         super().add_arguments(parser)
         parser.add_argument("--force", action="store_true", help="though they have active tasks, which are lost")
 
-    def apply(self, workspace_id: UUID, options: dict[str, Any]) -> verbs.Done:
-        return verbs.hibernate(workspace_id, forced=options["force"])
+    def apply(self, workspace_id: UUID, options: dict[str, Any]) -> operations.Done:
+        return operations.hibernate(workspace_id, forced=options["force"])

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from workspaces.clock import database_now
-from workspaces.incidents import Incident
-from workspaces.services import braking
+from postgres.clock import database_now
+from workspaces.models.incidents import Incident
+from workspaces.services.watching import mass_lateness
 
 
 class Command(BaseCommand):
@@ -30,8 +30,8 @@ class Command(BaseCommand):
 
     def _let_go(self, incident_id: int) -> None:
         try:
-            incident, number = braking.let_go(incident_id=incident_id, by=_operator(), now=database_now())
-        except braking.UnknownIncident as error:
+            incident, number = mass_lateness.let_go(incident_id=incident_id, by=_operator(), now=database_now())
+        except mass_lateness.UnknownIncident as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Let {number} launches of {incident.scope} go; the next sweep fails who is still late.")
 

@@ -10,14 +10,15 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from workspaces import assignments, catalog, tasks
-from workspaces.clock import database_now
-from workspaces.configuration import MAX_CONFIG_BYTES
-from workspaces.lifecycle import RestartPolicy
-from workspaces.management.following import follow
+from postgres.clock import database_now
+from workspaces import tasks
+from workspaces.configuration import catalog, env_files
+from workspaces.configuration.parser import MAX_CONFIG_BYTES
+from workspaces.lifecycle.transitions import RestartPolicy
+from workspaces.management.follow import follow
 from workspaces.models import Workspace
 from workspaces.overview import admin_address
-from workspaces.services import creating
+from workspaces.services.launching import create
 from workspaces.workers import LAUNCH_QUEUE, NoWorker, require_worker
 
 EPILOG = """examples:
@@ -78,7 +79,7 @@ class Command(BaseCommand):
     def _launch_and_wait(self, options: dict[str, Any]) -> None:
         try:
             workspace = self._launch(_request(options))
-        except (NoWorker, assignments.BadAssignment, creating.InvalidWorkspace) as error:
+        except (NoWorker, env_files.BadAssignment, create.InvalidWorkspace) as error:
             raise CommandError(str(error), returncode=_NOTHING_CREATED) from error
         self.stdout.write(f"Launching 1 workspace: {workspace.name} ({workspace.pk}), {admin_address(workspace)}")
         if options["wait"]:
@@ -91,11 +92,11 @@ class Command(BaseCommand):
             sys.exit(1)
         self.stdout.write(end.sentence)
 
-    def _launch(self, request: creating.Request) -> Workspace:
+    def _launch(self, request: create.Request) -> Workspace:
         # Asked last before anything is created: an operator's own mistakes are told without this wait.
         require_worker(LAUNCH_QUEUE)
         with transaction.atomic():
-            workspace = creating.create(request, now=database_now()).workspace
+            workspace = create.create(request, now=database_now()).workspace
             transaction.on_commit(self._remember)
             tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
         return workspace
@@ -104,7 +105,7 @@ class Command(BaseCommand):
         self.is_created = True
 
 
-def _request(options: dict[str, Any]) -> creating.Request:
+def _request(options: dict[str, Any]) -> create.Request:
     template, file = options["template"], options["config"]
     if bool(template) == bool(file):
         known = ", ".join(each.id for each in catalog.templates()) or "none"
@@ -112,7 +113,7 @@ def _request(options: dict[str, Any]) -> creating.Request:
         raise CommandError(
             f"Give a template or --config FILE, {wrong}. Templates: {known}.", returncode=_NOTHING_CREATED
         )
-    return creating.Request(
+    return create.Request(
         name=options["name"],
         template=template,
         config=_config(file) if file else "",
@@ -135,11 +136,11 @@ def _secrets(given: Sequence[str], env_file: Path | None) -> dict[str, str]:
     secrets: dict[str, str] = {}
     if env_file:
         try:
-            secrets |= assignments.parse_assignments(_text(env_file, limit=assignments.MAX_TEXT_BYTES))
-        except assignments.BadAssignment as error:
+            secrets |= env_files.parse_assignments(_text(env_file, limit=env_files.MAX_TEXT_BYTES))
+        except env_files.BadAssignment as error:
             raise CommandError(f"{env_file}: {error}", returncode=_NOTHING_CREATED) from error
     pairs = [
-        assignments.parse_assignment(text, place=f"--secret number {number}")
+        env_files.parse_assignment(text, place=f"--secret number {number}")
         for number, text in enumerate(given, start=1)
     ]
     return secrets | dict(pairs)

@@ -4,7 +4,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from workspaces.diagram import lifecycle_page
+from workspaces.lifecycle.diagram import lifecycle_page
 
 
 class Command(BaseCommand):

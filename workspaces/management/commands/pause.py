@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from workspaces import verbs
+from workspaces import operations
 from workspaces.management.verb_command import VerbCommand
 
 
@@ -12,5 +12,5 @@ class Command(VerbCommand):
     past = "paused"
     examples = ("pause nightly", "pause 6f1c8e0a-0000-4000-8000-000000000000 reviewer")
 
-    def apply(self, workspace_id: UUID, options: dict[str, Any]) -> verbs.Done:
-        return verbs.pause(workspace_id)
+    def apply(self, workspace_id: UUID, options: dict[str, Any]) -> operations.Done:
+        return operations.pause(workspace_id)

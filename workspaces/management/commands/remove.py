@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.core.management.base import CommandParser
 
-from workspaces import verbs
+from workspaces import operations
 from workspaces.management.verb_command import VerbCommand
 
 
@@ -18,5 +18,5 @@ class Command(VerbCommand):
         super().add_arguments(parser)
         parser.add_argument("--confirm", action="store_true", help="with all below them, where there is something")
 
-    def apply(self, workspace_id: UUID, options: dict[str, Any]) -> verbs.Done:
-        return verbs.remove(workspace_id, confirmed=options["confirm"])
+    def apply(self, workspace_id: UUID, options: dict[str, Any]) -> operations.Done:
+        return operations.remove(workspace_id, confirmed=options["confirm"])

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from workspaces import verbs
+from workspaces import operations
 from workspaces.management.verb_command import VerbCommand
 
 
@@ -12,5 +12,5 @@ class Command(VerbCommand):
     past = "restarted"
     examples = ("restart nightly reviewer",)
 
-    def apply(self, workspace_id: UUID, options: dict[str, Any]) -> verbs.Done:
-        return verbs.restart(workspace_id)
+    def apply(self, workspace_id: UUID, options: dict[str, Any]) -> operations.Done:
+        return operations.restart(workspace_id)

@@ -7,13 +7,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from postgres.clock import database_now
 from workspaces import tasks
-from workspaces.clock import database_now
-from workspaces.deadlines import Policy, effective_deadline, present_policy
-from workspaces.incidents import Part
+from workspaces.deadlines.policy import Policy, effective_deadline, present_policy
 from workspaces.models import SweepRun, Workspace
+from workspaces.models.incidents import Part
 from workspaces.overview import printable, spoken_duration, spoken_time_left
-from workspaces.services import outages, sweeping
+from workspaces.services.watching import outages, sweep
 
 NEXT_SHOWN = 10
 EPILOG = """examples:
@@ -54,17 +54,17 @@ Facts = dict[str, Any]
 
 def _fail(*, now: datetime, policy: Policy) -> Facts:
     outages.note_alive(part=Part.SWEEP, now=now)
-    report = sweeping.sweep_stuck(now=now, policy=policy)
+    report = sweep.sweep_stuck(now=now, policy=policy)
     tasks.enqueue_due_teardowns(now=now)
     failed = [_row(row, code=row.failure_code, error=row.failure_message) for row in report.failed]
     set_aside = [{"id": str(row.pk), "name": row.name} for row in report.set_aside]
-    return {"failed": failed, "set_aside": set_aside, "run": _as_facts(sweeping.last_run())}
+    return {"failed": failed, "set_aside": set_aside, "run": _as_facts(sweep.last_run())}
 
 
 def _would_fail(*, now: datetime, policy: Policy) -> Facts:
-    overdue = sweeping.overdue(now=now, policy=policy)
+    overdue = sweep.overdue(now=now, policy=policy)
     failed = [_row(row, code=reason.code, error=reason.message) for row, reason in overdue]
-    coming = sweeping.next_due(now=now, policy=policy)[:NEXT_SHOWN]
+    coming = sweep.next_due(now=now, policy=policy)[:NEXT_SHOWN]
     return {"failed": failed, "set_aside": [], "next": [_next(row, now=now, policy=policy) for row in coming]}
 
 
@@ -110,7 +110,7 @@ def _sentence(facts: Facts, *, is_dry_run: bool, now: datetime, policy: Policy) 
 
 
 def _nothing_stuck(*, now: datetime, policy: Policy) -> str:
-    nearest = sweeping.next_due(now=now, policy=policy).first()
+    nearest = sweep.next_due(now=now, policy=policy).first()
     deadline = effective_deadline(nearest, policy=policy) if nearest else None
     if nearest is None or deadline is None:
         return "0 workspaces are stuck, and 0 are provisioning."

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from workspaces.replay import differences
+from workspaces.lifecycle.log_verification import differences
 
 
 class Command(BaseCommand):

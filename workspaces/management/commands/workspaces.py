@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workspaces.clock import database_now
-from workspaces.deadlines import present_policy
-from workspaces.lifecycle import WorkspaceStatus
+from postgres.clock import database_now
+from workspaces.deadlines.policy import present_policy
+from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace, WorkspaceQuerySet
 from workspaces.overview import Overview, as_facts, overview, printable, spoken_duration, spoken_time_left
 

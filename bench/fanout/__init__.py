@@ -1,0 +1,1 @@
+"""Events to everyone: relay, claims, webhooks, live streams."""

@@ -1,0 +1,9 @@
+"""Events to everyone: `python -m bench.fanout [--json]`."""
+
+from bench.fanout import relay, streams
+from bench.harness import Suite, main
+
+SUITES: list[Suite] = [relay.measure, streams.measure]
+
+if __name__ == "__main__":
+    main(SUITES)

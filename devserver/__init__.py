@@ -1,0 +1,1 @@
+"""`make up` and `make demo`: embedded servers, supervisor, data folder, first run."""

@@ -1,0 +1,80 @@
+"""The processes that make a running Slipway, as `make up` starts them on one machine."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from django.conf import settings
+
+from devserver.console import Console
+from devserver.servers.embedded import LOCALHOST
+from devserver.stale_processes import MARKER
+from devserver.supervisor import Child
+
+_WEB_POOL_SIZE = "8"
+_SWEEP_PROCESSES = 2
+# Said at every start, and true by design here: `make up` as root, and files served straight from the packages.
+_EXPECTED_WARNINGS = (
+    "ignore:You're running the worker,ignore:No directory at,ignore:StreamingHttpResponse must consume synchronous"
+)
+
+
+def web(*, port: int, console: Console) -> Child:
+    """Return the web server: one ASGI process for pages, API and live streams."""
+    command = [sys.executable, "-m", "granian", "--interface", "asginl", "--host", LOCALHOST, "--port", str(port)]
+    # Granian waits for open streams, and those have no end of their own.
+    command += ["--workers", "1", "--workers-kill-timeout", "1"]
+    command += ["--log-level", "warning", "--no-access-log", "config.asgi:application"]
+    return _child("web", command, console=console, extra={"DATABASE_POOL_SIZE": _WEB_POOL_SIZE})
+
+
+def workers(*, console: Console) -> list[Child]:
+    """Return one worker a queue, so that two-minute launches starve no sweep."""
+    pools = {
+        "sweep": ["--pool", "prefork", "--concurrency", str(_SWEEP_PROCESSES)],
+        "launch": ["--pool", "threads", "--concurrency", str(settings.LAUNCH_SLOTS)],
+    }
+    common = ["--without-gossip", "--without-mingle", "--loglevel", settings.LOG_LEVEL]
+    return [
+        _child(queue, [*_celery("worker"), "-Q", queue, "-n", f"{queue}@%h", *pool, *common], console=console)
+        for queue, pool in pools.items()
+    ]
+
+
+def beat(*, console: Console) -> Child:
+    """Return the process that says when it is time."""
+    return _child("beat", [*_celery("beat"), "--loglevel", settings.LOG_LEVEL], console=console)
+
+
+def relay(*, console: Console) -> Child:
+    """Return the process that gives committed events their position."""
+    return _child("relay", _manage("relay"), console=console)
+
+
+def deliver(*, console: Console) -> Child:
+    """Return the process that sends events to their channels."""
+    return _child("deliver", _manage("deliver"), console=console)
+
+
+def simulator(*, console: Console) -> Child:
+    """Return the process that plays the agents of the simulated backend."""
+    return _child("simulate", _manage("simulate"), console=console)
+
+
+def _manage(command: str) -> list[str]:
+    return [sys.executable, str(settings.BASE_DIR / "manage.py"), command]
+
+
+def _celery(command: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "--quiet", "-A", "config", command]
+
+
+def _child(name: str, command: list[str], *, console: Console, extra: Mapping[str, str] | None = None) -> Child:
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": _EXPECTED_WARNINGS,
+        MARKER: str(settings.DATA_DIR),
+        **(extra or {}),
+    }
+    return Child(name=name, command=command, environment=environment, console=console)

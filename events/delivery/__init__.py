@@ -1,0 +1,1 @@
+"""Deliveries: from a positioned event to the channels, with claims, retries and grouping."""

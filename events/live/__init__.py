@@ -1,0 +1,1 @@
+"""The live streams: server-sent events and WebSockets, read by position."""

@@ -1,0 +1,101 @@
+"""One live client's stream: what it sees, how it is written to, and how it ends."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from events.live.batches import AsgiMessage, Batch, Shape, View, server_sent
+from events.live.client_writer import Outlet, size_of
+
+
+class RefusedStream(Exception):
+    """The client gets no stream, or no more of it, but this status and sentence."""
+
+    def __init__(self, status: int, error: str, *, headers: Mapping[str, str] | None = None, **more: object) -> None:
+        super().__init__(error)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.body = {"error": error, **more}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """Why a stream ended: a sentence for the client, and a WebSocket's close code (4000 + the HTTP status)."""
+
+    reason: str
+    code: int
+
+
+TOO_SLOW = Ending(reason="You read too slowly. Connect again from your last position.", code=4429)
+UNAVAILABLE = Ending(reason="The event log can't be read now. Connect again from your last position.", code=4503)
+# The client went by itself.
+GONE = Ending(reason="", code=1000)
+
+
+@dataclass(kw_only=True, eq=False)
+class Stream:
+    """Holds back what arrives until the past has been sent, then hands on what arrives at once."""
+
+    view: View
+    outlet: Outlet
+    queue_bytes: int
+    # What the right to listen is asked again with.
+    scope: Mapping[str, Any]
+    workspace_id: UUID | None = None
+    ended: "asyncio.Future[Ending]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    is_quiet: bool = True
+    # How often in a row the keep-alive found it busy.
+    stuck_ticks: int = 0
+    _held: list[Batch] | None = field(default_factory=list)
+    _held_bytes: int = 0
+
+    def offer(self, batch: Batch) -> None:
+        """Hand on events of the log; a client for which too many would wait is cut off."""
+        if self._held is not None:
+            self._held.append(batch)
+            self._held_bytes += size_of(batch.messages(self.view))
+            if self._held_bytes > self.queue_bytes:
+                self.end(TOO_SLOW)
+        elif messages := batch.messages(self.view):
+            self.is_quiet = False
+            if not self.outlet.write(messages):
+                self.end(TOO_SLOW)
+
+    def mention(self, batch: Batch) -> None:
+        """Hand on chatter, unless the client has more important things to read."""
+        if self._held is None and not self.outlet.is_busy and (messages := batch.messages(self.view)):
+            self.is_quiet = False
+            self.outlet.write(messages)
+
+    async def catch_up(self, batch: Batch, *, seconds: float) -> None:
+        """Send a piece of the past, at the client's pace. Raises TimeoutError where it takes nothing."""
+        for message in batch.messages(self.view):
+            self.outlet.write([message])
+            await self.outlet.drain(seconds=seconds)
+
+    def go_live(self, *, sent: int) -> None:
+        """Send what was held back, but for what the past has brought already: up to and with `sent`."""
+        held, self._held = self._held or [], None
+        for batch in held:
+            self.offer(batch.behind(sent))
+
+    def keep_alive(self, position: int) -> None:
+        """Say that the stream lives, and how far the log was looked through for this client."""
+        if self._held is None and self.is_quiet and not self.outlet.is_busy:
+            self.outlet.write([_keep_alive(self.view.shape, position)])
+        self.is_quiet = True
+        self.stuck_ticks = self.stuck_ticks + 1 if self.outlet.is_busy else 0
+
+    def end(self, ending: Ending) -> None:
+        """End the stream; the first reason counts."""
+        if not self.ended.done():
+            self.ended.set_result(ending)
+
+
+def _keep_alive(shape: Shape, position: int) -> AsgiMessage:
+    if shape is Shape.TEXT:
+        return {"type": "websocket.send", "text": f'{{"event":"KEEP_ALIVE","position":{position}}}'}
+    # An id without data fires nothing; the browser resumes from there.
+    return server_sent(f": keep-alive\nid: {position}\n\n".encode())

@@ -1,0 +1,46 @@
+"""What running workspaces report, told on to those who look at present: best effort, and never stored."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from events import ephemeral
+from events.ephemeral import LiveEvent
+from events.names import LiveEventType
+from workspaces.access.authentication import Agent
+from workspaces.deadlines.policy import effective_deadline, present_policy
+from workspaces.models import Workspace
+from workspaces.services.core.lineage import ancestors_through, subjects_of
+
+
+def tell_beat(agent: Agent, *, stored: Mapping[str, Any]) -> None:
+    """Tell of a heartbeat, and of its task where that is another one than before."""
+    told = agent.told
+    ancestors = ancestors_through([told.parent_id])[told.parent_id]
+    subject = {"name": told.name, "runtime": told.runtime, "ancestors": ancestors}
+    task = stored.get("current_task", told.current_task)
+    active_tasks = stored.get("active_tasks", told.active_tasks)
+    alive = {"active_tasks": active_tasks, "uptime_seconds": stored.get("uptime_seconds")}
+    events = [_event(LiveEventType.WORKSPACE_HEARTBEAT, agent.workspace_id, told.version, alive, subject)]
+    if (task, active_tasks) != (told.current_task, told.active_tasks):
+        working = {"current_task": task, "active_tasks": active_tasks}
+        events.append(_event(LiveEventType.TASK_UPDATED, agent.workspace_id, told.version, working, subject))
+    ephemeral.publish(*events)
+
+
+def tell_progress(workspace: Workspace) -> None:
+    """Tell of a new boot step."""
+    deadline_at = effective_deadline(workspace, policy=present_policy())
+    step = {
+        "phase": workspace.phase,
+        "step": workspace.progress_step,
+        "deadline_at": deadline_at.isoformat() if deadline_at else None,
+    }
+    (subject,) = subjects_of([workspace])
+    ephemeral.publish(_event(LiveEventType.WORKSPACE_PROGRESS, workspace.pk, workspace.version, step, subject))
+
+
+def _event(
+    name: LiveEventType, workspace_id: UUID, version: int, payload: Mapping[str, Any], subject: Mapping[str, Any]
+) -> LiveEvent:
+    return LiveEvent(event_type=name, workspace_id=workspace_id, version=version, payload=payload, subject=subject)

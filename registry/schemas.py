@@ -1,0 +1,89 @@
+"""The bodies of the registry's calls, as the wire contract has them. Numbers and switches are never made from text.
+
+Pydantic's own models: Ninja's Schema would take any value for an object, and look for attributes.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictFloat, StrictInt
+
+from agent import rules
+from registry.services import WEDGED
+from workspaces.access.agent_urls import MAX_URL_CHARACTERS
+from workspaces.lifecycle.transitions import FailureCode
+
+# What the columns of Heartbeat hold.
+_LARGEST_COUNT = 2**31 - 1
+_LARGEST_AMOUNT = 2**63 - 1
+
+
+def _one_line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("must be one line of printable text")
+    return text.strip()
+
+
+def _variable(name: str) -> str:
+    if not rules.is_environment_name(name):
+        raise ValueError("must be the name of an environment variable")
+    return name
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Rate = Annotated[StrictFloat, Field(ge=0, le=1)]
+Count = Annotated[StrictInt, Field(ge=0, le=_LARGEST_COUNT)]
+Amount = Annotated[StrictInt, Field(ge=0, le=_LARGEST_AMOUNT)]
+Variable = Annotated[str, Field(max_length=255), AfterValidator(_variable)]
+AgentFailureCode = Literal[FailureCode.MISSING_ENV, FailureCode.BAD_CONFIG, FailureCode.CRASHED]
+
+
+class RuntimeState(StrEnum):
+    """What a runtime says of itself."""
+
+    FINE = ""
+    WEDGED = WEDGED
+
+
+class RegisterIn(BaseModel):
+    id: UUID
+    url: Annotated[str, Field(max_length=MAX_URL_CHARACTERS)]
+    agent_card: dict[str, Any]
+
+
+class RuntimeMetadata(BaseModel):
+    capabilities: Annotated[dict[Annotated[str, Field(max_length=100)], StrictBool], Field(max_length=100)] = {}
+    idle_timeout_seconds: Annotated[StrictFloat, Field(ge=0, le=_LARGEST_COUNT)] | None = None
+
+
+class HeartbeatIn(BaseModel):
+    workspace_id: UUID
+    error_rate: Rate | None = None
+    sample_error: str | None = None
+    active_tasks: Count | None = None
+    uptime_seconds: Amount | None = None
+    current_task: str | None = None
+    monthly_spend: Annotated[StrictInt, Field(ge=0)] | None = None
+    runtime_state: RuntimeState | None = None
+    runtime_metadata: RuntimeMetadata | None = None
+
+
+class ProgressIn(BaseModel):
+    workspace_id: UUID
+    step: Line
+    detail: str | None = None
+
+
+class FailedIn(BaseModel):
+    workspace_id: UUID
+    code: AgentFailureCode
+    error: str
+    missing: Annotated[list[Variable], Field(max_length=200)] | None = None
+    log_tail: str | None = None
+
+
+class BootstrapFailedIn(BaseModel):
+    error: str | None = None
+    log_tail: str | None = None
+    launch_id: UUID | None = None

@@ -1,0 +1,1 @@
+"""The drift gate: proves that code, migrations and the live database agree on every status."""

@@ -1,0 +1,16 @@
+from importlib import import_module
+from importlib.util import find_spec
+
+from django.apps import AppConfig
+
+# The drift gate's parser: under GPL, so a requirement of development only.
+PARSER = "pglast"
+
+
+class StatusDriftConfig(AppConfig):
+    name = "status_drift"
+
+    def ready(self) -> None:
+        """Register the gate's check if its parser is installed."""
+        if find_spec(PARSER):
+            import_module("status_drift.checks")

@@ -1,0 +1,60 @@
+"""The static half of the drift gate: everything that can be known without a database. Needs pglast."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from status_drift.findings import Finding, Report
+from status_drift.python_scan import StatusScan, scan_events
+from status_drift.sources import Findings, Source, sources
+from status_drift.sql_scan import SqlScan
+from status_drift.structure import migration_findings, status_findings
+from status_drift.vocabulary import Term, event_names, native_enums
+
+
+def static_report(root: Path) -> Report:
+    """Judge the project's code, its migrations and its table of moves."""
+    terms, events = native_enums(), event_names()
+    report = scan(sources(root), terms=terms, events=events)
+    report.findings += [*migration_findings(), *status_findings(), *_idle(report, terms, events)]
+    return report
+
+
+def scan(parsed: Iterable[Source], *, terms: list[Term], events: dict[str, str]) -> Report:
+    """Judge these files."""
+    report = Report()
+    for source in parsed:
+        report.add(scan_source(source, terms=terms, events=events))
+    return report
+
+
+def scan_source(source: Source, *, terms: list[Term], events: dict[str, str]) -> Report:
+    """Judge one file: its Python (not a migration's, nor what defines the sets), and its SQL."""
+    findings = Findings(source)
+    sql = SqlScan(source, terms, events, findings)
+    mentions = 0
+    if not source.is_migration and not source.defines_a_set:
+        scan_events(source, events, findings)
+        for term in terms:
+            visitor = StatusScan(source, term, findings)
+            visitor.visit(source.tree)
+            mentions += visitor.mentions
+    sql.scan()
+    report = findings.close()
+    report.files, report.statements, report.mentions = 1, sql.statements, mentions + sql.mentions
+    return report
+
+
+def _idle(report: Report, terms: list[Term], events: dict[str, str]) -> list[Finding]:
+    """A gate that found nothing to check says so, rather than green."""
+    looked_at = {
+        "file": report.files,
+        "native enum": len(terms),
+        "event name": len(events),
+        "SQL statement": report.statements,
+        "place that speaks of a status": report.mentions,
+    }
+    return [
+        Finding(message=f"The gate found no {what} to check.", fix="Its reach is broken: see workspaces/drift/.")
+        for what, number in looked_at.items()
+        if not number
+    ]

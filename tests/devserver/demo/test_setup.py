@@ -1,0 +1,107 @@
+"""What the demo runs with: nothing of a real Slipway's, and a folder that nobody else's data is deleted from."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devserver.demo import setup
+from devserver.demo.setup import (
+    MARKER,
+    DemoOptions,
+    check_folder,
+    empty_folder,
+    options_of,
+    set_environment,
+    settings_at,
+)
+from devserver.local_environment import PROJECT, LocalError
+
+READ = re.findall(r"^([A-Z_]+)=$", (PROJECT / ".env.example").read_text(), re.MULTILINE)
+
+
+@pytest.fixture
+def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An environment in which every variable of a real Slipway is set."""
+    before = dict(os.environ)
+    for name in READ:
+        monkeypatch.setenv(name, f"real {name}")
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.usefixtures("real")
+def test_nothing_that_is_set_for_a_real_slipway_is_used(tmp_path: Path) -> None:
+    set_environment(DemoOptions(port=8010, speed=10, folder=tmp_path))
+    assert "DATABASE_URL" in READ
+    assert [name for name in READ if os.environ.get(name, "").startswith("real")] == []
+    assert os.environ["DATA_DIR"] == str(tmp_path)
+    assert os.environ["PLATFORM_URL"] == "http://127.0.0.1:8010"
+
+
+def test_its_folder_and_port_are_not_those_of_make_up() -> None:
+    options = options_of([])
+    assert options.folder == PROJECT / ".data-demo"
+    assert options.port not in {8000, None}
+    assert ".data-demo/" in (PROJECT / ".gitignore").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--port", "0"], ["--port", "x"], ["--port", "65536"], ["--speed", "0"], ["--speed", "fast"]]
+)
+def test_what_cannot_be_played_is_one_sentence(arguments: list[str]) -> None:
+    with pytest.raises(LocalError):
+        options_of(arguments)
+
+
+@pytest.mark.parametrize("speed", [1, 7, 10, 60, 1000])
+def test_the_limits_of_the_field_are_shortened_and_leave_room_for_lost_beats(speed: float) -> None:
+    seconds = {name: int(value) for name, value in settings_at(speed).items()}
+    assert seconds["TEARDOWN_GRACE_SECONDS"] == max(1, round(600 / speed))
+    assert min(seconds.values()) >= 1
+    assert seconds["HEARTBEAT_LIMIT_SECONDS"] >= 3 * seconds["HEARTBEAT_INTERVAL_SECONDS"]
+
+
+def test_at_the_speed_of_the_field_they_are_the_settings_defaults() -> None:
+    source = (PROJECT / "config" / "settings.py").read_text()
+    for name, value in settings_at(1).items():
+        assert re.search(rf'"{name}", default={value}\)', source), name
+
+
+def test_a_folder_that_no_demo_made_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    kept = tmp_path / "postgres"
+    kept.mkdir()
+    with pytest.raises(LocalError, match="no demo made"):
+        check_folder(tmp_path)
+    assert kept.exists()
+
+
+def test_what_an_earlier_demo_left_is_deleted_and_what_its_owner_holds_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    check_folder(folder)
+    (folder / "postgres" / "data").mkdir(parents=True)
+    (folder / "simulator.lock").touch()
+    (folder / "owner.lock").touch()
+    check_folder(folder)
+    empty_folder(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [MARKER, "owner.lock"]
+
+
+def test_of_a_link_in_its_folder_only_the_link_is_deleted(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "demo", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    check_folder(folder)
+    (folder / "postgres").symlink_to(elsewhere)
+    empty_folder(folder)
+    assert [path.name for path in folder.iterdir()] == [MARKER]
+    assert (elsewhere / "kept").exists()
+
+
+def test_make_help_tells_of_it() -> None:
+    makefile = (PROJECT / "Makefile").read_text()
+    assert re.search(r"^demo: .*## .*fleet of 60", makefile, re.MULTILINE)
+    assert f"demo: PORT = {setup.DEFAULT_PORT}" in makefile

@@ -1,0 +1,180 @@
+"""The embedded servers: they start, stop, survive a crash, and say in a sentence why they can't."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from devserver.servers import embedded, embedded_postgres
+from devserver.servers.embedded import PortTakenError, ServerError, secret_file
+from devserver.servers.embedded_postgres import start_postgres
+from devserver.servers.embedded_redis import start_redis
+from devserver.stale_processes import stop_leftovers
+
+
+@pytest.fixture
+def started():
+    """Take servers to stop at the end, whatever becomes of the test."""
+    servers: list[embedded.Server] = []
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def postgres(tmp_path, started):
+    server = start_postgres(tmp_path / "postgres", durable=False)
+    started.append(server)
+    return server
+
+
+def execute(server: embedded.Server, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(server.url, connect_timeout=60) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_postgres_keeps_its_data_over_a_stop(tmp_path, postgres, started):
+    execute(postgres, "CREATE TABLE kept AS SELECT 7 AS number")
+    postgres.stop()
+    assert postgres.has_exited
+    again = start_postgres(tmp_path / "postgres", durable=False)
+    started.append(again)
+    assert execute(again, "SELECT number FROM kept") == [(7,)]
+
+
+def test_postgres_wants_its_password_and_listens_on_this_host_only(postgres):
+    password = (postgres.folder / "password").read_text().strip()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(postgres.url.replace(password, "wrong"), connect_timeout=60)
+    assert execute(postgres, "SHOW listen_addresses") == [("127.0.0.1",)]
+    assert stat.S_IMODE((postgres.folder / "password").stat().st_mode) == 0o600
+
+
+def test_postgres_recovers_what_was_committed_before_it_was_killed(tmp_path, started):
+    killed = start_postgres(tmp_path / "postgres")
+    started.append(killed)
+    execute(killed, "CREATE TABLE kept AS SELECT 7 AS number")
+    killed.process.send_signal(signal.SIGKILL)
+    killed.process.wait(timeout=60)
+    recovered = start_postgres(tmp_path / "postgres")
+    started.append(recovered)
+    assert execute(recovered, "SELECT number FROM kept") == [(7,)]
+
+
+def test_servers_of_an_owner_that_was_killed_are_found_and_stopped(tmp_path, postgres, started):
+    cache = start_redis(tmp_path / "redis")
+    started.append(cache)
+    assert stop_leftovers(tmp_path) == 2
+    assert postgres.has_exited
+    assert cache.has_exited
+
+
+def test_leftovers_of_another_folder_are_let_be(tmp_path, postgres):
+    assert stop_leftovers(tmp_path / "elsewhere") == 0
+    assert not postgres.has_exited
+
+
+def test_redis_wants_its_password_and_keeps_nothing_on_disk(tmp_path, started):
+    server = start_redis(tmp_path / "redis")
+    started.append(server)
+    with redis.Redis.from_url(server.url, socket_timeout=60) as client:
+        client.set("key", "value")
+        assert client.config_get("save") == {"save": ""}
+    password = (server.folder / "password").read_text().strip()
+    stranger = redis.Redis.from_url(server.url.replace(f":{password}@", ""), socket_timeout=60)
+    with stranger, pytest.raises(redis.AuthenticationError):
+        stranger.get("key")
+    server.stop()
+    assert server.has_exited
+    assert not list(server.folder.glob("*.rdb"))
+
+
+def test_a_data_folder_of_another_postgres_is_refused_and_left_alone(tmp_path):
+    data = tmp_path / "postgres" / "data"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("14\n")
+    with pytest.raises(ServerError, match=r"made by PostgreSQL 14, and this is PostgreSQL 18"):
+        start_postgres(tmp_path / "postgres")
+    assert [path.name for path in data.iterdir()] == ["PG_VERSION"]
+
+
+def test_a_folder_that_is_no_postgres_data_is_refused(tmp_path):
+    (tmp_path / "postgres" / "data").mkdir(parents=True)
+    with pytest.raises(ServerError, match="PG_VERSION is missing"):
+        start_postgres(tmp_path / "postgres")
+
+
+def test_an_initdb_that_was_killed_midway_is_no_obstacle(tmp_path, started):
+    unfinished = tmp_path / "postgres" / "data.unfinished"
+    unfinished.mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")
+    server = start_postgres(tmp_path / "postgres", durable=False)
+    started.append(server)
+    assert execute(server, "SELECT 1") == [(1,)]
+    assert not unfinished.exists()
+
+
+def test_postgres_never_runs_as_root_even_where_user_namespaces_are_denied(monkeypatch):
+    # An unprivileged user can't enter pytest's own folders.
+    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+    folder.chmod(0o755)
+    monkeypatch.setattr(embedded_postgres, "program", lambda *_names: None)
+    server = start_postgres(folder / "data" / "postgres", durable=False)
+    try:
+        assert Path(f"/proc/{server.process.pid}").stat().st_uid == (os.geteuid() or 65534)
+        assert execute(server, "SELECT 1") == [(1,)]
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("PANIC:  could not write to file: No space left on device", "is full. Free some space"),
+        ("initdb: error: could not write: Disk quota exceeded", "is full. Free some space"),
+        ("LOG: x\nFATAL:  lock file is empty\nLOG: shut down", "FATAL:  lock file is empty"),
+        ("", "it said nothing"),
+    ],
+)
+def test_a_server_s_last_words_become_a_sentence(tmp_path, text, sentence):
+    assert sentence in str(embedded.explain(name="postgres", folder=tmp_path, text=text))
+
+
+def test_a_disk_with_too_little_space_for_a_first_start_is_refused_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedded_postgres, "_NEW_DATA_BYTES", 2**62)
+    with pytest.raises(ServerError, match="is full"):
+        start_postgres(tmp_path / "postgres")
+    assert not (tmp_path / "postgres" / "data").exists()
+
+
+def test_a_port_that_somebody_else_took_is_tried_no_second_time(tmp_path, postgres, started, monkeypatch):
+    taken = int(postgres.url.rpartition(":")[2].partition("/")[0])
+    ports = [taken, embedded.free_port()]
+    monkeypatch.setattr(embedded, "free_port", lambda: ports.pop(0))
+    server = start_postgres(tmp_path / "other", durable=False)
+    started.append(server)
+    assert f":{taken}/" not in server.url
+    assert execute(server, "SELECT 1") == [(1,)]
+
+
+def test_a_port_that_is_never_free_is_said_at_the_end(tmp_path, postgres, monkeypatch):
+    taken = int(postgres.url.rpartition(":")[2].partition("/")[0])
+    monkeypatch.setattr(embedded, "free_port", lambda: taken)
+    with pytest.raises(PortTakenError, match="its port is in use"):
+        start_postgres(tmp_path / "other", durable=False)
+
+
+def test_a_secret_file_is_made_once_for_us_alone(tmp_path):
+    first = secret_file(tmp_path / "key")
+    assert secret_file(tmp_path / "key") == first
+    assert len(first) >= 32
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]

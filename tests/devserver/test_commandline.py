@@ -1,0 +1,223 @@
+"""manage.py as an operator meets it: each command works on its own, and what is wrong is one sentence."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devserver import commandline
+from devserver.error_messages import NOT_MIGRATED, explain
+from devserver.local_environment import LocalError
+from devserver.servers.embedded import full_disk
+from tests.waiting import PATIENCE_SECONDS
+
+PROJECT = Path(__file__).parents[2]
+MANAGE = [sys.executable, str(PROJECT / "manage.py")]
+SLEEP = "import time, sys; print('works', flush=True); sys.stdin.readline()"
+
+
+@pytest.fixture
+def environment(tmp_path) -> dict[str, str]:
+    """A machine on which nothing is set up."""
+    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DATA_DIR": str(tmp_path / "data")}
+
+
+def manage(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*MANAGE, *arguments],
+        env=environment,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+def start(*arguments: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*MANAGE, *arguments],
+        env=environment,
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def processes_in(folder: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and str(entry.joinpath("cwd").readlink()).startswith(folder):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("arguments", [["help"], ["--help"], ["--version"], [], ["migrate", "--help"], ["check"]])
+def test_what_only_looks_at_the_code_starts_no_server_and_writes_nothing(arguments, environment):
+    result = manage(*arguments, environment=environment)
+    assert result.returncode == 0, result.stderr
+    assert not Path(environment["DATA_DIR"]).exists()
+
+
+def test_a_command_starts_servers_for_its_own_duration_and_finds_its_data_again(environment):
+    write = "from django.contrib.auth.models import User; User.objects.create(username='kept')"
+    read = "from django.contrib.auth.models import User; print(User.objects.get().username)"
+    assert manage("migrate", environment=environment).returncode == 0
+    assert manage("shell", "-c", write, environment=environment).returncode == 0
+    assert manage("shell", "-v0", "-c", read, environment=environment).stdout == "kept\n"
+    assert processes_in(environment["DATA_DIR"]) == []
+
+
+def test_a_command_without_migrations_says_what_to_do(environment):
+    result = manage("changepassword", "admin", environment=environment)
+    assert (result.returncode, result.stderr.strip()) == (1, NOT_MIGRATED)
+
+
+def test_a_database_that_can_not_be_reached_is_one_sentence(environment):
+    result = manage("migrate", environment={**environment, "DATABASE_URL": "postgres://nobody@127.0.0.1:1/none"})
+    assert result.returncode == 1
+    assert result.stderr.startswith("The database can't be reached: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_with_both_addresses_given_nothing_is_made_up(environment):
+    urls = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    result = manage("migrate", environment={**environment, **urls})
+    assert result.returncode == 1
+    assert "SECRET_KEY is not set." in result.stderr
+    assert not Path(environment["DATA_DIR"]).exists()
+
+
+def test_a_bad_setting_is_one_sentence(environment):
+    result = manage("migrate", environment={**environment, "PROVISION_TIMEOUT_SECONDS": "abc"})
+    assert result.returncode == 1
+    assert result.stderr.startswith("PROVISION_TIMEOUT_SECONDS=abc ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_folder_that_can_not_be_made_is_one_sentence(environment, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = manage("migrate", environment={**environment, "DATA_DIR": str(tmp_path / "file" / "data")})
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"The data folder {tmp_path}/file/data can't be made: Not a directory. Set DATA_DIR to a folder of your own.\n"
+    )
+
+
+def test_a_second_command_shares_the_servers_and_the_first_waits_for_it(environment):
+    with start("shell", "-v0", "-c", SLEEP, environment=environment) as first:
+        assert first.stdout.readline() == "works\n"
+        servers = set(processes_in(environment["DATA_DIR"]))
+        with start("shell", "-v0", "-c", SLEEP, environment=environment) as second:
+            assert second.stdout.readline() == "works\n"
+            assert set(processes_in(environment["DATA_DIR"])) == servers
+            first.stdin.write("\n")
+            first.stdin.flush()
+            assert "waiting for them to end" in first.stderr.readline()
+            assert set(processes_in(environment["DATA_DIR"])) == servers
+            second.communicate("\n", timeout=PATIENCE_SECONDS)
+        first.communicate(timeout=PATIENCE_SECONDS)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert processes_in(environment["DATA_DIR"]) == []
+
+
+def test_after_an_owner_was_killed_the_next_command_stops_what_it_left_and_works(environment):
+    with start("shell", "-v0", "-c", SLEEP, environment=environment) as killed:
+        assert killed.stdout.readline() == "works\n"
+        killed.kill()
+    assert processes_in(environment["DATA_DIR"]) != []
+    result = manage("shell", "-v0", "-c", "print('works')", environment=environment)
+    assert (result.returncode, result.stdout) == (0, "works\n")
+    assert "stopped 2 processes that it left behind" in result.stderr
+    assert processes_in(environment["DATA_DIR"]) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_is_told_to_end_takes_its_servers_along(number, environment):
+    with start("shell", "-v0", "-c", SLEEP, environment=environment) as told:
+        assert told.stdout.readline() == "works\n"
+        told.send_signal(number)
+        told.wait(timeout=PATIENCE_SECONDS)
+    assert told.returncode == 128 + number
+    assert processes_in(environment["DATA_DIR"]) == []
+
+
+def test_up_says_that_its_port_is_in_use_before_it_starts_anything(environment):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = manage("up", "--port", str(port), environment=environment)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"Port {port} is in use by another program: choose another with `make up PORT={port + 1}`.\n"
+    )
+    assert not Path(environment["DATA_DIR"], "postgres").exists()
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "x", "-1"])
+def test_a_web_port_that_is_none_is_refused(port):
+    with pytest.raises(LocalError, match="whole number from 1 to 65535"):
+        commandline.up_port(["manage.py", "up", f"--port={port}"])
+
+
+def test_the_web_port_is_8000_unless_chosen():
+    assert commandline.up_port(["manage.py", "up"]) == 8000
+    assert commandline.up_port(["manage.py", "up", "--no-resume", "--port", "8001"]) == 8001
+
+
+FULL_DISK_STORY = """
+set -e
+mount -t tmpfs -o size=110m tmpfs "$MOUNT"
+"$@" migrate -v0
+"$@" shell -v0 -c "$WRITE"
+# Fails at the end of the disk, which is what it is for.
+dd if=/dev/zero of="$MOUNT/ballast" bs=1M 2>/dev/null || true
+if [ "$1" ] && "$@" shell -v0 -c "$READ"; then exit 90; else [ $? = 1 ] || exit 91; fi
+rm "$MOUNT/ballast"
+dd if=/dev/zero of="$MOUNT/ballast" bs=1M count=$(( $(df --output=avail -m "$MOUNT" | tail -1) - 3 )) 2>/dev/null
+if "$@" shell -v0 -c "$FILL"; then exit 92; else [ $? = 1 ] || exit 93; fi
+rm "$MOUNT/ballast"
+"$@" shell -v0 -c "$READ"
+"""
+
+
+def test_a_full_disk_is_a_sentence_and_loses_nothing(environment, tmp_path):
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    user = "from django.contrib.auth.models import User; "
+    fill = "User.objects.bulk_create(User(username=str(n), password='x' * 100) for n in range(100_000))"
+    story = {
+        **environment,
+        "MOUNT": str(mount),
+        "DATA_DIR": str(mount / "data"),
+        "WRITE": user + "User.objects.create(username='kept')",
+        "READ": user + "print(User.objects.filter(username='kept').count())",
+        "FILL": user + fill,
+    }
+    # A mount of our own, which nobody else sees and which ends with the shell.
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", FULL_DISK_STORY, "sh", *MANAGE]
+    result = subprocess.run(
+        command, env=story, capture_output=True, text=True, timeout=4 * PATIENCE_SECONDS, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "1\n"
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("is full. Free some space and start again") == 2
+
+
+def test_an_error_of_our_code_is_not_made_a_sentence():
+    assert explain(ValueError("a mistake")) is None
+
+
+def test_a_full_disk_anywhere_is_a_sentence():
+    assert explain(OSError(28, "No space left on device", "/data/file")) == full_disk("/data/file")

@@ -1,0 +1,197 @@
+"""The supervisor starts what died again, later each time, and ends a child with all that it started."""
+
+import io
+import os
+import signal
+import sys
+
+import pytest
+
+from devserver import supervisor
+from devserver.console import Console
+from devserver.processes import identify
+from devserver.stale_processes import MARKER, stop_leftovers
+from devserver.supervisor import Child, Supervisor
+from tests.waiting import PATIENCE_SECONDS, wait_until
+from workspaces.provisioners.process.processes import Process, is_alive
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+)
+FAMILY = (
+    "import subprocess, sys, time; "
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+    "print(child.pid, flush=True); time.sleep(60)"
+)
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def screen():
+    return io.StringIO()
+
+
+@pytest.fixture
+def make_child(screen):
+    made: list[Child] = []
+
+    def make(program: str, *, name: str = "child", **variables: str) -> Child:
+        command = [sys.executable, "-c", program]
+        child = Child(name=name, command=command, environment={**os.environ, **variables}, console=Console(screen))
+        made.append(child)
+        return child
+
+    yield make
+    for child in made:
+        child.kill()
+
+
+def shown(screen: io.StringIO, text: str) -> bool:
+    return wait_until(lambda: text in screen.getvalue())
+
+
+def test_a_child_s_lines_carry_its_name(make_child, screen):
+    make_child("print('hello')", name="web").spawn()
+    assert shown(screen, "web     | hello\n")
+
+
+def test_a_child_that_dies_is_started_again_after_a_while_and_the_log_says_so_once(make_child, screen, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(supervisor.time, "monotonic", clock.monotonic)
+    child = make_child("import sys; sys.exit(3)")
+    keeper = Supervisor(console=Console(screen))
+    keeper.start([child])
+    first = child.process.pid
+    child.process.wait(timeout=PATIENCE_SECONDS)
+    keeper.tick()
+    keeper.tick()
+    assert screen.getvalue() == "child ended with exit code 3; it is started again in 1 s.\n"
+    assert child.process.pid == first
+    clock.now += 1
+    keeper.tick()
+    assert child.process.pid != first
+
+
+def test_the_delay_doubles_up_to_half_a_minute_and_starts_over_after_a_steady_minute(make_child, screen, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(supervisor.time, "monotonic", clock.monotonic)
+    child = make_child("pass")
+    keeper = Supervisor(console=Console(screen))
+    keeper.start([child])
+
+    def delay_after(seconds: float) -> float:
+        child.process.wait(timeout=PATIENCE_SECONDS)
+        clock.now += seconds
+        keeper.tick()
+        delay = keeper.watches[0].due_at - clock.now
+        clock.now += delay
+        keeper.tick()
+        return delay
+
+    assert [delay_after(0) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert delay_after(60) == 1
+
+
+def test_a_child_ended_by_a_signal_is_described_by_its_name(make_child, screen):
+    child = make_child("import time; time.sleep(60)")
+    keeper = Supervisor(console=Console(screen))
+    keeper.start([child])
+    child.process.kill()
+    child.process.wait(timeout=PATIENCE_SECONDS)
+    keeper.tick()
+    assert "child was ended by SIGKILL; it is started again in 1 s." in screen.getvalue()
+
+
+def test_a_child_that_ignores_term_is_killed_when_its_time_is_up(make_child, screen):
+    child = make_child(STUBBORN)
+    keeper = Supervisor(console=Console(screen))
+    keeper.start([child])
+    assert shown(screen, "ready")
+    keeper.end([child], seconds=0.3)
+    assert child.process.returncode == -signal.SIGKILL
+
+
+def family(child: Child, screen: io.StringIO) -> tuple[Process, Process]:
+    child.spawn()
+    assert shown(screen, "\n")
+    grandchild = identify(int(screen.getvalue().rpartition("|")[2]))
+    parent = identify(child.process.pid)
+    assert parent is not None
+    assert grandchild is not None
+    return parent, grandchild
+
+
+def test_what_a_child_started_ends_with_it(make_child, screen):
+    child = make_child(FAMILY)
+    _, grandchild = family(child, screen)
+    Supervisor(console=Console(screen)).end([child], seconds=5)
+    assert not is_alive(grandchild)
+
+
+def test_what_a_dead_child_left_behind_ends_before_it_is_started_again(make_child, screen):
+    child = make_child(FAMILY)
+    _, grandchild = family(child, screen)
+    child.process.kill()
+    child.process.wait(timeout=PATIENCE_SECONDS)
+    assert is_alive(grandchild)
+    child.spawn()
+    assert not is_alive(grandchild)
+
+
+def test_an_ended_child_is_not_started_again(make_child, screen):
+    child = make_child("import time; time.sleep(60)")
+    keeper = Supervisor(console=Console(screen))
+    keeper.start([child])
+    keeper.end([child], seconds=5)
+    ended = child.process
+    keeper.tick()
+    assert child.process is ended
+    assert keeper.watches == []
+
+
+def test_children_of_a_supervisor_that_was_killed_are_found_by_their_folder(make_child, screen, tmp_path):
+    ours = make_child(FAMILY, **{MARKER: str(tmp_path)})
+    parent, grandchild = family(ours, screen)
+    others = make_child("import time; time.sleep(60)", **{MARKER: "/elsewhere"})
+    others.spawn()
+    assert stop_leftovers(tmp_path) == 2
+    assert not is_alive(parent)
+    assert not is_alive(grandchild)
+    assert not others.has_exited
+
+
+def test_a_workspace_s_own_process_is_no_leftover(make_child, tmp_path):
+    workspace = make_child("import time; time.sleep(60)", **{MARKER: str(tmp_path), "LAUNCH_ID": "x"})
+    workspace.spawn()
+    assert stop_leftovers(tmp_path) == 0
+    assert not workspace.has_exited
+
+
+def test_a_terminal_that_was_closed_stops_nobody():
+    terminal = io.StringIO()
+    console = Console(terminal)
+    terminal.close()
+    console.say("into the void")
+    assert terminal.closed
+
+
+def test_a_terminal_that_was_closed_is_noticed():
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        console = Console(terminal)
+        assert not console.has_lost_terminal
+        os.close(ours)
+        assert console.has_lost_terminal
+
+
+def test_what_is_no_terminal_can_not_be_lost(screen):
+    assert not Console(screen).has_lost_terminal

@@ -1,0 +1,253 @@
+"""Channels in the admin: made and changed by kind, never showing a secret; what operators do with them."""
+
+import ipaddress
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from events.channels.registry import KINDS
+from events.delivery.channel_operations import all_options
+from events.delivery.deliver import deliver_all_due
+from events.models import Channel, Delivery, DeliveryState
+from postgres.clock import database_now
+from tests.events.channels import factories
+from tests.events.channels.receivers import Answer, receiving
+from tests.events.conftest import online, publish
+
+pytestmark = pytest.mark.django_db
+
+ADD, LIST = "/admin/events/channel/add/", "/admin/events/channel/"
+COMMON = {"name": "ops", "concurrency": "4", "timeout_seconds": "10", "with_descendants": "on"}
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("operator"))
+    return client
+
+
+@pytest.fixture
+def receiver(settings):
+    settings.DELIVERY_ALLOW_PRIVATE = [ipaddress.ip_network("127.0.0.0/8")]
+    with receiving() as receiver:
+        yield receiver
+
+
+def errors_of(answer):
+    form = answer.context["adminform"].form
+    return {name: " ".join(errors) for name, errors in form.errors.items()}
+
+
+def page(channel, action=""):
+    address = reverse("admin:events_channel_change", args=[channel.pk])
+    return address.replace("/change/", f"/{action}/") if action else address
+
+
+def text_of(answer):
+    return answer.content.decode()
+
+
+def messages_of(answer):
+    return " ".join(str(message) for message in answer.context["messages"])
+
+
+def test_a_new_channel_begins_with_the_choice_of_its_kind(operator: Client):
+    text = text_of(operator.get(ADD))
+    for kind in KINDS:
+        assert f"?kind={kind}" in text
+        assert operator.get(f"{ADD}?kind={kind}").status_code == 200
+    assert "?kind=webhook" in text_of(operator.get(f"{ADD}?kind=pigeon"))
+
+
+def test_a_webhook_is_made_and_its_secret_shown_this_once(operator: Client, receiver):
+    data = COMMON | {
+        "url": receiver.url,
+        "headers": "Authorization: Bearer s3cr3t",
+        "failure_codes": ["crashed", "timed_out"],
+        "runtimes": "hermes, echo hermes",
+    }
+    answer = operator.post(f"{ADD}?kind=webhook", data, follow=True)
+    channel = Channel.objects.get()
+    secret = all_options(channel)["signing"][0]["secret"]
+    assert secret in messages_of(answer)
+    assert (channel.failure_codes, channel.runtimes) == (["crashed", "timed_out"], ["hermes", "echo"])
+    assert channel.options == {"is_https_only": False}
+    again = text_of(operator.get(page(channel)))
+    for hidden in (secret, receiver.url, "s3cr3t", channel.sealed_options):
+        assert hidden not in again
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "said"),
+    [
+        ({"name": ""}, "name", "required"),
+        ({"url": "https://10.0.0.1/"}, "url", "no public address"),
+        ({"workspace_id": "nonsense"}, "workspace_id", "UUID"),
+        ({"event_types": ["NONSENSE"]}, "event_types", "NONSENSE"),
+        ({"failure_codes": ["nonsense"]}, "failure_codes", "nonsense"),
+        ({"runtimes": "a;b"}, "runtimes", "can't be one"),
+        ({"concurrency": "0"}, "concurrency", "greater than or equal to 1"),
+        ({"timeout_seconds": "31"}, "timeout_seconds", "less than or equal to 30"),
+    ],
+)
+def test_what_is_wrong_is_named_at_its_field_and_nothing_is_saved(operator: Client, data, field: str, said: str):
+    answer = operator.post(f"{ADD}?kind=webhook", COMMON | {"url": "https://8.8.8.8/"} | data)
+    assert said in errors_of(answer)[field]
+    assert not Channel.objects.exists()
+
+
+def test_a_time_limit_of_more_than_half_the_lease_is_refused(operator: Client, settings):
+    settings.DELIVERY_LEASE_SECONDS = 10
+    answer = operator.post(f"{ADD}?kind=webhook", COMMON | {"url": "https://8.8.8.8/", "timeout_seconds": "6"})
+    assert "At most 5" in errors_of(answer)["timeout_seconds"]
+
+
+def test_a_change_keeps_what_was_not_entered_anew(operator: Client, receiver):
+    channel = factories.webhook(receiver.url, headers={"X-A": "1"}, name="ops")
+    before = all_options(channel)
+    operator.post(page(channel), COMMON | {"name": "renamed", "url": "", "headers": ""})
+    channel.refresh_from_db()
+    assert channel.name == "renamed"
+    assert all_options(channel) == before
+    operator.post(page(channel), COMMON | {"url": receiver.url + "/2", "headers": "-"})
+    channel.refresh_from_db()
+    assert all_options(channel) == before | {"url": receiver.url + "/2", "headers": {}}
+
+
+def test_https_only_is_checked_against_the_address_that_is_there(operator: Client, receiver):
+    channel = factories.webhook(receiver.url)
+    answer = operator.post(page(channel), COMMON | {"is_https_only": "on"})
+    assert "not https" in errors_of(answer)["url"]
+
+
+def test_a_change_leaves_what_the_delivery_wrote_meanwhile(operator: Client, receiver):
+    channel = factories.webhook(receiver.url)
+    now = database_now()
+    Channel.objects.update(last_success_at=now, paused_at=now)
+    operator.post(page(channel), COMMON)
+    channel.refresh_from_db()
+    assert (channel.last_success_at, channel.paused_at) == (now, now)
+
+
+def test_the_test_button_shows_the_answer(operator: Client, receiver):
+    channel = factories.webhook(receiver.url)
+    receiver.answer = lambda request: Answer(503, body=b"closed <b>today</b>")
+    assert operator.get(page(channel, "test")).status_code == 200
+    assert receiver.got == []
+    text = text_of(operator.post(page(channel, "test")))
+    assert "It was not taken" in text
+    assert "HTTP 503" in text
+    assert "closed &lt;b&gt;today&lt;/b&gt;" in text
+    receiver.answer = lambda request: Answer()
+    assert "It was taken" in text_of(operator.post(page(channel, "test")))
+
+
+def test_pause_resume_and_enable_do_what_they_say(operator: Client, receiver):
+    channel = factories.webhook(receiver.url)
+    operator.post(page(channel, "pause"))
+    channel.refresh_from_db()
+    assert channel.paused_at
+    assert "Resume" in text_of(operator.get(page(channel)))
+    operator.post(page(channel, "resume"))
+    Channel.objects.update(is_enabled=False, disabled_reason="It is gone.")
+    assert "It is gone." in text_of(operator.get(page(channel)))
+    operator.post(page(channel, "enable"))
+    channel.refresh_from_db()
+    assert (channel.paused_at, channel.is_enabled, channel.disabled_reason) == (None, True, "")
+
+
+def dead_letters(receiver, count: int):
+    receiver.answer = lambda request: Answer(400, body=b"never")
+    publish(*[online(subject={"name": "w", "runtime": "echo", "ancestors": []}) for _ in range(count)])
+    deliver_all_due()
+    receiver.answer = lambda request: Answer()
+    return Delivery.objects.filter(state=DeliveryState.DEAD)
+
+
+def test_dead_letters_are_redriven_one_all_or_since(operator: Client, receiver):
+    channel = factories.webhook(receiver.url)
+    dead = dead_letters(receiver, 3)
+    one = dead.first()
+    selected = {"action": "redrive_selected", "_selected_action": [one.pk]}
+    assert "1 redriven" in messages_of(operator.post("/admin/events/delivery/", selected, follow=True))
+    future = {"since": "2999-01-01 00:00"}
+    assert "0 dead letters" in messages_of(operator.post(page(channel, "redrive"), future, follow=True))
+    assert "no time" in text_of(operator.post(page(channel, "redrive"), {"since": "soon"}))
+    assert dead.count() == 2
+    past = {"since": "2020-01-01 00:00"}
+    assert "2 dead letters" in messages_of(operator.post(page(channel, "redrive"), past, follow=True))
+    dead_letters(receiver, 2)
+    selected = {"action": "redrive_selected", "_selected_action": [channel.pk]}
+    assert "5 dead letters" in messages_of(operator.post(LIST, selected, follow=True))
+
+
+def test_a_delivery_s_page_shows_each_attempt_with_what_was_answered(operator: Client, receiver):
+    factories.webhook(receiver.url)
+    delivery = dead_letters(receiver, 1).get()
+    text = text_of(operator.get(reverse("admin:events_delivery_change", args=[delivery.pk])))
+    assert "HTTP 400" in text
+    assert "never" in text
+
+
+def test_rotating_shows_the_new_secret_once(operator: Client, receiver):
+    channel = factories.webhook(receiver.url)
+    answer = operator.post(page(channel, "rotate"), follow=True)
+    channel.refresh_from_db()
+    secret = factories.signing_secret(channel)
+    assert secret in messages_of(answer)
+    assert secret not in text_of(operator.get(page(channel)))
+    logged = factories.channel("log", {"level": "INFO"})
+    assert "Rotate" not in text_of(operator.get(page(logged)))
+
+
+def test_a_channel_is_deleted_with_its_deliveries(operator: Client, receiver):
+    channel = factories.webhook(receiver.url)
+    dead_letters(receiver, 2)
+    address = page(channel, "delete")
+    assert operator.get(address).status_code == 200
+    operator.post(address, {"post": "yes"})
+    assert not Channel.objects.exists()
+    assert not Delivery.objects.exists()
+
+
+def test_an_unknown_id_leads_back_to_the_list(operator: Client):
+    for action in ("test", "pause", "redrive", "rotate"):
+        for key in ("0", "nonsense", "9" * 30):
+            assert operator.get(f"/admin/events/channel/{key}/{action}/").status_code == 302
+
+
+def test_a_viewer_sees_channels_and_can_do_nothing(client: Client, receiver):
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(permission("view_channel", "view_delivery"))
+    client.force_login(viewer)
+    channel = factories.webhook(receiver.url)
+    assert client.get(page(channel)).status_code == 200
+    for action in ("test", "pause", "resume", "enable", "redrive", "rotate"):
+        assert client.post(page(channel, action)).status_code == 403
+    assert client.get(f"{ADD}?kind=webhook").status_code == 403
+    assert receiver.got == []
+
+
+def permission(*names):
+    return Permission.objects.filter(codename__in=names)
+
+
+@pytest.mark.parametrize("address", [LIST, "/admin/events/delivery/"])
+def test_a_list_takes_the_same_number_of_queries_with_3_and_with_30_rows(operator: Client, receiver, address: str):
+    factories.webhook(receiver.url)
+    counts = []
+    for number in (3, 27):
+        for _ in range(number):
+            factories.channel("log", {"level": "INFO"})
+        publish(*[online() for _ in range(3)])
+        operator.get(address)
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            assert operator.get(address).status_code == 200
+        counts.append(len(queries))
+    assert counts[0] == counts[1]

@@ -1,0 +1,26 @@
+"""The live streams as production serves them, but for limits that a test can wait for and a word beside the login."""
+
+import os
+
+from config import asgi
+from events.live.asgi import LiveStreams
+from events.live.stream_hub import Limits
+
+
+def _knows_the_word(request, workspace_id):
+    if request.headers.get("X-Word") != "sesame":
+        asgi.require_reader(request, workspace_id)
+
+
+def _seconds(name, default):
+    return float(os.environ.get(name, default))
+
+
+_LIMITS = Limits(
+    keep_alive_seconds=_seconds("KEEP_ALIVE_SECONDS", Limits.keep_alive_seconds),
+    recheck_seconds=_seconds("RECHECK_SECONDS", Limits.recheck_seconds),
+    stuck_seconds=_seconds("STUCK_SECONDS", Limits.stuck_seconds),
+    queue_bytes=int(os.environ.get("QUEUE_BYTES", Limits.queue_bytes)),
+)
+asgi.live_streams = LiveStreams(authorise=_knows_the_word, limits=_LIMITS)
+application = asgi.application

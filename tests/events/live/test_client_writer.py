@@ -1,0 +1,135 @@
+"""Writing to a client: in order, bounded, whether its server sends at once, later, or when it is awaited."""
+
+import asyncio
+
+import pytest
+
+from events.live.batches import server_sent
+from events.live.client_writer import Outlet
+
+
+class Later:
+    """A server whose client takes a message only when the test says so."""
+
+    def __init__(self):
+        self.sent, self.under_way = [], []
+
+    def send(self, message):
+        self.sent.append(message["body"])
+        self.under_way.append(asyncio.get_running_loop().create_future())
+        return self.under_way[-1]
+
+    async def take(self):
+        self.under_way.pop(0).set_result(None)
+        await asyncio.sleep(0)
+
+
+class AtOnce:
+    """What Granian returns for a message that the client took at once: awaitable, and no future."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, message):
+        self.sent.append(message["body"])
+        return self
+
+    def __await__(self):
+        return iter(())
+
+
+def pieces(*texts):
+    return [server_sent(text) for text in texts]
+
+
+def test_the_next_message_is_sent_when_the_last_is_taken_and_in_order():
+    async def story():
+        client = Later()
+        outlet = Outlet(client.send, limit_bytes=100)
+        assert outlet.write(pieces(b"1", b"2"))
+        assert outlet.write(pieces(b"3"))
+        assert (client.sent, outlet.is_busy) == ([b"1"], True)
+        await client.take()
+        assert client.sent == [b"1", b"2"]
+        await client.take()
+        await client.take()
+        assert (client.sent, outlet.is_busy) == ([b"1", b"2", b"3"], False)
+
+    asyncio.run(story())
+
+
+def test_a_message_that_is_taken_at_once_waits_for_nothing():
+    async def story():
+        client = AtOnce()
+        outlet = Outlet(client.send, limit_bytes=1)
+        assert all(outlet.write(pieces(b"long one")) for _ in range(3))
+        await outlet.drain(seconds=0)
+        assert client.sent == [b"long one"] * 3
+
+    asyncio.run(story())
+
+
+def test_more_than_may_wait_is_refused_and_changes_nothing():
+    async def story():
+        client = Later()
+        outlet = Outlet(client.send, limit_bytes=4)
+        assert outlet.write(pieces(b"on its way"))
+        assert outlet.write(pieces(b"four"))
+        assert not outlet.write(pieces(b"x"))
+        await client.take()
+        await client.take()
+        assert client.sent == [b"on its way", b"four"]
+        # What waited is through: there is room again.
+        assert outlet.write(pieces(b"next"))
+
+    asyncio.run(story())
+
+
+def test_drain_ends_when_all_is_taken_or_when_time_is_over_or_the_client_has_gone():
+    async def story():
+        client = Later()
+        outlet = Outlet(client.send, limit_bytes=100)
+        outlet.write(pieces(b"1", b"2"))
+        with pytest.raises(TimeoutError):
+            await outlet.drain(seconds=0.01)
+        draining = asyncio.ensure_future(outlet.drain(seconds=5))
+        await asyncio.sleep(0)
+        await client.take()
+        await client.take()
+        await draining
+        outlet.write(pieces(b"3"))
+        leaving = asyncio.ensure_future(outlet.drain(seconds=None))
+        await asyncio.sleep(0)
+        outlet.abandon()
+        await leaving
+        assert client.sent == [b"1", b"2", b"3"]
+
+    asyncio.run(story())
+
+
+def test_a_server_that_sends_when_it_is_awaited_is_served_too():
+    async def story():
+        sent = []
+
+        async def send(message):
+            await asyncio.sleep(0)
+            sent.append(message["body"])
+
+        outlet = Outlet(send, limit_bytes=100)
+        outlet.write(pieces(b"1", b"2", b"3"))
+        await outlet.drain(seconds=5)
+        assert sent == [b"1", b"2", b"3"]
+
+    asyncio.run(story())
+
+
+def test_a_client_that_has_gone_makes_no_noise():
+    async def story():
+        def send(message):
+            raise RuntimeError("Transport not initialized or closed")
+
+        outlet = Outlet(send, limit_bytes=100)
+        assert outlet.write(pieces(b"1", b"2"))
+        await outlet.drain(seconds=1)
+
+    asyncio.run(story())

@@ -1,0 +1,173 @@
+"""What a live stream shows to whom, and for how long: workspaces, filters, chatter, rights, two web processes."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import httpx
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
+
+from events import ephemeral, relay
+from events.models import Event
+from events.names import LiveEventType
+from tests.callers import AgentCaller
+from tests.events.conftest import WORD, Server, online, publish, record, signed_in
+from tests.waiting import PATIENCE_SECONDS
+from tests.workspaces import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def _of_workspace(server, workspace, **options):
+    return Server(server.port, server.process, server.log, path=f"/workspaces/{workspace}/events/stream").stream(
+        **options
+    )
+
+
+def test_one_workspace_s_stream_has_the_shape_that_existing_clients_read(server):
+    own = uuid4()
+    with _of_workspace(server, own) as stream:
+        publish(online(), online(own, version=4, payload={"url": "http://a"}))
+        position, message = stream.message()
+    event = Event.objects.get(workspace_id=own)
+    assert position == 2
+    assert message == {
+        "type": "WORKSPACE_ONLINE",
+        "timestamp": round(event.created_at.timestamp() * 1000),
+        "data": {"url": "http://a", "version": 4},
+    }
+
+
+def test_an_agent_follows_its_own_workspace_and_no_other(server):
+    own, other = factories.booting(), factories.booting()
+    relay.number_all()
+    headers = AgentCaller(own).headers
+    with _of_workspace(server, own.pk, headers=headers) as stream:
+        factories.arrive(other)
+        factories.arrive(own)
+        relay.number_all()
+        assert stream.message()[1]["data"]["url"] == "http://127.0.0.1:4000"
+    answer = httpx.get(f"{server.origin}/workspaces/{other.pk}/events/stream", headers=headers, trust_env=False)
+    assert answer.status_code == 403
+
+
+def test_a_workspace_s_stream_takes_no_other_workspace_and_no_id_that_is_none(server):
+    answer = httpx.get(f"{server.origin}/workspaces/{uuid4()}/events/stream?subtree={uuid4()}", headers=WORD)
+    assert (answer.status_code, list(answer.json()["fields"])) == (400, ["subtree"])
+    answer = httpx.get(f"{server.origin}/workspaces/abc/events/stream", headers=WORD)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_a_stream_is_filtered_and_resumes_behind_what_it_looked_through(serve):
+    server, wanted = serve(KEEP_ALIVE_SECONDS="0.2"), uuid4()
+    with server.stream(params={"workspace": str(wanted), "after": "0"}) as stream:
+        publish(*[online() for _ in range(20)], online(wanted), *[online() for _ in range(9)])
+        assert stream.message()[0] == 21
+        while (block := stream.block()) != [": keep-alive", "id: 30"]:
+            assert block[0] == ": keep-alive"
+
+
+def test_a_bad_filter_gets_400_and_is_named(server):
+    for field, value in (("event", "NONE"), ("workspace", "1"), ("runtime", ""), ("subtree", "x")):
+        answer = server.get(headers=WORD, params={field: value})
+        assert (answer.status_code, answer.json()["code"], list(answer.json()["fields"])) == (
+            400,
+            "bad_filter",
+            [field],
+        )
+
+
+def test_a_subtree_is_followed_whole(server):
+    root = factories.online(name="root")
+    middle = factories.online(name="middle", parent_id=root.pk)
+    factories.online(name="stranger")
+    relay.number_all()
+    with server.stream(params={"subtree": str(root.pk)}) as stream:
+        factories.online(name="another stranger")
+        leaf = factories.queued(name="leaf", parent_id=middle.pk)
+        relay.number_all()
+        assert stream.message()[1]["workspace_id"] == str(leaf.pk)
+
+
+def test_chatter_reaches_a_stream_without_a_place_in_the_log(server):
+    workspace_id = uuid4()
+    with server.stream() as stream:
+        block = _hear_chatter(stream, workspace_id)
+    (line,) = block
+    told = json.loads(line.removeprefix("data: "))
+    assert told["timestamp"]
+    assert told | {"timestamp": ""} == {
+        "event": "TASK_UPDATED",
+        "workspace_id": str(workspace_id),
+        "timestamp": "",
+        "payload": {"current_task": "read", "active_tasks": 1, "version": 3},
+        "position": None,
+        "version": 3,
+    }
+
+
+def _hear_chatter(stream, workspace_id):
+    """Return the first block; best effort means that it is said until it is heard."""
+    is_heard = threading.Event()
+
+    def say():
+        payload = {"current_task": "read", "active_tasks": 1}
+        while not is_heard.wait(0.3):
+            event = {"event_type": LiveEventType.TASK_UPDATED, "workspace_id": workspace_id, "version": 3}
+            ephemeral.publish(ephemeral.LiveEvent(**event, payload=payload))
+
+    thread = threading.Thread(target=say)
+    thread.start()
+    try:
+        return stream.block()
+    finally:
+        is_heard.set()
+        thread.join(PATIENCE_SECONDS)
+
+
+def test_a_stream_lives_where_redis_does_not(serve):
+    with serve(REDIS_URL="redis://127.0.0.1:1/0").stream() as stream:
+        publish(online())
+        assert stream.message()[0] == 1
+
+
+def _end_session(user):
+    Session.objects.all().delete()
+
+
+def _deactivate(user):
+    get_user_model().objects.filter(pk=user.pk).update(is_active=False)
+
+
+def _withdraw(user):
+    get_user_model().objects.filter(pk=user.pk).update(is_superuser=False)
+
+
+@pytest.mark.parametrize("withdraw", [_end_session, _deactivate, _withdraw])
+def test_a_stream_ends_when_its_right_does(serve, withdraw):
+    server = serve(RECHECK_SECONDS="0.2")
+    cookie = signed_in(is_staff=True, is_superuser=True)
+    with server.stream(headers=cookie) as stream, server.stream() as other:
+        publish(online())
+        assert stream.message()[0] == 1
+        withdraw(get_user_model().objects.get())
+        assert any(line.startswith((": Sign in", ": You lack")) for line in stream.rest())
+        # Who asked with another credential listens on.
+        publish(online())
+        assert other.positions(2) == [1, 2]
+    assert server.get(headers=cookie).status_code in (401, 403)
+
+
+def test_two_web_processes_bring_a_thousand_events_to_both_their_clients_in_order(serve, start_relay):
+    start_relay()
+    first, second = serve(), serve()
+    with first.stream() as here, second.stream() as there, ThreadPoolExecutor(2) as readers:
+        reading = [readers.submit(stream.positions, 1000) for stream in (here, there)]
+        workspaces = [uuid4() for _ in range(10)]
+        for version in range(1, 101):
+            record(*[online(workspace, version) for workspace in workspaces])
+        for each in reading:
+            assert each.result(PATIENCE_SECONDS) == list(range(1, 1001))

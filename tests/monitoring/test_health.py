@@ -1,0 +1,177 @@
+"""Health, readiness and metrics."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from events.models import Event
+from events.relay import number_committed
+from postgres.clock import database_now
+from tests.workspaces.factories import booting, failed, online, queued
+from tests.workspaces.unguarded import unguarded
+from workspaces.deadlines.policy import Policy
+from workspaces.models import SweepRun
+from workspaces.services.watching.sweep import sweep_stuck
+
+
+def test_health_asks_nothing_of_the_database(client: Client) -> None:
+    # Without the marker, a query would fail this test.
+    answer = client.get("/health")
+    assert (answer.status_code, answer.content) == (200, b'{"status":"ok"}')
+
+
+@pytest.mark.django_db
+def test_a_process_that_has_all_it_needs_is_ready(client: Client) -> None:
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+    assert set(answer.json()["checks"]) == {"database", "migrations", "enum", "relay", "sweep", "redis"}
+    assert all(check["ok"] and check["detail"] for check in answer.json()["checks"].values())
+
+
+@pytest.mark.django_db
+def test_events_that_wait_for_their_relay_make_it_unready(client: Client) -> None:
+    booting()
+    assert client.get("/ready").status_code == 200
+    with unguarded():
+        Event.objects.update(created_at=database_now() - timedelta(seconds=11))
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()["status"]) == (503, "not ready")
+    assert failing(answer) == ["relay"]
+    assert "11 s" in answer.json()["checks"]["relay"]["detail"]
+
+
+@pytest.mark.django_db
+def test_a_missing_migration_makes_it_unready(client: Client) -> None:
+    MigrationRecorder.Migration.objects.filter(app="workspaces").last().delete()  # type: ignore[union-attr]
+    answer = client.get("/ready")
+    assert (answer.status_code, failing(answer)) == (503, ["migrations"])
+    assert "manage.py migrate" in answer.json()["checks"]["migrations"]["detail"]
+
+
+@pytest.mark.django_db
+def test_a_status_that_the_database_lacks_makes_it_unready_by_its_name(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TYPE workspace_status RENAME VALUE 'hibernated' TO 'asleep'")
+    answer = client.get("/ready")
+    assert (answer.status_code, failing(answer)) == (503, ["enum"])
+    detail = answer.json()["checks"]["enum"]["detail"]
+    assert detail == "workspace_status lacks hibernated: run `manage.py migrate`."
+
+
+@pytest.mark.django_db
+def test_a_status_that_only_the_database_knows_leaves_it_ready_and_is_named(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TYPE workspace_status ADD VALUE 'quarantined'")
+    answer = client.get("/ready")
+    assert answer.status_code == 200
+    assert "also has quarantined" in answer.json()["checks"]["enum"]["detail"]
+
+
+@pytest.mark.django_db
+def test_a_redis_that_is_away_degrades_it_and_is_named_without_its_address(client: Client, settings: Any) -> None:
+    settings.REDIS_URL = "redis://:hunter2@127.0.0.1:1/0"
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert failing(answer) == ["redis"]
+    assert b"hunter2" not in answer.content
+
+
+@pytest.mark.django_db
+def test_a_database_that_is_away_makes_it_unready_and_leaves_it_healthy(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OperationalError("password=hunter2")
+
+    monkeypatch.setattr(connection, "cursor", refuse)
+    answer = client.get("/ready")
+    assert answer.status_code == 503
+    assert failing(answer) == ["database", "migrations", "enum", "relay", "sweep"]
+    assert b"hunter2" not in answer.content
+    assert client.get("/metrics").status_code == 503
+    assert client.get("/health").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_metrics_count_the_fleet_and_name_nobody(client: Client) -> None:
+    online(name="a-name-of-its-own"), booting(), failed()
+    queued(now=database_now() - timedelta(seconds=100))
+    unpositioned = Event.objects.count()
+    first = client.get("/metrics")
+    assert sample(first, 'slipway_workspaces{runtime="echo",status="online"}') == 1
+    assert sample(first, 'slipway_workspaces{runtime="echo",status="provisioning"}') == 2
+    assert sample(first, 'slipway_launches{failure_code="crashed",outcome="failed"}') == 1
+    assert sample(first, "slipway_events_unpositioned") == unpositioned
+    assert 100 <= sample(first, "slipway_oldest_queued_seconds") < 200
+    number_committed()
+    assert sample(client.get("/metrics"), "slipway_events_last_position") == unpositioned
+    assert b"a-name-of-its-own" not in first.content
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("rows", [3, 30])
+def test_a_scrape_takes_as_many_queries_for_a_small_fleet_as_for_a_large_one(client: Client, rows: int) -> None:
+    for number in range(rows):
+        queued(name=f"w{number}")
+    with CaptureQueriesContext(connection) as queries:
+        client.get("/metrics")
+    assert len(queries) == 12
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
+def test_these_answer_reads_only(client: Client, path: str) -> None:
+    answer = client.post(path)
+    assert (answer.status_code, answer["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.django_db
+def test_the_documentation_is_for_operators(client: Client, admin_client: Client) -> None:
+    for path in ("/api/docs", "/api/openapi.json"):
+        assert client.get(path).status_code == 302
+        assert admin_client.get(path).status_code == 200
+    assert "/registry/heartbeat" in admin_client.get("/api/openapi.json").json()["paths"]
+
+
+def failing(answer: Any) -> list[str]:
+    return [name for name, check in answer.json()["checks"].items() if not check["ok"]]
+
+
+def sample(answer: Any, name: str) -> float:
+    lines = [line for line in answer.content.decode().splitlines() if line.startswith(f"{name} ")]
+    assert lines, f"{name} is not among the metrics"
+    return float(lines[0].rpartition(" ")[2])
+
+
+@pytest.mark.django_db
+def test_a_sweep_that_has_not_run_for_long_is_named_and_leaves_this_process_in_service(client: Client) -> None:
+    now = database_now()
+    sweep_stuck(now=now, policy=Policy())
+    assert client.get("/ready").json()["status"] == "ready"
+    SweepRun.objects.update(ran_at=now - timedelta(minutes=10))
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert failing(answer) == ["sweep"]
+    assert "The last sweep ran 600 s ago" in answer.json()["checks"]["sweep"]["detail"]
+
+
+@pytest.mark.django_db
+def test_overdue_workspaces_that_no_sweep_ever_looked_at_are_noticed(client: Client) -> None:
+    booting(now=database_now() - timedelta(minutes=20))
+    assert failing(client.get("/ready")) == ["sweep"]
+
+
+@pytest.mark.django_db
+def test_the_metrics_tell_of_the_last_sweep(client: Client) -> None:
+    assert b"slipway_sweep_" not in client.get("/metrics").content
+    late, _ = booting(now=database_now() - timedelta(minutes=11)), booting()
+    sweep_stuck(now=database_now(), policy=Policy())
+    answer = client.get("/metrics")
+    assert late.status == "provisioning"
+    assert sample(answer, "slipway_sweep_flips") == sample(answer, "slipway_sweep_looked_at") == 1
+    assert 59 < sample(answer, "slipway_sweep_lag_seconds") < 90
+    assert 0 <= sample(answer, "slipway_sweep_age_seconds") < 30

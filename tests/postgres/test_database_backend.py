@@ -1,0 +1,48 @@
+"""Our Postgres engine reads points in time as Django's own does."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection
+from django.db.backends.postgresql.psycopg_any import register_tzloader
+
+from postgres.backend.base import TimeLoader
+
+pytestmark = pytest.mark.django_db
+POINTS = [
+    "2026-11-26 07:05:50.020344+00",
+    "2026-11-26 07:05:50.02+00",
+    "2026-11-26 07:05:50+05:30",
+    "0001-01-02 00:00:00+00",
+    "9999-12-30 23:59:59.999999+00",
+]
+
+
+def read(text: str, *, by_django: bool) -> datetime:
+    with connection.cursor() as cursor:
+        if by_django:
+            register_tzloader(UTC, cursor.cursor)
+        cursor.execute("SELECT %s::timestamptz", [text])
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize("text", POINTS)
+def test_a_point_in_time_is_read_as_django_reads_it(text: str) -> None:
+    ours = read(text, by_django=False)
+    assert repr(ours) == repr(read(text, by_django=True))
+    assert ours.tzinfo is UTC
+
+
+@pytest.mark.parametrize("text", ["infinity", "0044-03-15 12:00:00+00 BC"])
+def test_what_python_has_no_point_for_is_refused_in_psycopgs_words(text: str) -> None:
+    with pytest.raises(Exception, match="timestamp") as ours:
+        read(text, by_django=False)
+    with pytest.raises(Exception, match="timestamp") as djangos:
+        read(text, by_django=True)
+    assert (type(ours.value), str(ours.value)) == (type(djangos.value), str(djangos.value))
+
+
+def test_every_connection_reads_so() -> None:
+    connection.ensure_connection()
+    loader = connection.connection.adapters.get_loader(connection.connection.adapters.types["timestamptz"].oid, 0)
+    assert loader is TimeLoader

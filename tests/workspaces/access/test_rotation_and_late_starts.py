@@ -1,0 +1,107 @@
+"""What a review with fresh eyes found, kept found: values that were rotated, beats and starts that came late."""
+
+from datetime import timedelta
+
+import pytest
+from celery import Celery
+
+from postgres.clock import database_now
+from registry.services import Beat, heartbeat
+from tests.waiting import PATIENCE_SECONDS
+from tests.workspaces.factories import booting, later, launching, online, queued
+from workspaces import enqueue
+from workspaces.access import secrets
+from workspaces.access.authentication import find_agent
+from workspaces.access.masking import mask
+from workspaces.access.tokens import mint_agent_token
+from workspaces.deadlines.policy import Policy
+from workspaces.models import Heartbeat, Launch, RetiredSecret, Secret, Workspace
+from workspaces.provisioners.base import BackendState, Observation
+from workspaces.services.launching.launch import enter_booting
+from workspaces.services.launching.restart import restart
+from workspaces.services.stopping.remove import remove
+from workspaces.services.watching.sweep import sweep_stuck
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_value_that_was_replaced_or_deleted_stays_masked_while_a_launch_may_hold_it() -> None:
+    secrets.put_secrets({"GLOBAL": "old-global-value"}, workspace_id=None)
+    running = booting(secrets={"OWN": "old-own-value"})
+    secrets.put_secrets({"OWN": "new-own-value"}, workspace_id=running.pk)
+    secrets.delete_secrets(Secret.objects.filter(workspace__isnull=True))
+    assert secrets.environment_of(running.pk) == {"OWN": "new-own-value"}
+    told = mask("old-own-value new-own-value old-global-value", workspace_id=running.pk)
+    assert "value" not in told
+    assert secrets.forget_retired() == 0
+
+    Launch.objects.filter(pk=running.launch_id).update(torn_down_at=database_now())
+    assert secrets.forget_retired() == 2
+    assert not RetiredSecret.objects.exists()
+
+
+def test_another_workspaces_launch_keeps_no_value_but_a_global_one() -> None:
+    secrets.put_secrets({"GLOBAL": "old-global-value"}, workspace_id=None)
+    own = queued(secrets={"OWN": "old-own-value"})
+    booting()
+    secrets.delete_secrets(Secret.objects.all())
+    Launch.objects.filter(pk=own.launch_id).update(torn_down_at=database_now())
+    assert secrets.forget_retired() == 1
+    assert RetiredSecret.objects.get().workspace_id is None
+
+
+def test_a_removed_workspace_takes_no_secret() -> None:
+    removed = booting()
+    remove(workspace_id=removed.pk, confirmed=True, now=database_now())
+    with pytest.raises(secrets.InvalidSecret, match="removed"):
+        secrets.put_secrets({"LATE": "value"}, workspace_id=removed.pk)
+    assert not Secret.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["HOME", "WORKSPACE_MODEL", "HEARTBEAT_INTERVAL_SECONDS"])
+def test_a_secret_that_slipway_would_overwrite_is_refused(name: str) -> None:
+    with pytest.raises(secrets.InvalidSecret, match=name):
+        secrets.put_secrets({name: "value"}, workspace_id=None)
+
+
+def test_a_beat_of_an_earlier_launch_writes_nothing_on_the_new_ones_row() -> None:
+    workspace = online()
+    # Looked up by its token before the restart, written after it.
+    token = mint_agent_token(workspace)
+    earlier = find_agent(token)
+    restart(workspace_id=workspace.pk, now=database_now())
+    heartbeat(earlier, Beat(error_rate=0.9, active_tasks=7, runtime_state="wedged"), clock=database_now)
+    beat = Heartbeat.objects.get(pk=workspace.pk)
+    assert (beat.error_rate, beat.active_tasks, beat.runtime_state) == (0, 0, "")
+    assert beat.launch_id == Workspace.objects.get(pk=workspace.pk).launch_id
+
+
+def test_a_start_that_its_backend_confirms_after_the_sweep_keeps_its_grace_and_its_url() -> None:
+    slow = launching()
+    overdue = later(slow, minutes=3)
+    sweep_stuck(now=overdue, policy=Policy())
+    running = Observation(state=BackendState.RUNNING, url="http://127.0.0.1:4001")
+    enter_booting(
+        workspace_id=slow.pk, launch_id=slow.launch_id, observation=running, now=overdue + timedelta(seconds=1)
+    )
+    launch = Launch.objects.get(pk=slow.launch_id)
+    assert launch.teardown_at is not None
+    assert launch.teardown_at > overdue + timedelta(minutes=9)
+    assert Workspace.objects.get(pk=slow.pk).url == "http://127.0.0.1:4001"
+
+
+def test_with_the_broker_away_only_the_first_of_many_sends_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(enqueue, "_silent_until", 0.0)
+    monkeypatch.setattr(enqueue, "PAUSE_SECONDS", PATIENCE_SECONDS)
+    app = Celery("nobody-there", broker="redis://127.0.0.1:1/0", set_as_current=False)
+    app.conf.task_publish_retry = False
+
+    @app.task(name="some.task")
+    def task() -> None:
+        """Never runs: nobody takes it."""
+
+    for _ in range(200):
+        enqueue._send(task, {})
+    assert caplog.messages == ["A task could not be queued; beat repeats it"]

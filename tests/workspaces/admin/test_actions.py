@@ -1,0 +1,113 @@
+"""The verbs in the admin: buttons where the table allows them, questions before what is grave."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from tests.workspaces.factories import booting, hibernated, online
+from tests.workspaces.unguarded import put_into
+from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.models import Heartbeat, Workspace
+
+pytestmark = pytest.mark.django_db
+S = WorkspaceStatus
+LIST = "/admin/workspaces/workspace/"
+BUTTONS = ("restart", "pause", "resume", "hibernate", "force-hibernation", "wake", "cancel", "remove")
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("operator"))
+    return client
+
+
+def page_of(workspace: Workspace, verb: str = "change") -> str:
+    return reverse("admin:workspaces_workspace_change", args=[workspace.pk]).replace("/change/", f"/{verb}/")
+
+
+def select(client: Client, action: str, *workspaces: Workspace, **fields: str) -> str:
+    data: dict[str, Any] = {"action": action, "_selected_action": [str(each.pk) for each in workspaces], **fields}
+    return str(client.post(LIST, data, follow=True).content.decode())
+
+
+def status(workspace: Workspace) -> WorkspaceStatus:
+    return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
+
+
+@pytest.mark.parametrize(
+    ("at", "offered"),
+    [
+        (S.PROVISIONING, {"restart", "pause", "cancel", "remove"}),
+        (S.ONLINE, {"restart", "pause", "hibernate", "force-hibernation", "remove"}),
+        (S.FAILED, {"restart", "pause", "remove"}),
+        (S.PAUSED, {"resume", "remove"}),
+        (S.HIBERNATED, {"pause", "wake", "remove"}),
+        (S.REMOVED, set()),
+    ],
+)
+def test_the_page_offers_the_verbs_that_its_status_allows(
+    operator: Client, at: WorkspaceStatus, offered: set[str]
+) -> None:
+    workspace = online()
+    put_into(workspace, at)
+    page = operator.get(page_of(workspace)).content.decode()
+    assert {verb for verb in BUTTONS if f'href="{page_of(workspace, verb)}"' in page} == offered
+
+
+@pytest.mark.parametrize(
+    ("verb", "make", "becomes"),
+    [
+        ("pause", online, S.PAUSED),
+        ("hibernate", online, S.HIBERNATING),
+        ("force-hibernation", online, S.HIBERNATING),
+        ("wake", hibernated, S.PROVISIONING),
+        ("cancel", booting, S.FAILED),
+    ],
+)
+def test_a_button_asks_and_then_does(operator: Client, verb: str, make: Any, becomes: WorkspaceStatus) -> None:
+    workspace = make(name="one")
+    before = status(workspace)
+    assert operator.get(page_of(workspace, verb)).status_code == 200
+    assert status(workspace) == before
+    operator.post(page_of(workspace, verb))
+    assert status(workspace) == becomes
+
+
+def test_a_pause_of_several_names_what_goes_along_before_it_is_done(operator: Client) -> None:
+    parent = online(name="parent")
+    child = online(name="little-one", parent_id=parent.pk)
+    asked = select(operator, "pause_selected", parent)
+    assert "little-one" in asked
+    assert "Below them, and paused too:" in asked
+    assert status(parent) == S.ONLINE
+    assert "2 paused." in select(operator, "pause_selected", parent, confirmed="yes")
+    assert "2 resumed." in select(operator, "resume_selected", parent, child)
+
+
+def test_a_busy_one_goes_to_sleep_only_by_force_which_asks_first(operator: Client) -> None:
+    busy = online(name="busy")
+    Heartbeat.objects.filter(pk=busy.pk).update(active_tasks=1)
+    assert "1 refused: busy is online: it has 1 active tasks" in select(operator, "hibernate_selected", busy)
+    assert "what these have not saved is lost" in select(operator, "force_hibernation_selected", busy)
+    assert status(busy) == S.ONLINE
+    assert "1 going into hibernation." in select(operator, "force_hibernation_selected", busy, confirmed="yes")
+
+
+def test_a_refusal_is_told_beside_what_was_done(operator: Client) -> None:
+    asleep, up = hibernated(name="asleep"), online(name="up")
+    page = select(operator, "wake_selected", asleep, up)
+    assert "1 woken, 1 refused: up is online: it can&#x27;t wake from there." in page
+
+
+def test_one_who_may_only_look_can_do_nothing(client: Client) -> None:
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_workspace"))
+    client.force_login(viewer)
+    workspace = online()
+    for verb in BUTTONS:
+        assert client.post(page_of(workspace, verb)).status_code in {302, 403}
+    select(client, "pause_selected", workspace, confirmed="yes")
+    assert status(workspace) == S.ONLINE

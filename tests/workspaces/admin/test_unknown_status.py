@@ -1,0 +1,65 @@
+"""A status that newer code left behind in the database: shown as it stands, and no reason to fall over."""
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from tests.workspaces.factories import online
+from tests.workspaces.unguarded import put_into
+from workspaces.access.tokens import mint_agent_token
+from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.models import Workspace
+from workspaces.services.core.transition import TransitionRefused
+from workspaces.services.launching.restart import restart
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def newer() -> Workspace:
+    """A workspace in a status that this code does not know. (A value added here could not be used before a commit.)"""
+    workspace = online(name="newer")
+    put_into(workspace, WorkspaceStatus.HIBERNATED)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TYPE workspace_status RENAME VALUE 'hibernated' TO 'quarantined'")
+    return Workspace.objects.get(pk=workspace.pk)
+
+
+def test_it_reads_back_as_plain_text(newer: Workspace) -> None:
+    assert newer.status == "quarantined"
+    assert type(newer.status) is str
+
+
+def test_the_admins_list_and_page_show_it(admin_client: Client, newer: Workspace) -> None:
+    listed = admin_client.get(reverse("admin:workspaces_workspace_changelist")).content.decode()
+    page = admin_client.get(reverse("admin:workspaces_workspace_change", args=[newer.pk])).content.decode()
+    assert "quarantined" in listed
+    assert "quarantined" in page
+
+
+def test_the_command_lists_it(newer: Workspace) -> None:
+    out = StringIO()
+    call_command("workspaces", "--format", "json", stdout=out)
+    assert json.loads(out.getvalue())[0]["status"] == "quarantined"
+
+
+def test_the_api_serves_it_and_refuses_a_verb_in_words(admin_client: Client, newer: Workspace) -> None:
+    assert admin_client.get("/workspaces").json()[0]["status"] == "quarantined"
+    with pytest.raises(TransitionRefused, match="newer is quarantined"):
+        restart(workspace_id=newer.pk, now=newer.created_at)
+
+
+def test_its_agents_heartbeat_moves_nothing(client: Client, newer: Workspace) -> None:
+    token = mint_agent_token(newer)
+    headers: dict[str, Any] = {"Authorization": f"Bearer {token}"}
+    answer = client.post(
+        "/registry/heartbeat", {"workspace_id": str(newer.pk)}, content_type="application/json", headers=headers
+    )
+    assert answer.status_code == 200
+    assert Workspace.objects.get(pk=newer.pk).status == "quarantined"

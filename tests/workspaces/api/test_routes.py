@@ -1,0 +1,250 @@
+"""The operators' HTTP API."""
+
+import uuid
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from events.relay import number_committed
+from tests.callers import Caller, holder
+from tests.workspaces.factories import booting, config_for, failed, online, queued
+from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
+from workspaces.models import ApiScope, Heartbeat, Launch, Secret, Workspace
+from workspaces.services.stopping.teardown import declare_gone
+
+pytestmark = pytest.mark.django_db
+
+ITEM_FIELDS = {
+    *("id", "name", "role", "tier", "status", "runtime", "url", "agent_card", "parent_id", "active_tasks"),
+    *("uptime_seconds", "last_error_rate", "last_sample_error", "current_task", "budget_limit", "monthly_spend"),
+    *(
+        "provision_timeout_ms",
+        "created_at",
+        "x",
+        "y",
+        "version",
+        "phase",
+        "progress_step",
+        "deadline_at",
+        "held",
+        "queue_position",
+    ),
+    *("hibernation_idle_minutes", "provision_timeout_seconds", "failure"),
+    *("restart_policy", "restart_attempts", "restart_due_at", "paused_by", "stopping"),
+}
+
+
+@pytest.fixture
+def reader() -> Caller:
+    return holder(ApiScope.READ)
+
+
+@pytest.fixture
+def operator() -> Caller:
+    return holder(ApiScope.OPERATE)
+
+
+def create(operator: Caller, **fields: Any) -> Any:
+    return operator.post("/workspaces", {"name": "w", "config": config_for("echo")} | fields)
+
+
+def test_the_list_is_an_array_of_items_by_name_with_all_their_fields(reader: Caller) -> None:
+    online(name="b"), booting(name="a")
+    answer = reader.get("/workspaces")
+    assert [entry["name"] for entry in answer.json()] == ["a", "b"]
+    assert all(set(entry) == ITEM_FIELDS for entry in answer.json())
+    assert b'"status":"online"' in answer.content
+
+
+def test_an_item_shows_deadline_and_limit_in_force(reader: Caller, settings: Any) -> None:
+    slow = booting(runtime="hermes")
+    entry = reader.get(f"/workspaces/{slow.pk}").json()
+    assert entry["provision_timeout_ms"] == 30 * 60 * 1000
+    assert entry["phase"] == "booting"
+    settings.PROVISION_TIMEOUT_SECONDS = 60
+    hurried = reader.get(f"/workspaces/{slow.pk}").json()
+    assert hurried["provision_timeout_ms"] == 60_000
+    assert hurried["deadline_at"] < entry["deadline_at"]
+
+
+def test_an_item_tells_its_failure_here_and_where_old_consoles_look(reader: Caller) -> None:
+    broken = failed(code=FailureCode.CRASHED)
+    Heartbeat.objects.filter(pk=broken.pk).update(sample_error="an older error")
+    entry = reader.get(f"/workspaces/{broken.pk}").json()
+    assert entry["last_sample_error"] == "It broke."
+    assert entry["failure"]["code"] == "crashed"
+    assert entry["failure"]["log_tail"] == "last words"
+    assert entry["failure"]["source"] == "bootstrap_watcher"
+
+
+def test_the_list_leaves_removed_ones_out_unless_asked(reader: Caller, operator: Caller) -> None:
+    gone, here = booting(name="gone"), booting(name="here")
+    operator.delete(f"/workspaces/{gone.pk}")
+    assert [entry["name"] for entry in reader.get("/workspaces").json()] == ["here"]
+    assert len(reader.get("/workspaces", include_removed="true").json()) == 2
+    assert [entry["id"] for entry in reader.get("/workspaces", status="removed").json()] == [str(gone.pk)]
+    answer = reader.get(f"/workspaces/{gone.pk}")
+    assert (answer.status_code, answer.json()["code"]) == (410, "removed")
+    assert reader.get(f"/workspaces/{gone.pk}", include_removed="true").json()["status"] == "removed"
+    assert here.status == WorkspaceStatus.PROVISIONING
+
+
+def test_the_list_can_be_narrowed_to_a_status(reader: Caller) -> None:
+    online(name="up"), booting(name="coming")
+    assert [entry["name"] for entry in reader.get("/workspaces", status="online").json()] == ["up"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_list_reflects_every_event_up_to_its_position(reader: Caller) -> None:
+    booting()
+    number_committed()
+    answer = reader.get("/workspaces")
+    assert answer["X-Position"] == str(len(reader.get("/events", after=0).json()))
+    assert int(answer["X-Position"]) > 0
+
+
+@pytest.mark.parametrize("rows", [3, 30])
+def test_the_list_takes_four_queries_however_long_it_is(reader: Caller, rows: int) -> None:
+    for number in range(rows):
+        queued(name=f"w{number:02}")
+    with CaptureQueriesContext(connection) as queries:
+        assert len(reader.get("/workspaces").json()) == rows
+    # The key, the position, the places in the queue, the rows.
+    assert len(queries) == 4
+
+
+def test_create_queues_a_launch_and_answers_its_id(operator: Caller) -> None:
+    answer = create(operator, secrets={"API_KEY": "x" * 20}, labels={"team": "blue"}, provision_timeout_seconds=90)
+    assert answer.status_code == 201
+    made = Workspace.objects.get(pk=answer.json()["id"])
+    assert (answer.json()["status"], made.status) == ("provisioning", WorkspaceStatus.PROVISIONING)
+    assert (made.labels, made.provision_timeout_seconds) == ({"team": "blue"}, 90)
+    assert Secret.objects.get(workspace=made).name == "API_KEY"
+
+
+def test_create_hands_the_launch_to_the_workers(
+    operator: Caller, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, str]] = []
+    monkeypatch.setattr("celery.app.task.Task.apply_async", lambda self, kwargs: sent.append(kwargs))
+    with django_capture_on_commit_callbacks(execute=True):
+        made = create(operator).json()
+    launch = Launch.objects.get(workspace_id=made["id"])
+    assert sent == [{"workspace_id": made["id"], "launch_id": str(launch.pk)}]
+
+
+def test_an_external_workspace_gets_what_its_agent_needs_once(operator: Caller, settings: Any) -> None:
+    answer = operator.post("/workspaces", {"name": "mine", "external": True}).json()
+    assert answer["status"] == "awaiting_agent"
+    connected = answer["connection"]
+    assert connected["registry_endpoint"] == f"{settings.PLATFORM_URL}/registry/register"
+    agent = Caller(connected["auth_token"])
+    body = {"id": answer["id"], "url": "http://localhost:9", "agent_card": {}}
+    assert agent.post("/registry/register", body).json() == {"status": "registered"}
+    assert Workspace.objects.get(pk=answer["id"]).status == WorkspaceStatus.ONLINE
+
+
+def test_an_external_workspace_with_a_url_is_online(operator: Caller) -> None:
+    answer = operator.post("/workspaces", {"name": "mine", "external": True, "url": "http://localhost:8080"})
+    assert answer.json()["status"] == "online"
+
+
+def test_an_item_shows_what_is_still_to_be_stopped(operator: Caller) -> None:
+    up = online()
+    assert operator.get(f"/workspaces/{up.pk}").json()["stopping"] is None
+    operator.post(f"/workspaces/{up.pk}/pause")
+    stopping = operator.get(f"/workspaces/{up.pk}").json()["stopping"]
+    assert (stopping["launch_id"], stopping["reason"], stopping["attempts"]) == (str(up.launch_id), "paused", 0)
+    assert stopping["deadline_at"] > stopping["meant_at"]
+    declare_gone(launch_id=up.launch_id, now=up.created_at)
+    assert operator.get("/workspaces").json()[0]["stopping"] is None
+
+
+def test_pause_and_resume_tell_what_went_along(operator: Caller) -> None:
+    parent = online(name="parent")
+    booting(name="child", parent_id=parent.pk)
+    paused = operator.post(f"/workspaces/{parent.pk}/pause").json()
+    assert (paused["status"], paused["went_along"], paused["left"]) == ("paused", 1, [])
+    resumed = operator.post(f"/workspaces/{parent.pk}/resume").json()
+    assert (resumed["status"], resumed["went_along"]) == ("provisioning", 1)
+
+
+def test_hibernate_takes_a_busy_one_only_by_force_and_wake_brings_it_back(operator: Caller) -> None:
+    busy = online(name="busy")
+    Heartbeat.objects.filter(pk=busy.pk).update(active_tasks=1)
+    refused = operator.post(f"/workspaces/{busy.pk}/hibernate")
+    assert (refused.status_code, refused.json()["code"]) == (409, "transition_refused")
+    assert "1 active tasks" in refused.json()["error"]
+    assert operator.post(f"/workspaces/{busy.pk}/hibernate?force=true").json()["status"] == "hibernating"
+    assert operator.post(f"/workspaces/{busy.pk}/wake").status_code == 409
+    declare_gone(launch_id=busy.launch_id, now=busy.created_at)
+    assert operator.post(f"/workspaces/{busy.pk}/wake").json()["status"] == "provisioning"
+
+
+def test_a_restart_policy_is_stored_and_a_wrong_one_refused(operator: Caller) -> None:
+    made = create(operator, restart_policy="never").json()
+    assert operator.get(f"/workspaces/{made['id']}").json()["restart_policy"] == "never"
+    refused = create(operator, restart_policy="always")
+    assert (refused.status_code, list(refused.json()["fields"])) == (422, ["restart_policy"])
+
+
+def test_restart_begins_a_new_launch(operator: Caller) -> None:
+    up = online()
+    answer = operator.post(f"/workspaces/{up.pk}/restart")
+    assert (answer.status_code, answer.json()["status"]) == (200, "provisioning")
+    assert Workspace.objects.get(pk=up.pk).launch_id != up.launch_id
+
+
+def test_restart_of_an_external_workspace_gives_a_new_token_and_voids_the_old(operator: Caller) -> None:
+    made = operator.post("/workspaces", {"name": "mine", "external": True, "url": "http://localhost:8080"}).json()
+    again = operator.post(f"/workspaces/{made['id']}/restart").json()
+    assert again["status"] == "awaiting_agent"
+    beat = {"workspace_id": made["id"]}
+    old = Caller(made["connection"]["auth_token"]).post("/registry/heartbeat", beat)
+    assert (old.status_code, old.json()["code"]) == (401, "superseded")
+    assert Caller(again["connection"]["auth_token"]).post("/registry/heartbeat", beat).status_code == 200
+
+
+def test_cancel_fails_the_launch_and_says_who_did(operator: Caller) -> None:
+    stuck = booting()
+    assert operator.post(f"/workspaces/{stuck.pk}/cancel").json()["status"] == "failed"
+    stuck.refresh_from_db()
+    assert stuck.failure_code == FailureCode.CANCELLED
+    assert "the API key script" in stuck.failure_message
+
+
+def test_cancel_is_refused_where_nothing_is_launched(operator: Caller) -> None:
+    answer = operator.post(f"/workspaces/{online(name='up').pk}/cancel")
+    assert (answer.status_code, answer.json()["workspace_status"]) == (409, "online")
+    assert "up is online" in answer.json()["error"]
+
+
+def test_remove_of_a_parent_asks_for_confirmation_and_takes_its_children_along(operator: Caller) -> None:
+    parent = booting(name="parent")
+    child = booting(name="child", parent_id=parent.pk)
+    refused = operator.delete(f"/workspaces/{parent.pk}")
+    assert refused.status_code == 409
+    assert refused.json()["children"] == [{"id": str(child.pk), "name": "child"}]
+    answer = operator.delete(f"/workspaces/{parent.pk}?confirm=true")
+    assert answer.content == b'{"status":"removed","cascade_deleted":1}'
+    assert Workspace.objects.filter(status=WorkspaceStatus.REMOVED).count() == 2
+    assert operator.delete(f"/workspaces/{parent.pk}?confirm=true").status_code == 410
+
+
+@pytest.mark.parametrize("call", ["restart", "cancel", "pause", "resume", "hibernate", "wake"])
+def test_a_removed_workspace_is_gone_for_every_verb(operator: Caller, call: str) -> None:
+    gone = booting()
+    operator.delete(f"/workspaces/{gone.pk}")
+    answer = operator.post(f"/workspaces/{gone.pk}/{call}")
+    assert (answer.status_code, answer.json()["code"]) == (410, "removed")
+
+
+def test_an_unknown_id_is_not_found(reader: Caller, operator: Caller) -> None:
+    for path in (f"/workspaces/{uuid.uuid4()}", "/workspaces/nonsense", "/events/nonsense"):
+        answer = reader.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    for call in ("restart", "cancel", "pause", "resume", "hibernate", "wake"):
+        assert operator.post(f"/workspaces/{uuid.uuid4()}/{call}").status_code == 404
+    assert operator.delete(f"/workspaces/{uuid.uuid4()}").status_code == 404

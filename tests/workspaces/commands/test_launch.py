@@ -1,0 +1,231 @@
+"""`manage.py launch`: what it refuses, and what it shows of a launch that somebody else decides."""
+
+import io
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.core.management.base import OutputWrapper
+from django.db import connection
+
+from postgres.clock import database_now
+from tests.journeys.stack import Stack
+from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.workspaces import factories
+from workspaces.access import secrets
+from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
+from workspaces.management.follow import End, follow
+from workspaces.models import Workspace
+from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.stopping.remove import remove
+
+CONFIG = "name: mine\nruntime: echo\n"
+
+
+def launch(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("launch", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def refusal_of(*arguments: str) -> str:
+    """Return why the command created nothing."""
+    with pytest.raises(CommandError) as refused:
+        launch(*arguments)
+    assert refused.value.returncode == 2
+    assert not Workspace.objects.exists()
+    return str(refused.value)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+# --- Refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_launch_needs_a_template_or_a_file(config: Path) -> None:
+    assert refusal_of().startswith("Give a template or --config FILE, and neither was given. Templates: ")
+    assert "echo" in refusal_of()
+    assert "not both" in refusal_of("echo", "--config", str(config))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "can't be read: No such file"),
+        (b"", "is empty"),
+        (b"\xff\xfe\x00", "no UTF-8"),
+        (b"x" * 300_000, "256 KiB"),
+    ],
+)
+def test_launch_refuses_a_file_that_is_no_config(tmp_path: Path, content: bytes | None, why: str) -> None:
+    path = tmp_path / "bad.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    assert why in refusal_of("--config", str(path))
+
+
+@pytest.mark.django_db
+def test_launch_refuses_a_folder_as_a_file(tmp_path: Path) -> None:
+    assert "Is a directory" in refusal_of("--config", str(tmp_path))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("secret", ["s3cr3t", "=s3cr3t", "1A=s3cr3t", "s3cr3t-key=s3cr3t"])
+def test_launch_refuses_what_is_no_secret_without_repeating_it(secret: str) -> None:
+    why = refusal_of("echo", "--secret", "OK=1", "--secret", secret)
+    assert "--secret number 2" in why
+    assert "s3cr3t" not in why
+
+
+@pytest.mark.django_db
+def test_launch_names_the_line_of_a_bad_env_file_and_repeats_none_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.env"
+    path.write_text("# comment\nGOOD=1\n\ns3cr3t\n")
+    why = refusal_of("echo", "--env-file", str(path))
+    assert "Line 4" in why
+    assert "s3cr3t" not in why
+
+
+@pytest.mark.django_db
+def test_launch_refuses_where_no_worker_takes_launches(config: Path) -> None:
+    assert "No launch worker is alive. Start one with `make up`" in refusal_of("--config", str(config))
+
+
+# --- With real children --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stack(child_environment: dict[str, str]) -> Iterator[Stack]:
+    stack = Stack(child_environment)
+    yield stack
+    stack.stop()
+
+
+@pytest.mark.journey
+@pytest.mark.django_db(transaction=True)
+def test_launch_refuses_where_the_broker_is_away(stack: Stack) -> None:
+    refused = stack.command("launch", "echo", REDIS_URL="redis://127.0.0.1:1/0")
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "Redis does not answer" in refused.stderr
+    assert not Workspace.objects.exists()
+
+
+@pytest.mark.journey
+@pytest.mark.django_db(transaction=True)
+def test_launch_creates_one_and_says_where_it_is(stack: Stack, tmp_path: Path) -> None:
+    stack.start("launch")
+    env_file = tmp_path / "secrets.env"
+    env_file.write_text("export FIRST='one'\nSECOND=two\n")
+    arguments = ["--env-file", str(env_file), "--secret", "SECOND=zwei", "--name", "mine", "--timeout", "120"]
+    arguments += ["--hibernate-after", "30", "--restart", "never"]
+
+    done = stack.command("launch", "echo", *arguments)
+
+    assert done.returncode == 0, done.stderr
+    workspace = Workspace.objects.get()
+    assert f"Launching 1 workspace: mine ({workspace.pk}), http://" in done.stdout
+    assert f"/admin/workspaces/workspace/{workspace.pk}/change/" in done.stdout
+    assert secrets.environment_of(workspace.pk) == {"FIRST": "one", "SECOND": "zwei"}
+    assert workspace.provision_timeout_seconds == 120
+    assert (workspace.hibernation_idle_minutes, workspace.restart_policy) == (30, "never")
+
+
+@pytest.mark.journey
+@pytest.mark.django_db(transaction=True)
+def test_ctrl_c_leaves_the_launch_going(stack: Stack) -> None:
+    stack.start("launch")
+    waiting = subprocess.Popen(
+        [sys.executable, "manage.py", "launch", "echo", "--wait"],
+        env=stack.environment,
+        cwd=settings.BASE_DIR,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # No web server answers its agent: it goes on booting.
+    wait_until(lambda: Workspace.objects.filter(phase="booting").exists())
+    waiting.send_signal(signal.SIGINT)
+    _, complaint = waiting.communicate(timeout=PATIENCE_SECONDS)
+
+    assert waiting.returncode == 130
+    assert "the launch goes on" in complaint
+    assert Workspace.objects.get().status == WorkspaceStatus.PROVISIONING
+
+
+# --- Following -----------------------------------------------------------------------------------
+
+
+def follow_while(workspace: Workspace, *, happens: Callable[[], object]) -> tuple[End, str]:
+    """Follow a launch that is ended by something that happens meanwhile; return its end and what was shown."""
+    out = io.StringIO()
+
+    def end_it() -> None:
+        try:
+            wait_until(out.getvalue)
+            happens()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=end_it)
+    thread.start()
+    end = follow(workspace.pk, out=OutputWrapper(out))
+    thread.join()
+    return end, out.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_following_ends_when_it_is_online() -> None:
+    workspace = factories.booting(name="mine")
+
+    end, shown = follow_while(workspace, happens=lambda: factories.arrive(workspace))
+
+    assert end.is_online
+    assert end.sentence.startswith("mine is online after ")
+    assert re.match(r"booting \(\d+ s, deadline in (10|9) min", shown)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_following_ends_with_the_failure_and_the_end_of_its_log() -> None:
+    workspace = factories.booting(name="mine")
+    reason = Reason(
+        code=FailureCode.CRASHED,
+        source=FailureSource.AGENT,
+        message="It broke.",
+        log_tail="\x1b[31mlast words\x1b[0m",
+    )
+
+    end, _ = follow_while(
+        workspace,
+        happens=lambda: fail(
+            workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=database_now()
+        ),
+    )
+
+    assert not end.is_online
+    assert "(crashed): It broke.\nThe end of its log:\nlast words" in end.sentence
+
+
+@pytest.mark.django_db(transaction=True)
+def test_following_ends_when_somebody_removes_it() -> None:
+    workspace = factories.booting(name="mine")
+
+    end, _ = follow_while(
+        workspace, happens=lambda: remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
+    )
+
+    assert (end.is_online, end.sentence) == (False, "mine is removed now: somebody ended its launch.")

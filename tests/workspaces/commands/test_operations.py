@@ -1,0 +1,135 @@
+"""The commands of the verbs: whom they find, what they say, and how they exit."""
+
+import io
+import uuid
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from postgres.clock import database_now
+from tests.workspaces.factories import booting, external, hibernated, online
+from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.models import Heartbeat, Workspace
+from workspaces.services.stopping.pause import pause
+from workspaces.services.stopping.remove import remove
+
+pytestmark = pytest.mark.django_db
+S = WorkspaceStatus
+VERBS = ("pause", "resume", "hibernate", "wake", "restart", "remove", "cancel")
+
+
+def said(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+def refused(*arguments: str) -> str:
+    """Run a command that exits with 1, since a verb was refused; return what it said."""
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as exit_:
+        call_command(*arguments, stdout=out)
+    assert exit_.value.code == 1
+    return out.getvalue()
+
+
+def status(workspace: Workspace) -> WorkspaceStatus:
+    return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
+
+
+@pytest.mark.parametrize(
+    ("verb", "make", "sentence", "becomes"),
+    [
+        ("pause", online, "1 paused.", S.PAUSED),
+        ("hibernate", online, "1 going into hibernation.", S.HIBERNATING),
+        ("wake", hibernated, "1 woken.", S.PROVISIONING),
+        ("restart", online, "1 restarted.", S.PROVISIONING),
+        ("remove", online, "1 removed.", S.REMOVED),
+        ("cancel", booting, "1 cancelled.", S.FAILED),
+    ],
+)
+def test_each_verb_by_name_and_by_id(verb: str, make: Any, sentence: str, becomes: WorkspaceStatus) -> None:
+    named, by_id = make(name="named"), make(name="other")
+    assert said(verb, "named") == f"{sentence}\n"
+    assert said(verb, str(by_id.pk)) == f"{sentence}\n"
+    assert (status(named), status(by_id)) == (becomes, becomes)
+
+
+def test_pause_and_resume_count_what_goes_along() -> None:
+    parent = online(name="parent")
+    online(name="child", parent_id=parent.pk)
+    assert said("pause", "parent") == "2 paused.\n"
+    assert said("resume", "parent") == "2 resumed.\n"
+
+
+def test_parents_and_children_named_together_refuse_nothing() -> None:
+    parent = online(name="parent")
+    online(name="child", parent_id=parent.pk)
+    assert said("pause", "child", "parent") == "2 paused.\n"
+    assert said("resume", "child", "parent") == "2 resumed.\n"
+    assert said("remove", "--confirm", "child", "parent") == "2 removed.\n"
+
+
+def test_what_is_refused_is_told_beside_what_was_done() -> None:
+    online(name="up"), hibernated(name="asleep")
+    assert refused("hibernate", "up", "asleep") == (
+        "1 going into hibernation, 1 refused: asleep is hibernated: it can't hibernate from there.\n"
+    )
+
+
+def test_hibernate_takes_a_busy_one_only_by_force() -> None:
+    busy = online(name="busy")
+    Heartbeat.objects.filter(pk=busy.pk).update(active_tasks=1)
+    assert "1 active tasks" in refused("hibernate", "busy")
+    assert said("hibernate", "--force", "busy") == "1 going into hibernation.\n"
+
+
+def test_remove_asks_for_a_confirmation_where_there_are_children() -> None:
+    parent = online(name="parent")
+    online(name="child", parent_id=parent.pk)
+    assert "child. Confirm to go on." in refused("remove", "parent")
+    assert status(parent) == S.ONLINE
+    assert said("remove", "--confirm", "parent") == "2 removed.\n"
+
+
+def test_restart_shows_an_external_ones_token_once() -> None:
+    external(name="mine", url="http://localhost:8080")
+    assert said("restart", "mine").startswith("The new token of mine, shown this once: ")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_unknown_one_changes_nothing(verb: str) -> None:
+    up = online(name="up")
+    for unknown in ("down", str(uuid.uuid4()), "a\0b"):
+        with pytest.raises(CommandError, match="There is no workspace") as error:
+            said(verb, "up", unknown)
+        assert error.value.returncode == 2
+    assert status(up) == S.ONLINE
+
+
+def test_a_name_that_several_have_is_refused_with_their_ids() -> None:
+    one, other = online(name="same"), online(name="same")
+    with pytest.raises(CommandError, match="Several workspaces are named") as error:
+        said("pause", "same")
+    assert str(one.pk) in str(error.value)
+    assert str(other.pk) in str(error.value)
+    # A removed one keeps its name and is in nobody's way.
+    remove(workspace_id=one.pk, confirmed=True, now=database_now())
+    assert said("pause", "same") == "1 paused.\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_examples_and_exit_codes(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call_command(verb, "--help")
+    text = capsys.readouterr().out
+    assert f"manage.py {verb} " in text
+    assert "exit codes" in text
+
+
+def test_resume_under_a_paused_ancestor_names_it() -> None:
+    parent = online(name="parent")
+    child = online(name="child", parent_id=parent.pk)
+    pause(workspace_id=parent.pk, now=database_now())
+    assert "parent, above it, is paused" in refused("resume", str(child.pk))

@@ -1,0 +1,117 @@
+"""`manage.py verify_log`: every difference that can be planted behind the guards' backs is reported."""
+
+import uuid
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import F
+
+from events.models import Event
+from events.names import EventType
+from tests.workspaces.factories import arrive, booting, failed, online, queued
+from tests.workspaces.unguarded import put_into, unguarded
+from workspaces.lifecycle.log_verification import TARGETS, differences
+from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus
+from workspaces.models import Workspace
+from workspaces.services.launching.restart import restart
+from workspaces.services.stopping.remove import remove
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command("verify_log", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_each_move_event_tells_of_one_status() -> None:
+    assert len(TARGETS) == len({(row.event, row.target) for row in TRANSITIONS})
+
+
+def test_real_histories_prove_themselves() -> None:
+    queued()
+    failed()
+    workspace = online()
+    for _ in range(2):
+        restart(workspace_id=workspace.pk, now=workspace.created_at)
+    arrive(Workspace.objects.get(pk=workspace.pk))
+    remove(workspace_id=workspace.pk, confirmed=True, now=workspace.created_at)
+    assert run() == "3 workspaces replayed, no difference.\n"
+    assert run(str(workspace.pk)) == "1 workspaces replayed, no difference.\n"
+
+
+def of(workspace: Workspace) -> Any:
+    return Event.objects.filter(workspace_id=workspace.pk, is_move=True).order_by("version")
+
+
+PLANTED: dict[str, tuple[Callable[[Workspace], Any], str]] = {
+    "another status": (lambda row: put_into(row, WorkspaceStatus.PAUSED), "its row is paused, the log's last move"),
+    "another version": (
+        lambda row: Workspace.objects.filter(pk=row.pk).update(version=F("version") + 1),
+        "its row is at version 4, the log ends with version 3",
+    ),
+    "a move without its event": (lambda row: of(row).last().delete(), "the log ends with version 2"),
+    "a gap": (
+        lambda row: of(row).filter(version=2).delete(),
+        "version 1 (WORKSPACE_PROVISIONING) is followed by version 3",
+    ),
+    "an edge that is none": (
+        lambda row: of(row).filter(version=2).update(event_type=EventType.WORKSPACE_REMOVED),
+        "leads from removed to",
+    ),
+    "another beginning": (
+        lambda row: of(row).filter(version=1).update(event_type=EventType.WORKSPACE_PAUSED),
+        "by which no workspace is created",
+    ),
+    "a move by an event that is none": (
+        lambda row: of(row).filter(version=2).update(event_type=EventType.AGENT_CARD_UPDATED),
+        "is marked as a move, and no verb writes such a one",
+    ),
+    "no event at all": (lambda row: of(row).delete(), "the log has no move of it"),
+    "a log without a row": (
+        lambda row: of(row).update(workspace_id=uuid.uuid4()),
+        "the log tells of its moves, and there is no such row",
+    ),
+}
+
+
+@pytest.mark.parametrize(("plant", "message"), PLANTED.values(), ids=PLANTED.keys())
+def test_a_planted_difference_is_reported(plant: Callable[[Workspace], Any], message: str) -> None:
+    sound, broken = online(), online()
+    restart(workspace_id=broken.pk, now=broken.created_at)
+    with unguarded():
+        plant(broken)
+    _, found = differences()
+    assert any(message in str(difference) for difference in found), found
+    assert not [difference for difference in found if difference.workspace_id == sound.pk]
+    with pytest.raises(CommandError, match="differences in 2 workspaces") as failure:
+        run()
+    assert failure.value.returncode == 1
+
+
+def test_a_history_whose_beginning_was_pruned_is_replayed_from_the_oldest_kept() -> None:
+    workspace = online()
+    restart(workspace_id=workspace.pk, now=workspace.created_at)
+    with unguarded():
+        of(workspace).filter(version=1).delete()
+    assert differences(workspace.pk) == (1, [])
+
+
+def test_other_events_are_no_moves() -> None:
+    workspace = booting()
+    Event.objects.create(
+        event_type=EventType.AGENT_CARD_UPDATED, workspace_id=workspace.pk, version=workspace.version, is_move=False
+    )
+    assert differences(workspace.pk) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"), [("nonsense", "no workspace's id"), (str(uuid.UUID(int=7)), "There is no")]
+)
+def test_what_is_no_workspace_is_said_so(argument: str, message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        run(argument)

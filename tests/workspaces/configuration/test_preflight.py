@@ -1,0 +1,140 @@
+"""Preflight on the server: every problem at once, before anything is launched."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from tests.workspaces.factories import queued
+from workspaces.access import secrets
+from workspaces.configuration.parser import BadConfig, parse_config
+from workspaces.configuration.preflight import PreflightFailed, preflight
+from workspaces.lifecycle.transitions import FailureCode
+from workspaces.services.launching.create import InvalidWorkspace, Request, create
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]\n" for n in range(8)
+)
+
+BAD = {
+    "a tab": ("name: x\n\truntime: y\n", "line 2"),
+    "an open bracket": ("name: [x\n", "line 2"),
+    "a list at the top": ("- a\n- b\n", "mapping"),
+    "nothing at all": ("", "mapping"),
+    "a bare word": ("hello", "mapping"),
+    "two documents": ("name: x\n---\nname: y\n", "line 2"),
+    "a wrong type": ("name: x\nruntime_config:\n  required_env: OPENAI_API_KEY\n", "runtime_config.required_env"),
+    "a wrong item": ("name: x\nruntime_config:\n  required_env:\n    - 1KEY\n", "line 4"),
+    "a key given twice": ("runtime_config: {}\nruntime_config: {}\n", "given twice (line 2)"),
+    "a YAML bomb": (BOMB, "aliases"),
+    "an alias that holds itself": ("a: &a [*a]\n", "holds itself"),
+    "deep nesting": ("a: " + "[" * 5000 + "]" * 5000, "deeper than"),
+    "too much of it": ("a: " + "x" * 300_000, "256 KiB"),
+    "a control character": ("name: x\x07\n", "no valid YAML"),
+    "a python object": ("a: !!python/object/apply:os.system ['true']\n", "line 1"),
+    "an impossible date": ("a: 2026-13-45\n", "config.yaml"),
+    "a number of 5,000 digits": ("a: " + "9" * 5000, "config.yaml"),
+    "a negative timeout": ("runtime_config: {provision_timeout_seconds: -5}", "provision_timeout_seconds"),
+}
+
+
+@pytest.mark.parametrize(("text", "named"), BAD.values(), ids=BAD)
+def test_a_bad_config_is_refused_with_its_key_or_line(text: str, named: str) -> None:
+    with pytest.raises(BadConfig) as refused:
+        parse_config(text)
+    assert named in str(refused.value)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("text", "named"), BAD.values(), ids=BAD)
+def test_a_bad_config_creates_nothing(text: str, named: str) -> None:
+    with pytest.raises(InvalidWorkspace) as refused:
+        create(Request(name="bad", config=text or " "), now=None)  # type: ignore[arg-type]
+    assert "config" in refused.value.fields
+
+
+@pytest.mark.parametrize("text", ["runtime_config:\n", "name: x\nenv:\n", "runtime: hermes\nruntime_config: null\n"])
+def test_a_key_without_a_value_is_an_empty_one(text: str) -> None:
+    assert isinstance(parse_config(text), dict)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("v: 2026-01-02\n", "2026-01-02"), ("v: .nan\n", "nan"), ("v: !!set {a}\n", {"a": None})]
+)
+def test_what_json_does_not_know_becomes_text(text: str, value: object) -> None:
+    parsed = parse_config(text)["v"]
+    assert parsed == value or parsed == ["a"]
+
+
+REAL_CONFIGS = Path(__file__).parents[4] / "shared" / "configs"
+EXPECTED = {
+    "autogen": ["OPENAI_API_KEY"],
+    "claude-code-default": ["CLAUDE_CODE_OAUTH_TOKEN"],
+    "crewai": ["OPENAI_API_KEY"],
+    "deepagents": ["OPENAI_API_KEY"],
+    "gemini-cli": ["GEMINI_API_KEY"],
+    "hermes": ["HERMES_API_KEY"],
+    "langgraph": ["OPENAI_API_KEY"],
+    "openclaw": ["OPENAI_API_KEY"],
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_template_without_its_keys_names_exactly_what_it_needs(name: str) -> None:
+    # Real files where they are at hand; else the catalog's own with the same requirements.
+    path = REAL_CONFIGS / f"{name}.config.yaml"
+    text = path.read_text() if path.exists() else f"runtime_config: {{required_env: {EXPECTED[name]}}}\n"
+    workspace = queued(config=text)
+    with pytest.raises(PreflightFailed) as refused:
+        preflight(workspace)
+    assert (refused.value.code, refused.value.missing) == (FailureCode.MISSING_ENV, EXPECTED[name])
+    secrets.put_secrets(dict.fromkeys(EXPECTED[name], "value"), workspace_id=workspace.pk)
+    assert preflight(workspace).environment == dict.fromkeys(EXPECTED[name], "value")
+
+
+@pytest.mark.django_db
+def test_all_missing_names_stand_in_one_failure() -> None:
+    workspace = queued(config="runtime_config: {required_env: [A_KEY, B_KEY]}\nenv: {required: [C_KEY, A_KEY]}\n")
+    with pytest.raises(PreflightFailed) as refused:
+        preflight(workspace)
+    assert refused.value.missing == ["A_KEY", "B_KEY", "C_KEY"]
+    assert all(name in str(refused.value) for name in refused.value.missing)
+
+
+@pytest.mark.django_db
+def test_a_workspaces_own_secret_overrides_the_global_one() -> None:
+    workspace = queued(secrets={"A_KEY": "own"})
+    secrets.put_secrets({"A_KEY": "global", "B_KEY": "global too"}, workspace_id=None)
+    assert preflight(workspace).environment == {"A_KEY": "own", "B_KEY": "global too"}
+
+
+@pytest.mark.django_db
+def test_a_secret_encrypted_with_a_lost_key_is_named_and_nothing_launched(settings) -> None:
+    workspace = queued(secrets={"A_KEY": "value"})
+    settings.SECRETS_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(PreflightFailed, match="A_KEY") as refused:
+        preflight(workspace)
+    assert refused.value.code == FailureCode.SECRET_UNREADABLE
+
+
+@pytest.mark.django_db
+def test_keys_rotate_and_old_secrets_stay_readable(settings) -> None:
+    workspace = queued(secrets={"A_KEY": "value"})
+    settings.SECRETS_KEYS = [Fernet.generate_key().decode(), *settings.SECRETS_KEYS]
+    assert preflight(workspace).environment == {"A_KEY": "value"}
+
+
+@pytest.mark.django_db
+def test_a_secret_is_encrypted_at_rest() -> None:
+    workspace = queued(secrets={"A_KEY": "plain-to-see"})
+    assert "plain-to-see" not in workspace.secrets.get().ciphertext
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["PORT", "WORKSPACE_TOKEN", "1X", "A-B", "", "A" * 300, "A\nB", "Ä"])
+def test_a_secret_by_a_bad_or_reserved_name_is_refused_with_nothing_created(name: str) -> None:
+    with pytest.raises(InvalidWorkspace) as refused:
+        queued(secrets={"GOOD": "1234", name: "hidden-value"})
+    assert "secrets" in refused.value.fields
+    assert "hidden-value" not in str(refused.value)

@@ -1,0 +1,155 @@
+"""What the record of launches tells: the plot of boot times, and what another limit would have done."""
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from postgres.clock import database_now
+from tests.workspaces.factories import booting, online, queued
+from workspaces.admin.boot_plot import boot_plots
+from workspaces.deadlines.boot_times import phase_times, replay
+from workspaces.deadlines.policy import Policy
+from workspaces.lifecycle.transitions import Phase
+from workspaces.models import Launch, LaunchOutcome
+
+pytestmark = pytest.mark.django_db
+MINUTE = timedelta(minutes=1)
+
+
+def recorded(minutes: float, *, outcome: str = "online", code: str = "", runtime: str = "hermes") -> None:
+    """A launch of an hour ago whose boot took that long."""
+    now = database_now() - timedelta(hours=1)
+    row = queued(runtime=runtime)
+    Launch.objects.filter(pk=row.launch_id).update(
+        outcome=LaunchOutcome(outcome),
+        failure_code=code,
+        queued_at=now,
+        launching_at=now + timedelta(seconds=3),
+        booting_at=now + timedelta(seconds=4),
+        ended_at=now + timedelta(seconds=4, minutes=minutes),
+    )
+
+
+def replayed(limit_minutes: int):
+    return replay(runtime="hermes", limit=limit_minutes * MINUTE, since=database_now() - timedelta(days=1))
+
+
+def test_a_shorter_limit_would_have_killed_the_boots_that_took_longer_and_saved_waiting() -> None:
+    for minutes in (5, 12, 21, 29):
+        recorded(minutes)
+    recorded(30, outcome="failed", code="timed_out")
+    found = replayed(20)
+    assert (found.healthy, found.killed, found.failed, found.saved) == (4, 2, 1, 10 * MINUTE)
+    assert found.longest == 29 * MINUTE
+
+
+def test_a_longer_limit_would_have_cost_waiting_at_deadline_failures_and_none_at_crashes() -> None:
+    recorded(30, outcome="failed", code="timed_out")
+    recorded(2, outcome="failed", code="crashed")
+    assert replayed(40).saved == -10 * MINUTE
+
+
+def test_a_replay_counts_no_other_runtime_and_nothing_older() -> None:
+    recorded(5, runtime="echo")
+    recorded(5)
+    Launch.objects.filter(runtime="hermes").update(launching_at=database_now() - timedelta(days=2))
+    assert (replayed(1).healthy, replayed(1).killed) == (0, 0)
+
+
+def test_the_times_of_each_phase_are_told_with_the_size_of_the_sample() -> None:
+    for minutes in range(1, 101):
+        recorded(minutes)
+    recorded(500, outcome="failed", code="timed_out")
+    times = {each.phase: each for each in phase_times(since=database_now() - timedelta(days=1))}
+    assert set(times) == {"queued", "launching", "booting"}
+    assert times["booting"].number == 100
+    assert times["booting"].p50 == pytest.approx(50.5 * 60)
+    assert times["booting"].p99 == pytest.approx(99.01 * 60)
+    assert times["booting"].maximum == 6000
+    assert times["queued"].p95 == pytest.approx(3)
+    assert times["launching"].maximum == pytest.approx(1)
+
+
+def test_the_plot_draws_the_limits_in_force_beside_the_times() -> None:
+    recorded(5)
+    (plot,) = boot_plots(now=database_now(), policy=Policy())
+    row = plot.rows[-1]
+    assert (row.phase, row.number, row.sweep.spoken, row.inner.spoken) == (Phase.BOOTING, 1, "30 min", "25 min")
+    assert row.times[0].x < row.inner.x < row.sweep.x <= 590
+    (plot,) = boot_plots(now=database_now(), policy=Policy(override_seconds=60))
+    row = plot.rows[-1]
+    assert row.sweep.spoken == "1 min"
+    assert row.sweep.x < row.times[0].x
+
+
+def test_the_first_page_shows_the_plot_with_its_sample(admin_client: Client) -> None:
+    recorded(5)
+    page = admin_client.get("/admin/").content.decode()
+    assert "<svg" in page
+    assert "hermes <small>(1 healthy boot)</small>" in page
+    assert "limit: 30 min" in page
+
+
+def output_of(*arguments: str) -> str:
+    out = StringIO()
+    call_command("deadlines", *arguments, stdout=out, no_color=True)
+    return out.getvalue()
+
+
+def test_the_replay_is_told_in_one_sentence() -> None:
+    recorded(21)
+    recorded(30, outcome="failed", code="timed_out")
+    assert output_of("--replay", "30d", "--runtime", "hermes", "--limit", "20m") == (
+        "A limit of 20 min would have killed 1 of 1 healthy boots of hermes in the last 30 d "
+        "(the longest took 21 min), and saved 10 minutes of waiting at 1 that failed.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("--replay", "30d"), "--runtime and --limit"),
+        (("--replay", "30", "--runtime", "hermes", "--limit", "20m"), "such as 20m"),
+        (("nobody",), "There is no workspace 'nobody'"),
+    ],
+)
+def test_a_question_that_is_incomplete_is_answered_with_what_lacks(arguments: tuple[str, ...], wanted: str) -> None:
+    with pytest.raises(CommandError, match=wanted):
+        output_of(*arguments)
+
+
+def test_a_runtimes_limits_are_told_with_where_they_come_from() -> None:
+    text = output_of("hermes")
+    assert "queued        10 min, from the default" in text
+    assert "launching     2 min, from the default; the backend's own start may take 30 s" in text
+    assert (
+        "booting       30 min, from its runtime (workspaces/deadlines/policy.py); the watcher takes its last look"
+        in text
+    )
+
+
+def test_the_limits_of_all_are_told_where_nothing_is_named() -> None:
+    text = output_of()
+    assert "hermes:" in text
+    assert "every other runtime:\n" in text
+    assert "booting       10 min, from the default; the watcher takes its last look after 8 min" in text
+
+
+def test_a_workspaces_own_limit_and_its_present_deadline_are_told() -> None:
+    booting(name="mine", provision_timeout_seconds=300)
+    text = output_of("mine")
+    assert "booting       5 min, from the workspace's own provision_timeout_seconds" in text
+    assert "It is booting; the limit for booting passes in 4 min 5" in text or "passes in 5 min" in text
+
+
+def test_the_override_is_told_for_every_phase(settings) -> None:
+    settings.PROVISION_TIMEOUT_SECONDS = 60
+    assert output_of("hermes").count("1 min, from PROVISION_TIMEOUT_SECONDS in the environment") == 3
+
+
+def test_a_workspace_that_waits_for_nothing_has_no_deadline_to_explain() -> None:
+    online(name="here")
+    assert "It is online and has no deadline" in output_of("here")

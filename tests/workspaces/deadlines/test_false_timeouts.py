@@ -1,0 +1,68 @@
+"""How often a deadline was wrong, per runtime: counted, a metric, and in the admin."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.workspaces.factories import arrive, booting, config_for, failed, later, queued
+from workspaces.deadlines.false_timeouts import Flips, flips_by_runtime
+from workspaces.deadlines.policy import Policy
+from workspaces.lifecycle.transitions import FailureCode, Verb, WorkspaceStatus
+from workspaces.models import Launch, Workspace
+from workspaces.services.core.transition import TransitionRefused
+from workspaces.services.watching.sweep import sweep_stuck
+
+pytestmark = pytest.mark.django_db
+
+
+def flipped(runtime: str = "echo") -> Workspace:
+    late = booting(config=config_for(runtime), runtime="")
+    sweep_stuck(now=later(late, minutes=31), policy=Policy())
+    late.refresh_from_db()
+    assert late.status == WorkspaceStatus.FAILED
+    return late
+
+
+@pytest.mark.parametrize("verb", [Verb.REGISTER, Verb.HEARTBEAT])
+def test_a_late_arrival_counts_as_a_false_flip_of_its_runtime(verb: Verb) -> None:
+    late = flipped("hermes")
+    flipped("hermes")
+    flipped("echo")
+    arrive(late, now=late.failure_at + timedelta(minutes=9), verb=verb)
+    assert flips_by_runtime() == [
+        Flips(runtime="echo", number=1, false=0),
+        Flips(runtime="hermes", number=2, false=1),
+    ]
+    assert Launch.objects.get(pk=late.launch_id).false_flip_code == FailureCode.TIMED_OUT
+
+
+def test_an_arrival_after_the_grace_takes_nothing_back_and_counts_as_none() -> None:
+    late = flipped()
+    with pytest.raises(TransitionRefused):
+        arrive(late, now=late.failure_at + timedelta(minutes=10))
+    assert flips_by_runtime() == [Flips(runtime="echo", number=1, false=0)]
+
+
+def test_failures_by_evidence_and_arrivals_in_time_are_no_flips() -> None:
+    failed()
+    arrive(booting())
+    queued()
+    assert flips_by_runtime() == []
+
+
+def test_the_metrics_tell_flips_and_false_flips(client: Client) -> None:
+    late = flipped("hermes")
+    flipped("hermes")
+    arrive(late, now=late.failure_at + timedelta(minutes=1))
+    told = client.get("/metrics").content.decode()
+    assert 'slipway_deadline_flips{runtime="hermes"} 2.0' in told
+    assert 'slipway_deadline_false_flips{runtime="hermes"} 1.0' in told
+
+
+def test_the_admins_first_page_shows_the_share_of_false_flips(admin_client: Any) -> None:
+    late = flipped("hermes")
+    arrive(late, now=late.failure_at + timedelta(minutes=1))
+    page = admin_client.get("/admin/").content.decode()
+    assert "<td>hermes</td><td>1</td><td>1</td><td>100 %</td>" in page

@@ -1,0 +1,172 @@
+"""The database's own guard, asked by statements that no service makes."""
+
+import uuid
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.models import F
+
+from tests.workspaces.factories import booting, online, queued
+from tests.workspaces.unguarded import put_into
+from workspaces.lifecycle.declared import declared_guard
+from workspaces.lifecycle.transitions import WorkspaceStatus, edges
+from workspaces.lifecycle.trigger import FUNCTION, guard_of_table
+from workspaces.models import BackendKind, Workspace
+from workspaces.services.launching.restart import restart
+
+pytestmark = pytest.mark.django_db
+PAIRS = [(source, target) for source in WorkspaceStatus for target in WorkspaceStatus]
+
+
+def test_the_migrations_guard_is_the_one_that_the_table_asks_for() -> None:
+    assert guard_of_table().is_same_as(declared_guard(MigrationLoader(None).graph))
+
+
+def test_the_function_in_the_database_is_the_one_that_the_table_generates() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", [FUNCTION])
+        (source,) = cursor.fetchone()
+        assert source.strip() in guard_of_table().statement().as_string(connection.connection)
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS, ids=[f"{source}-{target}" for source, target in PAIRS])
+def test_the_database_allows_the_tables_edges_and_no_other(source: WorkspaceStatus, target: WorkspaceStatus) -> None:
+    workspace = online()
+    put_into(workspace, source)
+    changes: dict[str, Any] = {"status": target, "version": F("version") + 1, "launch_id": uuid.uuid4()}
+    if target == WorkspaceStatus.PROVISIONING:
+        changes["phase"] = "queued"
+    row = Workspace.objects.filter(pk=workspace.pk)
+    if (source, target) in edges():
+        assert row.update(**changes) == 1
+    else:
+        with pytest.raises(IntegrityError, match=f"can't go from {source} to {target}"), transaction.atomic():
+            row.update(**changes)
+        assert row.get().status == source
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"status": WorkspaceStatus.PAUSED}, "with version 2 after 2"),
+        ({"status": WorkspaceStatus.PAUSED, "version": 4}, "with version 4 after 2"),
+        ({"status": WorkspaceStatus.PAUSED, "version": 1}, "with version 1 after 2"),
+        ({"version": 3}, "stays online, so its version stays 2"),
+        ({"launch_id": uuid.UUID(int=1)}, "can't go from online to online"),
+        ({"launch_id": uuid.UUID(int=1), "version": 3}, "can't go from online to online"),
+    ],
+)
+def test_status_launch_and_version_change_together_or_not_at_all(changes: dict[str, Any], message: str) -> None:
+    workspace = online()
+    with pytest.raises(IntegrityError, match=message), transaction.atomic():
+        Workspace.objects.filter(pk=workspace.pk).update(**changes)
+    assert Workspace.objects.get(pk=workspace.pk).version == 2
+
+
+def test_a_restart_while_provisioning_keeps_the_status_and_raises_the_version() -> None:
+    workspace = booting()
+    restart(workspace_id=workspace.pk, now=workspace.created_at)
+    assert Workspace.objects.get(pk=workspace.pk).version == workspace.version + 1
+
+
+def test_a_new_launch_of_a_provisioning_workspace_needs_a_version_of_its_own() -> None:
+    workspace = booting()
+    with pytest.raises(IntegrityError, match="with version 1 after 1"), transaction.atomic():
+        Workspace.objects.filter(pk=workspace.pk).update(launch_id=uuid.uuid4())
+
+
+@pytest.mark.parametrize(
+    ("assignment", "is_asked"), [("name = 'x'", False), ("status = status", False), ("version = version + 1", True)]
+)
+def test_the_guard_is_asked_only_where_a_move_may_be(assignment: str, is_asked: bool) -> None:
+    online()
+    with connection.cursor() as cursor:
+        # Explained in vain: the planted version is refused, and Postgres tells of the trigger in its message.
+        try:
+            with transaction.atomic():
+                cursor.execute(f"EXPLAIN (ANALYZE) UPDATE workspaces_workspace SET {assignment}")  # noqa: S608
+                told = "".join(line for (line,) in cursor.fetchall())
+        except IntegrityError as refused:
+            told = str(refused)
+    assert ("workspaces_workspace_guard" in told or "workspace_guard_moves" in told) is is_asked
+
+
+def test_what_is_no_move_is_left_alone() -> None:
+    workspace = online()
+    workspace.name = "renamed"
+    workspace.save()
+    assert Workspace.objects.get(pk=workspace.pk).name == "renamed"
+
+
+FIRST = {
+    (BackendKind.PROCESS, WorkspaceStatus.PROVISIONING),
+    (BackendKind.SIMULATED, WorkspaceStatus.PROVISIONING),
+    (BackendKind.EXTERNAL, WorkspaceStatus.AWAITING_AGENT),
+    (BackendKind.EXTERNAL, WorkspaceStatus.ONLINE),
+}
+CREATIONS = [(backend, status) for backend in BackendKind for status in WorkspaceStatus]
+
+
+@pytest.mark.parametrize(("backend", "status"), CREATIONS, ids=[f"{backend}-{status}" for backend, status in CREATIONS])
+def test_a_row_is_created_only_as_a_create_verb_does(backend: BackendKind, status: WorkspaceStatus) -> None:
+    copy = queued()
+    copy.pk, copy.backend, copy.status = uuid.uuid4(), backend, status
+    copy.failure_code, copy.failure_source, copy.failure_message = "crashed", "agent", "x"
+    copy.failure_at = copy.created_at
+    if (backend, status) in FIRST:
+        copy.save(force_insert=True)
+        assert Workspace.objects.filter(pk=copy.pk).exists()
+    else:
+        with pytest.raises(IntegrityError, match=f"{backend} can't be created as {status}"), transaction.atomic():
+            copy.save(force_insert=True)
+
+
+def test_a_row_is_created_with_version_one() -> None:
+    copy = queued()
+    copy.pk, copy.version = uuid.uuid4(), 2
+    with pytest.raises(IntegrityError, match="created with version 1, not 2"):
+        copy.save(force_insert=True)
+
+
+def test_a_bulk_insert_is_judged_row_by_row() -> None:
+    good, bad = queued(), queued()
+    good.pk, bad.pk, bad.status = uuid.uuid4(), uuid.uuid4(), WorkspaceStatus.REMOVED
+    with pytest.raises(IntegrityError, match="can't be created as removed"), transaction.atomic():
+        Workspace.objects.bulk_create([good, bad])
+    assert not Workspace.objects.filter(pk=good.pk).exists()
+
+
+@pytest.fixture
+def psql(transactional_db: None) -> Any:
+    """A connection as psql has it: none of our code, none of Django's."""
+    present = connection.settings_dict
+    with psycopg.connect(settings.DATABASE_URL, dbname=present["NAME"], autocommit=True) as connected:
+        yield connected
+
+
+@pytest.mark.django_db(transaction=True)
+def test_psql_can_revive_no_removed_workspace(psql: Any) -> None:
+    workspace = online()
+    put_into(workspace, WorkspaceStatus.REMOVED)
+    with pytest.raises(psycopg.errors.CheckViolation, match="can't go from removed to online") as refused:
+        psql.execute("UPDATE workspaces_workspace SET status='online' WHERE status='removed'")
+    assert refused.value.diag.constraint_name == "workspace_moves_along_an_edge"
+    assert psql.execute("SELECT status FROM workspaces_workspace").fetchall() == [("removed",)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_psql_can_write_no_unknown_status(psql: Any) -> None:
+    workspace = online()
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation, match='workspace_status: "quarantined"'):
+        psql.execute("UPDATE workspaces_workspace SET status='quarantined' WHERE id = %s", [workspace.pk])
+    assert psql.execute("SELECT status FROM workspaces_workspace").fetchall() == [("online",)]
+
+
+def test_an_unknown_status_is_an_error_of_the_orm_too() -> None:
+    workspace = online()
+    with pytest.raises(DatabaseError, match="quarantined"), transaction.atomic():
+        Workspace.objects.filter(pk=workspace.pk).update(status="quarantined")

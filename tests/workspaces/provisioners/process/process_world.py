@@ -1,0 +1,82 @@
+"""What tests of the process backend share: launches of small shell commands that leave nothing behind."""
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from tests.waiting import PATIENCE_SECONDS, wait_until
+from workspaces.provisioners.base import LaunchKey, LaunchSpec
+from workspaces.provisioners.process import processes
+from workspaces.provisioners.process.folders import LaunchFolder
+from workspaces.provisioners.process.processes import Process
+from workspaces.provisioners.process.provisioner import ProcessProvisioner
+
+# Nothing listens there: these agents never register, which is all the same to a provisioner.
+NOWHERE = "http://127.0.0.1:9"
+
+
+@dataclass
+class ProcessWorld:
+    """A process backend in a folder of its own, and the launches made in it."""
+
+    root: Path
+    log_bytes: int = 65_536
+    keys: list[LaunchKey] = field(default_factory=list)
+    inherited: Mapping[str, str] = field(default_factory=lambda: {"PATH": os.environ["PATH"]})
+
+    @property
+    def backend(self) -> ProcessProvisioner:
+        """Return a new adapter each time: none may remember anything."""
+        return ProcessProvisioner(root=self.root, log_bytes=self.log_bytes, inherited=self.inherited)
+
+    def spec(
+        self, command: str | None = "exec sleep 60", *, workspace_id: UUID | None = None, **more: str
+    ) -> LaunchSpec:
+        key = LaunchKey(workspace_id=workspace_id or uuid4(), launch_id=uuid4())
+        self.keys.append(key)
+        return LaunchSpec(
+            key=key,
+            environment={"WORKSPACE_ID": str(key.workspace_id), "PLATFORM_URL": NOWHERE} | more,
+            config={"name": "x", "runtime_config": {"command": command}},
+            token="the-token",
+            start_timeout_seconds=PATIENCE_SECONDS,
+        )
+
+    def started(self, command: str | None = "exec sleep 60", **more: str) -> LaunchKey:
+        spec = self.spec(command, **more)
+        self.backend.start(spec)
+        return spec.key
+
+    def folder(self, key: LaunchKey) -> LaunchFolder:
+        return LaunchFolder.of(self.root, key)
+
+    def members(self, key: LaunchKey) -> list[Process]:
+        return processes.carrying(str(key.launch_id))
+
+    def agent(self, key: LaunchKey) -> Process:
+        record = self.folder(key).record()
+        assert record is not None
+        assert record.child is not None
+        return record.child
+
+    def shim(self, key: LaunchKey) -> Process:
+        record = self.folder(key).record()
+        assert record is not None
+        return record.shim
+
+    def wait_for_file(self, key: LaunchKey, name: str) -> Path:
+        path = self.folder(key).work / name
+        wait_until(path.exists, told=lambda: f"{name} did not appear")
+        return path
+
+    def clean_up(self) -> None:
+        """End everything, and fail where a stop of the backend had left something."""
+        for key in self.keys:
+            self.backend.stop(key, timeout_seconds=2)
+            left = self.members(key)
+            for process in left:
+                os.kill(process.pid, signal.SIGKILL)
+            assert not left, f"a stop left {len(left)} processes of launch {key.launch_id}"

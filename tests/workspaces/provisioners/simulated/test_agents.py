@@ -1,0 +1,208 @@
+"""Simulated agents on the wire: the real registry over HTTP, the real watcher and sweep."""
+
+from datetime import datetime
+
+import pytest
+
+from events.models import Event
+from events.names import EventType
+from postgres.clock import database_now
+from tests.waiting import wait_until
+from tests.workspaces.factories import later
+from tests.workspaces.provisioners.simulated.conftest import playing
+from workspaces.deadlines.policy import Policy
+from workspaces.lifecycle.transitions import FailureCode, FailureSource
+from workspaces.lifecycle.transitions import WorkspaceStatus as S
+from workspaces.models import AgentToken, BackendKind, Heartbeat, Workspace
+from workspaces.provisioners.base import BackendState, LaunchKey
+from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
+from workspaces.provisioners.simulated.simulator import AlreadyPlayed, alone
+from workspaces.services.launching.create import Request, create
+from workspaces.services.launching.launch import launch
+from workspaces.services.launching.restart import restart
+from workspaces.services.watching.sweep import sweep_stuck
+from workspaces.services.watching.watch import watch, watch_arrived
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+BOOT = "runtime_config: {boot: [{step: fetch, run: x}, {step: install, run: x}]}"
+
+
+def launched(behaviour: str, *, seconds: float = 0.2, more: str = "") -> Workspace:
+    simulation = f"simulation: {{behaviour: {behaviour}, boot_seconds: {seconds}{more}}}"
+    config = f"name: {behaviour}\nruntime: echo\n{BOOT}\n{simulation}"
+    workspace = create(Request(config=config), now=database_now()).workspace
+    relaunched(workspace)
+    return workspace
+
+
+def relaunched(workspace: Workspace) -> None:
+    launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
+    assert fresh(workspace).phase == "booting", fresh(workspace).failure_message
+
+
+def fresh(workspace: Workspace) -> Workspace:
+    return Workspace.objects.get(pk=workspace.pk)
+
+
+def is_(workspace: Workspace, status: S) -> bool:
+    return fresh(workspace).status == status
+
+
+def moves(workspace: Workspace) -> list[str]:
+    rows = Event.objects.filter(workspace_id=workspace.pk, is_move=True).order_by("version")
+    return list(rows.values_list("event_type", flat=True))
+
+
+def key_of(workspace: Workspace) -> LaunchKey:
+    return LaunchKey(workspace_id=workspace.pk, launch_id=fresh(workspace).launch_id)
+
+
+ONLINE_ONCE = [EventType.WORKSPACE_PROVISIONING, EventType.WORKSPACE_ONLINE]
+
+
+@pytest.mark.parametrize("behaviour", ["healthy", "slow", "duplicate-register", "lost-ack", "clock-skew"])
+def test_it_reports_its_steps_and_is_online_once(simulated: SimulatedProvisioner, behaviour: str) -> None:
+    workspace = launched(behaviour)
+    with playing(simulated):
+        wait_until(lambda: is_(workspace, S.ONLINE))
+    row = fresh(workspace)
+    assert moves(workspace) == ONLINE_ONCE
+    assert (row.backend, row.progress_step) == (BackendKind.SIMULATED, "install")
+    assert row.agent_card["note"] == f"Simulated: {behaviour}."
+    # The backend's own address stands.
+    assert row.url == simulated.inspect(key_of(workspace)).url
+
+
+def test_it_beats(simulated: SimulatedProvisioner) -> None:
+    workspace = launched("clock-skew", more=", seed: 3")
+    with playing(simulated):
+        wait_until(lambda: Heartbeat.objects.filter(pk=workspace.pk, uptime_seconds__gt=0).exists())
+    # An hour ahead, by its own account.
+    assert Heartbeat.objects.get(pk=workspace.pk).uptime_seconds >= 3600
+    assert not sweep_stuck(now=database_now(), policy=Policy()).failed
+
+
+def test_one_that_never_arrives_is_failed_by_time_alone(simulated: SimulatedProvisioner) -> None:
+    workspace = launched("never")
+    with playing(simulated):
+        wait_until(lambda: fresh(workspace).progress_step)
+    assert watch(clock=database_now) == []
+    sweep_stuck(now=later(fresh(workspace), minutes=10), policy=Policy())
+    row = fresh(workspace)
+    assert (row.status, row.failure_code, row.failure_owner) == (S.FAILED, FailureCode.TIMED_OUT, "unknown")
+    assert row.failure_known["last_step"] in {"fetch", "install"}
+
+
+@pytest.mark.parametrize(
+    ("seed", "source", "exit_code"),
+    [(1, FailureSource.AGENT, 1), (6, FailureSource.BOOTSTRAP_WATCHER, -9)],
+)
+def test_a_crash_is_told_by_the_agent_or_seen_by_the_watcher(
+    simulated: SimulatedProvisioner, seed: int, source: FailureSource, exit_code: int
+) -> None:
+    workspace = launched("crash", more=f", seed: {seed}")
+    with playing(simulated):
+        wait_until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
+    watch(clock=database_now)
+    row = fresh(workspace)
+    assert (row.status, row.failure_code, row.failure_source) == (S.FAILED, FailureCode.CRASHED, source)
+    assert simulated.inspect(key_of(workspace)).exit_code == exit_code
+    assert "Boot step" in row.failure_log_tail
+
+
+def test_one_that_crashes_late_was_online_and_its_end_is_seen(simulated: SimulatedProvisioner) -> None:
+    workspace = launched("crash-late", seconds=0)
+    with playing(simulated):
+        wait_until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
+        watch_arrived(clock=database_now)
+        row = fresh(workspace)
+        assert (row.status, row.failure_code) == (S.OFFLINE, FailureCode.CRASHED)
+        assert row.failure_known["exit_code"] in {1, -9}
+    assert moves(workspace) == [*ONLINE_ONCE, EventType.WORKSPACE_OFFLINE]
+
+
+def test_a_silent_one_lives_on(simulated: SimulatedProvisioner) -> None:
+    workspace = launched("silent", seconds=0)
+    with playing(simulated):
+        wait_until(lambda: is_(workspace, S.ONLINE))
+        # Ten beats long nothing comes.
+        wait_until(lambda: (database_now() - heard(workspace)).total_seconds() > 1)
+    assert is_(workspace, S.ONLINE)
+    assert simulated.inspect(key_of(workspace)).state is BackendState.RUNNING
+
+
+def test_a_flaky_one_degrades_and_recovers(simulated: SimulatedProvisioner) -> None:
+    workspace = launched("flaky", seconds=0, more=", seed: 1")
+    with playing(simulated):
+        wait_until(lambda: EventType.WORKSPACE_DEGRADED in moves(workspace))
+        wait_until(lambda: is_(workspace, S.ONLINE))
+
+
+def test_one_that_misbehaves_once_is_well_after_its_restart(simulated: SimulatedProvisioner) -> None:
+    workspace = launched("crash", more=", seed: 1, times: 1")
+    with playing(simulated):
+        wait_until(lambda: is_(workspace, S.FAILED))
+        again = restart(workspace_id=workspace.pk, now=database_now()).workspace
+        relaunched(again)
+        wait_until(lambda: is_(workspace, S.ONLINE))
+
+
+def test_a_superseded_one_ends(simulated: SimulatedProvisioner) -> None:
+    workspace = launched("healthy", seconds=0)
+    key = key_of(workspace)
+    with playing(simulated):
+        wait_until(lambda: is_(workspace, S.ONLINE))
+        restart(workspace_id=workspace.pk, now=database_now())
+        wait_until(lambda: simulated.inspect(key).state is BackendState.EXITED)
+    assert simulated.inspect(key).exit_code == 0
+    assert "superseded" in simulated.inspect(key).log_tail
+
+
+def test_another_simulator_goes_on_where_one_stopped(simulated: SimulatedProvisioner) -> None:
+    workspace = launched("healthy", seconds=6)
+    with playing(simulated):
+        wait_until(lambda: fresh(workspace).progress_step == "fetch")
+    assert is_(workspace, S.PROVISIONING)
+    with playing(simulated):
+        wait_until(lambda: is_(workspace, S.ONLINE))
+    assert simulated.inspect(key_of(workspace)).log_tail.count("'fetch' begins") == 1
+
+
+def test_a_stopped_one_says_no_more(simulated: SimulatedProvisioner) -> None:
+    workspace = launched("healthy", seconds=0)
+    with playing(simulated):
+        wait_until(lambda: is_(workspace, S.ONLINE))
+        simulated.stop(key_of(workspace), timeout_seconds=1)
+        wait_until(lambda: not simulated.held())
+        # Whatever was under way has arrived by then: five beats long nothing comes.
+        wait_until(lambda: (database_now() - heard(workspace)).total_seconds() > 0.5)
+
+
+def heard(workspace: Workspace) -> datetime:
+    return Heartbeat.objects.get(pk=workspace.pk).last_heartbeat_at
+
+
+def test_what_cannot_be_played_is_a_launch_error_that_names_the_key(simulated: SimulatedProvisioner) -> None:
+    workspace = create(Request(config="name: x\nsimulation: {behaviour: lazy}"), now=database_now()).workspace
+    launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
+    row = fresh(workspace)
+    assert (row.status, row.failure_code) == (S.FAILED, FailureCode.LAUNCH_ERROR)
+    assert "simulation.behaviour" in row.failure_message
+
+
+def test_secrets_are_not_kept_where_agents_are_played(simulated: SimulatedProvisioner) -> None:
+    secret = {"API_KEY": "sk-very-secret"}
+    workspace = create(Request(config="name: x\nruntime: echo", secrets=secret), now=database_now()).workspace
+    relaunched(workspace)
+    played = simulated.played(key_of(workspace))
+    assert played is not None
+    assert set(played.environment) == {"PLATFORM_URL", "HEARTBEAT_INTERVAL_SECONDS"}
+    assert AgentToken.objects.filter(launch_id=workspace.launch_id).count() == 1
+
+
+def test_two_simulators_do_not_play_the_same_agents(tmp_path) -> None:
+    with alone(tmp_path), pytest.raises(AlreadyPlayed), alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass

@@ -1,0 +1,155 @@
+"""The simulator on its own: what it makes of a backend that can't be read, and of a platform that refuses."""
+
+import asyncio
+import logging
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.agent.platform_stub import PlatformStub, running_platform
+from tests.waiting import wait_until
+from tests.workspaces.provisioners.simulated.conftest import playing
+from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, ProvisionerError
+from workspaces.provisioners.simulated.agents import EXIT_REFUSED, SimulatedAgent
+from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
+from workspaces.provisioners.simulated.simulator import LOOK_SECONDS
+
+
+@pytest.fixture
+def platform() -> Iterator[PlatformStub]:
+    with running_platform() as platform:
+        yield platform
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "simulated"
+
+
+@pytest.fixture
+def backend(root: Path) -> SimulatedProvisioner:
+    return SimulatedProvisioner(root=root)
+
+
+def spec(*, platform_url: str = "", behaviour: str = "healthy") -> LaunchSpec:
+    config: dict[str, Any] = {"runtime": "echo", "simulation": {"behaviour": behaviour, "boot_seconds": 0}}
+    return LaunchSpec(
+        key=LaunchKey(workspace_id=uuid4(), launch_id=uuid4()),
+        environment={"PLATFORM_URL": platform_url},
+        config=config,
+        token="t",
+        start_timeout_seconds=10,
+    )
+
+
+def told(caplog: pytest.LogCaptureFixture, message: str) -> int:
+    return sum(record.getMessage() == message for record in caplog.records)
+
+
+def wait_for_looks(count: int = 5) -> None:
+    # For nothing to come, there's only waiting.
+    asyncio.run(asyncio.sleep(count * LOOK_SECONDS))
+
+
+def test_one_unreadable_launch_is_told_once_and_the_others_are_played(
+    backend: SimulatedProvisioner, root: Path, platform: PlatformStub, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, *others = (spec(platform_url=platform.url) for _ in range(4))
+    for each in (broken, *others):
+        backend.start(each)
+    file = root / "running" / f"{broken.key.workspace_id}.{broken.key.launch_id}.json"
+    whole = file.read_text()
+    file.write_text("{")
+    with caplog.at_level(logging.WARNING), playing(backend):
+        platform.wait_for("register", times=3)
+        wait_for_looks()
+        assert {call.body["id"] for call in platform.named("register")} == {
+            str(each.key.workspace_id) for each in others
+        }
+        assert told(caplog, "A simulated launch could not be read") == 1
+        file.write_text(whole)
+        assert platform.wait_for("register", times=4).body["id"] == str(broken.key.workspace_id)
+
+
+def test_a_backend_that_cannot_be_read_is_told_once_an_outage(
+    backend: SimulatedProvisioner, root: Path, platform: PlatformStub, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = "What is to be played could not be read"
+    root.write_text("no folder")
+    with caplog.at_level(logging.WARNING), playing(backend):
+        wait_until(lambda: told(caplog, message))
+        wait_for_looks()
+        assert told(caplog, message) == 1
+        root.unlink()
+        backend.start(spec(platform_url=platform.url))
+        platform.wait_for("register")
+        root.rename(root.with_name("away"))
+        root.write_text("no folder")
+        wait_until(lambda: told(caplog, message) == 2)
+
+
+def test_where_one_of_two_registrations_ends_the_agent_the_other_ends_too(
+    backend: SimulatedProvisioner, platform: PlatformStub
+) -> None:
+    # One is refused; the other would try again.
+    platform.answers["register"] = [(403, {"code": "refused"}), (503, {})]
+    twice = spec(platform_url=platform.url, behaviour="duplicate-register")
+    backend.start(twice)
+
+    async def live() -> set[Any]:
+        played = backend.played(twice.key)
+        assert played is not None
+        async with httpx.AsyncClient(trust_env=False) as http:
+            await SimulatedAgent(twice.key, played, backend=backend, http=http).live()
+            return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(live()) == set()
+    seen = backend.inspect(twice.key)
+    assert (seen.state, seen.exit_code) == (BackendState.EXITED, EXIT_REFUSED)
+
+
+def test_a_start_on_a_full_disk_fails_alone(backend: SimulatedProvisioner) -> None:
+    first = backend.start(spec())
+    with a_full_disk(), pytest.raises(ProvisionerError):
+        backend.start(spec())
+    later = backend.start(spec())
+    assert later.state is BackendState.RUNNING
+    assert later.url != first.url
+
+
+@contextmanager
+def a_full_disk() -> Iterator[None]:
+    """Let files be opened, but nothing be written to them."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_launch_whose_file_is_damaged_is_stopped_and_followed_by_the_next(
+    backend: SimulatedProvisioner, root: Path
+) -> None:
+    broken = spec()
+    backend.start(broken)
+    (root / "running" / f"{broken.key.workspace_id}.{broken.key.launch_id}.json").write_text("{")
+    assert backend.inspect(broken.key).state is BackendState.UNKNOWN
+    assert backend.stop(broken.key, timeout_seconds=1).state is BackendState.EXITED
+    assert backend.held() == []
+    following = replace(broken, key=replace(broken.key, launch_id=uuid4()))
+    assert backend.start(following).state is BackendState.RUNNING
+
+
+def test_a_strange_file_among_the_running_hides_nobody(backend: SimulatedProvisioner, root: Path) -> None:
+    running = spec()
+    backend.start(running)
+    (root / "running" / "notes.json").write_text("{}")
+    assert backend.held() == [running.key]

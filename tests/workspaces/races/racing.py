@@ -1,0 +1,293 @@
+"""Two that meet, each on a thread and a connection of its own: free, or in an order that the test states.
+
+The order is forced at three points of each transaction that locks workspaces, found in what it sends to the database:
+before its first lock, after its guards (before its first write of a workspace), before its commit.
+"""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+
+from events.models import Event
+from events.names import EventType
+from tests.waiting import PATIENCE_SECONDS
+from workspaces.lifecycle.log_verification import TARGETS
+from workspaces.models import Workspace
+from workspaces.services.core.transition import TransitionRefused
+from workspaces.services.core.trees import BadParent
+from workspaces.services.launching.create import InvalidWorkspace
+
+WAIT_SECONDS = PATIENCE_SECONDS
+REFUSALS = (TransitionRefused, InvalidWorkspace, BadParent)
+Action = Callable[[], Any]
+# (workspace, version) of a move, and the status it led to.
+Moves = dict[tuple[UUID, int], str]
+
+# What this transaction has written: visible, and its writer not ended.
+_OWN_MOVES = """
+SELECT workspace_id, version, event_type FROM events_event
+WHERE id > %s AND is_move AND pg_xact_status(xmin::text::xid8) = 'in progress'
+"""
+
+
+def orders(points: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Return every order in which two can pass so many points each: of three each, the twenty."""
+    first, second = points
+    turns = range(first + second)
+    return [tuple(0 if turn in mine else 1 for turn in turns) for mine in combinations(turns, first)]
+
+
+class Crowd:
+    """So many threads, each with a connection of its own, that act at once as often as asked."""
+
+    def __init__(self, size: int) -> None:
+        self._pool = ThreadPoolExecutor(size)
+        # Each has to have one of the actions before any begins: so no thread takes two.
+        self._barrier = threading.Barrier(size)
+
+    def act(self, actions: Sequence[Action], *, within_seconds: float = 0) -> list[Any]:
+        """Let each do its action, all at once or each at some moment; a refusal is its own result."""
+        moments = [random.uniform(0, within_seconds) for _ in actions]  # noqa: S311
+        delayed = [_after(moment, action) for moment, action in zip(moments, actions, strict=True)]
+        return [running.result(WAIT_SECONDS) for running in [self._pool.submit(self._run, one) for one in delayed]]
+
+    def _run(self, action: Action) -> Any:
+        self._barrier.wait(WAIT_SECONDS)
+        return _outcome(action)
+
+
+@contextmanager
+def crowd(size: int) -> Iterator[Crowd]:
+    several = Crowd(size)
+    try:
+        yield several
+    finally:
+        several.act([lambda: connection.close()] * size)
+
+
+def together(*actions: Action) -> list[Any]:
+    """Run the actions at once, each on a thread and a connection of its own; a refusal is its own result."""
+    with crowd(len(actions)) as several:
+        return several.act(actions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Met:
+    """What came of a meeting: each one's result or refusal, and its story, the moves in their order by who made them.
+
+    `register online, restart provisioning`; with several workspaces `child: …; parent: …`, by name; empty: no move.
+    """
+
+    results: Mapping[str, Any]
+    story: str
+
+
+class Racer:
+    """A thread with a connection that is told when to pass its next point."""
+
+    def __init__(self, told: threading.Condition) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._told = told
+        self._permits = self._reached = 0
+        self._passed: set[str] = set()
+        self.moves: Moves = {}
+        self.pid = self._pool.submit(_backend_pid).result(WAIT_SECONDS)
+
+    def begin(self, action: Action, *, since: int, is_free: bool) -> None:
+        """Start it; up to its first point, or through where it is free. `since` is the last event before."""
+        self._permits, self._reached, self.moves = (100 if is_free else 0), 0, {}
+        self.running = self._pool.submit(self._run, action, since)
+        self.running.add_done_callback(lambda _: self.pass_point(0))
+
+    def pass_point(self, count: int = 1) -> None:
+        with self._told:
+            self._permits += count
+            self._told.notify_all()
+
+    def stands(self) -> bool:
+        """Tell whether it ended, or stands at a point."""
+        return self.running.done() or self._reached > self._permits
+
+    def is_blocked(self) -> bool:
+        """Tell whether it stands behind another's lock."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [self.pid])
+            return bool(cursor.fetchone()[0])
+
+    def close(self) -> None:
+        self._pool.submit(lambda: connection.close()).result(WAIT_SECONDS)
+        self._pool.shutdown()
+
+    def _run(self, action: Action, since: int) -> Any:
+        self._passed = set()
+
+        def committing() -> None:
+            if "lock" in self._passed:
+                self._stop_before("commit")
+            self.moves |= _own_moves(since)
+            self._passed.clear()
+
+        with connection.execute_wrapper(self._watched), _before_commit(committing):
+            return _outcome(action)
+
+    def _watched(self, execute: Callable[..., Any], statement: Any, *rest: Any) -> Any:
+        text = statement if isinstance(statement, str) else statement.as_string(None)
+        if " FOR NO KEY UPDATE" in text or (not connection.in_atomic_block and _writes(text)):
+            self._stop_before("lock")
+        if "lock" in self._passed and _writes(text, of="workspaces_workspace"):
+            self._stop_before("write")
+        try:
+            return execute(statement, *rest)
+        finally:
+            # Committed by itself: what comes next has points of its own.
+            if not connection.in_atomic_block:
+                self._passed.clear()
+
+    def _stop_before(self, point: str) -> None:
+        if point not in self._passed:
+            self._passed.add(point)
+            self._reach()
+
+    def _reach(self) -> None:
+        with self._told:
+            self._reached += 1
+            self._told.notify_all()
+            assert self._told.wait_for(lambda: self._reached <= self._permits, WAIT_SECONDS), "was left waiting"
+
+
+class Meeting:
+    """Two racers that meet as often as asked; close it at the end."""
+
+    def __init__(self) -> None:
+        self._told = threading.Condition()
+        self._racers = (Racer(self._told), Racer(self._told))
+
+    def forced(self, actions: Mapping[str, Action], order: Sequence[int]) -> Met:
+        """Let both begin, then let one after the other pass a point in this order, as far as locks let them."""
+        since = self._begin(actions, is_free=False)
+        self._settle()
+        for turn in order:
+            self._racers[turn].pass_point()
+            self._settle()
+        for racer in self._racers:
+            racer.pass_point(100)
+        return self._met(actions, since)
+
+    def free(self, actions: Mapping[str, Action]) -> Met:
+        """Let both begin at once, one of them a moment later."""
+        late = random.randrange(2)  # noqa: S311
+        delay = random.uniform(0, 0.02)  # noqa: S311
+        delayed = {
+            name: _after(delay, action) if place == late else action
+            for place, (name, action) in enumerate(actions.items())
+        }
+        return self._met(actions, self._begin(delayed, is_free=True))
+
+    def close(self) -> None:
+        for racer in self._racers:
+            racer.close()
+
+    def _begin(self, actions: Mapping[str, Action], *, is_free: bool) -> int:
+        since: int = Event.objects.order_by("-id").values_list("id", flat=True).first() or 0
+        for racer, action in zip(self._racers, actions.values(), strict=True):
+            racer.begin(action, since=since, is_free=is_free)
+        return since
+
+    def _settle(self) -> None:
+        """Wait until each stands: at a point, behind the other's lock, or at its end."""
+        end = time.monotonic() + WAIT_SECONDS
+        while True:
+            with self._told:
+                self._told.wait_for(lambda: all(racer.stands() for racer in self._racers), 0.005)
+            if all(racer.stands() or racer.is_blocked() for racer in self._racers):
+                return
+            assert time.monotonic() < end, "one neither came to a point nor waited nor ended"
+
+    def _met(self, actions: Mapping[str, Action], since: int) -> Met:
+        results = [racer.running.result(WAIT_SECONDS) for racer in self._racers]
+        by = {
+            move: f"{name} {status}"
+            for name, racer in zip(actions, self._racers, strict=True)
+            for move, status in racer.moves.items()
+        }
+        told = Event.objects.filter(id__gt=since, is_move=True)
+        assert set(by) == set(told.values_list("workspace_id", "version")), "a move was told by neither, or by both"
+        return Met(results=dict(zip(actions, results, strict=True)), story=_story(by))
+
+
+@contextmanager
+def meeting() -> Iterator[Meeting]:
+    met = Meeting()
+    try:
+        yield met
+    finally:
+        met.close()
+
+
+def _story(by: Mapping[tuple[UUID, int], str]) -> str:
+    names = dict(Workspace.objects.filter(pk__in={pk for pk, _ in by}).values_list("pk", "name"))
+    told: dict[str, list[str]] = {}
+    for pk, version in sorted(by, key=lambda move: (names[move[0]], move[1])):
+        told.setdefault(names[pk], []).append(by[pk, version])
+    if len(told) == 1:
+        return ", ".join(*told.values())
+    return "; ".join(f"{name}: {', '.join(moves)}" for name, moves in told.items())
+
+
+def _outcome(action: Action) -> Any:
+    try:
+        return action()
+    except REFUSALS as refused:
+        return refused
+
+
+def _after(seconds: float, action: Action) -> Action:
+    def act() -> Any:
+        time.sleep(seconds)
+        return action()
+
+    return act
+
+
+def _writes(statement: str, *, of: str = "") -> bool:
+    return re.match(rf'(UPDATE|INSERT INTO|DELETE FROM) "?{of}', statement) is not None
+
+
+@contextmanager
+def _before_commit(hook: Callable[[], None]) -> Iterator[None]:
+    """Let this thread's connection call the hook before each of its commits."""
+    here = connections[DEFAULT_DB_ALIAS]
+    commit = here.commit
+
+    def told() -> None:
+        hook()
+        commit()
+
+    here.commit = told  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del here.commit
+
+
+def _own_moves(since: int) -> Moves:
+    with connection.cursor() as cursor:
+        cursor.execute(_OWN_MOVES, [since])
+        return {(pk, version): TARGETS[EventType(name)].value for pk, version, name in cursor.fetchall()}
+
+
+def _backend_pid() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pid: int = cursor.fetchone()[0]
+    return pid

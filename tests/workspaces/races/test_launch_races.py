@@ -1,0 +1,199 @@
+"""Races on threads, each with its own connection, the order forced at stated points."""
+
+import threading
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection, transaction
+
+from events.models import Event
+from events.names import EventType
+from postgres.clock import database_now
+from tests.workspaces.factories import arrive, booting, later, online, queued
+from tests.workspaces.races.racing import WAIT_SECONDS, together
+from workspaces.deadlines.policy import Policy
+from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
+from workspaces.models import Launch, Workspace
+from workspaces.services.core.transition import TransitionRefused
+from workspaces.services.launching import mark_online
+from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.launching.restart import restart
+from workspaces.services.stopping.remove import remove
+from workspaces.services.stopping.teardown import claim_due_teardowns
+from workspaces.services.watching import sweep as sweep_service
+from workspaces.services.watching.sweep import sweep_stuck
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CRASHED = Reason(code=FailureCode.CRASHED, source=FailureSource.BOOTSTRAP_WATCHER, message="It broke.")
+
+
+def failures(workspace: Workspace) -> int:
+    return Event.objects.filter(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_PROVISION_FAILED).count()
+
+
+def assert_log_agrees(workspace: Workspace) -> None:
+    """The versions of the moves have no gap, and the last one is the row's."""
+    workspace.refresh_from_db()
+    moves = Event.objects.filter(workspace_id=workspace.pk, is_move=True).order_by("version")
+    assert list(moves.values_list("version", flat=True)) == list(range(1, workspace.version + 1))
+
+
+def test_an_agent_that_registers_between_the_sweeps_look_and_its_update_stays_online(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = booting()
+    looked, registered = threading.Event(), threading.Event()
+    lock_overdue = sweep_service._lock_overdue
+
+    def look_then_wait(**arguments: Any) -> list[Workspace]:
+        # The sweep has seen the row overdue, by the very query it locks with; the agent is quicker to the lock.
+        seen = list(Workspace.objects.provisioning().overdue(now=arguments["now"]))
+        assert [row.pk for row in seen] == [late.pk]
+        looked.set()
+        assert registered.wait(WAIT_SECONDS)
+        return lock_overdue(**arguments)
+
+    monkeypatch.setattr(sweep_service, "_lock_overdue", look_then_wait)
+
+    def register() -> None:
+        assert looked.wait(WAIT_SECONDS)
+        arrive(late)
+        registered.set()
+
+    report, _ = together(lambda: sweep_stuck(now=later(late, minutes=11), policy=Policy()), register)
+    late.refresh_from_db()
+    assert report.failed == []
+    assert (late.status, failures(late)) == (WorkspaceStatus.ONLINE, 0)
+    assert_log_agrees(late)
+
+
+def test_a_sweep_skips_a_row_that_a_registration_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = booting()
+    held, swept = threading.Event(), threading.Event()
+    move = mark_online.move
+
+    def hold_then_move(*arguments: Any) -> None:
+        held.set()
+        assert swept.wait(WAIT_SECONDS)
+        move(*arguments)
+
+    monkeypatch.setattr("workspaces.services.launching.mark_online.move", hold_then_move)
+
+    def sweep() -> Any:
+        assert held.wait(WAIT_SECONDS)
+        try:
+            return sweep_stuck(now=later(late, minutes=11), policy=Policy())
+        finally:
+            swept.set()
+
+    report, _ = together(sweep, lambda: arrive(late))
+    late.refresh_from_db()
+    assert report.failed == []
+    assert (late.status, failures(late)) == (WorkspaceStatus.ONLINE, 0)
+
+
+def test_a_registration_after_the_sweeps_lock_finds_the_failure_and_recovers_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = booting()
+    locked = threading.Event()
+    fail_locked = sweep_service.fail_locked
+
+    def tell_then_fail(*arguments: Any, **named: Any) -> Any:
+        locked.set()
+        return fail_locked(*arguments, **named)
+
+    monkeypatch.setattr(sweep_service, "fail_locked", tell_then_fail)
+
+    def register() -> Workspace:
+        assert locked.wait(WAIT_SECONDS)
+        return arrive(late)
+
+    report, arrived = together(lambda: sweep_stuck(now=later(late, minutes=11), policy=Policy()), register)
+    assert [row.pk for row in report.failed] == [late.pk]
+    assert arrived.status == WorkspaceStatus.ONLINE
+    recovered = Event.objects.filter(workspace_id=late.pk).latest("id")
+    assert recovered.payload["recovered_from"] == "failed"
+    assert Launch.objects.get(pk=late.launch_id).teardown_at is None
+    assert_log_agrees(late)
+
+
+def test_two_sweeps_at_once_write_one_event() -> None:
+    late = [queued() for _ in range(20)]
+    end = later(late[-1], minutes=11)
+    sweep = lambda: sweep_stuck(now=end, policy=Policy())  # noqa: E731
+    reports = together(sweep, sweep)
+    assert sum(len(report.failed) for report in reports) == 20
+    assert [failures(workspace) for workspace in late] == [1] * 20
+
+
+def test_two_restarts_at_once_leave_one_present_launch() -> None:
+    workspace = online()
+    now = later(workspace, minutes=1)
+    again = lambda: restart(workspace_id=workspace.pk, now=now)  # noqa: E731
+    together(again, again)
+    assert_log_agrees(workspace)
+    # Each restart is a launch of its own; all but the present one are meant to be stopped, or never began.
+    standing = Launch.objects.standing().filter(workspace=workspace, teardown_at__isnull=True)
+    assert [launch.pk for launch in standing] == [workspace.launch_id]
+
+
+def test_a_failure_reported_by_an_earlier_launch_never_fails_the_present_one() -> None:
+    workspace = booting()
+    earlier = workspace.launch_id
+    restart(workspace_id=workspace.pk, now=later(workspace, minutes=1))
+    with pytest.raises(TransitionRefused, match="another launch"):
+        fail(workspace_id=workspace.pk, launch_id=earlier, reason=CRASHED, now=later(workspace, minutes=1))
+    workspace.refresh_from_db()
+    assert (workspace.status, failures(workspace)) == (WorkspaceStatus.PROVISIONING, 0)
+
+
+def test_a_late_register_never_revives_a_removed_workspace() -> None:
+    workspace = booting()
+    now = later(workspace, minutes=1)
+    results = together(
+        lambda: remove(workspace_id=workspace.pk, confirmed=True, now=now), lambda: arrive(workspace, now=now)
+    )
+    workspace.refresh_from_db()
+    assert workspace.status == WorkspaceStatus.REMOVED
+    assert [row.pk for row in results[0].moved] == [workspace.pk]
+    assert_log_agrees(workspace)
+    with pytest.raises(TransitionRefused):
+        arrive(workspace)
+
+
+def test_fail_and_register_at_once_have_one_winner() -> None:
+    for _ in range(5):
+        workspace = booting()
+        now = later(workspace, minutes=1)
+        together(
+            lambda w=workspace, n=now: fail(workspace_id=w.pk, launch_id=w.launch_id, reason=CRASHED, now=n),
+            lambda w=workspace: arrive(w),
+        )
+        assert_log_agrees(workspace)
+        assert workspace.status in {WorkspaceStatus.ONLINE, WorkspaceStatus.FAILED}
+        assert workspace.version == 2
+
+
+def test_two_that_hand_out_stops_at_once_wait_for_no_row_of_each_other() -> None:
+    first, second = (restart(workspace_id=online().pk, now=database_now()) for _ in range(2))
+    now, handed_out = database_now(), []
+    with transaction.atomic():
+        mine = claim_due_teardowns(now=now, workspace_id=first.workspace.pk)
+        other = threading.Thread(target=lambda: handed_out.append(_handed_out_elsewhere(now)))
+        other.start()
+        other.join(WAIT_SECONDS)
+        assert handed_out, "it waits for a row that this transaction holds"
+    (theirs,) = handed_out
+    assert (len(mine), len(theirs)) == (1, 1)
+    assert set(mine).isdisjoint(theirs)
+    assert Launch.objects.get(pk=theirs[0]).workspace_id == second.workspace.pk
+
+
+def _handed_out_elsewhere(now: datetime) -> list[UUID]:
+    try:
+        return claim_due_teardowns(now=now)
+    finally:
+        connection.close()

@@ -1,0 +1,257 @@
+"""Verbs that meet, in either order: whoever locks first is let finish once the other waits for it."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from events.models import Event
+from postgres.clock import database_now
+from tests.callers import AgentCaller
+from tests.waiting import PATIENCE_SECONDS
+from tests.workspaces.factories import arrive, external, hibernated, online, queued, running_on
+from tests.workspaces.fake_provisioner import FakeProvisioner
+from workspaces.lifecycle.transitions import Verb, WorkspaceStatus
+from workspaces.models import Workspace
+from workspaces.services.core.transition import TransitionRefused
+from workspaces.services.core.trees import BadParent, move_under
+from workspaces.services.launching.create import InvalidWorkspace
+from workspaces.services.launching.restart import restart
+from workspaces.services.launching.resume import resume
+from workspaces.services.launching.resume_after_shutdown import resume_after_shutdown
+from workspaces.services.launching.wake import wake
+from workspaces.services.stopping.hibernate import hibernate
+from workspaces.services.stopping.pause import pause
+from workspaces.services.stopping.remove import remove
+from workspaces.services.stopping.shutdown import pause_all_for_shutdown
+from workspaces.services.stopping.teardown import tear_down
+
+pytestmark = pytest.mark.django_db(transaction=True)
+WAIT_SECONDS = PATIENCE_SECONDS
+S = WorkspaceStatus
+Action = Callable[[], Any]
+Refused = (TransitionRefused, InvalidWorkspace, BadParent)
+ORDERS = pytest.mark.parametrize("is_swapped", [False, True], ids=["as named", "swapped"])
+
+
+def in_order(first: Action, second: Action) -> list[Any]:
+    """Run the first up to its commit, let the second run into its locks (or through), then commit the first."""
+    pids: list[int] = []
+    done, held = threading.Event(), threading.Event()
+
+    def go_first() -> Any:
+        try:
+            with transaction.atomic():
+                result = _outcome(first)
+                held.set()
+                _until(lambda: done.is_set() or (bool(pids) and _waits(pids[0])))
+            return result
+        finally:
+            held.set()
+            connection.close()
+
+    def go_second() -> Any:
+        try:
+            assert held.wait(WAIT_SECONDS)
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                pids.append(cursor.fetchone()[0])
+            return _outcome(second)
+        finally:
+            done.set()
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(go_first), pool.submit(go_second)]
+        return [future.result(WAIT_SECONDS * 2) for future in futures]
+
+
+def _outcome(action: Action) -> Any:
+    try:
+        with transaction.atomic():
+            return action()
+    except Refused as refused:
+        return refused
+
+
+def _waits(pid: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", [pid])
+        return bool(cursor.fetchone()[0])
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < end, "the second neither waited nor finished"
+        time.sleep(0.01)
+
+
+def met(is_swapped: bool, one: Action, other: Action) -> list[Any]:
+    """Let both meet in the order asked for; return what came of `one` and of `other`, and see that the log agrees."""
+    results = in_order(other, one)[::-1] if is_swapped else in_order(one, other)
+    for workspace in Workspace.objects.all():
+        moves = Event.objects.filter(workspace_id=workspace.pk, is_move=True).order_by("version")
+        assert list(moves.values_list("version", flat=True)) == list(range(1, workspace.version + 1))
+    return results
+
+
+def status(workspace: Workspace) -> WorkspaceStatus:
+    return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
+
+
+def now() -> Any:
+    return database_now()
+
+
+@pytest.fixture
+def parent() -> Workspace:
+    return online(name="parent")
+
+
+@pytest.fixture
+def child(parent: Workspace) -> Workspace:
+    return online(name="child", parent_id=parent.pk)
+
+
+def pausing(workspace: Workspace) -> Action:
+    return lambda: pause(workspace_id=workspace.pk, now=now())
+
+
+@ORDERS
+def test_pause_of_a_parent_and_creation_of_a_child(parent: Workspace, is_swapped: bool) -> None:
+    _, made = met(is_swapped, pausing(parent), lambda: queued(name="new", parent_id=parent.pk))
+    if is_swapped:
+        assert status(made) == S.PAUSED
+    else:
+        assert "parent is paused" in str(made)
+        assert not Workspace.objects.filter(name="new").exists()
+
+
+@ORDERS
+def test_pause_of_a_parent_and_resume_of_its_child(parent: Workspace, child: Workspace, is_swapped: bool) -> None:
+    pausing(child)()
+    _, resumed = met(is_swapped, pausing(parent), lambda: resume(workspace_id=child.pk, now=now()))
+    assert (status(parent), status(child)) == (S.PAUSED, S.PAUSED)
+    child.refresh_from_db()
+    # Resumed first, it went along with its parent; else it stays paused for itself.
+    assert child.paused_by == (parent.pk if is_swapped else None)
+    assert isinstance(resumed, TransitionRefused) is not is_swapped
+
+
+@ORDERS
+def test_pause_of_a_parent_and_restart_of_its_child(parent: Workspace, child: Workspace, is_swapped: bool) -> None:
+    _, restarted = met(is_swapped, pausing(parent), lambda: restart(workspace_id=child.pk, now=now()))
+    assert status(child) == S.PAUSED
+    assert isinstance(restarted, TransitionRefused) is not is_swapped
+
+
+@ORDERS
+def test_pause_of_a_parent_and_wake_of_its_child(parent: Workspace, is_swapped: bool) -> None:
+    asleep = hibernated(name="asleep", parent_id=parent.pk)
+    _, woken = met(is_swapped, pausing(parent), lambda: wake(workspace_id=asleep.pk, now=now()))
+    assert status(asleep) == S.PAUSED
+    assert isinstance(woken, TransitionRefused) is not is_swapped
+
+
+@ORDERS
+def test_pause_of_a_parent_and_a_child_that_is_put_under_it(parent: Workspace, is_swapped: bool) -> None:
+    other = online(name="other")
+    _, moved = met(is_swapped, pausing(parent), lambda: move_under(workspace_id=other.pk, parent_id=parent.pk))
+    assert isinstance(moved, BadParent) is not is_swapped
+    assert status(other) == (S.PAUSED if is_swapped else S.ONLINE)
+
+
+@ORDERS
+def test_pause_of_a_parent_and_a_child_that_leaves_it(parent: Workspace, child: Workspace, is_swapped: bool) -> None:
+    met(is_swapped, pausing(parent), lambda: move_under(workspace_id=child.pk, parent_id=None))
+    child.refresh_from_db()
+    assert (child.parent_id, child.paused_by) == (None, None)
+    assert child.status == (S.ONLINE if is_swapped else S.PAUSED)
+
+
+@ORDERS
+def test_pause_of_what_is_just_put_elsewhere_locks_its_new_tree(child: Workspace, is_swapped: bool) -> None:
+    elsewhere = online(name="elsewhere")
+    met(is_swapped, lambda: move_under(workspace_id=child.pk, parent_id=elsewhere.pk), pausing(child))
+    child.refresh_from_db()
+    assert (child.parent_id, child.status) == (elsewhere.pk, S.PAUSED)
+
+
+@ORDERS
+def test_two_that_are_put_under_each_other_make_no_circle(is_swapped: bool) -> None:
+    one, other = online(name="one"), online(name="other")
+    results = met(
+        is_swapped,
+        lambda: move_under(workspace_id=one.pk, parent_id=other.pk),
+        lambda: move_under(workspace_id=other.pk, parent_id=one.pk),
+    )
+    assert [isinstance(result, BadParent) for result in results] == [is_swapped, not is_swapped]
+
+
+@ORDERS
+def test_pause_and_registration(parent: Workspace, is_swapped: bool) -> None:
+    restart(workspace_id=parent.pk, now=now())
+    again = Workspace.objects.get(pk=parent.pk)
+    _, arrived = met(is_swapped, pausing(again), lambda: arrive(again))
+    assert status(parent) == S.PAUSED
+    assert isinstance(arrived, TransitionRefused) is not is_swapped
+
+
+@ORDERS
+def test_pause_and_a_heartbeat(is_swapped: bool) -> None:
+    mine = external()
+    _, arrived = met(is_swapped, pausing(mine), lambda: arrive(mine, verb=Verb.HEARTBEAT))
+    assert status(mine) == S.PAUSED
+    assert isinstance(arrived, TransitionRefused) is not is_swapped
+
+
+@ORDERS
+def test_hibernation_and_a_new_task(parent: Workspace, fake: FakeProvisioner, is_swapped: bool) -> None:
+    key = running_on(fake, parent)
+    agent = AgentCaller(parent)
+    claim = lambda: hibernate(workspace_id=parent.pk, forced=False, now=now())  # noqa: E731
+    claimed, _ = met(is_swapped, claim, lambda: agent.beat(active_tasks=1))
+    # Told first, the task refuses the claim; told later, it takes it back, at the latest before the stop is sent.
+    tear_down(launch_id=parent.launch_id, now=now())
+    assert isinstance(claimed, TransitionRefused) is is_swapped
+    assert (status(parent), ("stop", key) in fake.calls) == (S.ONLINE, False)
+
+
+@ORDERS
+def test_hibernation_and_pause(parent: Workspace, is_swapped: bool) -> None:
+    claim = lambda: hibernate(workspace_id=parent.pk, forced=False, now=now())  # noqa: E731
+    claimed, _ = met(is_swapped, claim, pausing(parent))
+    assert status(parent) == S.PAUSED
+    assert isinstance(claimed, TransitionRefused) is is_swapped
+
+
+@ORDERS
+def test_removal_of_a_parent_and_creation_of_a_child(parent: Workspace, is_swapped: bool) -> None:
+    removal = lambda: remove(workspace_id=parent.pk, confirmed=True, now=now())  # noqa: E731
+    _, made = met(is_swapped, removal, lambda: queued(name="new", parent_id=parent.pk))
+    assert status(parent) == S.REMOVED
+    assert isinstance(made, InvalidWorkspace) is not is_swapped
+    assert not Workspace.objects.present().exists()
+
+
+@ORDERS
+def test_two_wakes_begin_one_launch(is_swapped: bool) -> None:
+    asleep = hibernated()
+    waking = lambda: wake(workspace_id=asleep.pk, now=now())  # noqa: E731
+    results = met(is_swapped, waking, waking)
+    assert sorted(isinstance(result, TransitionRefused) for result in results) == [False, True]
+
+
+@ORDERS
+def test_a_shutdown_and_a_pause_of_a_tree_do_not_wait_for_each_other(
+    parent: Workspace, child: Workspace, is_swapped: bool
+) -> None:
+    met(is_swapped, pausing(parent), lambda: pause_all_for_shutdown(now=now()))
+    assert (status(parent), status(child)) == (S.PAUSED, S.PAUSED)
+    # Whoever came first says whose pause it is.
+    assert len(resume_after_shutdown(now=now())) == (2 if is_swapped else 0)

@@ -1,0 +1,32 @@
+"""What an event says of its workspace: the whole line above it, as it was then."""
+
+from typing import Any
+
+import pytest
+
+from events.models import Event
+from tests.workspaces import factories
+from workspaces.services.core.lineage import ancestors_through, subjects_of
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_event_holds_the_whole_line_above_its_workspace_nearest_first() -> None:
+    root = factories.online(name="root")
+    middle = factories.online(name="middle", parent_id=root.pk)
+    leaf = factories.online(name="leaf", parent_id=middle.pk)
+    subjects = Event.objects.filter(workspace_id=leaf.pk).values_list("subject", flat=True)
+    assert len(subjects) >= 2
+    for subject in subjects:
+        assert subject == {"name": "leaf", "runtime": "echo", "ancestors": [str(middle.pk), str(root.pk)]}
+
+
+def test_many_lines_are_read_in_one_query_and_no_line_in_none(django_assert_num_queries: Any) -> None:
+    roots = [factories.online(), factories.online()]
+    children = [factories.online(parent_id=root.pk) for root in roots for _ in range(2)]
+    with django_assert_num_queries(1):
+        subjects = subjects_of(children)
+    assert [subject["ancestors"] for subject in subjects] == [[str(child.parent_id)] for child in children]
+    with django_assert_num_queries(0):
+        assert subjects_of(roots)[0]["ancestors"] == []
+        assert ancestors_through([None]) == {None: []}

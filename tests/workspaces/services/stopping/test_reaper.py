@@ -1,0 +1,212 @@
+"""The reaper: what is alive and needed by nothing is stopped, and what is needed is left alone."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from postgres.clock import database_now
+from tests.workspaces.factories import booting, failed, hibernated, online, queued, running_on
+from tests.workspaces.fake_provisioner import FakeProvisioner
+from tests.workspaces.unguarded import put_into
+from workspaces import tasks
+from workspaces.lifecycle.transitions import FailureCode, TeardownReason, WorkspaceStatus
+from workspaces.models import Launch, Workspace
+from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec
+from workspaces.services.launching.launch import launch
+from workspaces.services.launching.restart import restart
+from workspaces.services.stopping.hibernate import hibernate
+from workspaces.services.stopping.pause import pause
+from workspaces.services.stopping.reaper import reap, stop_unknown
+from workspaces.services.stopping.remove import delete_files, remove
+from workspaces.services.stopping.teardown import claim_due_teardowns, declare_gone, tear_down
+
+pytestmark = pytest.mark.django_db
+S = WorkspaceStatus
+
+
+def reaped() -> list[uuid.UUID]:
+    return reap(now=database_now()).meant
+
+
+def stop_all_due() -> None:
+    for launch_id in claim_due_teardowns(now=database_now()):
+        tear_down(launch_id=launch_id, now=database_now())
+
+
+@pytest.mark.parametrize("status", [S.REMOVED, S.PAUSED, S.HIBERNATED, S.FAILED])
+def test_what_lives_though_its_workspace_is_stopped_is_stopped(fake: FakeProvisioner, status: WorkspaceStatus) -> None:
+    workspace = online()
+    key = running_on(fake, workspace)
+    put_into(workspace, status)
+    assert reaped() == [workspace.launch_id]
+    assert Launch.objects.get(pk=workspace.launch_id).teardown_reason == TeardownReason.REAPED
+    stop_all_due()
+    assert fake.inspect(key).state in {BackendState.EXITED, BackendState.MISSING}
+    assert ("stop", key) in fake.calls
+    assert reaped() == []
+
+
+@pytest.mark.parametrize("status", [S.PROVISIONING, S.ONLINE, S.DEGRADED, S.OFFLINE, S.HIBERNATING])
+def test_what_its_workspace_needs_is_left_alone(fake: FakeProvisioner, status: WorkspaceStatus) -> None:
+    workspace = online()
+    running_on(fake, workspace)
+    put_into(workspace, status)
+    assert reaped() == []
+    assert Launch.objects.get(pk=workspace.launch_id).teardown_at is None
+
+
+def test_a_superseded_one_whose_intent_was_lost_is_stopped(fake: FakeProvisioner) -> None:
+    workspace = online()
+    running_on(fake, workspace)
+    restart(workspace_id=workspace.pk, now=database_now())
+    assert reaped() == []
+    Launch.objects.filter(pk=workspace.launch_id).update(teardown_at=None, teardown_reason="")
+    assert reaped() == [workspace.launch_id]
+
+
+def test_one_that_was_declared_gone_and_lives_is_stopped_after_all(fake: FakeProvisioner) -> None:
+    workspace = online()
+    key = running_on(fake, workspace)
+    pause(workspace_id=workspace.pk, now=database_now())
+    declare_gone(launch_id=workspace.launch_id, now=database_now())
+    assert reaped() == [workspace.launch_id]
+    stop_all_due()
+    assert fake.inspect(key).state is BackendState.EXITED
+
+
+def test_a_failed_one_is_left_to_its_grace_and_no_longer(fake: FakeProvisioner) -> None:
+    late = failed(code=FailureCode.TIMED_OUT)
+    key = running_on(fake, late)
+    assert reaped() == []
+    Launch.objects.filter(pk=late.launch_id).update(teardown_at=database_now() - timedelta(seconds=1))
+    stop_all_due()
+    assert fake.inspect(key).state is BackendState.EXITED
+
+
+def test_what_no_row_knows_is_named_and_stopped(fake: FakeProvisioner) -> None:
+    key = LaunchKey(workspace_id=uuid.uuid4(), launch_id=uuid.uuid4())
+    fake.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
+    assert reap(now=database_now()).unknown == [("process", key)]
+    assert stop_unknown("process", key)
+    assert fake.inspect(key).state is BackendState.EXITED
+    assert reap(now=database_now()).is_empty
+
+
+def test_what_no_row_knows_and_no_stop_ends_is_reported_each_time(fake: FakeProvisioner) -> None:
+    key = LaunchKey(workspace_id=uuid.uuid4(), launch_id=uuid.uuid4())
+    fake.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
+    fake.immortal.add(key)
+    for _ in range(2):
+        assert reap(now=database_now()).unknown == [("process", key)]
+        assert not stop_unknown("process", key)
+
+
+def test_what_a_row_knows_is_not_stopped_as_unknown(fake: FakeProvisioner) -> None:
+    key = running_on(fake, online())
+    assert not stop_unknown("process", key)
+    assert fake.inspect(key).state is BackendState.RUNNING
+
+
+def test_a_backend_that_cannot_be_asked_loses_nothing(fake: FakeProvisioner) -> None:
+    workspace = online()
+    running_on(fake, workspace)
+    put_into(workspace, S.PAUSED)
+    fake.unreachable = True
+    assert reap(now=database_now()).unasked == ["process"]
+    assert Launch.objects.get(pk=workspace.launch_id).teardown_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_task_hands_what_it_found_to_the_workers(fake: FakeProvisioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, str]] = []
+    monkeypatch.setattr("celery.app.task.Task.apply_async", lambda self, kwargs: sent.append(kwargs))
+    workspace = online()
+    running_on(fake, workspace)
+    put_into(workspace, S.PAUSED)
+    tasks.reap.apply()
+    assert sent == [{"launch_id": str(workspace.launch_id)}]
+
+
+# --- What a removal leaves -----------------------------------------------------------------------
+
+
+def destroyed(fake: FakeProvisioner, workspace: Workspace) -> bool:
+    return workspace.pk in {key.workspace_id for call, key in fake.calls if call == "destroy"}
+
+
+def test_the_files_of_a_removed_one_go_with_its_process(fake: FakeProvisioner) -> None:
+    workspace = online()
+    running_on(fake, workspace)
+    remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
+    assert delete_files(now=database_now()) == ([], [])
+    stop_all_due()
+    assert destroyed(fake, workspace)
+    assert Workspace.objects.get(pk=workspace.pk).files_deleted_at is not None
+
+
+def test_the_files_of_one_removed_in_its_sleep_go_too(fake: FakeProvisioner) -> None:
+    asleep = hibernated()
+    remove(workspace_id=asleep.pk, confirmed=True, now=database_now())
+    assert delete_files(now=database_now()) == ([asleep.pk], [])
+    assert delete_files(now=database_now()) == ([], [])
+
+
+def test_files_that_cannot_be_deleted_are_tried_again(fake: FakeProvisioner) -> None:
+    workspace = hibernated()
+    running_on(fake, workspace)
+    remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
+    fake.unreachable = True
+    assert delete_files(now=database_now()) == ([], [workspace.pk])
+    fake.unreachable = False
+    fake.exits(running_on(fake, workspace), exit_code=0)
+    assert delete_files(now=database_now()) == ([workspace.pk], [])
+
+
+@pytest.mark.parametrize("ends_at_once", [False, True])
+def test_files_that_a_start_makes_after_its_workspaces_were_deleted_go_too(
+    fake: FakeProvisioner, ends_at_once: bool
+) -> None:
+    workspace = queued()
+    key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+
+    def removed_meanwhile(call: str, _: LaunchKey) -> None:
+        if call == "start" and not Workspace.objects.filter(status=S.REMOVED).exists():
+            remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
+            stop_all_due()
+            assert Workspace.objects.get().files_deleted_at is not None
+
+    fake.before_call = removed_meanwhile
+    fake.after_call = lambda call, key: fake.exits(key, exit_code=1) if call == "start" and ends_at_once else None
+    launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
+    assert fake.inspect(key).state is not BackendState.MISSING
+    stop_all_due()
+    delete_files(now=database_now())
+    assert fake.inspect(key).state is BackendState.MISSING
+    assert Workspace.objects.get().files_deleted_at is not None
+
+
+def test_a_removal_takes_the_whole_tree_along_and_stops_what_was_going_to_sleep(fake: FakeProvisioner) -> None:
+    parent = online(name="parent")
+    child = online(name="child", parent_id=parent.pk)
+    grandchild = booting(name="grandchild", parent_id=child.pk)
+    hibernate(workspace_id=child.pk, forced=False, now=database_now())
+    cascade = remove(workspace_id=parent.pk, confirmed=True, now=database_now())
+    assert [row.pk for row in cascade.moved] == [parent.pk, child.pk, grandchild.pk]
+    reasons = set(Launch.objects.values_list("teardown_reason", flat=True))
+    assert reasons == {TeardownReason.REMOVED}
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(0, 10), (1, 20), (5, 320), (6, 600), (99, 600)])
+def test_a_stop_is_handed_out_again_after_a_pause_that_doubles(attempts: int, seconds: int) -> None:
+    restarted = restart(workspace_id=online().pk, now=database_now()).workspace
+    (stopping,) = Launch.objects.filter(workspace=restarted).exclude(pk=restarted.launch_id)
+    at = stopping.teardown_at + timedelta(seconds=1)
+    Launch.objects.filter(pk=stopping.pk).update(dispatched_at=at, teardown_attempts=attempts)
+
+    assert claim_due_teardowns(now=at + timedelta(seconds=seconds - 1)) == []
+    # One that waits for its pause takes no place from those that are ready.
+    other = restart(workspace_id=online().pk, now=at).workspace
+    ready = claim_due_teardowns(now=at + timedelta(seconds=1), limit=1)
+    assert [Launch.objects.get(pk=each).workspace_id for each in ready] == [other.pk]
+    assert claim_due_teardowns(now=at + timedelta(seconds=seconds), limit=1) == [stopping.pk]

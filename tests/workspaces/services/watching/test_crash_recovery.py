@@ -1,0 +1,226 @@
+"""What happens to a workspace whose process ended though it was online: its restart policy."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from events.models import Event
+from events.names import EventType
+from postgres.clock import database_now
+from tests.callers import AgentCaller
+from tests.workspaces.factories import arrive, online, running_on
+from tests.workspaces.fake_provisioner import FakeProvisioner
+from tests.workspaces.unguarded import put_into
+from workspaces.access.secrets import put_secrets
+from workspaces.lifecycle.transitions import (
+    Phase,
+    RestartPolicy,
+    TeardownReason,
+    Verb,
+    WorkspaceStatus,
+)
+from workspaces.models import Heartbeat, Launch, Workspace
+from workspaces.provisioners.base import BackendState, Observation
+from workspaces.services.core import launch_records
+from workspaces.services.core.transition import TransitionRefused
+from workspaces.services.launching.restart import restart
+from workspaces.services.stopping.pause import pause
+from workspaces.services.stopping.teardown import tear_down
+from workspaces.services.watching.crash_recovery import (
+    MOST_ATTEMPTS,
+    lose_dead,
+    pause_before,
+    restart_due,
+)
+from workspaces.services.watching.liveness import lose_silent
+from workspaces.services.watching.watch import watch_arrived
+
+pytestmark = pytest.mark.django_db
+S = WorkspaceStatus
+
+
+def watched(now: datetime | None = None) -> list[Any]:
+    return watch_arrived(clock=lambda: now or database_now())
+
+
+def dies(
+    fake: FakeProvisioner, workspace: Workspace, *, exit_code: int | None = 1, at: datetime | None = None
+) -> Workspace:
+    """Let its process end, and the watcher see it."""
+    fake.exits(running_on(fake, workspace), exit_code=exit_code, log_tail="last words")
+    assert watched(at) == [workspace.pk]
+    return Workspace.objects.get(pk=workspace.pk)
+
+
+def revived(workspace: Workspace, *, at: datetime) -> Workspace:
+    """Let its policy restart it, and its agent arrive at once."""
+    assert [row.pk for row in restart_due(now=at)] == [workspace.pk]
+    again = Workspace.objects.get(pk=workspace.pk)
+    Workspace.objects.filter(pk=again.pk).update(**launch_records.entered(again, Phase.BOOTING, now=at))
+    return arrive(again, now=at)
+
+
+def last_event(workspace: Workspace) -> Event:
+    return Event.objects.filter(workspace_id=workspace.pk).latest("id")
+
+
+def test_a_dead_one_is_offline_with_its_evidence_and_its_restart_is_planned(fake: FakeProvisioner) -> None:
+    now = database_now()
+    lost = dies(fake, online(), exit_code=-9, at=now)
+    assert (lost.status, lost.restart_due_at, lost.url) == (S.OFFLINE, now + timedelta(seconds=10), "")
+    assert "killed by signal 9" in lost.failure_message
+    payload = last_event(lost).payload
+    assert last_event(lost).event_type == EventType.WORKSPACE_OFFLINE
+    assert (payload["exit_code"], payload["log_tail"], payload["state"]) == (-9, "last words", "exited")
+    assert "attempt 1 of 3" in payload["error"]
+
+
+def test_its_log_is_masked(fake: FakeProvisioner) -> None:
+    workspace = online()
+    put_secrets({"KEY": "sk-very-secret"}, workspace_id=workspace.pk)
+    fake.exits(running_on(fake, workspace), exit_code=1, log_tail="KEY=sk-very-secret")
+    watched()
+    workspace.refresh_from_db()
+    assert "sk-very-secret" not in str(last_event(workspace).payload) + workspace.failure_log_tail
+
+
+def test_what_its_process_left_is_to_stop_and_its_token_brings_it_back_no_more(fake: FakeProvisioner) -> None:
+    workspace = online()
+    agent = AgentCaller(workspace)
+    lost = dies(fake, workspace)
+    assert Launch.objects.get(pk=lost.launch_id).teardown_reason == TeardownReason.LOST
+    # A child that outlived the agent goes on beating.
+    assert agent.beat().status_code == 200
+    assert Workspace.objects.get(pk=lost.pk).status == S.OFFLINE
+    tear_down(launch_id=lost.launch_id, now=database_now())
+    assert agent.beat().status_code == 401
+
+
+def test_it_is_restarted_when_that_is_due_with_reason_and_attempt(fake: FakeProvisioner) -> None:
+    lost = dies(fake, online())
+    assert restart_due(now=lost.restart_due_at - timedelta(seconds=1)) == []
+    (again,) = restart_due(now=lost.restart_due_at)
+    assert (again.status, again.launch_id != lost.launch_id, again.restart_attempts) == (S.PROVISIONING, True, 1)
+    event = last_event(again)
+    assert event.event_type == EventType.WORKSPACE_PROVISIONING
+    assert event.payload["restart"]["attempt"] == 1
+    assert "exited with status 1" in event.payload["restart"]["reason"]
+    assert restart_due(now=lost.restart_due_at + timedelta(hours=1)) == []
+
+
+def test_the_pauses_double() -> None:
+    assert [pause_before(attempt).seconds for attempt in (1, 2, 3)] == [10, 20, 40]
+
+
+def test_after_three_restarts_it_is_left_alone(fake: FakeProvisioner) -> None:
+    workspace = online()
+    for _ in range(MOST_ATTEMPTS):
+        lost = dies(fake, workspace)
+        workspace = revived(lost, at=lost.restart_due_at)
+    left = dies(fake, workspace)
+    assert (left.status, left.restart_due_at, left.restart_attempts) == (S.OFFLINE, None, 3)
+    assert "restarted 3 times already" in left.failure_message
+
+
+def test_ten_minutes_online_count_anew(fake: FakeProvisioner) -> None:
+    now = database_now()
+    workspace = revived(dies(fake, online(now=now), at=now), at=now + timedelta(seconds=10))
+    soon = dies(fake, workspace, at=now + timedelta(minutes=10))
+    assert soon.restart_due_at == now + timedelta(minutes=10, seconds=20)
+    workspace = revived(soon, at=soon.restart_due_at)
+    later = soon.restart_due_at + timedelta(minutes=10)
+    recovered = dies(fake, workspace, at=later)
+    assert (recovered.restart_attempts, recovered.restart_due_at) == (0, later + timedelta(seconds=10))
+
+
+def test_an_operators_restart_counts_anew_too(fake: FakeProvisioner) -> None:
+    lost = dies(fake, online())
+    workspace = revived(lost, at=lost.restart_due_at)
+    assert workspace.restart_attempts == 1
+    assert restart(workspace_id=workspace.pk, now=database_now()).workspace.restart_attempts == 0
+
+
+def test_a_vanished_one_is_restarted(fake: FakeProvisioner) -> None:
+    workspace = online()
+    assert watched() == [workspace.pk]
+    assert "no longer holds it" in Workspace.objects.get(pk=workspace.pk).failure_message
+    assert Workspace.objects.get(pk=workspace.pk).restart_due_at is not None
+
+
+def test_an_unknown_end_is_no_clean_stop(fake: FakeProvisioner) -> None:
+    assert dies(fake, online(), exit_code=None).restart_due_at is not None
+
+
+@pytest.mark.parametrize(
+    ("policy", "exit_code", "why"),
+    [(RestartPolicy.ON_FAILURE, 0, "a clean stop"), (RestartPolicy.NEVER, 1, "policy restarts it never")],
+)
+def test_a_clean_stop_or_a_policy_of_never_restarts_nobody(
+    fake: FakeProvisioner, policy: RestartPolicy, exit_code: int, why: str
+) -> None:
+    lost = dies(fake, online(restart_policy=policy), exit_code=exit_code)
+    assert (lost.status, lost.restart_due_at) == (S.OFFLINE, None)
+    assert why in lost.failure_message
+
+
+def test_silence_restarts_nobody_while_it_runs_or_cannot_be_asked(fake: FakeProvisioner) -> None:
+    workspace = online()
+    running_on(fake, workspace)
+    late = database_now() + timedelta(minutes=5)
+    assert len(lose_silent(now=late, limit=timedelta(seconds=180))) == 1
+    assert watched() == []
+    fake.unreachable = True
+    assert watched() == []
+    assert Workspace.objects.get(pk=workspace.pk).restart_due_at is None
+
+
+def test_one_that_died_unwatched_is_restarted_though_its_silence_was_seen_first(
+    fake: FakeProvisioner,
+) -> None:
+    workspace = online()
+    lose_silent(now=database_now() + timedelta(minutes=5), limit=timedelta(seconds=180))
+    assert last_event(workspace).event_type == EventType.WORKSPACE_OFFLINE
+    events = Event.objects.count()
+    lost = dies(fake, workspace)
+    assert lost.restart_due_at is not None
+    # It was offline already: no move, no second event; and it is judged once.
+    assert Event.objects.count() == events
+    assert watched() == []
+
+
+def test_a_heartbeat_of_a_silent_one_brings_it_back_and_takes_no_restart_along(fake: FakeProvisioner) -> None:
+    workspace = online()
+    running_on(fake, workspace)
+    lose_silent(now=database_now() + timedelta(minutes=5), limit=timedelta(seconds=180))
+    put_into(workspace, S.OFFLINE, restart_due_at=database_now())
+    arrive(workspace, verb=Verb.HEARTBEAT)
+    assert Workspace.objects.get(pk=workspace.pk).restart_due_at is None
+
+
+def test_a_pause_takes_the_plan_back(fake: FakeProvisioner) -> None:
+    lost = dies(fake, online())
+    pause(workspace_id=lost.pk, now=database_now())
+    assert restart_due(now=database_now() + timedelta(hours=1)) == []
+
+
+def test_watching_writes_nothing_while_all_run(fake: FakeProvisioner, django_assert_num_queries: Any) -> None:
+    for number in range(10):
+        running_on(fake, online(name=f"w{number}"))
+    watched()
+    with django_assert_num_queries(1):
+        assert watched() == []
+
+
+def test_evidence_of_an_earlier_launch_loses_nobody(fake: FakeProvisioner) -> None:
+    workspace = online()
+    dead = Observation(state=BackendState.EXITED, exit_code=1)
+    earlier = workspace.launch_id
+    restart(workspace_id=workspace.pk, now=database_now())
+    with pytest.raises(TransitionRefused, match="no evidence"):
+        lose_dead(workspace_id=workspace.pk, launch_id=earlier, observation=dead, now=database_now())
+    unknown = Observation(state=BackendState.UNKNOWN)
+    again = Workspace.objects.get(pk=workspace.pk)
+    with pytest.raises(TransitionRefused, match="no evidence"):
+        lose_dead(workspace_id=again.pk, launch_id=again.launch_id, observation=unknown, now=database_now())
+    assert Heartbeat.objects.filter(pk=workspace.pk).exists()

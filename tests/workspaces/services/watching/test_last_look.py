@@ -1,0 +1,87 @@
+"""The watcher at its own limit: it stores what it sees for the sweep. And what a boot's log says of itself."""
+
+import pytest
+
+from events.models import Event
+from tests.workspaces.factories import booting, config_for, later, running_on
+from tests.workspaces.fake_provisioner import FakeProvisioner
+from workspaces.access import secrets
+from workspaces.deadlines.policy import Policy
+from workspaces.lifecycle.transitions import FailureCode, FailureOwner, WorkspaceStatus
+from workspaces.models import Launch, Workspace
+from workspaces.services.watching.last_look import crash_said, take_last_looks
+from workspaces.services.watching.sweep import sweep_stuck
+from workspaces.services.watching.watch import watch
+
+pytestmark = pytest.mark.django_db
+
+
+def look(workspace: Workspace, *, minutes: float) -> list[object]:
+    return list(take_last_looks(clock=lambda: later(workspace, minutes=minutes), policy=Policy()))
+
+
+def says(fake: FakeProvisioner, workspace: Workspace, log: str) -> None:
+    fake.says(running_on(fake, workspace), log)
+
+
+@pytest.mark.parametrize(("runtime", "minutes"), [("echo", 8), ("hermes", 25)])
+def test_the_last_look_comes_at_the_watchers_own_limit_once_and_fails_nobody(
+    fake: FakeProvisioner, runtime: str, minutes: int
+) -> None:
+    slow = booting(config=config_for(runtime), runtime="")
+    says(fake, slow, "still installing\n")
+    assert look(slow, minutes=minutes - 0.1) == []
+    assert look(slow, minutes=minutes) == [slow.pk]
+    assert look(slow, minutes=minutes + 0.1) == []
+    slow.refresh_from_db()
+    assert slow.status == WorkspaceStatus.PROVISIONING
+    evidence = Launch.objects.get(pk=slow.launch_id).evidence
+    assert (evidence["state"], evidence["log_tail"]) == ("running", "still installing\n")
+
+
+def test_the_sweep_tells_what_the_last_look_saw(fake: FakeProvisioner) -> None:
+    late = booting()
+    secrets.put_secrets({"API_KEY": "hush-hush-hush"}, workspace_id=late.pk)
+    says(fake, late, "key hush-hush-hush\nwaiting for a mirror\n")
+    look(late, minutes=9)
+    sweep_stuck(now=later(late, minutes=11), policy=Policy())
+    late.refresh_from_db()
+    assert (late.failure_code, late.failure_owner) == (FailureCode.TIMED_OUT, FailureOwner.UNKNOWN)
+    assert late.failure_log_tail.endswith("waiting for a mirror\n")
+    assert "hush" not in late.failure_log_tail
+    told = Event.objects.latest("id").payload
+    assert told["known"]["backend_state"] == "running"
+    assert told["known"]["backend_seen_at"] == later(late, minutes=9).isoformat()
+    assert told["log_tail"] == late.failure_log_tail
+
+
+def test_an_unreachable_backend_is_stored_as_unknown(fake: FakeProvisioner) -> None:
+    slow = booting()
+    running_on(fake, slow)
+    fake.unreachable = True
+    look(slow, minutes=9)
+    assert Launch.objects.get(pk=slow.launch_id).evidence["state"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("all is well\n", None),
+        ("SLIPWAY-BOOTSTRAP-FAILED: no space left\n", "no space left"),
+        ("begun\nSLIPWAY-BOOTSTRAP-FAILED\nmore\n", ""),
+        ("echo 'SLIPWAY-BOOTSTRAP-FAILED: quoted'\n", None),
+    ],
+)
+def test_a_crash_marker_begins_a_line(log: str, said: str | None) -> None:
+    assert crash_said(log) == said
+
+
+def test_a_crash_marker_in_the_log_fails_a_boot_whose_process_lives_on(fake: FakeProvisioner) -> None:
+    hanging = booting()
+    says(fake, hanging, "installing\nSLIPWAY-BOOTSTRAP-FAILED: no space left on device\n")
+    assert watch(clock=lambda: later(hanging, minutes=1)) == [hanging.pk]
+    hanging.refresh_from_db()
+    assert (hanging.failure_code, hanging.failure_source) == ("crashed", "bootstrap_watcher")
+    assert hanging.failure_owner == FailureOwner.IMAGE
+    assert "no space left on device" in hanging.failure_message
+    assert "installing" in hanging.failure_log_tail

@@ -1,0 +1,180 @@
+"""Our own outage is nobody's fault: deadlines and heartbeat limits are extended by the gap, once, with one incident."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.models import Event
+from events.names import EventType
+from tests.workspaces.factories import arrive, booting, hibernated, later, online, queued
+from workspaces import tasks
+from workspaces.deadlines.policy import Policy
+from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.models import Heartbeat, Launch, Workspace
+from workspaces.models.incidents import Incident, Liveness, Part
+from workspaces.services.stopping.hibernate import hibernate
+from workspaces.services.watching.liveness import lose_silent
+from workspaces.services.watching.outages import note_alive, reach_back, without
+from workspaces.services.watching.sweep import sweep_stuck
+
+pytestmark = pytest.mark.django_db
+LIMIT = timedelta(seconds=180)
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+def after(minutes: float) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+def away(*, part: Part = Part.SWEEP, since: float, until: float) -> Incident | None:
+    """Let one part of Slipway be away between these minutes after noon."""
+    note_alive(part=part, now=after(since))
+    return note_alive(part=part, now=after(until))
+
+
+def test_a_launch_that_waited_gets_the_outage_back_once() -> None:
+    waiting = booting(now=after(0))
+    incident = away(since=2, until=22)
+    assert incident is not None
+    assert incident.count == 1
+    assert sweep_stuck(now=after(29.9), policy=Policy()).failed == []
+    assert [row.pk for row in sweep_stuck(now=after(30.1), policy=Policy()).failed] == [waiting.pk]
+
+
+def test_the_override_is_extended_too() -> None:
+    booting(now=after(0))
+    away(since=0.5, until=20.5)
+    minute = Policy(override_seconds=60)
+    assert sweep_stuck(now=after(20.9), policy=minute).failed == []
+    assert len(sweep_stuck(now=after(21.1), policy=minute).failed) == 1
+
+
+def test_who_began_in_the_gap_gets_only_what_it_lost() -> None:
+    note_alive(part=Part.SWEEP, now=after(0))
+    begun = booting(now=after(15))
+    note_alive(part=Part.SWEEP, now=after(20))
+    begun.refresh_from_db()
+    assert begun.deadline_at == after(30)
+
+
+def test_sweep_and_web_away_together_are_one_outage() -> None:
+    waiting = booting(now=after(0))
+    for part in Part:
+        note_alive(part=part, now=after(1))
+    note_alive(part=Part.WEB, now=after(11))
+    note_alive(part=Part.SWEEP, now=after(11.5))
+    waiting.refresh_from_db()
+    assert waiting.deadline_at == after(20.5)
+    assert Incident.objects.count() == 1
+    events = Event.objects.filter(event_type__in=[EventType.INCIDENT_OPENED, EventType.INCIDENT_RESOLVED])
+    assert [event.event_type for event in events.order_by("id")] == ["INCIDENT_OPENED", "INCIDENT_RESOLVED"]
+
+
+def test_a_pause_between_two_sweeps_is_no_outage() -> None:
+    waiting = booting(now=after(0))
+    for minute in range(5):
+        assert note_alive(part=Part.SWEEP, now=after(minute)) is None
+    waiting.refresh_from_db()
+    assert waiting.deadline_at == after(10)
+    assert Liveness.objects.get().alive_at == after(4)
+
+
+def test_the_first_sign_of_life_ever_is_no_outage() -> None:
+    assert note_alive(part=Part.SWEEP, now=after(0)) is None
+    assert Incident.objects.count() == 0
+
+
+def test_a_clock_that_is_behind_takes_no_sign_of_life_back() -> None:
+    note_alive(part=Part.WEB, now=after(5))
+    assert note_alive(part=Part.WEB, now=after(4)) is None
+    assert Liveness.objects.get().alive_at == after(5)
+
+
+def test_nobody_is_lost_by_the_silence_of_our_own_outage() -> None:
+    up = online(now=after(0))
+    away(since=1, until=60)
+    assert lose_silent(now=after(61.9), limit=LIMIT) == []
+    assert [row.pk for row in lose_silent(now=after(62.1), limit=LIMIT)] == [up.pk]
+    assert Heartbeat.objects.get(pk=up.pk).last_heartbeat_at == after(0)
+
+
+def test_while_the_web_is_silent_nobody_is_lost_or_failed_for_it() -> None:
+    up, late = online(now=after(0)), booting(now=after(0))
+    note_alive(part=Part.WEB, now=after(1))
+    assert sweep_stuck(now=after(12), policy=Policy()).failed == []
+    assert lose_silent(now=after(12), limit=LIMIT) == []
+    late.refresh_from_db()
+    assert late.held_since == after(12)
+    for minute in range(13, 23):
+        note_alive(part=Part.WEB, now=after(minute))
+    late.refresh_from_db()
+    assert late.deadline_at == after(22)
+    assert sweep_stuck(now=after(21.9), policy=Policy()).failed == []
+    assert len(sweep_stuck(now=after(22.1), policy=Policy()).failed) == 1
+    up.refresh_from_db()
+    assert up.status == WorkspaceStatus.ONLINE
+
+
+def test_a_late_arrivals_grace_is_extended() -> None:
+    late = booting(now=after(0))
+    sweep_stuck(now=after(10.5), policy=Policy())
+    away(since=11, until=31)
+    assert Launch.objects.get(pk=late.launch_id).teardown_at == after(40.5)
+    arrive(late, now=after(40))
+    late.refresh_from_db()
+    assert late.status == WorkspaceStatus.ONLINE
+
+
+def test_a_hibernation_waits_longer_and_who_waits_for_nothing_is_left_alone() -> None:
+    up = online(now=after(0))
+    hibernate(workspace_id=up.pk, forced=False, now=after(0))
+    still = hibernated(now=after(0))
+    away(since=1, until=11)
+    up.refresh_from_db()
+    still.refresh_from_db()
+    assert up.deadline_at == after(15)
+    assert still.deadline_at is None
+
+
+def test_the_sweeps_task_notes_that_it_is_alive_and_excuses_before_it_fails() -> None:
+    waiting = queued()
+    Workspace.objects.filter(pk=waiting.pk).update(
+        phase="booting",
+        phase_entered_at=later(waiting, minutes=-30),
+        deadline_at=later(waiting, minutes=-20),
+    )
+    Liveness.objects.create(part=Part.SWEEP, alive_at=later(waiting, minutes=-29))
+    tasks.sweep_stuck()
+    waiting.refresh_from_db()
+    assert waiting.status == WorkspaceStatus.PROVISIONING
+    assert Incident.objects.get().scope == Part.SWEEP
+
+
+moments = st.integers(0, 100).map(after)
+gaps = st.lists(st.tuples(moments, moments).map(sorted).map(tuple), max_size=6)
+
+
+@given(gaps=gaps, limit=st.integers(1, 200))
+def test_reaching_back_counts_each_minute_outside_the_gaps_once(
+    gaps: list[tuple[datetime, datetime]], limit: int
+) -> None:
+    since = reach_back(now=after(100), limit=timedelta(minutes=limit), gaps=gaps)
+    minutes = int((after(100) - since).total_seconds() // 60)
+    heard = [
+        minute
+        for minute in range(100 - minutes, 100)
+        if not any(began <= after(minute) and after(minute + 1) <= ended for began, ended in gaps)
+    ]
+    assert len(heard) == limit
+
+
+@given(gap=st.tuples(moments, moments).map(sorted).map(tuple), known=gaps)
+def test_what_is_uncovered_overlaps_nothing_known_and_leaves_nothing_out(
+    gap: tuple[datetime, datetime], known: list[tuple[datetime, datetime]]
+) -> None:
+    def minutes(spans: list[tuple[datetime, datetime]]) -> set[int]:
+        return {minute for minute in range(100) for a, b in spans if a <= after(minute) < b}
+
+    assert minutes(without(gap, known)) == minutes([gap]) - minutes(known)

@@ -1,0 +1,169 @@
+"""The watcher: what a backend says of a launch in flight, and what follows. Unknown is not dead."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from operator import attrgetter
+from uuid import UUID
+
+import pytest
+from django.db import connection
+
+from events.models import Event
+from events.names import EventType
+from postgres.clock import database_now
+from tests.workspaces.factories import booting, launching, online, queued, running_on
+from tests.workspaces.fake_provisioner import FakeProvisioner
+from workspaces.deadlines.policy import Policy
+from workspaces.lifecycle.transitions import FailureCode, FailureOwner, FailureSource
+from workspaces.lifecycle.transitions import WorkspaceStatus as S
+from workspaces.models import Launch, Workspace
+from workspaces.services.watching.last_look import take_last_looks
+from workspaces.services.watching.watch import watch, watch_arrived
+
+pytestmark = pytest.mark.django_db
+
+Condition = Callable[[FakeProvisioner, Workspace], None]
+
+
+def never_started(fake: FakeProvisioner, workspace: Workspace) -> None:
+    """Its backend holds nothing by that name."""
+
+
+def runs(fake: FakeProvisioner, workspace: Workspace) -> None:
+    running_on(fake, workspace)
+
+
+def exited(fake: FakeProvisioner, workspace: Workspace) -> None:
+    fake.exits(running_on(fake, workspace), exit_code=3, log_tail="no such module\n")
+
+
+def vanished(fake: FakeProvisioner, workspace: Workspace) -> None:
+    fake.vanishes(running_on(fake, workspace))
+
+
+def unreachable(fake: FakeProvisioner, workspace: Workspace) -> None:
+    running_on(fake, workspace)
+    fake.unreachable = True
+
+
+def looked_at(workspace: Workspace) -> Workspace:
+    watch(clock=database_now)
+    return Workspace.objects.get(pk=workspace.pk)
+
+
+@pytest.mark.parametrize(
+    ("make", "condition", "status"),
+    [
+        (booting, runs, S.PROVISIONING),
+        (booting, exited, S.FAILED),
+        (booting, vanished, S.FAILED),
+        (booting, unreachable, S.PROVISIONING),
+        # A start may be about to happen: that nothing is there yet proves nothing.
+        (launching, never_started, S.PROVISIONING),
+        (launching, runs, S.PROVISIONING),
+        (launching, exited, S.FAILED),
+        (launching, unreachable, S.PROVISIONING),
+        (queued, never_started, S.PROVISIONING),
+    ],
+)
+def test_what_is_seen_dead_is_failed_and_nothing_else(
+    fake: FakeProvisioner, make: Callable[[], Workspace], condition: Condition, status: S
+) -> None:
+    workspace = make()
+    condition(fake, workspace)
+    assert looked_at(workspace).status == status
+
+
+def test_a_dead_process_is_failed_by_the_watcher_with_its_status_and_the_end_of_its_log(fake: FakeProvisioner) -> None:
+    workspace = booting()
+    exited(fake, workspace)
+    row = looked_at(workspace)
+    assert (row.failure_code, row.failure_source) == (FailureCode.CRASHED, FailureSource.BOOTSTRAP_WATCHER)
+    assert "exited with status 3" in row.failure_message
+    [event] = Event.objects.filter(workspace_id=row.pk, event_type=EventType.WORKSPACE_PROVISION_FAILED)
+    assert (event.payload["source"], event.payload["log_tail"]) == ("bootstrap_watcher", "no such module\n")
+
+
+def test_what_its_backend_lost_is_the_backends(fake: FakeProvisioner) -> None:
+    workspace = booting()
+    vanished(fake, workspace)
+    row = looked_at(workspace)
+    assert (row.failure_code, row.failure_owner) == (FailureCode.CRASHED, FailureOwner.BACKEND)
+    assert "no longer holds it" in row.failure_message
+
+
+def test_one_that_could_not_be_asked_is_told_as_unknown_and_failed_once_it_is_seen_dead(fake: FakeProvisioner) -> None:
+    workspace = booting()
+    unreachable(fake, workspace)
+    looked_at(workspace)
+    assert Launch.objects.get(pk=workspace.launch_id).evidence["state"] == "unknown"
+    fake.unreachable = False
+    fake.vanishes(running_on(fake, workspace))
+    assert looked_at(workspace).status == S.FAILED
+
+
+def test_a_second_look_at_a_failed_one_changes_nothing(fake: FakeProvisioner) -> None:
+    workspace = booting()
+    exited(fake, workspace)
+    first = looked_at(workspace)
+    assert watch(clock=database_now) == []
+    assert Workspace.objects.get(pk=workspace.pk).version == first.version
+
+
+def test_a_queued_one_is_not_asked_about(fake: FakeProvisioner) -> None:
+    queued()
+    watch(clock=database_now)
+    assert fake.calls == []
+
+
+@contextmanager
+def nothing_can_be_stored_of(workspace: Workspace) -> Iterator[None]:
+    """Let the database refuse what is seen of this workspace's launch."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE workspaces_launch ADD CONSTRAINT refused CHECK (id <> %s OR evidence = '{}')",
+            [workspace.launch_id],
+        )
+        try:
+            yield
+        finally:
+            cursor.execute("ALTER TABLE workspaces_launch DROP CONSTRAINT refused")
+
+
+def at_the_watchers_limit() -> Workspace:
+    return booting(now=database_now() - timedelta(minutes=9))
+
+
+def take_a_last_look(*, clock: Callable[[], datetime]) -> list[UUID]:
+    return take_last_looks(clock=clock, policy=Policy())
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("make", "condition", "look", "order"),
+    [
+        (booting, exited, watch, "deadline_at"),
+        (online, exited, watch_arrived, "launch_id"),
+        (at_the_watchers_limit, runs, take_a_last_look, "phase_entered_at"),
+    ],
+)
+def test_a_row_that_the_database_refuses_is_logged_and_blinds_nobody_to_the_others(
+    fake: FakeProvisioner,
+    caplog: pytest.LogCaptureFixture,
+    make: Callable[[], Workspace],
+    condition: Condition,
+    look: Callable[..., list[UUID]],
+    order: str,
+) -> None:
+    rows = [make() for _ in range(3)]
+    for row in rows:
+        condition(fake, row)
+    # The first that is looked at: the others come after it.
+    bad, *others = sorted(rows, key=attrgetter(order))
+    with nothing_can_be_stored_of(bad):
+        assert set(look(clock=database_now)) == {row.pk for row in others}
+    assert [record.__dict__["launch_id"] for record in caplog.records if record.levelname == "ERROR"] == [bad.launch_id]
+    assert Workspace.objects.get(pk=bad.pk).status == bad.status
+    # What was refused is looked at again.
+    assert look(clock=database_now) == [bad.pk]

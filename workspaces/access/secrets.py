@@ -1,0 +1,141 @@
+"""Secrets: environment variables encrypted at rest, one workspace's own or global."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from agent import rules
+from postgres import encryption
+from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.models import Launch, RetiredSecret, Secret, Workspace
+
+MAX_VALUE_CHARACTERS = 65_536
+MAX_NAME_CHARACTERS = 255
+
+
+class InvalidSecret(ValueError):
+    """A secret's name or value can't be used; the message says why and never holds the value."""
+
+
+class SecretUnreadable(Exception):
+    """A stored secret can't be decrypted with the present SECRETS_KEYS."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The stored secret {name} can't be decrypted with the present SECRETS_KEYS. "
+            "Add the key it was encrypted with, or set the secret anew, then restart."
+        )
+        self.name = name
+
+
+def check_secret(name: str, value: str) -> None:
+    """Raise InvalidSecret unless this can be an environment variable of a workspace."""
+    if not rules.is_environment_name(name) or len(name) > MAX_NAME_CHARACTERS:
+        raise InvalidSecret(f"{name[:80]!r} is no environment variable name: use letters, digits and underscores.")
+    if name in rules.GIVEN_NAMES:
+        raise InvalidSecret(f"{name} is set by Slipway itself and can't be a secret.")
+    if not value.strip():
+        raise InvalidSecret(f"The value of {name} is empty.")
+    if "\0" in value:
+        raise InvalidSecret(f"The value of {name} holds a NUL character, which no environment variable can.")
+    if len(value) > MAX_VALUE_CHARACTERS:
+        raise InvalidSecret(f"The value of {name} is longer than {MAX_VALUE_CHARACTERS} characters.")
+
+
+def put_first_secrets(values: Mapping[str, str], *, workspace_id: UUID) -> None:
+    """Add the secrets of a workspace that is just being created. Raises InvalidSecret with nothing stored."""
+    for name, value in values.items():
+        check_secret(name, value)
+    sealed = {name: encryption.encrypt(value) for name, value in values.items()}
+    Secret.objects.bulk_create(
+        [Secret(workspace_id=workspace_id, name=name, ciphertext=text) for name, text in sealed.items()]
+    )
+
+
+def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None) -> None:
+    """Add or replace secrets of a workspace, or global ones (None). Raises InvalidSecret with nothing stored."""
+    for name, value in values.items():
+        check_secret(name, value)
+    with transaction.atomic():
+        _refuse_removed(workspace_id)
+        for name, value in values.items():
+            defaults = {"ciphertext": encryption.encrypt(value), "updated_at": Now()}
+            # None asks for IS NULL, which the stubs don't know.
+            _retire(Secret.objects.filter(workspace_id=workspace_id, name=name))  # type: ignore[misc]
+            Secret.objects.update_or_create(workspace_id=workspace_id, name=name, defaults=defaults)  # type: ignore[misc]
+
+
+def _refuse_removed(workspace_id: UUID | None) -> None:
+    if workspace_id is None:
+        return
+    # Locked, so that no removal, which deletes all secrets, comes in between.
+    owner = Workspace.objects.select_for_update(of=("self",), no_key=True).filter(pk=workspace_id).first()
+    if owner is not None and owner.status == WorkspaceStatus.REMOVED:
+        raise InvalidSecret("The workspace is removed: it takes no secrets any more.")
+
+
+def delete_secrets(secrets: QuerySet[Secret]) -> None:
+    """Delete these secrets; what runs with them still gets their values masked."""
+    with transaction.atomic():
+        _retire(secrets)
+        secrets.delete()
+
+
+def _retire(secrets: QuerySet[Secret]) -> None:
+    RetiredSecret.objects.bulk_create(
+        RetiredSecret(workspace_id=secret.workspace_id, ciphertext=secret.ciphertext) for secret in secrets
+    )
+
+
+def forget_retired() -> int:
+    """Delete the retired values that no launch can hold any more; return their number."""
+    holders = Launch.objects.standing().filter(queued_at__lte=OuterRef("retired_at"))
+    own = Q(workspace__isnull=False) & ~Exists(holders.filter(workspace_id=OuterRef("workspace_id")))
+    of_all = Q(workspace__isnull=True) & ~Exists(holders)
+    number, _ = RetiredSecret.objects.filter(own | of_all).delete()
+    return number
+
+
+def environment_of(workspace_id: UUID) -> dict[str, str]:
+    """Return the variables a workspace gets: global ones overridden by its own. Raises SecretUnreadable."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ENVIRONMENT, [workspace_id])
+        return {name: _decrypt(name, ciphertext) for name, ciphertext in cursor.fetchall()}
+
+
+# By hand, as what follows: each launch asks both, and for the ORM to word them took longer than the answer.
+# Global ones first, so that the workspace's own come last and win.
+_ENVIRONMENT = """
+SELECT name, ciphertext FROM workspaces_secret WHERE workspace_id = %s OR workspace_id IS NULL
+ORDER BY workspace_id NULLS FIRST, name
+"""
+
+
+def readable_values(workspace_ids: set[UUID]) -> dict[UUID | None, list[str]]:
+    """Return every value that can be decrypted, by workspace; global ones under None. For masking."""
+    with connection.cursor() as cursor:
+        cursor.execute(_VALUES, {"ids": list(workspace_ids)})
+        rows = cursor.fetchall()
+    values: dict[UUID | None, list[str]] = {}
+    for workspace_id, ciphertext in rows:
+        with suppress(encryption.Unreadable):
+            values.setdefault(workspace_id, []).append(encryption.decrypt(ciphertext))
+    return values
+
+
+_VALUES = """
+SELECT workspace_id, ciphertext FROM workspaces_secret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
+UNION ALL
+SELECT workspace_id, ciphertext FROM workspaces_retiredsecret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
+"""
+
+
+def _decrypt(name: str, ciphertext: str) -> str:
+    try:
+        return encryption.decrypt(ciphertext)
+    except encryption.Unreadable:
+        raise SecretUnreadable(name) from None

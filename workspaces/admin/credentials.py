@@ -1,0 +1,101 @@
+"""Secrets and API keys in the admin: made and replaced, never shown."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin import action as list_action
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.decorators import display
+
+from postgres.clock import database_now
+from workspaces.access import secrets
+from workspaces.access.tokens import mint_api_key
+from workspaces.admin.cells import moment_cell
+from workspaces.admin.forms import ApiKeyForm, SecretForm
+from workspaces.admin.pages import StrictAdmin
+from workspaces.models import ApiKey, Secret
+
+
+class SecretAdmin(StrictAdmin):
+    """Secrets by name; a value can be replaced or deleted, never read."""
+
+    form = SecretForm
+    list_display = ["name", "owner", "updated"]
+    search_fields = ["name", "workspace__name", "workspace__id"]
+    search_help_text = "Name, or the workspace's name or id"
+    ordering = ["name", "pk"]
+    raw_id_fields = ["workspace"]
+    fields = ["workspace", "name", "value"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Secret]:
+        return super().get_queryset(request).select_related("workspace").defer("ciphertext")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Secret | None = None) -> list[str]:
+        return ["workspace", "name"] if obj else []
+
+    @display(description="For", ordering="workspace__name")
+    def owner(self, secret: Secret) -> str:
+        return secret.workspace.name if secret.workspace else "All workspaces"
+
+    @display(description="Set", ordering="updated_at")
+    def updated(self, secret: Secret) -> str:
+        return moment_cell(secret.updated_at)
+
+    def save_model(self, request: HttpRequest, obj: Secret, form: SecretForm, change: Any) -> None:
+        secrets.put_secrets({obj.name: form.cleaned_data["value"]}, workspace_id=obj.workspace_id)
+        obj.pk = Secret.objects.get(workspace=obj.workspace, name=obj.name).pk
+
+    def delete_model(self, request: HttpRequest, obj: Secret) -> None:
+        secrets.delete_secrets(Secret.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Secret]) -> None:
+        secrets.delete_secrets(queryset)
+
+
+class ApiKeyAdmin(StrictAdmin):
+    """API keys: made once, shown once, revoked."""
+
+    form = ApiKeyForm
+    list_display = ["name", "beginning", "scope_names", "created", "state"]
+    search_fields = ["name", "prefix"]
+    ordering = ["name", "pk"]
+    actions = ["revoke"]
+    fields = ["name", "scopes"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: a key is what it was made as."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: a revoked key stays on record."""
+        return False
+
+    def has_revoke_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("workspaces.change_apikey"))
+
+    @display(description="Begins with")
+    def beginning(self, key: ApiKey) -> str:
+        return f"{key.prefix}…"
+
+    @display(description="Scopes")
+    def scope_names(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)
+
+    @display(description="Created", ordering="created_at")
+    def created(self, key: ApiKey) -> str:
+        return moment_cell(key.created_at)
+
+    @display(description="State", ordering="revoked_at", label={"Valid": "success", "Revoked": "danger"})
+    def state(self, key: ApiKey) -> str:
+        return "Revoked" if key.revoked_at else "Valid"
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: ApiKeyForm, change: Any) -> None:
+        row, key = mint_api_key(name=obj.name, scopes=form.cleaned_data["scopes"])
+        obj.pk = row.pk
+        self.message_user(request, f"The key of {row.name}, shown this once: {key}", messages.WARNING)
+
+    @list_action(description="Revoke", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        revoked = queryset.filter(revoked_at__isnull=True).update(revoked_at=database_now())
+        self.message_user(request, f"{revoked} revoked.", messages.SUCCESS)

@@ -1,0 +1,52 @@
+"""The changelists' filters. What is not among their choices filters nothing: the address is anybody's to type."""
+
+from typing import Any
+
+from django.contrib.admin import ModelAdmin, SimpleListFilter
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.models import Workspace
+
+ALL = "all"
+
+
+class StatusFilter(SimpleListFilter):
+    """By status; removed ones are hidden unless they are asked for."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return [*WorkspaceStatus.choices, (ALL, "All, removed ones too")]
+
+    def choices(self, changelist: Any) -> Any:
+        for choice in super().choices(changelist):
+            # Django calls the choice without a parameter "All"; here that one hides what was removed.
+            if choice["query_string"] == changelist.get_query_string(remove=[self.parameter_name]):
+                choice["display"] = "Not removed"
+            yield choice
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> QuerySet[Workspace]:
+        if self.value() in WorkspaceStatus.values:
+            return queryset.filter(status=self.value())
+        if self.value() == ALL:
+            return queryset
+        return queryset.exclude(status=WorkspaceStatus.REMOVED)
+
+
+class RuntimeFilter(SimpleListFilter):
+    """By the runtimes that there are."""
+
+    title = "runtime"
+    parameter_name = "runtime"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        runtimes = Workspace.objects.present().order_by("runtime").values_list("runtime", flat=True).distinct()
+        return [(runtime, runtime) for runtime in runtimes]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> QuerySet[Workspace]:
+        if self.value() in {runtime for runtime, _ in self.lookup_choices}:
+            return queryset.filter(runtime=self.value())
+        return queryset

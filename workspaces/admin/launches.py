@@ -1,0 +1,106 @@
+"""Launches in the admin: history, and an operator's word where a backend can't be asked."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+
+from postgres.clock import database_now
+from workspaces.admin.cells import moment_cell
+from workspaces.admin.facts import evidence_of, phases_of, teardown_of
+from workspaces.admin.pages import ReadOnlyAdmin
+from workspaces.models import Launch
+from workspaces.services.stopping.teardown import declare_gone
+
+
+class LaunchAdmin(ReadOnlyAdmin):
+    """Launches, newest first."""
+
+    list_display = ["began", "workspace_name", "runtime", "outcome", "phases", "evidence_line", "teardown"]
+    search_fields = ["id", "workspace__name", "workspace__id"]
+    search_help_text = "Id, or the workspace's name or id"
+    ordering = ["-queued_at", "pk"]
+    actions_detail = ["declare_gone"]
+    fields = [
+        "id",
+        "workspace_link",
+        "backend",
+        "runtime",
+        "outcome",
+        "failure_code",
+        "began",
+        "phases",
+        "evidence_line",
+        "teardown",
+        "teardown_attempts",
+        "teardown_error",
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Launch]:
+        return super().get_queryset(request).select_related("workspace")
+
+    def has_declare_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("workspaces.change_launch"))
+
+    @display(description="Began", ordering="queued_at")
+    def began(self, launch: Launch) -> SafeString | str:
+        return moment_cell(launch.queued_at)
+
+    @display(description="Workspace")
+    def workspace_name(self, launch: Launch) -> str:
+        return launch.workspace.name
+
+    @display(description="Workspace")
+    def workspace_link(self, launch: Launch) -> SafeString:
+        address = reverse("admin:workspaces_workspace_change", args=[launch.workspace_id])
+        return format_html('<a href="{}" class="slipway-link">{}</a>', address, launch.workspace.name)
+
+    @display(description="Phases")
+    def phases(self, launch: Launch) -> str:
+        return phases_of(launch)
+
+    @display(description="Last seen")
+    def evidence_line(self, launch: Launch) -> str:
+        return evidence_of(launch)
+
+    @display(description="Its process")
+    def teardown(self, launch: Launch) -> str:
+        return teardown_of(launch)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int | str | None = None) -> Any:
+        launch = self.get_object(request, str(object_id))
+        is_meant_to_stop = launch is not None and launch.teardown_at is not None and launch.torn_down_at is None
+        return super().get_actions_detail(request, object_id) if is_meant_to_stop else []
+
+    @action(description="Declare gone …", url_path="declare-gone", icon="help_center", permissions=["declare"])
+    def declare_gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        launch = self.get_object(request, object_id)
+        if not isinstance(launch, Launch):
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        address = reverse("admin:workspaces_launch_change", args=[launch.pk])
+        if request.method == "POST":
+            self._declare(request, launch)
+            return HttpResponseRedirect(address)
+        return self.confirmation(
+            request,
+            title="Declare this launch gone?",
+            question=f"Slipway could not confirm that the process of {launch.workspace.name} has stopped, and takes "
+            "your word for it. Where it runs on after all, a restart makes two of them.",
+            submit="It is gone",
+            is_danger=True,
+            cancel=address,
+        )
+
+    def _declare(self, request: HttpRequest, launch: Launch) -> None:
+        if declare_gone(launch_id=launch.pk, now=database_now()):
+            self.log_change(request, launch, "Declared gone.")
+            self.message_user(request, "1 launch was declared gone.", messages.SUCCESS)
+        else:
+            self.message_user(
+                request, "0 changed: this launch is gone already, or not meant to stop.", messages.WARNING
+            )

@@ -1,0 +1,1 @@
+"""The operators' HTTP API for workspaces: routes, schemas, the JSON of a workspace."""

@@ -1,0 +1,74 @@
+"""The templates an operator can launch: folders with a config.yaml, in CATALOG_DIRS."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from agent import rules
+from workspaces.configuration.parser import MAX_CONFIG_BYTES, BadConfig, parse_config
+
+CONFIG_FILE = "config.yaml"
+
+
+class UnknownTemplate(ValueError):
+    """No catalog folder has a template of this name."""
+
+    def __init__(self, name: str) -> None:
+        known = ", ".join(sorted(_folders())) or "none"
+        super().__init__(f"There is no template {name[:80]!r} in the catalog. Known templates: {known}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """A catalog entry as GET /templates shows it; `problem` is set where its config.yaml can't be used."""
+
+    id: str
+    name: str
+    runtime: str
+    provision_timeout_seconds: int | None
+    required_env: list[str]
+    problem: str = ""
+
+
+def templates() -> list[Template]:
+    """Return every template, in the order of their names; an earlier folder of CATALOG_DIRS wins."""
+    return [_template(name) for name in sorted(_folders())]
+
+
+def config_text(name: str) -> str:
+    """Return the template's config.yaml as it is now. Raises UnknownTemplate, or BadConfig where it can't be read."""
+    folder = _folders().get(name)
+    if folder is None:
+        raise UnknownTemplate(name)
+    path = folder / CONFIG_FILE
+    try:
+        # One byte more than is allowed tells that a file is too large without reading all of it.
+        with path.open("rb") as file:
+            return file.read(MAX_CONFIG_BYTES + 1).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"The template's {CONFIG_FILE} can't be read: {error}") from error
+
+
+def _folders() -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for root in reversed(settings.CATALOG_DIRS):
+        if root.is_dir():
+            folders |= {path.parent.name: path.parent for path in root.glob(f"*/{CONFIG_FILE}")}
+    return folders
+
+
+def _template(name: str) -> Template:
+    try:
+        config = parse_config(config_text(name))
+    except BadConfig as error:
+        return Template(
+            id=name, name=name, runtime="", provision_timeout_seconds=None, required_env=[], problem=str(error)
+        )
+    return Template(
+        id=name,
+        name=str(config.get("name") or name),
+        runtime=rules.runtime_of(config),
+        provision_timeout_seconds=rules.provision_timeout_seconds(config),
+        required_env=rules.missing_names(rules.required_env(config, rules.picked_model(config))),
+    )

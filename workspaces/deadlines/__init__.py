@@ -1,0 +1,1 @@
+"""The deadline policy, its explanation, and what the record of boots says about it."""

@@ -1,9 +1,0 @@
-from django.core.management.commands.migrate import Command as DjangoCommand
-
-from workspaces.autodetector import Autodetector
-
-
-class Command(DjangoCommand):
-    """Django's own, which notices new statuses and moves too."""
-
-    autodetector = Autodetector

@@ -1,0 +1,1 @@
+"""The process backend: workspaces are processes of this host."""

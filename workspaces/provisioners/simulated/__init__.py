@@ -1,0 +1,1 @@
+"""The simulated backend, and the simulator that plays its agents over HTTP."""

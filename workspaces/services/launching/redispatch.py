@@ -1,0 +1,37 @@
+"""Find launches whose message to a worker was lost: a broker's outage, a killed worker."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db.models import F, Q
+
+from workspaces.deadlines.policy import present_policy, start_retry_seconds
+from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
+from workspaces.models import BackendKind, Launch
+
+# Long against the time a message takes, short against the ten minutes that a launch may be queued.
+REPEAT_AFTER_SECONDS = 20
+
+
+def mark_dispatched(*, launch_id: UUID, now: datetime) -> None:
+    """Remember when a launch's message was handed to the queue."""
+    Launch.objects.filter(pk=launch_id).update(dispatched_at=now)
+
+
+def claim_undispatched(*, now: datetime) -> list[tuple[UUID, UUID]]:
+    """Return (workspace id, launch id) of present launches that no worker has taken, and mark them dispatched."""
+    cutoff = now - timedelta(seconds=REPEAT_AFTER_SECONDS)
+    queued = Q(workspace__phase=Phase.QUEUED)
+    lost = Q(
+        workspace__phase=Phase.LAUNCHING,
+        workspace__progress_at__lte=now - timedelta(seconds=start_retry_seconds(policy=present_policy())),
+    )
+    due = (
+        Launch.objects.in_flight()
+        .filter(queued | lost, workspace__status=WorkspaceStatus.PROVISIONING, workspace__launch_id=F("pk"))
+        .filter(Q(dispatched_at__lte=cutoff) | Q(dispatched_at__isnull=True, queued_at__lte=now - timedelta(seconds=2)))
+        .exclude(backend=BackendKind.EXTERNAL)
+    )
+    claimed = list(due.order_by("queued_at", "pk").values_list("workspace_id", "pk"))
+    Launch.objects.filter(pk__in=[launch_id for _, launch_id in claimed]).update(dispatched_at=now)
+    return claimed

@@ -1,0 +1,1 @@
+"""Pause, hibernate, remove, shutdown, and the teardown of backend objects."""
