@@ -10,7 +10,7 @@ from django.urls import resolve
 
 from events.live.streams import RefusedStream
 from workspaces.access.authentication import Access
-from workspaces.access.errors import Refusal
+from workspaces.access.errors import RequestRefused
 from workspaces.models import ApiScope
 
 READ_EVENTS = Access(scopes=(ApiScope.READ,), permission="events.view_event")
@@ -27,7 +27,7 @@ def require_reader(request: HttpRequest, workspace_id: UUID | None) -> None:
     request.resolver_match = resolve(request.path_info)
     try:
         (READ_OWN_EVENTS if workspace_id else READ_EVENTS)(request)
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
         raise RefusedStream(refusal.status, str(refusal), headers=headers, code=refusal.code) from None
 

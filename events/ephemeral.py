@@ -31,7 +31,7 @@ _PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveEvent:
+class EphemeralEvent:
     """Something that concerns only those who look at present. Texts in the payload are masked by their producer."""
 
     event_type: LiveEventType
@@ -46,7 +46,7 @@ def channel() -> str:
     return f"{settings.REDIS_PREFIX}live"
 
 
-def publish(*events: LiveEvent) -> None:
+def publish(*events: EphemeralEvent) -> None:
     """Tell the listeners of all web processes, some time soon. Call it after the commit; it neither waits nor fails."""
     _publisher.publish([_packed(event) for event in events])
 
@@ -68,7 +68,7 @@ def unpacked(message: bytes) -> LoggedEvent:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _packed(event: LiveEvent) -> bytes:
+def _packed(event: EphemeralEvent) -> bytes:
     told = {
         "event": event.event_type.value,
         "workspace_id": str(event.workspace_id),

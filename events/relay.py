@@ -8,7 +8,7 @@ given after the commit, under one lock, and become visible in their own order. T
 from django.db import connection
 
 from events.outbox import RECORDED_CHANNEL
-from postgres.notify_loop import Rounds
+from postgres.notify_loop import NotifyLoop
 
 # Live streams listen here; the payload is the position given last.
 POSITIONED_CHANNEL = "slipway_event_positioned"
@@ -42,7 +42,7 @@ class Relay:
 
     def __init__(self, *, look_seconds: float = LOOK_SECONDS) -> None:
         self.numbered = 0
-        self._rounds = Rounds(
+        self._rounds = NotifyLoop(
             self._number,
             purpose="numbering events",
             channel=RECORDED_CHANNEL,

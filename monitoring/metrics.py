@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from monitoring.fanout_metrics import fanout
 from postgres.clock import database_now
-from workspaces.deadlines.false_timeouts import flips_by_runtime
+from workspaces.deadlines.false_timeouts import false_timeouts_by_runtime
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Launch, Workspace
 from workspaces.services.watching.sweep import last_run
@@ -58,7 +58,7 @@ def _flips() -> Iterator[Metric]:
     false = GaugeMetricFamily(
         "slipway_deadline_false_flips", "Of these, launches that arrived within the grace.", labels=["runtime"]
     )
-    for each in flips_by_runtime():
+    for each in false_timeouts_by_runtime():
         flips.add_metric([each.runtime], each.number)
         false.add_metric([each.runtime], each.false)
     yield flips

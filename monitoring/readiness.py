@@ -14,7 +14,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from events.positions import oldest_unpositioned_at
 from postgres.clock import database_now
 from status_drift.live import live_enums
-from workspaces.deadlines.policy import present_policy
+from workspaces.deadlines.policy import current_policy
 from workspaces.services.watching.sweep import MISSED_SWEEPS, last_run, overdue_rows
 
 MAX_RELAY_LAG_SECONDS = 10
@@ -89,7 +89,7 @@ def _sweep() -> Check:
     now, allowed = database_now(), timedelta(seconds=MISSED_SWEEPS * settings.SWEEP_INTERVAL_SECONDS)
     run = last_run()
     if run is None:
-        is_missed = overdue_rows(now=now - allowed, policy=present_policy()).exists()
+        is_missed = overdue_rows(now=now - allowed, policy=current_policy()).exists()
         return Check(ok=not is_missed, detail=f"No sweep has run yet{_BEAT if is_missed else '.'}")
     age = (now - run.ran_at).total_seconds()
     if age > allowed.total_seconds():

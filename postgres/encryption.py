@@ -6,7 +6,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
 
-class Unreadable(Exception):
+class CannotDecrypt(Exception):
     """The present SECRETS_KEYS can't decrypt this."""
 
 
@@ -20,7 +20,7 @@ def decrypt(ciphertext: str) -> str:
     try:
         return _cipher(tuple(settings.SECRETS_KEYS)).decrypt(ciphertext.encode()).decode()
     except InvalidToken:
-        raise Unreadable("It can't be decrypted with the present SECRETS_KEYS.") from None
+        raise CannotDecrypt("It can't be decrypted with the present SECRETS_KEYS.") from None
 
 
 @lru_cache(maxsize=4)

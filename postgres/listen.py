@@ -31,7 +31,7 @@ def parameters(*, application_name: str) -> dict[str, Any]:
     }
 
 
-class Doorbell:
+class NotifyListener:
     """Waits for a channel's NOTIFY, and for `stop()`, which any thread or signal handler may call."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 import psycopg
 from django.db import DatabaseError, InterfaceError, connection
 
-from postgres.listen import Doorbell
+from postgres.listen import NotifyListener
 from postgres.outages import is_outage
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
-class Rounds:
+class NotifyLoop:
     """Calls `look` until it is stopped. `purpose` says what that is for, where an outage is logged."""
 
     def __init__(
@@ -27,7 +27,7 @@ class Rounds:
         self._channel = channel
         self._application_name = application_name
         self._seconds = seconds
-        self._doorbell = Doorbell()
+        self._doorbell = NotifyListener()
         self._failures = 0
 
     @property

@@ -10,12 +10,12 @@ from ninja import Router, Status
 from postgres.clock import database_now
 from registry import discovery, services
 from registry.authentication import agent_token, own
-from registry.ephemeral import tell_beat, tell_progress
+from registry.ephemeral import publish_heartbeat, publish_progress
 from registry.schemas import BootstrapFailedIn, FailedIn, HeartbeatIn, ProgressIn, RegisterIn
 from workspaces.access.agent_urls import ForbiddenUrl
 from workspaces.access.authentication import Access
-from workspaces.access.errors import Refusal
-from workspaces.deadlines.policy import effective_deadline, present_policy
+from workspaces.access.errors import RequestRefused
+from workspaces.deadlines.policy import current_policy, effective_deadline
 from workspaces.lifecycle.transitions import FailureCode, label_of
 from workspaces.models import ApiScope
 from workspaces.services.launching.progress import progress
@@ -35,7 +35,7 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, str]:
     try:
         services.register(agent, url=body.url, agent_card=body.agent_card, now=agent.heard_at)
     except ForbiddenUrl as error:
-        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fields={"url": str(error)}) from error
+        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fields={"url": str(error)}) from error
     return {"status": "registered"}
 
 
@@ -44,7 +44,7 @@ def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, str]:
     """Store a sign of life; a first one completes a boot."""
     agent = own(request, claimed=body.workspace_id)
     beat = services.Beat(**body.model_dump(exclude={"workspace_id"}))
-    tell_beat(agent, stored=services.heartbeat(agent, beat, clock=database_now))
+    publish_heartbeat(agent, stored=services.heartbeat(agent, beat, clock=database_now))
     return {"status": "ok"}
 
 
@@ -56,8 +56,8 @@ def report_progress(request: HttpRequest, body: ProgressIn) -> dict[str, Any]:
         workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step, now=agent.heard_at
     )
     if is_new:
-        tell_progress(workspace)
-    return {"status": "ok", "deadline_at": effective_deadline(workspace, policy=present_policy())}
+        publish_progress(workspace)
+    return {"status": "ok", "deadline_at": effective_deadline(workspace, policy=current_policy())}
 
 
 @router.post("/failed")
@@ -92,12 +92,12 @@ def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -
 def _caller(request: HttpRequest) -> UUID:
     text = request.headers.get("X-Workspace-ID", "").strip()
     if not text:
-        raise Refusal(HTTPStatus.BAD_REQUEST, "X-Workspace-ID header is required", code="bad_request")
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "X-Workspace-ID header is required", code="bad_request")
     try:
         return UUID(text)
     except ValueError as error:
         sentence = "X-Workspace-ID is no workspace's id."
-        raise Refusal(HTTPStatus.BAD_REQUEST, sentence, code="bad_request") from error
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, sentence, code="bad_request") from error
 
 
 @watchers.post("/{workspace_id}/bootstrap-failed")

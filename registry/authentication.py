@@ -6,7 +6,7 @@ from uuid import UUID
 from django.http import HttpRequest
 
 from workspaces.access.authentication import Agent, bearer, find_agent, unauthorized
-from workspaces.access.errors import Refusal
+from workspaces.access.errors import RequestRefused
 
 
 def agent_token(request: HttpRequest) -> Agent:
@@ -21,5 +21,5 @@ def own(request: HttpRequest, *, claimed: UUID) -> Agent:
     """Return the calling agent, unless it reports for a workspace that isn't its own. Raises Refusal."""
     agent: Agent = request.auth  # type: ignore[attr-defined]
     if claimed != agent.workspace_id:
-        raise Refusal(HTTPStatus.FORBIDDEN, f"This token is not of the workspace {claimed}.", code="forbidden")
+        raise RequestRefused(HTTPStatus.FORBIDDEN, f"This token is not of the workspace {claimed}.", code="forbidden")
     return agent

@@ -7,11 +7,11 @@ from uuid import UUID
 
 from registry.reachability import may_reach
 from workspaces import operations
-from workspaces.access.errors import Refusal
+from workspaces.access.errors import RequestRefused
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
-from workspaces.services.core.trees import TreeUnsteady
+from workspaces.services.core.trees import TreeChanged
 
 _REACHABLE = frozenset({WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})
 # Statuses that waiting can help, and after how many seconds to ask again. Others wait for an operator.
@@ -25,7 +25,7 @@ _ASK_AGAIN_SECONDS: dict[str, int] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class DiscoveryResult:
     """The target as it is now. `retry_after_seconds` is None where it is reachable, or where waiting is no help."""
 
     workspace: Workspace
@@ -36,18 +36,18 @@ class Found:
         return self.workspace.status in _REACHABLE
 
 
-def discover(*, caller_id: UUID, target_id: UUID) -> Found:
+def discover(*, caller_id: UUID, target_id: UUID) -> DiscoveryResult:
     """Return the target, woken if it hibernated. Raises UnknownWorkspace, or Refusal for one it may not know of."""
-    rows = {row.pk: row for row in Workspace.objects.present().filter(pk__in=[caller_id, target_id])}
+    rows = {row.pk: row for row in Workspace.objects.not_removed().filter(pk__in=[caller_id, target_id])}
     for workspace_id in (target_id, caller_id):
         if workspace_id not in rows:
             raise UnknownWorkspace(workspace_id)
     if not may_reach(rows[caller_id], rows[target_id]):
         sentence = "These two are neither siblings, nor is one above the other."
-        raise Refusal(HTTPStatus.FORBIDDEN, sentence, code="forbidden")
+        raise RequestRefused(HTTPStatus.FORBIDDEN, sentence, code="forbidden")
     if rows[target_id].status == WorkspaceStatus.HIBERNATED:
         # Another request may have been quicker; either way it is on its way.
-        with suppress(TransitionRefused, TreeUnsteady):
+        with suppress(TransitionRefused, TreeChanged):
             operations.wake(target_id)
     target = Workspace.objects.get(pk=target_id)
-    return Found(workspace=target, retry_after_seconds=_ASK_AGAIN_SECONDS.get(target.status))
+    return DiscoveryResult(workspace=target, retry_after_seconds=_ASK_AGAIN_SECONDS.get(target.status))

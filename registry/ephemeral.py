@@ -5,15 +5,15 @@ from typing import Any
 from uuid import UUID
 
 from events import ephemeral
-from events.ephemeral import LiveEvent
+from events.ephemeral import EphemeralEvent
 from events.names import LiveEventType
 from workspaces.access.authentication import Agent
-from workspaces.deadlines.policy import effective_deadline, present_policy
+from workspaces.deadlines.policy import current_policy, effective_deadline
 from workspaces.models import Workspace
 from workspaces.services.core.lineage import ancestors_through, subjects_of
 
 
-def tell_beat(agent: Agent, *, stored: Mapping[str, Any]) -> None:
+def publish_heartbeat(agent: Agent, *, stored: Mapping[str, Any]) -> None:
     """Tell of a heartbeat, and of its task where that is another one than before."""
     told = agent.told
     ancestors = ancestors_through([told.parent_id])[told.parent_id]
@@ -28,9 +28,9 @@ def tell_beat(agent: Agent, *, stored: Mapping[str, Any]) -> None:
     ephemeral.publish(*events)
 
 
-def tell_progress(workspace: Workspace) -> None:
+def publish_progress(workspace: Workspace) -> None:
     """Tell of a new boot step."""
-    deadline_at = effective_deadline(workspace, policy=present_policy())
+    deadline_at = effective_deadline(workspace, policy=current_policy())
     step = {
         "phase": workspace.phase,
         "step": workspace.progress_step,
@@ -42,5 +42,5 @@ def tell_progress(workspace: Workspace) -> None:
 
 def _event(
     name: LiveEventType, workspace_id: UUID, version: int, payload: Mapping[str, Any], subject: Mapping[str, Any]
-) -> LiveEvent:
-    return LiveEvent(event_type=name, workspace_id=workspace_id, version=version, payload=payload, subject=subject)
+) -> EphemeralEvent:
+    return EphemeralEvent(event_type=name, workspace_id=workspace_id, version=version, payload=payload, subject=subject)

@@ -20,7 +20,7 @@ from workspaces.lifecycle.transitions import (
     FailureSource,
     Verb,
     WorkspaceStatus,
-    transition,
+    find_transition,
 )
 from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Workspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
@@ -41,7 +41,7 @@ _LOOKED_AT_CHARACTERS = 2 * 65_536
 
 Clock = Callable[[], datetime]
 
-_COMPLETED_BY_A_BEAT = transition(Verb.HEARTBEAT, WorkspaceStatus.ONLINE).sources | {WorkspaceStatus.FAILED}
+_COMPLETED_BY_A_BEAT = find_transition(Verb.HEARTBEAT, WorkspaceStatus.ONLINE).sources | {WorkspaceStatus.FAILED}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from django.conf import settings
 
 from postgres.clock import database_now
 from workspaces.models.incidents import Part
-from workspaces.services.watching.liveness import lose_silent
-from workspaces.services.watching.outages import note_alive
+from workspaces.services.watching.liveness import mark_silent_offline
+from workspaces.services.watching.outages import record_liveness
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def sweep_silent() -> None:
     """Take workspaces offline whose heartbeats stopped."""
     # This one may run first after an outage: who could not be heard is not lost.
-    note_alive(part=Part.SWEEP, now=database_now())
-    lost = lose_silent(now=database_now(), limit=timedelta(seconds=settings.HEARTBEAT_LIMIT_SECONDS))
+    record_liveness(part=Part.SWEEP, now=database_now())
+    lost = mark_silent_offline(now=database_now(), limit=timedelta(seconds=settings.HEARTBEAT_LIMIT_SECONDS))
     if lost:
         logger.info("Workspaces were lost by their silence", extra={"lost": len(lost)})

@@ -5,13 +5,13 @@ from typing import Any
 
 from pglast import ast
 
-from status_drift.vocabulary import Term
+from status_drift.vocabulary import EnumTerm
 
 
 class Claims:
     """Finds the values of one statement that no other column claims: `outcome = 'failed'` is no status."""
 
-    def __init__(self, term: Term) -> None:
+    def __init__(self, term: EnumTerm) -> None:
         self._term = term
 
     def unclaimed(self, node: Any, claimed: bool = False) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _bare(value: Any) -> Any:
     return value.val if isinstance(value, ast.ResTarget) else value
 
 
-def speaks_of(statement: Any, term: Term) -> bool:
+def speaks_of(statement: Any, term: EnumTerm) -> bool:
     """Tell whether the statement names a column of the enum or its type, or fills its table without naming columns."""
     for node in walk(statement):
         if isinstance(node, ast.InsertStmt) and not node.cols and node.relation.relname.casefold() in term.tables:

@@ -8,7 +8,7 @@ from status_drift.python_scan import StatusScan, scan_events
 from status_drift.sources import Findings, Source, sources
 from status_drift.sql_scan import SqlScan
 from status_drift.structure import migration_findings, status_findings
-from status_drift.vocabulary import Term, event_names, native_enums
+from status_drift.vocabulary import EnumTerm, event_names, native_enums
 
 
 def static_report(root: Path) -> Report:
@@ -19,7 +19,7 @@ def static_report(root: Path) -> Report:
     return report
 
 
-def scan(parsed: Iterable[Source], *, terms: list[Term], events: dict[str, str]) -> Report:
+def scan(parsed: Iterable[Source], *, terms: list[EnumTerm], events: dict[str, str]) -> Report:
     """Judge these files."""
     report = Report()
     for source in parsed:
@@ -27,7 +27,7 @@ def scan(parsed: Iterable[Source], *, terms: list[Term], events: dict[str, str])
     return report
 
 
-def scan_source(source: Source, *, terms: list[Term], events: dict[str, str]) -> Report:
+def scan_source(source: Source, *, terms: list[EnumTerm], events: dict[str, str]) -> Report:
     """Judge one file: its Python (not a migration's, nor what defines the sets), and its SQL."""
     findings = Findings(source)
     sql = SqlScan(source, terms, events, findings)
@@ -44,7 +44,7 @@ def scan_source(source: Source, *, terms: list[Term], events: dict[str, str]) ->
     return report
 
 
-def _idle(report: Report, terms: list[Term], events: dict[str, str]) -> list[Finding]:
+def _idle(report: Report, terms: list[EnumTerm], events: dict[str, str]) -> list[Finding]:
     """A gate that found nothing to check says so, rather than green."""
     looked_at = {
         "file": report.files,

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from status_drift.folding import folded
 from status_drift.sources import Findings, Source, last_name
-from status_drift.vocabulary import Term
+from status_drift.vocabulary import EnumTerm
 
 # Arguments of Case and When: what they hold belongs to whatever the expression is assigned to or compared with.
 _PASSED_ON = frozenset({"then", "default"})
@@ -26,7 +26,7 @@ def scan_events(source: Source, names: dict[str, str], findings: Findings) -> No
 class StatusScan(ast.NodeVisitor):
     """Visits one file for one enum; each method knows one way in which a value stands beside a name."""
 
-    def __init__(self, source: Source, term: Term, findings: Findings) -> None:
+    def __init__(self, source: Source, term: EnumTerm, findings: Findings) -> None:
         self._source = source
         self._term = term
         self._findings = findings

@@ -8,7 +8,7 @@ from status_drift.claims import Claims, speaks_of, texts_of
 from status_drift.folding import folded
 from status_drift.sources import DYNAMIC_SQL, Findings, Source, last_name
 from status_drift.sql_text import Hole, Reader, Template, is_sql
-from status_drift.vocabulary import Term
+from status_drift.vocabulary import EnumTerm
 
 # Whoever takes SQL as text; the value is the place of its parameters.
 _SINKS = {
@@ -37,7 +37,7 @@ _DML_WORDS = ("select", "insert", "update", "delete", "merge", "values", "with")
 class SqlScan:
     """Scans the SQL of one file."""
 
-    def __init__(self, source: Source, terms: list[Term], events: dict[str, str], findings: Findings) -> None:
+    def __init__(self, source: Source, terms: list[EnumTerm], events: dict[str, str], findings: Findings) -> None:
         self._source = source
         self._terms = terms
         self._events = events

@@ -11,7 +11,7 @@ from postgres.enums import EnumField
 
 
 @dataclass(frozen=True, kw_only=True)
-class Term:
+class EnumTerm:
     """One native enum: its values, and the names beside which a raw value is taken for one of them.
 
     `members` are the ways to write a value, by the value; `words` are the names of the fields bound to it.
@@ -31,20 +31,20 @@ class Term:
         return self.members.get(text.strip().casefold())
 
 
-def native_enums() -> list[Term]:
+def native_enums() -> list[EnumTerm]:
     """Return a term for each native enum that a model's field is bound to."""
     fields: dict[str, list[EnumField]] = {}
     for model in apps.get_models():
         for field in model._meta.local_fields:
             if isinstance(field, EnumField) and field.enum is not None:
                 fields.setdefault(field.enum_type, []).append(field)
-    return [term_of(type_name, bound) for type_name, bound in sorted(fields.items())]
+    return [enum_term(type_name, bound) for type_name, bound in sorted(fields.items())]
 
 
-def term_of(type_name: str, fields: Iterable[EnumField]) -> Term:
+def enum_term(type_name: str, fields: Iterable[EnumField]) -> EnumTerm:
     """Return the term of the fields that are bound to one type."""
     bound = list(fields)
-    return Term(
+    return EnumTerm(
         type_name=type_name,
         members={value.casefold(): spelled for value, spelled in _spelled(bound[0].enum).items()},
         words=frozenset(field.name.casefold() for field in bound),

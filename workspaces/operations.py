@@ -8,7 +8,7 @@ from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.models import Workspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
-from workspaces.services.core.trees import TreeUnsteady, upper_first
+from workspaces.services.core.trees import TreeChanged, parents_first
 from workspaces.services.launching import fail
 from workspaces.services.launching import restart as restart_service
 from workspaces.services.launching import resume as resume_service
@@ -119,12 +119,12 @@ def each(workspace_ids: Iterable[UUID], verb: Callable[[UUID], Done], *, past: s
     moved: set[UUID] = set()
     refused: list[str] = []
     notes: list[str] = []
-    for workspace_id in upper_first(workspace_ids):
+    for workspace_id in parents_first(workspace_ids):
         if workspace_id in moved:
             continue
         try:
             done = verb(workspace_id)
-        except (TransitionRefused, UnknownWorkspace, TreeUnsteady, remove_service.HasChildren) as error:
+        except (TransitionRefused, UnknownWorkspace, TreeChanged, remove_service.HasChildren) as error:
             refused.append(str(error))
             continue
         moved |= {workspace.pk for workspace in done.moved}

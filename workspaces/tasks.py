@@ -9,7 +9,7 @@ from django.conf import settings
 
 from postgres.clock import database_now
 from workspaces.access import secrets
-from workspaces.deadlines.policy import present_policy
+from workspaces.deadlines.policy import current_policy
 from workspaces.enqueue import enqueue
 from workspaces.models.incidents import Part
 from workspaces.provisioners.base import LaunchKey
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 def launch(*, workspace_id: str, launch_id: str) -> None:
     """Launch a queued workspace."""
     launch_service.launch(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id), clock=database_now)
-    for next_id, next_launch_id in queue_limits.next_in_turn(after=UUID(launch_id)):
+    for next_id, next_launch_id in queue_limits.next_in_queue(after=UUID(launch_id)):
         enqueue_launch(workspace_id=next_id, launch_id=next_launch_id)
 
 
@@ -46,8 +46,8 @@ def tear_down(*, launch_id: str) -> None:
 @shared_task
 def sweep_stuck() -> None:
     """Fail what is provisioning beyond its deadline."""
-    outages.note_alive(part=Part.SWEEP, now=database_now())
-    report = sweep.sweep_stuck(now=database_now(), policy=present_policy())
+    outages.record_liveness(part=Part.SWEEP, now=database_now())
+    report = sweep.sweep_stuck(now=database_now(), policy=current_policy())
     enqueue_due_teardowns(now=database_now())
     if report.failed or report.set_aside:
         logger.info("Swept", extra={"failed": len(report.failed), "set_aside": len(report.set_aside)})
@@ -57,7 +57,7 @@ def sweep_stuck() -> None:
 def watch() -> None:
     """Look at launches in flight, and at workspaces that are to run on."""
     failed, lost = watch_service.watch(clock=database_now), watch_service.watch_arrived(clock=database_now)
-    last_look.take_last_looks(clock=database_now, policy=present_policy())
+    last_look.take_last_looks(clock=database_now, policy=current_policy())
     if failed or lost:
         enqueue_due_teardowns(now=database_now())
         logger.info("Watched", extra={"failed": len(failed), "lost": len(lost)})

@@ -284,10 +284,10 @@ def _empty() -> None:
 @contextmanager
 def _channel(url: str) -> Iterator[int]:
     from events.channels.webhook.channel import KIND
-    from events.delivery.channel_operations import sealed
+    from events.delivery.channel_operations import encrypted
     from events.models import Channel
 
-    options = sealed({"url": url, "headers": {}, **KIND.initial_options()})
+    options = encrypted({"url": url, "headers": {}, **KIND.initial_options()})
     channel = Channel.objects.create(name=url, kind=KIND.name, sealed_options=options, concurrency=CONCURRENCY)
     yield channel.pk
     channel.delete()

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from ninja.parser import Parser
 
-from workspaces.access.errors import Refusal
+from workspaces.access.errors import RequestRefused
 
 MAX_DEPTH = 64
 # Logs are taken as they come: what stores them removes NULs, and replaces what is no character.
@@ -35,20 +35,22 @@ def read_json(body: bytes) -> Any:
         raise _too_deep() from None
     except ValueError as error:
         reason = "it is no UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {reason}.", code="bad_json") from None
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {reason}.", code="bad_json") from None
     _check(value)
     return value
 
 
-def too_large() -> Refusal:
+def too_large() -> RequestRefused:
     """Return the refusal of a body that is over the limit."""
     limit = settings.MAX_BODY_BYTES // 1024
-    return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {limit} KiB.", code="too_large")
+    return RequestRefused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {limit} KiB.", code="too_large"
+    )
 
 
-def _too_deep() -> Refusal:
+def _too_deep() -> RequestRefused:
     error = f"The body is nested deeper than {MAX_DEPTH} levels."
-    return Refusal(HTTPStatus.BAD_REQUEST, error, code="too_deep")
+    return RequestRefused(HTTPStatus.BAD_REQUEST, error, code="too_deep")
 
 
 def _refuse_constant(name: str) -> None:
@@ -87,7 +89,7 @@ def _unusable(value: Any) -> str:
     return ""
 
 
-def _unusable_field(path: str, reason: str) -> Refusal:
+def _unusable_field(path: str, reason: str) -> RequestRefused:
     name = path[:200] or "body"
     sentence = f"{name} {reason}."
-    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, sentence, code="validation_error", fields={name: sentence})
+    return RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, sentence, code="validation_error", fields={name: sentence})

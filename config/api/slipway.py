@@ -18,11 +18,11 @@ from config.stream_access import READ_EVENTS
 from events.api import router as events_router
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
-from workspaces.access.errors import Refusal
+from workspaces.access.errors import RequestRefused
 from workspaces.api.routes import router as workspaces_router
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
-from workspaces.services.core.trees import TreeUnsteady
+from workspaces.services.core.trees import TreeChanged
 from workspaces.services.launching.create import InvalidWorkspace
 from workspaces.services.stopping.remove import HasChildren
 
@@ -58,15 +58,15 @@ def _answer(request: HttpRequest, status: HTTPStatus, error: str, **more: Any) -
     return response
 
 
-@api.exception_handler(Refusal)
-def _refused(request: HttpRequest, refusal: Refusal) -> HttpResponse:
+@api.exception_handler(RequestRefused)
+def _refused(request: HttpRequest, refusal: RequestRefused) -> HttpResponse:
     return _answer(request, refusal.status, str(refusal), code=refusal.code, fields=refusal.fields)
 
 
 @api.exception_handler(HttpError)
 def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
     # Ninja answers 400 to whatever its parser raises.
-    if isinstance(error.__cause__, Refusal):
+    if isinstance(error.__cause__, RequestRefused):
         return _refused(request, error.__cause__)
     if isinstance(error.__cause__, RequestDataTooBig):
         return _refused(request, too_large())
@@ -113,8 +113,8 @@ def _move_refused(request: HttpRequest, error: TransitionRefused) -> HttpRespons
     return _answer(request, HTTPStatus.CONFLICT, str(error), code="transition_refused", workspace_status=status)
 
 
-@api.exception_handler(TreeUnsteady)
-def _tree_unsteady(request: HttpRequest, error: TreeUnsteady) -> HttpResponse:
+@api.exception_handler(TreeChanged)
+def _tree_unsteady(request: HttpRequest, error: TreeChanged) -> HttpResponse:
     return _answer(request, HTTPStatus.CONFLICT, str(error), code="tree_unsteady")
 
 

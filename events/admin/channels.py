@@ -108,7 +108,7 @@ class ChannelAdmin(ModelAdmin):
         obj.kind = form.kind.name
         obj.options = form.plain_options()
         sealed = form.sealed_options()
-        obj.sealed_options = channel_operations.sealed(sealed)
+        obj.sealed_options = channel_operations.encrypted(sealed)
         if change:
             # What the delivery wrote since the page was rendered stays as it is.
             obj.save(update_fields=[*COMMON, *FILTERS, "options", "sealed_options"])

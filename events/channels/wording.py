@@ -77,7 +77,7 @@ def worded(messages: Sequence[Message]) -> Wording:
     )
 
 
-def sort_of(message: Message) -> tuple[str, str]:
+def group_key(message: Message) -> tuple[str, str]:
     """Return what makes messages equal for a flood: the event's name, and the failure's code or incident's kind."""
     payload = message.event.payload
     return message.event.event_type, str(payload.get("code") or payload.get("kind") or "")
@@ -94,7 +94,7 @@ def _title(message: Message) -> str:
 
 
 def _sameness(message: Message) -> str:
-    name, detail = sort_of(message)
+    name, detail = group_key(message)
     label = EventType(name).label if name in EventType.values else name
     return f"{label}: {detail}" if detail else label
 

@@ -42,11 +42,11 @@ def all_options(channel: Channel) -> dict[str, Any]:
         return dict(channel.options)
     try:
         return {**channel.options, **json.loads(encryption.decrypt(channel.sealed_options))}
-    except encryption.Unreadable as error:
+    except encryption.CannotDecrypt as error:
         raise SendFailed(f"Its sealed options are unreadable. {error} Add the key, or enter them anew.") from error
 
 
-def sealed(options: Mapping[str, Any]) -> str:
+def encrypted(options: Mapping[str, Any]) -> str:
     """Return options as they are kept where nobody may read them."""
     return encryption.encrypt(json.dumps(dict(options)))
 
@@ -136,5 +136,5 @@ def rotate_secret(channel: Channel, *, now: datetime) -> str:
         locked = Channel.objects.select_for_update(no_key=True).get(pk=channel.pk)
         options = json.loads(encryption.decrypt(locked.sealed_options))
         options["signing"] = webhook_channel.rotated(options["signing"], now=now)
-        Channel.objects.filter(pk=channel.pk).update(sealed_options=sealed(options))
+        Channel.objects.filter(pk=channel.pk).update(sealed_options=encrypted(options))
     return str(options["signing"][0]["secret"])

@@ -28,11 +28,11 @@ from events.delivery.claims import (
     mark,
     release,
 )
-from events.delivery.grouping import sort_out
-from events.delivery.sending import Turn
+from events.delivery.grouping import group
+from events.delivery.sending import ClaimSender
 from events.models import Channel
 from postgres.clock import database_now
-from postgres.notify_loop import Rounds
+from postgres.notify_loop import NotifyLoop
 from postgres.outages import is_outage
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Deliverer:
     """Looks for channels with something due, and serves each in a thread; outlives an outage of Postgres."""
 
     def __init__(self, *, look_seconds: float = LOOK_SECONDS) -> None:
-        self._rounds = Rounds(
+        self._rounds = NotifyLoop(
             self._look,
             purpose="delivering events",
             channel=DELIVERIES_CHANNEL,
@@ -127,12 +127,12 @@ class ChannelRun:
         finally:
             self._close()
 
-    def _claim(self) -> "Present | None":
+    def _claim(self) -> "ClaimClock | None":
         channel = self._channel()
         now = database_now()
         until = now + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
         taken = claim(channel, now=now, until=until) if channel else None
-        return Present(claim=taken, now=now) if taken else None
+        return ClaimClock(claim=taken, now=now) if taken else None
 
     def _channel(self) -> Channel | None:
         """Return the channel, read anew every second. That it may be sent to is asked at each claim."""
@@ -141,7 +141,7 @@ class ChannelRun:
             self._read_at = time.monotonic()
         return self._stored
 
-    def _handle(self, present: "Present") -> None:
+    def _handle(self, present: "ClaimClock") -> None:
         channel = present.claim.channel
         try:
             kind = kind_of(channel.kind)
@@ -154,7 +154,7 @@ class ChannelRun:
             return
         self._send(present, kind, sender)
 
-    def _send(self, present: "Present", kind: Kind, sender: Sender) -> None:
+    def _send(self, present: "ClaimClock", kind: Kind, sender: Sender) -> None:
         turn = present.turn(kind, sender, is_stopped=self._is_stopped)
         for marks in turn.run(present.units(kind)):
             self.delivered += sum(each.is_delivered for each in marks)
@@ -176,7 +176,7 @@ class ChannelRun:
             sender.close()
 
 
-class Present:
+class ClaimClock:
     """A claim, and a clock that runs on from the database's without asking it."""
 
     def __init__(self, *, claim: Claim, now: datetime) -> None:
@@ -188,9 +188,9 @@ class Present:
         """Return the time; for threads that have no connection."""
         return self._now + timedelta(seconds=time.monotonic() - self._began)
 
-    def turn(self, kind: Kind, sender: Sender, *, is_stopped: Callable[[], bool]) -> Turn:
+    def turn(self, kind: Kind, sender: Sender, *, is_stopped: Callable[[], bool]) -> ClaimSender:
         """Return what sends it. Half the lease is for beginning, the other half for ending: a send is no longer."""
-        return Turn(
+        return ClaimSender(
             claim=self.claim,
             kind=kind,
             sender=sender,
@@ -205,7 +205,7 @@ class Present:
         if not kind.is_grouped:
             return [[delivery] for delivery in self.claim.deliveries]
         window = timedelta(seconds=settings.DELIVERY_FLOOD_SECONDS)
-        found = sort_out(self.claim, now=self.now(), window=window)
+        found = group(self.claim, now=self.now(), window=window)
         for until, deliveries in found.held.items():
             release(self.claim, deliveries, next_attempt_at=until)
         return found.units
@@ -224,14 +224,14 @@ class _Unusable:
         pass
 
 
-def _write(turn: Turn, marks: Sequence[Mark]) -> None:
+def _write(turn: ClaimSender, marks: Sequence[Mark]) -> None:
     with transaction.atomic():
         # The channel's row first, as a claim locks it: the other way round two processes could wait for each other.
         Channel.objects.filter(pk=turn.claim.channel.pk).update(**_health(turn, marks))
         mark(turn.claim, marks)
 
 
-def _health(turn: Turn, marks: Sequence[Mark]) -> dict[str, object]:
+def _health(turn: ClaimSender, marks: Sequence[Mark]) -> dict[str, object]:
     changes: dict[str, object] = {}
     if any(each.is_delivered for each in marks):
         changes |= {"last_success_at": marks[-1].at, "last_latency_ms": turn.latency_ms}
@@ -240,7 +240,7 @@ def _health(turn: Turn, marks: Sequence[Mark]) -> dict[str, object]:
     return changes
 
 
-def _finish(turn: Turn) -> None:
+def _finish(turn: ClaimSender) -> None:
     if turn.unsent:
         release(turn.claim, turn.unsent)
     if turn.retry_after:
@@ -249,7 +249,7 @@ def _finish(turn: Turn) -> None:
         disable(turn.claim.channel, reason=f"The receiver wants no more events. {turn.gone}")
 
 
-def _refuse(present: Present, reason: str) -> None:
+def _refuse(present: ClaimClock, reason: str) -> None:
     release(present.claim, present.claim.deliveries)
     disable(present.claim.channel, reason=reason)
 

@@ -9,7 +9,7 @@ from django.db.models import Count, Max
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
-from events.channels.wording import sort_of
+from events.channels.wording import group_key
 from events.delivery.claims import Claim, Claimed
 from events.models import Delivery, DeliveryState
 
@@ -35,12 +35,12 @@ class Recent:
     last_at: datetime
 
 
-def sort_out(claim: Claim, *, now: datetime, window: timedelta) -> Sorted:
+def group(claim: Claim, *, now: datetime, window: timedelta) -> Sorted:
     """Group a claim's deliveries. A workspace's later events wait behind one that is held, so that order is kept."""
     recent = _recent(claim, since=now - window)
     by_sort: dict[Sort, list[Claimed]] = {}
     for delivery in claim.deliveries:
-        by_sort.setdefault(sort_of(delivery.message), []).append(delivery)
+        by_sort.setdefault(group_key(delivery.message), []).append(delivery)
     held_until = {
         sort: recent[sort].last_at + window
         for sort, deliveries in by_sort.items()
@@ -57,7 +57,7 @@ def _split(
     held: dict[datetime, list[Claimed]] = {}
     for delivery in deliveries:
         key = delivery.workspace_id
-        until = held_until.get(sort_of(delivery.message)) or (workspaces.get(key) if key else None)
+        until = held_until.get(group_key(delivery.message)) or (workspaces.get(key) if key else None)
         if until is None or delivery.attempts:
             going.append(delivery)
             continue
@@ -71,7 +71,7 @@ def _units(deliveries: Sequence[Claimed]) -> list[list[Claimed]]:
     """Return each delivery alone, or with its equals where there are too many; in order of each unit's first."""
     by_sort: dict[Sort, list[Claimed]] = {}
     for delivery in deliveries:
-        by_sort.setdefault(sort_of(delivery.message), []).append(delivery)
+        by_sort.setdefault(group_key(delivery.message), []).append(delivery)
     units: list[list[Claimed]] = []
     for equals in by_sort.values():
         units += [equals] if len(equals) > SINGLE_MESSAGES else [[each] for each in equals]

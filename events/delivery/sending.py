@@ -23,7 +23,7 @@ _MARKED_TOGETHER = 100
 
 
 @dataclass(kw_only=True)
-class Turn:
+class ClaimSender:
     """One claim being sent: what came of it so far, and why it ended early, if it did."""
 
     claim: Claim
@@ -45,7 +45,7 @@ class Turn:
         """Send the units; yield marks as they come, some at a time. What is left in `unsent` was never tried."""
         lines = deque(self._lines(units))
         threads = min(self.claim.channel.concurrency, len(lines))
-        done = _Gathering(threads)
+        done = MarkBatcher(threads)
         with ThreadPoolExecutor(threads, thread_name_prefix=f"send-{self.claim.channel.pk}") as pool:
             for _ in range(threads):
                 pool.submit(self._work, lines, done)
@@ -60,7 +60,7 @@ class Turn:
             by_workspace.setdefault(unit[0].workspace_id, []).append(unit)
         return list(by_workspace.values())
 
-    def _work(self, lines: "deque[list[Sequence[Claimed]]]", done: "_Gathering") -> None:
+    def _work(self, lines: "deque[list[Sequence[Claimed]]]", done: "MarkBatcher") -> None:
         try:
             while lines:
                 try:
@@ -128,7 +128,7 @@ class Turn:
         return entry if count == 1 else {**entry, "grouped": count}
 
 
-class _Gathering:
+class MarkBatcher:
     """What the workers did, handed over some at a time: whoever marks it is not woken for each."""
 
     def __init__(self, workers: int) -> None:

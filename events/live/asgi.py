@@ -9,7 +9,7 @@ from typing import Any
 
 from events.live import server_sent, websocket
 from events.live.rights import Authorise
-from events.live.stream_hub import Hub, Limits
+from events.live.stream_hub import Limits, StreamHub
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -23,7 +23,7 @@ class LiveStreams:
     """Serves what `serves` tells; a process needs one."""
 
     def __init__(self, *, authorise: Authorise, limits: Limits | None = None) -> None:
-        self._hub = Hub(authorise=authorise, limits=limits or Limits())
+        self._hub = StreamHub(authorise=authorise, limits=limits or Limits())
 
     def serves(self, scope: Scope) -> bool:
         """Tell whether this connection is for a live stream; every WebSocket is."""

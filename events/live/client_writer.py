@@ -16,7 +16,7 @@ def size_of(messages: Iterable[AsgiMessage]) -> int:
     return sum(len(message.get("body") or message.get("text") or "") for message in messages)
 
 
-class Outlet:
+class ClientWriter:
     """No task of its own: a thousand clients cost a thousand calls for each event, and nothing else."""
 
     def __init__(self, send: Send, *, limit_bytes: int) -> None:

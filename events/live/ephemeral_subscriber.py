@@ -24,7 +24,7 @@ _PAUSE_SECONDS = 2.0
 _PING_SECONDS = 10
 
 
-class ChatterEar:
+class EphemeralSubscriber:
     """One Redis subscription, whatever the number of clients."""
 
     def __init__(self, *, publish: Callable[[Batch], None]) -> None:

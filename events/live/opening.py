@@ -12,11 +12,11 @@ from django.db import DatabaseError
 
 from events.live import filters
 from events.live.batches import Shape, View
-from events.live.client_writer import Outlet, Send
+from events.live.client_writer import ClientWriter, Send
 from events.live.filters import BadFilter, Filter
 from events.live.reader import LogUnavailable
 from events.live.rights import request_of, require_right
-from events.live.stream_hub import Hub
+from events.live.stream_hub import StreamHub
 from events.live.streams import RefusedStream, Stream
 
 # Positions are 64-bit integers.
@@ -33,19 +33,19 @@ class Opening:
     present: int
     workspace_id: UUID | None
 
-    def stream(self, hub: Hub, scope: Mapping[str, Any], send: Send, *, shape: Shape) -> Stream:
+    def stream(self, hub: StreamHub, scope: Mapping[str, Any], send: Send, *, shape: Shape) -> Stream:
         """Return the stream for whoever is written to by `send`."""
         queue_bytes = hub.limits.queue_bytes
         return Stream(
             view=View(filter=self.filter, shape=shape),
-            outlet=Outlet(send, limit_bytes=queue_bytes),
+            outlet=ClientWriter(send, limit_bytes=queue_bytes),
             queue_bytes=queue_bytes,
             scope=scope,
             workspace_id=self.workspace_id,
         )
 
 
-async def opening(hub: Hub, scope: Mapping[str, Any], *, workspace_id: UUID | None = None) -> Opening:
+async def opening(hub: StreamHub, scope: Mapping[str, Any], *, workspace_id: UUID | None = None) -> Opening:
     """Return what is asked for. Raises RefusedStream where it makes no sense, or is not for whoever asks."""
     request = request_of(scope)
     _require_host(request)

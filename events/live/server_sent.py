@@ -9,7 +9,7 @@ from events.live.batches import Shape, server_sent
 from events.live.client_writer import Send
 from events.live.departure import DepartureWatch
 from events.live.opening import Opening, opening
-from events.live.stream_hub import Hub
+from events.live.stream_hub import StreamHub
 from events.live.streams import GONE, RefusedStream
 
 _OPENING = b"retry: 2000\n: stream opened\n\n"
@@ -22,7 +22,7 @@ _HEADERS = [
 ]
 
 
-async def serve(hub: Hub, scope: Mapping[str, Any], receive: Any, send: Send, *, workspace: str | None) -> None:
+async def serve(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Send, *, workspace: str | None) -> None:
     """Serve one client, or refuse it as JSON. `workspace` is the id of whose own stream the address is."""
     try:
         _require_get(scope)
@@ -43,7 +43,7 @@ async def answer(send: Send, refusal: RefusedStream, *, kind: str = "http.respon
     await send({"type": f"{kind}.body", "body": body, "more_body": False})
 
 
-async def _stream(hub: Hub, scope: Mapping[str, Any], receive: Any, send: Send, asked: Opening) -> None:
+async def _stream(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Send, asked: Opening) -> None:
     shape = Shape.MESSAGE if asked.workspace_id is None else Shape.WORKSPACE_MESSAGE
     stream = asked.stream(hub, scope, send, shape=shape)
     stream.outlet.write([server_sent(_OPENING)])

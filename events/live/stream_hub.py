@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from events.live.batches import Batch
-from events.live.ephemeral_subscriber import ChatterEar
+from events.live.ephemeral_subscriber import EphemeralSubscriber
 from events.live.reader import LogReader, LogUnavailable
 from events.live.rights import Authorise, withdrawn
 from events.live.streams import TOO_SLOW, UNAVAILABLE, Ending, Stream
@@ -28,7 +28,7 @@ class Limits:
     stuck_seconds: float = 60.0
 
 
-class Hub:
+class StreamHub:
     """Works from its first stream to its last."""
 
     def __init__(self, *, authorise: Authorise, limits: Limits) -> None:
@@ -36,7 +36,7 @@ class Hub:
         self.limits = limits
         self.reader = LogReader()
         self._tail = Tail(self.reader, publish=self._publish)
-        self._ear = ChatterEar(publish=self._mention)
+        self._ear = EphemeralSubscriber(publish=self._mention)
         self._streams: set[Stream] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._starting = asyncio.Lock()
@@ -105,11 +105,11 @@ class Hub:
 
     def _publish(self, batch: Batch) -> None:
         for stream in self._streams:
-            stream.offer(batch)
+            stream.send_logged(batch)
 
     def _mention(self, batch: Batch) -> None:
         for stream in self._streams:
-            stream.mention(batch)
+            stream.send_ephemeral(batch)
 
     async def _keep_alive(self) -> None:
         # A stream is found quiet at the second look at the latest.

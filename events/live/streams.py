@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from events.live.batches import AsgiMessage, Batch, Shape, View, server_sent
-from events.live.client_writer import Outlet, size_of
+from events.live.client_writer import ClientWriter, size_of
 
 
 class RefusedStream(Exception):
@@ -39,7 +39,7 @@ class Stream:
     """Holds back what arrives until the past has been sent, then hands on what arrives at once."""
 
     view: View
-    outlet: Outlet
+    outlet: ClientWriter
     queue_bytes: int
     # What the right to listen is asked again with.
     scope: Mapping[str, Any]
@@ -51,7 +51,7 @@ class Stream:
     _held: list[Batch] | None = field(default_factory=list)
     _held_bytes: int = 0
 
-    def offer(self, batch: Batch) -> None:
+    def send_logged(self, batch: Batch) -> None:
         """Hand on events of the log; a client for which too many would wait is cut off."""
         if self._held is not None:
             self._held.append(batch)
@@ -63,7 +63,7 @@ class Stream:
             if not self.outlet.write(messages):
                 self.end(TOO_SLOW)
 
-    def mention(self, batch: Batch) -> None:
+    def send_ephemeral(self, batch: Batch) -> None:
         """Hand on chatter, unless the client has more important things to read."""
         if self._held is None and not self.outlet.is_busy and (messages := batch.messages(self.view)):
             self.is_quiet = False
@@ -79,7 +79,7 @@ class Stream:
         """Send what was held back, but for what the past has brought already: up to and with `sent`."""
         held, self._held = self._held or [], None
         for batch in held:
-            self.offer(batch.behind(sent))
+            self.send_logged(batch.behind(sent))
 
     def keep_alive(self, position: int) -> None:
         """Say that the stream lives, and how far the log was looked through for this client."""

@@ -13,7 +13,7 @@ from events.live.departure import DepartureWatch
 from events.live.opening import opening
 from events.live.rights import request_of
 from events.live.server_sent import answer
-from events.live.stream_hub import Hub
+from events.live.stream_hub import StreamHub
 from events.live.streams import GONE, RefusedStream
 
 PATH = "/ws"
@@ -21,7 +21,7 @@ PATH = "/ws"
 _LONGEST_REASON = 120
 
 
-async def serve(hub: Hub, scope: Mapping[str, Any], receive: Any, send: Send) -> None:
+async def serve(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Send) -> None:
     """Serve one client; refuse it before the handshake, with the status and sentence of an HTTP answer."""
     await receive()
     try:

@@ -94,7 +94,7 @@ def _seen() -> dict[str, tuple[str, str]]:
 
 
 def _is_resolved() -> bool:
-    return Incident.objects.braking().exclude(resolved_at=None).exists()
+    return Incident.objects.holding_mass_lateness().exclude(resolved_at=None).exists()
 
 
 def _assert_crashes_are_evident() -> None:
@@ -114,7 +114,7 @@ def _assert_the_healthy_never_failed() -> None:
 
 
 def _assert_one_incident() -> None:
-    incident = Incident.objects.braking().get()
+    incident = Incident.objects.holding_mass_lateness().get()
     assert incident.count >= 5
     # The cause was gone before the longest hold was over.
     assert incident.let_go_at is None

@@ -16,7 +16,7 @@ from tests.workspaces.factories import booting, failed, online
 from workspaces.access.secrets import put_secrets
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Launch, Workspace
-from workspaces.services.watching.liveness import lose_silent
+from workspaces.services.watching.liveness import mark_silent_offline
 
 pytestmark = pytest.mark.django_db
 
@@ -138,7 +138,7 @@ def test_a_beat_alone_completes_a_boot() -> None:
 def test_a_beat_brings_a_lost_workspace_back() -> None:
     lost = online()
     Heartbeat.objects.filter(pk=lost.pk).update(last_heartbeat_at=database_now() - timedelta(minutes=10))
-    assert len(lose_silent(now=database_now(), limit=timedelta(seconds=180))) == 1
+    assert len(mark_silent_offline(now=database_now(), limit=timedelta(seconds=180))) == 1
     AgentCaller(lost).beat()
     assert Workspace.objects.get(pk=lost.pk).status == WorkspaceStatus.ONLINE
     assert Event.objects.latest("id").payload["recovered_from"] == "offline"

@@ -15,7 +15,7 @@ from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Workspace
 from workspaces.services.launching.create import Request, create
 from workspaces.services.launching.restart import restart
-from workspaces.services.watching.liveness import lose_silent
+from workspaces.services.watching.liveness import mark_silent_offline
 
 pytestmark = pytest.mark.django_db
 
@@ -67,7 +67,7 @@ def test_a_url_where_no_agent_may_be_is_refused_by_field(url: str) -> None:
 def test_a_long_boot_is_not_taken_for_silence() -> None:
     slow = booting(runtime="hermes", now=database_now() - timedelta(minutes=20))
     AgentCaller(slow).register()
-    assert lose_silent(now=database_now(), limit=timedelta(seconds=180)) == []
+    assert mark_silent_offline(now=database_now(), limit=timedelta(seconds=180)) == []
 
 
 def test_registering_again_replaces_the_card_without_a_move() -> None:

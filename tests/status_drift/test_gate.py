@@ -21,7 +21,7 @@ from status_drift.gate import scan_source, static_report
 from status_drift.management.commands import check_status_drift
 from status_drift.sources import parse
 from status_drift.structure import filter_values, migration_findings, status_findings
-from status_drift.vocabulary import Term, native_enums
+from status_drift.vocabulary import EnumTerm, native_enums
 from workspaces.lifecycle import transitions, trigger
 from workspaces.lifecycle.transitions import TRANSITIONS, Verb, WorkspaceStatus
 
@@ -142,7 +142,7 @@ def test_a_migration_that_adds_a_value_and_does_more_is_named(monkeypatch: pytes
 
 
 def test_every_native_enum_is_guarded_by_the_name_of_its_field() -> None:
-    kind = Term(
+    kind = EnumTerm(
         type_name="job_kind", members={"slow": "Kind.SLOW"}, words=frozenset({"kind"}), tables=frozenset({"job"})
     )
     text = "row.kind = 'slow'\ncursor.execute(\"UPDATE job SET kind = 'slow'\")\nrow.status = 'slow'\n"

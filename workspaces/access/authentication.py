@@ -10,14 +10,14 @@ from django.db import connection
 from django.http import HttpRequest
 from ninja.utils import check_csrf
 
-from workspaces.access.errors import Refusal
+from workspaces.access.errors import RequestRefused
 from workspaces.access.tokens import allows, digest, find_api_key
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, BackendKind
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class WorkspaceSnapshot:
     """What listeners were told of a workspace so far: as of the look-up, for what is told next."""
 
     name: str
@@ -40,7 +40,7 @@ class Agent:
     launch_id: UUID
     status: str
     backend: BackendKind
-    told: Told
+    told: WorkspaceSnapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Access:
             return self._of_agent(request, credential)
         if not any(allows(key, scope) for scope in self.scopes):
             needed = " or ".join(f"`{scope}`" for scope in self.scopes)
-            raise Refusal(HTTPStatus.FORBIDDEN, f"This API key lacks the scope {needed}.", code="forbidden")
+            raise RequestRefused(HTTPStatus.FORBIDDEN, f"This API key lacks the scope {needed}.", code="forbidden")
         return Operator(name=f"the API key {key.name}")
 
     def _of_session(self, request: HttpRequest) -> Operator:
@@ -78,9 +78,9 @@ class Access:
         if not user.is_authenticated:
             raise unauthorized("Sign in, or send an API key as `Authorization: Bearer`.")
         if check_csrf(request) is not None:
-            raise Refusal(HTTPStatus.FORBIDDEN, "The CSRF token is missing or wrong.", code="csrf")
+            raise RequestRefused(HTTPStatus.FORBIDDEN, "The CSRF token is missing or wrong.", code="csrf")
         if not (user.is_staff and user.has_perm(self.permission)):
-            raise Refusal(HTTPStatus.FORBIDDEN, f"You lack the permission {self.permission}.", code="forbidden")
+            raise RequestRefused(HTTPStatus.FORBIDDEN, f"You lack the permission {self.permission}.", code="forbidden")
         return Operator(name=user.get_username())
 
     def _of_agent(self, request: HttpRequest, token: str) -> Agent:
@@ -91,7 +91,7 @@ class Access:
             or match is None
             or str(agent.workspace_id) != match.kwargs.get("workspace_id", "").lower()
         ):
-            raise Refusal(
+            raise RequestRefused(
                 HTTPStatus.FORBIDDEN, "An agent's token serves only its own workspace's calls.", code="forbidden"
             )
         return agent
@@ -103,9 +103,9 @@ def bearer(request: HttpRequest) -> str | None:
     return credential.strip() if scheme.lower() == "bearer" else None
 
 
-def unauthorized(error: str, *, code: str = "unauthorized") -> Refusal:
+def unauthorized(error: str, *, code: str = "unauthorized") -> RequestRefused:
     """Return the refusal of a caller whose credential is missing or worth nothing."""
-    return Refusal(HTTPStatus.UNAUTHORIZED, error, code=code)
+    return RequestRefused(HTTPStatus.UNAUTHORIZED, error, code=code)
 
 
 def find_agent(token: str) -> Agent:
@@ -115,7 +115,7 @@ def find_agent(token: str) -> Agent:
         row = cursor.fetchone()
     if row is None:
         raise unauthorized("This credential is unknown or was revoked.")
-    found = _Found(*row)
+    found = _Credential(*row)
     _refuse_past(found)
     return Agent(
         heard_at=found.heard_at,
@@ -127,8 +127,8 @@ def find_agent(token: str) -> Agent:
     )
 
 
-def _told(found: "_Found") -> Told:
-    return Told(
+def _told(found: "_Credential") -> WorkspaceSnapshot:
+    return WorkspaceSnapshot(
         name=found.name,
         runtime=found.runtime,
         parent_id=found.parent_id,
@@ -139,7 +139,7 @@ def _told(found: "_Found") -> Told:
     )
 
 
-class _Found(NamedTuple):
+class _Credential(NamedTuple):
     heard_at: datetime
     workspace_id: UUID
     launch_id: UUID
@@ -169,9 +169,9 @@ WHERE token.digest = %s
 """
 
 
-def _refuse_past(found: _Found) -> None:
+def _refuse_past(found: _Credential) -> None:
     if found.status == WorkspaceStatus.REMOVED:
-        raise Refusal(HTTPStatus.GONE, "This workspace was removed.", code="removed")
+        raise RequestRefused(HTTPStatus.GONE, "This workspace was removed.", code="removed")
     if found.launch_id != found.present_launch_id:
         raise superseded()
     if found.revoked_at is not None:
@@ -181,6 +181,6 @@ def _refuse_past(found: _Found) -> None:
         raise unauthorized("This launch was stopped. Its agent is expected to end.", code="superseded")
 
 
-def superseded() -> Refusal:
+def superseded() -> RequestRefused:
     """Return the refusal that tells an earlier launch's agent to end."""
     return unauthorized("A later launch has taken this one's place. Its agent is expected to end.", code="superseded")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 
-class Refusal(Exception):
+class RequestRefused(Exception):
     """The caller gets this status and sentence. `code` is for scripts, `fields` says why for each field."""
 
     def __init__(

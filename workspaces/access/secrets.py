@@ -122,7 +122,7 @@ def readable_values(workspace_ids: set[UUID]) -> dict[UUID | None, list[str]]:
         rows = cursor.fetchall()
     values: dict[UUID | None, list[str]] = {}
     for workspace_id, ciphertext in rows:
-        with suppress(encryption.Unreadable):
+        with suppress(encryption.CannotDecrypt):
             values.setdefault(workspace_id, []).append(encryption.decrypt(ciphertext))
     return values
 
@@ -137,5 +137,5 @@ SELECT workspace_id, ciphertext FROM workspaces_retiredsecret WHERE workspace_id
 def _decrypt(name: str, ciphertext: str) -> str:
     try:
         return encryption.decrypt(ciphertext)
-    except encryption.Unreadable:
+    except encryption.CannotDecrypt:
         raise SecretUnreadable(name) from None

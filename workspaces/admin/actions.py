@@ -23,7 +23,7 @@ _SHOWN_NAMES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class AdminVerb:
     """A verb as the admin offers it. `along` introduces what goes along with a workspace; empty: nothing does."""
 
     verb: Verb
@@ -43,14 +43,14 @@ class Way:
         return frozenset(status for row in TRANSITIONS if row.verb == self.verb for status in row.sources)
 
 
-RESTART = Way(
+RESTART = AdminVerb(
     verb=Verb.RESTART,
     apply=operations.restart,
     label="Restart",
     past="restarted",
     question="Its present launch is stopped, confirmed gone, and followed by a new one.",
 )
-PAUSE = Way(
+PAUSE = AdminVerb(
     verb=Verb.PAUSE,
     apply=operations.pause,
     label="Pause",
@@ -59,21 +59,21 @@ PAUSE = Way(
     along="Below them, and paused too:",
     asks=True,
 )
-RESUME = Way(
+RESUME = AdminVerb(
     verb=Verb.RESUME,
     apply=operations.resume,
     label="Resume",
     past="resumed",
     question="It is launched again, and below it what its pause took along.",
 )
-HIBERNATE = Way(
+HIBERNATE = AdminVerb(
     verb=Verb.HIBERNATE,
     apply=operations.hibernate,
     label="Hibernate",
     past="going into hibernation",
     question="It is stopped until an operator or a request wakes it. Refused while it has active tasks.",
 )
-FORCE_HIBERNATION = Way(
+FORCE_HIBERNATION = AdminVerb(
     verb=Verb.HIBERNATE,
     apply=partial(operations.hibernate, forced=True),
     label="Hibernate by force",
@@ -82,14 +82,14 @@ FORCE_HIBERNATION = Way(
     is_danger=True,
     asks=True,
 )
-WAKE = Way(
+WAKE = AdminVerb(
     verb=Verb.WAKE,
     apply=operations.wake,
     label="Wake",
     past="woken",
     question="It is launched again with the data it had.",
 )
-REMOVE = Way(
+REMOVE = AdminVerb(
     verb=Verb.REMOVE,
     apply=operations.remove,
     label="Remove",
@@ -102,9 +102,9 @@ REMOVE = Way(
 )
 
 
-def cancel(request: HttpRequest) -> Way:
+def cancel(request: HttpRequest) -> AdminVerb:
     """Return the way to cancel a launch, which tells who did it."""
-    return Way(
+    return AdminVerb(
         verb=Verb.FAIL,
         apply=partial(operations.cancel, by=request.user.get_username()),
         label="Cancel launch",
@@ -208,7 +208,7 @@ class VerbActions(StrictAdmin):
 
     # --- What they share -------------------------------------------------------------------------
 
-    def _of_selected(self, request: HttpRequest, queryset: QuerySet[Workspace], way: Way) -> HttpResponse | None:
+    def _of_selected(self, request: HttpRequest, queryset: QuerySet[Workspace], way: AdminVerb) -> HttpResponse | None:
         selected = list(queryset.values_list("pk", flat=True))
         if way.asks and request.POST.get("confirmed") != "yes":
             hidden = hidden_fields(request.POST.get("action", ""), selected, request.POST)
@@ -216,7 +216,7 @@ class VerbActions(StrictAdmin):
         self._report(request, operations.each(selected, way.apply, past=way.past))
         return None
 
-    def _of_one(self, request: HttpRequest, object_id: str, way: Way) -> HttpResponse:
+    def _of_one(self, request: HttpRequest, object_id: str, way: AdminVerb) -> HttpResponse:
         workspace = self.get_object(request, object_id)
         if not isinstance(workspace, Workspace):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
@@ -226,7 +226,7 @@ class VerbActions(StrictAdmin):
         return self._ask(request, [workspace.pk], way, hidden=[], cancel=address(workspace.pk))
 
     def _ask(
-        self, request: HttpRequest, selected: list[UUID], way: Way, *, hidden: list[tuple[str, str]], cancel: str
+        self, request: HttpRequest, selected: list[UUID], way: AdminVerb, *, hidden: list[tuple[str, str]], cancel: str
     ) -> HttpResponse:
         affected, along = _names(selected, way)
         return self.confirmation(
@@ -251,7 +251,7 @@ class VerbActions(StrictAdmin):
             self.message_user(request, note, messages.INFO)
 
 
-def _names(selected: Iterable[UUID], way: Way) -> tuple[list[str], list[str]]:
+def _names(selected: Iterable[UUID], way: AdminVerb) -> tuple[list[str], list[str]]:
     """Return the names of those selected, and of those that would go along."""
     asked_for = set(selected)
     below = {key for each in asked_for for key in with_descendants(each)} - asked_for if way.along else set()

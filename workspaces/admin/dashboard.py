@@ -10,8 +10,8 @@ from django.urls import reverse
 from postgres.clock import database_now
 from workspaces.admin.boot_plot import DAYS, boot_plots
 from workspaces.admin.colours import STATUS_COLOURS
-from workspaces.deadlines.false_timeouts import flips_by_runtime
-from workspaces.deadlines.policy import present_policy
+from workspaces.deadlines.false_timeouts import false_timeouts_by_runtime
+from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.models.incidents import Incident
@@ -23,7 +23,7 @@ def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
     """Add the counts to the context of the admin's index, for those who may see workspaces."""
     if not request.user.has_perm("workspaces.view_workspace"):
         return context
-    rows = Workspace.objects.present().order_by().values_list("status").annotate(number=Count("pk"))
+    rows = Workspace.objects.not_removed().order_by().values_list("status").annotate(number=Count("pk"))
     numbers = dict(rows)
     changelist = reverse("admin:workspaces_workspace_changelist")
     counts = [
@@ -39,11 +39,18 @@ def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
     ]
     shown = {"counts": counts, "total": sum(numbers.values()), "changelist": changelist}
     incidents = list(Incident.objects.unresolved().order_by("-opened_at", "-pk"))
-    return {**context, **shown, "flips": flips_by_runtime(), "incidents": incidents, "sweep": _sweep(), **_plots()}
+    return {
+        **context,
+        **shown,
+        "flips": false_timeouts_by_runtime(),
+        "incidents": incidents,
+        "sweep": _sweep(),
+        **_plots(),
+    }
 
 
 def _plots() -> dict[str, Any]:
-    return {"plots": boot_plots(now=database_now(), policy=present_policy()), "plot_days": DAYS}
+    return {"plots": boot_plots(now=database_now(), policy=current_policy()), "plot_days": DAYS}
 
 
 def _sweep() -> dict[str, Any] | None:

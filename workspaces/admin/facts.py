@@ -23,7 +23,7 @@ from workspaces.admin.cells import (
 )
 from workspaces.configuration import catalog
 from workspaces.configuration.parser import BadConfig, parse_config
-from workspaces.deadlines.policy import present_policy, stop_deadline
+from workspaces.deadlines.policy import current_policy, stop_deadline
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import (
     FailureOwner,
@@ -77,7 +77,7 @@ def _present_launches(workspace_id: UUID) -> list[Launch]:
 
 
 def _status_rows(workspace: Workspace) -> list[Row]:
-    glance = overview(workspace, now=database_now(), policy=present_policy())
+    glance = overview(workspace, now=database_now(), policy=current_policy())
     beat = getattr(workspace, "heartbeat", None)
     rows: list[Row] = [
         ("Status", status_cell(workspace.status)),
@@ -98,7 +98,7 @@ def _status_rows(workspace: Workspace) -> list[Row]:
 
 
 def _place(workspace: Workspace) -> str:
-    return str(queue_limits.positions().get(workspace.pk, "")) if workspace.phase == Phase.QUEUED else ""
+    return str(queue_limits.queue_positions().get(workspace.pk, "")) if workspace.phase == Phase.QUEUED else ""
 
 
 def _name_of(workspace_id: UUID | None) -> str:

@@ -43,7 +43,7 @@ class RuntimeFilter(SimpleListFilter):
     parameter_name = "runtime"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
-        runtimes = Workspace.objects.present().order_by("runtime").values_list("runtime", flat=True).distinct()
+        runtimes = Workspace.objects.not_removed().order_by("runtime").values_list("runtime", flat=True).distinct()
         return [(runtime, runtime) for runtime in runtimes]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> QuerySet[Workspace]:

@@ -67,7 +67,7 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     def _let_go(self, request: HttpRequest, incident: Incident) -> None:
         try:
-            _, number = mass_lateness.let_go(
+            _, number = mass_lateness.release(
                 incident_id=incident.pk, by=request.user.get_username(), now=database_now()
             )
         except mass_lateness.UnknownIncident as error:

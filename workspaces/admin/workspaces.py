@@ -23,7 +23,7 @@ from workspaces.admin.filters import RuntimeFilter, StatusFilter
 from workspaces.admin.forms import CreateForm, WorkspaceForm
 from workspaces.admin.incidents import IncidentAdmin
 from workspaces.admin.launches import LaunchAdmin
-from workspaces.deadlines.policy import present_policy
+from workspaces.deadlines.policy import current_policy
 from workspaces.models import ApiKey, Launch, Secret, Workspace
 from workspaces.models.incidents import Incident
 from workspaces.overview import Overview, overview
@@ -146,4 +146,4 @@ class WorkspaceAdmin(VerbActions):
 
 
 def _glance(workspace: Workspace) -> Overview:
-    return overview(workspace, now=workspace.read_at, policy=present_policy())  # type: ignore[attr-defined]
+    return overview(workspace, now=workspace.read_at, policy=current_policy())  # type: ignore[attr-defined]

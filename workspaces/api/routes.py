@@ -12,10 +12,10 @@ from events.positions import last_position
 from postgres.clock import database_now
 from workspaces import operations
 from workspaces.access.authentication import Access, Operator
-from workspaces.access.errors import Refusal
+from workspaces.access.errors import RequestRefused
 from workspaces.api.schemas import CreateIn
 from workspaces.api.serialize import WorkspaceOut, item, shown
-from workspaces.deadlines.policy import present_policy
+from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
 from workspaces.services.core.transition import UnknownWorkspace
@@ -50,8 +50,8 @@ def list_workspaces(
     if status is not None:
         rows = rows.filter(status=status)
     elif not include_removed:
-        rows = rows.present()
-    policy, positions = present_policy(), queue_limits.positions()
+        rows = rows.not_removed()
+    policy, positions = current_policy(), queue_limits.queue_positions()
     return [item(row, policy=policy, positions=positions) for row in rows]
 
 
@@ -65,9 +65,9 @@ def get_workspace(
     if row is None:
         raise UnknownWorkspace(workspace_id)
     if row.status == WorkspaceStatus.REMOVED and not include_removed:
-        raise Refusal(HTTPStatus.GONE, f"{row.name} was removed.", code="removed")
-    positions = queue_limits.positions() if row.phase == Phase.QUEUED else {}
-    return item(row, policy=present_policy(), positions=positions)
+        raise RequestRefused(HTTPStatus.GONE, f"{row.name} was removed.", code="removed")
+    positions = queue_limits.queue_positions() if row.phase == Phase.QUEUED else {}
+    return item(row, policy=current_policy(), positions=positions)
 
 
 @router.post("", auth=ADD, response={HTTPStatus.CREATED: dict[str, Any]})

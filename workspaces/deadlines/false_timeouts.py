@@ -9,7 +9,7 @@ from workspaces.models import Launch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flips:
+class FalseTimeouts:
     """A runtime's launches that a deadline failed; `false` are those whose agent arrived after all, in the grace."""
 
     runtime: str
@@ -21,11 +21,11 @@ class Flips:
         return round(100 * self.false / self.number) if self.number else 0
 
 
-def flips_by_runtime() -> list[Flips]:
+def false_timeouts_by_runtime() -> list[FalseTimeouts]:
     """Return each runtime that a deadline ever flipped, by name. One query, on the index `launch_flipped`."""
     taken_back = ~Q(false_flip_code="")
     flipped = Launch.objects.filter(Q(failure_code__in=sorted(DEADLINE_FAILURES)) | taken_back)
     counted = (
         flipped.order_by("runtime").values("runtime").annotate(number=Count("pk"), false=Count("pk", filter=taken_back))
     )
-    return [Flips(**row) for row in counted]
+    return [FalseTimeouts(**row) for row in counted]

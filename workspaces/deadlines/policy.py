@@ -79,7 +79,7 @@ class Deadline:
     is_stall: bool = False
 
 
-def present_policy() -> Policy:
+def current_policy() -> Policy:
     """Return the policy that the settings hold."""
     return Policy(override_seconds=settings.PROVISION_TIMEOUT_SECONDS)
 
@@ -195,7 +195,7 @@ def watcher_deadline(workspace: Workspace, *, policy: Policy) -> datetime | None
     return workspace.phase_entered_at + timedelta(seconds=limit.inner_seconds)
 
 
-def spoken(seconds: int) -> str:
+def format_duration(seconds: int) -> str:
     """Return a limit as messages say it: `90 seconds`, `1 minute`, `30 minutes`."""
     if seconds % 60 or seconds < 60:
         return f"{seconds} seconds"

@@ -256,7 +256,7 @@ TRANSITIONS: tuple[Transition, ...] = (
 )
 
 
-def transition(verb: Verb, target: WorkspaceStatus) -> Transition:
+def find_transition(verb: Verb, target: WorkspaceStatus) -> Transition:
     """Return the table's row for a verb and the status it leads to. Raises KeyError for a row that isn't there."""
     return _BY_VERB_AND_TARGET[verb, target]
 

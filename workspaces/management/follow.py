@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from postgres.clock import database_now
-from workspaces.deadlines.policy import present_policy
+from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import WorkspaceStatus, label_of
 from workspaces.models import Workspace
 from workspaces.overview import Overview, overview, printable, spoken_duration, spoken_time_left
@@ -41,7 +41,7 @@ def follow(workspace_id: UUID, *, out: OutputWrapper) -> End:
     """Show a workspace's progress until it provisions no longer; what ends the launch is everybody's to decide."""
     with _screen(out) as screen:
         while True:
-            glance = overview(Workspace.objects.get(pk=workspace_id), now=database_now(), policy=present_policy())
+            glance = overview(Workspace.objects.get(pk=workspace_id), now=database_now(), policy=current_policy())
             if glance.status != WorkspaceStatus.PROVISIONING:
                 return _end(glance)
             screen.show(glance)

@@ -76,7 +76,7 @@ def find(name: str) -> UUID:
 
 def _named(name: str) -> Any:
     # A removed one keeps its name, and another may have it since.
-    return Workspace.objects.present().filter(name=name.replace("\0", ""))
+    return Workspace.objects.not_removed().filter(name=name.replace("\0", ""))
 
 
 def _as_id(text: str) -> UUID | None:

@@ -26,7 +26,7 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def unresolved(self) -> "IncidentQuerySet":
         return self.filter(resolved_at__isnull=True)
 
-    def braking(self) -> "IncidentQuerySet":
+    def holding_mass_lateness(self) -> "IncidentQuerySet":
         """About launches that are late together."""
         return self.filter(kind=IncidentKind.MASS_LATENESS)
 

@@ -30,7 +30,7 @@ class LaunchQuerySet(models.QuerySet["Launch"]):
         """Not confirmed gone: its backend object may exist."""
         return self.filter(torn_down_at__isnull=True)
 
-    def present(self) -> "LaunchQuerySet":
+    def current(self) -> "LaunchQuerySet":
         """Its workspace's present one."""
         return self.filter(workspace__launch_id=F("pk"))
 

@@ -53,7 +53,7 @@ def is_overdue(*, now: datetime, override: timedelta | None) -> Q:
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
     """Adjectives that chain."""
 
-    def present(self) -> "WorkspaceQuerySet":
+    def not_removed(self) -> "WorkspaceQuerySet":
         """Not removed."""
         return self.exclude(status=WorkspaceStatus.REMOVED)
 
@@ -64,7 +64,7 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
         """Past the deadline in force: the stored one, or `override` (a timedelta) after the phase began."""
         return self.filter(is_overdue(now=now, override=override))
 
-    def alive(self) -> "WorkspaceQuerySet":
+    def expects_heartbeats(self) -> "WorkspaceQuerySet":
         """Expected to send heartbeats."""
         return self.filter(status__in=[WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED])
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from events.channels.registry import kind_of
-from events.delivery.channel_operations import all_options, sealed
+from events.delivery.channel_operations import all_options, encrypted
 from events.models import Channel
 
 
@@ -14,7 +14,7 @@ def channel(kind: str, options: dict[str, Any], **fields: Any) -> Channel:
     secret |= kind_of(kind).initial_options()
     plain = {name: value for name, value in options.items() if name not in form.sealed}
     fields = {"name": f"{kind} {Channel.objects.count()}", **fields}
-    return Channel.objects.create(kind=kind, options=plain, sealed_options=sealed(secret), **fields)
+    return Channel.objects.create(kind=kind, options=plain, sealed_options=encrypted(secret), **fields)
 
 
 def webhook(url: str, *, headers: dict[str, str] | None = None, **fields: Any) -> Channel:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from events.live.batches import server_sent
-from events.live.client_writer import Outlet
+from events.live.client_writer import ClientWriter
 
 
 class Later:
@@ -45,7 +45,7 @@ def pieces(*texts):
 def test_the_next_message_is_sent_when_the_last_is_taken_and_in_order():
     async def story():
         client = Later()
-        outlet = Outlet(client.send, limit_bytes=100)
+        outlet = ClientWriter(client.send, limit_bytes=100)
         assert outlet.write(pieces(b"1", b"2"))
         assert outlet.write(pieces(b"3"))
         assert (client.sent, outlet.is_busy) == ([b"1"], True)
@@ -61,7 +61,7 @@ def test_the_next_message_is_sent_when_the_last_is_taken_and_in_order():
 def test_a_message_that_is_taken_at_once_waits_for_nothing():
     async def story():
         client = AtOnce()
-        outlet = Outlet(client.send, limit_bytes=1)
+        outlet = ClientWriter(client.send, limit_bytes=1)
         assert all(outlet.write(pieces(b"long one")) for _ in range(3))
         await outlet.drain(seconds=0)
         assert client.sent == [b"long one"] * 3
@@ -72,7 +72,7 @@ def test_a_message_that_is_taken_at_once_waits_for_nothing():
 def test_more_than_may_wait_is_refused_and_changes_nothing():
     async def story():
         client = Later()
-        outlet = Outlet(client.send, limit_bytes=4)
+        outlet = ClientWriter(client.send, limit_bytes=4)
         assert outlet.write(pieces(b"on its way"))
         assert outlet.write(pieces(b"four"))
         assert not outlet.write(pieces(b"x"))
@@ -88,7 +88,7 @@ def test_more_than_may_wait_is_refused_and_changes_nothing():
 def test_drain_ends_when_all_is_taken_or_when_time_is_over_or_the_client_has_gone():
     async def story():
         client = Later()
-        outlet = Outlet(client.send, limit_bytes=100)
+        outlet = ClientWriter(client.send, limit_bytes=100)
         outlet.write(pieces(b"1", b"2"))
         with pytest.raises(TimeoutError):
             await outlet.drain(seconds=0.01)
@@ -115,7 +115,7 @@ def test_a_server_that_sends_when_it_is_awaited_is_served_too():
             await asyncio.sleep(0)
             sent.append(message["body"])
 
-        outlet = Outlet(send, limit_bytes=100)
+        outlet = ClientWriter(send, limit_bytes=100)
         outlet.write(pieces(b"1", b"2", b"3"))
         await outlet.drain(seconds=5)
         assert sent == [b"1", b"2", b"3"]
@@ -128,7 +128,7 @@ def test_a_client_that_has_gone_makes_no_noise():
         def send(message):
             raise RuntimeError("Transport not initialized or closed")
 
-        outlet = Outlet(send, limit_bytes=100)
+        outlet = ClientWriter(send, limit_bytes=100)
         assert outlet.write(pieces(b"1", b"2"))
         await outlet.drain(seconds=1)
 

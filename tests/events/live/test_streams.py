@@ -117,7 +117,7 @@ def _hear_chatter(stream, workspace_id):
         payload = {"current_task": "read", "active_tasks": 1}
         while not is_heard.wait(0.3):
             event = {"event_type": LiveEventType.TASK_UPDATED, "workspace_id": workspace_id, "version": 3}
-            ephemeral.publish(ephemeral.LiveEvent(**event, payload=payload))
+            ephemeral.publish(ephemeral.EphemeralEvent(**event, payload=payload))
 
     thread = threading.Thread(target=say)
     thread.start()

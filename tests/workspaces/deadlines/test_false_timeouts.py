@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from tests.workspaces.factories import arrive, booting, config_for, failed, later, queued
-from workspaces.deadlines.false_timeouts import Flips, flips_by_runtime
+from workspaces.deadlines.false_timeouts import FalseTimeouts, false_timeouts_by_runtime
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, Verb, WorkspaceStatus
 from workspaces.models import Launch, Workspace
@@ -31,9 +31,9 @@ def test_a_late_arrival_counts_as_a_false_flip_of_its_runtime(verb: Verb) -> Non
     flipped("hermes")
     flipped("echo")
     arrive(late, now=late.failure_at + timedelta(minutes=9), verb=verb)
-    assert flips_by_runtime() == [
-        Flips(runtime="echo", number=1, false=0),
-        Flips(runtime="hermes", number=2, false=1),
+    assert false_timeouts_by_runtime() == [
+        FalseTimeouts(runtime="echo", number=1, false=0),
+        FalseTimeouts(runtime="hermes", number=2, false=1),
     ]
     assert Launch.objects.get(pk=late.launch_id).false_flip_code == FailureCode.TIMED_OUT
 
@@ -42,14 +42,14 @@ def test_an_arrival_after_the_grace_takes_nothing_back_and_counts_as_none() -> N
     late = flipped()
     with pytest.raises(TransitionRefused):
         arrive(late, now=late.failure_at + timedelta(minutes=10))
-    assert flips_by_runtime() == [Flips(runtime="echo", number=1, false=0)]
+    assert false_timeouts_by_runtime() == [FalseTimeouts(runtime="echo", number=1, false=0)]
 
 
 def test_failures_by_evidence_and_arrivals_in_time_are_no_flips() -> None:
     failed()
     arrive(booting())
     queued()
-    assert flips_by_runtime() == []
+    assert false_timeouts_by_runtime() == []
 
 
 def test_the_metrics_tell_flips_and_false_flips(client: Client) -> None:

@@ -13,11 +13,11 @@ from tests.workspaces.unguarded import put_into
 from workspaces.lifecycle.transitions import TRANSITIONS, Transition, WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.core.transition import (
-    Step,
+    StatusChange,
     TransitionRefused,
-    lock,
-    move,
-    move_all_possible,
+    lock_workspaces,
+    transition,
+    transition_each,
 )
 from workspaces.services.launching.restart import restart
 
@@ -64,7 +64,7 @@ def test_a_move_is_made_from_its_sources_and_refused_from_any_other(row: Transit
     workspace = online()
     put_into(workspace, source)
     before = Event.objects.filter(workspace_id=workspace.pk).count()
-    (locked,) = lock([workspace.pk])
+    (locked,) = lock_workspaces([workspace.pk])
     changes: dict[str, Any] = {
         "deadline_at": workspace.created_at,
         "phase": "queued" if row.target == WorkspaceStatus.PROVISIONING else "",
@@ -73,14 +73,14 @@ def test_a_move_is_made_from_its_sources_and_refused_from_any_other(row: Transit
         # What stays where it is moves by beginning another launch.
         changes["launch_id"] = uuid.uuid4()
     if source in row.sources:
-        move(row, [Step(workspace=locked, changes=changes, payload={})])
+        transition(row, [StatusChange(workspace=locked, changes=changes, payload={})])
         workspace.refresh_from_db()
         event = Event.objects.filter(workspace_id=workspace.pk).latest("id")
         assert (workspace.status, workspace.version) == (row.target, locked.version)
         assert (event.event_type, event.version, event.is_move) == (row.event, workspace.version, True)
     else:
         with pytest.raises(TransitionRefused, match=workspace.name):
-            move(row, [Step(workspace=locked, changes=changes, payload={})])
+            transition(row, [StatusChange(workspace=locked, changes=changes, payload={})])
         workspace.refresh_from_db()
         assert workspace.status == source
         assert Event.objects.filter(workspace_id=workspace.pk).count() == before
@@ -90,9 +90,9 @@ def test_a_set_is_moved_in_as_many_statements_as_one_row(django_assert_num_queri
     def fail_all(rows: list[Workspace]) -> None:
         row = next(row for row in TRANSITIONS if row.event == EventType.WORKSPACE_PROVISION_FAILED)
         reason = {"failure_code": "crashed", "failure_source": "agent", "failure_message": "x"}
-        steps = [Step(workspace=one, changes={**reason, "failure_at": one.created_at}) for one in rows]
+        steps = [StatusChange(workspace=one, changes={**reason, "failure_at": one.created_at}) for one in rows]
         with django_assert_num_queries(2):
-            move(row, steps)
+            transition(row, steps)
 
     fail_all([booting()])
     fail_all([booting() for _ in range(12)])
@@ -104,7 +104,7 @@ def test_a_bad_row_is_set_aside_and_the_rest_of_the_batch_is_moved() -> None:
     row = next(row for row in TRANSITIONS if row.event == EventType.WORKSPACE_PROVISION_FAILED)
     steps = [
         # The fifth one has no message: the database refuses a failure without a reason.
-        Step(
+        StatusChange(
             workspace=one,
             changes={
                 "failure_code": "crashed",
@@ -115,7 +115,7 @@ def test_a_bad_row_is_set_aside_and_the_rest_of_the_batch_is_moved() -> None:
         )
         for index, one in enumerate(rows)
     ]
-    left_out = move_all_possible(row, steps)
+    left_out = transition_each(row, steps)
     assert [step.workspace.pk for step in left_out] == [rows[4].pk]
     assert Workspace.objects.filter(status=WorkspaceStatus.FAILED).count() == 6
     assert Workspace.objects.get(pk=rows[4].pk).status == WorkspaceStatus.PROVISIONING
@@ -125,8 +125,8 @@ def test_a_bad_row_is_set_aside_and_the_rest_of_the_batch_is_moved() -> None:
 def test_a_row_left_out_of_a_batch_keeps_its_version_in_memory_too() -> None:
     workspace = booting()
     row = next(row for row in TRANSITIONS if row.event == EventType.WORKSPACE_PROVISION_FAILED)
-    bad = Step(workspace=workspace, changes={"failure_message": ""})
-    assert move_all_possible(row, [bad]) == [bad]
+    bad = StatusChange(workspace=workspace, changes={"failure_message": ""})
+    assert transition_each(row, [bad]) == [bad]
     assert (workspace.version, workspace.status) == (1, WorkspaceStatus.PROVISIONING)
 
 

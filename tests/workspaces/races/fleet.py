@@ -20,7 +20,7 @@ from tests.workspaces.set_clock import OwnClock
 from tests.workspaces.unguarded import unguarded
 from workspaces import tasks
 from workspaces.access.authentication import Agent, find_agent
-from workspaces.access.errors import Refusal
+from workspaces.access.errors import RequestRefused
 from workspaces.access.tokens import mint_agent_token
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import AgentToken, BackendKind, Heartbeat, Launch, SweepRun, Workspace
@@ -78,7 +78,7 @@ class Fleet:
 
     def meet_newcomers(self) -> None:
         """Look up the tokens of launches that just got one: what such an agent says may come much later."""
-        for launch in Launch.objects.present().exclude(pk__in=self.newcomers):
+        for launch in Launch.objects.current().exclude(pk__in=self.newcomers):
             if agent := agent_of(launch):
                 self.newcomers[launch.pk] = agent
 
@@ -146,7 +146,7 @@ class Fleet:
     def _let_beat(self) -> None:
         """Let each agent beat whose process runs and that arrived."""
         running = {key.launch_id for key in objects_of(self.backend)}
-        for launch in Launch.objects.present().filter(pk__in=running, workspace__status__in=ARRIVED):
+        for launch in Launch.objects.current().filter(pk__in=running, workspace__status__in=ARRIVED):
             if agent := agent_of(launch):
                 registry.heartbeat(agent, registry.Beat(), clock=lambda: self.clock.now)
 
@@ -166,7 +166,7 @@ def agent_of(launch: Launch) -> Agent | None:
         return None
     try:
         return find_agent(mint_agent_token(launch.workspace))
-    except Refusal:
+    except RequestRefused:
         return None
 
 

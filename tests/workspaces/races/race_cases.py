@@ -19,7 +19,7 @@ from workspaces.access.tokens import mint_agent_token
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import Heartbeat, Launch, Workspace
-from workspaces.services.core.trees import move_under
+from workspaces.services.core.trees import reparent
 from workspaces.services.launching.fail import cancel
 from workspaces.services.launching.launch import launch
 from workspaces.services.launching.progress import progress
@@ -32,7 +32,7 @@ from workspaces.services.stopping.remove import remove
 from workspaces.services.stopping.shutdown import pause_all_for_shutdown
 from workspaces.services.stopping.teardown import tear_down
 from workspaces.services.watching.crash_recovery import restart_due
-from workspaces.services.watching.liveness import lose_silent
+from workspaces.services.watching.liveness import mark_silent_offline
 from workspaces.services.watching.sweep import sweep_stuck
 from workspaces.services.watching.watch import watch_arrived
 
@@ -237,7 +237,7 @@ def beat_and_silence(_: FakeProvisioner) -> Scene:
     silent = online()
     Heartbeat.objects.filter(pk=silent.pk).update(last_heartbeat_at=database_now() - 2 * LIMIT)
     return Scene(
-        actions={"beat": _beat(silent), "silence": lambda: lose_silent(now=database_now(), limit=LIMIT)},
+        actions={"beat": _beat(silent), "silence": lambda: mark_silent_offline(now=database_now(), limit=LIMIT)},
     )
 
 
@@ -298,7 +298,7 @@ def pause_of_a_parent_and_wake_of_its_child(_: FakeProvisioner) -> Scene:
 @_pair("pause paused", "child: pause paused; parent: pause paused")
 def pause_of_a_parent_and_a_child_that_is_put_under_it(_: FakeProvisioner) -> Scene:
     parent, child = online(name="parent"), online(name="child")
-    putting = lambda: move_under(workspace_id=child.pk, parent_id=parent.pk)  # noqa: E731
+    putting = lambda: reparent(workspace_id=child.pk, parent_id=parent.pk)  # noqa: E731
 
     def then(met: Met) -> None:
         assert isinstance(met.results["put"], Workspace) == ("child" in met.story)

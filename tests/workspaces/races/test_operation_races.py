@@ -18,7 +18,7 @@ from tests.workspaces.fake_provisioner import FakeProvisioner
 from workspaces.lifecycle.transitions import Verb, WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.core.transition import TransitionRefused
-from workspaces.services.core.trees import BadParent, move_under
+from workspaces.services.core.trees import BadParent, reparent
 from workspaces.services.launching.create import InvalidWorkspace
 from workspaces.services.launching.restart import restart
 from workspaces.services.launching.resume import resume
@@ -161,14 +161,14 @@ def test_pause_of_a_parent_and_wake_of_its_child(parent: Workspace, is_swapped: 
 @ORDERS
 def test_pause_of_a_parent_and_a_child_that_is_put_under_it(parent: Workspace, is_swapped: bool) -> None:
     other = online(name="other")
-    _, moved = met(is_swapped, pausing(parent), lambda: move_under(workspace_id=other.pk, parent_id=parent.pk))
+    _, moved = met(is_swapped, pausing(parent), lambda: reparent(workspace_id=other.pk, parent_id=parent.pk))
     assert isinstance(moved, BadParent) is not is_swapped
     assert status(other) == (S.PAUSED if is_swapped else S.ONLINE)
 
 
 @ORDERS
 def test_pause_of_a_parent_and_a_child_that_leaves_it(parent: Workspace, child: Workspace, is_swapped: bool) -> None:
-    met(is_swapped, pausing(parent), lambda: move_under(workspace_id=child.pk, parent_id=None))
+    met(is_swapped, pausing(parent), lambda: reparent(workspace_id=child.pk, parent_id=None))
     child.refresh_from_db()
     assert (child.parent_id, child.paused_by) == (None, None)
     assert child.status == (S.ONLINE if is_swapped else S.PAUSED)
@@ -177,7 +177,7 @@ def test_pause_of_a_parent_and_a_child_that_leaves_it(parent: Workspace, child: 
 @ORDERS
 def test_pause_of_what_is_just_put_elsewhere_locks_its_new_tree(child: Workspace, is_swapped: bool) -> None:
     elsewhere = online(name="elsewhere")
-    met(is_swapped, lambda: move_under(workspace_id=child.pk, parent_id=elsewhere.pk), pausing(child))
+    met(is_swapped, lambda: reparent(workspace_id=child.pk, parent_id=elsewhere.pk), pausing(child))
     child.refresh_from_db()
     assert (child.parent_id, child.status) == (elsewhere.pk, S.PAUSED)
 
@@ -187,8 +187,8 @@ def test_two_that_are_put_under_each_other_make_no_circle(is_swapped: bool) -> N
     one, other = online(name="one"), online(name="other")
     results = met(
         is_swapped,
-        lambda: move_under(workspace_id=one.pk, parent_id=other.pk),
-        lambda: move_under(workspace_id=other.pk, parent_id=one.pk),
+        lambda: reparent(workspace_id=one.pk, parent_id=other.pk),
+        lambda: reparent(workspace_id=other.pk, parent_id=one.pk),
     )
     assert [isinstance(result, BadParent) for result in results] == [is_swapped, not is_swapped]
 
@@ -236,7 +236,7 @@ def test_removal_of_a_parent_and_creation_of_a_child(parent: Workspace, is_swapp
     _, made = met(is_swapped, removal, lambda: queued(name="new", parent_id=parent.pk))
     assert status(parent) == S.REMOVED
     assert isinstance(made, InvalidWorkspace) is not is_swapped
-    assert not Workspace.objects.present().exists()
+    assert not Workspace.objects.not_removed().exists()
 
 
 @ORDERS

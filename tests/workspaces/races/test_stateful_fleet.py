@@ -206,7 +206,7 @@ class Lives(RuleBasedStateMachine):
 
     def put_under(self, workspace: UUID, under: UUID | None) -> None:
         with suppress(*REFUSALS):
-            trees.move_under(workspace_id=workspace, parent_id=under)
+            trees.reparent(workspace_id=workspace, parent_id=under)
 
     def come_online(self, workspace: UUID) -> None:
         """Take the straight way, so that the later statuses are reached as often as the early ones."""

@@ -18,7 +18,7 @@ from workspaces.deadlines.explanation import (
     limits_of,
     limits_of_runtime,
 )
-from workspaces.deadlines.policy import Policy, present_policy
+from workspaces.deadlines.policy import Policy, current_policy
 from workspaces.management.verb_command import find
 from workspaces.models import Launch, Workspace
 from workspaces.overview import printable, spoken_duration, spoken_time_left
@@ -51,7 +51,7 @@ class Command(BaseCommand):
         if options["replay"] or options["limit"] or options["runtime"]:
             self.stdout.write(_replayed(options))
             return
-        for line in _explained(options["subject"], policy=present_policy()):
+        for line in _explained(options["subject"], policy=current_policy()):
             self.stdout.write(printable(line))
 
 
@@ -60,7 +60,7 @@ def _explained(subject: str, *, policy: Policy) -> list[str]:
         lines = [line for name in known_runtimes() for line in _of_runtime(name, policy=policy)]
         return lines + _of_runtime(_OTHERS, policy=policy)
     is_runtime = subject in known_runtimes() or Launch.objects.filter(runtime=subject).exists()
-    named = Workspace.objects.present().filter(name=subject.replace("\0", ""))
+    named = Workspace.objects.not_removed().filter(name=subject.replace("\0", ""))
     if is_runtime and not named.exists():
         return _of_runtime(subject, policy=policy)
     return _of_workspace(Workspace.objects.get(pk=find(subject)), policy=policy)

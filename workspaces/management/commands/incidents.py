@@ -30,7 +30,7 @@ class Command(BaseCommand):
 
     def _let_go(self, incident_id: int) -> None:
         try:
-            incident, number = mass_lateness.let_go(incident_id=incident_id, by=_operator(), now=database_now())
+            incident, number = mass_lateness.release(incident_id=incident_id, by=_operator(), now=database_now())
         except mass_lateness.UnknownIncident as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Let {number} launches of {incident.scope} go; the next sweep fails who is still late.")

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from postgres.clock import database_now
 from workspaces import tasks
-from workspaces.deadlines.policy import Policy, effective_deadline, present_policy
+from workspaces.deadlines.policy import Policy, current_policy, effective_deadline
 from workspaces.models import SweepRun, Workspace
 from workspaces.models.incidents import Part
 from workspaces.overview import printable, spoken_duration, spoken_time_left
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text", help="json is for scripts")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        now, policy = database_now(), present_policy()
+        now, policy = database_now(), current_policy()
         facts = _would_fail(now=now, policy=policy) if options["dry_run"] else _fail(now=now, policy=policy)
         if options["format"] == "json":
             self.stdout.write(json.dumps({"dry_run": options["dry_run"], **facts}, indent=2))
@@ -53,7 +53,7 @@ Facts = dict[str, Any]
 
 
 def _fail(*, now: datetime, policy: Policy) -> Facts:
-    outages.note_alive(part=Part.SWEEP, now=now)
+    outages.record_liveness(part=Part.SWEEP, now=now)
     report = sweep.sweep_stuck(now=now, policy=policy)
     tasks.enqueue_due_teardowns(now=now)
     failed = [_row(row, code=row.failure_code, error=row.failure_message) for row in report.failed]

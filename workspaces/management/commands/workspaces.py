@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from postgres.clock import database_now
-from workspaces.deadlines.policy import present_policy
+from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace, WorkspaceQuerySet
 from workspaces.overview import Overview, as_facts, overview, printable, spoken_duration, spoken_time_left
@@ -47,7 +47,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text", help="json is for scripts")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        now, policy = database_now(), present_policy()
+        now, policy = database_now(), current_policy()
         glances = [overview(row, now=now, policy=policy) for row in _asked_for(options["status"])]
         if options["format"] == "json":
             self.stdout.write(json.dumps([as_facts(glance) for glance in glances], indent=2))
@@ -69,7 +69,7 @@ class Command(BaseCommand):
 def _asked_for(status: str) -> WorkspaceQuerySet:
     rows = Workspace.objects.order_by("name", "pk")
     if not status:
-        return rows.present()
+        return rows.not_removed()
     if status not in WorkspaceStatus.values:
         raise CommandError(
             f"There is no status {status!r}. Known ones: {', '.join(WorkspaceStatus.values)}.", returncode=2

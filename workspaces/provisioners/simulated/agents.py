@@ -14,7 +14,7 @@ from agent import rules
 from workspaces.provisioners.base import LaunchKey
 from workspaces.provisioners.simulated.behaviours import simulation_of
 from workspaces.provisioners.simulated.provisioner import Simulated, SimulatedProvisioner
-from workspaces.provisioners.simulated.scripts import Act, Deed, Script, script_of
+from workspaces.provisioners.simulated.scripts import Act, Action, Script, script_of
 
 # As a real agent: sysexits' "protocol"; what may be answered differently later.
 EXIT_REFUSED = 76
@@ -67,21 +67,21 @@ class SimulatedAgent:
 
     async def _do(self, act: Act) -> None:
         match act.deed:
-            case Deed.PROGRESS:
+            case Action.PROGRESS:
                 self._say(f"Boot step '{act.text}' begins.")
                 await self._post("progress", {"step": act.text})
-            case Deed.REGISTER:
+            case Action.REGISTER:
                 await self._register()
-            case Deed.REGISTER_TWICE:
+            case Action.REGISTER_TWICE:
                 await self._register_twice()
-            case Deed.REGISTER_UNHEARD:
+            case Action.REGISTER_UNHEARD:
                 await self._post("register", self._registration())
                 self._say("No answer to the registration; trying again.")
-            case Deed.FAIL:
+            case Action.FAIL:
                 self._say(act.text)
                 await self._post("failed", {"code": "crashed", "error": act.text, "log_tail": self._log()})
                 raise Ended(act.exit_code)
-            case Deed.END:
+            case Action.END:
                 self._say(act.text)
                 raise Ended(act.exit_code)
 

@@ -13,7 +13,7 @@ _HOUR = 3600.0
 _ONLY_STEP = "start"
 
 
-class Deed(StrEnum):
+class Action(StrEnum):
     """What a simulated agent does in its boot."""
 
     # Tells that a boot step begins.
@@ -34,7 +34,7 @@ class Act:
     """One deed, so many seconds after the launch's start. `text` is the step, or what its log says at the end."""
 
     at_seconds: float
-    deed: Deed
+    deed: Action
     text: str = ""
     exit_code: int = 0
 
@@ -67,7 +67,7 @@ class _Draft:
     boot_seconds: float
     random: Random
 
-    def boot(self, *deeds: Deed) -> tuple[Act, ...]:
+    def boot(self, *deeds: Action) -> tuple[Act, ...]:
         """Return the whole boot, ended by these deeds."""
         return (*self.steps, *(Act(at_seconds=self.boot_seconds, deed=deed) for deed in deeds))
 
@@ -80,14 +80,14 @@ def script_of(simulation: Simulation, *, steps: list[str], attempt: int, random:
     boot_seconds = simulation.boot_seconds.draw(random)
     names = steps or [_ONLY_STEP]
     acts = tuple(
-        Act(at_seconds=boot_seconds * number / len(names), deed=Deed.PROGRESS, text=name)
+        Act(at_seconds=boot_seconds * number / len(names), deed=Action.PROGRESS, text=name)
         for number, name in enumerate(names)
     )
     return _WRITERS[simulation.in_launch(attempt)](_Draft(steps=acts, boot_seconds=boot_seconds, random=random))
 
 
 def _healthy(draft: _Draft) -> Script:
-    return Script(boot=draft.boot(Deed.REGISTER))
+    return Script(boot=draft.boot(Action.REGISTER))
 
 
 def _never(draft: _Draft) -> Script:
@@ -98,36 +98,36 @@ def _crash(draft: _Draft) -> Script:
     at = draft.boot_seconds * draft.random.uniform(0.3, 0.9)
     steps = draft.steps_before(at)
     if draft.random.random() < 1 / 2:
-        ending = Act(at_seconds=at, deed=Deed.END, text="Killed", exit_code=KILLED)
+        ending = Act(at_seconds=at, deed=Action.END, text="Killed", exit_code=KILLED)
     else:
         said = f"Boot step '{steps[-1].text}' exited with status 1."
-        ending = Act(at_seconds=at, deed=Deed.FAIL, text=said, exit_code=1)
+        ending = Act(at_seconds=at, deed=Action.FAIL, text=said, exit_code=1)
     return Script(boot=(*steps, ending))
 
 
 def _crash_late(draft: _Draft) -> Script:
     beats, exit_code = draft.random.randint(3, 6), draft.random.choice([1, KILLED])
-    return Script(boot=draft.boot(Deed.REGISTER), beats=beats, exit_code=exit_code)
+    return Script(boot=draft.boot(Action.REGISTER), beats=beats, exit_code=exit_code)
 
 
 def _flaky(draft: _Draft) -> Script:
-    return Script(boot=draft.boot(Deed.REGISTER), loss=1 / 5, sick_beats=4, healthy_beats=draft.random.randint(2, 9))
+    return Script(boot=draft.boot(Action.REGISTER), loss=1 / 5, sick_beats=4, healthy_beats=draft.random.randint(2, 9))
 
 
 def _silent(draft: _Draft) -> Script:
-    return Script(boot=draft.boot(Deed.REGISTER), beats=draft.random.randint(1, 3))
+    return Script(boot=draft.boot(Action.REGISTER), beats=draft.random.randint(1, 3))
 
 
 def _duplicate_register(draft: _Draft) -> Script:
-    return Script(boot=draft.boot(Deed.REGISTER_TWICE))
+    return Script(boot=draft.boot(Action.REGISTER_TWICE))
 
 
 def _lost_ack(draft: _Draft) -> Script:
-    return Script(boot=draft.boot(Deed.REGISTER_UNHEARD, Deed.REGISTER))
+    return Script(boot=draft.boot(Action.REGISTER_UNHEARD, Action.REGISTER))
 
 
 def _clock_skew(draft: _Draft) -> Script:
-    return Script(boot=draft.boot(Deed.REGISTER), clock_offset_seconds=draft.random.choice([-_HOUR, _HOUR]))
+    return Script(boot=draft.boot(Action.REGISTER), clock_offset_seconds=draft.random.choice([-_HOUR, _HOUR]))
 
 
 _WRITERS: Mapping[Behaviour, Callable[[_Draft], Script]] = {

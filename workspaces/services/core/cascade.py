@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workspaces.models import Workspace
-from workspaces.services.core.transition import Step, TransitionRefused
+from workspaces.services.core.transition import StatusChange, TransitionRefused
 
 _LEFT_OUT = "the database refused it; the log says why."
 
@@ -21,7 +21,7 @@ class Cascade:
         return self.moved[0]
 
     @classmethod
-    def of(cls, affected: Sequence[Workspace], left: Sequence[Step]) -> "Cascade":
+    def of(cls, affected: Sequence[Workspace], left: Sequence[StatusChange]) -> "Cascade":
         """Return who was moved. Raises TransitionRefused, which undoes all, where the one asked for could not be."""
         refused = {step.workspace.pk for step in left}
         if affected[0].pk in refused:

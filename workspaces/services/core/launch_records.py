@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Case, DateTimeField, JSONField, OuterRef, Subquery, Value, When
 
-from workspaces.deadlines.policy import effective_deadline, present_policy, stored_deadline
+from workspaces.deadlines.policy import current_policy, effective_deadline, stored_deadline
 from workspaces.lifecycle.transitions import Phase, TeardownReason
 from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, LaunchQuerySet, Workspace
 
@@ -72,7 +72,7 @@ def entered(workspace: Workspace, phase: Phase, *, now: datetime) -> dict[str, A
 def provisioning_payload(workspace: Workspace, beginning: dict[str, Any]) -> dict[str, Any]:
     """Return the payload of WORKSPACE_PROVISIONING for a launch that begins with these fields."""
     begun = Workspace(phase_entered_at=beginning["phase_entered_at"], deadline_at=beginning["deadline_at"])
-    deadline = effective_deadline(begun, policy=present_policy())
+    deadline = effective_deadline(begun, policy=current_policy())
     return {
         "name": workspace.name,
         "tier": workspace.tier,
@@ -82,24 +82,24 @@ def provisioning_payload(workspace: Workspace, beginning: dict[str, Any]) -> dic
     }
 
 
-def end_present(workspaces: Sequence[Workspace], *, reason: TeardownReason, now: datetime) -> None:
+def end_current_launches(workspaces: Sequence[Workspace], *, reason: TeardownReason, now: datetime) -> None:
     """Withdraw what these workspaces' present launches have not reached, and mean their backend objects to stop now."""
     present = Launch.objects.filter(pk__in=[workspace.launch_id for workspace in workspaces])
     present.in_flight().update(outcome=LaunchOutcome.WITHDRAWN, ended_at=now)
-    mean_teardown(present, at=now, reason=reason, now=now)
+    schedule_teardown(present, at=now, reason=reason, now=now)
 
 
-def mean_teardown(
+def schedule_teardown(
     rows: LaunchQuerySet, *, at: datetime, reason: TeardownReason, now: datetime, is_forced: bool = False
 ) -> None:
     """Store the intent to stop these launches' backend objects. What never began to launch has none: it is gone.
 
     Called under the workspaces' locks, so that no launch begins in between.
     """
-    rows.standing().update(**teardown_meant(at=at, reason=reason, now=now, is_forced=is_forced))
+    rows.standing().update(**teardown_fields(at=at, reason=reason, now=now, is_forced=is_forced))
 
 
-def teardown_meant(*, at: datetime, reason: TeardownReason, now: datetime, is_forced: bool = False) -> dict[str, Any]:
+def teardown_fields(*, at: datetime, reason: TeardownReason, now: datetime, is_forced: bool = False) -> dict[str, Any]:
     """Return the fields of a standing launch whose backend object is to be stopped."""
     never_begun = When(launching_at__isnull=True, then=Value(now, output_field=DateTimeField()))
     return {

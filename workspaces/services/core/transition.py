@@ -52,7 +52,7 @@ class TransitionRefused(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class StatusChange:
     """One workspace's part in a move: the fields it changes beside status and version, and its event's payload."""
 
     workspace: Workspace
@@ -60,7 +60,7 @@ class Step:
     payload: Mapping[str, Any] = field(default_factory=dict)
 
 
-def lock(workspace_ids: Iterable[UUID]) -> list[Workspace]:
+def lock_workspaces(workspace_ids: Iterable[UUID]) -> list[Workspace]:
     """Lock these rows by primary key, in id order, and return them as they are now.
 
     Ask a guard only afterwards: under READ COMMITTED a join or EXISTS inside the locking statement sees stale data.
@@ -68,63 +68,63 @@ def lock(workspace_ids: Iterable[UUID]) -> list[Workspace]:
     return rows.read_locked(workspace_ids)
 
 
-def lock_one(workspace_id: UUID) -> Workspace:
+def lock_workspace(workspace_id: UUID) -> Workspace:
     """Lock one row and return it as it is now. Raises UnknownWorkspace."""
-    found = lock([workspace_id])
+    found = lock_workspaces([workspace_id])
     if not found:
         raise UnknownWorkspace(workspace_id)
     return found[0]
 
 
-def check_source(workspace: Workspace, transition: Transition) -> None:
+def check_source(workspace: Workspace, edge: Transition) -> None:
     """Raise TransitionRefused unless the table lets this verb start from the workspace's status."""
-    if workspace.status not in transition.sources:
-        raise TransitionRefused(workspace, f"it can't {transition.verb} from there.")
+    if workspace.status not in edge.sources:
+        raise TransitionRefused(workspace, f"it can't {edge.verb} from there.")
 
 
-def move(transition: Transition, steps: Sequence[Step]) -> None:
+def transition(edge: Transition, steps: Sequence[StatusChange]) -> None:
     """Move a locked set along one row of the table: one UPDATE, its events in one INSERT, in the open transaction."""
     if not steps:
         return
     for step in steps:
-        check_source(step.workspace, transition)
-    settled = _settled(transition.target)
-    changes = [{**settled, **step.changes, "status": transition.target} for step in steps]
+        check_source(step.workspace, edge)
+    settled = _settled(edge.target)
+    changes = [{**settled, **step.changes, "status": edge.target} for step in steps]
     _write([step.workspace for step in steps], changes)
-    _record(transition, steps, raised_by=1)
+    _record(edge, steps, raised_by=1)
     # Last: where the database refused any of it, the rows in memory still say what is true.
     for step, changed in zip(steps, changes, strict=True):
         _apply(step.workspace, {**changed, "version": step.workspace.version + 1})
 
 
-def move_all_possible(transition: Transition, steps: Sequence[Step]) -> list[Step]:
+def transition_each(edge: Transition, steps: Sequence[StatusChange]) -> list[StatusChange]:
     """Move a locked set; where the database refuses the batch, halve it down to the bad rows. Return those left out."""
     try:
         with transaction.atomic():
-            move(transition, steps)
+            transition(edge, steps)
     except DatabaseError:
         if len(steps) == 1:
             logger.exception(
                 "A workspace could not be moved",
-                extra={"workspace_id": steps[0].workspace.pk, "verb": str(transition.verb)},
+                extra={"workspace_id": steps[0].workspace.pk, "verb": str(edge.verb)},
             )
             return list(steps)
         middle = len(steps) // 2
-        return move_all_possible(transition, steps[:middle]) + move_all_possible(transition, steps[middle:])
+        return transition_each(edge, steps[:middle]) + transition_each(edge, steps[middle:])
     return []
 
 
-def record_creation(transition: Transition, step: Step) -> None:
+def record_creation(edge: Transition, step: StatusChange) -> None:
     """Write the event of a row that was just created."""
-    _record(transition, [step], raised_by=0)
+    _record(edge, [step], raised_by=0)
 
 
-def _record(transition: Transition, steps: Sequence[Step], *, raised_by: int) -> None:
+def _record(edge: Transition, steps: Sequence[StatusChange], *, raised_by: int) -> None:
     subjects = subjects_of([step.workspace for step in steps])
     outbox.record(
         [
             outbox.NewEvent(
-                event_type=transition.event,
+                event_type=edge.event,
                 workspace_id=step.workspace.pk,
                 version=step.workspace.version + raised_by,
                 is_move=True,

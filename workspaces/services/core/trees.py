@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
-from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace, lock
+from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace, lock_workspaces
 
 # A tree that changes hands this often while one verb waits for it is no tree of workspaces.
 _LOCK_ATTEMPTS = 20
@@ -49,7 +49,7 @@ SELECT id FROM line GROUP BY id ORDER BY max(depth), id
 """
 
 
-class TreeUnsteady(Exception):
+class TreeChanged(Exception):
     """The tree changed hands all the while; nothing was changed. Try again."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ def lock_roots(workspace_ids: Iterable[UUID]) -> None:
     for _ in range(_LOCK_ATTEMPTS):
         if _lock_roots_as_seen(asked):
             return
-    raise TreeUnsteady
+    raise TreeChanged
 
 
 def lock_tree(workspace_id: UUID) -> list[Workspace]:
@@ -76,7 +76,7 @@ def lock_tree(workspace_id: UUID) -> list[Workspace]:
     """
     lock_roots([workspace_id])
     below = with_descendants(workspace_id)
-    rows = {row.pk: row for row in lock(below)}
+    rows = {row.pk: row for row in lock_workspaces(below)}
     if workspace_id not in rows:
         raise UnknownWorkspace(workspace_id)
     return [rows[pk] for pk in below]
@@ -85,7 +85,7 @@ def lock_tree(workspace_id: UUID) -> list[Workspace]:
 def lock_in_tree(workspace_id: UUID) -> Workspace:
     """Lock the root, then this one workspace. Raises UnknownWorkspace."""
     lock_roots([workspace_id])
-    rows = lock([workspace_id])
+    rows = lock_workspaces([workspace_id])
     if not rows:
         raise UnknownWorkspace(workspace_id)
     return rows[0]
@@ -96,7 +96,7 @@ def with_descendants(workspace_id: UUID) -> list[UUID]:
     return [pk for (pk,) in _fetch(_DESCENDANTS, [workspace_id, WorkspaceStatus.REMOVED.value, _DEEPEST])]
 
 
-def upper_first(workspace_ids: Iterable[UUID]) -> list[UUID]:
+def parents_first(workspace_ids: Iterable[UUID]) -> list[UUID]:
     """Return these ids, each before those below it: so that what goes along with another is known by then."""
     asked = list(workspace_ids)
     known = [pk for (pk,) in _fetch(_DEPTHS, [asked, _DEEPEST])]
@@ -117,7 +117,7 @@ def refuse_under_paused(workspace: Workspace) -> None:
 def lock_parent(parent_id: UUID) -> Workspace:
     """Lock a parent-to-be and its root. Raises BadParent where nothing may be put under it now."""
     lock_roots([parent_id])
-    parent = next(iter(lock([parent_id])), None)
+    parent = next(iter(lock_workspaces([parent_id])), None)
     if parent is None or parent.status == WorkspaceStatus.REMOVED:
         raise BadParent(f"There is no workspace {parent_id} to be the parent.")
     if paused := _nearest_paused([parent_id, *ancestors(parent_id)]):
@@ -126,13 +126,13 @@ def lock_parent(parent_id: UUID) -> Workspace:
 
 
 @transaction.atomic
-def move_under(*, workspace_id: UUID, parent_id: UUID | None) -> Workspace:
+def reparent(*, workspace_id: UUID, parent_id: UUID | None) -> Workspace:
     """Put a workspace with all below it under another parent, or at the top. No move of its status, so no event.
 
     Raises UnknownWorkspace, TransitionRefused for a removed one, BadParent.
     """
     lock_roots([workspace_id, *([parent_id] if parent_id else [])])
-    workspace = next(iter(lock([workspace_id])), None)
+    workspace = next(iter(lock_workspaces([workspace_id])), None)
     if workspace is None:
         raise UnknownWorkspace(workspace_id)
     if workspace.status == WorkspaceStatus.REMOVED:
@@ -158,7 +158,7 @@ def _leave_pauses_behind(moved: list[UUID]) -> None:
 def _lock_roots_as_seen(workspace_ids: list[UUID]) -> bool:
     """Lock the roots; tell whether they still are. If not, the locks are let go: others may be needed before them."""
     seen = _roots(workspace_ids)
-    lock(seen)
+    lock_workspaces(seen)
     if _roots(workspace_ids) == seen:
         return True
     transaction.set_rollback(True)

@@ -17,10 +17,10 @@ from workspaces.access import secrets as access_secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration import catalog
 from workspaces.configuration.parser import BadConfig, parse_config
-from workspaces.lifecycle.transitions import RestartPolicy, Verb, WorkspaceStatus, transition
+from workspaces.lifecycle.transitions import RestartPolicy, Verb, WorkspaceStatus, find_transition
 from workspaces.models import MAX_TIMEOUT_SECONDS, BackendKind, Heartbeat, Workspace
 from workspaces.services.core import launch_records
-from workspaces.services.core.transition import Step, record_creation
+from workspaces.services.core.transition import StatusChange, record_creation
 from workspaces.services.core.trees import BadParent, lock_parent
 
 # Control characters and halves of surrogate pairs: no terminal, header or database takes them as text.
@@ -84,8 +84,8 @@ def create(request: Request, *, now: datetime) -> Created:
     workspace.save(force_insert=True)
     Heartbeat.objects.create(workspace=workspace, launch_id=launch.pk, last_heartbeat_at=now)
     _put_secrets(request, workspace)
-    row = transition(Verb.CREATE, workspace.status)
-    record_creation(row, Step(workspace=workspace, payload=_payload(workspace, begun)))
+    row = find_transition(Verb.CREATE, workspace.status)
+    record_creation(row, StatusChange(workspace=workspace, payload=_payload(workspace, begun)))
     return Created(workspace=workspace, token=mint_agent_token(workspace) if request.external else "")
 
 

@@ -18,20 +18,20 @@ from workspaces.lifecycle.transitions import (
     TeardownReason,
     Verb,
     WorkspaceStatus,
-    transition,
+    find_transition,
 )
 from workspaces.models import Launch, LaunchOutcome, Workspace
 from workspaces.services.core import launch_records
 from workspaces.services.core.transition import (
-    Step,
+    StatusChange,
     TransitionRefused,
     check_source,
-    lock_one,
-    move,
-    move_all_possible,
+    lock_workspace,
+    transition,
+    transition_each,
 )
 
-FAIL = transition(Verb.FAIL, WorkspaceStatus.FAILED)
+FAIL = find_transition(Verb.FAIL, WorkspaceStatus.FAILED)
 _UNSAID = "No reason was given. The end of the log, where there is one, is all that is known."
 
 
@@ -53,12 +53,12 @@ class Reason:
 @transaction.atomic
 def fail(*, workspace_id: UUID, launch_id: UUID, reason: Reason, now: datetime) -> Workspace:
     """Fail this launch and tell everyone. Raises UnknownWorkspace, or TransitionRefused where it moved on."""
-    workspace = lock_one(workspace_id)
+    workspace = lock_workspace(workspace_id)
     check_source(workspace, FAIL)
     if workspace.launch_id != launch_id:
         raise TransitionRefused(workspace, "another launch has begun since.")
     evidence = evidence_of([workspace])
-    move(FAIL, [_step(workspace, _masked(workspace, reason), evidence, now=now)])
+    transition(FAIL, [_step(workspace, _masked(workspace, reason), evidence, now=now)])
     _end_launches([(workspace, reason)], now=now)
     return workspace
 
@@ -66,7 +66,7 @@ def fail(*, workspace_id: UUID, launch_id: UUID, reason: Reason, now: datetime) 
 @transaction.atomic
 def cancel(*, workspace_id: UUID, by: str, now: datetime) -> Workspace:
     """Fail the present launch because an operator says so. Raises UnknownWorkspace or TransitionRefused."""
-    workspace = lock_one(workspace_id)
+    workspace = lock_workspace(workspace_id)
     reason = Reason(
         code=FailureCode.CANCELLED,
         source=FailureSource.OPERATOR,
@@ -80,7 +80,7 @@ def fail_locked(
 ) -> tuple[list[Workspace], list[Workspace]]:
     """Fail a locked set, for the sweep; its reasons hold no secrets. Return who was failed, and who couldn't be."""
     evidence = evidence_of([workspace for workspace, _ in reasons])
-    left_out = move_all_possible(FAIL, [_step(workspace, reason, evidence, now=now) for workspace, reason in reasons])
+    left_out = transition_each(FAIL, [_step(workspace, reason, evidence, now=now) for workspace, reason in reasons])
     refused = {step.workspace.pk for step in left_out}
     failed = [(workspace, reason) for workspace, reason in reasons if workspace.pk not in refused]
     _end_launches(failed, now=now)
@@ -108,7 +108,7 @@ def evidence_of(workspaces: Sequence[Workspace]) -> Evidence:
     return dict(rows.values_list("pk", "evidence"))
 
 
-def _step(workspace: Workspace, reason: Reason, evidence: Evidence, *, now: datetime) -> Step:
+def _step(workspace: Workspace, reason: Reason, evidence: Evidence, *, now: datetime) -> StatusChange:
     seen = evidence.get(workspace.launch_id, {})
     # The watcher's last look, for a sweep that sees no log itself; masked when it was stored.
     if seen.get("log_tail") and not reason.log_tail:
@@ -123,7 +123,7 @@ def _step(workspace: Workspace, reason: Reason, evidence: Evidence, *, now: date
         "failure_phase": workspace.phase,
         "failure_known": _known(workspace, reason, seen),
     }
-    return Step(workspace=workspace, changes=changes, payload=_payload(workspace, reason, changes))
+    return StatusChange(workspace=workspace, changes=changes, payload=_payload(workspace, reason, changes))
 
 
 def _known(workspace: Workspace, reason: Reason, seen: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _end_launches(failed: Sequence[tuple[Workspace, Reason]], *, now: datetime) 
     for code in {reason.code for _, reason in failed}:
         launch_ids = [workspace.launch_id for workspace, reason in failed if reason.code == code]
         grace = timedelta(seconds=settings.TEARDOWN_GRACE_SECONDS if code in DEADLINE_FAILURES else 0)
-        meant = launch_records.teardown_meant(at=now + grace, reason=TeardownReason.FAILED, now=now)
+        meant = launch_records.teardown_fields(at=now + grace, reason=TeardownReason.FAILED, now=now)
         # One UPDATE: a launch in flight stands, so its end and the intent to stop it go together.
         Launch.objects.filter(pk__among=launch_ids).update(
             outcome=LaunchOutcome.FAILED, ended_at=now, failure_code=code, **meant

@@ -14,13 +14,13 @@ from django.db import transaction
 
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration.preflight import PreflightFailed, Prepared, preflight
-from workspaces.deadlines.policy import launching_limit, present_policy, start_retry_seconds
+from workspaces.deadlines.policy import current_policy, launching_limit, start_retry_seconds
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import Launch, LaunchOutcome, LaunchQuerySet, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
 from workspaces.provisioners.registry import backend
 from workspaces.services.core import launch_records, locked_rows
-from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace, lock_one
+from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace, lock_workspace
 from workspaces.services.launching import queue_limits
 from workspaces.services.launching.fail import Reason, fail
 from workspaces.services.stopping.teardown import tear_down
@@ -68,17 +68,17 @@ def _is_waiting(workspace: Workspace, launch_id: UUID, *, clock: Clock) -> bool:
     if workspace.launch_id != launch_id or workspace.status != WorkspaceStatus.PROVISIONING:
         return False
     if workspace.phase == Phase.LAUNCHING and workspace.progress_at is not None:
-        return workspace.progress_at <= clock() - timedelta(seconds=start_retry_seconds(policy=present_policy()))
+        return workspace.progress_at <= clock() - timedelta(seconds=start_retry_seconds(policy=current_policy()))
     return workspace.phase == Phase.QUEUED
 
 
 @transaction.atomic
 def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: datetime) -> LaunchSpec | None:
     """Store the phase, its deadline and a token before anything is attempted; None where another worker was first."""
-    workspace = lock_one(workspace_id)
+    workspace = lock_workspace(workspace_id)
     if not _is_waiting(workspace, launch_id, clock=lambda: now):
         return None
-    if workspace.phase == Phase.QUEUED and not queue_limits.may_begin(workspace, now=now):
+    if workspace.phase == Phase.QUEUED and not queue_limits.may_start(workspace, now=now):
         # It stays queued; beat, and each launch that makes room, sends it again.
         Launch.objects.filter(pk=launch_id).update(dispatched_at=None)
         return None
@@ -113,7 +113,7 @@ def _spec(workspace: Workspace, prepared: Prepared, *, token: str) -> LaunchSpec
         environment=environment,
         config=prepared.config,
         token=token,
-        start_timeout_seconds=launching_limit(policy=present_policy()).inner_seconds,
+        start_timeout_seconds=launching_limit(policy=current_policy()).inner_seconds,
         model=workspace.model or None,
     )
 
@@ -149,7 +149,7 @@ def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observati
 
     A launch that was superseded meanwhile is meant to be stopped instead: its object must not outlive it.
     """
-    workspace = lock_one(workspace_id)
+    workspace = lock_workspace(workspace_id)
     launch_row = Launch.objects.filter(pk=launch_id)
     is_failed = workspace.launch_id == launch_id and workspace.status == WorkspaceStatus.FAILED
     if is_failed and _is_within_grace(launch_row, now=now):

@@ -16,17 +16,17 @@ from workspaces.lifecycle.transitions import (
     Transition,
     Verb,
     WorkspaceStatus,
-    transition,
+    find_transition,
 )
 from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, Workspace
 from workspaces.services.core import launch_records
 from workspaces.services.core.lineage import subjects_of
 from workspaces.services.core.transition import (
-    Step,
+    StatusChange,
     TransitionRefused,
     check_source,
-    lock_one,
-    move,
+    lock_workspace,
+    transition,
 )
 
 
@@ -47,7 +47,7 @@ def mark_online(
     Registering again while online replaces url and card without a move. A deadline failure within its grace is taken
     back. Raises UnknownWorkspace, or TransitionRefused (also for a launch that isn't the present one).
     """
-    workspace = lock_one(workspace_id)
+    workspace = lock_workspace(workspace_id)
     if workspace.launch_id != launch_id:
         raise TransitionRefused(workspace, "another launch has begun since.")
     changes = _registered(workspace, registration)
@@ -57,7 +57,9 @@ def mark_online(
         return workspace
     row = _transition(workspace, verb, now=now)
     recovered_from = workspace.status
-    move(row, [Step(workspace=workspace, changes=changes, payload=_payload(workspace, changes, recovered_from))])
+    transition(
+        row, [StatusChange(workspace=workspace, changes=changes, payload=_payload(workspace, changes, recovered_from))]
+    )
     # The time that it was not there is no idleness.
     idle_anew = Case(When(active_tasks=0, then=Value(now)), default=F("idle_since"))
     _hear(workspace, now=now, idle_since=idle_anew)
@@ -72,8 +74,8 @@ def _hear(workspace: Workspace, *, now: datetime, **more: Any) -> None:
 
 def _transition(workspace: Workspace, verb: Verb, *, now: datetime) -> Transition:
     if workspace.status == WorkspaceStatus.FAILED and _is_within_grace(workspace, now=now):
-        return transition(Verb.LATE_ARRIVAL, WorkspaceStatus.ONLINE)
-    row = transition(verb, WorkspaceStatus.ONLINE)
+        return find_transition(Verb.LATE_ARRIVAL, WorkspaceStatus.ONLINE)
+    row = find_transition(verb, WorkspaceStatus.ONLINE)
     check_source(workspace, row)
     if workspace.status == WorkspaceStatus.OFFLINE and _is_meant_to_stop(workspace, now=now):
         raise TransitionRefused(workspace, "its process was seen to end, and what is left of it is being stopped.")

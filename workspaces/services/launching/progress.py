@@ -9,7 +9,7 @@ from workspaces.access.masking import mask
 from workspaces.deadlines.policy import stored_deadline
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import Workspace
-from workspaces.services.core.transition import lock_one
+from workspaces.services.core.transition import lock_workspace
 
 MAX_STEP_CHARACTERS = 200
 # Masking costs a hash a character of what looks like a token.
@@ -19,7 +19,7 @@ _LOOKED_AT_CHARACTERS = 2_000
 @transaction.atomic
 def progress(*, workspace_id: UUID, launch_id: UUID, step: str, now: datetime) -> tuple[Workspace, bool]:
     """Store the step of a booting workspace. Return it, and whether the step was new. Raises UnknownWorkspace."""
-    workspace = lock_one(workspace_id)
+    workspace = lock_workspace(workspace_id)
     # An agent may report before the worker has stored that the backend started it.
     step = mask(step[:_LOOKED_AT_CHARACTERS], workspace_id=workspace_id)[:MAX_STEP_CHARACTERS]
     booting = workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase != Phase.QUEUED

@@ -16,13 +16,13 @@ from workspaces.models import BackendKind, Launch, LaunchQuerySet, Workspace
 _LOCK = 7_301_003
 
 
-def positions() -> Mapping[UUID, int]:
+def queue_positions() -> Mapping[UUID, int]:
     """Return the place of each queued launch in its backend's queue, by workspace; the first is 1. One query."""
     place = Window(RowNumber(), partition_by="backend", order_by=("queued_at", "pk"))
     return dict(_queued().annotate(place=place).order_by().values_list("workspace_id", "place"))
 
 
-def may_begin(workspace: Workspace, *, now: datetime) -> bool:
+def may_start(workspace: Workspace, *, now: datetime) -> bool:
     """Tell whether a queued launch may be begun now. Asked in the transaction that begins it, under its lock.
 
     Without limits (the default) that costs no query.
@@ -33,10 +33,10 @@ def may_begin(workspace: Workspace, *, now: datetime) -> bool:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_LOCK, workspace.backend])
     if not _pause_is_over(workspace.backend, now=now):
         return False
-    return positions().get(workspace.pk, 1) <= _free_places(workspace.backend)
+    return queue_positions().get(workspace.pk, 1) <= _free_places(workspace.backend)
 
 
-def next_in_turn(*, after: UUID) -> list[tuple[UUID, UUID]]:
+def next_in_queue(*, after: UUID) -> list[tuple[UUID, UUID]]:
     """Return (workspace id, launch id) of those whose turn it is on this launch's backend, now that it made room.
 
     Nobody where a pause is kept between launches: beat sends the next one when it is over.
@@ -52,7 +52,7 @@ def next_in_turn(*, after: UUID) -> list[tuple[UUID, UUID]]:
 
 
 def _queued() -> LaunchQuerySet:
-    waiting = Launch.objects.in_flight().present().filter(workspace__phase=Phase.QUEUED)
+    waiting = Launch.objects.in_flight().current().filter(workspace__phase=Phase.QUEUED)
     return waiting.exclude(backend=BackendKind.EXTERNAL)
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db.models import F, Q
 
-from workspaces.deadlines.policy import present_policy, start_retry_seconds
+from workspaces.deadlines.policy import current_policy, start_retry_seconds
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import BackendKind, Launch
 
@@ -24,7 +24,7 @@ def claim_undispatched(*, now: datetime) -> list[tuple[UUID, UUID]]:
     queued = Q(workspace__phase=Phase.QUEUED)
     lost = Q(
         workspace__phase=Phase.LAUNCHING,
-        workspace__progress_at__lte=now - timedelta(seconds=start_retry_seconds(policy=present_policy())),
+        workspace__progress_at__lte=now - timedelta(seconds=start_retry_seconds(policy=current_policy())),
     )
     due = (
         Launch.objects.in_flight()

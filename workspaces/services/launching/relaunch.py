@@ -7,7 +7,7 @@ from typing import Any
 from workspaces.lifecycle.transitions import TeardownReason, Transition
 from workspaces.models import Launch, Workspace
 from workspaces.services.core import launch_records
-from workspaces.services.core.transition import Step, check_source, move, move_all_possible
+from workspaces.services.core.transition import StatusChange, check_source, transition, transition_each
 
 
 def begin_launch(
@@ -20,13 +20,13 @@ def begin_launch(
 ) -> None:
     """Move a locked workspace along `row` into provisioning under a new launch, its predecessor meant to stop."""
     check_source(workspace, row)
-    move(row, [_step(workspace, now=now, changes=changes, payload=payload)])
+    transition(row, [_step(workspace, now=now, changes=changes, payload=payload)])
     launch_records.forget_agents([workspace])
 
 
-def begin_launches(workspaces: Sequence[Workspace], *, row: Transition, now: datetime) -> list[Step]:
+def begin_launches(workspaces: Sequence[Workspace], *, row: Transition, now: datetime) -> list[StatusChange]:
     """Do the same for a locked set, in one move; return those that the database refused."""
-    left = move_all_possible(row, [_step(workspace, now=now) for workspace in workspaces]) if workspaces else []
+    left = transition_each(row, [_step(workspace, now=now) for workspace in workspaces]) if workspaces else []
     refused = {step.workspace.pk for step in left}
     Launch.objects.filter(pk__in=[step.changes["launch_id"] for step in left]).delete()
     launch_records.forget_agents([workspace for workspace in workspaces if workspace.pk not in refused])
@@ -39,10 +39,12 @@ def _step(
     now: datetime,
     changes: Mapping[str, Any] | None = None,
     payload: Mapping[str, Any] | None = None,
-) -> Step:
-    launch_records.end_present([workspace], reason=TeardownReason.RESTARTED, now=now)
+) -> StatusChange:
+    launch_records.end_current_launches([workspace], reason=TeardownReason.RESTARTED, now=now)
     _, begun = launch_records.new_launch(workspace, now=now)
     told = launch_records.provisioning_payload(workspace, begun)
     # Its policy counts anew, unless it is the policy that asks.
     anew = {"url": "", "restart_attempts": 0}
-    return Step(workspace=workspace, changes={**begun, **anew, **(changes or {})}, payload={**told, **(payload or {})})
+    return StatusChange(
+        workspace=workspace, changes={**begun, **anew, **(changes or {})}, payload={**told, **(payload or {})}
+    )

@@ -12,16 +12,16 @@ from workspaces.lifecycle.transitions import (
     TeardownReason,
     Verb,
     WorkspaceStatus,
-    transition,
+    find_transition,
 )
 from workspaces.models import Workspace
 from workspaces.services.core import launch_records
-from workspaces.services.core.transition import Step, check_source, move
+from workspaces.services.core.transition import StatusChange, check_source, transition
 from workspaces.services.core.trees import lock_in_tree, refuse_under_paused
 from workspaces.services.launching.relaunch import begin_launch
 
-RESTART = transition(Verb.RESTART, WorkspaceStatus.PROVISIONING)
-RESTART_EXTERNAL = transition(Verb.RESTART, WorkspaceStatus.AWAITING_AGENT)
+RESTART = find_transition(Verb.RESTART, WorkspaceStatus.PROVISIONING)
+RESTART_EXTERNAL = find_transition(Verb.RESTART, WorkspaceStatus.AWAITING_AGENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,9 @@ def restart(*, workspace_id: UUID, now: datetime) -> Restarted:
 def _restart_external(workspace: Workspace, *, now: datetime) -> Restarted:
     check_source(workspace, RESTART_EXTERNAL)
     refuse_under_paused(workspace)
-    launch_records.end_present([workspace], reason=TeardownReason.RESTARTED, now=now)
+    launch_records.end_current_launches([workspace], reason=TeardownReason.RESTARTED, now=now)
     launch, _ = launch_records.new_launch(workspace, now=now)
     changes = {"launch_id": launch.pk, "url": "", "phase": Phase.NONE}
-    move(RESTART_EXTERNAL, [Step(workspace=workspace, changes=changes, payload={"name": workspace.name})])
+    transition(RESTART_EXTERNAL, [StatusChange(workspace=workspace, changes=changes, payload={"name": workspace.name})])
     launch_records.forget_agents([workspace])
     return Restarted(workspace=workspace, token=mint_agent_token(workspace))

@@ -6,15 +6,15 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.lifecycle.transitions import Verb, WorkspaceStatus, transition
+from workspaces.lifecycle.transitions import Verb, WorkspaceStatus, find_transition
 from workspaces.models import Workspace
 from workspaces.services.core.cascade import Cascade
-from workspaces.services.core.transition import Step, check_source, move_all_possible
+from workspaces.services.core.transition import StatusChange, check_source, transition_each
 from workspaces.services.core.trees import lock_tree, refuse_under_paused
 from workspaces.services.launching.relaunch import begin_launches
 
-RESUME = transition(Verb.RESUME, WorkspaceStatus.PROVISIONING)
-RESUME_EXTERNAL = transition(Verb.RESUME, WorkspaceStatus.AWAITING_AGENT)
+RESUME = find_transition(Verb.RESUME, WorkspaceStatus.PROVISIONING)
+RESUME_EXTERNAL = find_transition(Verb.RESUME, WorkspaceStatus.AWAITING_AGENT)
 
 
 @transaction.atomic
@@ -30,7 +30,9 @@ def resume(*, workspace_id: UUID, now: datetime) -> Cascade:
     affected = _taken_along(rows)
     external = [row for row in affected if row.is_external]
     left = begin_launches([row for row in affected if not row.is_external], row=RESUME, now=now)
-    left += move_all_possible(RESUME_EXTERNAL, [Step(workspace=row, payload={"name": row.name}) for row in external])
+    left += transition_each(
+        RESUME_EXTERNAL, [StatusChange(workspace=row, payload={"name": row.name}) for row in external]
+    )
     return Cascade.of(affected, left)
 
 

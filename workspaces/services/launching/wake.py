@@ -5,13 +5,13 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.lifecycle.transitions import Verb, WorkspaceStatus, transition
+from workspaces.lifecycle.transitions import Verb, WorkspaceStatus, find_transition
 from workspaces.models import Workspace
 from workspaces.services.core.transition import check_source
 from workspaces.services.core.trees import lock_in_tree, refuse_under_paused
 from workspaces.services.launching.relaunch import begin_launch
 
-WAKE = transition(Verb.WAKE, WorkspaceStatus.PROVISIONING)
+WAKE = find_transition(Verb.WAKE, WorkspaceStatus.PROVISIONING)
 
 
 @transaction.atomic

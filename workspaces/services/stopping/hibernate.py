@@ -9,22 +9,22 @@ from django.db import transaction
 from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Value
 
 from workspaces.deadlines.policy import HIBERNATING_SECONDS
-from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStatus, transition
+from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStatus, find_transition
 from workspaces.models import BackendKind, Heartbeat, Launch, Workspace
 from workspaces.provisioners.base import BackendState
 from workspaces.services.core import launch_records
 from workspaces.services.core.transition import (
-    Step,
+    StatusChange,
     TransitionRefused,
     check_source,
-    lock_one,
-    move,
+    lock_workspace,
+    transition,
 )
 
-HIBERNATE = transition(Verb.HIBERNATE, WorkspaceStatus.HIBERNATING)
-CONFIRM = transition(Verb.CONFIRM_HIBERNATION, WorkspaceStatus.HIBERNATED)
-BACK_ONLINE = transition(Verb.UNDO_HIBERNATION, WorkspaceStatus.ONLINE)
-NOT_SEEN = transition(Verb.UNDO_HIBERNATION, WorkspaceStatus.OFFLINE)
+HIBERNATE = find_transition(Verb.HIBERNATE, WorkspaceStatus.HIBERNATING)
+CONFIRM = find_transition(Verb.CONFIRM_HIBERNATION, WorkspaceStatus.HIBERNATED)
+BACK_ONLINE = find_transition(Verb.UNDO_HIBERNATION, WorkspaceStatus.ONLINE)
+NOT_SEEN = find_transition(Verb.UNDO_HIBERNATION, WorkspaceStatus.OFFLINE)
 
 
 @transaction.atomic
@@ -34,7 +34,7 @@ def hibernate(*, workspace_id: UUID, forced: bool, now: datetime, idle_limit: ti
     With `idle_limit` it must have been idle for as long as it asks for, its last beat no older than this.
     Raises UnknownWorkspace or TransitionRefused.
     """
-    workspace = lock_one(workspace_id)
+    workspace = lock_workspace(workspace_id)
     check_source(workspace, HIBERNATE)
     if workspace.is_external:
         raise TransitionRefused(workspace, "it is external: whoever runs it stops it.")
@@ -45,9 +45,12 @@ def hibernate(*, workspace_id: UUID, forced: bool, now: datetime, idle_limit: ti
     if idle_limit is not None and not _is_idle_for_long(workspace, beat, limit=idle_limit, now=now):
         raise TransitionRefused(workspace, "it was not idle for long enough.")
     deadline = now + timedelta(seconds=HIBERNATING_SECONDS)
-    move(HIBERNATE, [Step(workspace=workspace, changes={"deadline_at": deadline}, payload={"name": workspace.name})])
+    transition(
+        HIBERNATE,
+        [StatusChange(workspace=workspace, changes={"deadline_at": deadline}, payload={"name": workspace.name})],
+    )
     present = Launch.objects.filter(pk=workspace.launch_id)
-    launch_records.mean_teardown(present, at=now, reason=TeardownReason.HIBERNATED, now=now, is_forced=forced)
+    launch_records.schedule_teardown(present, at=now, reason=TeardownReason.HIBERNATED, now=now, is_forced=forced)
     return workspace
 
 
@@ -65,7 +68,11 @@ def _idle(*, now: datetime, limit: timedelta) -> list[UUID]:
         F("hibernation_idle_minutes") * Value(timedelta(minutes=1)), output_field=DurationField()
     )
     idle_before = ExpressionWrapper(Value(now) - asked_for, output_field=DateTimeField())
-    rows = Workspace.objects.alive().exclude(backend=BackendKind.EXTERNAL).filter(hibernation_idle_minutes__gt=0)
+    rows = (
+        Workspace.objects.expects_heartbeats()
+        .exclude(backend=BackendKind.EXTERNAL)
+        .filter(hibernation_idle_minutes__gt=0)
+    )
     rows = rows.filter(heartbeat__active_tasks=0, heartbeat__last_heartbeat_at__gte=now - limit)
     return list(rows.filter(heartbeat__idle_since__lte=idle_before).order_by("pk").values_list("pk", flat=True))
 
@@ -80,7 +87,7 @@ def _is_idle_for_long(workspace: Workspace, beat: Heartbeat, *, limit: timedelta
 def confirm(workspace: Workspace, launch_id: UUID) -> None:
     """Move a locked workspace to hibernated, now that its backend confirmed the stop; nothing where it moved on."""
     if workspace.status in CONFIRM.sources and workspace.launch_id == launch_id:
-        move(CONFIRM, [Step(workspace=workspace, changes={"url": ""}, payload={"name": workspace.name})])
+        transition(CONFIRM, [StatusChange(workspace=workspace, changes={"url": ""}, payload={"name": workspace.name})])
 
 
 def undo_for_task(workspace: Workspace, launch: Launch) -> bool:
@@ -99,7 +106,7 @@ def undo_for_task(workspace: Workspace, launch: Launch) -> bool:
 @transaction.atomic
 def heed_task(*, workspace_id: UUID, launch_id: UUID) -> bool:
     """Take a hibernation back because its agent's beat tells of a task. False where the stop was sent, or forced."""
-    workspace = lock_one(workspace_id)
+    workspace = lock_workspace(workspace_id)
     launch = Launch.objects.filter(pk=launch_id).first()
     return launch is not None and undo_for_task(workspace, launch)
 
@@ -116,7 +123,7 @@ def settle_overdue(*, now: datetime, limit: timedelta) -> list[Workspace]:
 
 @transaction.atomic
 def _settle(workspace_id: UUID, *, now: datetime, limit: timedelta) -> Workspace:
-    workspace = lock_one(workspace_id)
+    workspace = lock_workspace(workspace_id)
     check_source(workspace, NOT_SEEN)
     if workspace.deadline_at is None or workspace.deadline_at > now:
         raise TransitionRefused(workspace, "its deadline has not passed.")
@@ -126,7 +133,7 @@ def _settle(workspace_id: UUID, *, now: datetime, limit: timedelta) -> Workspace
         _back_online(workspace)
     else:
         payload = {"name": workspace.name, "last_heartbeat_at": beat.last_heartbeat_at.isoformat()}
-        move(NOT_SEEN, [Step(workspace=workspace, payload=payload)])
+        transition(NOT_SEEN, [StatusChange(workspace=workspace, payload=payload)])
         launch_records.cancel_teardown(workspace.launch_id)
     return workspace
 
@@ -134,5 +141,5 @@ def _settle(workspace_id: UUID, *, now: datetime, limit: timedelta) -> Workspace
 def _back_online(workspace: Workspace) -> None:
     payload: dict[str, Any] = {"url": workspace.url, "agent_card": workspace.agent_card}
     payload["recovered_from"] = WorkspaceStatus.HIBERNATING.value
-    move(BACK_ONLINE, [Step(workspace=workspace, payload=payload)])
+    transition(BACK_ONLINE, [StatusChange(workspace=workspace, payload=payload)])
     launch_records.cancel_teardown(workspace.launch_id)

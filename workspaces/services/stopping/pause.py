@@ -8,14 +8,14 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStatus, transition
+from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStatus, find_transition
 from workspaces.models import Workspace
 from workspaces.services.core import launch_records
 from workspaces.services.core.cascade import Cascade
-from workspaces.services.core.transition import Step, check_source, move_all_possible
+from workspaces.services.core.transition import StatusChange, check_source, transition_each
 from workspaces.services.core.trees import lock_tree
 
-PAUSE = transition(Verb.PAUSE, WorkspaceStatus.PAUSED)
+PAUSE = find_transition(Verb.PAUSE, WorkspaceStatus.PAUSED)
 
 
 @transaction.atomic
@@ -27,18 +27,18 @@ def pause(*, workspace_id: UUID, now: datetime) -> Cascade:
     rows = lock_tree(workspace_id)
     check_source(rows[0], PAUSE)
     affected = [row for row in rows if row.status in PAUSE.sources]
-    left = move_all_possible(PAUSE, [_pause_step(row, asked_for=workspace_id) for row in affected])
+    left = transition_each(PAUSE, [_pause_step(row, asked_for=workspace_id) for row in affected])
     cascade = Cascade.of(affected, left)
     # An external one's launch is its own: it lasts until its next restart.
     ours = [row for row in cascade.moved if not row.is_external]
-    launch_records.end_present(ours, reason=TeardownReason.PAUSED, now=now)
+    launch_records.end_current_launches(ours, reason=TeardownReason.PAUSED, now=now)
     return cascade
 
 
-def _pause_step(row: Workspace, *, asked_for: UUID) -> Step:
+def _pause_step(row: Workspace, *, asked_for: UUID) -> StatusChange:
     took_along = None if row.pk == asked_for else asked_for
     payload = {"name": row.name, "paused_by": str(took_along) if took_along else None}
     # Whoever runs an external one keeps its address, and sends it only once.
-    return Step(
+    return StatusChange(
         workspace=row, changes={"paused_by": took_along, "url": row.url if row.is_external else ""}, payload=payload
     )

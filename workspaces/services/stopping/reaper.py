@@ -17,7 +17,7 @@ from workspaces.lifecycle.transitions import TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, ProvisionerError
 from workspaces.provisioners.registry import KINDS, backend
-from workspaces.services.core.transition import UnknownWorkspace, lock_one
+from workspaces.services.core.transition import UnknownWorkspace, lock_workspace
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def stop_unknown(kind: str, key: LaunchKey) -> bool:
 def _mean_to_stop(key: LaunchKey, *, now: datetime) -> bool:
     """Store the intent where, under the workspace's lock, nothing needs the object; tell whether it is a new one."""
     try:
-        workspace = lock_one(key.workspace_id)
+        workspace = lock_workspace(key.workspace_id)
     except UnknownWorkspace:
         return False
     launch = Launch.objects.filter(pk=key.launch_id).first()

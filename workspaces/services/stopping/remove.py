@@ -10,18 +10,18 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStatus, transition
+from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStatus, find_transition
 from workspaces.models import BackendKind, Launch, Secret, Workspace
 from workspaces.provisioners.base import ProvisionerError
 from workspaces.provisioners.registry import backend
 from workspaces.services.core import launch_records
 from workspaces.services.core.cascade import Cascade
-from workspaces.services.core.transition import Step, TransitionRefused, move_all_possible
+from workspaces.services.core.transition import StatusChange, TransitionRefused, transition_each
 from workspaces.services.core.trees import lock_tree
 
 logger = logging.getLogger(__name__)
 
-REMOVE = transition(Verb.REMOVE, WorkspaceStatus.REMOVED)
+REMOVE = find_transition(Verb.REMOVE, WorkspaceStatus.REMOVED)
 _FOLDERS_AT_ONCE = 200
 
 
@@ -45,9 +45,9 @@ def remove(*, workspace_id: UUID, confirmed: bool, now: datetime) -> Cascade:
         raise TransitionRefused(rows[0], "it is removed already.")
     if len(rows) > 1 and not confirmed:
         raise HasChildren([(row.pk, row.name) for row in rows if row.parent_id == workspace_id])
-    steps = [Step(workspace=row, payload=_payload(row, workspace_id, len(rows) - 1)) for row in rows]
-    cascade = Cascade.of(rows, move_all_possible(REMOVE, steps))
-    launch_records.end_present(cascade.moved, reason=TeardownReason.REMOVED, now=now)
+    steps = [StatusChange(workspace=row, payload=_payload(row, workspace_id, len(rows) - 1)) for row in rows]
+    cascade = Cascade.of(rows, transition_each(REMOVE, steps))
+    launch_records.end_current_launches(cascade.moved, reason=TeardownReason.REMOVED, now=now)
     Secret.objects.filter(workspace__in=cascade.moved).delete()
     return cascade
 

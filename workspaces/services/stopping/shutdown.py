@@ -7,7 +7,7 @@ from django.db import transaction
 from workspaces.lifecycle.transitions import TeardownReason
 from workspaces.models import Launch, Workspace
 from workspaces.services.core import launch_records
-from workspaces.services.core.transition import Step, lock, move
+from workspaces.services.core.transition import StatusChange, lock_workspaces, transition
 from workspaces.services.core.trees import lock_roots
 from workspaces.services.stopping.pause import PAUSE
 
@@ -17,13 +17,13 @@ def pause_all_for_shutdown(*, now: datetime) -> list[Launch]:
     """Pause every workspace that runs, and mean its object to stop now. Return the launches to tear down."""
     ids = list(Workspace.objects.running().values_list("pk", flat=True))
     lock_roots(ids)
-    locked = lock(ids)
+    locked = lock_workspaces(ids)
     # Whose process ended and is confirmed gone has nothing to stop: it stays offline, its planned restart with it.
-    gone = Launch.objects.present().filter(workspace_id__in=ids, torn_down_at__isnull=False)
+    gone = Launch.objects.current().filter(workspace_id__in=ids, torn_down_at__isnull=False)
     stopped = set(gone.values_list("workspace_id", flat=True))
     rows = [row for row in locked if row.status in PAUSE.sources and row.pk not in stopped]
-    launch_records.end_present(rows, reason=TeardownReason.SHUT_DOWN, now=now)
-    move(PAUSE, [Step(workspace=row, changes={"url": ""}, payload={"name": row.name}) for row in rows])
+    launch_records.end_current_launches(rows, reason=TeardownReason.SHUT_DOWN, now=now)
+    transition(PAUSE, [StatusChange(workspace=row, changes={"url": ""}, payload={"name": row.name}) for row in rows])
     # What failed by time alone is not left to run through its grace: nobody would be there to hear it arrive.
     Launch.objects.standing().filter(teardown_at__gt=now).update(teardown_at=now)
     return list(Launch.objects.to_tear_down(now=now).order_by("teardown_at", "pk"))

@@ -12,7 +12,7 @@ from workspaces.access.masking import mask
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
 from workspaces.provisioners.registry import backend
-from workspaces.services.core.transition import lock_one
+from workspaces.services.core.transition import lock_workspace
 from workspaces.services.stopping import hibernate, remove
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _mark_gone(launch_id: UUID, *, now: datetime, note: str = "") -> bool:
 
 def _lock_workspace_of(launch_id: UUID) -> Workspace | None:
     workspace_id = Launch.objects.values_list("workspace_id", flat=True).filter(pk=launch_id).first()
-    return lock_one(workspace_id) if workspace_id else None
+    return lock_workspace(workspace_id) if workspace_id else None
 
 
 def _stop(launch: Launch, *, seconds: float) -> Observation:

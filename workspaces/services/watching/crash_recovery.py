@@ -21,19 +21,19 @@ from workspaces.lifecycle.transitions import (
     TeardownReason,
     Verb,
     WorkspaceStatus,
-    transition,
+    find_transition,
 )
 from workspaces.models import Heartbeat, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import BackendState, Observation, ending
 from workspaces.services.core import launch_records
 from workspaces.services.core.transition import (
-    Step,
+    StatusChange,
     TransitionRefused,
     check_source,
-    lock_one,
-    move,
+    lock_workspace,
+    transition,
 )
-from workspaces.services.core.trees import TreeUnsteady, lock_in_tree, refuse_under_paused
+from workspaces.services.core.trees import TreeChanged, lock_in_tree, refuse_under_paused
 from workspaces.services.launching.relaunch import begin_launch
 from workspaces.services.watching.liveness import LOSE
 
@@ -41,7 +41,7 @@ MOST_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 10
 # Online for this long, a workspace has recovered: its restarts are counted anew.
 RECOVERED_AFTER = timedelta(minutes=10)
-RESTART = transition(Verb.RESTART, WorkspaceStatus.PROVISIONING)
+RESTART = find_transition(Verb.RESTART, WorkspaceStatus.PROVISIONING)
 DEAD = frozenset({BackendState.EXITED, BackendState.MISSING})
 
 
@@ -51,12 +51,12 @@ def pause_before(attempt: int) -> timedelta:
 
 
 @transaction.atomic
-def lose_dead(*, workspace_id: UUID, launch_id: UUID, observation: Observation, now: datetime) -> Workspace:
+def mark_dead_offline(*, workspace_id: UUID, launch_id: UUID, observation: Observation, now: datetime) -> Workspace:
     """Take a workspace offline whose process is seen to have ended, and plan its restart where its policy says so.
 
     One that went offline by its silence before only gets the plan. Raises UnknownWorkspace or TransitionRefused.
     """
-    workspace = lock_one(workspace_id)
+    workspace = lock_workspace(workspace_id)
     launch = Launch.objects.filter(pk=launch_id, teardown_at__isnull=True).first()
     if launch is None or workspace.launch_id != launch_id or workspace.is_external or observation.state not in DEAD:
         raise TransitionRefused(workspace, "this is no evidence about its present launch.")
@@ -66,9 +66,9 @@ def lose_dead(*, workspace_id: UUID, launch_id: UUID, observation: Observation, 
     else:
         check_source(workspace, LOSE)
         payload = _payload(workspace, findings, observation)
-        move(LOSE, [Step(workspace=workspace, changes=findings, payload=payload)])
+        transition(LOSE, [StatusChange(workspace=workspace, changes=findings, payload=payload)])
     # What its process left behind goes too, and its token with it.
-    launch_records.mean_teardown(Launch.objects.filter(pk=launch_id), at=now, reason=TeardownReason.LOST, now=now)
+    launch_records.schedule_teardown(Launch.objects.filter(pk=launch_id), at=now, reason=TeardownReason.LOST, now=now)
     return workspace
 
 
@@ -140,7 +140,7 @@ def restart_due(*, now: datetime) -> list[Workspace]:
     due = Workspace.objects.filter(restart_due_at__lte=now, status=WorkspaceStatus.OFFLINE)
     restarted = []
     for workspace_id in list(due.order_by("restart_due_at", "pk").values_list("pk", flat=True)):
-        with suppress(TransitionRefused, TreeUnsteady):
+        with suppress(TransitionRefused, TreeChanged):
             restarted.append(_restart(workspace_id, now=now))
     return restarted
 

@@ -25,7 +25,7 @@ _NEEDED = (
 )
 
 
-def crash_said(log: str) -> str | None:
+def crash_message(log: str) -> str | None:
     """Return what the log's crash marker says, empty where it gives no reason; None where there is no marker."""
     for line in log.splitlines():
         if line.startswith(CRASH_MARKER):
@@ -43,14 +43,14 @@ def take_last_looks(*, clock: Callable[[], datetime], policy: Policy) -> list[UU
             continue
         key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
         observation = backend(workspace.backend).inspect(key)
-        with one_bad_row_blinds_nobody(key.launch_id):
+        with log_database_errors(key.launch_id):
             if _store(key, observation, now=clock()):
                 looked_at.append(workspace.pk)
     return looked_at
 
 
 @contextmanager
-def one_bad_row_blinds_nobody(launch_id: UUID) -> Iterator[None]:
+def log_database_errors(launch_id: UUID) -> Iterator[None]:
     """Log what the database refuses of one row, and let the watcher's look go on to the others."""
     try:
         yield

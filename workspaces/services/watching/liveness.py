@@ -7,24 +7,24 @@ from uuid import UUID
 from django.db import transaction
 
 from workspaces.access.masking import mask
-from workspaces.lifecycle.transitions import Verb, WorkspaceStatus, transition
+from workspaces.lifecycle.transitions import Verb, WorkspaceStatus, find_transition
 from workspaces.models import Heartbeat, Workspace
 from workspaces.services.core.transition import (
-    Step,
+    StatusChange,
     TransitionRefused,
     check_source,
-    lock_one,
-    move,
-    move_all_possible,
+    lock_workspace,
+    transition,
+    transition_each,
 )
 from workspaces.services.watching import outages
 
-LOSE = transition(Verb.LOSE, WorkspaceStatus.OFFLINE)
-LOSE_EXTERNAL = transition(Verb.LOSE, WorkspaceStatus.AWAITING_AGENT)
+LOSE = find_transition(Verb.LOSE, WorkspaceStatus.OFFLINE)
+LOSE_EXTERNAL = find_transition(Verb.LOSE, WorkspaceStatus.AWAITING_AGENT)
 BATCH = 500
 
 
-def lose_silent(*, now: datetime, limit: timedelta) -> list[Workspace]:
+def mark_silent_offline(*, now: datetime, limit: timedelta) -> list[Workspace]:
     """Take every workspace offline that was silent for longer than `limit` (external ones: awaiting their agent)."""
     # Time in which nobody could be heard is no silence.
     cutoff = outages.silent_before(now=now, limit=limit)
@@ -40,7 +40,7 @@ def lose_silent(*, now: datetime, limit: timedelta) -> list[Workspace]:
 
 @transaction.atomic
 def _lose(workspace_ids: list[UUID], *, cutoff: datetime) -> list[Workspace]:
-    locking = Workspace.objects.alive().select_for_update(of=("self",), skip_locked=True, no_key=True)
+    locking = Workspace.objects.expects_heartbeats().select_for_update(of=("self",), skip_locked=True, no_key=True)
     rows = {row.pk: row for row in locking.filter(pk__in=workspace_ids).order_by("pk")}
     # Asked in a second statement, under the locks: a beat may have come in between.
     still = Heartbeat.objects.filter(workspace_id__in=rows, last_heartbeat_at__lt=cutoff)
@@ -48,11 +48,11 @@ def _lose(workspace_ids: list[UUID], *, cutoff: datetime) -> list[Workspace]:
     lost = []
     for row, external in ((LOSE, False), (LOSE_EXTERNAL, True)):
         steps = [
-            Step(workspace=rows[pk], payload=_lost_payload(rows[pk], at))
+            StatusChange(workspace=rows[pk], payload=_lost_payload(rows[pk], at))
             for pk, at in beats.items()
             if rows[pk].is_external == external
         ]
-        left_out = {step.workspace.pk for step in (move_all_possible(row, steps) if steps else [])}
+        left_out = {step.workspace.pk for step in (transition_each(row, steps) if steps else [])}
         lost += [step.workspace for step in steps if step.workspace.pk not in left_out]
     return lost
 
@@ -64,18 +64,18 @@ def _lost_payload(workspace: Workspace, last_heartbeat_at: datetime) -> dict[str
 @transaction.atomic
 def degrade(*, workspace_id: UUID, launch_id: UUID, payload: dict[str, Any]) -> bool:
     """Mark an online workspace degraded; `payload` says why. False where it moved on."""
-    return _between(transition(Verb.DEGRADE, WorkspaceStatus.DEGRADED), workspace_id, launch_id, payload)
+    return _between(find_transition(Verb.DEGRADE, WorkspaceStatus.DEGRADED), workspace_id, launch_id, payload)
 
 
 @transaction.atomic
 def recover(*, workspace_id: UUID, launch_id: UUID) -> bool:
     """Mark a degraded workspace online again. False where it moved on."""
     payload = {"recovered_from": WorkspaceStatus.DEGRADED.value}
-    return _between(transition(Verb.RECOVER, WorkspaceStatus.ONLINE), workspace_id, launch_id, payload)
+    return _between(find_transition(Verb.RECOVER, WorkspaceStatus.ONLINE), workspace_id, launch_id, payload)
 
 
 def _between(row: Any, workspace_id: UUID, launch_id: UUID, payload: dict[str, Any]) -> bool:
-    workspace = lock_one(workspace_id)
+    workspace = lock_workspace(workspace_id)
     try:
         check_source(workspace, row)
     except TransitionRefused:
@@ -86,5 +86,5 @@ def _between(row: Any, workspace_id: UUID, launch_id: UUID, payload: dict[str, A
         payload = {**payload, "sample_error": mask(payload["sample_error"], workspace_id=workspace_id)}
     if row.target == WorkspaceStatus.ONLINE:
         payload = {"url": workspace.url, "agent_card": workspace.agent_card, **payload}
-    move(row, [Step(workspace=workspace, payload=payload)])
+    transition(row, [StatusChange(workspace=workspace, payload=payload)])
     return True

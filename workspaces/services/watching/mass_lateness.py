@@ -13,7 +13,7 @@ from django.db.models import Count, Q
 
 from events import outbox
 from events.names import EventType
-from workspaces.deadlines.policy import Policy, spoken
+from workspaces.deadlines.policy import Policy, format_duration
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Workspace, WorkspaceQuerySet, is_overdue
 from workspaces.models.incidents import Incident, IncidentKind
@@ -52,7 +52,7 @@ class Scope:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class LatenessCount:
     """The booting launches of one runtime on one backend, and how many of them are late."""
 
     runtime: str
@@ -61,7 +61,7 @@ class Cell:
     late: int
 
 
-def brake(*, now: datetime, policy: Policy) -> int:
+def hold_mass_lateness(*, now: datetime, policy: Policy) -> int:
     """Hold who is late together, let go whom nothing holds any more; return how many are held. The sweep's first step.
 
     Where nothing is late and no incident is open, that is one query.
@@ -75,7 +75,7 @@ def brake(*, now: datetime, policy: Policy) -> int:
 def _brake(*, now: datetime, policy: Policy) -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-    for incident in Incident.objects.unresolved().braking().order_by("pk"):
+    for incident in Incident.objects.unresolved().holding_mass_lateness().order_by("pk"):
         _review(incident, now=now, policy=policy)
     for scope, cells in suspects(now=now, policy=policy).items():
         _open(scope, cells, now=now)
@@ -84,7 +84,7 @@ def _brake(*, now: datetime, policy: Policy) -> int:
 
 def _has_work(*, now: datetime, policy: Policy) -> bool:
     late = _booting().overdue(now=now, override=policy.override).order_by()
-    unresolved = Incident.objects.unresolved().braking().order_by()
+    unresolved = Incident.objects.unresolved().holding_mass_lateness().order_by()
     return late.values_list("name")[:1].union(unresolved.values_list("scope")[:1], all=True).exists()
 
 
@@ -95,10 +95,10 @@ def _booting() -> WorkspaceQuerySet:
 # --- Deciding ------------------------------------------------------------------------------------
 
 
-def suspects(*, now: datetime, policy: Policy) -> dict[Scope, list[Cell]]:
+def suspects(*, now: datetime, policy: Policy) -> dict[Scope, list[LatenessCount]]:
     """Return the scopes in which too many are late together and that no incident covers yet. Changes nothing."""
     cells = _uncovered(_cells(now=now, policy=policy))
-    found: dict[Scope, list[Cell]] = {}
+    found: dict[Scope, list[LatenessCount]] = {}
     # A backend first, where several runtimes are late on it: one cause, one incident.
     for kind, least_runtimes in (("backend", 2), ("runtime", 1)):
         for name in sorted({str(getattr(cell, kind)) for cell in cells}):
@@ -115,19 +115,21 @@ def would_hold(*, now: datetime, policy: Policy) -> Q:
     return Q(phase=Phase.BOOTING) & (_any_of(list(suspects(now=now, policy=policy))) or Q(pk__in=[]))
 
 
-def _cells(*, now: datetime, policy: Policy) -> list[Cell]:
+def _cells(*, now: datetime, policy: Policy) -> list[LatenessCount]:
     late = is_overdue(now=now, override=policy.override)
     rows = _booting().order_by().values("runtime", "backend")
     # Of the index's columns alone: the rows themselves are a large part of the table, which all cores would read.
-    return [Cell(**row) for row in rows.annotate(booting=Count("runtime"), late=Count("runtime", filter=late))]
+    return [LatenessCount(**row) for row in rows.annotate(booting=Count("runtime"), late=Count("runtime", filter=late))]
 
 
-def _uncovered(cells: Iterable[Cell]) -> list[Cell]:
-    covered = [Scope.of(text) for text in Incident.objects.unresolved().braking().values_list("scope", flat=True)]
+def _uncovered(cells: Iterable[LatenessCount]) -> list[LatenessCount]:
+    covered = [
+        Scope.of(text) for text in Incident.objects.unresolved().holding_mass_lateness().values_list("scope", flat=True)
+    ]
     return [cell for cell in cells if not any(getattr(cell, scope.kind) == scope.name for scope in covered)]
 
 
-def _is_suspicious(cells: Iterable[Cell]) -> bool:
+def _is_suspicious(cells: Iterable[LatenessCount]) -> bool:
     return is_mass(late=sum(cell.late for cell in cells), booting=sum(cell.booting for cell in cells))
 
 
@@ -138,7 +140,7 @@ def is_mass(*, late: int, booting: int) -> bool:
 
 def _may_hold(scope: Scope, now: datetime) -> bool:
     # An operator who let this scope go would not have it held again a minute later.
-    by_hand = Incident.objects.braking().filter(scope=str(scope), let_go_at__gt=now - _longest_hold())
+    by_hand = Incident.objects.holding_mass_lateness().filter(scope=str(scope), let_go_at__gt=now - _longest_hold())
     return not by_hand.exclude(let_go_by=BY_TIME).exists()
 
 
@@ -164,7 +166,7 @@ def _longest_hold() -> timedelta:
 # --- Acting --------------------------------------------------------------------------------------
 
 
-def _open(scope: Scope, cells: list[Cell], *, now: datetime) -> None:
+def _open(scope: Scope, cells: list[LatenessCount], *, now: datetime) -> None:
     late, booting = sum(cell.late for cell in cells), sum(cell.booting for cell in cells)
     incident = Incident.objects.create(
         kind=IncidentKind.MASS_LATENESS,
@@ -180,13 +182,13 @@ def _message(scope: Scope, late: int, booting: int) -> str:
     return (
         f"{late} of {booting} booting launches of the {scope.kind} {scope.name} passed their deadline together. "
         "That suggests a common cause; which one is not known. Their failures are held until it is gone, "
-        f"for {spoken(settings.BRAKE_LONGEST_HOLD_SECONDS)} at most. "
+        f"for {format_duration(settings.BRAKE_LONGEST_HOLD_SECONDS)} at most. "
         "Look at what they share: the network, a package mirror, the backend."
     )
 
 
 def _held_scopes() -> list[Scope]:
-    holding = Incident.objects.unresolved().braking().filter(let_go_at__isnull=True)
+    holding = Incident.objects.unresolved().holding_mass_lateness().filter(let_go_at__isnull=True)
     return [Scope.of(text) for text in holding.values_list("scope", flat=True)]
 
 
@@ -213,12 +215,12 @@ def _any_of(scopes: list[Scope]) -> Q:
 
 
 @transaction.atomic
-def let_go(*, incident_id: int, by: str, now: datetime) -> tuple[Incident, int]:
+def release(*, incident_id: int, by: str, now: datetime) -> tuple[Incident, int]:
     """Hold this incident's launches no longer, because an operator says so: the next sweep fails who is late.
 
     Return it, and how many launches were held. Raises UnknownIncident.
     """
-    rows = Incident.objects.select_for_update().unresolved().braking().filter(let_go_at__isnull=True)
+    rows = Incident.objects.select_for_update().unresolved().holding_mass_lateness().filter(let_go_at__isnull=True)
     incident = rows.filter(pk=incident_id).first()
     if incident is None:
         raise UnknownIncident(incident_id)

@@ -33,7 +33,7 @@ WHERE present.id = missed.id AND present.status = %s AND missed.time > interval 
 """
 
 
-def note_alive(*, part: Part, now: datetime) -> Incident | None:
+def record_liveness(*, part: Part, now: datetime) -> Incident | None:
     """Store that this part of Slipway is alive. After a gap, give those who waited their time back, and tell it.
 
     Usually that is one UPDATE of one row. Returns the incident, or None.

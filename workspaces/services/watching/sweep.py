@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.deadlines.policy import Deadline, Limit, Policy, deadline_in_force, spoken
+from workspaces.deadlines.policy import Deadline, Limit, Policy, deadline_in_force, format_duration
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import SweepRun, Workspace, WorkspaceQuerySet
 from workspaces.services.launching import stalled_queue
@@ -49,7 +49,7 @@ class SweepReport:
 def sweep_stuck(*, now: datetime, policy: Policy) -> SweepReport:
     """Fail every overdue workspace, each with its event. Harmless beside other sweeps and whoever is quicker."""
     began = time.monotonic()
-    report = SweepReport(held=mass_lateness.brake(now=now, policy=policy))
+    report = SweepReport(held=mass_lateness.hold_mass_lateness(now=now, policy=policy))
     # Nearly always nobody is late: one look, without a transaction.
     is_anybody_late = overdue_rows(now=now, policy=policy).exists()
     while is_anybody_late and _sweep_batch(report, now=now, policy=policy):
@@ -165,7 +165,7 @@ def _reason(phase: str, limit: Limit, stalled_seconds: int | None) -> Reason:
     return Reason(
         code=code,
         source=FailureSource.PROVISION_TIMEOUT_SWEEP,
-        message=sentence.format(limit=spoken(seconds), source=source, seen=_SEEN),
+        message=sentence.format(limit=format_duration(seconds), source=source, seen=_SEEN),
         extra={"timeout_secs": seconds, "phase": phase},
         known={"limit_seconds": seconds, "limit_source": source},
     )

@@ -15,8 +15,8 @@ from workspaces.provisioners.registry import backend
 from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.launching.fail import Reason, fail
 from workspaces.services.launching.launch import enter_booting
-from workspaces.services.watching.crash_recovery import DEAD, lose_dead
-from workspaces.services.watching.last_look import crash_said, one_bad_row_blinds_nobody
+from workspaces.services.watching.crash_recovery import DEAD, mark_dead_offline
+from workspaces.services.watching.last_look import crash_message, log_database_errors
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def watch(*, clock: Callable[[], datetime]) -> list[UUID]:
     failed = []
     for workspace_id, launch_id, phase, backend_kind in rows.iterator():
         observation = backend(backend_kind).inspect(LaunchKey(workspace_id=workspace_id, launch_id=launch_id))
-        with one_bad_row_blinds_nobody(launch_id):
+        with log_database_errors(launch_id):
             if _settle(workspace_id, launch_id, phase, observation, now=clock()):
                 failed.append(workspace_id)
     return failed
@@ -44,7 +44,7 @@ def watch_arrived(*, clock: Callable[[], datetime]) -> list[UUID]:
     lost = []
     for launch in _arrived():
         observation = backend(launch.backend).inspect(LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk))
-        with one_bad_row_blinds_nobody(launch.pk):
+        with log_database_errors(launch.pk):
             if _settle_arrived(launch, observation, clock=clock):
                 lost.append(launch.workspace_id)
     return lost
@@ -64,13 +64,13 @@ def _arrived() -> Iterator[Launch]:
     hibernating = Q(workspace__status=WorkspaceStatus.HIBERNATING)
     # Silent ones: their process may have ended meanwhile, perhaps while nobody watched.
     silent = Q(workspace__status=WorkspaceStatus.OFFLINE, teardown_at__isnull=True)
-    rows = Launch.objects.present().filter(alive | hibernating | silent).exclude(backend=BackendKind.EXTERNAL)
+    rows = Launch.objects.current().filter(alive | hibernating | silent).exclude(backend=BackendKind.EXTERNAL)
     return rows.only("workspace_id", "backend", "evidence", "teardown_at").order_by("pk").iterator()
 
 
 def _lose(launch: Launch, observation: Observation, *, now: datetime) -> bool:
     try:
-        lose_dead(workspace_id=launch.workspace_id, launch_id=launch.pk, observation=observation, now=now)
+        mark_dead_offline(workspace_id=launch.workspace_id, launch_id=launch.pk, observation=observation, now=now)
     except TransitionRefused as moved_on:
         logger.info("A watched workspace moved on", extra={"launch_id": launch.pk, "why": str(moved_on)})
         return False
@@ -87,7 +87,7 @@ def _settle(workspace_id: UUID, launch_id: UUID, phase: str, observation: Observ
         # Missing is no evidence here: the start may be about to happen.
         if observation.state != BackendState.EXITED:
             return False
-    elif observation.state not in DEAD and crash_said(observation.log_tail) is None:
+    elif observation.state not in DEAD and crash_message(observation.log_tail) is None:
         return False
     try:
         fail(workspace_id=workspace_id, launch_id=launch_id, reason=_reason(observation), now=now)
@@ -99,7 +99,7 @@ def _settle(workspace_id: UUID, launch_id: UUID, phase: str, observation: Observ
 
 def _keep_evidence(launch_id: UUID, observation: Observation, *, now: datetime) -> None:
     seen: dict[str, Any] = {"state": str(observation.state), "exit_code": observation.exit_code}
-    if observation.state not in DEAD and crash_said(observation.log_tail) is not None:
+    if observation.state not in DEAD and crash_message(observation.log_tail) is not None:
         seen["said_failed"] = True
     row = Launch.objects.filter(pk=launch_id)
     # Written when it changed only: a watch every few seconds is no reason for a write.
@@ -117,7 +117,7 @@ def _reason(observation: Observation) -> Reason:
 
 def _message(observation: Observation) -> str:
     if observation.state not in DEAD:
-        said = crash_said(observation.log_tail)
+        said = crash_message(observation.log_tail)
         return f"Its boot says in its log that it failed{f': {said}' if said else ''}. The end of its log says more."
     if observation.state == BackendState.MISSING:
         detail = f" ({observation.detail})" if observation.detail else ""

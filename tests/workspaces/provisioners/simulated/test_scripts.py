@@ -15,10 +15,10 @@ from workspaces.provisioners.simulated.behaviours import (
     Uniform,
     simulation_of,
 )
-from workspaces.provisioners.simulated.scripts import Deed, Script, script_of
+from workspaces.provisioners.simulated.scripts import Action, Script, script_of
 
 STEPS = ["fetch", "install", "check"]
-ARRIVALS = {Deed.REGISTER, Deed.REGISTER_TWICE}
+ARRIVALS = {Action.REGISTER, Action.REGISTER_TWICE}
 
 
 def script(behaviour: Behaviour, seed: int = 1, *, attempt: int = 1, times: int | None = None) -> Script:
@@ -90,7 +90,7 @@ def test_who_registers_and_who_never_does(seed: int) -> None:
 
 def test_a_crash_is_told_by_some_and_comes_without_a_word_to_others() -> None:
     endings = {script(Behaviour.CRASH, seed).boot[-1].deed for seed in range(20)}
-    assert endings == {Deed.FAIL, Deed.END}
+    assert endings == {Action.FAIL, Action.END}
 
 
 def test_a_late_crash_follows_some_beats_and_a_silent_one_lives_on() -> None:
@@ -108,5 +108,5 @@ def test_a_flaky_one_tells_of_errors_in_four_of_ten_beats() -> None:
 
 
 def test_one_that_misbehaves_once_is_healthy_from_its_second_launch_on() -> None:
-    assert script(Behaviour.CRASH, times=1).boot[-1].deed in {Deed.FAIL, Deed.END}
-    assert script(Behaviour.CRASH, attempt=2, times=1).boot[-1].deed == Deed.REGISTER
+    assert script(Behaviour.CRASH, times=1).boot[-1].deed in {Action.FAIL, Action.END}
+    assert script(Behaviour.CRASH, attempt=2, times=1).boot[-1].deed == Action.REGISTER

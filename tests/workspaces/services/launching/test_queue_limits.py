@@ -32,9 +32,9 @@ def begun(workspace: Workspace) -> bool:
 def test_the_place_in_the_queue_counts_from_one_and_moves_up(fake: FakeProvisioner) -> None:
     first, second, third = line(3)
     online(), external(), launching()
-    assert queue_limits.positions() == {first.pk: 1, second.pk: 2, third.pk: 3}
+    assert queue_limits.queue_positions() == {first.pk: 1, second.pk: 2, third.pk: 3}
     assert begun(first)
-    assert queue_limits.positions() == {second.pk: 1, third.pk: 2}
+    assert queue_limits.queue_positions() == {second.pk: 1, third.pk: 2}
 
 
 def test_the_api_and_the_page_show_the_place(admin_client: Any) -> None:
@@ -61,8 +61,8 @@ def test_only_so_many_are_launching_at_once_in_the_order_of_the_queue(fake: Fake
     assert Launch.objects.get(pk=second.launch_id).dispatched_at is None
     assert begun(first)
     # The first boots by now, so it made room.
-    assert queue_limits.next_in_turn(after=first.launch_id) == [(second.pk, second.launch_id)]
-    assert queue_limits.next_in_turn(after=second.launch_id) == []
+    assert queue_limits.next_in_queue(after=first.launch_id) == [(second.pk, second.launch_id)]
+    assert queue_limits.next_in_queue(after=second.launch_id) == []
     assert begun(second)
 
 

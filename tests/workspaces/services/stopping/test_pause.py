@@ -13,7 +13,7 @@ from workspaces.lifecycle.transitions import FailureCode, TeardownReason, Worksp
 from workspaces.models import AgentToken, Heartbeat, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import BackendState, Observation
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
-from workspaces.services.core.trees import BadParent, move_under, upper_first
+from workspaces.services.core.trees import BadParent, parents_first, reparent
 from workspaces.services.launching.create import InvalidWorkspace
 from workspaces.services.launching.restart import restart
 from workspaces.services.launching.resume import resume
@@ -22,7 +22,7 @@ from workspaces.services.launching.wake import wake
 from workspaces.services.stopping.pause import PAUSE, pause
 from workspaces.services.stopping.shutdown import pause_all_for_shutdown
 from workspaces.services.stopping.teardown import declare_gone
-from workspaces.services.watching.crash_recovery import lose_dead, restart_due
+from workspaces.services.watching.crash_recovery import mark_dead_offline, restart_due
 
 pytestmark = pytest.mark.django_db
 S = WorkspaceStatus
@@ -216,21 +216,21 @@ def test_nothing_is_restarted_or_woken_under_a_pause(parent: Workspace, child: W
 def test_a_workspace_gets_another_parent_with_all_below_it(parent: Workspace, grandchild: Workspace) -> None:
     elsewhere = online(name="elsewhere")
     child = Workspace.objects.get(name="child")
-    move_under(workspace_id=child.pk, parent_id=elsewhere.pk)
+    reparent(workspace_id=child.pk, parent_id=elsewhere.pk)
     assert paused(elsewhere) == ["elsewhere", "child", "grandchild"]
     assert status_of(parent) == S.ONLINE
 
 
 def test_a_workspace_can_be_put_at_the_top(child: Workspace) -> None:
     before = Event.objects.count()
-    assert move_under(workspace_id=child.pk, parent_id=None).parent_id is None
+    assert reparent(workspace_id=child.pk, parent_id=None).parent_id is None
     assert (Workspace.objects.get(pk=child.pk).version, Event.objects.count()) == (child.version, before)
 
 
 def test_a_workspace_is_put_neither_under_itself_nor_under_its_own(parent: Workspace, grandchild: Workspace) -> None:
     for place in (parent, grandchild):
         with pytest.raises(BadParent, match="can't be put under itself"):
-            move_under(workspace_id=parent.pk, parent_id=place.pk)
+            reparent(workspace_id=parent.pk, parent_id=place.pk)
 
 
 def test_a_workspace_is_put_under_nothing_removed_paused_or_unknown(parent: Workspace) -> None:
@@ -238,17 +238,17 @@ def test_a_workspace_is_put_under_nothing_removed_paused_or_unknown(parent: Work
     for unfit, why in ((S.PAUSED, "place is paused"), (S.REMOVED, "no workspace")):
         put_into(place, unfit)
         with pytest.raises(BadParent, match=why):
-            move_under(workspace_id=parent.pk, parent_id=place.pk)
+            reparent(workspace_id=parent.pk, parent_id=place.pk)
     with pytest.raises(BadParent, match="no workspace"):
-        move_under(workspace_id=parent.pk, parent_id=parent.launch_id)
+        reparent(workspace_id=parent.pk, parent_id=parent.launch_id)
     with pytest.raises(UnknownWorkspace):
-        move_under(workspace_id=parent.launch_id, parent_id=None)
+        reparent(workspace_id=parent.launch_id, parent_id=None)
 
 
 def test_what_leaves_a_paused_tree_stands_paused_by_itself(parent: Workspace, grandchild: Workspace) -> None:
     paused(parent)
     child = Workspace.objects.get(name="child")
-    move_under(workspace_id=child.pk, parent_id=None)
+    reparent(workspace_id=child.pk, parent_id=None)
     assert resumed(parent) == ["parent"]
     assert resumed(child) == ["child"]
     assert resumed(grandchild) == ["grandchild"]
@@ -257,7 +257,7 @@ def test_what_leaves_a_paused_tree_stands_paused_by_itself(parent: Workspace, gr
 def test_upper_ones_come_first(parent: Workspace, grandchild: Workspace) -> None:
     child = Workspace.objects.get(name="child")
     unknown = parent.launch_id
-    assert upper_first([grandchild.pk, unknown, child.pk, parent.pk]) == [parent.pk, child.pk, grandchild.pk, unknown]
+    assert parents_first([grandchild.pk, unknown, child.pk, parent.pk]) == [parent.pk, child.pk, grandchild.pk, unknown]
 
 
 # --- Slipway's own stop --------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def test_a_shutdown_takes_its_plan_to_restart_along_and_its_failed_ones_down(par
 def test_a_shutdown_leaves_one_whose_process_is_gone_offline_with_its_planned_restart(parent: Workspace) -> None:
     now = database_now()
     died = Observation(state=BackendState.EXITED, exit_code=1)
-    lose_dead(workspace_id=parent.pk, launch_id=parent.launch_id, observation=died, now=now)
+    mark_dead_offline(workspace_id=parent.pk, launch_id=parent.launch_id, observation=died, now=now)
     declare_gone(launch_id=parent.launch_id, now=now)
     assert pause_all_for_shutdown(now=now) == []
     assert status_of(parent) == S.OFFLINE

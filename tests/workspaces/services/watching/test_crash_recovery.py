@@ -29,11 +29,11 @@ from workspaces.services.stopping.pause import pause
 from workspaces.services.stopping.teardown import tear_down
 from workspaces.services.watching.crash_recovery import (
     MOST_ATTEMPTS,
-    lose_dead,
+    mark_dead_offline,
     pause_before,
     restart_due,
 )
-from workspaces.services.watching.liveness import lose_silent
+from workspaces.services.watching.liveness import mark_silent_offline
 from workspaces.services.watching.watch import watch_arrived
 
 pytestmark = pytest.mark.django_db
@@ -168,7 +168,7 @@ def test_silence_restarts_nobody_while_it_runs_or_cannot_be_asked(fake: FakeProv
     workspace = online()
     running_on(fake, workspace)
     late = database_now() + timedelta(minutes=5)
-    assert len(lose_silent(now=late, limit=timedelta(seconds=180))) == 1
+    assert len(mark_silent_offline(now=late, limit=timedelta(seconds=180))) == 1
     assert watched() == []
     fake.unreachable = True
     assert watched() == []
@@ -179,7 +179,7 @@ def test_one_that_died_unwatched_is_restarted_though_its_silence_was_seen_first(
     fake: FakeProvisioner,
 ) -> None:
     workspace = online()
-    lose_silent(now=database_now() + timedelta(minutes=5), limit=timedelta(seconds=180))
+    mark_silent_offline(now=database_now() + timedelta(minutes=5), limit=timedelta(seconds=180))
     assert last_event(workspace).event_type == EventType.WORKSPACE_OFFLINE
     events = Event.objects.count()
     lost = dies(fake, workspace)
@@ -192,7 +192,7 @@ def test_one_that_died_unwatched_is_restarted_though_its_silence_was_seen_first(
 def test_a_heartbeat_of_a_silent_one_brings_it_back_and_takes_no_restart_along(fake: FakeProvisioner) -> None:
     workspace = online()
     running_on(fake, workspace)
-    lose_silent(now=database_now() + timedelta(minutes=5), limit=timedelta(seconds=180))
+    mark_silent_offline(now=database_now() + timedelta(minutes=5), limit=timedelta(seconds=180))
     put_into(workspace, S.OFFLINE, restart_due_at=database_now())
     arrive(workspace, verb=Verb.HEARTBEAT)
     assert Workspace.objects.get(pk=workspace.pk).restart_due_at is None
@@ -218,9 +218,9 @@ def test_evidence_of_an_earlier_launch_loses_nobody(fake: FakeProvisioner) -> No
     earlier = workspace.launch_id
     restart(workspace_id=workspace.pk, now=database_now())
     with pytest.raises(TransitionRefused, match="no evidence"):
-        lose_dead(workspace_id=workspace.pk, launch_id=earlier, observation=dead, now=database_now())
+        mark_dead_offline(workspace_id=workspace.pk, launch_id=earlier, observation=dead, now=database_now())
     unknown = Observation(state=BackendState.UNKNOWN)
     again = Workspace.objects.get(pk=workspace.pk)
     with pytest.raises(TransitionRefused, match="no evidence"):
-        lose_dead(workspace_id=again.pk, launch_id=again.launch_id, observation=unknown, now=database_now())
+        mark_dead_offline(workspace_id=again.pk, launch_id=again.launch_id, observation=unknown, now=database_now())
     assert Heartbeat.objects.filter(pk=workspace.pk).exists()

@@ -9,7 +9,7 @@ from workspaces.access import secrets
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, FailureOwner, WorkspaceStatus
 from workspaces.models import Launch, Workspace
-from workspaces.services.watching.last_look import crash_said, take_last_looks
+from workspaces.services.watching.last_look import crash_message, take_last_looks
 from workspaces.services.watching.sweep import sweep_stuck
 from workspaces.services.watching.watch import watch
 
@@ -73,7 +73,7 @@ def test_an_unreachable_backend_is_stored_as_unknown(fake: FakeProvisioner) -> N
     ],
 )
 def test_a_crash_marker_begins_a_line(log: str, said: str | None) -> None:
-    assert crash_said(log) == said
+    assert crash_message(log) == said
 
 
 def test_a_crash_marker_in_the_log_fails_a_boot_whose_process_lives_on(fake: FakeProvisioner) -> None:

@@ -20,7 +20,7 @@ from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
 from workspaces.models.incidents import Incident
 from workspaces.services.launching.progress import progress
-from workspaces.services.watching.mass_lateness import UnknownIncident, is_mass, let_go
+from workspaces.services.watching.mass_lateness import UnknownIncident, is_mass, release
 from workspaces.services.watching.sweep import overdue, sweep_stuck
 from workspaces.services.watching.watch import watch
 
@@ -164,14 +164,14 @@ def test_an_operator_lets_them_go_and_they_are_not_held_again() -> None:
     late = fleet(6)
     now = later(late[-1], minutes=11)
     sweep(now)
-    let_go(incident_id=Incident.objects.get().pk, by="ann", now=now)
+    release(incident_id=Incident.objects.get().pk, by="ann", now=now)
     assert len(sweep(now).failed) == 6
     assert Incident.objects.get().let_go_by == "ann"
     sweep(now + timedelta(seconds=30))
     fleet(6, now=now - timedelta(minutes=11))
     assert len(sweep(now + timedelta(minutes=1)).failed) == 6
     with pytest.raises(UnknownIncident):
-        let_go(incident_id=Incident.objects.get().pk, by="ann", now=now)
+        release(incident_id=Incident.objects.get().pk, by="ann", now=now)
 
 
 def test_a_dry_run_names_nobody_whom_the_brake_would_hold() -> None:

@@ -15,8 +15,8 @@ from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Heartbeat, Launch, Workspace
 from workspaces.models.incidents import Incident, Liveness, Part
 from workspaces.services.stopping.hibernate import hibernate
-from workspaces.services.watching.liveness import lose_silent
-from workspaces.services.watching.outages import note_alive, reach_back, without
+from workspaces.services.watching.liveness import mark_silent_offline
+from workspaces.services.watching.outages import reach_back, record_liveness, without
 from workspaces.services.watching.sweep import sweep_stuck
 
 pytestmark = pytest.mark.django_db
@@ -30,8 +30,8 @@ def after(minutes: float) -> datetime:
 
 def away(*, part: Part = Part.SWEEP, since: float, until: float) -> Incident | None:
     """Let one part of Slipway be away between these minutes after noon."""
-    note_alive(part=part, now=after(since))
-    return note_alive(part=part, now=after(until))
+    record_liveness(part=part, now=after(since))
+    return record_liveness(part=part, now=after(until))
 
 
 def test_a_launch_that_waited_gets_the_outage_back_once() -> None:
@@ -52,9 +52,9 @@ def test_the_override_is_extended_too() -> None:
 
 
 def test_who_began_in_the_gap_gets_only_what_it_lost() -> None:
-    note_alive(part=Part.SWEEP, now=after(0))
+    record_liveness(part=Part.SWEEP, now=after(0))
     begun = booting(now=after(15))
-    note_alive(part=Part.SWEEP, now=after(20))
+    record_liveness(part=Part.SWEEP, now=after(20))
     begun.refresh_from_db()
     assert begun.deadline_at == after(30)
 
@@ -62,9 +62,9 @@ def test_who_began_in_the_gap_gets_only_what_it_lost() -> None:
 def test_sweep_and_web_away_together_are_one_outage() -> None:
     waiting = booting(now=after(0))
     for part in Part:
-        note_alive(part=part, now=after(1))
-    note_alive(part=Part.WEB, now=after(11))
-    note_alive(part=Part.SWEEP, now=after(11.5))
+        record_liveness(part=part, now=after(1))
+    record_liveness(part=Part.WEB, now=after(11))
+    record_liveness(part=Part.SWEEP, now=after(11.5))
     waiting.refresh_from_db()
     assert waiting.deadline_at == after(20.5)
     assert Incident.objects.count() == 1
@@ -75,40 +75,40 @@ def test_sweep_and_web_away_together_are_one_outage() -> None:
 def test_a_pause_between_two_sweeps_is_no_outage() -> None:
     waiting = booting(now=after(0))
     for minute in range(5):
-        assert note_alive(part=Part.SWEEP, now=after(minute)) is None
+        assert record_liveness(part=Part.SWEEP, now=after(minute)) is None
     waiting.refresh_from_db()
     assert waiting.deadline_at == after(10)
     assert Liveness.objects.get().alive_at == after(4)
 
 
 def test_the_first_sign_of_life_ever_is_no_outage() -> None:
-    assert note_alive(part=Part.SWEEP, now=after(0)) is None
+    assert record_liveness(part=Part.SWEEP, now=after(0)) is None
     assert Incident.objects.count() == 0
 
 
 def test_a_clock_that_is_behind_takes_no_sign_of_life_back() -> None:
-    note_alive(part=Part.WEB, now=after(5))
-    assert note_alive(part=Part.WEB, now=after(4)) is None
+    record_liveness(part=Part.WEB, now=after(5))
+    assert record_liveness(part=Part.WEB, now=after(4)) is None
     assert Liveness.objects.get().alive_at == after(5)
 
 
 def test_nobody_is_lost_by_the_silence_of_our_own_outage() -> None:
     up = online(now=after(0))
     away(since=1, until=60)
-    assert lose_silent(now=after(61.9), limit=LIMIT) == []
-    assert [row.pk for row in lose_silent(now=after(62.1), limit=LIMIT)] == [up.pk]
+    assert mark_silent_offline(now=after(61.9), limit=LIMIT) == []
+    assert [row.pk for row in mark_silent_offline(now=after(62.1), limit=LIMIT)] == [up.pk]
     assert Heartbeat.objects.get(pk=up.pk).last_heartbeat_at == after(0)
 
 
 def test_while_the_web_is_silent_nobody_is_lost_or_failed_for_it() -> None:
     up, late = online(now=after(0)), booting(now=after(0))
-    note_alive(part=Part.WEB, now=after(1))
+    record_liveness(part=Part.WEB, now=after(1))
     assert sweep_stuck(now=after(12), policy=Policy()).failed == []
-    assert lose_silent(now=after(12), limit=LIMIT) == []
+    assert mark_silent_offline(now=after(12), limit=LIMIT) == []
     late.refresh_from_db()
     assert late.held_since == after(12)
     for minute in range(13, 23):
-        note_alive(part=Part.WEB, now=after(minute))
+        record_liveness(part=Part.WEB, now=after(minute))
     late.refresh_from_db()
     assert late.deadline_at == after(22)
     assert sweep_stuck(now=after(21.9), policy=Policy()).failed == []
