@@ -4,7 +4,7 @@ import ast
 
 from django.conf import settings
 
-WRITERS = {"move", "move_all_possible"}
+WRITERS = {"transition", "transition_each"}
 
 
 def test_nobody_outside_the_services_moves_a_workspace() -> None:

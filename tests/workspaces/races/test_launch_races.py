@@ -79,7 +79,7 @@ def test_a_sweep_skips_a_row_that_a_registration_holds(monkeypatch: pytest.Monke
         assert swept.wait(WAIT_SECONDS)
         move(*arguments)
 
-    monkeypatch.setattr("workspaces.services.launching.mark_online.move", hold_then_move)
+    monkeypatch.setattr("workspaces.services.launching.mark_online.transition", hold_then_move)
 
     def sweep() -> Any:
         assert held.wait(WAIT_SECONDS)
