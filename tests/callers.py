@@ -1,55 +1,51 @@
 """An agent and a watcher as the platform hears them: HTTP only."""
 
-from typing import Any
-
-from django.http import HttpResponse
 from django.test import Client
 
 from workspaces.access.tokens import mint_agent_token, mint_api_key
-from workspaces.models import ApiScope, Workspace
 
 
 class Caller:
     """Somebody with a bearer credential, or with none."""
 
-    def __init__(self, credential: str = "") -> None:
+    def __init__(self, credential=""):
         self.client = Client(raise_request_exception=False)
         self.headers = {"Authorization": f"Bearer {credential}"} if credential else {}
 
-    def post(self, path: str, body: Any = None, *, content_type: str = "application/json") -> HttpResponse:
+    def post(self, path, body=None, *, content_type="application/json"):
         return self.client.post(path, {} if body is None else body, content_type=content_type, headers=self.headers)
 
-    def get(self, path: str, **query: Any) -> HttpResponse:
+    def get(self, path, **query):
         return self.client.get(path, query, headers=self.headers)
 
-    def delete(self, path: str) -> HttpResponse:
+    def delete(self, path):
         return self.client.delete(path, headers=self.headers)
 
 
 class AgentCaller(Caller):
     """The agent of a workspace's present launch, as of now."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace):
         self.workspace = workspace
         super().__init__(mint_agent_token(workspace))
 
-    def register(self, **fields: Any) -> HttpResponse:
+    def register(self, **fields):
         body = {"id": str(self.workspace.pk), "url": "http://localhost:9", "agent_card": {"name": "a"}} | fields
         return self.post("/registry/register", body)
 
-    def beat(self, **fields: Any) -> HttpResponse:
+    def beat(self, **fields):
         return self._report("heartbeat", fields)
 
-    def progress(self, **fields: Any) -> HttpResponse:
+    def progress(self, **fields):
         return self._report("progress", {"step": "install"} | fields)
 
-    def failed(self, **fields: Any) -> HttpResponse:
+    def failed(self, **fields):
         return self._report("failed", {"code": "crashed", "error": "It broke."} | fields)
 
-    def _report(self, call: str, fields: dict[str, Any]) -> HttpResponse:
+    def _report(self, call, fields):
         return self.post(f"/registry/{call}", {"workspace_id": str(self.workspace.pk)} | fields)
 
 
-def holder(*scopes: ApiScope) -> Caller:
+def holder(*scopes):
     """A script that holds an API key with these scopes."""
     return Caller(mint_api_key(name="script", scopes=[scope.value for scope in scopes])[1])

@@ -1,7 +1,6 @@
 """Fixtures that every part uses."""
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,7 +18,7 @@ hypothesis.settings.load_profile("slipway")
 
 
 @pytest.fixture
-def child_environment(transactional_db: None) -> dict[str, str]:
+def child_environment(transactional_db):
     """Return the environment of a real child process (worker, web, agent): the test's own database and Redis keys."""
     url = urlsplit(settings.DATABASE_URL)
     names = ("REDIS_URL", "REDIS_PREFIX", "SECRET_KEY", "SECRETS_KEYS", "DATA_DIR", "PATH", "HOME", "LANG")
@@ -42,7 +41,7 @@ _MAKING_UP = (
 
 
 @pytest.fixture(autouse=True)
-def catalogued(request: pytest.FixtureRequest) -> Iterator[None]:
+def catalogued(request):
     """Hold every event that the real verbs left behind against the catalogue, whatever the test was about."""
     is_told = request.node.get_closest_marker("django_db") and not request.node.nodeid.startswith(_MAKING_UP)
     if is_told:

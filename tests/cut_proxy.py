@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 
 _STREAM = b"GET /events/stream"
@@ -11,36 +10,36 @@ _STREAM = b"GET /events/stream"
 class CutProxy:
     """Passes bytes on from its own port; knows which of its connections carry a live stream."""
 
-    def __init__(self, *, to_port: int) -> None:
+    def __init__(self, *, to_port):
         self.to_port = to_port
         self.port = 0
         self.streams = 0
         self.refused = 0
         self._is_cut = False
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers = set()
         self.loop = asyncio.new_event_loop()
 
-    def cut(self) -> None:
+    def cut(self):
         """Break every connection, and every later one, until `mend()`."""
         self._is_cut = True
         self.call(self._break_all)
 
-    def mend(self) -> None:
+    def mend(self):
         self._is_cut = False
 
-    async def start(self) -> asyncio.Server:
+    async def start(self):
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         return server
 
-    async def end(self) -> None:
+    async def end(self):
         """Break every connection and see them ended: nothing is left for the collector to complain of."""
         self._is_cut = True
         while self._writers:
             self._break_all()
             await asyncio.sleep(0.01)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader, writer):
         if self._is_cut:
             self.refused += 1
             writer.transport.abort()
@@ -51,7 +50,7 @@ class CutProxy:
                 await self._pass_both_ways(reader, writer, far_reader, far_writer)
 
     @asynccontextmanager
-    async def _kept(self, writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    async def _kept(self, writer):
         """Let `cut()` find the connection, and break it at the end, however that comes."""
         self._writers.add(writer)
         try:
@@ -63,12 +62,12 @@ class CutProxy:
 
     async def _pass_both_ways(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        far_reader: asyncio.StreamReader,
-        far_writer: asyncio.StreamWriter,
-    ) -> None:
-        streaming: list[bool] = []
+        reader,
+        writer,
+        far_reader,
+        far_writer,
+    ):
+        streaming = []
         ways = [self._pass(reader, far_writer, streaming), self._pass(far_reader, writer, None)]
         tasks = [asyncio.ensure_future(way) for way in ways]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -77,9 +76,7 @@ class CutProxy:
             each.transport.abort()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, streaming: list[bool] | None
-    ) -> None:
+    async def _pass(self, reader, writer, streaming):
         with suppress(OSError):
             while data := await reader.read(65_536):
                 if streaming == [] and data.startswith(_STREAM):
@@ -88,20 +85,20 @@ class CutProxy:
                 writer.write(data)
                 await writer.drain()
 
-    def _break_all(self) -> None:
+    def _break_all(self):
         for writer in self._writers:
             writer.transport.abort()
 
-    def call(self, act: object) -> None:
-        self.loop.call_soon_threadsafe(act)  # type: ignore[arg-type]
+    def call(self, act):
+        self.loop.call_soon_threadsafe(act)
 
 
 @contextmanager
-def cut_proxy(*, to_port: int) -> Iterator[CutProxy]:
+def cut_proxy(*, to_port):
     proxy = CutProxy(to_port=to_port)
     is_ready = threading.Event()
 
-    async def main() -> None:
+    async def main():
         async with await proxy.start():
             is_ready.set()
             await stopped.wait()

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from devserver.servers.embedded import Server
 from devserver.servers.embedded_postgres import start_postgres
 from devserver.servers.embedded_redis import start_redis
 
@@ -20,14 +19,14 @@ _GUARD = "cat >/dev/null; kill -QUIT {pids} 2>/dev/null; sleep 0.5; kill -KILL {
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests() -> None:
+def pytest_load_initial_conftests():
     """Complete the environment; an xdist worker inherits the servers from its controller."""
     if _SCRATCH not in os.environ:
         _start_servers()
     _separate(worker=os.environ.get("PYTEST_XDIST_WORKER", "main"))
 
 
-def _start_servers() -> None:
+def _start_servers():
     scratch = Path(tempfile.mkdtemp(prefix="slipway-tests-"))
     # Registered first, so it runs last: when the servers are down.
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
@@ -42,7 +41,7 @@ def _start_servers() -> None:
     os.environ["SECRETS_KEYS"] = Fernet.generate_key().decode()
 
 
-def _start_guard(servers: list[Server], scratch: Path) -> None:
+def _start_guard(servers, scratch):
     pids = " ".join(str(server.process.pid) for server in servers if server.process)
     script = _GUARD.format(pids=pids, scratch=scratch)
     guard = subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
@@ -51,7 +50,7 @@ def _start_guard(servers: list[Server], scratch: Path) -> None:
     atexit.register(guard.kill)
 
 
-def _separate(*, worker: str) -> None:
+def _separate(*, worker):
     folder = Path(os.environ[_SCRATCH]) / worker
     folder.mkdir(exist_ok=True)
     os.environ["DATA_DIR"] = str(folder)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ class Need:
     is_there: bool
 
     @property
-    def reason(self) -> str:
+    def reason(self):
         """Return why such a test is left out."""
         return f"{self.package} is not installed"
 
@@ -35,11 +34,11 @@ NEEDS = {
 }
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser):
     parser.addoption("--none-left-out", action="store_true", help="fail where a test was skipped")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items):
     """Skip the tests whose program is missing."""
     for marker, need in NEEDS.items():
         for item in [] if need.is_there else items:
@@ -48,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+def pytest_sessionfinish(session):
     """Turn a green run into a red one where tests were left out that had to run; the last lines say what was."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []

@@ -6,7 +6,6 @@ The system may give a port that it has named free to somebody else before our se
 import os
 import random
 import socket
-from collections.abc import Iterator
 from itertools import cycle, islice
 
 from devserver.servers.embedded import LOCALHOST
@@ -15,7 +14,7 @@ from devserver.servers.embedded import LOCALHOST
 _LOWEST, _HIGHEST = 10_240, 32_000
 
 
-def _own_ports() -> Iterator[int]:
+def _own_ports():
     """Return this test worker's share, from anywhere in it on: another run's worker has the same one."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     size = (_HIGHEST - _LOWEST) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -26,12 +25,12 @@ def _own_ports() -> Iterator[int]:
 _PORTS = _own_ports()
 
 
-def free_port() -> int:
+def free_port():
     """Return a port of this host that nobody listens on, and that no other test is given."""
     return next(port for port in _PORTS if _is_free(port))
 
 
-def _is_free(port: int) -> bool:
+def _is_free(port):
     with socket.socket() as probe:
         try:
             probe.bind((LOCALHOST, port))

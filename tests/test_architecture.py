@@ -7,7 +7,7 @@ from django.conf import settings
 WRITERS = {"transition", "transition_each"}
 
 
-def test_nobody_outside_the_services_moves_a_workspace() -> None:
+def test_nobody_outside_the_services_moves_a_workspace():
     importers = set()
     for app in ("devserver", "config", "monitoring", "registry", "workspaces", "events"):
         for path in (settings.BASE_DIR / app).rglob("*.py"):

@@ -1,16 +1,12 @@
 """How tests wait: for a condition and never for a time, with a patience that only a test that is wrong uses up."""
 
 import time
-from collections.abc import Callable
-from typing import Any
 
 # Far beyond what a stalled machine takes, and below pytest's timeout for a test.
 PATIENCE_SECONDS = 60.0
 
 
-def wait_until(
-    holds: Callable[[], Any], *, seconds: float = PATIENCE_SECONDS, told: Callable[[], object] = lambda: ""
-) -> Any:
+def wait_until(holds, *, seconds=PATIENCE_SECONDS, told=lambda: ""):
     """Wait until the condition holds and return what it returned; fail where it doesn't, with what `told` tells."""
     end = time.monotonic() + seconds
     while not (value := holds()):

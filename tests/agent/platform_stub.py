@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -22,38 +21,38 @@ class Call(NamedTuple):
 class PlatformStub:
     """`answers` maps a call to the answers for its first requests, in order; the last one stays."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url):
         self.url = url
-        self.calls: list[Call] = []
-        self.answers: dict[str, list[tuple[int, object]]] = {}
+        self.calls = []
+        self.answers = {}
         self._changed = threading.Condition()
 
-    def answer(self, call: Call) -> tuple[int, object]:
+    def answer(self, call):
         with self._changed:
             self.calls.append(call)
             self._changed.notify_all()
             answers = self.answers.get(call.name, [(200, {"status": "ok"})])
             return answers.pop(0) if len(answers) > 1 else answers[0]
 
-    def named(self, name: str) -> list[Call]:
+    def named(self, name):
         return [call for call in self.calls if call.name == name]
 
-    def wait_for(self, name: str, *, times: int = 1, seconds: float = PATIENCE_SECONDS) -> Call:
+    def wait_for(self, name, *, times=1, seconds=PATIENCE_SECONDS):
         """Return the latest such call once there were so many."""
         self.wait_until(lambda: len(self.named(name)) >= times, seconds=seconds)
         return self.named(name)[-1]
 
-    def wait_until(self, holds: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
+    def wait_until(self, holds, *, seconds=PATIENCE_SECONDS):
         with self._changed:
             assert self._changed.wait_for(holds, seconds), f"heard only {[call.name for call in self.calls]}"
 
 
 @contextmanager
-def running_platform() -> Iterator[PlatformStub]:
+def running_platform():
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     stub = PlatformStub(f"http://127.0.0.1:{server.server_address[1]}")
-    server.stub = stub  # type: ignore[attr-defined]
+    server.stub = stub
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -65,10 +64,10 @@ def running_platform() -> Iterator[PlatformStub]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
+    def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         token = self.headers["Authorization"].removeprefix("Bearer ")
-        status, answer = self.server.stub.answer(Call(self.path.rpartition("/")[2], token, body))  # type: ignore[attr-defined]
+        status, answer = self.server.stub.answer(Call(self.path.rpartition("/")[2], token, body))
         if isinstance(answer, float):
             time.sleep(answer)
         payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
@@ -77,5 +76,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(payload)
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, format, *arguments):
         """Keep the test's output clean."""

@@ -6,14 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agent import client
-from tests.agent.platform_stub import PlatformStub, running_platform
+from tests.agent.platform_stub import running_platform
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.provisioners.process.processes import carrying
 
@@ -26,13 +24,13 @@ NAP = "exec sleep 60"
 class Run:
     """One agent process with its config folder; `launch_id` is its own."""
 
-    def __init__(self, folder: Path, launch_id: str) -> None:
+    def __init__(self, folder, launch_id):
         self.folder = folder
         self.launch_id = launch_id
         self.log = folder / "log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process = None
 
-    def start(self, config: object, *, platform_url: str, **environment: str) -> "Run":
+    def start(self, config, *, platform_url, **environment):
         (self.folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -45,16 +43,16 @@ class Run:
             )
         return self
 
-    def ended(self) -> int:
+    def ended(self):
         assert self.process is not None
         return self.process.wait(PATIENCE_SECONDS)
 
-    def terminate(self) -> int:
+    def terminate(self):
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.ended()
 
-    def _environment(self, platform_url: str) -> dict[str, str]:
+    def _environment(self, platform_url):
         return {
             "PATH": os.environ["PATH"],
             "WORKSPACE_ID": "w-1",
@@ -69,13 +67,13 @@ class Run:
 
 
 @pytest.fixture
-def platform() -> Iterator[PlatformStub]:
+def platform():
     with running_platform() as stub:
         yield stub
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Run]:
+def agent(tmp_path):
     run = Run(tmp_path, launch_id=f"agent-test-{os.getpid()}-{time.monotonic_ns()}")
     yield run
     if run.process is not None and run.process.poll() is None:
@@ -86,14 +84,14 @@ def agent(tmp_path: Path) -> Iterator[Run]:
     assert not left, "the agent left processes behind"
 
 
-def boot(*runs: str, **more: object) -> dict[str, Any]:
+def boot(*runs, **more):
     return {
         "name": "x",
         "runtime_config": {"boot": [{"step": f"step {n}", "run": run} for n, run in enumerate(runs)], **more},
     }
 
 
-def test_an_agent_without_a_command_registers_and_says_so_in_its_card(agent: Run, platform: PlatformStub) -> None:
+def test_an_agent_without_a_command_registers_and_says_so_in_its_card(agent, platform):
     agent.start({"name": "Ada", "runtime": "hermes"}, platform_url=platform.url)
     call = platform.wait_for("register")
     assert call.token == TOKEN
@@ -104,9 +102,7 @@ def test_an_agent_without_a_command_registers_and_says_so_in_its_card(agent: Run
     assert "No runtime command" in call.body["agent_card"]["note"]
 
 
-def test_heartbeats_follow_the_first_acknowledged_register_and_never_precede_it(
-    agent: Run, platform: PlatformStub
-) -> None:
+def test_heartbeats_follow_the_first_acknowledged_register_and_never_precede_it(agent, platform):
     platform.answers["register"] = [(503, {"error": "not yet"}), (200, {"status": "registered"})]
     agent.start({}, platform_url=platform.url)
     beat = platform.wait_for("heartbeat", times=2)
@@ -116,21 +112,19 @@ def test_heartbeats_follow_the_first_acknowledged_register_and_never_precede_it(
     assert beat.body["uptime_seconds"] >= 0
 
 
-def test_a_supervised_runtimes_tasks_and_errors_are_not_made_up(agent: Run, platform: PlatformStub) -> None:
+def test_a_supervised_runtimes_tasks_and_errors_are_not_made_up(agent, platform):
     agent.start(boot(command=NAP), platform_url=platform.url)
     assert platform.wait_for("heartbeat").body.keys() == {"workspace_id", "uptime_seconds"}
 
 
-def test_a_newly_issued_token_is_used_from_then_on(agent: Run, platform: PlatformStub) -> None:
+def test_a_newly_issued_token_is_used_from_then_on(agent, platform):
     platform.answers["register"] = [(200, {"status": "registered", "auth_token": "newer"})]
     agent.start({}, platform_url=platform.url)
     assert platform.wait_for("heartbeat").token == "newer"
 
 
 @pytest.mark.parametrize("answer", [(500, {}), (429, {"error": "slow"}), (409, {"error": "no"}), (200, b"")])
-def test_register_is_repeated_until_it_is_acknowledged(
-    agent: Run, platform: PlatformStub, answer: tuple[int, object]
-) -> None:
+def test_register_is_repeated_until_it_is_acknowledged(agent, platform, answer):
     platform.answers["register"] = [answer, (200, {"status": "registered"})]
     agent.start({}, platform_url=platform.url)
     platform.wait_for("heartbeat")
@@ -138,7 +132,7 @@ def test_register_is_repeated_until_it_is_acknowledged(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-def test_a_registration_refused_for_good_ends_the_agent(agent: Run, platform: PlatformStub, status: int) -> None:
+def test_a_registration_refused_for_good_ends_the_agent(agent, platform, status):
     platform.answers["register"] = [(status, {"error": "never you"})]
     agent.start({}, platform_url=platform.url)
     assert agent.ended() == 76
@@ -147,9 +141,7 @@ def test_a_registration_refused_for_good_ends_the_agent(agent: Run, platform: Pl
 
 @pytest.mark.parametrize(("status", "code"), [(401, "superseded"), (410, "removed")])
 @pytest.mark.parametrize("call", ["progress", "register", "heartbeat"])
-def test_a_dismissed_agent_stops_its_runtime_and_ends_well(
-    agent: Run, platform: PlatformStub, call: str, status: int, code: str
-) -> None:
+def test_a_dismissed_agent_stops_its_runtime_and_ends_well(agent, platform, call, status, code):
     platform.answers[call] = [(status, {"error": "gone", "code": code})]
     agent.start(boot("true", command=NAP), platform_url=platform.url)
     assert agent.ended() == 0
@@ -158,7 +150,7 @@ def test_a_dismissed_agent_stops_its_runtime_and_ends_well(
 
 
 @pytest.mark.parametrize("config", [{}, boot(NAP), boot(command=NAP)])
-def test_term_ends_the_agent_and_its_child_at_once(agent: Run, platform: PlatformStub, config: object) -> None:
+def test_term_ends_the_agent_and_its_child_at_once(agent, platform, config):
     agent.start(config, platform_url=platform.url)
     wait_until(lambda: "begins" in agent.log.read_text())
     started = time.monotonic()
@@ -168,7 +160,7 @@ def test_term_ends_the_agent_and_its_child_at_once(agent: Run, platform: Platfor
     assert platform.named("failed") == []
 
 
-def test_term_interrupts_a_call_that_gets_no_answer(agent: Run, platform: PlatformStub) -> None:
+def test_term_interrupts_a_call_that_gets_no_answer(agent, platform):
     # Longer than it waits for any answer.
     platform.answers["register"] = [(200, 60.0)]
     agent.start({}, platform_url=platform.url)
@@ -178,20 +170,20 @@ def test_term_interrupts_a_call_that_gets_no_answer(agent: Run, platform: Platfo
     assert time.monotonic() - started < client.TIMEOUT_SECONDS - 1
 
 
-def test_a_runtime_that_ignores_term_is_killed(agent: Run, platform: PlatformStub) -> None:
+def test_a_runtime_that_ignores_term_is_killed(agent, platform):
     agent.start(boot(command="trap '' TERM; echo deaf; while :; do sleep 0.1; done"), platform_url=platform.url)
     wait_until(lambda: "deaf" in agent.log.read_text())
     assert agent.terminate() == 0
 
 
-def test_each_boot_step_is_announced_before_it_runs(agent: Run, platform: PlatformStub) -> None:
+def test_each_boot_step_is_announced_before_it_runs(agent, platform):
     agent.start(boot("echo one", "echo two"), platform_url=platform.url)
     platform.wait_for("register")
     assert [call.body.get("step") for call in platform.calls] == ["step 0", "step 1", None]
     assert "one\n" in agent.log.read_text()
 
 
-def test_a_step_that_fails_is_reported_with_the_end_of_its_output(agent: Run, platform: PlatformStub) -> None:
+def test_a_step_that_fails_is_reported_with_the_end_of_its_output(agent, platform):
     agent.start(boot("echo the disk is full >&2; exit 3", "echo never"), platform_url=platform.url)
     assert agent.ended() == 3
     [call] = platform.named("failed")
@@ -201,13 +193,13 @@ def test_a_step_that_fails_is_reported_with_the_end_of_its_output(agent: Run, pl
     assert platform.named("register") == []
 
 
-def test_a_step_ended_by_a_signal_is_reported_by_its_name(agent: Run, platform: PlatformStub) -> None:
+def test_a_step_ended_by_a_signal_is_reported_by_its_name(agent, platform):
     agent.start(boot("kill -KILL $$"), platform_url=platform.url)
     assert agent.ended() == 137
     assert platform.named("failed")[0].body["error"] == "Boot step 'step 0' was ended by SIGKILL."
 
 
-def test_the_reported_log_is_cut_on_a_character_and_holds_no_nul(agent: Run, platform: PlatformStub) -> None:
+def test_the_reported_log_is_cut_on_a_character_and_holds_no_nul(agent, platform):
     agent.start(
         boot(r"i=0; while [ $i -lt 3000 ]; do printf 'ä\000€'; i=$((i+1)); done; exit 1"), platform_url=platform.url
     )
@@ -218,14 +210,14 @@ def test_the_reported_log_is_cut_on_a_character_and_holds_no_nul(agent: Run, pla
     assert "\ufffd" not in tail
 
 
-def test_a_report_is_repeated_when_the_platform_stumbles(agent: Run, platform: PlatformStub) -> None:
+def test_a_report_is_repeated_when_the_platform_stumbles(agent, platform):
     platform.answers["failed"] = [(500, {}), (200, {"status": "ok"})]
     agent.start(boot("exit 3"), platform_url=platform.url)
     assert agent.ended() == 3
     assert len(platform.named("failed")) == 2
 
 
-def test_a_missing_variable_is_reported_before_anything_runs(agent: Run, platform: PlatformStub) -> None:
+def test_a_missing_variable_is_reported_before_anything_runs(agent, platform):
     config = boot("touch ran", required_env=["API_KEY", "OTHER_KEY", {"any_of": ["C", "D"]}])
     agent.start(config, platform_url=platform.url)
     assert agent.ended() == 78
@@ -238,7 +230,7 @@ def test_a_missing_variable_is_reported_before_anything_runs(agent: Run, platfor
 
 
 @pytest.mark.parametrize("config", ["{", "[]", '{"tier": "x"}', "[" * 100_000])
-def test_a_config_that_makes_no_sense_is_reported(agent: Run, platform: PlatformStub, config: str) -> None:
+def test_a_config_that_makes_no_sense_is_reported(agent, platform, config):
     agent.start(config, platform_url=platform.url)
     assert agent.ended() == 78
     [call] = platform.calls
@@ -250,29 +242,27 @@ def test_a_config_that_makes_no_sense_is_reported(agent: Run, platform: Platform
     ("name", "value"),
     [("WORKSPACE_ID", ""), ("PLATFORM_URL", "ftp://x"), ("HEARTBEAT_INTERVAL_SECONDS", "0"), ("PORT", " ")],
 )
-def test_an_unusable_environment_ends_the_agent_with_a_sentence(agent: Run, name: str, value: str) -> None:
+def test_an_unusable_environment_ends_the_agent_with_a_sentence(agent, name, value):
     agent.start({}, **{"platform_url": "http://127.0.0.1:9", name: value})
     assert agent.ended() == 78
     assert (name if name != "PLATFORM_URL" else value) in agent.log.read_text()
 
 
-def test_a_command_that_cannot_be_started_is_reported(agent: Run, platform: PlatformStub) -> None:
+def test_a_command_that_cannot_be_started_is_reported(agent, platform):
     agent.start(boot(command=["no-such-program"]), platform_url=platform.url)
     assert agent.ended() == 127
     assert "no-such-program could not be started" in platform.named("failed")[0].body["error"]
 
 
 @pytest.mark.parametrize(("command", "code"), [("exit 5", 5), ("exit 0", 1)])
-def test_a_runtime_that_ends_before_register_has_failed(
-    agent: Run, platform: PlatformStub, command: str, code: int
-) -> None:
+def test_a_runtime_that_ends_before_register_has_failed(agent, platform, command, code):
     agent.start(boot(command=f"echo why; {command}"), platform_url=platform.url)
     assert agent.ended() == code
     assert "before the workspace was registered" in platform.named("failed")[0].body["error"]
     assert "why" in platform.named("failed")[0].body["log_tail"]
 
 
-def test_a_runtime_that_ends_later_ends_the_agent_with_its_code(agent: Run, platform: PlatformStub) -> None:
+def test_a_runtime_that_ends_later_ends_the_agent_with_its_code(agent, platform):
     agent.start(boot(command="while [ ! -e end ]; do sleep 0.05; done; exit 7"), platform_url=platform.url)
     platform.wait_for("heartbeat")
     (agent.folder / "end").touch()
@@ -280,7 +270,7 @@ def test_a_runtime_that_ends_later_ends_the_agent_with_its_code(agent: Run, plat
     assert platform.named("failed") == []
 
 
-def test_an_agent_outlives_a_platform_that_went_away(agent: Run) -> None:
+def test_an_agent_outlives_a_platform_that_went_away(agent):
     with running_platform() as platform:
         agent.start({}, platform_url=platform.url)
         platform.wait_for("heartbeat")
@@ -292,7 +282,7 @@ def test_an_agent_outlives_a_platform_that_went_away(agent: Run) -> None:
     assert agent.log.read_text().count("can't be reached") == 1
 
 
-def test_neither_token_nor_secret_is_ever_logged(agent: Run, platform: PlatformStub) -> None:
+def test_neither_token_nor_secret_is_ever_logged(agent, platform):
     platform.answers["register"] = [(500, {"error": "x"}), (200, {})]
     agent.start(boot("true", required_env=["API_KEY"]), platform_url=platform.url)
     platform.wait_for("heartbeat")
@@ -301,19 +291,19 @@ def test_neither_token_nor_secret_is_ever_logged(agent: Run, platform: PlatformS
     assert SECRET not in agent.log.read_text()
 
 
-def test_the_token_is_read_from_its_file_where_the_environment_has_none(agent: Run, platform: PlatformStub) -> None:
+def test_the_token_is_read_from_its_file_where_the_environment_has_none(agent, platform):
     (agent.folder / ".auth_token").write_text("from-the-file\n")
     agent.start({}, platform_url=platform.url, WORKSPACE_TOKEN="")
     assert platform.wait_for("register").token == "from-the-file"
 
 
-def test_a_boot_step_sees_none_of_our_packages(agent: Run, platform: PlatformStub) -> None:
+def test_a_boot_step_sees_none_of_our_packages(agent, platform):
     step = f"{sys.executable} -S -c 'import agent' && exit 9; test -z \"$PYTHONPATH\""
     agent.start(boot(step), platform_url=platform.url)
     assert platform.wait_for("register").name == "register"
 
 
-def test_the_agent_runs_as_a_module_too(agent: Run, platform: PlatformStub) -> None:
+def test_the_agent_runs_as_a_module_too(agent, platform):
     (agent.folder / "config.json").write_text("{}")
     environment = agent._environment(platform.url) | {"PYTHONPATH": str(AGENT.parent)}
     process = subprocess.Popen([sys.executable, "-m", "agent"], env=environment, stdout=subprocess.DEVNULL)

@@ -3,7 +3,6 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -12,23 +11,23 @@ from agent.client import Address, Unreachable, address_of, post
 
 
 @pytest.fixture
-def serve() -> Callable[..., Address]:
+def serve():
     """Answer one request with the given bytes, piece by piece."""
-    threads: list[threading.Thread] = []
+    threads = []
 
-    def start(*pieces: bytes, pause: float = 0.0) -> Address:
+    def start(*pieces, pause=0.0):
         listener = socket.create_server(("127.0.0.1", 0))
         thread = threading.Thread(target=_answer_once, args=(listener, pieces, pause))
         thread.start()
         threads.append(thread)
         return Address(False, "127.0.0.1", listener.getsockname()[1], "")
 
-    yield start  # type: ignore[misc]
+    yield start
     for thread in threads:
         thread.join()
 
 
-def _answer_once(listener: socket.socket, pieces: tuple[bytes, ...], pause: float) -> None:
+def _answer_once(listener, pieces, pause):
     with listener, listener.accept()[0] as connection:
         connection.recv(65_536)
         for piece in pieces:
@@ -50,12 +49,12 @@ def _answer_once(listener: socket.socket, pieces: tuple[bytes, ...], pause: floa
         ("http://[::1]", Address(False, "::1", 80, "")),
     ],
 )
-def test_an_address_is_read_from_its_url(url: str, address: Address) -> None:
+def test_an_address_is_read_from_its_url(url, address):
     assert address_of(url) == address
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x", "http://x:port"])
-def test_other_texts_are_no_addresses(url: str) -> None:
+def test_other_texts_are_no_addresses(url):
     with pytest.raises(ValueError, match=r".+"):
         address_of(url)
 
@@ -69,12 +68,12 @@ def test_other_texts_are_no_addresses(url: str) -> None:
         [b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4;x=y\r\n":1}\r\n0\r\n\r\n'],
     ],
 )
-def test_an_answer_is_read_however_it_is_framed(serve: Callable[..., Address], pieces: list[bytes]) -> None:
+def test_an_answer_is_read_however_it_is_framed(serve, pieces):
     assert post(serve(*pieces), "/x", {}, token="t") == (200, {"a": 1})
 
 
 @pytest.mark.parametrize("body", [b"", b"[1]", b"<html>", b'"text"'])
-def test_a_body_that_is_no_object_has_no_fields(serve: Callable[..., Address], body: bytes) -> None:
+def test_a_body_that_is_no_object_has_no_fields(serve, body):
     assert post(serve(b"HTTP/1.1 502 Bad\r\n\r\n" + body), "/x", {}, token="t") == (502, {})
 
 
@@ -87,16 +86,12 @@ def test_a_body_that_is_no_object_has_no_fields(serve: Callable[..., Address], b
         ([b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300_000], "too long"),
     ],
 )
-def test_what_is_no_answer_counts_as_unreachable(
-    serve: Callable[..., Address], pieces: list[bytes], reason: str
-) -> None:
+def test_what_is_no_answer_counts_as_unreachable(serve, pieces, reason):
     with pytest.raises(Unreachable, match=reason):
         post(serve(*pieces), "/x", {}, token="t")
 
 
-def test_an_answer_that_trickles_in_is_given_up_in_time(
-    serve: Callable[..., Address], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_trickles_in_is_given_up_in_time(serve, monkeypatch):
     monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
     # Ten seconds, unless it is given up.
     address = serve(*[b"x"] * 100, pause=0.1)

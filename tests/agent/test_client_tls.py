@@ -3,8 +3,6 @@
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,12 +11,12 @@ from tests.certificates import self_signed
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
+def certificate(tmp_path):
     return self_signed(tmp_path / "certificate.pem")
 
 
 @pytest.fixture
-def platform(certificate: Path) -> Iterator[Address]:
+def platform(certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -28,7 +26,7 @@ def platform(certificate: Path) -> Iterator[Address]:
     thread.join()
 
 
-def _answer_once(context: ssl.SSLContext, listener: socket.socket) -> None:
+def _answer_once(context, listener):
     with listener, listener.accept()[0] as connection:
         try:
             with context.wrap_socket(connection, server_side=True) as secured:
@@ -38,11 +36,11 @@ def _answer_once(context: ssl.SSLContext, listener: socket.socket) -> None:
             return
 
 
-def test_a_trusted_platform_is_heard(platform: Address, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trusted_platform_is_heard(platform, certificate, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert post(platform, "/x", {}, token="t") == (200, {"a": 1})
 
 
-def test_a_platform_that_nobody_vouches_for_gets_no_token(platform: Address) -> None:
+def test_a_platform_that_nobody_vouches_for_gets_no_token(platform):
     with pytest.raises(Unreachable, match="certificate verify failed"):
         post(platform, "/x", {}, token="t")

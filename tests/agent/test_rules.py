@@ -2,7 +2,6 @@
 
 import copy
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +24,7 @@ nearly_configs = st.dictionaries(known_keys, json_values, max_size=6)
 anything = settings(max_examples=60)
 
 
-def required(*items: object, **more: object) -> dict[str, object]:
+def required(*items, **more):
     return {"runtime_config": {"required_env": list(items), **more}}
 
 
@@ -39,7 +38,7 @@ def required(*items: object, **more: object) -> dict[str, object]:
         ({"runtime": "hermes"}, "hermes"),
     ],
 )
-def test_a_config_without_a_runtime_means_langgraph(config: dict[str, object], runtime: str) -> None:
+def test_a_config_without_a_runtime_means_langgraph(config, runtime):
     assert rules.runtime_of(config) == runtime
 
 
@@ -53,9 +52,7 @@ def test_a_config_without_a_runtime_means_langgraph(config: dict[str, object], r
         ({"model": "a", "runtime_config": {"model": "b"}}, "c", "c"),
     ],
 )
-def test_the_requested_model_goes_before_the_runtimes_and_that_before_the_configs(
-    config: dict[str, object], requested: str | None, picked: str | None
-) -> None:
+def test_the_requested_model_goes_before_the_runtimes_and_that_before_the_configs(config, requested, picked):
     assert rules.picked_model(config, requested) == picked
 
 
@@ -78,9 +75,7 @@ def test_the_requested_model_goes_before_the_runtimes_and_that_before_the_config
         ({**required("A", models=[{"id": "m", "required_env": ["B"]}]), "env": {"required": ["C"]}}, "m", ["B", "C"]),
     ],
 )
-def test_required_names_come_from_the_runtime_or_the_picked_model_and_from_env(
-    config: dict[str, object], model: str | None, names: list[str]
-) -> None:
+def test_required_names_come_from_the_runtime_or_the_picked_model_and_from_env(config, model, names):
     assert [str(requirement) for requirement in rules.required_env(config, model)] == names
 
 
@@ -95,7 +90,7 @@ def test_required_names_come_from_the_runtime_or_the_picked_model_and_from_env(
         ({"A": "x", "B": "y"}, []),
     ],
 )
-def test_missing_is_what_is_absent_empty_or_white_space(environment: dict[str, str], names: list[str]) -> None:
+def test_missing_is_what_is_absent_empty_or_white_space(environment, names):
     assert rules.missing_names(rules.missing(required("A", "B"), environment)) == names
 
 
@@ -108,11 +103,11 @@ def test_missing_is_what_is_absent_empty_or_white_space(environment: dict[str, s
         ({"HERMES_API_KEY": "x"}, []),
     ],
 )
-def test_one_name_of_any_of_suffices(environment: dict[str, str], names: list[str]) -> None:
+def test_one_name_of_any_of_suffices(environment, names):
     assert rules.missing_names(rules.missing(required(ANY_OF), environment)) == names
 
 
-def test_what_the_platform_hands_to_every_workspace_is_never_missing() -> None:
+def test_what_the_platform_hands_to_every_workspace_is_never_missing():
     assert rules.missing(required("PORT", "WORKSPACE_ID", "A"), {}) == [Requirement(("A",))]
 
 
@@ -125,7 +120,7 @@ def test_what_the_platform_hands_to_every_workspace_is_never_missing() -> None:
         (["C|D"], "Missing required environment variable one of C or D. Add it to"),
     ],
 )
-def test_the_message_names_everything_that_is_missing(groups: list[str], start: str) -> None:
+def test_the_message_names_everything_that_is_missing(groups, start):
     message = rules.missing_message([Requirement(tuple(group.split("|"))) for group in groups])
     assert message.startswith(start)
     assert message.endswith(" or to the global secrets, then restart.")
@@ -134,7 +129,7 @@ def test_the_message_names_everything_that_is_missing(groups: list[str], start: 
 @pytest.mark.parametrize(
     ("value", "seconds"), [(None, None), (60, 60), (0, None), (-1, None), (True, None), ("60", None), (1.5, None)]
 )
-def test_a_limit_is_a_whole_positive_number_of_seconds(value: object, seconds: int | None) -> None:
+def test_a_limit_is_a_whole_positive_number_of_seconds(value, seconds):
     config = {"runtime_config": {"provision_timeout_seconds": value, "stall_timeout_seconds": value}}
     assert rules.provision_timeout_seconds(config) == seconds
     assert rules.stall_timeout_seconds(config) == seconds
@@ -152,11 +147,11 @@ def test_a_limit_is_a_whole_positive_number_of_seconds(value: object, seconds: i
         ({"command": "run", "args": ["a b"]}, ["/bin/sh", "-c", 'run "$@"', "sh", "a b"]),
     ],
 )
-def test_a_command_is_a_list_or_a_line_for_the_shell(runtime_config: object, command: list[str]) -> None:
+def test_a_command_is_a_list_or_a_line_for_the_shell(runtime_config, command):
     assert rules.command_of({"runtime_config": runtime_config}) == command
 
 
-def test_the_effective_config_holds_the_port_and_plain_names() -> None:
+def test_the_effective_config_holds_the_port_and_plain_names():
     config = {
         "runtime": "hermes",
         "a2a": {"port": 8000, "streaming": True},
@@ -172,15 +167,15 @@ def test_the_effective_config_holds_the_port_and_plain_names() -> None:
     }
 
 
-def test_the_effective_config_remembers_the_requested_model() -> None:
+def test_the_effective_config_remembers_the_requested_model():
     config = required("A", models=[{"id": "m", "required_env": ["B"]}], model="other")
     shaped = rules.effective(config, port=1, environment={"B": "x"}, model="m")
     assert rules.picked_model(shaped) == "m"
     assert rules.missing(shaped, {"B": "x"}) == []
 
 
-def test_the_effective_config_leaves_the_given_one_as_it_was() -> None:
-    config: dict[str, Any] = {**required(ANY_OF), "env": None, "a2a": None}
+def test_the_effective_config_leaves_the_given_one_as_it_was():
+    config = {**required(ANY_OF), "env": None, "a2a": None}
     before = copy.deepcopy(config)
     rules.effective(config, port=1, environment={})
     assert config == before
@@ -188,17 +183,17 @@ def test_the_effective_config_leaves_the_given_one_as_it_was() -> None:
 
 @anything
 @given(config=nearly_configs, model=st.none() | st.text())
-def test_rules_never_crash_on_anything_that_json_can_hold(config: dict[str, object], model: str | None) -> None:
+def test_rules_never_crash_on_anything_that_json_can_hold(config, model):
     missing = rules.missing(config, {"A": "x"}, model)
     shaped = rules.effective(config, port=80, environment={"A": "x"}, model=model)
     assert all(isinstance(name, str) for name in rules.missing_names(missing))
-    assert shaped["a2a"]["port"] == 80  # type: ignore[index]
+    assert shaped["a2a"]["port"] == 80
     assert all(isinstance(part, str) for part in rules.command_of(config))
 
 
 @anything
 @given(config=nearly_configs)
-def test_a_config_without_problems_has_only_steps_and_commands_that_can_run(config: dict[str, object]) -> None:
+def test_a_config_without_problems_has_only_steps_and_commands_that_can_run(config):
     if not rules.problems_of_shape(config):
         assert all(step.strip() and run.strip() for step, run in rules.boot_steps(config))
         assert rules.effective(json.loads(json.dumps(config)), port=1, environment={})
@@ -206,7 +201,7 @@ def test_a_config_without_problems_has_only_steps_and_commands_that_can_run(conf
 
 @anything
 @given(value=json_values)
-def test_problems_of_shape_answers_for_any_value(value: object) -> None:
+def test_problems_of_shape_answers_for_any_value(value):
     problems = rules.problems_of_shape(value)
     assert isinstance(value, dict) or problems
     assert all(str(problem).strip() for problem in problems)

@@ -24,7 +24,7 @@ CATALOG = sorted((Path(__file__).parent.parent.parent / "catalog").glob("*/confi
         {"runtime_config": {"boot": [{"step": "install", "run": "true"}]}, "a2a": {"port": 65535}},
     ],
 )
-def test_a_good_config_has_no_problems(config: dict[str, object]) -> None:
+def test_a_good_config_has_no_problems(config):
     assert problems_of_shape(config) == []
 
 
@@ -58,7 +58,7 @@ def test_a_good_config_has_no_problems(config: dict[str, object]) -> None:
         ({"skills": "x"}, "skills", "must be a list"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_key(config: object, key: str, message: str) -> None:
+def test_a_wrong_value_is_named_with_its_key(config, key, message):
     [problem] = problems_of_shape(config)
     assert problem.key == key
     assert message in problem.message
@@ -93,24 +93,22 @@ def test_a_wrong_value_is_named_with_its_key(config: object, key: str, message: 
         ({"stall_timeout_seconds": "60"}, "stall_timeout_seconds", "not text"),
     ],
 )
-def test_a_wrong_value_of_the_runtime_is_named_with_its_key(
-    runtime_config: dict[str, object], key: str, message: str
-) -> None:
+def test_a_wrong_value_of_the_runtime_is_named_with_its_key(runtime_config, key, message):
     [problem] = problems_of_shape({"runtime_config": runtime_config})
     assert problem.key == f"runtime_config.{key}"
     assert message in problem.message
 
 
-def test_all_problems_are_named_at_once() -> None:
+def test_all_problems_are_named_at_once():
     problems = problems_of_shape({"name": 1, "tier": "x", "runtime_config": {"args": 1, "command": 2}})
     assert [problem.key for problem in problems] == ["name", "tier", "runtime_config.command", "runtime_config.args"]
 
 
-def test_a_long_bad_name_is_shortened() -> None:
+def test_a_long_bad_name_is_shortened():
     [problem] = problems_of_shape({"env": {"required": ["-" * 5000]}})
     assert len(problem.message) < 200
 
 
 @pytest.mark.parametrize("path", CATALOG, ids=lambda path: path.parent.name)
-def test_every_template_of_the_catalog_has_a_good_shape(path: Path) -> None:
+def test_every_template_of_the_catalog_has_a_good_shape(path):
     assert problems_of_shape(yaml.safe_load(path.read_text())) == []

@@ -1,8 +1,6 @@
-from collections.abc import Iterator
-
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.desk import CHROMIUM_ARGUMENTS, PATIENCE_MS, Desk
 from tests.journeys.stack import Stack
@@ -10,7 +8,7 @@ from tests.left_out import CHROMIUM
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser():
     # Playwright keeps an event loop in this thread, which Django takes for asynchronous code. So it lasts for the
     # browser's own tests only, and the tests' own queries are allowed meanwhile.
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
@@ -22,7 +20,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def stack(browser: Browser, child_environment: dict[str, str]) -> Iterator[Stack]:
+def stack(browser, child_environment):
     """The web server and the relay on the test's own database; a test starts the workers that it needs."""
     stack = Stack(child_environment)
     try:
@@ -35,14 +33,14 @@ def stack(browser: Browser, child_environment: dict[str, str]) -> Iterator[Stack
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def page(browser):
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     yield context.new_page()
     context.close()
 
 
 @pytest.fixture
-def desk(stack: Stack, page: Page) -> Desk:
+def desk(stack, page):
     """An operator, signed in."""
     User.objects.create_superuser("operator", password=Desk.PASSWORD)
     desk = Desk(page, port=stack.port)

@@ -2,11 +2,10 @@
 
 from itertools import count
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
 from tests.callers import AgentCaller
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from workspaces.models import Workspace
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -29,56 +28,56 @@ _WITHOUT_POLLING = """
 class Desk:
     PASSWORD = "only-for-tests"
 
-    def __init__(self, page: Page, *, port: int) -> None:
+    def __init__(self, page, *, port):
         self.page = page
         self.base = f"http://127.0.0.1:{port}"
-        self.problems: list[str] = []
+        self.problems = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.set_default_timeout(PATIENCE_MS)
 
-    def without_polling(self) -> None:
+    def without_polling(self):
         """Let the pages that are opened from now on take what they show from their stream alone."""
         self.page.context.add_init_script(_WITHOUT_POLLING)
 
-    def sign_in(self, name: str) -> None:
+    def sign_in(self, name):
         self.page.goto(f"{self.base}/admin/")
         self.page.fill("[name=username]", name)
         self.page.fill("[name=password]", self.PASSWORD)
         self.page.press("[name=password]", "Enter")
         self.page.wait_for_url("**/admin/")
 
-    def open_list(self, query: str = "") -> None:
+    def open_list(self, query=""):
         self.page.goto(f"{self.base}/admin/workspaces/workspace/{query}")
         self.expect_live()
 
-    def open_workspace(self, workspace: Workspace) -> None:
+    def open_workspace(self, workspace):
         self.page.goto(f"{self.base}/admin/workspaces/workspace/{workspace.pk}/change/")
         self.expect_live()
 
-    def open_create(self) -> None:
+    def open_create(self):
         self.page.goto(f"{self.base}/admin/workspaces/workspace/add/")
 
-    def expect_live(self) -> None:
+    def expect_live(self):
         expect(self.page.locator("#live")).to_have_attribute("data-state", "live")
 
-    def row(self, workspace: Workspace) -> Locator:
+    def row(self, workspace):
         return self.page.locator(f"tr:has([data-row='{workspace.pk}'])")
 
-    def status(self, workspace: Workspace) -> Locator:
+    def status(self, workspace):
         return self.row(workspace).locator(".slipway-status")
 
-    def mark(self) -> None:
+    def mark(self):
         """Leave a mark that a reload would wipe away."""
         self.page.evaluate("window.slipwayMark = true")
 
-    def was_reloaded(self) -> bool:
+    def was_reloaded(self):
         return not self.page.evaluate("window.slipwayMark === true")
 
-    def await_step(self, workspace: Workspace, *, place: Locator) -> None:
+    def await_step(self, workspace, *, place):
         """Wait until a boot step is shown there; best effort means that there is another until one is heard."""
         agent, number = AgentCaller(workspace), count()
 
-        def is_shown() -> bool:
+        def is_shown():
             agent.progress(step=f"unpacking {next(number)}")
             self.page.wait_for_timeout(300)
             return "unpacking" in place.inner_text()

@@ -1,10 +1,9 @@
 """What an operator does in the admin, in Chromium."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.desk import Desk
-from tests.journeys.stack import Stack, settled
+from tests.journeys.stack import settled
 from tests.workspaces import factories
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
@@ -20,7 +19,7 @@ runtime_config:
 """
 
 
-def test_a_workspace_from_a_template_comes_online_before_the_eyes(desk: Desk, stack: Stack) -> None:
+def test_a_workspace_from_a_template_comes_online_before_the_eyes(desk, stack):
     stack.start("launch")
     desk.open_create()
     desk.page.select_option("[name=template]", "echo")
@@ -31,7 +30,7 @@ def test_a_workspace_from_a_template_comes_online_before_the_eyes(desk: Desk, st
     expect(desk.page.locator("[data-live=state] .slipway-status")).to_have_text("Online")
 
 
-def test_a_pasted_config_that_fails_shows_why_and_the_end_of_its_log(desk: Desk, stack: Stack) -> None:
+def test_a_pasted_config_that_fails_shows_why_and_the_end_of_its_log(desk, stack):
     stack.start("launch")
     desk.open_create()
     desk.page.fill("[name=config]", BROKEN)
@@ -44,7 +43,7 @@ def test_a_pasted_config_that_fails_shows_why_and_the_end_of_its_log(desk: Desk,
     assert settled(Workspace.objects.get()).failure_code == "crashed"
 
 
-def test_a_mistake_is_shown_at_its_field_and_nothing_typed_is_lost(desk: Desk) -> None:
+def test_a_mistake_is_shown_at_its_field_and_nothing_typed_is_lost(desk):
     desk.open_create()
     desk.page.fill("[name=config]", "name: [unfinished")
     desk.page.fill("[name=name]", "kept")
@@ -59,7 +58,7 @@ def test_a_mistake_is_shown_at_its_field_and_nothing_typed_is_lost(desk: Desk) -
     assert "s3cr3t" not in desk.page.content()
 
 
-def test_restart_and_remove_ask_before_they_act(desk: Desk) -> None:
+def test_restart_and_remove_ask_before_they_act(desk):
     workspace = factories.failed(name="mine")
     desk.open_workspace(workspace)
     desk.page.get_by_role("link", name="Restart").click()
@@ -77,7 +76,7 @@ def test_restart_and_remove_ask_before_they_act(desk: Desk) -> None:
     assert Workspace.objects.get().status == WorkspaceStatus.REMOVED
 
 
-def test_several_are_removed_from_the_list(desk: Desk) -> None:
+def test_several_are_removed_from_the_list(desk):
     parent = factories.online(name="parent")
     factories.online(name="child", parent_id=parent.pk)
     kept = factories.online(name="kept")
@@ -94,7 +93,7 @@ def test_several_are_removed_from_the_list(desk: Desk) -> None:
     expect(desk.row(kept)).to_have_count(1)
 
 
-def test_everything_on_the_create_page_is_reached_by_keyboard(desk: Desk) -> None:
+def test_everything_on_the_create_page_is_reached_by_keyboard(desk):
     desk.open_create()
     fields = desk.page.evaluate("[...document.querySelectorAll('#workspace_form [id^=id_]')].map((each) => each.name)")
     desk.page.focus(f"[name={fields[0]}]")
@@ -107,7 +106,7 @@ def test_everything_on_the_create_page_is_reached_by_keyboard(desk: Desk) -> Non
     assert reached == [*fields, "Launch", "Cancel"]
 
 
-def test_a_row_is_opened_by_keyboard(desk: Desk) -> None:
+def test_a_row_is_opened_by_keyboard(desk):
     workspace = factories.online(name="mine")
     desk.open_list()
 
@@ -118,7 +117,7 @@ def test_a_row_is_opened_by_keyboard(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_status_labels_are_readable(desk: Desk, scheme: str) -> None:
+def test_status_labels_are_readable(desk, scheme):
     for make in (factories.online, factories.failed, factories.booting):
         make()
     desk.page.emulate_media(color_scheme=scheme)
@@ -130,7 +129,7 @@ def test_status_labels_are_readable(desk: Desk, scheme: str) -> None:
     assert min(contrasts) >= 4.5, contrasts
 
 
-def _focused(page: Page) -> str:
+def _focused(page):
     return page.evaluate("document.activeElement.name || document.activeElement.textContent.trim()")
 
 

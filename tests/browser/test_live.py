@@ -1,24 +1,19 @@
 """The admin's pages stay true without a reload: in Chromium, through the real web server and relay."""
 
 import time
-from collections.abc import Callable
 
 import pytest
 from django.contrib.sessions.models import Session
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 from postgres.clock import database_now
-from tests.browser.desk import Desk
-from tests.journeys.stack import Stack
 from tests.workspaces import factories
 from workspaces.services.stopping.remove import remove
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]
 
 
-def test_list_shows_a_status_change_without_a_reload(
-    desk: Desk, record_property: Callable[[str, object], None]
-) -> None:
+def test_list_shows_a_status_change_without_a_reload(desk, record_property):
     booting, other = factories.booting(name="waking"), factories.online(name="steady")
     desk.open_list()
     expect(desk.status(booting)).to_have_text("Provisioning")
@@ -37,7 +32,7 @@ def test_list_shows_a_status_change_without_a_reload(
     assert desk.problems == []
 
 
-def test_list_takes_in_new_workspaces_and_lets_go_of_removed_ones(desk: Desk) -> None:
+def test_list_takes_in_new_workspaces_and_lets_go_of_removed_ones(desk):
     desk.open_list()
     expect(desk.page.get_by_text("No workspaces yet")).to_be_visible()
     desk.mark()
@@ -56,7 +51,7 @@ def test_list_takes_in_new_workspaces_and_lets_go_of_removed_ones(desk: Desk) ->
     assert desk.problems == []
 
 
-def test_page_of_a_workspace_follows_it_and_keeps_what_is_being_typed(desk: Desk) -> None:
+def test_page_of_a_workspace_follows_it_and_keeps_what_is_being_typed(desk):
     booting = factories.booting(name="waking")
     desk.open_workspace(booting)
     desk.page.fill("[name=role]", "half-typed")
@@ -72,7 +67,7 @@ def test_page_of_a_workspace_follows_it_and_keeps_what_is_being_typed(desk: Desk
     assert desk.problems == []
 
 
-def test_deadline_ticks(desk: Desk) -> None:
+def test_deadline_ticks(desk):
     desk.open_list()
     booting = factories.booting()
     clock = desk.row(booting).locator("time[data-until]")
@@ -82,7 +77,7 @@ def test_deadline_ticks(desk: Desk) -> None:
     expect(clock).not_to_have_text(before)
 
 
-def test_list_goes_on_after_the_web_server_was_away(desk: Desk, stack: Stack) -> None:
+def test_list_goes_on_after_the_web_server_was_away(desk, stack):
     booting = factories.booting()
     desk.open_list()
 
@@ -95,12 +90,12 @@ def test_list_goes_on_after_the_web_server_was_away(desk: Desk, stack: Stack) ->
     expect(desk.status(booting)).to_have_text("Online")
 
 
-def test_a_look_at_the_server_that_fails_is_repeated(desk: Desk) -> None:
+def test_a_look_at_the_server_that_fails_is_repeated(desk):
     booting = factories.booting()
     desk.open_list()
-    failures: list[Route] = []
+    failures = []
 
-    def fail_once(route: Route) -> None:
+    def fail_once(route):
         if failures or route.request.resource_type != "fetch":
             route.continue_()
         else:
@@ -115,7 +110,7 @@ def test_a_look_at_the_server_that_fails_is_repeated(desk: Desk) -> None:
     assert len(failures) == 1
 
 
-def test_page_says_that_it_ended_when_its_session_did(desk: Desk) -> None:
+def test_page_says_that_it_ended_when_its_session_did(desk):
     booting = factories.booting()
     desk.open_list()
 

@@ -1,20 +1,16 @@
 """One stream for all tabs of a browser, and a browser that was cut off: through a proxy that counts and cuts."""
 
-from collections.abc import Iterator
-
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import transaction
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from events.models import Event
 from postgres.clock import database_now
 from tests.browser.desk import Desk
-from tests.cut_proxy import CutProxy, cut_proxy
-from tests.journeys.stack import Stack
+from tests.cut_proxy import cut_proxy
 from tests.waiting import wait_until
 from tests.workspaces import factories
-from workspaces.models import Workspace
 from workspaces.services.launching.resume import resume
 from workspaces.services.stopping.pause import pause
 
@@ -24,13 +20,13 @@ _LIST = "/admin/workspaces/workspace/"
 
 
 @pytest.fixture
-def proxy(stack: Stack) -> Iterator[CutProxy]:
+def proxy(stack):
     with cut_proxy(to_port=stack.port) as proxy:
         yield proxy
 
 
 @pytest.fixture(params=["shared worker", "leading tab"])
-def desk(request: pytest.FixtureRequest, page: Page, proxy: CutProxy) -> Desk:
+def desk(request, page, proxy):
     """An operator behind the proxy, in a browser with shared workers or without."""
     if request.param == "leading tab":
         page.context.add_init_script("delete window.SharedWorker")
@@ -41,13 +37,13 @@ def desk(request: pytest.FixtureRequest, page: Page, proxy: CutProxy) -> Desk:
     return desk
 
 
-def another(desk: Desk) -> Desk:
+def another(desk):
     tab = Desk(desk.page.context.new_page(), port=int(desk.base.rpartition(":")[2]))
     tab.open_list()
     return tab
 
 
-def test_eight_tabs_share_one_stream_and_all_follow(desk: Desk, proxy: CutProxy) -> None:
+def test_eight_tabs_share_one_stream_and_all_follow(desk, proxy):
     booting = factories.booting()
     desk.open_list()
     tabs = [desk, *(another(desk) for _ in range(7))]
@@ -60,7 +56,7 @@ def test_eight_tabs_share_one_stream_and_all_follow(desk: Desk, proxy: CutProxy)
     assert proxy.streams == 1
 
 
-def test_the_other_tabs_follow_on_when_the_first_one_goes(desk: Desk, proxy: CutProxy) -> None:
+def test_the_other_tabs_follow_on_when_the_first_one_goes(desk, proxy):
     booting = factories.booting()
     desk.open_list()
     second, third = another(desk), another(desk)
@@ -74,7 +70,7 @@ def test_the_other_tabs_follow_on_when_the_first_one_goes(desk: Desk, proxy: Cut
     wait_until(lambda: proxy.streams == 1)
 
 
-def test_a_tab_that_was_cut_off_through_five_hundred_events_shows_what_is_true(desk: Desk, proxy: CutProxy) -> None:
+def test_a_tab_that_was_cut_off_through_five_hundred_events_shows_what_is_true(desk, proxy):
     fleet = [factories.online(name=f"number {number}") for number in range(5)]
     desk.open_list()
     desk.mark()
@@ -97,21 +93,21 @@ def test_a_tab_that_was_cut_off_through_five_hundred_events_shows_what_is_true(d
     assert not desk.was_reloaded()
 
 
-def _pause_and_resume(workspace: Workspace) -> None:
+def _pause_and_resume(workspace):
     with transaction.atomic():
         for _ in range(25):
             pause(workspace_id=workspace.pk, now=database_now())
             resume(workspace_id=workspace.pk, now=database_now())
 
 
-def test_the_list_shows_a_boot_step_as_it_is_told(desk: Desk, stack: Stack) -> None:
+def test_the_list_shows_a_boot_step_as_it_is_told(desk, stack):
     booting = factories.booting()
     desk.open_list()
 
     desk.await_step(booting, place=desk.row(booting))
 
 
-def test_whoever_may_see_workspaces_but_no_events_polls(stack: Stack, page: Page) -> None:
+def test_whoever_may_see_workspaces_but_no_events_polls(stack, page):
     user = User.objects.create_user("watcher", password=Desk.PASSWORD, is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_workspace"))
     desk = Desk(page, port=stack.port)

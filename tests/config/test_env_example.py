@@ -30,7 +30,7 @@ def test_the_example_copied_as_it_is_changes_nothing(tmp_path):
     assert shown_settings(given) == shown_settings(given | empty)
 
 
-def shown_settings(variables: dict[str, str]) -> str:
+def shown_settings(variables):
     program = (
         "from django.conf import settings as s; "
         "others = ('DATABASE', 'REDIS', 'CELERY', 'UNFOLD'); "

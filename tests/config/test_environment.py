@@ -20,13 +20,13 @@ COMPLETE = {
 }
 
 
-def env(**variables: str) -> environ.Env:
+def env(**variables):
     reader = environ.Env()
     reader.ENVIRON = variables
     return reader
 
 
-def import_settings(**variables: str) -> subprocess.CompletedProcess[str]:
+def import_settings(**variables):
     program = "import config.settings as s; print(s.PROVISION_TIMEOUT_SECONDS)"
     return subprocess.run(
         [sys.executable, "-c", program],

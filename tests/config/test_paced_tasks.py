@@ -21,12 +21,12 @@ from config.paced_tasks import Run, is_just_done
         (3600, 3600, False),
     ],
 )
-def test_a_message_is_heeded_unless_its_task_was_just_done(began_ago: float, ended_ago: float, expected: bool) -> None:
+def test_a_message_is_heeded_unless_its_task_was_just_done(began_ago, ended_ago, expected):
     last = Run(began_at=1000 - began_ago, ended_at=1000 - ended_ago)
     assert is_just_done(last, interval_seconds=30, now=1000) == expected
     assert not is_just_done(None, interval_seconds=30, now=1000)
 
 
-def test_no_message_of_beat_expires_by_a_hosts_clock() -> None:
+def test_no_message_of_beat_expires_by_a_hosts_clock():
     assert len(app.conf.beat_schedule) >= 7
     assert [entry for entry in app.conf.beat_schedule.values() if "expires" in entry.get("options", {})] == []

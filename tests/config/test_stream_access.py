@@ -1,10 +1,9 @@
 """Who may listen to the live streams."""
 
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.http import HttpRequest
 from django.test import Client, RequestFactory
 
 from config.stream_access import require_reader
@@ -16,7 +15,7 @@ from workspaces.models import ApiScope
 pytestmark = pytest.mark.django_db
 
 
-def answer(request: HttpRequest, workspace_id: UUID | None = None) -> int:
+def answer(request, workspace_id=None):
     try:
         require_reader(request, workspace_id)
     except RefusedStream as refusal:
@@ -24,7 +23,7 @@ def answer(request: HttpRequest, workspace_id: UUID | None = None) -> int:
     return 200
 
 
-def asked(caller: Caller, workspace_id: UUID | None = None) -> int:
+def asked(caller, workspace_id=None):
     path = f"/workspaces/{workspace_id}/events/stream" if workspace_id else "/events/stream"
     return answer(RequestFactory().get(path, headers=caller.headers), workspace_id)
 
@@ -32,25 +31,25 @@ def asked(caller: Caller, workspace_id: UUID | None = None) -> int:
 @pytest.mark.parametrize(
     ("scope", "status"), [(ApiScope.READ, 200), (ApiScope.OPERATE, 200), (ApiScope.ADMIN, 200), (ApiScope.WATCH, 403)]
 )
-def test_a_key_listens_by_its_scope(scope: ApiScope, status: int) -> None:
+def test_a_key_listens_by_its_scope(scope, status):
     assert asked(holder(scope)) == status
     assert asked(holder(scope), uuid4()) == status
 
 
-def test_an_agent_or_a_stranger_does_not_listen_to_all_workspaces() -> None:
+def test_an_agent_or_a_stranger_does_not_listen_to_all_workspaces():
     assert asked(AgentCaller(booting())) == 403
     assert asked(Caller("no-such-key")) == 401
     assert asked(Caller()) == 401
 
 
-def test_an_agent_listens_to_its_own_workspace_and_to_no_other() -> None:
+def test_an_agent_listens_to_its_own_workspace_and_to_no_other():
     own, other = booting(), booting()
     assert asked(AgentCaller(own), own.pk) == 200
     assert asked(AgentCaller(own), other.pk) == 403
 
 
 @pytest.mark.parametrize(("is_staff", "status"), [(True, 200), (False, 403)])
-def test_an_operator_listens_and_another_user_does_not(is_staff: bool, status: int) -> None:
+def test_an_operator_listens_and_another_user_does_not(is_staff, status):
     client = Client()
     client.force_login(get_user_model().objects.create_user("someone", is_staff=is_staff, is_superuser=True))
     request = RequestFactory().get("/events/stream")

@@ -21,12 +21,12 @@ SLEEP = "import time, sys; print('works', flush=True); sys.stdin.readline()"
 
 
 @pytest.fixture
-def environment(tmp_path) -> dict[str, str]:
+def environment(tmp_path):
     """A machine on which nothing is set up."""
     return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DATA_DIR": str(tmp_path / "data")}
 
 
-def manage(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def manage(*arguments, environment):
     return subprocess.run(
         [*MANAGE, *arguments],
         env=environment,
@@ -38,7 +38,7 @@ def manage(*arguments: str, environment: dict[str, str]) -> subprocess.Completed
     )
 
 
-def start(*arguments: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+def start(*arguments, environment):
     return subprocess.Popen(
         [*MANAGE, *arguments],
         env=environment,
@@ -50,7 +50,7 @@ def start(*arguments: str, environment: dict[str, str]) -> subprocess.Popen[str]
     )
 
 
-def processes_in(folder: str) -> list[int]:
+def processes_in(folder):
     found = []
     for entry in Path("/proc").iterdir():
         try:

@@ -13,7 +13,7 @@ from devserver.processes import identify
 from devserver.stale_processes import MARKER, stop_leftovers
 from devserver.supervisor import Child, Supervisor
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from workspaces.provisioners.process.processes import Process, is_alive
+from workspaces.provisioners.process.processes import is_alive
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
@@ -28,10 +28,10 @@ FAMILY = (
 class Clock:
     """Time that passes when it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.now = 1000.0
 
-    def monotonic(self) -> float:
+    def monotonic(self):
         return self.now
 
 
@@ -42,9 +42,9 @@ def screen():
 
 @pytest.fixture
 def make_child(screen):
-    made: list[Child] = []
+    made = []
 
-    def make(program: str, *, name: str = "child", **variables: str) -> Child:
+    def make(program, *, name="child", **variables):
         command = [sys.executable, "-c", program]
         child = Child(name=name, command=command, environment={**os.environ, **variables}, console=Console(screen))
         made.append(child)
@@ -55,7 +55,7 @@ def make_child(screen):
         child.kill()
 
 
-def shown(screen: io.StringIO, text: str) -> bool:
+def shown(screen, text):
     return wait_until(lambda: text in screen.getvalue())
 
 
@@ -88,7 +88,7 @@ def test_the_delay_doubles_up_to_half_a_minute_and_starts_over_after_a_steady_mi
     keeper = Supervisor(console=Console(screen))
     keeper.start([child])
 
-    def delay_after(seconds: float) -> float:
+    def delay_after(seconds):
         child.process.wait(timeout=PATIENCE_SECONDS)
         clock.now += seconds
         keeper.tick()
@@ -120,7 +120,7 @@ def test_a_child_that_ignores_term_is_killed_when_its_time_is_up(make_child, scr
     assert child.process.returncode == -signal.SIGKILL
 
 
-def family(child: Child, screen: io.StringIO) -> tuple[Process, Process]:
+def family(child, screen):
     child.spawn()
     assert shown(screen, "\n")
     grandchild = identify(int(screen.getvalue().rpartition("|")[2]))

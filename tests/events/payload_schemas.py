@@ -1,8 +1,6 @@
 """Payloads against the catalogue, with a validator that is not ours."""
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
@@ -11,12 +9,12 @@ from events.names import EventType, LiveEventType
 
 
 @cache
-def validator(name: EventType | LiveEventType) -> Draft202012Validator:
+def validator(name):
     Draft202012Validator.check_schema(CATALOGUE[name].schema)
     return Draft202012Validator(CATALOGUE[name].schema, format_checker=FormatChecker())
 
 
-def misfits(event_type: str, payload: Mapping[str, Any]) -> list[str]:
+def misfits(event_type, payload):
     """Return what of a payload does not fit its event's schema."""
     name = EventType(event_type) if event_type in EventType.values else LiveEventType(event_type)
     return [f"{event_type}: {error.json_path}: {error.message}" for error in validator(name).iter_errors(dict(payload))]

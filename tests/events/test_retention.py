@@ -27,7 +27,7 @@ def refused(statement, *values):
 
 
 @pytest.mark.parametrize("column", [field.column for field in Event._meta.concrete_fields if field.name != "position"])
-def test_the_database_refuses_to_change_any_column_but_the_position(column: str):
+def test_the_database_refuses_to_change_any_column_but_the_position(column):
     record(online())
     refused(f"UPDATE events_event SET {column} = {column}")  # noqa: S608 (the model's own columns)
 
@@ -49,7 +49,7 @@ def test_an_event_is_deleted_by_the_retention_command_only():
     assert Event.objects.count() == 1
 
 
-def old(*events, days: int = 100):
+def old(*events, days=100):
     """Publish events of long ago: the column's default is the only clock, so its trigger is held off."""
     rows = publish(*events)
     with connection.cursor() as cursor:
@@ -60,7 +60,7 @@ def old(*events, days: int = 100):
     return rows
 
 
-def prune(*arguments: str) -> str:
+def prune(*arguments):
     output = StringIO()
     call_command("prune_events", *arguments, stdout=output)
     return output.getvalue().strip()
@@ -106,7 +106,7 @@ def test_an_event_without_a_position_is_kept():
 
 
 @pytest.mark.parametrize("age", ["90", "d", "0d", "-3d", "90 d", "9999999d", "1y", ""])
-def test_an_age_that_is_none_is_refused_and_shown_how(age: str):
+def test_an_age_that_is_none_is_refused_and_shown_how(age):
     with pytest.raises(CommandError, match="such as 90d"):
         prune(f"--older-than={age}")
 
@@ -145,7 +145,7 @@ def test_what_is_shaped_like_a_token_is_masked_wherever_it_stands(payload):
         "/var/lib/slipway/workspaces/0d9c/launches/1",
     ],
 )
-def test_what_is_no_token_is_left_as_it_is(text: str):
+def test_what_is_no_token_is_left_as_it_is(text):
     assert stored(error=text)["error"] == text
 
 

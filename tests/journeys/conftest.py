@@ -1,12 +1,10 @@
-from collections.abc import Iterator
-
 import pytest
 
 from tests.journeys.stack import Stack
 
 
 @pytest.fixture
-def stack(child_environment: dict[str, str]) -> Iterator[Stack]:
+def stack(child_environment):
     """A Slipway with nothing started yet; whatever a test starts is ended with it."""
     stack = Stack(child_environment)
     try:

@@ -7,10 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -19,10 +16,8 @@ from django.conf import settings
 from devserver import children
 from devserver.console import Console
 from devserver.servers import embedded
-from devserver.servers.embedded import Server
 from devserver.servers.embedded_postgres import start_postgres
 from devserver.servers.embedded_redis import start_redis
-from tests.events.channels.receivers import Received, Receiver
 from tests.journeys.live_listener import LiveListener
 from tests.journeys.stack import is_up
 from tests.ports import free_port
@@ -48,15 +43,15 @@ from events.models import Channel, Delivery
 class World:
     """A fan-out of its own. Nothing of it is restarted but by the test."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder, **environment):
         with pytest.MonkeyPatch.context() as patch:
             # So that their ports are still theirs when they come back from a crash.
             patch.setattr(embedded, "free_port", free_port)
-            self.postgres: Server = start_postgres(folder / "postgres", durable=True)
-            self.redis: Server = start_redis(folder / "redis")
+            self.postgres = start_postgres(folder / "postgres", durable=True)
+            self.redis = start_redis(folder / "redis")
         self.port = free_port()
         self._key = ""
-        self._producer: subprocess.Popen[bytes] | None = None
+        self._producer = None
         names = ("SECRET_KEY", "SECRETS_KEYS", "PATH", "HOME", "LANG")
         self.environment = {
             **{name: os.environ[name] for name in names if name in os.environ},
@@ -77,27 +72,27 @@ class World:
         for child in parts:
             child.environment = {**child.environment, **self.environment}
 
-    def start(self) -> None:
+    def start(self):
         self.run("-m", "django", "migrate", "-v0")
         for child in self.children.values():
             child.spawn()
         wait_until(lambda: is_up(self.port), told=self.log.getvalue)
 
-    def close(self) -> None:
+    def close(self):
         self._end_producer()
         for child in self.children.values():
             child.kill()
         self.postgres.stop()
         self.redis.stop()
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments):
         """Run a program against this world's servers and return what it printed."""
         command = [sys.executable, *arguments]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def channel(self, url: str, **fields: Any) -> tuple[int, str]:
+    def channel(self, url, **fields):
         """Make the only enabled channel, for a log that is empty; return its id and signing secret."""
         self._empty_log()
         self.query("UPDATE events_channel SET is_enabled = false")
@@ -105,7 +100,7 @@ class World:
         return int(key), secret
 
     @contextmanager
-    def listening(self) -> Iterator[LiveListener]:
+    def listening(self):
         """Let a live client listen from now on."""
         if not self._key:
             made = self.run("-m", "django", "api_key", "create", "listener", "--scope", "read", "--format", "json")
@@ -117,46 +112,46 @@ class World:
         finally:
             listener.stop()
 
-    def operate(self, code: str) -> None:
+    def operate(self, code):
         """Run a line against `events.delivery.channel_operations`."""
         self.run("-c", _OPERATE.format(code))
 
-    def producer(self, *, count: int, seconds: float) -> "subprocess.Popen[bytes]":
+    def producer(self, *, count, seconds):
         """Start recording so many events over that time."""
         self._empty_log()
         command = [sys.executable, "-m", "tests.journeys.produce", str(count), str(WORKSPACES), str(seconds)]
         self._producer = subprocess.Popen(command, env=self.environment)
         return self._producer
 
-    def _empty_log(self) -> None:
+    def _empty_log(self):
         """Let a test that failed leave nothing to the next one: no event, and nobody who records more."""
         self._end_producer()
         self.query("SET slipway.pruning = 'on'; DELETE FROM events_delivery; DELETE FROM events_event")
 
-    def _end_producer(self) -> None:
+    def _end_producer(self):
         if self._producer:
             self._producer.kill()
             self._producer.wait(PATIENCE_SECONDS)
 
-    def query(self, statement: str) -> list[tuple[Any, ...]]:
+    def query(self, statement):
         with psycopg.connect(self.postgres.url, autocommit=True) as connection:
             cursor = connection.execute(statement)
             while cursor.nextset():
                 pass
             return cursor.fetchall() if cursor.description else []
 
-    def position(self) -> int:
+    def position(self):
         """Return how far the log reaches."""
         ((position,),) = self.query("SELECT coalesce(max(last_position), 0) FROM events_positioncounter")
         return int(position)
 
-    def restart(self, name: str) -> None:
+    def restart(self, name):
         """Kill a child and start it again, as a supervisor does."""
         self.children[name].kill()
         self.children[name].spawn()
 
     @contextmanager
-    def away(self, server: Server, *, seconds: float) -> Iterator[None]:
+    def away(self, server, *, seconds):
         """Crash a server; start it again on its port at the end, and not before it was away for so long."""
         assert server.process is not None
         # Postgres' QUIT is its crash: SIGKILL would leave its children holding the shared memory.
@@ -169,13 +164,13 @@ class World:
         finally:
             server.spawn()
 
-    def pids(self) -> dict[str, int]:
+    def pids(self):
         return {name: child.process.pid for name, child in self.children.items() if child.process}
 
-    def await_all(self, receiver: Receiver, secret: str, *, count: int, seconds: float) -> float:
+    def await_all(self, receiver, secret, *, count, seconds):
         """Wait until the receiver has taken that many different events; return how long that took."""
 
-        def taken() -> int:
+        def taken():
             return len({message["id"] for message in receiver.messages(secret)})
 
         began = time.monotonic()
@@ -183,7 +178,7 @@ class World:
         wait_until(lambda: taken() >= count, seconds=seconds, told=told)
         return time.monotonic() - began
 
-    def settled(self) -> bool:
+    def settled(self):
         """Tell whether every event has its place in the log, and no delivery of one waits or is being sent."""
         unplaced = "SELECT FROM events_event WHERE position IS NULL"
         unsent = "SELECT FROM events_delivery WHERE state IN ('waiting', 'sending')"
@@ -194,12 +189,12 @@ class World:
             return False
 
 
-def taken_ids(receiver: Receiver) -> set[str]:
+def taken_ids(receiver):
     with receiver.lock:
         return {request.headers["webhook-id"] for request in receiver.taken}
 
 
-def check(world: World, receiver: Receiver, secret: str, *, count: int) -> int:
+def check(world, receiver, secret, *, count):
     """Check what the receiver took: signed, complete, each event under its own id. Return the number of duplicates."""
     messages = receiver.messages(secret)
     numbers = {message["data"]["payload"]["number"] for message in messages}
@@ -212,13 +207,13 @@ def check(world: World, receiver: Receiver, secret: str, *, count: int) -> int:
     return len(messages) - count
 
 
-def check_order(receiver: Receiver, *, seen: Callable[[Received], bool] = lambda request: True) -> None:
+def check_order(receiver, *, seen=lambda request: True):
     """Check that first attempts came in each workspace's order."""
-    firsts: dict[str, Received] = {}
+    firsts = {}
     for request in receiver.got:
         if seen(request):
             firsts.setdefault(request.headers["webhook-id"], request)
-    versions: dict[str, list[int]] = {}
+    versions = {}
     for request in firsts.values():
         data = json.loads(request.body)["data"]
         versions.setdefault(data["workspace_id"], []).append(data["version"])

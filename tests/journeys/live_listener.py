@@ -2,8 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
-from typing import Any
 
 import httpx
 
@@ -15,31 +13,31 @@ _PAUSE_SECONDS = 0.2
 class LiveListener(threading.Thread):
     """Keeps what it was told; `opened` counts its streams."""
 
-    def __init__(self, *, port: int, key: str, position: int) -> None:
+    def __init__(self, *, port, key, position):
         super().__init__(daemon=True)
-        self.told: list[dict[str, Any]] = []
+        self.told = []
         self.opened = 0
         self._began_at = self._position = position
         self._address = f"http://127.0.0.1:{port}/events/stream"
         self._authorization = f"Bearer {key}"
         self._is_over = threading.Event()
 
-    def run(self) -> None:
+    def run(self):
         while not self._is_over.is_set():
             try:
                 self._listen()
             except httpx.HTTPError:
                 self._is_over.wait(_PAUSE_SECONDS)
 
-    def stop(self) -> None:
+    def stop(self):
         self._is_over.set()
         self.join(30)
 
-    def has_heard(self, count: int) -> bool:
+    def has_heard(self, count):
         """Tell whether the producer's events are all there."""
         return sum("number" in each["payload"] for each in self.told) >= count
 
-    def check(self, count: int) -> None:
+    def check(self, count):
         """Check that it was told everything, once, in the order of the log."""
         assert [each["position"] for each in self.told] == [
             self._began_at + place for place in range(1, len(self.told) + 1)
@@ -47,7 +45,7 @@ class LiveListener(threading.Thread):
         numbers = [each["payload"]["number"] for each in self.told if "number" in each["payload"]]
         assert sorted(numbers) == list(range(count))
 
-    def _listen(self) -> None:
+    def _listen(self):
         headers = {"Authorization": self._authorization, "Last-Event-ID": str(self._position)}
         # Far longer than a stream is ever silent.
         with httpx.stream("GET", self._address, headers=headers, timeout=PATIENCE_SECONDS, trust_env=False) as response:
@@ -55,7 +53,7 @@ class LiveListener(threading.Thread):
             self.opened += 1
             self._read(response.iter_lines())
 
-    def _read(self, lines: Iterator[str]) -> None:
+    def _read(self, lines):
         position, told = self._position, None
         for line in lines:
             if self._is_over.is_set():

@@ -19,7 +19,7 @@ from events.models import Event  # noqa: E402
 from events.names import EventType  # noqa: E402
 
 
-def produce(*, count: int, workspaces: int, seconds: float) -> None:
+def produce(*, count, workspaces, seconds):
     """Record so many events over that time, each in a transaction of its own."""
     began = time.monotonic()
     for number in range(count):
@@ -27,7 +27,7 @@ def produce(*, count: int, workspaces: int, seconds: float) -> None:
         _persist(number, workspaces)
 
 
-def _persist(number: int, workspaces: int) -> None:
+def _persist(number, workspaces):
     is_in_doubt = False
     while True:
         try:
@@ -42,7 +42,7 @@ def _persist(number: int, workspaces: int) -> None:
             return
 
 
-def _record(number: int, workspaces: int) -> None:
+def _record(number, workspaces):
     event = outbox.NewEvent(
         event_type=EventType.WORKSPACE_ONLINE,
         workspace_id=UUID(int=number % workspaces + 1),

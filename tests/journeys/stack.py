@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -25,7 +24,7 @@ from workspaces.provisioners.registry import backend
 class Stack:
     """Starts and kills the children by their names: web, relay, beat, sweep, launch, deliver."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment):
         self.port = free_port()
         self.log = io.StringIO()
         console = Console(self.log)
@@ -37,22 +36,22 @@ class Stack:
         for child in parts:
             child.environment = {**child.environment, **self.environment}
 
-    def configure(self, **variables: str) -> None:
+    def configure(self, **variables):
         """Set variables of the children that are started from now on."""
         for child in self.children.values():
             child.environment = {**child.environment, **variables}
 
-    def start(self, *names: str) -> None:
+    def start(self, *names):
         for name in names or tuple(self.children):
             self.children[name].spawn()
         if not names or "web" in names:
             wait_until(lambda: is_up(self.port), told=lambda: self.output[-4000:])
 
-    def kill(self, name: str) -> None:
+    def kill(self, name):
         """End a child and all its processes by SIGKILL, as a host that runs out of memory does."""
         self.children[name].kill()
 
-    def stop(self) -> None:
+    def stop(self):
         """End all that was started; what takes its time holds up the end of nothing else."""
         for child in self.children.values():
             child.terminate()
@@ -61,7 +60,7 @@ class Stack:
         for launch in Launch.objects.filter(launching_at__isnull=False, backend="process"):
             backend("process").stop(LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk), timeout_seconds=1)
 
-    def command(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def command(self, *arguments, **environment):
         """Run a manage.py command as a user would."""
         return subprocess.run(
             [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments],
@@ -73,28 +72,28 @@ class Stack:
         )
 
     @property
-    def output(self) -> str:
+    def output(self):
         return self.log.getvalue()
 
 
-def is_up(port: int) -> bool:
+def is_up(port):
     try:
         return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
 
 
-def status_of(workspace: Workspace) -> WorkspaceStatus:
+def status_of(workspace):
     return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
 
 
-def settled(workspace: Workspace) -> Workspace:
+def settled(workspace):
     """Wait until the workspace is no longer provisioning, and return it."""
     wait_until(lambda: status_of(workspace) != WorkspaceStatus.PROVISIONING)
     return Workspace.objects.get(pk=workspace.pk)
 
 
-def kill_agent_of(workspace: Workspace) -> None:
+def kill_agent_of(workspace):
     """Kill the agent and what it started; the shim, the first of them, stays to write the exit down."""
     (pids,) = processes_of(workspace).values()
     # A later one may have the lower pid.
@@ -103,9 +102,9 @@ def kill_agent_of(workspace: Workspace) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-def processes_of(workspace: Workspace) -> dict[str, list[int]]:
+def processes_of(workspace):
     """Return the live processes of a workspace, by the launch whose id they carry: each that carries either id."""
-    found: dict[str, list[int]] = {}
+    found = {}
     launches = {str(pk).encode() for pk in workspace.launches.values_list("pk", flat=True)}
     for folder in Path("/proc").glob("[0-9]*"):
         try:

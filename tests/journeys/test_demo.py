@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-from pathlib import Path
 
 import httpx
 import pytest
@@ -13,7 +12,7 @@ from tests.journeys.test_up import PATIENCE_SECONDS, STOP_SECONDS, Up, ours
 pytestmark = pytest.mark.journey
 
 
-def test_a_demo_shows_its_fleet_and_its_end_leaves_no_process_and_no_data_elsewhere(tmp_path: Path) -> None:
+def test_a_demo_shows_its_fleet_and_its_end_leaves_no_process_and_no_data_elsewhere(tmp_path):
     folder, theirs = tmp_path / "demo", tmp_path / "data"
     # A real Slipway's address, at which nobody listens: a demo that used it would not start.
     address = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "DATA_DIR": str(theirs)}

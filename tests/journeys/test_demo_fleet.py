@@ -2,9 +2,6 @@
 
 import time
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -14,7 +11,6 @@ from devserver.demo import fleet
 from devserver.demo.run import create_member
 from devserver.demo.setup import settings_at
 from events.models import Event
-from tests.journeys.stack import Stack
 from tests.waiting import wait_until
 from workspaces.lifecycle.transitions import FailureCode, FailureOwner, FailureSource
 from workspaces.lifecycle.transitions import WorkspaceStatus as S
@@ -51,7 +47,7 @@ BEGUN, ONLINE = "WORKSPACE_PROVISIONING", "WORKSPACE_ONLINE"
 
 
 @pytest.fixture
-def slipway(stack: Stack, settings: Any, tmp_path: Path) -> Stack:
+def slipway(stack, settings, tmp_path):
     settings.PROVISIONER = "simulated"
     stack.environment |= {"PROVISIONER": "simulated", "ALLOW_SIMULATOR": "true", "DATA_DIR": str(tmp_path)}
     # Room for a busy machine: its agents are heard, though late.
@@ -62,7 +58,7 @@ def slipway(stack: Stack, settings: Any, tmp_path: Path) -> Stack:
     return stack
 
 
-def test_the_slow_survive_the_dead_fail_with_their_reason_and_a_mass_slowdown_is_one_incident(slipway: Stack) -> None:
+def test_the_slow_survive_the_dead_fail_with_their_reason_and_a_mass_slowdown_is_one_incident(slipway):
     members = _members()
     began = time.monotonic()
     for member in members:
@@ -80,24 +76,24 @@ def test_the_slow_survive_the_dead_fail_with_their_reason_and_a_mass_slowdown_is
     _assert_moves_of_those_who_came_back()
 
 
-def _members() -> list[fleet.Member]:
+def _members():
     # Hermes' boots leave five of the eighteen seconds to a busy machine.
     groups = [replace(group, count=SMALLER.get(group.name, 1)) for group in fleet.GROUPS]
     groups = [replace(group, boot=(18, 22)) if group.name == "hermes" else group for group in groups]
     return fleet.members(speed=SPEED, seed=1, groups=groups)
 
 
-def _seen() -> dict[str, tuple[str, str]]:
+def _seen():
     rows = Workspace.objects.values_list("name", "status", "failure_code")
     # Degraded is how the flaky one is at times.
     return {name: (S.ONLINE if status == S.DEGRADED else status, code) for name, status, code in rows}
 
 
-def _is_resolved() -> bool:
+def _is_resolved():
     return Incident.objects.holding_mass_lateness().exclude(resolved_at=None).exists()
 
 
-def _assert_crashes_are_evident() -> None:
+def _assert_crashes_are_evident():
     crashed = Workspace.objects.filter(failure_code=FailureCode.CRASHED)
     assert len(crashed) == 3
     for row in crashed:
@@ -105,7 +101,7 @@ def _assert_crashes_are_evident() -> None:
         assert "Boot step" in row.failure_log_tail
 
 
-def _assert_the_healthy_never_failed() -> None:
+def _assert_the_healthy_never_failed():
     healthy = [member.name for member in _members() if member.group.name in HEALTHY]
     rows = Workspace.objects.filter(name__in=healthy)
     assert len(rows) == len(healthy)
@@ -113,7 +109,7 @@ def _assert_the_healthy_never_failed() -> None:
         assert _moves(row.pk) == [BEGUN, ONLINE], row.name
 
 
-def _assert_one_incident() -> None:
+def _assert_one_incident():
     incident = Incident.objects.holding_mass_lateness().get()
     assert incident.count >= 5
     # The cause was gone before the longest hold was over.
@@ -122,7 +118,7 @@ def _assert_one_incident() -> None:
     assert list(told.values_list("event_type", flat=True)) == ["INCIDENT_OPENED", "INCIDENT_RESOLVED"]
 
 
-def _assert_moves_of_those_who_came_back() -> None:
+def _assert_moves_of_those_who_came_back():
     late = Workspace.objects.get(name="too-late")
     assert _moves(late.pk) == [BEGUN, "WORKSPACE_PROVISION_FAILED", ONLINE]
     assert Launch.objects.get(pk=late.launch_id).false_flip_code == FailureCode.TIMED_OUT
@@ -130,6 +126,6 @@ def _assert_moves_of_those_who_came_back() -> None:
     assert _moves(crashed.pk) == [BEGUN, ONLINE, "WORKSPACE_OFFLINE", BEGUN, ONLINE]
 
 
-def _moves(workspace_id: UUID) -> list[str]:
+def _moves(workspace_id):
     rows = Event.objects.filter(workspace_id=workspace_id, is_move=True).order_by("version")
     return list(rows.values_list("event_type", flat=True))

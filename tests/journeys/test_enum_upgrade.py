@@ -10,10 +10,7 @@ import subprocess
 import sys
 import textwrap
 import uuid
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -71,18 +68,18 @@ print(answer.status_code, answer.json()["checks"]["enum"]["detail"])
 class Project:
     """A copy of the project, and what it runs as."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder, environment):
         self.folder = folder
         self.environment = environment | {"PYTHONPATH": str(folder), "DATA_DIR": str(folder / ".data")}
 
-    def manage(self, *arguments: str, fails: bool = False) -> str:
+    def manage(self, *arguments, fails=False):
         """Run a manage.py command and return all its output."""
         return self.run("manage.py", *arguments, fails=fails)
 
-    def python(self, code: str) -> str:
+    def python(self, code):
         return self.run("-W", "ignore", "-c", textwrap.dedent(code))
 
-    def run(self, *arguments: str, fails: bool = False) -> str:
+    def run(self, *arguments, fails=False):
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
@@ -96,7 +93,7 @@ class Project:
         assert bool(done.returncode) == fails, output
         return output
 
-    def add_status(self) -> None:
+    def add_status(self):
         """Write what docs/how-to/add-a-status.md says."""
         self._replace(
             "workspaces/lifecycle/transitions.py",
@@ -114,18 +111,18 @@ class Project:
             "    WorkspaceStatus.QUARANTINED: Colour.RED,\n    WorkspaceStatus.REMOVED:",
         )
 
-    def _replace(self, path: str, old: str, new: str) -> None:
+    def _replace(self, path, old, new):
         text = (self.folder / path).read_text()
         assert text.count(old) == 1, path
         (self.folder / path).write_text(text.replace(old, new))
 
     @property
-    def migrations(self) -> list[str]:
+    def migrations(self):
         return sorted(path.stem for path in (self.folder / "workspaces" / "migrations").glob("0*.py"))
 
 
 @pytest.fixture
-def database() -> Iterator[str]:
+def database():
     """A database of its own, as an operator has it: what an upgrade adds to a type stays there."""
     name = f"upgrade_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(settings.DATABASE_URL, dbname="postgres", autocommit=True, connect_timeout=60) as server:
@@ -135,7 +132,7 @@ def database() -> Iterator[str]:
 
 
 @pytest.fixture
-def environment(database: str) -> dict[str, str]:
+def environment(database):
     inherited = {name: os.environ[name] for name in ("REDIS_URL", "SECRET_KEY", "SECRETS_KEYS", "PATH", "HOME")}
     return inherited | {
         "DATABASE_URL": database,
@@ -144,7 +141,7 @@ def environment(database: str) -> dict[str, str]:
     }
 
 
-def copy_of_project(folder: Path, environment: dict[str, str]) -> Project:
+def copy_of_project(folder, environment):
     for part in PARTS:
         source = settings.BASE_DIR / part
         if source.is_dir():
@@ -155,7 +152,7 @@ def copy_of_project(folder: Path, environment: dict[str, str]) -> Project:
 
 
 @contextmanager
-def writing(project: Project) -> Iterator[Any]:
+def writing(project):
     """Let the project's code write and ask for its readiness all the time; yield what reads its progress."""
     folder = project.folder
     progress = lambda: json.loads((folder / "progress").read_text())  # noqa: E731
@@ -170,14 +167,12 @@ def writing(project: Project) -> Iterator[Any]:
             writer.wait(SECONDS)
 
 
-def further(progress: Any, *, writes: int = 5) -> None:
+def further(progress, *, writes=5):
     goal = progress()["writes"] + writes
     wait_until(lambda: progress()["writes"] >= goal)
 
 
-def test_a_new_status_is_deployed_and_taken_back_while_old_code_writes_and_stays_ready(
-    tmp_path: Path, environment: dict[str, str], database: str
-) -> None:
+def test_a_new_status_is_deployed_and_taken_back_while_old_code_writes_and_stays_ready(tmp_path, environment, database):
     old = copy_of_project(tmp_path / "old", environment)
     new = copy_of_project(tmp_path / "new", environment)
     old.manage("migrate", "-v", "0")

@@ -4,17 +4,15 @@ The figures of the soak's runs are in docs/explanation/events.md.
 """
 
 import random
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from config.log_format import BrokerOutages
-from tests.events.channels.receivers import Answer, Received, Receiver, receiving
+from tests.events.channels.receivers import Answer, receiving
 from tests.journeys.fanout_world import World, check, check_order, taken_ids
-from tests.journeys.live_listener import LiveListener
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -41,12 +39,12 @@ SIZES = [pytest.param(CI, id="ci"), pytest.param(SOAK, id="soak", marks=[pytest.
 
 
 @pytest.fixture(scope="module", params=SIZES)
-def size(request: pytest.FixtureRequest) -> Size:
+def size(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def world(size: Size, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(size, tmp_path_factory):
     environment = {"DELIVERY_RETRY_DIVISOR": str(size.divisor), "DELIVERY_LEASE_SECONDS": "4"}
     world = World(tmp_path_factory.mktemp("fanout"), **environment)
     try:
@@ -57,12 +55,12 @@ def world(size: Size, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worl
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
+def receiver():
     with receiving() as receiver:
         yield receiver
 
 
-def finish(world: World, receiver: Receiver, size: Size, secret: str, note: str) -> int:
+def finish(world, receiver, size, secret, note):
     """Wait until all has arrived, check it, print the figures and return how much came twice."""
     took = world.await_all(receiver, secret, count=size.events, seconds=size.patience_seconds)
     wait_until(world.settled, seconds=size.patience_seconds)
@@ -71,7 +69,7 @@ def finish(world: World, receiver: Receiver, size: Size, secret: str, note: str)
     return duplicates
 
 
-def finish_listening(listener: LiveListener, size: Size) -> None:
+def finish_listening(listener, size):
     """Wait until the live client has heard everything, and check it."""
     wait_until(lambda: listener.has_heard(size.events), seconds=size.patience_seconds)
     listener.check(size.events)
@@ -79,7 +77,7 @@ def finish_listening(listener: LiveListener, size: Size) -> None:
 
 
 @pytest.mark.parametrize("victim", ["relay", "deliver", "web", "any"])
-def test_killing_our_processes_loses_nothing(world: World, receiver: Receiver, size: Size, victim: str) -> None:
+def test_killing_our_processes_loses_nothing(world, receiver, size, victim):
     _, secret = world.channel(receiver.url)
     receiver.answer = lambda request: Answer(wait_seconds=0.05)
     with world.listening() as listener:
@@ -107,7 +105,7 @@ class Work:
     is_on: Callable[[], bool] = lambda: True
 
 
-def kill_at_work(world: World, producer: "subprocess.Popen[bytes]", work: dict[str, Work]) -> int:
+def kill_at_work(world, producer, work):
     """Kill one of these children again and again, each time soon after it began to work; return how often."""
     chance = random.Random(len(work))  # noqa: S311
     is_over = lambda: producer.poll() is not None  # noqa: E731
@@ -123,7 +121,7 @@ def kill_at_work(world: World, producer: "subprocess.Popen[bytes]", work: dict[s
     return kills
 
 
-def test_redis_killed_and_back_empty_delays_nothing(world: World, receiver: Receiver, size: Size) -> None:
+def test_redis_killed_and_back_empty_delays_nothing(world, receiver, size):
     _, secret = world.channel(receiver.url)
     pids, said_before = world.pids(), len(world.log.getvalue())
     said = lambda: world.log.getvalue()[said_before:]  # noqa: E731
@@ -148,7 +146,7 @@ def test_redis_killed_and_back_empty_delays_nothing(world: World, receiver: Rece
     assert said().count("Redis can't be reached") <= 1 + away_seconds / BrokerOutages.EVERY_SECONDS
 
 
-def test_postgres_crashed_and_restarted_loses_nothing(world: World, receiver: Receiver, size: Size) -> None:
+def test_postgres_crashed_and_restarted_loses_nothing(world, receiver, size):
     _, secret = world.channel(receiver.url)
     pids = world.pids()
     with world.listening() as listener:
@@ -178,9 +176,7 @@ MOODS = {
 
 
 @pytest.mark.parametrize("mood", MOODS)
-def test_a_receiver_in_a_bad_mood_gets_everything_afterwards(
-    world: World, receiver: Receiver, size: Size, mood: str
-) -> None:
+def test_a_receiver_in_a_bad_mood_gets_everything_afterwards(world, receiver, size, mood):
     _, secret = world.channel(receiver.url)
     pids = world.pids()
     receiver.answer = at_first(MOODS[mood], seconds=size.away_seconds / 2)
@@ -191,18 +187,18 @@ def test_a_receiver_in_a_bad_mood_gets_everything_afterwards(
     assert world.pids() == pids
 
 
-def at_first(mood: Answer, *, seconds: float) -> Callable[[Received], Answer]:
+def at_first(mood, *, seconds):
     """Answer in this mood for so long, from the first request on."""
-    asked_at: list[float] = []
+    asked_at = []
 
-    def answer(request: Received) -> Answer:
+    def answer(request):
         asked_at.append(time.monotonic())
         return mood if asked_at[-1] <= asked_at[0] + seconds else Answer()
 
     return answer
 
 
-def test_a_receiver_that_is_down_gets_everything_afterwards(world: World, size: Size) -> None:
+def test_a_receiver_that_is_down_gets_everything_afterwards(world, size):
     port = free_port()
     _, secret = world.channel(f"http://127.0.0.1:{port}/hook")
     producer = world.producer(count=size.events, seconds=size.seconds / 3)
@@ -213,9 +209,7 @@ def test_a_receiver_that_is_down_gets_everything_afterwards(world: World, size: 
         finish(world, receiver, size, secret, "a receiver that was down")
 
 
-def test_a_receiver_that_moved_to_a_private_address_gets_its_dead_letters_when_it_is_back(
-    world: World, receiver: Receiver, size: Size
-) -> None:
+def test_a_receiver_that_moved_to_a_private_address_gets_its_dead_letters_when_it_is_back(world, receiver, size):
     with receiving() as private:
         key, secret = world.channel(receiver.url)
         receiver.answer = lambda request: Answer(301, {"Location": private.url})
@@ -230,9 +224,7 @@ def test_a_receiver_that_moved_to_a_private_address_gets_its_dead_letters_when_i
         assert private.got == []
 
 
-def test_a_receiver_that_was_gone_gets_what_was_queued_when_its_channel_is_enabled(
-    world: World, receiver: Receiver, size: Size
-) -> None:
+def test_a_receiver_that_was_gone_gets_what_was_queued_when_its_channel_is_enabled(world, receiver, size):
     key, secret = world.channel(receiver.url, event_types=["WORKSPACE_ONLINE"])
     world.operate(f"operating.pause(Channel.objects.filter(pk={key}), now=database_now())")
     producer = world.producer(count=size.events, seconds=1)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,7 +15,7 @@ from django.db.models import Sum
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
-from tests.journeys.stack import Stack, processes_of, settled, status_of
+from tests.journeys.stack import processes_of, settled, status_of
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.configuration.test_preflight import EXPECTED, REAL_CONFIGS
 from tests.workspaces.factories import config_for
@@ -38,13 +37,13 @@ CONFIGS = {
 }
 
 
-def made(config: str = "", **fields: object) -> Workspace:
-    workspace = create(Request(config=config, **fields), now=database_now()).workspace  # type: ignore[arg-type]
+def made(config="", **fields):
+    workspace = create(Request(config=config, **fields), now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     return workspace
 
 
-def test_a_workspace_goes_online_is_restarted_and_removed_with_no_process_left(stack: Stack) -> None:
+def test_a_workspace_goes_online_is_restarted_and_removed_with_no_process_left(stack):
     stack.start()
     launched = stack.command("launch", "echo", "--name", "first", "--wait")
     assert launched.returncode == 0, launched.stdout + launched.stderr
@@ -71,16 +70,16 @@ def test_a_workspace_goes_online_is_restarted_and_removed_with_no_process_left(s
     wait_until(lambda: not Event.objects.filter(position__isnull=True).exists())
 
 
-def test_each_real_config_names_what_it_needs_and_goes_online_with_it(stack: Stack, tmp_path: Path) -> None:
+def test_each_real_config_names_what_it_needs_and_goes_online_with_it(stack, tmp_path):
     stack.start()
     manage = str(settings.BASE_DIR / "manage.py")
 
-    def launch(name: str, *secrets: str) -> "subprocess.Popen[str]":
+    def launch(name, *secrets):
         path = tmp_path / f"{name}.yaml"
         path.write_text(CONFIGS[name])
         command = [sys.executable, manage, "launch", "--config", str(path), "--wait", *secrets]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, env=stack.environment, **pipes)  # type: ignore[call-overload,no-any-return]
+        return subprocess.Popen(command, env=stack.environment, **pipes)
 
     without = {name: launch(name) for name in CONFIGS}
     for name, process in without.items():
@@ -101,9 +100,7 @@ def test_each_real_config_names_what_it_needs_and_goes_online_with_it(stack: Sta
     assert [card["runtime_command"] for card in cards] == [None] * len(CONFIGS)
 
 
-def test_a_boot_step_that_exits_3_is_failed_long_before_its_deadline_by_command_row_and_event(
-    stack: Stack, tmp_path: Path
-) -> None:
+def test_a_boot_step_that_exits_3_is_failed_long_before_its_deadline_by_command_row_and_event(stack, tmp_path):
     stack.start()
     config = tmp_path / "config.yaml"
     config.write_text(config_for("echo", "runtime_config: {boot: [{step: install, run: 'echo last words; exit 3'}]}\n"))
@@ -122,7 +119,7 @@ def test_a_boot_step_that_exits_3_is_failed_long_before_its_deadline_by_command_
     wait_until(lambda: not processes_of(workspace))
 
 
-def test_a_launch_with_all_slots_blocked_starves_no_sweep(stack: Stack) -> None:
+def test_a_launch_with_all_slots_blocked_starves_no_sweep(stack):
     stack.configure(AGENT_STOP_SECONDS="300")
     stack.start("web", "sweep", "beat", "launch")
     blocked = [made(config_for("echo")) for _ in range(settings.LAUNCH_SLOTS)]
@@ -145,7 +142,7 @@ def test_a_launch_with_all_slots_blocked_starves_no_sweep(stack: Stack) -> None:
     assert Workspace.objects.get(pk=waiting.pk).failure_code == FailureCode.NEVER_LAUNCHED
 
 
-def test_workspaces_lists_what_the_database_holds(stack: Stack) -> None:
+def test_workspaces_lists_what_the_database_holds(stack):
     made(config_for("echo"), name="listed")
     listed = stack.command("workspaces", "--format", "json")
     assert [item["name"] for item in json.loads(listed.stdout)] == ["listed"]

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -32,9 +31,9 @@ STOP_SECONDS = 30
 class Up:
     """A running `manage.py up` (or demo) and what it has said so far."""
 
-    def __init__(self, *arguments: str, variables: dict[str, str], command: str = "up") -> None:
+    def __init__(self, *arguments, variables, command="up"):
         self.port = free_port()
-        self.lines: list[str] = []
+        self.lines = []
         self.process = subprocess.Popen(
             [*MANAGE, command, "--port", str(self.port), *arguments],
             env=variables,
@@ -48,26 +47,26 @@ class Up:
         self._reader.start()
 
     @property
-    def said(self) -> str:
+    def said(self):
         return "".join(self.lines)
 
-    def _read(self) -> None:
+    def _read(self):
         self.lines.extend(self.process.stdout)
 
-    def wait_for(self, text: str) -> None:
+    def wait_for(self, text):
         # The last lines of one that ended are still being read.
         has_ended = lambda: not self._reader.is_alive()  # noqa: E731
         wait_until(lambda: text in self.said or has_ended(), seconds=PATIENCE_SECONDS, told=lambda: self.said)
         assert text in self.said, self.said
 
-    def stop(self, number: signal.Signals) -> float:
+    def stop(self, number):
         """Return the seconds that the stop took."""
         began = time.monotonic()
         self.process.send_signal(number)
         self.process.wait(timeout=PATIENCE_SECONDS)
         return time.monotonic() - began
 
-    def close(self) -> None:
+    def close(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -80,7 +79,7 @@ class Up:
 
 
 @pytest.fixture
-def machine(tmp_path) -> dict[str, str]:
+def machine(tmp_path):
     """The variables of a machine on which nothing is set up."""
     return {
         "PATH": os.environ["PATH"],
@@ -92,10 +91,10 @@ def machine(tmp_path) -> dict[str, str]:
 
 
 @pytest.fixture
-def up(machine) -> Iterator:
-    started: list[Up] = []
+def up(machine):
+    started = []
 
-    def start(*arguments: str) -> Up:
+    def start(*arguments):
         started.append(Up(*arguments, variables=machine))
         return started[-1]
 
@@ -104,7 +103,7 @@ def up(machine) -> Iterator:
         run.close()
 
 
-def workspaces(machine: dict[str, str]) -> list[dict[str, object]]:
+def workspaces(machine):
     result = subprocess.run(
         [*MANAGE, "workspaces", "--format", "json"],
         env=machine,
@@ -117,11 +116,11 @@ def workspaces(machine: dict[str, str]) -> list[dict[str, object]]:
     return json.loads(result.stdout)
 
 
-def is_online(machine: dict[str, str]) -> bool:
+def is_online(machine):
     return [workspace["status"] for workspace in workspaces(machine)] == ["online"]
 
 
-def ours(machine: dict[str, str]) -> list[int]:
+def ours(machine):
     """Return the processes that carry one of our launches or belong to the supervisor's tree."""
     folder = machine["DATA_DIR"]
     found = []
@@ -133,11 +132,11 @@ def ours(machine: dict[str, str]) -> list[int]:
     return found
 
 
-def relays(machine: dict[str, str]) -> list[int]:
+def relays(machine):
     return [pid for pid in ours(machine) if b"\0relay" in command_of(pid)]
 
 
-def command_of(pid: int) -> bytes:
+def command_of(pid):
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -145,7 +144,7 @@ def command_of(pid: int) -> bytes:
         return b""
 
 
-def is_server(pid: int, folder: str) -> bool:
+def is_server(pid, folder):
     try:
         return os.readlink(f"/proc/{pid}/cwd").startswith(folder)
     except OSError:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
-from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
+from tests.journeys.stack import kill_agent_of, processes_of, settled, status_of
 from tests.journeys.test_main_job import made
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import config_for
@@ -31,27 +31,27 @@ S = WorkspaceStatus
 REMEMBERS = "runtime_config: {boot: [{step: remember, run: 'echo booted >> boots.txt'}], command: [sleep, '900']}\n"
 
 
-def came_online(stack: Stack, config: str = REMEMBERS, **fields: object) -> Workspace:
+def came_online(stack, config=REMEMBERS, **fields):
     workspace = settled(made(config_for("echo", config), **fields))
     assert workspace.status == S.ONLINE, workspace.failure_message + stack.output[-2000:]
     return workspace
 
 
-def boots(workspace: Workspace) -> int:
+def boots(workspace):
     """How often it booted, as its own folder tells."""
     path = settings.DATA_DIR / "workspaces" / str(workspace.pk) / "work" / "boots.txt"
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def is_gone(workspace: Workspace) -> bool:
+def is_gone(workspace):
     return not processes_of(workspace)
 
 
-def becomes(workspace: Workspace, status: WorkspaceStatus) -> None:
+def becomes(workspace, status):
     wait_until(lambda: status_of(workspace) == status)
 
 
-def was_offline(workspace: Workspace) -> None:
+def was_offline(workspace):
     """Wait until it is offline; it may be no more by now."""
     told = Event.objects.filter(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_OFFLINE)
     wait_until(told.exists)
@@ -60,27 +60,27 @@ def was_offline(workspace: Workspace) -> None:
 class Way:
     """One of the ways in; each verb by its name."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack):
         self.stack = stack
 
-    def __call__(self, verb: str, workspace: Workspace) -> None:
+    def __call__(self, verb, workspace):
         raise NotImplementedError
 
 
 class ByCommand(Way):
-    def __call__(self, verb: str, workspace: Workspace) -> None:
+    def __call__(self, verb, workspace):
         result = self.stack.command(verb, workspace.name)
         assert result.returncode == 0, result.stdout + result.stderr
 
 
 class ByService(Way):
-    def __call__(self, verb: str, workspace: Workspace) -> None:
+    def __call__(self, verb, workspace):
         said = {"by": "a service"} if verb == "cancel" else {}
         getattr(operations, verb)(workspace.pk, **said)
 
 
 class ByHttp(Way):
-    def __call__(self, verb: str, workspace: Workspace) -> None:
+    def __call__(self, verb, workspace):
         _, key = mint_api_key(name="script", scopes=["operate"])
         address = f"http://127.0.0.1:{self.stack.port}/workspaces/{workspace.pk}"
         headers = {"Authorization": f"Bearer {key}"}
@@ -92,7 +92,7 @@ class ByHttp(Way):
 
 
 class ByAdmin(Way):
-    def __call__(self, verb: str, workspace: Workspace) -> None:
+    def __call__(self, verb, workspace):
         client = Client()
         client.force_login(User.objects.get_or_create(username="operator", is_staff=True, is_superuser=True)[0])
         page = reverse("admin:workspaces_workspace_change", args=[workspace.pk])
@@ -102,7 +102,7 @@ class ByAdmin(Way):
 
 
 @pytest.mark.parametrize("way", [ByCommand, ByService, ByHttp, ByAdmin])
-def test_every_verb_has_its_effect_on_the_process(stack: Stack, way: type[Way]) -> None:
+def test_every_verb_has_its_effect_on_the_process(stack, way):
     stack.start()
     do, workspace = way(stack), came_online(stack, name="w")
 
@@ -135,7 +135,7 @@ def test_every_verb_has_its_effect_on_the_process(stack: Stack, way: type[Way]) 
     wait_until(lambda: not (settings.DATA_DIR / "workspaces" / str(workspace.pk)).exists())
 
 
-def test_a_tree_is_paused_and_comes_back_as_one(stack: Stack) -> None:
+def test_a_tree_is_paused_and_comes_back_as_one(stack):
     stack.start("web", "sweep", "beat", "launch")
     parent = came_online(stack, name="parent")
     child = came_online(stack, name="child", parent_id=parent.pk)
@@ -146,7 +146,7 @@ def test_a_tree_is_paused_and_comes_back_as_one(stack: Stack) -> None:
     assert (boots(parent), boots(child)) == (2, 2)
 
 
-def test_an_idle_one_hibernates_by_itself_and_a_busy_one_never(stack: Stack) -> None:
+def test_an_idle_one_hibernates_by_itself_and_a_busy_one_never(stack):
     stack.start("web", "sweep", "beat", "launch")
     idle = came_online(stack, name="idle", hibernation_idle_minutes=1)
     busy = came_online(stack, name="busy", hibernation_idle_minutes=1)
@@ -160,7 +160,7 @@ def test_an_idle_one_hibernates_by_itself_and_a_busy_one_never(stack: Stack) -> 
     assert (status_of(busy), is_gone(busy)) == (S.ONLINE, False)
 
 
-def test_a_request_wakes_one_that_hibernates(stack: Stack) -> None:
+def test_a_request_wakes_one_that_hibernates(stack):
     stack.start("web", "sweep", "beat", "launch")
     asleep, caller = came_online(stack, name="asleep"), came_online(stack, name="caller")
     operations.hibernate(asleep.pk)
@@ -176,7 +176,7 @@ def test_a_request_wakes_one_that_hibernates(stack: Stack) -> None:
     )
 
 
-def test_one_whose_process_is_killed_is_restarted_by_its_policy(stack: Stack) -> None:
+def test_one_whose_process_is_killed_is_restarted_by_its_policy(stack):
     stack.start("web", "sweep", "beat", "launch")
     workspace = came_online(stack)
     kill_agent_of(workspace)
@@ -193,7 +193,7 @@ def test_one_whose_process_is_killed_is_restarted_by_its_policy(stack: Stack) ->
     assert (restarted.payload["restart"]["attempt"], "signal 9" in restarted.payload["restart"]["reason"]) == (1, True)
 
 
-def test_an_object_that_no_row_knows_is_reaped(stack: Stack) -> None:
+def test_an_object_that_no_row_knows_is_reaped(stack):
     stack.start("web", "sweep", "beat", "launch")
     workspace = came_online(stack)
     key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
@@ -205,18 +205,18 @@ def test_an_object_that_no_row_knows_is_reaped(stack: Stack) -> None:
         backend("process").stop(key, timeout_seconds=1)
 
 
-def forget_launch(workspace: Workspace) -> None:
+def forget_launch(workspace):
     with unguarded(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM workspaces_agenttoken WHERE workspace_id = %s", [workspace.pk])
         cursor.execute("DELETE FROM workspaces_launch WHERE workspace_id = %s", [workspace.pk])
 
 
-def bearer(workspace: Workspace) -> dict[str, str]:
+def bearer(workspace):
     token = mint_agent_token(workspace)
     return {"Authorization": f"Bearer {token}"}
 
 
-def says_task(stack: Stack, workspace: Workspace, *, active_tasks: int) -> None:
+def says_task(stack, workspace, *, active_tasks):
     """Let the workspace's runtime tell of its tasks, beside the beats of its agent."""
     body = {"workspace_id": str(workspace.pk), "active_tasks": active_tasks}
     address = f"http://127.0.0.1:{stack.port}/registry/heartbeat"

@@ -1,13 +1,12 @@
 """SIGKILL of the worker in the middle of each verb: the workspace settles by itself, and nothing of it is left over."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.conf import settings
 
 from postgres.clock import database_now
-from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
+from tests.journeys.stack import kill_agent_of, processes_of, settled, status_of
 from tests.journeys.test_main_job import made
 from tests.journeys.test_verbs import becomes, came_online, is_gone, was_offline
 from tests.journeys.test_worker_killed import boots_while, in_phase, never_two_launches_at_once
@@ -25,12 +24,12 @@ STUBBORN = f'runtime_config: {{boot: [{{step: child, run: "{_CHILD}"}}]}}\n'
 
 
 @pytest.fixture
-def running(stack: Stack) -> Stack:
+def running(stack):
     stack.start("web", "sweep", "beat", "launch")
     return stack
 
 
-def kill_in_the_middle_of_the_stop(stack: Stack, launch_id: object) -> None:
+def kill_in_the_middle_of_the_stop(stack, launch_id):
     """Kill the worker that is stopping a launch, before it saw it gone; the launch is as it was then."""
     stopping = Launch.objects.filter(pk=launch_id, teardown_attempts__gt=0, torn_down_at__isnull=True)
     wait_until(stopping.exists)
@@ -38,17 +37,17 @@ def kill_in_the_middle_of_the_stop(stack: Stack, launch_id: object) -> None:
     assert stopping.exists()
 
 
-def another_worker_comes(stack: Stack) -> None:
+def another_worker_comes(stack):
     """Start another, at a time when the pause after the first attempt is over."""
     Launch.objects.filter(torn_down_at__isnull=True).update(dispatched_at=database_now() - timedelta(minutes=1))
     stack.start("launch")
 
 
-def is_torn_down(workspace: Workspace) -> bool:
+def is_torn_down(workspace):
     return Launch.objects.filter(pk=workspace.launch_id, torn_down_at__isnull=False).exists()
 
 
-def test_in_the_middle_of_a_pause(running: Stack) -> None:
+def test_in_the_middle_of_a_pause(running):
     workspace = came_online(running, STUBBORN)
     operations.pause(workspace.pk)
     kill_in_the_middle_of_the_stop(running, workspace.launch_id)
@@ -58,7 +57,7 @@ def test_in_the_middle_of_a_pause(running: Stack) -> None:
     assert (status_of(workspace), is_gone(workspace)) == (S.PAUSED, True)
 
 
-def test_in_the_middle_of_a_hibernation(running: Stack) -> None:
+def test_in_the_middle_of_a_hibernation(running):
     workspace = came_online(running, STUBBORN)
     operations.hibernate(workspace.pk)
     kill_in_the_middle_of_the_stop(running, workspace.launch_id)
@@ -68,7 +67,7 @@ def test_in_the_middle_of_a_hibernation(running: Stack) -> None:
     assert is_gone(workspace)
 
 
-def test_in_the_middle_of_a_hibernation_that_no_other_worker_confirms(running: Stack) -> None:
+def test_in_the_middle_of_a_hibernation_that_no_other_worker_confirms(running):
     workspace = came_online(running, STUBBORN)
     operations.hibernate(workspace.pk)
     kill_in_the_middle_of_the_stop(running, workspace.launch_id)
@@ -82,7 +81,7 @@ def test_in_the_middle_of_a_hibernation_that_no_other_worker_confirms(running: S
     assert status_of(workspace) == S.OFFLINE
 
 
-def test_in_the_middle_of_a_removal(running: Stack) -> None:
+def test_in_the_middle_of_a_removal(running):
     workspace = came_online(running, STUBBORN)
     operations.remove(workspace.pk)
     kill_in_the_middle_of_the_stop(running, workspace.launch_id)
@@ -93,7 +92,7 @@ def test_in_the_middle_of_a_removal(running: Stack) -> None:
     assert status_of(workspace) == S.REMOVED
 
 
-def test_in_the_middle_of_a_cancelled_launch(running: Stack) -> None:
+def test_in_the_middle_of_a_cancelled_launch(running):
     workspace = made(config_for("echo", STUBBORN.replace("}]", "}, {step: wait, run: sleep 600}]")))
     wait_until(lambda: Workspace.objects.filter(pk=workspace.pk, progress_step="wait").exists())
     operations.cancel(workspace.pk, by="a test")
@@ -105,7 +104,7 @@ def test_in_the_middle_of_a_cancelled_launch(running: Stack) -> None:
 
 
 @pytest.mark.parametrize("verb", ["restart", "resume"])
-def test_in_the_middle_of_a_new_launch_that_waits_for_its_predecessor(running: Stack, verb: str) -> None:
+def test_in_the_middle_of_a_new_launch_that_waits_for_its_predecessor(running, verb):
     workspace = came_online(running, STUBBORN)
     if verb == "resume":
         operations.pause(workspace.pk)
@@ -122,7 +121,7 @@ def test_in_the_middle_of_a_new_launch_that_waits_for_its_predecessor(running: S
     assert list(processes_of(workspace)) == [str(again.launch_id)]
 
 
-def test_in_the_middle_of_a_wake(running: Stack, tmp_path: Path) -> None:
+def test_in_the_middle_of_a_wake(running, tmp_path):
     held = tmp_path / "held"
     workspace = came_online(running, boots_while(held))
     operations.hibernate(workspace.pk)
@@ -138,7 +137,7 @@ def test_in_the_middle_of_a_wake(running: Stack, tmp_path: Path) -> None:
     assert list(processes_of(workspace)) == [str(again.launch_id)]
 
 
-def test_in_the_middle_of_a_restart_by_policy(running: Stack, tmp_path: Path) -> None:
+def test_in_the_middle_of_a_restart_by_policy(running, tmp_path):
     held = tmp_path / "held"
     workspace = came_online(running, boots_while(held))
     held.touch()

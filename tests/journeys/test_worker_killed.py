@@ -1,17 +1,15 @@
 """SIGKILL of the launch worker, wherever the launch stands: it settles by itself, and never has two processes."""
 
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from celery import current_app
 from django.db import connection
 
 from postgres.clock import database_now
-from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
+from tests.journeys.stack import kill_agent_of, processes_of, settled, status_of
 from tests.journeys.test_main_job import made
 from tests.waiting import wait_until
 from tests.workspaces.factories import config_for
@@ -25,18 +23,18 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 STUBBORN = "runtime_config: {command: [sh, -c, \"trap '' TERM; while true; do sleep 1; done\"]}\n"
 
 
-def boots_while(held: Path) -> str:
+def boots_while(held):
     """A config whose boot goes on for as long as this file is there."""
     return f"runtime_config: {{boot: [{{step: wait, run: 'while [ -e {held} ]; do sleep 0.1; done'}}]}}\n"
 
 
 @contextmanager
-def never_two_launches_at_once(workspace: Workspace) -> Iterator[None]:
+def never_two_launches_at_once(workspace):
     """Look at the workspace's processes all the while; fail if two launches ever ran together."""
-    seen: list[dict[str, list[int]]] = []
+    seen = []
     over = threading.Event()
 
-    def look() -> None:
+    def look():
         try:
             while not over.wait(0.05):
                 if len(found := processes_of(workspace)) > 1:
@@ -55,11 +53,11 @@ def never_two_launches_at_once(workspace: Workspace) -> Iterator[None]:
     assert not seen
 
 
-def in_phase(workspace: Workspace, phase: Phase) -> bool:
+def in_phase(workspace, phase):
     return Workspace.objects.filter(pk=workspace.pk, phase=phase).exists()
 
 
-def test_a_worker_killed_while_a_launch_is_queued_loses_nothing(stack: Stack) -> None:
+def test_a_worker_killed_while_a_launch_is_queued_loses_nothing(stack):
     stack.start("web", "sweep", "beat", "launch")
     stack.kill("launch")
     workspace = made(config_for("echo"))
@@ -70,7 +68,7 @@ def test_a_worker_killed_while_a_launch_is_queued_loses_nothing(stack: Stack) ->
         assert settled(workspace).status == WorkspaceStatus.ONLINE
 
 
-def test_a_worker_killed_while_launching_is_repeated_by_another(stack: Stack) -> None:
+def test_a_worker_killed_while_launching_is_repeated_by_another(stack):
     stack.start("web", "sweep", "beat", "launch")
     workspace = made(config_for("echo", STUBBORN))
     assert settled(workspace).status == WorkspaceStatus.ONLINE
@@ -88,7 +86,7 @@ def test_a_worker_killed_while_launching_is_repeated_by_another(stack: Stack) ->
     assert list(processes_of(workspace)) == [str(again.launch_id)]
 
 
-def test_a_worker_killed_while_launching_is_failed_at_its_deadline_where_no_other_comes(stack: Stack) -> None:
+def test_a_worker_killed_while_launching_is_failed_at_its_deadline_where_no_other_comes(stack):
     stack.start("web", "sweep", "beat", "launch")
     workspace = made(config_for("echo", STUBBORN))
     assert settled(workspace).status == WorkspaceStatus.ONLINE
@@ -102,7 +100,7 @@ def test_a_worker_killed_while_launching_is_failed_at_its_deadline_where_no_othe
     assert "whether anything started is not known" in failed.failure_message
 
 
-def test_a_worker_killed_while_booting_is_not_missed(stack: Stack, tmp_path: Path) -> None:
+def test_a_worker_killed_while_booting_is_not_missed(stack, tmp_path):
     stack.start("web", "sweep", "beat", "launch")
     held = tmp_path / "held"
     held.touch()
@@ -115,8 +113,8 @@ def test_a_worker_killed_while_booting_is_not_missed(stack: Stack, tmp_path: Pat
 
 
 def test_an_agent_killed_while_booting_is_failed_long_before_its_deadline_though_the_launch_worker_is_gone(
-    stack: Stack,
-) -> None:
+    stack,
+):
     stack.start("web", "sweep", "beat", "launch")
     workspace = made(config_for("echo", "runtime_config: {boot: [{step: wait, run: sleep 60}]}\n"))
     wait_until(lambda: in_phase(workspace, Phase.BOOTING))

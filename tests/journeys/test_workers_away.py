@@ -1,6 +1,5 @@
 """Workers that were away while beat went on: what piled up is done once, not message by message."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -8,7 +7,7 @@ import redis
 from django.conf import settings
 
 from postgres.clock import database_now
-from tests.journeys.stack import Stack, settled
+from tests.journeys.stack import settled
 from tests.waiting import wait_until
 from tests.workspaces.factories import booting
 from workspaces import tasks
@@ -25,20 +24,18 @@ QUEUE, TAKEN = f"{settings.REDIS_PREFIX}sweep", f"{settings.REDIS_PREFIX}unacked
 
 
 @pytest.fixture
-def broker() -> Iterator[redis.Redis]:
+def broker():
     """The queue of the sweeps, with nothing in it."""
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete(QUEUE, TAKEN)
         yield client
 
 
-def waiting(broker: redis.Redis) -> int:
+def waiting(broker):
     return int(broker.llen(QUEUE)) + int(broker.hlen(TAKEN))
 
 
-def test_a_pile_of_sweeps_is_one_sweep_a_process_and_the_late_are_found_at_once(
-    stack: Stack, broker: redis.Redis
-) -> None:
+def test_a_pile_of_sweeps_is_one_sweep_a_process_and_the_late_are_found_at_once(stack, broker):
     late = booting(now=database_now() - timedelta(minutes=11))
     stack.start("beat")
     for _ in range(PILE):

@@ -1,7 +1,6 @@
 """A host's clock that is an hour wrong, in beat, worker or web: nobody is failed or lost for it, and sweeps go on."""
 
-from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -10,7 +9,7 @@ from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import AgentCaller
-from tests.journeys.stack import Stack, kill_agent_of, processes_of, settled, status_of
+from tests.journeys.stack import kill_agent_of, processes_of, settled, status_of
 from tests.journeys.test_main_job import made
 from tests.left_out import FAKETIME
 from tests.waiting import PATIENCE_SECONDS, wait_until
@@ -29,7 +28,7 @@ INHERITED = "PATH,LANG,LD_PRELOAD,FAKETIME"
 SLOW = "runtime_config: {boot: [{step: wait, run: sleep 500}]}\n"
 
 
-def set_clock(stack: Stack, parts: Collection[str], offset: str) -> None:
+def set_clock(stack, parts, offset):
     """Let the host's clock of these children be wrong, once they are started."""
     for part in parts:
         child = stack.children[part]
@@ -39,7 +38,7 @@ def set_clock(stack: Stack, parts: Collection[str], offset: str) -> None:
 
 @OFFSETS
 @pytest.mark.parametrize("part", ["beat", "sweep", "web"])
-def test_a_clock_that_is_an_hour_wrong_flips_nobody(stack: Stack, part: str, offset: str) -> None:
+def test_a_clock_that_is_an_hour_wrong_flips_nobody(stack, part, offset):
     set_clock(stack, [part], offset)
     now = database_now()
     healthy, up, arriving = booting(name="healthy"), online(name="up"), booting(name="arriving")
@@ -65,7 +64,7 @@ def test_a_clock_that_is_an_hour_wrong_flips_nobody(stack: Stack, part: str, off
 
 @OFFSETS
 @pytest.mark.parametrize("parts", ["launch", "web beat sweep launch relay"])
-def test_launches_of_a_host_whose_clock_is_an_hour_wrong_go_as_ever(stack: Stack, parts: str, offset: str) -> None:
+def test_launches_of_a_host_whose_clock_is_an_hour_wrong_go_as_ever(stack, parts, offset):
     set_clock(stack, parts.split(), offset)
     stack.start("web", "sweep", "beat", "launch", "relay")
     began = database_now()
@@ -84,7 +83,7 @@ def test_launches_of_a_host_whose_clock_is_an_hour_wrong_go_as_ever(stack: Stack
     _assert_times_are_the_databases(began)
 
 
-def _assert_nobody_else_was_moved(up: Workspace, slow: Workspace) -> None:
+def _assert_nobody_else_was_moved(up, slow):
     """After a few more looks of the watcher and sweeps, each stands where its agent brought it."""
     for _ in range(3):
         seen = database_now()
@@ -96,7 +95,7 @@ def _assert_nobody_else_was_moved(up: Workspace, slow: Workspace) -> None:
     assert list(told) == [EventType.WORKSPACE_ONLINE] * 2
 
 
-def _assert_times_are_the_databases(began: datetime) -> None:
+def _assert_times_are_the_databases(began):
     now = database_now()
     for launch in Launch.objects.all():
         times = [launch.queued_at, launch.launching_at, launch.booting_at, launch.ended_at, launch.torn_down_at]

@@ -1,8 +1,6 @@
 """The system checks."""
 
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from django.core.checks import run_checks
@@ -13,23 +11,21 @@ from monitoring import checks
 from workspaces.deadlines.policy import BOOT_LIMITS, BootLimit
 
 
-def test_the_project_as_it_stands_has_no_findings() -> None:
+def test_the_project_as_it_stands_has_no_findings():
     assert run_checks() == []
 
 
 @pytest.mark.parametrize(
     ("watcher", "slack", "findings"), [(25 * 60, 5 * 60, 0), (480, 120, 0), (600, 0, 1), (70, 30, 1), (650, -50, 1)]
 )
-def test_a_watcher_limit_is_shorter_than_the_sweep_s_and_close_to_it(
-    monkeypatch: pytest.MonkeyPatch, watcher: int, slack: int, findings: int
-) -> None:
+def test_a_watcher_limit_is_shorter_than_the_sweep_s_and_close_to_it(monkeypatch, watcher, slack, findings):
     monkeypatch.setitem(BOOT_LIMITS, "odd", BootLimit(watcher_seconds=watcher, slack_seconds=slack))
     found = checks.check_boot_limits()
     assert [problem.id for problem in found] == ["slipway.E001"] * findings
 
 
 @pytest.mark.parametrize(("interval", "limit", "findings"), [(30, 180, 0), (60, 180, 0), (61, 180, 1), (30, 89, 1)])
-def test_a_heartbeat_limit_leaves_room_for_lost_beats(settings: Any, interval: int, limit: int, findings: int) -> None:
+def test_a_heartbeat_limit_leaves_room_for_lost_beats(settings, interval, limit, findings):
     settings.HEARTBEAT_INTERVAL_SECONDS, settings.HEARTBEAT_LIMIT_SECONDS = interval, limit
     found = checks.check_heartbeats()
     assert [problem.id for problem in found] == ["slipway.E002"] * findings
@@ -40,15 +36,13 @@ def test_a_heartbeat_limit_leaves_room_for_lost_beats(settings: Any, interval: i
     ("level", "findings"),
     [(None, 0), (IsolationLevel.READ_COMMITTED, 0), (IsolationLevel.SERIALIZABLE, 1), ("serializable", 1)],
 )
-def test_another_isolation_level_in_the_settings_is_an_error(
-    settings: Any, monkeypatch: pytest.MonkeyPatch, level: Any, findings: int
-) -> None:
+def test_another_isolation_level_in_the_settings_is_an_error(settings, monkeypatch, level, findings):
     monkeypatch.setitem(settings.DATABASES["default"]["OPTIONS"], "isolation_level", level)
     assert [problem.id for problem in checks.check_isolation_option()] == ["slipway.E003"] * findings
 
 
 @pytest.mark.django_db
-def test_a_role_whose_transactions_are_serializable_is_found() -> None:
+def test_a_role_whose_transactions_are_serializable_is_found():
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL default_transaction_isolation = 'serializable'")
     found = checks.check_isolation_in_force(databases=["default"])
@@ -57,17 +51,17 @@ def test_a_role_whose_transactions_are_serializable_is_found() -> None:
 
 
 @pytest.mark.django_db
-def test_the_suite_s_own_database_passes() -> None:
+def test_the_suite_s_own_database_passes():
     assert checks.check_isolation_in_force(databases=["default"]) == []
     assert checks.check_postgres_version(databases=["default"]) == []
 
 
-def test_no_database_is_asked_unless_the_check_names_it() -> None:
+def test_no_database_is_asked_unless_the_check_names_it():
     assert checks.check_isolation_in_force(databases=None) == []
     assert checks.check_postgres_version(databases=None) == []
 
 
-def test_a_postgres_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_postgres_that_is_too_old_is_an_error(monkeypatch):
     old = SimpleNamespace(pg_version=130_012, ensure_connection=lambda: None)
     monkeypatch.setattr(checks, "connections", {"default": old})
     found = checks.check_postgres_version(databases=["default"])
@@ -75,9 +69,7 @@ def test_a_postgres_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch)
     assert "13" in found[0].msg
 
 
-def test_a_catalog_folder_that_is_missing_and_a_template_that_is_broken_are_named(
-    settings: Any, tmp_path: Path
-) -> None:
+def test_a_catalog_folder_that_is_missing_and_a_template_that_is_broken_are_named(settings, tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.yaml").write_text("name: [unclosed\n")
     settings.CATALOG_DIRS = [tmp_path, tmp_path / "nowhere"]
@@ -92,16 +84,14 @@ def test_a_catalog_folder_that_is_missing_and_a_template_that_is_broken_are_name
     ("provisioner", "is_allowed", "findings"),
     [("process", False, 0), ("process", True, 0), ("simulated", True, 0), ("simulated", False, 1)],
 )
-def test_the_simulator_is_refused_where_no_setting_allows_it(
-    settings: Any, provisioner: str, is_allowed: bool, findings: int
-) -> None:
+def test_the_simulator_is_refused_where_no_setting_allows_it(settings, provisioner, is_allowed, findings):
     settings.PROVISIONER, settings.ALLOW_SIMULATOR = provisioner, is_allowed
     found = [problem for problem in run_checks() if problem.id == "slipway.E005"]
     assert len(found) == findings
     assert all("ALLOW_SIMULATOR" in (problem.hint or "") for problem in found)
 
 
-def test_a_deployment_is_told_that_the_process_backend_isolates_nothing(settings: Any) -> None:
+def test_a_deployment_is_told_that_the_process_backend_isolates_nothing(settings):
     assert [problem.id for problem in checks.check_isolating_backend()] == ["slipway.W003"]
     settings.PROVISIONER = "docker"
     assert checks.check_isolating_backend() == []

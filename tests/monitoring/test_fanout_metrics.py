@@ -4,7 +4,6 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 
 from events.models import Delivery, DeliveryState
 from postgres.clock import database_now
@@ -14,18 +13,18 @@ from tests.events.conftest import online, publish, record
 pytestmark = pytest.mark.django_db
 
 
-def samples(client: Client) -> dict[str, float]:
+def samples(client):
     text = client.get("/metrics").content.decode()
     return {name: float(value) for name, value in re.findall(r"^(slipway_\S+) (\S+)$", text, re.MULTILINE)}
 
 
-def test_the_relay_s_lag_is_the_age_of_the_oldest_event_without_position(client: Client):
+def test_the_relay_s_lag_is_the_age_of_the_oldest_event_without_position(client):
     assert samples(client)["slipway_relay_lag_seconds"] == 0
     record(online())
     assert 0 < samples(client)["slipway_relay_lag_seconds"] < 60
 
 
-def test_what_waits_and_what_is_dead_is_counted_by_kind(client: Client):
+def test_what_waits_and_what_is_dead_is_counted_by_kind(client):
     webhook("http://127.0.0.1:9/")
     publish(online(), online(), online())
     first = Delivery.objects.order_by("pk")[0]

@@ -1,12 +1,10 @@
 """Health, readiness and metrics."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events.models import Event
@@ -19,14 +17,14 @@ from workspaces.models import SweepRun
 from workspaces.services.watching.sweep import sweep_stuck
 
 
-def test_health_asks_nothing_of_the_database(client: Client) -> None:
+def test_health_asks_nothing_of_the_database(client):
     # Without the marker, a query would fail this test.
     answer = client.get("/health")
     assert (answer.status_code, answer.content) == (200, b'{"status":"ok"}')
 
 
 @pytest.mark.django_db
-def test_a_process_that_has_all_it_needs_is_ready(client: Client) -> None:
+def test_a_process_that_has_all_it_needs_is_ready(client):
     answer = client.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
     assert set(answer.json()["checks"]) == {"database", "migrations", "enum", "relay", "sweep", "redis"}
@@ -34,7 +32,7 @@ def test_a_process_that_has_all_it_needs_is_ready(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_events_that_wait_for_their_relay_make_it_unready(client: Client) -> None:
+def test_events_that_wait_for_their_relay_make_it_unready(client):
     booting()
     assert client.get("/ready").status_code == 200
     with unguarded():
@@ -46,15 +44,15 @@ def test_events_that_wait_for_their_relay_make_it_unready(client: Client) -> Non
 
 
 @pytest.mark.django_db
-def test_a_missing_migration_makes_it_unready(client: Client) -> None:
-    MigrationRecorder.Migration.objects.filter(app="workspaces").last().delete()  # type: ignore[union-attr]
+def test_a_missing_migration_makes_it_unready(client):
+    MigrationRecorder.Migration.objects.filter(app="workspaces").last().delete()
     answer = client.get("/ready")
     assert (answer.status_code, failing(answer)) == (503, ["migrations"])
     assert "manage.py migrate" in answer.json()["checks"]["migrations"]["detail"]
 
 
 @pytest.mark.django_db
-def test_a_status_that_the_database_lacks_makes_it_unready_by_its_name(client: Client) -> None:
+def test_a_status_that_the_database_lacks_makes_it_unready_by_its_name(client):
     with connection.cursor() as cursor:
         cursor.execute("ALTER TYPE workspace_status RENAME VALUE 'hibernated' TO 'asleep'")
     answer = client.get("/ready")
@@ -64,7 +62,7 @@ def test_a_status_that_the_database_lacks_makes_it_unready_by_its_name(client: C
 
 
 @pytest.mark.django_db
-def test_a_status_that_only_the_database_knows_leaves_it_ready_and_is_named(client: Client) -> None:
+def test_a_status_that_only_the_database_knows_leaves_it_ready_and_is_named(client):
     with connection.cursor() as cursor:
         cursor.execute("ALTER TYPE workspace_status ADD VALUE 'quarantined'")
     answer = client.get("/ready")
@@ -73,7 +71,7 @@ def test_a_status_that_only_the_database_knows_leaves_it_ready_and_is_named(clie
 
 
 @pytest.mark.django_db
-def test_a_redis_that_is_away_degrades_it_and_is_named_without_its_address(client: Client, settings: Any) -> None:
+def test_a_redis_that_is_away_degrades_it_and_is_named_without_its_address(client, settings):
     settings.REDIS_URL = "redis://:hunter2@127.0.0.1:1/0"
     answer = client.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
@@ -82,10 +80,8 @@ def test_a_redis_that_is_away_degrades_it_and_is_named_without_its_address(clien
 
 
 @pytest.mark.django_db
-def test_a_database_that_is_away_makes_it_unready_and_leaves_it_healthy(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
+def test_a_database_that_is_away_makes_it_unready_and_leaves_it_healthy(client, monkeypatch):
+    def refuse(*_, **__):
         raise OperationalError("password=hunter2")
 
     monkeypatch.setattr(connection, "cursor", refuse)
@@ -98,7 +94,7 @@ def test_a_database_that_is_away_makes_it_unready_and_leaves_it_healthy(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_metrics_count_the_fleet_and_name_nobody(client: Client) -> None:
+def test_the_metrics_count_the_fleet_and_name_nobody(client):
     online(name="a-name-of-its-own"), booting(), failed()
     queued(now=database_now() - timedelta(seconds=100))
     unpositioned = Event.objects.count()
@@ -115,7 +111,7 @@ def test_the_metrics_count_the_fleet_and_name_nobody(client: Client) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("rows", [3, 30])
-def test_a_scrape_takes_as_many_queries_for_a_small_fleet_as_for_a_large_one(client: Client, rows: int) -> None:
+def test_a_scrape_takes_as_many_queries_for_a_small_fleet_as_for_a_large_one(client, rows):
     for number in range(rows):
         queued(name=f"w{number}")
     with CaptureQueriesContext(connection) as queries:
@@ -124,31 +120,31 @@ def test_a_scrape_takes_as_many_queries_for_a_small_fleet_as_for_a_large_one(cli
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
-def test_these_answer_reads_only(client: Client, path: str) -> None:
+def test_these_answer_reads_only(client, path):
     answer = client.post(path)
     assert (answer.status_code, answer["Allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.django_db
-def test_the_documentation_is_for_operators(client: Client, admin_client: Client) -> None:
+def test_the_documentation_is_for_operators(client, admin_client):
     for path in ("/api/docs", "/api/openapi.json"):
         assert client.get(path).status_code == 302
         assert admin_client.get(path).status_code == 200
     assert "/registry/heartbeat" in admin_client.get("/api/openapi.json").json()["paths"]
 
 
-def failing(answer: Any) -> list[str]:
+def failing(answer):
     return [name for name, check in answer.json()["checks"].items() if not check["ok"]]
 
 
-def sample(answer: Any, name: str) -> float:
+def sample(answer, name):
     lines = [line for line in answer.content.decode().splitlines() if line.startswith(f"{name} ")]
     assert lines, f"{name} is not among the metrics"
     return float(lines[0].rpartition(" ")[2])
 
 
 @pytest.mark.django_db
-def test_a_sweep_that_has_not_run_for_long_is_named_and_leaves_this_process_in_service(client: Client) -> None:
+def test_a_sweep_that_has_not_run_for_long_is_named_and_leaves_this_process_in_service(client):
     now = database_now()
     sweep_stuck(now=now, policy=Policy())
     assert client.get("/ready").json()["status"] == "ready"
@@ -160,13 +156,13 @@ def test_a_sweep_that_has_not_run_for_long_is_named_and_leaves_this_process_in_s
 
 
 @pytest.mark.django_db
-def test_overdue_workspaces_that_no_sweep_ever_looked_at_are_noticed(client: Client) -> None:
+def test_overdue_workspaces_that_no_sweep_ever_looked_at_are_noticed(client):
     booting(now=database_now() - timedelta(minutes=20))
     assert failing(client.get("/ready")) == ["sweep"]
 
 
 @pytest.mark.django_db
-def test_the_metrics_tell_of_the_last_sweep(client: Client) -> None:
+def test_the_metrics_tell_of_the_last_sweep(client):
     assert b"slipway_sweep_" not in client.get("/metrics").content
     late, _ = booting(now=database_now() - timedelta(minutes=11)), booting()
     sweep_stuck(now=database_now(), policy=Policy())

@@ -1,6 +1,6 @@
 """Our Postgres engine reads points in time as Django's own does."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 
 import pytest
 from django.db import connection
@@ -18,7 +18,7 @@ POINTS = [
 ]
 
 
-def read(text: str, *, by_django: bool) -> datetime:
+def read(text, *, by_django):
     with connection.cursor() as cursor:
         if by_django:
             register_tzloader(UTC, cursor.cursor)
@@ -27,14 +27,14 @@ def read(text: str, *, by_django: bool) -> datetime:
 
 
 @pytest.mark.parametrize("text", POINTS)
-def test_a_point_in_time_is_read_as_django_reads_it(text: str) -> None:
+def test_a_point_in_time_is_read_as_django_reads_it(text):
     ours = read(text, by_django=False)
     assert repr(ours) == repr(read(text, by_django=True))
     assert ours.tzinfo is UTC
 
 
 @pytest.mark.parametrize("text", ["infinity", "0044-03-15 12:00:00+00 BC"])
-def test_what_python_has_no_point_for_is_refused_in_psycopgs_words(text: str) -> None:
+def test_what_python_has_no_point_for_is_refused_in_psycopgs_words(text):
     with pytest.raises(Exception, match="timestamp") as ours:
         read(text, by_django=False)
     with pytest.raises(Exception, match="timestamp") as djangos:
@@ -42,7 +42,7 @@ def test_what_python_has_no_point_for_is_refused_in_psycopgs_words(text: str) ->
     assert (type(ours.value), str(ours.value)) == (type(djangos.value), str(djangos.value))
 
 
-def test_every_connection_reads_so() -> None:
+def test_every_connection_reads_so():
     connection.ensure_connection()
     loader = connection.connection.adapters.get_loader(connection.connection.adapters.types["timestamptz"].oid, 0)
     assert loader is TimeLoader

@@ -1,8 +1,6 @@
 """Native enums: their operations on a real type, and what makemigrations makes of a change of members."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
 
 import psycopg
 import pytest
@@ -26,7 +24,6 @@ from postgres import enums
 from postgres.enums import (
     AddEnumValue,
     CreateEnum,
-    EnumOperation,
     LockNotGranted,
     NotAlone,
     RenameEnumValue,
@@ -44,28 +41,27 @@ from workspaces.lifecycle.transitions import WorkspaceStatus
 STATE = ProjectState()
 
 
-def forwards(operation: EnumOperation) -> None:
+def forwards(operation):
     with connection.schema_editor(atomic=False) as editor:
         operation.database_forwards("workspaces", editor, STATE, STATE)
 
 
-def backwards(operation: EnumOperation) -> None:
+def backwards(operation):
     with connection.schema_editor(atomic=False) as editor:
         operation.database_backwards("workspaces", editor, STATE, STATE)
 
 
-def values(name: str = "mood") -> list[str] | None:
+def values(name="mood"):
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = to_regtype(%s)",
             [name],
         )
-        found: list[str] | None = cursor.fetchone()[0]
-    return found
+        return cursor.fetchone()[0]
 
 
 @pytest.fixture
-def mood(transactional_db: None) -> Iterator[CreateEnum]:
+def mood(transactional_db):
     """A type of three values, on a connection that commits."""
     made = CreateEnum("mood", ["calm", "keen", "it's odd"])
     forwards(made)
@@ -74,11 +70,11 @@ def mood(transactional_db: None) -> Iterator[CreateEnum]:
         cursor.execute("DROP TYPE IF EXISTS mood")
 
 
-def test_a_type_is_created_with_its_values_in_their_order(mood: CreateEnum) -> None:
+def test_a_type_is_created_with_its_values_in_their_order(mood):
     assert values() == ["calm", "keen", "it's odd"]
 
 
-def test_creating_a_type_is_reversed_by_dropping_it(mood: CreateEnum) -> None:
+def test_creating_a_type_is_reversed_by_dropping_it(mood):
     backwards(mood)
     assert values() is None
 
@@ -92,22 +88,20 @@ def test_creating_a_type_is_reversed_by_dropping_it(mood: CreateEnum) -> None:
         ({"before": "it's odd"}, ["calm", "keen", "new", "it's odd"]),
     ],
 )
-def test_a_value_is_added_at_its_place_in_the_database_and_in_the_replay(
-    mood: CreateEnum, place: dict[str, str], expected: list[str]
-) -> None:
+def test_a_value_is_added_at_its_place_in_the_database_and_in_the_replay(mood, place, expected):
     added = AddEnumValue("mood", "new", **place)
     forwards(added)
     assert values() == expected
     assert added.values_after(mood.values) == expected
 
 
-def test_a_value_that_is_there_is_no_obstacle(mood: CreateEnum) -> None:
+def test_a_value_that_is_there_is_no_obstacle(mood):
     forwards(AddEnumValue("mood", "keen"))
     assert values() == mood.values
     assert AddEnumValue("mood", "keen").values_after(mood.values) == mood.values
 
 
-def test_reversing_an_added_value_leaves_it_and_says_so(mood: CreateEnum) -> None:
+def test_reversing_an_added_value_leaves_it_and_says_so(mood):
     added = AddEnumValue("mood", "new")
     forwards(added)
     backwards(added)
@@ -115,12 +109,12 @@ def test_reversing_an_added_value_leaves_it_and_says_so(mood: CreateEnum) -> Non
     assert "stays when reversed" in added.describe()
 
 
-def test_a_value_stands_before_or_after_another_and_not_both() -> None:
+def test_a_value_stands_before_or_after_another_and_not_both():
     with pytest.raises(ValueError, match="not both"):
         AddEnumValue("mood", "new", before="calm", after="keen")
 
 
-def test_a_value_is_renamed_and_named_back(mood: CreateEnum) -> None:
+def test_a_value_is_renamed_and_named_back(mood):
     renamed = RenameEnumValue("mood", "keen", "eager")
     forwards(renamed)
     assert values() == ["calm", "eager", "it's odd"] == renamed.values_after(mood.values)
@@ -128,9 +122,7 @@ def test_a_value_is_renamed_and_named_back(mood: CreateEnum) -> None:
     assert values() == mood.values
 
 
-def test_a_value_beside_other_operations_is_refused_by_name_before_anything_happens(
-    mood: CreateEnum, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_value_beside_other_operations_is_refused_by_name_before_anything_happens(mood, monkeypatch):
     added = AddEnumValue("mood", "new")
     crowded = Migration("0099_crowded", "workspaces")
     crowded.operations = [added, RunPython(RunPython.noop)]
@@ -141,14 +133,12 @@ def test_a_value_beside_other_operations_is_refused_by_name_before_anything_happ
     assert values() == mood.values
 
 
-def test_an_unknown_value_is_refused_by_the_database_and_not_lost(mood: CreateEnum) -> None:
+def test_an_unknown_value_is_refused_by_the_database_and_not_lost(mood):
     with connection.cursor() as cursor, pytest.raises(DataError, match='mood: "gloomy"'):
         cursor.execute("SELECT %s::mood", ["gloomy"])
 
 
-def test_a_lock_that_is_not_granted_in_time_is_a_sentence_and_changes_nothing(
-    mood: CreateEnum, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_is_not_granted_in_time_is_a_sentence_and_changes_nothing(mood, monkeypatch):
     monkeypatch.setattr(enums, "LOCK_TIMEOUT", "100ms")
     name = connection.settings_dict["NAME"]
     with psycopg.connect(settings.DATABASE_URL, dbname=name, connect_timeout=60) as other:
@@ -159,14 +149,14 @@ def test_a_lock_that_is_not_granted_in_time_is_a_sentence_and_changes_nothing(
     assert values() == mood.values
 
 
-def test_the_lock_timeout_ends_with_its_transaction(mood: CreateEnum) -> None:
+def test_the_lock_timeout_ends_with_its_transaction(mood):
     forwards(AddEnumValue("mood", "new"))
     with connection.cursor() as cursor:
         cursor.execute("SHOW lock_timeout")
         assert cursor.fetchone() == ("0",)
 
 
-def test_the_operations_are_written_as_they_were_made() -> None:
+def test_the_operations_are_written_as_they_were_made():
     operations = [
         CreateEnum(name="mood", values=["calm"]),
         AddEnumValue(name="mood", value="keen", after="calm"),
@@ -174,20 +164,20 @@ def test_the_operations_are_written_as_they_were_made() -> None:
     ]
     migration = Migration("0001_mood", "workspaces")
     migration.operations = operations
-    written: dict[str, Any] = {}
+    written = {}
     exec(MigrationWriter(migration).as_string(), written)  # noqa: S102
     again = written["Migration"].operations
     assert [vars(one) for one in again] == [vars(one) for one in operations]
 
 
-def test_squashed_migrations_create_the_type_with_all_its_values() -> None:
+def test_squashed_migrations_create_the_type_with_all_its_values():
     operations = [CreateEnum("mood", ["calm"]), AddEnumValue("mood", "keen"), RenameEnumValue("mood", "calm", "mild")]
     (left,) = MigrationOptimizer().optimize(operations, "workspaces")
     assert isinstance(left, CreateEnum)
     assert left.values == ["mild", "keen"]
 
 
-def no(question: str) -> bool:
+def no(question):
     return False
 
 
@@ -205,10 +195,8 @@ PRESENT = ["a", "b", "c"]
         (["x", "y", "a", "b", "c"], [("x", "a", ""), ("y", "", "x")]),
     ],
 )
-def test_each_new_member_becomes_an_addition_at_its_place(
-    wanted: Sequence[str], expected: list[tuple[str, str, str]]
-) -> None:
-    operations: Any = enum_operations("mood", wanted, PRESENT, confirm=no)
+def test_each_new_member_becomes_an_addition_at_its_place(wanted, expected):
+    operations = enum_operations("mood", wanted, PRESENT, confirm=no)
     assert [(one.value, one.before, one.after) for one in operations] == expected
     replayed = PRESENT
     for operation in operations:
@@ -226,15 +214,15 @@ def test_each_new_member_becomes_an_addition_at_its_place(
         (["a", "x", "c"], "lost b and gained x. If that is a rename, confirm it"),
     ],
 )
-def test_what_no_operation_can_do_is_said_with_what_to_do(wanted: Sequence[str], message: str) -> None:
+def test_what_no_operation_can_do_is_said_with_what_to_do(wanted, message):
     with pytest.raises(CannotMigrate, match=message):
         enum_operations("mood", wanted, PRESENT, confirm=no)
 
 
-def test_a_confirmed_rename_is_written() -> None:
-    asked: list[str] = []
+def test_a_confirmed_rename_is_written():
+    asked = []
 
-    def yes(question: str) -> bool:
+    def yes(question):
         asked.append(question)
         return True
 
@@ -243,27 +231,27 @@ def test_a_confirmed_rename_is_written() -> None:
     assert asked == ["Was b of mood renamed to x? Code that knows the old name will fail. [y/N]"]
 
 
-def test_a_type_that_no_migration_creates_is_created() -> None:
+def test_a_type_that_no_migration_creates_is_created():
     (operation,) = enum_operations("mood", ["a", "b"], None, confirm=no)
     assert operation.deconstruct() == CreateEnum("mood", ["a", "b"]).deconstruct()
 
 
-def test_the_migrations_end_with_the_members_in_their_order() -> None:
+def test_the_migrations_end_with_the_members_in_their_order():
     declared = declared_enums(MigrationLoader(None).graph)
     assert declared["workspace_status"].values == WorkspaceStatus.values
     assert list(bound_enums()) == ["workspace_status"]
 
 
-def test_a_type_that_is_changed_for_the_database_alone_is_replayed_too() -> None:
+def test_a_type_that_is_changed_for_the_database_alone_is_replayed_too():
     graph = MigrationLoader(None).graph
     (leaf,) = graph.leaf_nodes("workspaces")
     added = AddEnumValue("workspace_status", "quarantined", after="failed")
-    last: Any = graph.nodes[leaf]
+    last = graph.nodes[leaf]
     last.operations = [*last.operations, SeparateDatabaseAndState(database_operations=[added])]
     assert "quarantined" in declared_enums(graph)["workspace_status"].values
 
 
-def detector(questioner: MigrationQuestioner, wanted: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+def detector(questioner, wanted, monkeypatch):
     class Wanted:
         values = wanted
 
@@ -275,7 +263,7 @@ def detector(questioner: MigrationQuestioner, wanted: list[str], monkeypatch: py
     return Autodetector(state, state, questioner).changes(graph=loader.graph)
 
 
-def test_each_new_member_gets_a_migration_of_its_own_in_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_new_member_gets_a_migration_of_its_own_in_a_chain(monkeypatch):
     changes = detector(MigrationQuestioner(), [*WorkspaceStatus.values, "x", "y"], monkeypatch)
     first, second = changes["workspaces"]
     assert [len(one.operations) for one in (first, second)] == [1, 1]
@@ -283,7 +271,7 @@ def test_each_new_member_gets_a_migration_of_its_own_in_a_chain(monkeypatch: pyt
     assert second.dependencies == [("workspaces", first.name)]
 
 
-def test_what_cannot_be_written_stops_makemigrations_and_not_migrate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_stops_makemigrations_and_not_migrate(monkeypatch):
     fewer = WorkspaceStatus.values[:-1]
     with pytest.raises(CannotMigrate, match="lost awaiting_agent"):
         detector(NonInteractiveMigrationQuestioner(), fewer, monkeypatch)
@@ -291,7 +279,7 @@ def test_what_cannot_be_written_stops_makemigrations_and_not_migrate(monkeypatch
     assert detector(MigrationQuestioner(), fewer, monkeypatch) == {}
 
 
-def test_a_rename_is_asked_at_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rename_is_asked_at_a_terminal_only(monkeypatch):
     renamed = ["paused_too" if value == "paused" else value for value in WorkspaceStatus.values]
     with pytest.raises(CannotMigrate, match="in a terminal"):
         detector(NonInteractiveMigrationQuestioner(), renamed, monkeypatch)
@@ -301,12 +289,12 @@ def test_a_rename_is_asked_at_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.django_db
-def test_makemigrations_finds_nothing_to_do_in_this_project() -> None:
+def test_makemigrations_finds_nothing_to_do_in_this_project():
     call_command("makemigrations", "--check", "--dry-run", "--no-input", verbosity=0)
 
 
-def test_two_sessions_that_add_the_same_value_at_once_leave_one(mood: CreateEnum) -> None:
-    def add() -> None:
+def test_two_sessions_that_add_the_same_value_at_once_leave_one(mood):
+    def add():
         try:
             forwards(AddEnumValue("mood", "new"))
         finally:

@@ -3,13 +3,10 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import redis
 from django.conf import settings
-from redis.client import PubSub
 
 from events import ephemeral
 from events.models import Event
@@ -23,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def ear(monkeypatch: pytest.MonkeyPatch) -> Iterator[PubSub]:
+def ear(monkeypatch):
     # What takes longer than usual is dropped, but here nothing may be.
     monkeypatch.setattr(ephemeral, "TIMEOUT_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(ephemeral, "_publisher", ephemeral._Publisher())
@@ -33,11 +30,11 @@ def ear(monkeypatch: pytest.MonkeyPatch) -> Iterator[PubSub]:
         yield subscription
 
 
-def heard(ear: PubSub, count: int) -> list[dict[str, Any]]:
+def heard(ear, count):
     return [json.loads(ear.get_message(timeout=PATIENCE_SECONDS)["data"]) for _ in range(count)]
 
 
-def test_a_beat_is_told_with_its_task(ear: PubSub) -> None:
+def test_a_beat_is_told_with_its_task(ear):
     parent = factories.online(name="parent")
     child = factories.online(name="child", parent_id=parent.pk)
     AgentCaller(child).beat(active_tasks=2, uptime_seconds=90, current_task="read the mail")
@@ -52,21 +49,21 @@ def test_a_beat_is_told_with_its_task(ear: PubSub) -> None:
     assert task["payload"] == {"current_task": "read the mail", "active_tasks": 2, "version": child.version}
 
 
-def test_a_task_that_did_not_change_is_told_once(ear: PubSub) -> None:
+def test_a_task_that_did_not_change_is_told_once(ear):
     agent = AgentCaller(factories.online())
     for _ in range(2):
         agent.beat(active_tasks=1, current_task="read the mail")
     assert [told["event"] for told in heard(ear, 3)] == ["WORKSPACE_HEARTBEAT", "TASK_UPDATED", "WORKSPACE_HEARTBEAT"]
 
 
-def test_a_task_is_told_without_secrets(ear: PubSub) -> None:
+def test_a_task_is_told_without_secrets(ear):
     workspace = factories.online()
     put_secrets({"KEY": "hunter2-hunter2"}, workspace_id=workspace.pk)
     AgentCaller(workspace).beat(current_task="log in with hunter2-hunter2")
     assert "hunter2" not in json.dumps(heard(ear, 2))
 
 
-def test_a_new_boot_step_is_told_and_a_repeated_one_is_not(ear: PubSub) -> None:
+def test_a_new_boot_step_is_told_and_a_repeated_one_is_not(ear):
     workspace = factories.booting()
     agent = AgentCaller(workspace)
     for step in ("install", "install", "start"):
@@ -86,7 +83,7 @@ def test_a_new_boot_step_is_told_and_a_repeated_one_is_not(ear: PubSub) -> None:
     assert not Event.objects.filter(event_type__in=["WORKSPACE_PROGRESS", "WORKSPACE_HEARTBEAT"]).exists()
 
 
-def test_a_redis_that_does_not_answer_costs_a_beat_nothing(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_does_not_answer_costs_a_beat_nothing(settings, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings.REDIS_URL = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
         monkeypatch.setattr(ephemeral, "TIMEOUT_SECONDS", PATIENCE_SECONDS)

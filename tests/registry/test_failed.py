@@ -1,14 +1,13 @@
 """An agent, or a watcher outside, says that a boot can't go on."""
 
 import uuid
-from typing import Any
 
 import pytest
 
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
-from tests.callers import AgentCaller, Caller, holder
+from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, online
 from workspaces.access.masking import LOG_TAIL_BYTES
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
@@ -19,16 +18,16 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def watcher() -> Caller:
+def watcher():
     return holder(ApiScope.WATCH)
 
 
-def report(watcher: Caller, workspace: Workspace, **body: Any) -> Any:
+def report(watcher, workspace, **body):
     return watcher.post(f"/admin/workspaces/{workspace.pk}/bootstrap-failed", body)
 
 
 @pytest.mark.parametrize("code", [FailureCode.MISSING_ENV, FailureCode.BAD_CONFIG, FailureCode.CRASHED])
-def test_an_agent_s_reason_fails_its_launch(code: FailureCode) -> None:
+def test_an_agent_s_reason_fails_its_launch(code):
     stuck = booting()
     answer = AgentCaller(stuck).failed(code=code.value, error="It can't.", missing=["API_KEY"], log_tail="the end\n")
     assert answer.content == b'{"status":"ok"}'
@@ -40,13 +39,13 @@ def test_an_agent_s_reason_fails_its_launch(code: FailureCode) -> None:
     assert (told.payload["source"], told.payload["log_tail"]) == ("agent", "the end\n")
 
 
-def test_a_failed_launch_s_process_is_to_be_stopped_at_once() -> None:
+def test_a_failed_launch_s_process_is_to_be_stopped_at_once():
     stuck = booting()
     AgentCaller(stuck).failed()
     assert Launch.objects.to_tear_down(now=database_now()).filter(pk=stuck.launch_id).exists()
 
 
-def test_an_agent_that_fails_twice_or_after_it_was_online_changes_nothing() -> None:
+def test_an_agent_that_fails_twice_or_after_it_was_online_changes_nothing():
     stuck = AgentCaller(booting(name="stuck"))
     stuck.failed()
     up = AgentCaller(online(name="up"))
@@ -71,7 +70,7 @@ def test_an_agent_that_fails_twice_or_after_it_was_online_changes_nothing() -> N
         ("log_tail", {"log_tail": ["x"]}),
     ],
 )
-def test_a_reason_of_the_wrong_shape_is_refused_by_field(field: str, body: dict[str, Any]) -> None:
+def test_a_reason_of_the_wrong_shape_is_refused_by_field(field, body):
     stuck = booting()
     answer = AgentCaller(stuck).failed(**body)
     assert answer.status_code == 422
@@ -79,7 +78,7 @@ def test_a_reason_of_the_wrong_shape_is_refused_by_field(field: str, body: dict[
     assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.PROVISIONING
 
 
-def test_a_watcher_fails_the_present_launch(watcher: Caller) -> None:
+def test_a_watcher_fails_the_present_launch(watcher):
     stuck = booting()
     assert report(watcher, stuck, error="EC2 says: terminated").content == b'{"ok":true}'
     stuck.refresh_from_db()
@@ -87,13 +86,13 @@ def test_a_watcher_fails_the_present_launch(watcher: Caller) -> None:
     assert stuck.failure_message == "EC2 says: terminated"
 
 
-def test_an_empty_error_becomes_a_sentence_that_points_to_the_log(watcher: Caller) -> None:
+def test_an_empty_error_becomes_a_sentence_that_points_to_the_log(watcher):
     stuck = booting()
     report(watcher, stuck, error="  ", log_tail="Traceback")
     assert "log" in Workspace.objects.get(pk=stuck.pk).failure_message
 
 
-def test_a_watcher_s_second_report_changes_nothing(watcher: Caller) -> None:
+def test_a_watcher_s_second_report_changes_nothing(watcher):
     stuck = booting()
     report(watcher, stuck)
     before = Event.objects.count()
@@ -103,7 +102,7 @@ def test_a_watcher_s_second_report_changes_nothing(watcher: Caller) -> None:
     assert Event.objects.count() > before
 
 
-def test_a_report_on_an_earlier_launch_never_fails_the_present_one(watcher: Caller) -> None:
+def test_a_report_on_an_earlier_launch_never_fails_the_present_one(watcher):
     stuck = booting()
     restart(workspace_id=stuck.pk, now=database_now())
     assert report(watcher, stuck, launch_id=str(stuck.launch_id)).json() == {"ok": True, "no_change": True}
@@ -112,7 +111,7 @@ def test_a_report_on_an_earlier_launch_never_fails_the_present_one(watcher: Call
     assert report(watcher, stuck, launch_id=str(present.launch_id)).json() == {"ok": True}
 
 
-def test_a_log_keeps_its_end_on_a_character_and_loses_its_nuls(watcher: Caller) -> None:
+def test_a_log_keeps_its_end_on_a_character_and_loses_its_nuls(watcher):
     stuck = booting()
     assert report(watcher, stuck, log_tail="ä" * 20_000 + "\0the \ud800 end").status_code == 200
     tail = Workspace.objects.get(pk=stuck.pk).failure_log_tail
@@ -121,18 +120,18 @@ def test_a_log_keeps_its_end_on_a_character_and_loses_its_nuls(watcher: Caller) 
     assert LOG_TAIL_BYTES - 4 < len(tail.encode()) <= LOG_TAIL_BYTES
 
 
-def test_an_unknown_workspace_is_not_found(watcher: Caller) -> None:
+def test_an_unknown_workspace_is_not_found(watcher):
     for path in (str(uuid.uuid4()), "nonsense"):
         assert watcher.post(f"/admin/workspaces/{path}/bootstrap-failed", {}).status_code == 404
 
 
-def test_no_path_of_the_api_is_redirected_to_one_with_a_slash(watcher: Caller) -> None:
+def test_no_path_of_the_api_is_redirected_to_one_with_a_slash(watcher):
     answer = watcher.post("/workspaces/", {})
     assert (answer.status_code, answer.json()) == (404, {"error": "There is nothing at this address."})
 
 
 @pytest.mark.parametrize("step", ["", "  ", "two\nlines", "\x1b[2J", 5, None])
-def test_a_step_is_one_line_of_text(step: Any) -> None:
+def test_a_step_is_one_line_of_text(step):
     stuck = booting()
     answer = AgentCaller(stuck).progress(step=step)
     assert answer.status_code == 422
@@ -140,7 +139,7 @@ def test_a_step_is_one_line_of_text(step: Any) -> None:
     assert Workspace.objects.get(pk=stuck.pk).progress_step == ""
 
 
-def test_a_long_step_is_cut() -> None:
+def test_a_long_step_is_cut():
     stuck = booting()
     assert AgentCaller(stuck).progress(step="x" * 5000).status_code == 200
     assert Workspace.objects.get(pk=stuck.pk).progress_step == "x" * 200

@@ -1,8 +1,6 @@
 """A heartbeat: what it stores, what it moves, and what it costs."""
 
-from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -21,7 +19,7 @@ from workspaces.services.watching.liveness import mark_silent_offline
 pytestmark = pytest.mark.django_db
 
 
-def test_the_usual_beat_is_one_look_and_one_update() -> None:
+def test_the_usual_beat_is_one_look_and_one_update():
     agent = AgentCaller(online())
     with CaptureQueriesContext(connection) as queries:
         answer = agent.beat(error_rate=0.0, sample_error="", active_tasks=1, uptime_seconds=60, current_task="")
@@ -50,15 +48,15 @@ DROP TABLE commits;
 
 
 @pytest.fixture
-def agent(transactional_db: None) -> AgentCaller:
+def agent(transactional_db):
     return AgentCaller(online())
 
 
 @pytest.fixture
-def commits(agent: AgentCaller) -> Iterator[Callable[[], list[str]]]:
+def commits(agent):
     """Return what says, for each beat since, how it was committed; the tests' own server waits for no disk."""
 
-    def said() -> list[str]:
+    def said():
         return [row[0] for row in _asked("SELECT said FROM commits")]
 
     with connection.cursor() as cursor:
@@ -67,39 +65,33 @@ def commits(agent: AgentCaller) -> Iterator[Callable[[], list[str]]]:
         cursor.execute(_NOTING_NO_MORE)
 
 
-def _asked(query: str) -> list[tuple[Any, ...]]:
+def _asked(query):
     with connection.cursor() as cursor:
         cursor.execute(query)
         return cursor.fetchall()
 
 
-def test_a_beat_does_not_wait_for_the_disk_and_what_comes_after_it_does(
-    agent: AgentCaller, commits: Callable[[], list[str]]
-) -> None:
+def test_a_beat_does_not_wait_for_the_disk_and_what_comes_after_it_does(agent, commits):
     agent.beat(error_rate=0.1)
     agent.beat(active_tasks=0, runtime_metadata={"idle_timeout_seconds": 900})
     assert commits() == ["off", "off"]
     assert _asked("SHOW synchronous_commit") == [("on",)]
 
 
-def test_what_is_in_one_transaction_with_a_beat_is_on_disk_when_it_is_committed(
-    agent: AgentCaller, commits: Callable[[], list[str]]
-) -> None:
+def test_what_is_in_one_transaction_with_a_beat_is_on_disk_when_it_is_committed(agent, commits):
     with transaction.atomic():
         agent.beat(error_rate=0.1)
         assert _asked("SHOW synchronous_commit") == [("on",)]
     assert commits() == ["on"]
 
 
-def test_the_first_beat_of_a_task_is_on_disk_before_it_is_answered(
-    agent: AgentCaller, commits: Callable[[], list[str]]
-) -> None:
+def test_the_first_beat_of_a_task_is_on_disk_before_it_is_answered(agent, commits):
     for tasks in (0, 1, 2, 0, 1):
         agent.beat(active_tasks=tasks)
     assert commits() == ["off", "on", "off", "off", "on"]
 
 
-def test_a_beat_stores_what_it_says_and_leaves_the_rest() -> None:
+def test_a_beat_stores_what_it_says_and_leaves_the_rest():
     up = online()
     agent = AgentCaller(up)
     metadata = {"capabilities": {"status_mgmt": True}, "idle_timeout_seconds": 900}
@@ -110,7 +102,7 @@ def test_a_beat_stores_what_it_says_and_leaves_the_rest() -> None:
     assert (beat.uptime_seconds, beat.runtime_metadata["idle_timeout_seconds"]) == (77, 900)
 
 
-def test_a_beat_makes_no_event_where_nothing_changed() -> None:
+def test_a_beat_makes_no_event_where_nothing_changed():
     up = online()
     before = Event.objects.count()
     assert AgentCaller(up).beat(error_rate=0.3, active_tasks=4).status_code == 200
@@ -121,21 +113,21 @@ def test_a_beat_makes_no_event_where_nothing_changed() -> None:
 @pytest.mark.parametrize(
     ("sent", "stored"), [(0, 55), (1, 1), (MAX_BUDGET_CENTS, MAX_BUDGET_CENTS), (10**30, MAX_BUDGET_CENTS)]
 )
-def test_a_spend_of_nothing_says_nothing_and_a_huge_one_is_capped(sent: int, stored: int) -> None:
+def test_a_spend_of_nothing_says_nothing_and_a_huge_one_is_capped(sent, stored):
     up = online()
     Heartbeat.objects.filter(pk=up.pk).update(monthly_spend=55)
     assert AgentCaller(up).beat(monthly_spend=sent).status_code == 200
     assert Heartbeat.objects.get(pk=up.pk).monthly_spend == stored
 
 
-def test_a_beat_alone_completes_a_boot() -> None:
+def test_a_beat_alone_completes_a_boot():
     stuck = booting()
     assert AgentCaller(stuck).beat().status_code == 200
     assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.ONLINE
     assert Launch.objects.get(pk=stuck.launch_id).outcome == "online"
 
 
-def test_a_beat_brings_a_lost_workspace_back() -> None:
+def test_a_beat_brings_a_lost_workspace_back():
     lost = online()
     Heartbeat.objects.filter(pk=lost.pk).update(last_heartbeat_at=database_now() - timedelta(minutes=10))
     assert len(mark_silent_offline(now=database_now(), limit=timedelta(seconds=180))) == 1
@@ -144,28 +136,28 @@ def test_a_beat_brings_a_lost_workspace_back() -> None:
     assert Event.objects.latest("id").payload["recovered_from"] == "offline"
 
 
-def test_a_late_beat_takes_a_deadline_failure_back() -> None:
+def test_a_late_beat_takes_a_deadline_failure_back():
     late = failed(code=FailureCode.STALLED)
     AgentCaller(late).beat()
     assert Workspace.objects.get(pk=late.pk).status == WorkspaceStatus.ONLINE
 
 
-def _past_its_grace(workspace: Workspace) -> None:
+def _past_its_grace(workspace):
     Launch.objects.filter(pk=workspace.launch_id).update(teardown_at=database_now() - timedelta(seconds=1))
 
 
-def _crashed() -> Workspace:
+def _crashed():
     return failed(code=FailureCode.CRASHED)
 
 
-def _failed_past_its_grace() -> Workspace:
+def _failed_past_its_grace():
     late = failed(code=FailureCode.TIMED_OUT)
     _past_its_grace(late)
     return late
 
 
 @pytest.mark.parametrize("make", [_crashed, _failed_past_its_grace])
-def test_a_beat_moves_nothing_where_the_launch_is_past_but_is_stored(make: Callable[[], Workspace]) -> None:
+def test_a_beat_moves_nothing_where_the_launch_is_past_but_is_stored(make):
     past = make()
     assert AgentCaller(past).beat(uptime_seconds=99).json() == {"status": "ok"}
     stored = Workspace.objects.get(pk=past.pk)
@@ -196,7 +188,7 @@ MANAGED = {"capabilities": {"status_mgmt": True}}
         ([{"error_rate": 0.0, "sample_error": "the last one, long past"}], "online"),
     ],
 )
-def test_error_rate_and_wedge_degrade_and_recover(beats: list[dict[str, Any]], status: str) -> None:
+def test_error_rate_and_wedge_degrade_and_recover(beats, status):
     up = online()
     agent = AgentCaller(up)
     for beat in beats:
@@ -204,7 +196,7 @@ def test_error_rate_and_wedge_degrade_and_recover(beats: list[dict[str, Any]], s
     assert Workspace.objects.get(pk=up.pk).status == status
 
 
-def test_the_event_of_a_degradation_tells_its_symptoms() -> None:
+def test_the_event_of_a_degradation_tells_its_symptoms():
     up = online()
     agent = AgentCaller(up)
     agent.beat(error_rate=0.8, sample_error="429 from the model")
@@ -215,7 +207,7 @@ def test_the_event_of_a_degradation_tells_its_symptoms() -> None:
     assert Event.objects.latest("id").payload["recovered_from"] == "degraded"
 
 
-def test_a_secret_in_a_beat_is_stored_masked_and_told_masked() -> None:
+def test_a_secret_in_a_beat_is_stored_masked_and_told_masked():
     up = online()
     put_secrets({"KEY": "sk-very-secret-value"}, workspace_id=up.pk)
     AgentCaller(up).beat(error_rate=0.9, sample_error="401: sk-very-secret-value", current_task="sk-very-secret-value")
@@ -225,7 +217,7 @@ def test_a_secret_in_a_beat_is_stored_masked_and_told_masked() -> None:
     assert "sk-very" not in str(Event.objects.latest("id").payload)
 
 
-def test_a_long_text_is_bounded() -> None:
+def test_a_long_text_is_bounded():
     up = online()
     assert AgentCaller(up).beat(sample_error="x" * 500_000).status_code == 200
     assert len(Heartbeat.objects.get(pk=up.pk).sample_error) == 4000
@@ -259,7 +251,7 @@ def test_a_long_text_is_bounded() -> None:
         ("workspace_id", 7),
     ],
 )
-def test_a_beat_of_the_wrong_shape_is_refused_by_field_and_changes_nothing(field: str, value: Any) -> None:
+def test_a_beat_of_the_wrong_shape_is_refused_by_field_and_changes_nothing(field, value):
     up = online()
     before = Heartbeat.objects.values().get(pk=up.pk)
     answer = AgentCaller(up).beat(**{field.split(".")[0]: value})
@@ -269,7 +261,7 @@ def test_a_beat_of_the_wrong_shape_is_refused_by_field_and_changes_nothing(field
 
 
 @pytest.mark.parametrize("field", ["error_rate", "sample_error", "active_tasks", "runtime_state", "runtime_metadata"])
-def test_null_says_nothing(field: str) -> None:
+def test_null_says_nothing(field):
     up = online()
     Heartbeat.objects.filter(pk=up.pk).update(error_rate=0.25, active_tasks=3)
     assert AgentCaller(up).beat(**{field: None}).status_code == 200

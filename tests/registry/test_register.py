@@ -1,7 +1,6 @@
 """An agent registers."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -20,7 +19,7 @@ from workspaces.services.watching.liveness import mark_silent_offline
 pytestmark = pytest.mark.django_db
 
 
-def test_a_register_completes_the_boot() -> None:
+def test_a_register_completes_the_boot():
     stuck = booting()
     answer = AgentCaller(stuck).register(agent_card={"name": "hermes", "skills": [{"id": "x"}]})
     assert (answer.status_code, answer.content) == (200, b'{"status":"registered"}')
@@ -29,7 +28,7 @@ def test_a_register_completes_the_boot() -> None:
     assert stuck.agent_card == {"name": "hermes", "skills": [{"id": "x"}]}
 
 
-def test_the_url_of_a_process_is_its_backend_s_whatever_the_agent_sends() -> None:
+def test_the_url_of_a_process_is_its_backend_s_whatever_the_agent_sends():
     stuck = booting()
     assert AgentCaller(stuck).register(url="http://169.254.169.254/latest").status_code == 200
     stuck.refresh_from_db()
@@ -55,7 +54,7 @@ def test_the_url_of_a_process_is_its_backend_s_whatever_the_agent_sends() -> Non
         "http://" + "a" * 3000,
     ],
 )
-def test_a_url_where_no_agent_may_be_is_refused_by_field(url: str) -> None:
+def test_a_url_where_no_agent_may_be_is_refused_by_field(url):
     agent, workspace = external()
     answer = agent.post("/registry/register", {"id": str(workspace.pk), "url": url, "agent_card": {}})
     assert answer.status_code == 422
@@ -64,13 +63,13 @@ def test_a_url_where_no_agent_may_be_is_refused_by_field(url: str) -> None:
     assert (workspace.status, workspace.url) == (WorkspaceStatus.AWAITING_AGENT, "")
 
 
-def test_a_long_boot_is_not_taken_for_silence() -> None:
+def test_a_long_boot_is_not_taken_for_silence():
     slow = booting(runtime="hermes", now=database_now() - timedelta(minutes=20))
     AgentCaller(slow).register()
     assert mark_silent_offline(now=database_now(), limit=timedelta(seconds=180)) == []
 
 
-def test_registering_again_replaces_the_card_without_a_move() -> None:
+def test_registering_again_replaces_the_card_without_a_move():
     up = online()
     agent = AgentCaller(up)
     assert agent.register(agent_card={"name": "new"}).status_code == 200
@@ -80,7 +79,7 @@ def test_registering_again_replaces_the_card_without_a_move() -> None:
     assert Event.objects.filter(event_type=EventType.AGENT_CARD_UPDATED).count() == 1
 
 
-def test_a_late_register_takes_a_deadline_failure_back() -> None:
+def test_a_late_register_takes_a_deadline_failure_back():
     late = failed(code=FailureCode.TIMED_OUT)
     assert AgentCaller(late).register().status_code == 200
     late.refresh_from_db()
@@ -88,7 +87,7 @@ def test_a_late_register_takes_a_deadline_failure_back() -> None:
     assert Event.objects.latest("id").payload["recovered_from"] == "failed"
 
 
-def test_a_register_after_a_failure_for_good_is_refused_and_says_where_the_workspace_stands() -> None:
+def test_a_register_after_a_failure_for_good_is_refused_and_says_where_the_workspace_stands():
     broken = failed(code=FailureCode.CRASHED)
     Launch.objects.update(torn_down_at=None)
     answer = AgentCaller(broken).register()
@@ -98,7 +97,7 @@ def test_a_register_after_a_failure_for_good_is_refused_and_says_where_the_works
     assert Workspace.objects.get(pk=broken.pk).version == broken.version
 
 
-def test_an_earlier_launch_s_agent_is_told_that_it_is_superseded() -> None:
+def test_an_earlier_launch_s_agent_is_told_that_it_is_superseded():
     stuck = booting()
     agent = AgentCaller(stuck)
     restart(workspace_id=stuck.pk, now=database_now())
@@ -107,7 +106,7 @@ def test_an_earlier_launch_s_agent_is_told_that_it_is_superseded() -> None:
     assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.PROVISIONING
 
 
-def test_the_agent_of_a_removed_workspace_is_told_so() -> None:
+def test_the_agent_of_a_removed_workspace_is_told_so():
     stuck = booting()
     agent = AgentCaller(stuck)
     holder(ApiScope.OPERATE).delete(f"/workspaces/{stuck.pk}")
@@ -115,7 +114,7 @@ def test_the_agent_of_a_removed_workspace_is_told_so() -> None:
         assert (answer.status_code, answer.json()["code"]) == (410, "removed")
 
 
-def test_an_agent_reports_for_its_own_workspace_only() -> None:
+def test_an_agent_reports_for_its_own_workspace_only():
     own, other = booting(name="own"), booting(name="other")
     agent = AgentCaller(own)
     claims = {"id": str(other.pk), "workspace_id": str(other.pk)}
@@ -125,7 +124,7 @@ def test_an_agent_reports_for_its_own_workspace_only() -> None:
     assert Workspace.objects.get(pk=other.pk).version == other.version
 
 
-def test_a_secret_in_a_card_reaches_neither_row_nor_event() -> None:
+def test_a_secret_in_a_card_reaches_neither_row_nor_event():
     stuck = booting()
     put_secrets({"KEY": "sk-very-secret-value"}, workspace_id=stuck.pk)
     AgentCaller(stuck).register(agent_card={"name": "a", "env": [{"key": "is sk-very-secret-value"}]})
@@ -135,7 +134,7 @@ def test_a_secret_in_a_card_reaches_neither_row_nor_event() -> None:
     assert stuck.agent_card["name"] == "a"
 
 
-def test_a_new_launch_begins_with_a_clean_heartbeat() -> None:
+def test_a_new_launch_begins_with_a_clean_heartbeat():
     wedged = online()
     AgentCaller(wedged).beat(error_rate=0.9, sample_error="old", runtime_state="wedged", monthly_spend=7)
     restart(workspace_id=wedged.pk, now=database_now())
@@ -144,15 +143,15 @@ def test_a_new_launch_begins_with_a_clean_heartbeat() -> None:
     assert beat.monthly_spend == 7
 
 
-def test_a_workspace_within_its_limits_stays_where_it_is_put_by_others() -> None:
+def test_a_workspace_within_its_limits_stays_where_it_is_put_by_others():
     stuck = booting()
-    assert later(stuck, minutes=9) < stuck.deadline_at  # type: ignore[operator]
+    assert later(stuck, minutes=9) < stuck.deadline_at
     answer = AgentCaller(stuck).progress(step="install")
-    assert answer.json()["deadline_at"].startswith(stuck.deadline_at.isoformat()[:19])  # type: ignore[union-attr]
+    assert answer.json()["deadline_at"].startswith(stuck.deadline_at.isoformat()[:19])
     stuck.refresh_from_db()
     assert (stuck.status, stuck.progress_step) == (WorkspaceStatus.PROVISIONING, "install")
 
 
-def external() -> tuple[Caller, Any]:
+def external():
     made = create(Request(name="theirs", external=True), now=database_now())
     return Caller(made.token), made.workspace

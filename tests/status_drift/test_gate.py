@@ -4,8 +4,6 @@ import json
 import time
 from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
@@ -28,7 +26,7 @@ from workspaces.lifecycle.transitions import TRANSITIONS, Verb, WorkspaceStatus
 MAX_SECONDS = 5
 
 
-def test_nothing_has_drifted_in_this_project_and_it_takes_no_more_than_five_seconds() -> None:
+def test_nothing_has_drifted_in_this_project_and_it_takes_no_more_than_five_seconds():
     start = time.process_time()
     report = static_report(settings.BASE_DIR)
     assert [str(finding) for finding in report.findings] == []
@@ -38,21 +36,21 @@ def test_nothing_has_drifted_in_this_project_and_it_takes_no_more_than_five_seco
     assert report.mentions > 100
 
 
-def test_a_violation_planted_in_a_copy_of_the_project_is_found_with_its_file_and_line(tmp_path: Path) -> None:
+def test_a_violation_planted_in_a_copy_of_the_project_is_found_with_its_file_and_line(tmp_path):
     (tmp_path / "registry").mkdir()
     (tmp_path / "registry" / "planted.py").write_text("x = 1\nrows.update(status='failed')\n")
     messages = [str(finding) for finding in static_report(tmp_path).findings]
     assert any(message.startswith("registry/planted.py:2: The status 'failed'") for message in messages)
 
 
-def test_a_gate_that_finds_nothing_to_check_is_not_green(tmp_path: Path) -> None:
+def test_a_gate_that_finds_nothing_to_check_is_not_green(tmp_path):
     messages = [finding.message for finding in static_report(tmp_path).findings]
     assert "The gate found no file to check." in messages
     assert "The gate found no SQL statement to check." in messages
     assert "The gate found no place that speaks of a status to check." in messages
 
 
-def test_the_gate_guards_the_native_enum_of_the_workspace() -> None:
+def test_the_gate_guards_the_native_enum_of_the_workspace():
     (term,) = native_enums()
     assert term.type_name == "workspace_status"
     assert term.words == {"status"}
@@ -68,34 +66,33 @@ class Planted:
 
 
 @pytest.mark.parametrize("lacking", ["row in TRANSITIONS", "event", "colour", "entry in the admin's status filter"])
-def test_a_status_that_lacks_something_is_named(lacking: str) -> None:
+def test_a_status_that_lacks_something_is_named(lacking):
     messages = [finding.message for finding in status_findings([*WorkspaceStatus, Planted()])]
     assert any(f"quarantined has no {lacking}" in message for message in messages)
 
 
-def test_a_status_without_a_label_is_named() -> None:
+def test_a_status_without_a_label_is_named():
     nameless = Planted(label=" ")
     assert "The status quarantined has no label." in [one.message for one in status_findings([nameless])]
 
 
-def test_a_status_that_no_row_of_the_table_names_is_found() -> None:
+def test_a_status_that_no_row_of_the_table_names_is_found():
     rows = [row for row in TRANSITIONS if row.target != WorkspaceStatus.HIBERNATED]
     rows = [row for row in rows if WorkspaceStatus.HIBERNATED not in row.sources]
     messages = [finding.message for finding in status_findings(transitions=rows)]
     assert "The status hibernated has no row in TRANSITIONS." in messages
 
 
-def test_the_admins_filter_offers_every_status() -> None:
+def test_the_admins_filter_offers_every_status():
     assert set(WorkspaceStatus.values) <= set(filter_values())
 
 
-def test_the_migrations_end_with_the_codes_enums_and_moves() -> None:
+def test_the_migrations_end_with_the_codes_enums_and_moves():
     assert migration_findings() == []
 
 
-def enum_of(**members: str) -> type[TextChoices]:
-    planted: type[TextChoices] = TextChoices("Planted", {name.upper(): value for name, value in members.items()})
-    return planted
+def enum_of(**members):
+    return TextChoices("Planted", {name.upper(): value for name, value in members.items()})
 
 
 ALL = {status.name: status.value for status in WorkspaceStatus}
@@ -113,16 +110,14 @@ DIFFERING = {
 
 
 @pytest.mark.parametrize(("members", "message"), DIFFERING.values(), ids=DIFFERING.keys())
-def test_an_enum_that_the_migrations_do_not_end_with_is_named(
-    members: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_enum_that_the_migrations_do_not_end_with_is_named(members, message, monkeypatch):
     bound = {"workspace_status": ("workspaces", enum_of(**members))}
     monkeypatch.setattr(structure, "bound_enums", lambda: bound)
     (finding,) = migration_findings()
     assert finding.message.startswith(message)
 
 
-def test_a_move_that_the_migrations_guard_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_that_the_migrations_guard_does_not_know_is_named(monkeypatch):
     rows = [row for row in TRANSITIONS if row.verb != Verb.WAKE]
     monkeypatch.setattr(transitions, "TRANSITIONS", rows)
     monkeypatch.setattr(transitions, "edges", lambda: {(source, row.target) for row in rows for source in row.sources})
@@ -132,7 +127,7 @@ def test_a_move_that_the_migrations_guard_does_not_know_is_named(monkeypatch: py
     ]
 
 
-def test_a_migration_that_adds_a_value_and_does_more_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_that_adds_a_value_and_does_more_is_named(monkeypatch):
     adding = AddEnumValue("workspace_status", "quarantined", after="failed")
     crowded = Migration("0099_crowded", "workspaces")
     crowded.operations = [adding, RunPython(RunPython.noop)]
@@ -141,7 +136,7 @@ def test_a_migration_that_adds_a_value_and_does_more_is_named(monkeypatch: pytes
     assert finding.message == "workspaces.0099_crowded does more than add a value."
 
 
-def test_every_native_enum_is_guarded_by_the_name_of_its_field() -> None:
+def test_every_native_enum_is_guarded_by_the_name_of_its_field():
     kind = EnumTerm(
         type_name="job_kind", members={"slow": "Kind.SLOW"}, words=frozenset({"kind"}), tables=frozenset({"job"})
     )
@@ -150,34 +145,34 @@ def test_every_native_enum_is_guarded_by_the_name_of_its_field() -> None:
     assert [(one.line, one.fix) for one in found] == [(1, "Use Kind.SLOW."), (2, "Pass Kind.SLOW as a parameter.")]
 
 
-def run(**options: Any) -> str:
+def run(**options):
     out = StringIO()
     call_command("check_status_drift", stdout=out, **options)
     return out.getvalue()
 
 
 @pytest.mark.django_db
-def test_the_command_is_green_here_and_says_how_much_it_looked_at() -> None:
+def test_the_command_is_green_here_and_says_how_much_it_looked_at():
     assert run().startswith("silenced: monitoring/health.py:")
     assert "0 errors, 0 warnings" in run()
 
 
 @pytest.mark.django_db
-def test_the_command_speaks_json() -> None:
+def test_the_command_speaks_json():
     facts = json.loads(run(format="json"))
     assert facts["findings"] == []
     assert facts["files"] > 100
 
 
 @pytest.mark.django_db
-def test_the_command_warns_of_a_value_that_only_the_database_knows() -> None:
+def test_the_command_warns_of_a_value_that_only_the_database_knows():
     with connection.cursor() as cursor:
         cursor.execute("ALTER TYPE workspace_status ADD VALUE 'quarantined'")
     assert "warning: The database's workspace_status has quarantined" in run(live=True)
 
 
 @pytest.mark.django_db
-def test_the_command_fails_where_the_database_lacks_a_value() -> None:
+def test_the_command_fails_where_the_database_lacks_a_value():
     with connection.cursor() as cursor:
         cursor.execute("ALTER TYPE workspace_status RENAME VALUE 'hibernated' TO 'asleep'")
     with pytest.raises(CommandError, match="1 things drifted"):
@@ -185,7 +180,7 @@ def test_the_command_fails_where_the_database_lacks_a_value() -> None:
 
 
 @pytest.mark.django_db
-def test_another_order_in_the_database_is_a_warning() -> None:
+def test_another_order_in_the_database_is_a_warning():
     with connection.cursor() as cursor:
         cursor.execute("ALTER TYPE workspace_status RENAME VALUE 'online' TO 'x'")
         cursor.execute("ALTER TYPE workspace_status RENAME VALUE 'offline' TO 'online'")
@@ -193,19 +188,19 @@ def test_another_order_in_the_database_is_a_warning() -> None:
     assert "has another order" in run(live=True)
 
 
-def test_without_its_parser_the_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_parser_the_command_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(check_status_drift, "find_spec", lambda name: None)
     with pytest.raises(CommandError, match=r"pglast.*--live"):
         run()
 
 
 @pytest.mark.django_db
-def test_the_live_half_needs_one_query(django_assert_num_queries: Any) -> None:
+def test_the_live_half_needs_one_query(django_assert_num_queries):
     with django_assert_num_queries(1):
         run(live=True)
 
 
-def test_the_static_half_is_a_system_check_that_only_a_deployment_check_by_its_tag_runs() -> None:
+def test_the_static_half_is_a_system_check_that_only_a_deployment_check_by_its_tag_runs():
     deployment = {check.__name__ for check in registry.get_checks(include_deployment_checks=True)}
     always = {check.__name__ for check in registry.get_checks()}
     assert ("check_drift" in deployment, "check_drift" in always) == (True, False)

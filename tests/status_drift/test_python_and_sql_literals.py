@@ -4,7 +4,6 @@ import textwrap
 
 import pytest
 
-from status_drift.findings import Report
 from status_drift.gate import scan_source
 from status_drift.sources import parse, resolve_imports
 from status_drift.vocabulary import event_names, native_enums
@@ -270,32 +269,32 @@ LOOK_ALIKES = {
 }
 
 
-def found(text: str, *, path: str = "workspaces/planted.py") -> Report:
+def found(text, *, path="workspaces/planted.py"):
     return scan_source(parse(text, path=path), terms=native_enums(), events=event_names())
 
 
 @pytest.mark.parametrize("text", PYTHON.values(), ids=PYTHON.keys())
-def test_a_raw_status_in_python_is_found(text: str) -> None:
+def test_a_raw_status_in_python_is_found(text):
     (line,) = {finding.line for finding in found(text).findings}
     written = text.splitlines()[line - 1]
     assert "led" in written or "WORKSPACE" in written or "AGENT" in written
 
 
 @pytest.mark.parametrize("text", SQL.values(), ids=SQL.keys())
-def test_a_raw_status_in_sql_is_found(text: str) -> None:
+def test_a_raw_status_in_sql_is_found(text):
     findings = found(text).findings
     assert [finding.message for finding in findings if "written out in SQL" in finding.message], findings
     assert not [finding for finding in findings if "can't be parsed" in finding.message]
 
 
 @pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_sql_that_should_parse_and_does_not_is_reported(text: str) -> None:
+def test_sql_that_should_parse_and_does_not_is_reported(text):
     (finding,) = found(text).findings
     assert "can't be parsed" in finding.message
 
 
 @pytest.mark.parametrize("text", DYNAMIC.values(), ids=DYNAMIC.keys())
-def test_sql_that_is_made_at_run_time_is_reported_where_it_is_executed(text: str) -> None:
+def test_sql_that_is_made_at_run_time_is_reported_where_it_is_executed(text):
     (finding,) = found(text).findings
     assert "made at run time" in finding.message
     written = text.splitlines()[finding.line - 1]
@@ -303,7 +302,7 @@ def test_sql_that_is_made_at_run_time_is_reported_where_it_is_executed(text: str
 
 
 @pytest.mark.parametrize("text", DYNAMIC.values(), ids=DYNAMIC.keys())
-def test_a_comment_with_a_reason_lets_sql_be_made_at_run_time_and_is_counted(text: str) -> None:
+def test_a_comment_with_a_reason_lets_sql_be_made_at_run_time_and_is_counted(text):
     (finding,) = found(text).findings
     lines = text.splitlines()
     lines[finding.line - 1] += "  # dynamic-sql: names of columns only"
@@ -312,17 +311,17 @@ def test_a_comment_with_a_reason_lets_sql_be_made_at_run_time_and_is_counted(tex
     assert [one.reason for one in report.silenced] == ["names of columns only"]
 
 
-def test_the_mark_for_dynamic_sql_lets_no_status_through_and_the_other_way_round() -> None:
+def test_the_mark_for_dynamic_sql_lets_no_status_through_and_the_other_way_round():
     assert len(found("row.status = 'failed'  # dynamic-sql: not at all").findings) == 2
     assert len(found("cursor.execute(query)  # not-a-workspace-status: of a job").findings) == 2
 
 
 @pytest.mark.parametrize("text", LOOK_ALIKES.values(), ids=LOOK_ALIKES.keys())
-def test_what_only_looks_like_a_status_is_left_alone(text: str) -> None:
+def test_what_only_looks_like_a_status_is_left_alone(text):
     assert found(text).findings == []
 
 
-def test_a_raw_status_that_another_file_holds_is_found_where_it_is_used() -> None:
+def test_a_raw_status_that_another_file_holds_is_found_where_it_is_used():
     holder = parse('BROKEN = "failed"', path="workspaces/holder.py")
     user = parse("from workspaces.holder import BROKEN as X\n\nrows.filter(status=X)", path="workspaces/user.py")
     resolve_imports([holder, user])
@@ -331,13 +330,13 @@ def test_a_raw_status_that_another_file_holds_is_found_where_it_is_used() -> Non
     assert scan_source(holder, terms=native_enums(), events=event_names()).findings == []
 
 
-def test_a_finding_says_where_it_stands_and_what_to_write() -> None:
+def test_a_finding_says_where_it_stands_and_what_to_write():
     (finding,) = found("import x\n\n\nworkspace.status = 'failed'\n").findings
     assert (finding.path, finding.line) == ("workspaces/planted.py", 4)
     assert str(finding) == ("workspaces/planted.py:4: The status 'failed' is written out. Use WorkspaceStatus.FAILED.")
 
 
-def test_a_finding_in_a_long_statement_names_the_line_of_the_literal() -> None:
+def test_a_finding_in_a_long_statement_names_the_line_of_the_literal():
     text = '''
     QUERY = """
         UPDATE workspaces_workspace
@@ -357,40 +356,40 @@ def test_a_finding_in_a_long_statement_names_the_line_of_the_literal() -> None:
         "record('WORKSPACE_ONLINE')  # not-a-workspace-status: a test of names",
     ],
 )
-def test_a_comment_with_a_reason_silences_its_line_and_is_counted(text: str) -> None:
+def test_a_comment_with_a_reason_silences_its_line_and_is_counted(text):
     report = found(text)
     assert report.findings == []
     assert len(report.silenced) == 1
     assert report.silenced[0].reason.startswith(("of ", "a test"))
 
 
-def test_a_comment_silences_its_own_line_only() -> None:
+def test_a_comment_silences_its_own_line_only():
     text = "a.status = 'failed'  # not-a-workspace-status: of a job\nb.status = 'failed'"
     assert [finding.line for finding in found(text).findings] == [2]
 
 
-def test_a_comment_without_a_reason_silences_nothing_and_is_reported() -> None:
+def test_a_comment_without_a_reason_silences_nothing_and_is_reported():
     messages = [finding.message for finding in found("a.status = 'failed'  # not-a-workspace-status:").findings]
     assert messages == ["The status 'failed' is written out.", "This mark gives no reason."]
 
 
-def test_a_comment_that_silences_nothing_is_reported() -> None:
+def test_a_comment_that_silences_nothing_is_reported():
     (finding,) = found("a = 1  # not-a-workspace-status: of a job").findings
     assert finding.message == "This mark silences nothing."
 
 
-def test_a_string_that_looks_like_the_comment_silences_nothing() -> None:
+def test_a_string_that_looks_like_the_comment_silences_nothing():
     assert len(found("a.status = 'failed'; x = '# not-a-workspace-status: of a job'").findings) == 1
 
 
 @pytest.mark.parametrize(
     "path", ["workspaces/migrations/0009_x.py", "workspaces/lifecycle/transitions.py", "events/names.py"]
 )
-def test_migrations_and_the_enums_themselves_may_write_values_out(path: str) -> None:
+def test_migrations_and_the_enums_themselves_may_write_values_out(path):
     assert found('status = "failed"\nx = "WORKSPACE_ONLINE"', path=path).findings == []
 
 
-def test_a_migrations_sql_may_name_a_status_but_must_parse() -> None:
+def test_a_migrations_sql_may_name_a_status_but_must_parse():
     path = "workspaces/migrations/0009_x.py"
     assert found("RunSQL(\"UPDATE t SET status = 'failed'\")", path=path).findings == []
     assert len(found('RunSQL("UPDATE t SET SET")', path=path).findings) == 1

@@ -1,11 +1,8 @@
 """Workspaces in the parts they play in the tests' stories. Each is made by the real verbs, at stated times."""
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from postgres.clock import database_now
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, Verb
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation
@@ -20,17 +17,17 @@ from workspaces.services.stopping.teardown import declare_gone
 CARD = {"name": "tester", "version": "1"}
 
 
-def config_for(runtime: str, extra: str = "") -> str:
+def config_for(runtime, extra=""):
     return f"name: {runtime} tester\nruntime: {runtime}\n{extra}"
 
 
-def queued(*, runtime: str = "echo", now: datetime | None = None, **fields: Any) -> Workspace:
+def queued(*, runtime="echo", now=None, **fields):
     """A workspace that waits for a launch worker."""
     request = Request(**({"config": config_for(runtime)} | fields))
     return create(request, now=now or database_now()).workspace
 
 
-def launching(*, now: datetime | None = None, **fields: Any) -> Workspace:
+def launching(*, now=None, **fields):
     """A workspace whose worker has begun to launch it."""
     now = now or database_now()
     workspace = queued(now=now, **fields)
@@ -39,7 +36,7 @@ def launching(*, now: datetime | None = None, **fields: Any) -> Workspace:
     return Workspace.objects.get(pk=workspace.pk)
 
 
-def booting(*, now: datetime | None = None, **fields: Any) -> Workspace:
+def booting(*, now=None, **fields):
     """A workspace that its backend runs and whose agent has not registered."""
     now = now or database_now()
     workspace = launching(now=now, **fields)
@@ -48,20 +45,20 @@ def booting(*, now: datetime | None = None, **fields: Any) -> Workspace:
     return Workspace.objects.get(pk=workspace.pk)
 
 
-def online(*, now: datetime | None = None, **fields: Any) -> Workspace:
+def online(*, now=None, **fields):
     """A workspace whose agent registered."""
     now = now or database_now()
     workspace = booting(now=now, **fields)
     return arrive(workspace, now=now)
 
 
-def external(*, url: str = "", now: datetime | None = None, **fields: Any) -> Workspace:
+def external(*, url="", now=None, **fields):
     """A workspace that somebody else runs: awaiting its agent, or online where it has a url."""
     request = Request(**({"name": "external", "external": True, "url": url} | fields))
     return create(request, now=now or database_now()).workspace
 
 
-def hibernated(*, now: datetime | None = None, **fields: Any) -> Workspace:
+def hibernated(*, now=None, **fields):
     """A workspace that was stopped for its idleness, its process confirmed gone."""
     now = now or database_now()
     workspace = hibernate(workspace_id=online(now=now, **fields).pk, forced=False, now=now)
@@ -69,14 +66,14 @@ def hibernated(*, now: datetime | None = None, **fields: Any) -> Workspace:
     return Workspace.objects.get(pk=workspace.pk)
 
 
-def running_on(backend: FakeProvisioner, workspace: Workspace) -> LaunchKey:
+def running_on(backend, workspace):
     """Let a backend in memory run the workspace's present launch."""
     key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     backend.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
     return key
 
 
-def failed(*, now: datetime | None = None, code: FailureCode = FailureCode.CRASHED, **fields: Any) -> Workspace:
+def failed(*, now=None, code=FailureCode.CRASHED, **fields):
     """A workspace whose launch failed."""
     now = now or database_now()
     workspace = booting(now=now, **fields)
@@ -85,12 +82,12 @@ def failed(*, now: datetime | None = None, code: FailureCode = FailureCode.CRASH
 
 
 def arrive(
-    workspace: Workspace,
+    workspace,
     *,
-    now: datetime | None = None,
-    verb: Verb = Verb.REGISTER,
-    card: Mapping[str, str] = CARD,
-) -> Workspace:
+    now=None,
+    verb=Verb.REGISTER,
+    card=CARD,
+):
     """Let the agent of the workspace's launch register, or complete the boot by a heartbeat."""
     registration = Registration(url="http://localhost:9", agent_card=card) if verb == Verb.REGISTER else None
     return mark_online(
@@ -102,7 +99,7 @@ def arrive(
     )
 
 
-def later(workspace: Workspace, *, minutes: float) -> datetime:
+def later(workspace, *, minutes):
     """The time this long after the workspace's present phase began."""
     assert workspace.phase_entered_at is not None
     return workspace.phase_entered_at + timedelta(minutes=minutes)

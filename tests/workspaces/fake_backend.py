@@ -1,6 +1,5 @@
 """The simulated backend that nobody plays, registered in place of the process backend and held to the same contract."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.workspaces.fake_provisioner import FakeProvisioner
@@ -9,7 +8,7 @@ from workspaces.provisioners import registry
 
 
 @contextmanager
-def backend_in_memory() -> Iterator[FakeProvisioner]:
+def backend_in_memory():
     """Launch on a new one while the block runs."""
     adapter, fake = registry.ADAPTERS[BackendKind.PROCESS], FakeProvisioner()
     registry.ADAPTERS[BackendKind.PROCESS] = lambda: fake

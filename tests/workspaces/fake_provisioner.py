@@ -3,11 +3,10 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
-from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
+from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
 from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 
 
@@ -20,75 +19,75 @@ class FakeProvisioner(SimulatedProvisioner):
 
     name = "fake"
 
-    def __init__(self) -> None:
+    def __init__(self):
         folder = tempfile.mkdtemp(prefix="slipway-fake-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         super().__init__(root=Path(folder))
-        self.before_call: Callable[[str, LaunchKey], None] = lambda call, key: None
-        self.after_call: Callable[[str, LaunchKey], None] = lambda call, key: None
+        self.before_call = lambda call, key: None
+        self.after_call = lambda call, key: None
         # The backend can't be asked: every inspection says UNKNOWN, every other call raises.
         self.unreachable = False
         # Launches that no stop ends, as a process that the kernel holds.
-        self.immortal: set[LaunchKey] = set()
-        self.calls: list[tuple[str, LaunchKey]] = []
+        self.immortal = set()
+        self.calls = []
         # What each launch was first started with.
-        self.specs: dict[LaunchKey, LaunchSpec] = {}
+        self.specs = {}
 
-    def start(self, spec: LaunchSpec) -> Observation:
+    def start(self, spec):
         """See Provisioner."""
         self._asked("start", spec.key)
         self.specs.setdefault(spec.key, spec)
         return self._answered("start", spec.key, super().start(spec))
 
-    def request_stop(self, key: LaunchKey) -> None:
+    def request_stop(self, key):
         """See Provisioner."""
         self._asked("request_stop", key)
         super().request_stop(key)
 
-    def stop(self, key: LaunchKey, *, timeout_seconds: float) -> Observation:
+    def stop(self, key, *, timeout_seconds):
         """See Provisioner."""
         self._asked("stop", key)
         return self._answered("stop", key, super().stop(key, timeout_seconds=timeout_seconds))
 
-    def inspect(self, key: LaunchKey) -> Observation:
+    def inspect(self, key):
         """See Provisioner."""
         self._noted("inspect", key)
         if self.unreachable:
             return Observation(state=BackendState.UNKNOWN, detail="The backend can't be reached.")
         return self._answered("inspect", key, super().inspect(key))
 
-    def forget(self, key: LaunchKey) -> None:
+    def forget(self, key):
         """See Provisioner."""
         self._asked("forget", key)
         super().forget(key)
 
-    def destroy(self, workspace_id: UUID) -> None:
+    def destroy(self, workspace_id):
         """See Provisioner."""
         # All of its launches at once: the key names none.
         self._asked("destroy", LaunchKey(workspace_id=workspace_id, launch_id=UUID(int=0)))
         super().destroy(workspace_id)
 
-    def held(self) -> list[LaunchKey]:
+    def held(self):
         """See Provisioner."""
         self._refuse_if_unreachable()
         return super().held()
 
-    def _end_by_stop(self, key: LaunchKey) -> None:
+    def _end_by_stop(self, key):
         if key not in self.immortal:
             super()._end_by_stop(key)
 
-    def _noted(self, call: str, key: LaunchKey) -> None:
+    def _noted(self, call, key):
         self.calls.append((call, key))
         self.before_call(call, key)
 
-    def _asked(self, call: str, key: LaunchKey) -> None:
+    def _asked(self, call, key):
         self._noted(call, key)
         self._refuse_if_unreachable()
 
-    def _refuse_if_unreachable(self) -> None:
+    def _refuse_if_unreachable(self):
         if self.unreachable:
             raise ProvisionerError("The backend can't be reached.")
 
-    def _answered(self, call: str, key: LaunchKey, answer: Observation) -> Observation:
+    def _answered(self, call, key, answer):
         self.after_call(call, key)
         return answer

@@ -1,13 +1,8 @@
 """What must be true of workspaces, launches and the log between any two transactions, whatever happened."""
 
-from collections.abc import Iterator, Mapping
-from uuid import UUID
-
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from workspaces.lifecycle.log_verification import differences
 from workspaces.lifecycle.transitions import TeardownReason, WorkspaceStatus
 from workspaces.models import BackendKind, Launch, Workspace
-from workspaces.provisioners.base import LaunchKey
 
 S = WorkspaceStatus
 WAITING = frozenset({S.PROVISIONING, S.HIBERNATING})
@@ -17,7 +12,7 @@ RUNNING = frozenset({S.PROVISIONING, S.ONLINE, S.DEGRADED})
 STOPPED = frozenset({S.PAUSED, S.HIBERNATED, S.REMOVED, S.FAILED})
 
 
-def assert_sound() -> None:
+def assert_sound():
     """Hold rows, launches and log to each other. The message says what is untrue of whom."""
     _, found = differences()
     assert [str(difference) for difference in found] == []
@@ -33,20 +28,20 @@ def assert_sound() -> None:
         assert not (is_earlier and is_left_alone), f"an earlier launch of {launch.workspace} is never stopped"
 
 
-def assert_one_object_each(backend: FakeProvisioner) -> None:
+def assert_one_object_each(backend):
     """No workspace has two objects alive at its backend."""
     held = [key.workspace_id for key in objects_of(backend)]
     assert len(held) == len(set(held)), "two processes of one workspace run"
 
 
-def objects_of(backend: FakeProvisioner) -> list[LaunchKey]:
+def objects_of(backend):
     """Return what is alive there, asked or not."""
     was, backend.unreachable = backend.unreachable, False
     held, backend.unreachable = backend.held(), was
     return held
 
 
-def _untrue_of_row(row: Workspace) -> Iterator[str]:
+def _untrue_of_row(row):
     if (row.status in WAITING) != (row.deadline_at is not None):
         yield f"deadline {row.deadline_at}"
     if (row.status == S.PROVISIONING) != bool(row.phase):
@@ -59,7 +54,7 @@ def _untrue_of_row(row: Workspace) -> Iterator[str]:
         yield "its restart is still planned"
 
 
-def _untrue_of_present(row: Workspace, launch: Launch) -> Iterator[str]:
+def _untrue_of_present(row, launch):
     """Yield what is untrue of the present launch of a workspace of ours."""
     if launch.workspace_id != row.pk:
         yield "its present launch is another workspace's"
@@ -74,7 +69,7 @@ def _untrue_of_present(row: Workspace, launch: Launch) -> Iterator[str]:
         yield "hibernated before its process was confirmed gone"
 
 
-def _untrue_of_line(row: Workspace, rows: Mapping[UUID, Workspace], launches: Mapping[UUID, Launch]) -> Iterator[str]:
+def _untrue_of_line(row, rows, launches):
     """Yield what is untrue of it under those above it. What Slipway's own stop paused takes nothing along."""
     line = list(_above(row, rows))
     paused = [one for one in line if one.status == S.PAUSED]
@@ -87,7 +82,7 @@ def _untrue_of_line(row: Workspace, rows: Mapping[UUID, Workspace], launches: Ma
         yield "outlived the one above it"
 
 
-def _above(row: Workspace, rows: Mapping[UUID, Workspace]) -> Iterator[Workspace]:
+def _above(row, rows):
     while row.parent_id is not None:
         row = rows[row.parent_id]
         yield row

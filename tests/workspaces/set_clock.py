@@ -1,6 +1,5 @@
 """The database's clock in the test's hand: whatever asks it for the time, in Python or in SQL, gets the test's."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -17,20 +16,20 @@ _FUNCTION = (
 class OwnClock:
     """Stands still until it is told to go on."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.set(datetime(2030, 1, 1, tzinfo=UTC))
 
-    def set(self, now: datetime) -> None:
+    def set(self, now):
         self.now = now
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('own_clock.now', %s, false)", [now.isoformat()])
 
-    def advance(self, **by: float) -> None:
+    def advance(self, **by):
         self.set(self.now + timedelta(**by))
 
 
 @contextmanager
-def own_clock() -> Iterator[OwnClock]:
+def own_clock():
     """Let this thread's connection live in the test's own time while the block runs."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE SCHEMA own_clock")

@@ -1,8 +1,6 @@
 """The one way in which tests build what no verb leads to: the database's own guard looks away."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from django.db import connection, transaction
 
@@ -11,7 +9,7 @@ from workspaces.models import Workspace
 
 
 @contextmanager
-def unguarded() -> Iterator[None]:
+def unguarded():
     """Run the block's statements without triggers, foreign keys' included; constraints and types still hold."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
@@ -19,7 +17,7 @@ def unguarded() -> Iterator[None]:
         cursor.execute("SET LOCAL session_replication_role = origin")
 
 
-def put_into(workspace: Workspace, status: WorkspaceStatus, **fields: Any) -> None:
+def put_into(workspace, status, **fields):
     """Put a row into a status without a verb; it gets what the constraints ask of a row in that status."""
     needed = {
         "deadline_at": workspace.created_at,

@@ -1,8 +1,6 @@
 """The API through the real server, over real connections: as ASGI (`make up`) and as WSGI (production)."""
 
 import io
-from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +19,7 @@ INTERFACES = {"asgi": "config.asgi:application", "wsgi": "config.wsgi:applicatio
 
 
 @pytest.fixture(params=sorted(INTERFACES))
-def served(request: pytest.FixtureRequest, child_environment: dict[str, str]) -> Iterator[httpx.Client]:
+def served(request, child_environment):
     port = free_port()
     child = children.web(port=port, console=Console(io.StringIO()))
     child.environment = {**child.environment, **child_environment}
@@ -37,7 +35,7 @@ def served(request: pytest.FixtureRequest, child_environment: dict[str, str]) ->
         child.kill()
 
 
-def chunks(total: int) -> Iterator[bytes]:
+def chunks(total):
     """A body whose length nobody announces."""
     yield b'{"workspace_id": "'
     for _ in range(total // 65_536):
@@ -45,11 +43,11 @@ def chunks(total: int) -> Iterator[bytes]:
     yield b'"}'
 
 
-def test_an_agent_s_boot_over_real_connections(served: httpx.Client) -> None:
+def test_an_agent_s_boot_over_real_connections(served):
     stuck = booting()
     agent = AgentCaller(stuck)
     served.headers = httpx.Headers(agent.headers)
-    own: dict[str, Any] = {"workspace_id": str(stuck.pk)}
+    own = {"workspace_id": str(stuck.pk)}
     assert served.post("/registry/progress", json={**own, "step": "install"}).status_code == 200
     registered = served.post("/registry/register", json={"id": str(stuck.pk), "url": "", "agent_card": {}})
     assert (registered.status_code, registered.content) == (200, b'{"status":"registered"}')

@@ -2,8 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +21,7 @@ READ = re.findall(r"^([A-Z_]+)=$", (PROJECT / ".env.example").read_text(), re.MU
 
 
 @pytest.fixture
-def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def real(monkeypatch):
     """An environment in which every variable of a real Slipway is set."""
     before = dict(os.environ)
     for name in READ:
@@ -34,7 +32,7 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("real")
-def test_nothing_that_is_set_for_a_real_slipway_is_used(tmp_path: Path) -> None:
+def test_nothing_that_is_set_for_a_real_slipway_is_used(tmp_path):
     set_environment(DemoOptions(port=8010, speed=10, folder=tmp_path))
     assert "DATABASE_URL" in READ
     assert [name for name in READ if os.environ.get(name, "").startswith("real")] == []
@@ -42,7 +40,7 @@ def test_nothing_that_is_set_for_a_real_slipway_is_used(tmp_path: Path) -> None:
     assert os.environ["PLATFORM_URL"] == "http://127.0.0.1:8010"
 
 
-def test_its_folder_and_port_are_not_those_of_make_up() -> None:
+def test_its_folder_and_port_are_not_those_of_make_up():
     options = options_of([])
     assert options.folder == PROJECT / ".data-demo"
     assert options.port not in {8000, None}
@@ -52,26 +50,26 @@ def test_its_folder_and_port_are_not_those_of_make_up() -> None:
 @pytest.mark.parametrize(
     "arguments", [["--port", "0"], ["--port", "x"], ["--port", "65536"], ["--speed", "0"], ["--speed", "fast"]]
 )
-def test_what_cannot_be_played_is_one_sentence(arguments: list[str]) -> None:
+def test_what_cannot_be_played_is_one_sentence(arguments):
     with pytest.raises(LocalError):
         options_of(arguments)
 
 
 @pytest.mark.parametrize("speed", [1, 7, 10, 60, 1000])
-def test_the_limits_of_the_field_are_shortened_and_leave_room_for_lost_beats(speed: float) -> None:
+def test_the_limits_of_the_field_are_shortened_and_leave_room_for_lost_beats(speed):
     seconds = {name: int(value) for name, value in settings_at(speed).items()}
     assert seconds["TEARDOWN_GRACE_SECONDS"] == max(1, round(600 / speed))
     assert min(seconds.values()) >= 1
     assert seconds["HEARTBEAT_LIMIT_SECONDS"] >= 3 * seconds["HEARTBEAT_INTERVAL_SECONDS"]
 
 
-def test_at_the_speed_of_the_field_they_are_the_settings_defaults() -> None:
+def test_at_the_speed_of_the_field_they_are_the_settings_defaults():
     source = (PROJECT / "config" / "settings.py").read_text()
     for name, value in settings_at(1).items():
         assert re.search(rf'"{name}", default={value}\)', source), name
 
 
-def test_a_folder_that_no_demo_made_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_a_folder_that_no_demo_made_is_refused_and_left_as_it_is(tmp_path):
     kept = tmp_path / "postgres"
     kept.mkdir()
     with pytest.raises(LocalError, match="no demo made"):
@@ -79,7 +77,7 @@ def test_a_folder_that_no_demo_made_is_refused_and_left_as_it_is(tmp_path: Path)
     assert kept.exists()
 
 
-def test_what_an_earlier_demo_left_is_deleted_and_what_its_owner_holds_is_not(tmp_path: Path) -> None:
+def test_what_an_earlier_demo_left_is_deleted_and_what_its_owner_holds_is_not(tmp_path):
     folder = tmp_path / "demo"
     check_folder(folder)
     (folder / "postgres" / "data").mkdir(parents=True)
@@ -90,7 +88,7 @@ def test_what_an_earlier_demo_left_is_deleted_and_what_its_owner_holds_is_not(tm
     assert sorted(path.name for path in folder.iterdir()) == [MARKER, "owner.lock"]
 
 
-def test_of_a_link_in_its_folder_only_the_link_is_deleted(tmp_path: Path) -> None:
+def test_of_a_link_in_its_folder_only_the_link_is_deleted(tmp_path):
     folder, elsewhere = tmp_path / "demo", tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "kept").touch()
@@ -101,7 +99,7 @@ def test_of_a_link_in_its_folder_only_the_link_is_deleted(tmp_path: Path) -> Non
     assert (elsewhere / "kept").exists()
 
 
-def test_make_help_tells_of_it() -> None:
+def test_make_help_tells_of_it():
     makefile = (PROJECT / "Makefile").read_text()
     assert re.search(r"^demo: .*## .*fleet of 60", makefile, re.MULTILINE)
     assert f"demo: PORT = {setup.DEFAULT_PORT}" in makefile

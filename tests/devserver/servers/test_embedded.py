@@ -21,7 +21,7 @@ from devserver.stale_processes import stop_leftovers
 @pytest.fixture
 def started():
     """Take servers to stop at the end, whatever becomes of the test."""
-    servers: list[embedded.Server] = []
+    servers = []
     yield servers
     for server in servers:
         server.stop()
@@ -34,7 +34,7 @@ def postgres(tmp_path, started):
     return server
 
 
-def execute(server: embedded.Server, statement: str) -> list[tuple[object, ...]]:
+def execute(server, statement):
     with psycopg.connect(server.url, connect_timeout=60) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []

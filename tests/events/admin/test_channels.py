@@ -5,7 +5,6 @@ import ipaddress
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -25,7 +24,7 @@ COMMON = {"name": "ops", "concurrency": "4", "timeout_seconds": "10", "with_desc
 
 
 @pytest.fixture
-def operator(client: Client) -> Client:
+def operator(client):
     client.force_login(User.objects.create_superuser("operator"))
     return client
 
@@ -55,7 +54,7 @@ def messages_of(answer):
     return " ".join(str(message) for message in answer.context["messages"])
 
 
-def test_a_new_channel_begins_with_the_choice_of_its_kind(operator: Client):
+def test_a_new_channel_begins_with_the_choice_of_its_kind(operator):
     text = text_of(operator.get(ADD))
     for kind in KINDS:
         assert f"?kind={kind}" in text
@@ -63,7 +62,7 @@ def test_a_new_channel_begins_with_the_choice_of_its_kind(operator: Client):
     assert "?kind=webhook" in text_of(operator.get(f"{ADD}?kind=pigeon"))
 
 
-def test_a_webhook_is_made_and_its_secret_shown_this_once(operator: Client, receiver):
+def test_a_webhook_is_made_and_its_secret_shown_this_once(operator, receiver):
     data = COMMON | {
         "url": receiver.url,
         "headers": "Authorization: Bearer s3cr3t",
@@ -94,19 +93,19 @@ def test_a_webhook_is_made_and_its_secret_shown_this_once(operator: Client, rece
         ({"timeout_seconds": "31"}, "timeout_seconds", "less than or equal to 30"),
     ],
 )
-def test_what_is_wrong_is_named_at_its_field_and_nothing_is_saved(operator: Client, data, field: str, said: str):
+def test_what_is_wrong_is_named_at_its_field_and_nothing_is_saved(operator, data, field, said):
     answer = operator.post(f"{ADD}?kind=webhook", COMMON | {"url": "https://8.8.8.8/"} | data)
     assert said in errors_of(answer)[field]
     assert not Channel.objects.exists()
 
 
-def test_a_time_limit_of_more_than_half_the_lease_is_refused(operator: Client, settings):
+def test_a_time_limit_of_more_than_half_the_lease_is_refused(operator, settings):
     settings.DELIVERY_LEASE_SECONDS = 10
     answer = operator.post(f"{ADD}?kind=webhook", COMMON | {"url": "https://8.8.8.8/", "timeout_seconds": "6"})
     assert "At most 5" in errors_of(answer)["timeout_seconds"]
 
 
-def test_a_change_keeps_what_was_not_entered_anew(operator: Client, receiver):
+def test_a_change_keeps_what_was_not_entered_anew(operator, receiver):
     channel = factories.webhook(receiver.url, headers={"X-A": "1"}, name="ops")
     before = all_options(channel)
     operator.post(page(channel), COMMON | {"name": "renamed", "url": "", "headers": ""})
@@ -118,13 +117,13 @@ def test_a_change_keeps_what_was_not_entered_anew(operator: Client, receiver):
     assert all_options(channel) == before | {"url": receiver.url + "/2", "headers": {}}
 
 
-def test_https_only_is_checked_against_the_address_that_is_there(operator: Client, receiver):
+def test_https_only_is_checked_against_the_address_that_is_there(operator, receiver):
     channel = factories.webhook(receiver.url)
     answer = operator.post(page(channel), COMMON | {"is_https_only": "on"})
     assert "not https" in errors_of(answer)["url"]
 
 
-def test_a_change_leaves_what_the_delivery_wrote_meanwhile(operator: Client, receiver):
+def test_a_change_leaves_what_the_delivery_wrote_meanwhile(operator, receiver):
     channel = factories.webhook(receiver.url)
     now = database_now()
     Channel.objects.update(last_success_at=now, paused_at=now)
@@ -133,7 +132,7 @@ def test_a_change_leaves_what_the_delivery_wrote_meanwhile(operator: Client, rec
     assert (channel.last_success_at, channel.paused_at) == (now, now)
 
 
-def test_the_test_button_shows_the_answer(operator: Client, receiver):
+def test_the_test_button_shows_the_answer(operator, receiver):
     channel = factories.webhook(receiver.url)
     receiver.answer = lambda request: Answer(503, body=b"closed <b>today</b>")
     assert operator.get(page(channel, "test")).status_code == 200
@@ -146,7 +145,7 @@ def test_the_test_button_shows_the_answer(operator: Client, receiver):
     assert "It was taken" in text_of(operator.post(page(channel, "test")))
 
 
-def test_pause_resume_and_enable_do_what_they_say(operator: Client, receiver):
+def test_pause_resume_and_enable_do_what_they_say(operator, receiver):
     channel = factories.webhook(receiver.url)
     operator.post(page(channel, "pause"))
     channel.refresh_from_db()
@@ -160,7 +159,7 @@ def test_pause_resume_and_enable_do_what_they_say(operator: Client, receiver):
     assert (channel.paused_at, channel.is_enabled, channel.disabled_reason) == (None, True, "")
 
 
-def dead_letters(receiver, count: int):
+def dead_letters(receiver, count):
     receiver.answer = lambda request: Answer(400, body=b"never")
     publish(*[online(subject={"name": "w", "runtime": "echo", "ancestors": []}) for _ in range(count)])
     deliver_all_due()
@@ -168,7 +167,7 @@ def dead_letters(receiver, count: int):
     return Delivery.objects.filter(state=DeliveryState.DEAD)
 
 
-def test_dead_letters_are_redriven_one_all_or_since(operator: Client, receiver):
+def test_dead_letters_are_redriven_one_all_or_since(operator, receiver):
     channel = factories.webhook(receiver.url)
     dead = dead_letters(receiver, 3)
     one = dead.first()
@@ -185,7 +184,7 @@ def test_dead_letters_are_redriven_one_all_or_since(operator: Client, receiver):
     assert "5 dead letters" in messages_of(operator.post(LIST, selected, follow=True))
 
 
-def test_a_delivery_s_page_shows_each_attempt_with_what_was_answered(operator: Client, receiver):
+def test_a_delivery_s_page_shows_each_attempt_with_what_was_answered(operator, receiver):
     factories.webhook(receiver.url)
     delivery = dead_letters(receiver, 1).get()
     text = text_of(operator.get(reverse("admin:events_delivery_change", args=[delivery.pk])))
@@ -193,7 +192,7 @@ def test_a_delivery_s_page_shows_each_attempt_with_what_was_answered(operator: C
     assert "never" in text
 
 
-def test_rotating_shows_the_new_secret_once(operator: Client, receiver):
+def test_rotating_shows_the_new_secret_once(operator, receiver):
     channel = factories.webhook(receiver.url)
     answer = operator.post(page(channel, "rotate"), follow=True)
     channel.refresh_from_db()
@@ -204,7 +203,7 @@ def test_rotating_shows_the_new_secret_once(operator: Client, receiver):
     assert "Rotate" not in text_of(operator.get(page(logged)))
 
 
-def test_a_channel_is_deleted_with_its_deliveries(operator: Client, receiver):
+def test_a_channel_is_deleted_with_its_deliveries(operator, receiver):
     channel = factories.webhook(receiver.url)
     dead_letters(receiver, 2)
     address = page(channel, "delete")
@@ -214,13 +213,13 @@ def test_a_channel_is_deleted_with_its_deliveries(operator: Client, receiver):
     assert not Delivery.objects.exists()
 
 
-def test_an_unknown_id_leads_back_to_the_list(operator: Client):
+def test_an_unknown_id_leads_back_to_the_list(operator):
     for action in ("test", "pause", "redrive", "rotate"):
         for key in ("0", "nonsense", "9" * 30):
             assert operator.get(f"/admin/events/channel/{key}/{action}/").status_code == 302
 
 
-def test_a_viewer_sees_channels_and_can_do_nothing(client: Client, receiver):
+def test_a_viewer_sees_channels_and_can_do_nothing(client, receiver):
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.set(permission("view_channel", "view_delivery"))
     client.force_login(viewer)
@@ -237,7 +236,7 @@ def permission(*names):
 
 
 @pytest.mark.parametrize("address", [LIST, "/admin/events/delivery/"])
-def test_a_list_takes_the_same_number_of_queries_with_3_and_with_30_rows(operator: Client, receiver, address: str):
+def test_a_list_takes_the_same_number_of_queries_with_3_and_with_30_rows(operator, receiver, address):
     factories.webhook(receiver.url)
     counts = []
     for number in (3, 27):

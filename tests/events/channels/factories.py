@@ -1,13 +1,11 @@
 """Channels for tests, made as the admin's form makes them."""
 
-from typing import Any
-
 from events.channels.registry import kind_of
 from events.delivery.channel_operations import all_options, encrypted
 from events.models import Channel
 
 
-def channel(kind: str, options: dict[str, Any], **fields: Any) -> Channel:
+def channel(kind, options, **fields):
     """Return a stored channel with these options, each where it belongs."""
     form = kind_of(kind).form
     secret = {name: value for name, value in options.items() if name in form.sealed}
@@ -17,12 +15,12 @@ def channel(kind: str, options: dict[str, Any], **fields: Any) -> Channel:
     return Channel.objects.create(kind=kind, options=plain, sealed_options=encrypted(secret), **fields)
 
 
-def webhook(url: str, *, headers: dict[str, str] | None = None, **fields: Any) -> Channel:
+def webhook(url, *, headers=None, **fields):
     """Return a channel to this address."""
     options = {"url": url, "headers": headers or {}, "is_https_only": False}
     return channel("webhook", options, **fields)
 
 
-def signing_secret(stored: Channel) -> str:
+def signing_secret(stored):
     """Return what a webhook's receiver verifies with."""
     return str(all_options(stored)["signing"][0]["secret"])

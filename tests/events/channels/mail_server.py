@@ -2,7 +2,6 @@
 
 import socketserver
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.waiting import PATIENCE_SECONDS
@@ -14,21 +13,21 @@ class MailServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(("127.0.0.1", 0), _Conversation)
-        self.mails: list[bytes] = []
+        self.mails = []
         # What it says to each recipient.
         self.answer = b"250 ok"
 
     @property
-    def port(self) -> int:
+    def port(self):
         return int(self.server_address[1])
 
 
 class _Conversation(socketserver.StreamRequestHandler):
     server: MailServer
 
-    def handle(self) -> None:
+    def handle(self):
         self._say(b"220 here")
         for line in self.rfile:
             verb = line[:4].upper()
@@ -42,18 +41,18 @@ class _Conversation(socketserver.StreamRequestHandler):
             else:
                 self._say(self.server.answer if verb == b"RCPT" else b"250 ok")
 
-    def _message(self) -> bytes:
+    def _message(self):
         lines = []
         while (line := self.rfile.readline()) not in {b".\r\n", b""}:
             lines.append(line)
         return b"".join(lines)
 
-    def _say(self, line: bytes) -> None:
+    def _say(self, line):
         self.wfile.write(line + b"\r\n")
 
 
 @contextmanager
-def mail_server() -> Iterator[MailServer]:
+def mail_server():
     server = MailServer()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -2,11 +2,9 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 from standardwebhooks import Webhook
 
@@ -42,23 +40,23 @@ class Receiver(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port=0):
         super().__init__(("127.0.0.1", port), _Handler)
-        self.got: list[Received] = []
-        self.taken: list[Received] = []
-        self.answer: Callable[[Received], Answer] = lambda request: Answer()
+        self.got = []
+        self.taken = []
+        self.answer = lambda request: Answer()
         # The clients' ports: a connection that is used again shows once.
-        self.ports: set[int] = set()
+        self.ports = set()
         # Called when a request has been answered.
-        self.finished: Callable[[], object] = lambda: None
+        self.finished = lambda: None
         self.lock = threading.Lock()
-        self._verified: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._verified = defaultdict(list)
 
     @property
-    def url(self) -> str:
+    def url(self):
         return f"http://127.0.0.1:{self.server_address[1]}/hook"
 
-    def messages(self, secret: str) -> list[dict[str, Any]]:
+    def messages(self, secret):
         """Return the bodies that were answered with 2xx, each verified: {"id", "type", "timestamp", "data"}.
 
         A signature holds for five minutes: whoever waits longer for the rest asks meanwhile.
@@ -69,7 +67,7 @@ class Receiver(ThreadingHTTPServer):
         verified += [{"id": each.headers["webhook-id"], **hook.verify(each.body, each.headers)} for each in new]
         return list(verified)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request, client_address):
         """Say nothing: a client that gave up is part of the tests."""
 
 
@@ -77,13 +75,13 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Receiver
 
-    def setup(self) -> None:
+    def setup(self):
         super().setup()
         self.server.ports.add(self.client_address[1])
         # Headers and body of an answer are two packets: without this the second waits for the client's ack.
         self.connection.setsockopt(6, 1, True)
 
-    def do_POST(self) -> None:
+    def do_POST(self):
         length = int(self.headers["Content-Length"])
         body = self.rfile.read(length)
         if len(body) < length:
@@ -109,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.taken.append(request)
         self._say(answer)
 
-    def _say(self, answer: Answer) -> None:
+    def _say(self, answer):
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
@@ -120,12 +118,12 @@ class _Handler(BaseHTTPRequestHandler):
             threading.Event().wait(0.3)
         self.wfile.write(answer.body)
 
-    def log_message(self, format: str, *arguments: Any) -> None:
+    def log_message(self, format, *arguments):
         """Say nothing."""
 
 
 @contextmanager
-def receiving(port: int = 0) -> Iterator[Receiver]:
+def receiving(port=0):
     """A receiver that listens for as long as the block lasts."""
     receiver = Receiver(port)
     thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

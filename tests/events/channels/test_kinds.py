@@ -50,7 +50,7 @@ def receiver(loopback_allowed):
         yield receiver
 
 
-def message(position: int = 1, event_type: str = EventType.WORKSPACE_ONLINE, **payload) -> Message:
+def message(position=1, event_type=EventType.WORKSPACE_ONLINE, **payload):
     event = LoggedEvent(
         position=position,
         event_type=event_type,
@@ -63,16 +63,16 @@ def message(position: int = 1, event_type: str = EventType.WORKSPACE_ONLINE, **p
     return Message(id=f"{position}00", event=event)
 
 
-def failure(position: int = 1, **payload) -> Message:
+def failure(position=1, **payload):
     payload = {"error": "It broke.", "code": "crashed", **payload}
     return message(position, EventType.WORKSPACE_PROVISION_FAILED, **payload)
 
 
-def sending(kind: str, options, *, timeout_seconds: float = 5):
+def sending(kind, options, *, timeout_seconds=5):
     return closing(kind_of(kind).open(options, timeout_seconds=timeout_seconds))
 
 
-def form_errors(kind: str, **data):
+def form_errors(kind, **data):
     form = kind_of(kind).form(data)
     assert not form.is_valid()
     return {name: " ".join(errors) for name, errors in form.errors.items()}
@@ -120,19 +120,19 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize("address", FORBIDDEN)
-def test_what_is_no_public_address_is_refused(address: str):
+def test_what_is_no_public_address_is_refused(address):
     assert not addresses.is_allowed(ipaddress.ip_address(address))
     with pytest.raises(addresses.ForbiddenAddress, match="DELIVERY_ALLOW_PRIVATE"):
         addresses.reachable_address(address, 80)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
-def test_a_public_address_is_allowed(address: str):
+def test_a_public_address_is_allowed(address):
     assert addresses.is_allowed(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "0177.0.0.1", "localhost"])
-def test_other_spellings_of_loopback_are_refused_too(host: str):
+def test_other_spellings_of_loopback_are_refused_too(host):
     with pytest.raises(addresses.ForbiddenAddress):
         addresses.reachable_address(host, 80)
 
@@ -156,7 +156,7 @@ def test_one_forbidden_address_among_several_is_enough(monkeypatch):
 # --- Webhook -------------------------------------------------------------------------------------
 
 
-def options_for(url: str, **more):
+def options_for(url, **more):
     return {"url": url, "headers": {}, **channel.KIND.initial_options(), **more}
 
 
@@ -254,7 +254,7 @@ def test_the_body_holds_texts_of_every_script_and_verifies(receiver):
         ({"url": "https://8.8.8.8/", "headers": "\n".join(f"X-{n}: 1" for n in range(21))}, "headers", "at most 20"),
     ],
 )
-def test_the_webhook_s_form_names_what_is_wrong(data, field: str, said: str):
+def test_the_webhook_s_form_names_what_is_wrong(data, field, said):
     assert said in form_errors("webhook", **data)[field]
 
 
@@ -268,7 +268,7 @@ def test_the_webhook_s_form_takes_what_can_be_sent_to():
 # --- Chat ----------------------------------------------------------------------------------------
 
 
-def mattermost(receiver) -> str:
+def mattermost(receiver):
     return f"mmost://127.0.0.1:{receiver.server_address[1]}/3ccdd113474722377935511fc85d3dd4"
 
 
@@ -315,7 +315,7 @@ def test_the_guard_of_sockets_ends_with_its_block(receiver, settings):
 
 
 @pytest.mark.parametrize("url", ["nonsense", "file:///etc/passwd", "syslog://", "json://example.com", "slack://short"])
-def test_the_chat_s_form_refuses_what_is_no_chat(url: str):
+def test_the_chat_s_form_refuses_what_is_no_chat(url):
     assert form_errors("chat", url=url)["url"]
 
 
@@ -329,7 +329,7 @@ def test_the_chat_s_form_refuses_what_is_no_chat(url: str):
         "matrixs://user:secret@matrix.example.com/#room",
     ],
 )
-def test_the_chat_s_form_takes_the_usual_ones(url: str):
+def test_the_chat_s_form_takes_the_usual_ones(url):
     form = kind_of("chat").form({"url": url})
     assert form.is_valid(), form.errors
 
@@ -370,7 +370,7 @@ def test_a_name_with_a_line_end_makes_no_header_of_its_own(mails, loopback_allow
 
 
 @pytest.mark.parametrize(("answer", "is_permanent"), [(b"550 unknown", True), (b"450 later", False)])
-def test_a_recipient_that_is_refused_for_good_is_a_permanent_failure(mails, answer: bytes, is_permanent: bool):
+def test_a_recipient_that_is_refused_for_good_is_a_permanent_failure(mails, answer, is_permanent):
     mails.answer = answer
     options = {"recipients": "ops@example.com", "subject_prefix": ""}
     with sending("email", options) as sender, pytest.raises(SendFailed, match=answer[:3].decode()) as failed:
@@ -386,7 +386,7 @@ def test_a_recipient_that_is_refused_for_good_is_a_permanent_failure(mails, answ
         ("\n".join(f"a{n}@example.com" for n in range(51)), "at most 50"),
     ],
 )
-def test_the_mail_s_form_names_what_is_wrong(mails, recipients: str, said: str):
+def test_the_mail_s_form_names_what_is_wrong(mails, recipients, said):
     assert said in form_errors("email", recipients=recipients)["recipients"]
 
 
@@ -406,7 +406,7 @@ def stream(loopback_allowed):
         client.delete(name)
 
 
-def redis_options(name: str, **more):
+def redis_options(name, **more):
     return {"url": django_settings.REDIS_URL, "stream": name, "max_length": 100, **more}
 
 
@@ -473,7 +473,7 @@ def test_a_redis_on_a_private_address_is_refused():
         ({"url": "redis://8.8.8.8", "max_length": "5"}, "max_length"),
     ],
 )
-def test_the_stream_s_form_names_what_is_wrong(data, field: str):
+def test_the_stream_s_form_names_what_is_wrong(data, field):
     assert form_errors("redis_stream", **{"stream": "s", "max_length": "1000", **data})[field]
 
 
@@ -481,7 +481,7 @@ def test_the_stream_s_form_names_what_is_wrong(data, field: str):
 
 
 @pytest.mark.parametrize("name", EventType.values)
-def test_every_event_has_words_for_people(name: str, loopback_allowed):
+def test_every_event_has_words_for_people(name, loopback_allowed):
     wording = worded([message(event_type=name, kind="outage", message="It was down.")])
     assert name not in wording.title
     assert wording.link.startswith("https://slipway.example.com/admin/")
@@ -516,7 +516,7 @@ def test_many_equal_failures_become_one_message_with_their_number(receiver):
     assert "5 × Provisioning failed: crashed" in json.loads(receiver.got[-1].body)["text"]
 
 
-def failed_event(name: str, code: str, workspace_id=None, version: int = 1) -> NewEvent:
+def failed_event(name, code, workspace_id=None, version=1):
     return NewEvent(
         event_type=EventType.WORKSPACE_PROVISION_FAILED,
         workspace_id=workspace_id or uuid4(),

@@ -19,7 +19,7 @@ from events.names import EventType
 from events.outbox import NewEvent
 from postgres.clock import database_now
 from tests.events.channels.factories import signing_secret, webhook
-from tests.events.channels.receivers import Answer, Receiver, receiving
+from tests.events.channels.receivers import Answer, receiving
 from tests.events.conftest import online, publish
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
@@ -42,7 +42,7 @@ def make_due():
     Delivery.objects.filter(state=DeliveryState.WAITING).update(next_attempt_at=database_now())
 
 
-def test_an_event_reaches_its_receiver_signed_with_its_id_and_the_live_envelope(receiver: Receiver):
+def test_an_event_reaches_its_receiver_signed_with_its_id_and_the_live_envelope(receiver):
     channel = webhook(receiver.url, headers={"Authorization": "Bearer abc"})
     (event,) = publish(online(subject={"name": "w", "runtime": "echo", "ancestors": []}))
     assert deliver_all_due() == 1
@@ -58,7 +58,7 @@ def test_an_event_reaches_its_receiver_signed_with_its_id_and_the_live_envelope(
     assert Delivery.objects.get().history[0]["response"] == "thanks"
 
 
-def test_every_event_arrives_once_and_each_workspace_in_order(receiver: Receiver):
+def test_every_event_arrives_once_and_each_workspace_in_order(receiver):
     channel = webhook(receiver.url)
     workspaces = [uuid4() for _ in range(7)]
     publish(*[online(workspace, version=version) for version in range(1, 21) for workspace in workspaces])
@@ -80,7 +80,7 @@ def attempt_all(times):
         deliver_all_due()
 
 
-def test_a_failing_delivery_is_tried_eight_times_with_the_same_bytes_and_is_a_dead_letter_then(receiver: Receiver):
+def test_a_failing_delivery_is_tried_eight_times_with_the_same_bytes_and_is_a_dead_letter_then(receiver):
     webhook(receiver.url)
     publish(online())
     receiver.answer = failing(500, body=b"x" * 5000)
@@ -96,7 +96,7 @@ def test_a_failing_delivery_is_tried_eight_times_with_the_same_bytes_and_is_a_de
     assert len(receiver.got) == 8
 
 
-def test_the_true_pauses_between_attempts_are_kept_by_a_clock_that_the_test_moves(receiver: Receiver, monkeypatch):
+def test_the_true_pauses_between_attempts_are_kept_by_a_clock_that_the_test_moves(receiver, monkeypatch):
     webhook(receiver.url)
     publish(online())
     began, ahead = database_now(), timedelta()
@@ -117,7 +117,7 @@ def test_the_true_pauses_between_attempts_are_kept_by_a_clock_that_the_test_move
 
 
 @pytest.mark.parametrize("status", [400, 405, 413, 422, 301, 308])
-def test_an_answer_that_would_never_change_is_a_dead_letter_at_once(receiver: Receiver, status: int):
+def test_an_answer_that_would_never_change_is_a_dead_letter_at_once(receiver, status):
     webhook(receiver.url)
     publish(online())
     receiver.answer = failing(status, headers={"Location": "http://10.0.0.1/"})
@@ -127,7 +127,7 @@ def test_an_answer_that_would_never_change_is_a_dead_letter_at_once(receiver: Re
 
 
 @pytest.mark.parametrize("status", [0, 302, 401, 403, 404, 408, 425, 429, 500, 502, 503])
-def test_an_answer_that_may_change_is_tried_again(receiver: Receiver, status: int):
+def test_an_answer_that_may_change_is_tried_again(receiver, status):
     channel = webhook(receiver.url)
     publish(online())
     receiver.answer = failing(status)
@@ -138,7 +138,7 @@ def test_an_answer_that_may_change_is_tried_again(receiver: Receiver, status: in
     assert channel.last_success_at is None
 
 
-def test_a_redirect_is_not_followed_and_its_target_gets_nothing(receiver: Receiver):
+def test_a_redirect_is_not_followed_and_its_target_gets_nothing(receiver):
     with receiving() as inner:
         webhook(receiver.url)
         publish(online())
@@ -150,7 +150,7 @@ def test_a_redirect_is_not_followed_and_its_target_gets_nothing(receiver: Receiv
     assert "s3cr3t" not in str(entry)
 
 
-def test_a_receiver_that_is_gone_disables_its_channel_and_opens_an_incident(receiver: Receiver):
+def test_a_receiver_that_is_gone_disables_its_channel_and_opens_an_incident(receiver):
     with receiving() as other:
         channel = webhook(receiver.url)
         watching = webhook(other.url, event_types=[EventType.INCIDENT_OPENED, EventType.INCIDENT_RESOLVED])
@@ -176,7 +176,7 @@ def test_a_receiver_that_is_gone_disables_its_channel_and_opens_an_incident(rece
         assert other.messages(signing_secret(watching))[-1]["type"] == EventType.INCIDENT_RESOLVED
 
 
-def test_a_receiver_that_asks_for_patience_gets_it_for_the_whole_channel(receiver: Receiver):
+def test_a_receiver_that_asks_for_patience_gets_it_for_the_whole_channel(receiver):
     channel = webhook(receiver.url, concurrency=1)
     receiver.answer = failing(429, headers={"Retry-After": "120"})
     publish(online(), online(), online())
@@ -194,7 +194,7 @@ def test_a_receiver_that_asks_for_patience_gets_it_for_the_whole_channel(receive
     assert states() == {DeliveryState.DELIVERED: 3}
 
 
-def test_a_failing_delivery_blocks_no_later_one_of_its_workspace(receiver: Receiver):
+def test_a_failing_delivery_blocks_no_later_one_of_its_workspace(receiver):
     channel = webhook(receiver.url)
     workspace = uuid4()
     poison, *_ = publish(*[online(workspace, version=version) for version in (1, 2, 3)])
@@ -208,7 +208,7 @@ def test_a_failing_delivery_blocks_no_later_one_of_its_workspace(receiver: Recei
     assert versions == [2, 3, 1]
 
 
-def test_a_claim_is_left_alone_until_its_lease_ends_and_is_taken_over_then(receiver: Receiver):
+def test_a_claim_is_left_alone_until_its_lease_ends_and_is_taken_over_then(receiver):
     channel = webhook(receiver.url)
     publish(online(), online())
     now = database_now()
@@ -231,7 +231,7 @@ def test_a_claim_is_left_alone_until_its_lease_ends_and_is_taken_over_then(recei
     assert states() == {DeliveryState.DELIVERED: 2}
 
 
-def test_what_is_released_keeps_its_place_and_its_attempts(receiver: Receiver):
+def test_what_is_released_keeps_its_place_and_its_attempts(receiver):
     channel = webhook(receiver.url)
     publish(*[online() for _ in range(5)])
     now = database_now()
@@ -245,7 +245,7 @@ def test_what_is_released_keeps_its_place_and_its_attempts(receiver: Receiver):
     assert {each.attempts for each in again.deliveries} == {0}
 
 
-def test_a_paused_channel_queues_and_sends_in_order_when_it_is_resumed(receiver: Receiver):
+def test_a_paused_channel_queues_and_sends_in_order_when_it_is_resumed(receiver):
     channel = webhook(receiver.url)
     assert channel_operations.pause(Channel.objects.all(), now=database_now()) == 1
     workspace = uuid4()
@@ -257,7 +257,7 @@ def test_a_paused_channel_queues_and_sends_in_order_when_it_is_resumed(receiver:
     assert [message["data"]["version"] for message in receiver.messages(signing_secret(channel))] == [1, 2, 3]
 
 
-def test_dead_letters_are_redriven_from_the_first_attempt_on(receiver: Receiver):
+def test_dead_letters_are_redriven_from_the_first_attempt_on(receiver):
     channel = webhook(receiver.url)
     receiver.answer = failing(400)
     publish(online(), online())
@@ -272,7 +272,7 @@ def test_dead_letters_are_redriven_from_the_first_attempt_on(receiver: Receiver)
     assert [entry["ok"] for entry in one.get().history] == [False, True]
 
 
-def test_a_slow_channel_delays_no_other(receiver: Receiver):
+def test_a_slow_channel_delays_no_other(receiver):
     with receiving() as slow:
         released = threading.Event()
         slow.answer = lambda request: Answer(released=released)
@@ -293,7 +293,7 @@ def test_a_slow_channel_delays_no_other(receiver: Receiver):
     assert Delivery.objects.filter(state=DeliveryState.SENDING).count() == 0
 
 
-def test_no_more_sends_run_at_a_time_than_the_channel_allows(receiver: Receiver):
+def test_no_more_sends_run_at_a_time_than_the_channel_allows(receiver):
     webhook(receiver.url, concurrency=3)
     running, most, released = [0], [0], threading.Event()
 
@@ -311,7 +311,7 @@ def test_no_more_sends_run_at_a_time_than_the_channel_allows(receiver: Receiver)
     assert most[0] == 3
 
 
-def test_two_deliverers_at_once_send_each_event_once(receiver: Receiver):
+def test_two_deliverers_at_once_send_each_event_once(receiver):
     webhook(receiver.url)
     publish(*[online() for _ in range(150)])
     barrier = threading.Barrier(3)
@@ -333,7 +333,7 @@ def test_two_deliverers_at_once_send_each_event_once(receiver: Receiver):
     assert states() == {DeliveryState.DELIVERED: 150}
 
 
-def test_a_receiver_that_trickles_is_cut_off_at_the_channel_s_limit(receiver: Receiver):
+def test_a_receiver_that_trickles_is_cut_off_at_the_channel_s_limit(receiver):
     webhook(receiver.url, timeout_seconds=1)
     receiver.answer = failing(200, headers={"X-Slow": "1"}, trickles=True)
     publish(online())
@@ -341,7 +341,7 @@ def test_a_receiver_that_trickles_is_cut_off_at_the_channel_s_limit(receiver: Re
     assert "within 1 s" in Delivery.objects.get().history[0]["error"]
 
 
-def test_a_channel_whose_secrets_can_t_be_read_fails_its_deliveries_and_says_so(receiver: Receiver, settings):
+def test_a_channel_whose_secrets_can_t_be_read_fails_its_deliveries_and_says_so(receiver, settings):
     webhook(receiver.url)
     publish(online())
     settings.SECRETS_KEYS = [Fernet.generate_key().decode()]
@@ -351,7 +351,7 @@ def test_a_channel_whose_secrets_can_t_be_read_fails_its_deliveries_and_says_so(
     assert "SECRETS_KEYS" in Channel.objects.get().last_error
 
 
-def test_a_kind_that_is_unknown_disables_the_channel_and_names_it(receiver: Receiver):
+def test_a_kind_that_is_unknown_disables_the_channel_and_names_it(receiver):
     Channel.objects.filter(pk=webhook(receiver.url).pk).update(kind="pigeon")
     publish(online())
     deliver_all_due()
@@ -384,7 +384,7 @@ SUBJECT = {"name": "w", "runtime": "echo", "ancestors": [str(PARENT)]}
         ({"runtimes": ["echo"], "failure_codes": ["crashed"], "workspace_id": PARENT}, True),
     ],
 )
-def test_a_channel_gets_what_all_of_its_filters_match(wanted, is_queued: bool):
+def test_a_channel_gets_what_all_of_its_filters_match(wanted, is_queued):
     webhook("http://127.0.0.1:9/", **wanted)
     failure = NewEvent(
         event_type=EventType.WORKSPACE_PROVISION_FAILED,

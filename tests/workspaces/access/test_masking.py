@@ -25,28 +25,28 @@ PEM = "-----BEGIN KEY-----\nMIIEvgIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY----
         ("the pin is 12 today", "12"),
     ],
 )
-def test_a_value_is_masked_in_each_form_in_which_programs_print_it(text: str, value: str) -> None:
+def test_a_value_is_masked_in_each_form_in_which_programs_print_it(text, value):
     masked = mask_values(text, [value])
     assert MASK in masked
     assert value not in masked
 
 
-def test_a_short_value_is_left_where_it_is_part_of_a_word() -> None:
+def test_a_short_value_is_left_where_it_is_part_of_a_word():
     assert mask_values("examine x", ["x"]) == f"examine {MASK}"
 
 
-def test_the_longer_of_two_values_is_masked_first() -> None:
+def test_the_longer_of_two_values_is_masked_first():
     assert mask_values("abcdefgh", ["abcd", "abcdefgh"]) == MASK
 
 
-def test_a_tail_is_cut_on_a_character() -> None:
+def test_a_tail_is_cut_on_a_character():
     tail = end_of("ä" * LOG_TAIL_BYTES)
     assert len(tail.encode()) <= LOG_TAIL_BYTES
     assert set(tail) == {"ä"}
 
 
 @pytest.mark.django_db
-def test_a_poisoned_log_leaves_no_secret_in_row_or_event() -> None:
+def test_a_poisoned_log_leaves_no_secret_in_row_or_event():
     secrets.put_secrets({"GLOBAL_KEY": "global-secret-value"}, workspace_id=None)
     workspace = booting(secrets={"OWN_KEY": "own-secret-value", "PEM": PEM})
     token = mint_agent_token(workspace)
@@ -63,6 +63,6 @@ def test_a_poisoned_log_leaves_no_secret_in_row_or_event() -> None:
 
 
 @pytest.mark.django_db
-def test_another_workspaces_secret_is_not_looked_at() -> None:
+def test_another_workspaces_secret_is_not_looked_at():
     booting(secrets={"OWN_KEY": "own-secret-value"})
     assert mask("own-secret-value", workspace_id=booting().pk) == "own-secret-value"

@@ -1,10 +1,7 @@
 """The verbs in the admin: buttons where the table allows them, questions before what is grave."""
 
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.test import Client
 from django.urls import reverse
 
 from tests.workspaces.factories import booting, hibernated, online
@@ -19,21 +16,21 @@ BUTTONS = ("restart", "pause", "resume", "hibernate", "force-hibernation", "wake
 
 
 @pytest.fixture
-def operator(client: Client) -> Client:
+def operator(client):
     client.force_login(User.objects.create_superuser("operator"))
     return client
 
 
-def page_of(workspace: Workspace, verb: str = "change") -> str:
+def page_of(workspace, verb="change"):
     return reverse("admin:workspaces_workspace_change", args=[workspace.pk]).replace("/change/", f"/{verb}/")
 
 
-def select(client: Client, action: str, *workspaces: Workspace, **fields: str) -> str:
-    data: dict[str, Any] = {"action": action, "_selected_action": [str(each.pk) for each in workspaces], **fields}
+def select(client, action, *workspaces, **fields):
+    data = {"action": action, "_selected_action": [str(each.pk) for each in workspaces], **fields}
     return str(client.post(LIST, data, follow=True).content.decode())
 
 
-def status(workspace: Workspace) -> WorkspaceStatus:
+def status(workspace):
     return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
 
 
@@ -48,9 +45,7 @@ def status(workspace: Workspace) -> WorkspaceStatus:
         (S.REMOVED, set()),
     ],
 )
-def test_the_page_offers_the_verbs_that_its_status_allows(
-    operator: Client, at: WorkspaceStatus, offered: set[str]
-) -> None:
+def test_the_page_offers_the_verbs_that_its_status_allows(operator, at, offered):
     workspace = online()
     put_into(workspace, at)
     page = operator.get(page_of(workspace)).content.decode()
@@ -67,7 +62,7 @@ def test_the_page_offers_the_verbs_that_its_status_allows(
         ("cancel", booting, S.FAILED),
     ],
 )
-def test_a_button_asks_and_then_does(operator: Client, verb: str, make: Any, becomes: WorkspaceStatus) -> None:
+def test_a_button_asks_and_then_does(operator, verb, make, becomes):
     workspace = make(name="one")
     before = status(workspace)
     assert operator.get(page_of(workspace, verb)).status_code == 200
@@ -76,7 +71,7 @@ def test_a_button_asks_and_then_does(operator: Client, verb: str, make: Any, bec
     assert status(workspace) == becomes
 
 
-def test_a_pause_of_several_names_what_goes_along_before_it_is_done(operator: Client) -> None:
+def test_a_pause_of_several_names_what_goes_along_before_it_is_done(operator):
     parent = online(name="parent")
     child = online(name="little-one", parent_id=parent.pk)
     asked = select(operator, "pause_selected", parent)
@@ -87,7 +82,7 @@ def test_a_pause_of_several_names_what_goes_along_before_it_is_done(operator: Cl
     assert "2 resumed." in select(operator, "resume_selected", parent, child)
 
 
-def test_a_busy_one_goes_to_sleep_only_by_force_which_asks_first(operator: Client) -> None:
+def test_a_busy_one_goes_to_sleep_only_by_force_which_asks_first(operator):
     busy = online(name="busy")
     Heartbeat.objects.filter(pk=busy.pk).update(active_tasks=1)
     assert "1 refused: busy is online: it has 1 active tasks" in select(operator, "hibernate_selected", busy)
@@ -96,13 +91,13 @@ def test_a_busy_one_goes_to_sleep_only_by_force_which_asks_first(operator: Clien
     assert "1 going into hibernation." in select(operator, "force_hibernation_selected", busy, confirmed="yes")
 
 
-def test_a_refusal_is_told_beside_what_was_done(operator: Client) -> None:
+def test_a_refusal_is_told_beside_what_was_done(operator):
     asleep, up = hibernated(name="asleep"), online(name="up")
     page = select(operator, "wake_selected", asleep, up)
     assert "1 woken, 1 refused: up is online: it can&#x27;t wake from there." in page
 
 
-def test_one_who_may_only_look_can_do_nothing(client: Client) -> None:
+def test_one_who_may_only_look_can_do_nothing(client):
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_workspace"))
     client.force_login(viewer)

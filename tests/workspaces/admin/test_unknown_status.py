@@ -2,12 +2,10 @@
 
 import json
 from io import StringIO
-from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
-from django.test import Client
 from django.urls import reverse
 
 from tests.workspaces.factories import online
@@ -22,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def newer() -> Workspace:
+def newer():
     """A workspace in a status that this code does not know. (A value added here could not be used before a commit.)"""
     workspace = online(name="newer")
     put_into(workspace, WorkspaceStatus.HIBERNATED)
@@ -31,33 +29,33 @@ def newer() -> Workspace:
     return Workspace.objects.get(pk=workspace.pk)
 
 
-def test_it_reads_back_as_plain_text(newer: Workspace) -> None:
+def test_it_reads_back_as_plain_text(newer):
     assert newer.status == "quarantined"
     assert type(newer.status) is str
 
 
-def test_the_admins_list_and_page_show_it(admin_client: Client, newer: Workspace) -> None:
+def test_the_admins_list_and_page_show_it(admin_client, newer):
     listed = admin_client.get(reverse("admin:workspaces_workspace_changelist")).content.decode()
     page = admin_client.get(reverse("admin:workspaces_workspace_change", args=[newer.pk])).content.decode()
     assert "quarantined" in listed
     assert "quarantined" in page
 
 
-def test_the_command_lists_it(newer: Workspace) -> None:
+def test_the_command_lists_it(newer):
     out = StringIO()
     call_command("workspaces", "--format", "json", stdout=out)
     assert json.loads(out.getvalue())[0]["status"] == "quarantined"
 
 
-def test_the_api_serves_it_and_refuses_a_verb_in_words(admin_client: Client, newer: Workspace) -> None:
+def test_the_api_serves_it_and_refuses_a_verb_in_words(admin_client, newer):
     assert admin_client.get("/workspaces").json()[0]["status"] == "quarantined"
     with pytest.raises(TransitionRefused, match="newer is quarantined"):
         restart(workspace_id=newer.pk, now=newer.created_at)
 
 
-def test_its_agents_heartbeat_moves_nothing(client: Client, newer: Workspace) -> None:
+def test_its_agents_heartbeat_moves_nothing(client, newer):
     token = mint_agent_token(newer)
-    headers: dict[str, Any] = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {token}"}
     answer = client.post(
         "/registry/heartbeat", {"workspace_id": str(newer.pk)}, content_type="application/json", headers=headers
     )

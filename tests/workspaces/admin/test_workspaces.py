@@ -3,8 +3,6 @@
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.http import HttpResponse
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -28,13 +26,13 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 
 
 @pytest.fixture
-def operator(client: Client) -> Client:
+def operator(client):
     client.force_login(User.objects.create_superuser("operator"))
     return client
 
 
 @pytest.fixture
-def viewer(client: Client) -> Client:
+def viewer(client):
     """Somebody who may look, and nothing else."""
     user = User.objects.create_user("viewer", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
@@ -42,24 +40,24 @@ def viewer(client: Client) -> Client:
     return client
 
 
-def page_of(workspace: Workspace) -> str:
+def page_of(workspace):
     return reverse("admin:workspaces_workspace_change", args=[workspace.pk])
 
 
-def verb_page(workspace: Workspace, verb: str) -> str:
+def verb_page(workspace, verb):
     return reverse(f"admin:workspaces_workspace_{verb}", args=[workspace.pk])
 
 
-def text_of(answer: HttpResponse) -> str:
+def text_of(answer):
     assert answer.status_code == 200, answer.status_code
     return answer.content.decode()
 
 
-def status_of(workspace: Workspace) -> WorkspaceStatus:
+def status_of(workspace):
     return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
 
 
-def select(client: Client, action: str, *workspaces: Workspace, **fields: str) -> HttpResponse:
+def select(client, action, *workspaces, **fields):
     data = {"action": action, "_selected_action": [str(each.pk) for each in workspaces], **fields}
     return client.post(LIST, data, follow=True)
 
@@ -67,7 +65,7 @@ def select(client: Client, action: str, *workspaces: Workspace, **fields: str) -
 # --- Pages ---------------------------------------------------------------------------------------
 
 
-def test_every_page_opens(operator: Client) -> None:
+def test_every_page_opens(operator):
     failed, booting = factories.failed(), factories.booting()
     secrets.put_secrets({"TOKEN": "t0p"}, workspace_id=None)
     pages = ["/admin/"]
@@ -91,7 +89,7 @@ def test_every_page_opens(operator: Client) -> None:
     assert set(answers.values()) == {200}, answers
 
 
-def test_list_shows_status_phase_deadline_and_failure(operator: Client) -> None:
+def test_list_shows_status_phase_deadline_and_failure(operator):
     factories.booting(name="slow")
     factories.failed(name="broken")
 
@@ -111,7 +109,7 @@ def test_list_shows_status_phase_deadline_and_failure(operator: Client) -> None:
 @pytest.mark.parametrize(
     ("query", "shown"), [("", {"kept"}), ("?status=all", {"kept", "gone"}), ("?status=removed", {"gone"})]
 )
-def test_list_hides_removed_workspaces_unless_asked(operator: Client, query: str, shown: set[str]) -> None:
+def test_list_hides_removed_workspaces_unless_asked(operator, query, shown):
     factories.online(name="kept")
     remove(workspace_id=factories.online(name="gone").pk, confirmed=False, now=database_now())
 
@@ -120,11 +118,11 @@ def test_list_hides_removed_workspaces_unless_asked(operator: Client, query: str
     assert {name for name in ("kept", "gone") if f'title="{name}"' in page} == shown
 
 
-def test_empty_list_says_how_to_launch_one(operator: Client) -> None:
+def test_empty_list_says_how_to_launch_one(operator):
     assert "No workspaces yet" in text_of(operator.get(LIST))
 
 
-def test_list_is_found_by_name_and_by_id(operator: Client) -> None:
+def test_list_is_found_by_name_and_by_id(operator):
     wanted, other = factories.online(name="wanted"), factories.online(name="other")
     for query in ("wante", str(wanted.pk), str(wanted.pk)[:8]):
         page = text_of(operator.get(LIST, {"q": query}))
@@ -132,7 +130,7 @@ def test_list_is_found_by_name_and_by_id(operator: Client) -> None:
         assert str(other.pk) not in page
 
 
-def test_lists_take_the_same_number_of_queries_with_3_and_with_30_rows(operator: Client) -> None:
+def test_lists_take_the_same_number_of_queries_with_3_and_with_30_rows(operator):
     pages = [LIST] + [reverse(f"admin:{model}_changelist") for model in ("workspaces_launch", "events_event")]
     for _ in range(3):
         factories.booting()
@@ -147,7 +145,7 @@ def test_lists_take_the_same_number_of_queries_with_3_and_with_30_rows(operator:
     assert many[LIST] <= 8
 
 
-def _queries(client: Client, page: str) -> int:
+def _queries(client, page):
     with CaptureQueriesContext(
         connection,
     ) as captured:
@@ -155,14 +153,14 @@ def _queries(client: Client, page: str) -> int:
     return len(captured)
 
 
-def test_failed_workspace_shows_its_reason_and_the_end_of_its_log(operator: Client) -> None:
+def test_failed_workspace_shows_its_reason_and_the_end_of_its_log(operator):
     page = text_of(operator.get(page_of(factories.failed())))
 
     for expected in ("It broke.", "last words", "Bootstrap watcher", "WORKSPACE_PROVISION_FAILED", "crashed"):
         assert expected in page
 
 
-def test_page_says_that_no_runtime_command_is_set(operator: Client) -> None:
+def test_page_says_that_no_runtime_command_is_set(operator):
     bare = factories.booting()
     commanded = factories.booting(config=factories.config_for("echo", "runtime_config: {command: sleep 9}\n"))
 
@@ -170,7 +168,7 @@ def test_page_says_that_no_runtime_command_is_set(operator: Client) -> None:
     assert "No runtime command is set" not in text_of(operator.get(page_of(commanded)))
 
 
-def test_page_of_a_failed_one_tells_what_was_known_in_words_and_moments(operator: Client) -> None:
+def test_page_of_a_failed_one_tells_what_was_known_in_words_and_moments(operator):
     failed = factories.failed()
 
     page = text_of(operator.get(page_of(failed)))
@@ -180,7 +178,7 @@ def test_page_of_a_failed_one_tells_what_was_known_in_words_and_moments(operator
     assert f"{began[:10]} {began[11:19]} UTC</time>" in page
 
 
-def test_page_escapes_what_an_agent_wrote(operator: Client) -> None:
+def test_page_escapes_what_an_agent_wrote(operator):
     workspace = factories.booting()
     Workspace.objects.filter(pk=workspace.pk).update(progress_step="<script>alert(1)</script>")
 
@@ -188,7 +186,7 @@ def test_page_escapes_what_an_agent_wrote(operator: Client) -> None:
         assert "<script>alert(1)" not in text_of(operator.get(page))
 
 
-def test_first_page_counts_by_status(operator: Client) -> None:
+def test_first_page_counts_by_status(operator):
     factories.online()
     factories.failed()
 
@@ -201,7 +199,7 @@ def test_first_page_counts_by_status(operator: Client) -> None:
 # --- Create --------------------------------------------------------------------------------------
 
 
-def test_create_from_a_pasted_config(operator: Client) -> None:
+def test_create_from_a_pasted_config(operator):
     answer = operator.post(ADD, {"config": CONFIG, "secrets": "KEY=value", "name": "mine"})
 
     workspace = Workspace.objects.get()
@@ -210,7 +208,7 @@ def test_create_from_a_pasted_config(operator: Client) -> None:
     assert secrets.environment_of(workspace.pk) == {"KEY": "value"}
 
 
-def test_create_from_a_template(operator: Client) -> None:
+def test_create_from_a_template(operator):
     operator.post(ADD, {"template": "echo"})
 
     assert Workspace.objects.get().template == "echo"
@@ -239,7 +237,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_create_shows_a_refusal_at_its_field_and_makes_nothing(operator: Client, case: str) -> None:
+def test_create_shows_a_refusal_at_its_field_and_makes_nothing(operator, case):
     data, field = REFUSED[case]
 
     answer = operator.post(ADD, data)
@@ -251,7 +249,7 @@ def test_create_shows_a_refusal_at_its_field_and_makes_nothing(operator: Client,
     assert "s3cr3t" not in page
 
 
-def test_refused_create_keeps_what_was_typed_but_for_the_secrets(operator: Client) -> None:
+def test_refused_create_keeps_what_was_typed_but_for_the_secrets(operator):
     page = text_of(operator.post(ADD, {"config": "name: [", "name": "kept", "secrets": "KEY=s3cr3t"}))
 
     assert 'value="kept"' in page
@@ -261,14 +259,14 @@ def test_refused_create_keeps_what_was_typed_but_for_the_secrets(operator: Clien
     assert "Type the secrets again" in page
 
 
-def test_a_config_of_5_mb_is_refused_at_its_field(operator: Client) -> None:
+def test_a_config_of_5_mb_is_refused_at_its_field(operator):
     answer = operator.post(ADD, {"config": "x" * 5_000_000})
 
     assert answer.context["form"].errors["config"] == ["config.yaml is larger than 256 KiB."]
     assert not Workspace.objects.exists()
 
 
-def test_a_form_that_is_too_large_to_be_read_is_refused_with_a_page_that_says_so(operator: Client) -> None:
+def test_a_form_that_is_too_large_to_be_read_is_refused_with_a_page_that_says_so(operator):
     answer = operator.post(ADD, {"config": "x" * 9_000_000})
 
     assert answer.status_code == 413
@@ -279,7 +277,7 @@ def test_a_form_that_is_too_large_to_be_read_is_refused_with_a_page_that_says_so
 # --- Change --------------------------------------------------------------------------------------
 
 
-def test_saving_writes_the_settings_and_nothing_else(operator: Client) -> None:
+def test_saving_writes_the_settings_and_nothing_else(operator):
     workspace = factories.booting(name="before")
     data = {"name": "after", "role": "", "tier": "2", "labels": "team=core", "provision_timeout_seconds": "60"}
     data |= {"hibernation_idle_minutes": "15", "restart_policy": "never"}
@@ -312,7 +310,7 @@ def test_saving_writes_the_settings_and_nothing_else(operator: Client) -> None:
         ("restart_policy", "always"),
     ],
 )
-def test_change_shows_a_refusal_at_its_field_and_writes_nothing(operator: Client, field: str, value: str) -> None:
+def test_change_shows_a_refusal_at_its_field_and_writes_nothing(operator, field, value):
     workspace = factories.online(name="same")
     data = {"name": "same", "role": "", "tier": "1", "labels": "", "provision_timeout_seconds": ""}
     data |= {"restart_policy": "on-failure"}
@@ -327,7 +325,7 @@ def test_change_shows_a_refusal_at_its_field_and_writes_nothing(operator: Client
 # --- Verbs ---------------------------------------------------------------------------------------
 
 
-def test_restarting_several_reports_each_refusal(operator: Client) -> None:
+def test_restarting_several_reports_each_refusal(operator):
     online, gone = factories.online(), factories.online(name="gone")
     remove(workspace_id=gone.pk, confirmed=False, now=database_now())
 
@@ -338,7 +336,7 @@ def test_restarting_several_reports_each_refusal(operator: Client) -> None:
     assert status_of(online) == WorkspaceStatus.PROVISIONING
 
 
-def test_removing_asks_first_and_names_the_children_that_go_along(operator: Client) -> None:
+def test_removing_asks_first_and_names_the_children_that_go_along(operator):
     parent = factories.online(name="parent")
     child = factories.online(name="little-one", parent_id=parent.pk)
 
@@ -351,21 +349,21 @@ def test_removing_asks_first_and_names_the_children_that_go_along(operator: Clie
     assert {status_of(parent), status_of(child)} == {WorkspaceStatus.REMOVED}
 
 
-def test_removing_a_parent_and_its_child_together_refuses_nothing(operator: Client) -> None:
+def test_removing_a_parent_and_its_child_together_refuses_nothing(operator):
     parent = factories.online(name="parent")
     child = factories.online(name="child", parent_id=parent.pk)
 
     assert "2 removed." in text_of(select(operator, "remove_selected", child, parent, confirmed="yes"))
 
 
-def test_looking_at_a_verbs_page_does_nothing(operator: Client) -> None:
+def test_looking_at_a_verbs_page_does_nothing(operator):
     online = factories.online()
     for verb in ("restart", "remove"):
         assert operator.get(verb_page(online, verb)).status_code == 200
     assert status_of(online) == WorkspaceStatus.ONLINE
 
 
-def test_restart_and_remove_from_the_page_of_a_workspace(operator: Client) -> None:
+def test_restart_and_remove_from_the_page_of_a_workspace(operator):
     workspace = factories.online()
 
     assert "1 restarted." in text_of(operator.post(verb_page(workspace, "restart"), follow=True))
@@ -374,7 +372,7 @@ def test_restart_and_remove_from_the_page_of_a_workspace(operator: Client) -> No
     assert status_of(workspace) == WorkspaceStatus.REMOVED
 
 
-def test_removed_workspace_offers_no_verbs(operator: Client) -> None:
+def test_removed_workspace_offers_no_verbs(operator):
     gone = factories.online()
     remove(workspace_id=gone.pk, confirmed=False, now=database_now())
 
@@ -383,7 +381,7 @@ def test_removed_workspace_offers_no_verbs(operator: Client) -> None:
 
 @pytest.mark.parametrize("verb", ["", "restart/", "remove/"])
 @pytest.mark.parametrize("key", [UNKNOWN, "nonsense", "%00", "x" * 500])
-def test_unknown_workspace_is_said_to_be_unknown(operator: Client, key: str, verb: str) -> None:
+def test_unknown_workspace_is_said_to_be_unknown(operator, key, verb):
     assert operator.get(f"{LIST}{key}/{verb or 'change/'}").status_code in {302, 404}
 
 
@@ -391,7 +389,7 @@ def test_unknown_workspace_is_said_to_be_unknown(operator: Client, key: str, ver
     ("model", "action"), [("workspaces/workspace", "restart_selected"), ("workspaces/apikey", "revoke")]
 )
 @pytest.mark.parametrize("key", ["nonsense", "\0", "x" * 500])
-def test_a_selection_that_is_no_id_is_refused(operator: Client, model: str, action: str, key: str) -> None:
+def test_a_selection_that_is_no_id_is_refused(operator, model, action, key):
     online = factories.online()
 
     answer = operator.post(
@@ -402,7 +400,7 @@ def test_a_selection_that_is_no_id_is_refused(operator: Client, model: str, acti
     assert Workspace.objects.get(pk=online.pk).version == online.version
 
 
-def test_a_launch_that_cant_be_confirmed_gone_is_declared_gone(operator: Client) -> None:
+def test_a_launch_that_cant_be_confirmed_gone_is_declared_gone(operator):
     workspace = factories.failed()
     Launch.objects.filter(pk=workspace.launch_id).update(
         teardown_reason=TeardownReason.FAILED, teardown_attempts=3, teardown_error="Its host does not answer."
@@ -421,7 +419,7 @@ def test_a_launch_that_cant_be_confirmed_gone_is_declared_gone(operator: Client)
 # --- Who may -------------------------------------------------------------------------------------
 
 
-def test_viewer_sees_everything_and_is_offered_nothing(viewer: Client) -> None:
+def test_viewer_sees_everything_and_is_offered_nothing(viewer):
     workspace = factories.failed()
 
     listed, page = text_of(viewer.get(LIST)), text_of(viewer.get(page_of(workspace)))
@@ -432,7 +430,7 @@ def test_viewer_sees_everything_and_is_offered_nothing(viewer: Client) -> None:
         assert offered not in listed + page
 
 
-def test_viewer_is_refused_every_verb(viewer: Client) -> None:
+def test_viewer_is_refused_every_verb(viewer):
     workspace = factories.failed()
     launch = reverse("admin:workspaces_launch_change", args=[workspace.launch_id])
 
@@ -444,7 +442,7 @@ def test_viewer_is_refused_every_verb(viewer: Client) -> None:
     assert Workspace.objects.count() == 1
 
 
-def test_no_one_deletes_rows(operator: Client) -> None:
+def test_no_one_deletes_rows(operator):
     workspace = factories.failed()
     launch = reverse("admin:workspaces_launch_delete", args=[workspace.launch_id])
 
@@ -453,7 +451,7 @@ def test_no_one_deletes_rows(operator: Client) -> None:
     assert "delete_selected" not in text_of(operator.get(LIST))
 
 
-def test_strangers_are_sent_to_the_login(client: Client) -> None:
+def test_strangers_are_sent_to_the_login(client):
     for path in (LIST, ADD, page_of(factories.online())):
         assert client.get(path)["Location"].startswith("/admin/login/")
 
@@ -479,14 +477,14 @@ def test_strangers_are_sent_to_the_login(client: Client) -> None:
         "workspace__failure_message__regex=((",
     ],
 )
-def test_no_address_of_a_list_is_an_error_of_ours(operator: Client, model: str, query: str) -> None:
+def test_no_address_of_a_list_is_an_error_of_ours(operator, model, query):
     assert operator.get(f"/admin/{model}/?{query}").status_code < 500
 
 
 # --- Events --------------------------------------------------------------------------------------
 
 
-def test_events_are_filtered_by_workspace_and_show_their_payload(operator: Client) -> None:
+def test_events_are_filtered_by_workspace_and_show_their_payload(operator):
     mine, other = factories.failed(), factories.booting()
     page = operator.get(reverse("admin:events_event_changelist"), {"workspace": str(mine.pk)})
 
@@ -500,7 +498,7 @@ def test_events_are_filtered_by_workspace_and_show_their_payload(operator: Clien
 # --- Secrets and keys ----------------------------------------------------------------------------
 
 
-def test_secret_is_added_replaced_and_never_shown(operator: Client) -> None:
+def test_secret_is_added_replaced_and_never_shown(operator):
     workspace = factories.online()
     add = reverse("admin:workspaces_secret_add")
     data = {"workspace": str(workspace.pk), "name": "KEY"}
@@ -534,7 +532,7 @@ def test_secret_is_added_replaced_and_never_shown(operator: Client) -> None:
         {"name": "OK", "value": "s3cr3t", "workspace": UNKNOWN},
     ],
 )
-def test_bad_secret_is_refused_and_not_sent_back(operator: Client, data: dict[str, str]) -> None:
+def test_bad_secret_is_refused_and_not_sent_back(operator, data):
     answer = operator.post(reverse("admin:workspaces_secret_add"), data)
 
     assert answer.context["adminform"].form.errors
@@ -542,7 +540,7 @@ def test_bad_secret_is_refused_and_not_sent_back(operator: Client, data: dict[st
     assert "s3cr3t" not in text_of(answer)
 
 
-def test_api_key_is_shown_once_and_revoked(operator: Client) -> None:
+def test_api_key_is_shown_once_and_revoked(operator):
     made = operator.post(reverse("admin:workspaces_apikey_add"), {"name": "ci", "scopes": ["read"]}, follow=True)
     (shown,) = [str(message) for message in made.context["messages"] if "shown this once" in str(message)]
     key = shown.rpartition(" ")[2]
@@ -559,6 +557,6 @@ def test_api_key_is_shown_once_and_revoked(operator: Client) -> None:
 @pytest.mark.parametrize(
     "data", [{"name": "x"}, {"name": "x", "scopes": ["root"]}, {"name": "a\0", "scopes": ["read"]}]
 )
-def test_bad_api_key_is_refused(operator: Client, data: dict[str, object]) -> None:
+def test_bad_api_key_is_refused(operator, data):
     assert operator.post(reverse("admin:workspaces_apikey_add"), data).status_code == 200
     assert not ApiKey.objects.exists()

@@ -1,7 +1,5 @@
 """Who may call what: every credential at every call."""
 
-from typing import Any
-
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -44,7 +42,7 @@ UNKNOWN_THERE = {(who, "heartbeat") for who in ALLOWED if "agent" not in who}
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("who", ALLOWED)
-def test_each_credential_opens_what_it_is_for(who: str, call: str) -> None:
+def test_each_credential_opens_what_it_is_for(who, call):
     target = booting()
     answer = _send(_caller(who, target), call, target)
     if call in ALLOWED[who]:
@@ -57,18 +55,18 @@ def test_each_credential_opens_what_it_is_for(who: str, call: str) -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("credential", ["", "no-such-credential", "é" * 5])
-def test_nobody_gets_in_with_a_credential_that_is_unknown_or_missing(credential: str, call: str) -> None:
+def test_nobody_gets_in_with_a_credential_that_is_unknown_or_missing(credential, call):
     answer = _send(Caller(credential), call, booting())
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
 
 
-def test_a_revoked_key_opens_nothing() -> None:
+def test_a_revoked_key_opens_nothing():
     reader = holder(ApiScope.READ)
     ApiKey.objects.update(revoked_at="2026-01-01T00:00Z")
     assert reader.get("/workspaces").status_code == 401
 
 
-def test_a_session_needs_the_csrf_token_for_what_changes_something() -> None:
+def test_a_session_needs_the_csrf_token_for_what_changes_something():
     target = booting()
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(get_user_model().objects.create_superuser("root"))
@@ -80,12 +78,12 @@ def test_a_session_needs_the_csrf_token_for_what_changes_something() -> None:
     assert accepted.json()["status"] == "failed"
 
 
-def _token_of_a_form(browser: Client) -> str:
+def _token_of_a_form(browser):
     browser.get("/admin/password_change/")
     return browser.cookies["csrftoken"].value
 
 
-def _caller(who: str, target: Workspace) -> Caller:
+def _caller(who, target):
     scope, _, kind = who.partition(" ")
     if kind == "key":
         return holder(ApiScope(scope))
@@ -96,7 +94,7 @@ def _caller(who: str, target: Workspace) -> Caller:
     return _signed_in(who)
 
 
-def _signed_in(who: str) -> Caller:
+def _signed_in(who):
     user = get_user_model().objects.create_user("someone", is_staff=who != "user who is no staff")
     user.is_superuser = who == "superuser"
     user.save()
@@ -106,7 +104,7 @@ def _signed_in(who: str) -> Caller:
     return caller
 
 
-def _send(caller: Caller, call: str, target: Workspace) -> Any:
+def _send(caller, call, target):
     method, path = CALLS[call]
     path = path.format(id=target.pk)
     if method == "post":

@@ -2,13 +2,12 @@
 
 import json
 import uuid
-from typing import Any
 
 import pytest
 
 from events.models import Event
 from postgres.clock import database_now
-from tests.callers import AgentCaller, Caller, holder
+from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, config_for, failed
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiScope, Secret, Workspace
@@ -24,7 +23,7 @@ NESTED = "a: " + "[" * 2000 + "]" * 2000
 
 
 @pytest.fixture
-def operator() -> Caller:
+def operator():
     return holder(ApiScope.OPERATE)
 
 
@@ -91,7 +90,7 @@ def operator() -> Caller:
         ("config", {"config": "!!python/object/apply:os.system ['true']"}),
     ],
 )
-def test_a_wrong_field_is_named_and_nothing_is_created(operator: Caller, field: str, fields: dict[str, Any]) -> None:
+def test_a_wrong_field_is_named_and_nothing_is_created(operator, field, fields):
     body = {"name": "w", "config": config_for("echo")} | fields
     answer = operator.post("/workspaces", json.dumps({key: value for key, value in body.items() if value is not None}))
     assert answer.status_code == 422
@@ -102,24 +101,24 @@ def test_a_wrong_field_is_named_and_nothing_is_created(operator: Caller, field: 
     assert not Event.objects.exists()
 
 
-def test_every_wrong_field_is_named_at_once(operator: Caller) -> None:
+def test_every_wrong_field_is_named_at_once(operator):
     answer = operator.post("/workspaces", {"name": "", "tier": "x", "secrets": 5})
     assert set(answer.json()["fields"]) == {"name", "tier", "secrets"}
 
 
-def test_a_bad_config_s_line_is_named(operator: Caller) -> None:
+def test_a_bad_config_s_line_is_named(operator):
     answer = operator.post("/workspaces", {"name": "w", "config": "name: w\nruntime: echo\ntier: [1\n"})
     assert "line" in answer.json()["fields"]["config"]
 
 
-def test_a_secret_s_value_is_in_no_answer(operator: Caller) -> None:
+def test_a_secret_s_value_is_in_no_answer(operator):
     for secrets in ({"bad name": "sk-very-secret"}, {"A": "sk-very-secret\0"}, {"A": ["sk-very-secret"]}):
         answer = operator.post("/workspaces", {"name": "w", "config": config_for("echo"), "secrets": secrets})
         assert answer.status_code == 422
         assert b"sk-very" not in answer.content
 
 
-def test_nothing_is_made_under_a_removed_parent(operator: Caller) -> None:
+def test_nothing_is_made_under_a_removed_parent(operator):
     gone = booting()
     remove(workspace_id=gone.pk, confirmed=False, now=gone.created_at)
     body = {"name": "w", "config": config_for("echo"), "parent_id": str(gone.pk)}
@@ -164,7 +163,7 @@ TAKERS = [
 
 @pytest.mark.parametrize("path", TAKERS)
 @pytest.mark.parametrize(("body", "status"), BODIES, ids=lambda part: repr(part)[:30])
-def test_a_body_that_is_no_fit_json_is_refused_and_changes_nothing(path: str, body: bytes, status: int) -> None:
+def test_a_body_that_is_no_fit_json_is_refused_and_changes_nothing(path, body, status):
     target = booting()
     answer = _entitled(path, target).post(path.format(id=target.pk), body)
     assert answer.status_code == status
@@ -174,14 +173,14 @@ def test_a_body_that_is_no_fit_json_is_refused_and_changes_nothing(path: str, bo
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/json"])
-def test_json_is_read_whatever_the_content_type_says(content_type: str) -> None:
+def test_json_is_read_whatever_the_content_type_says(content_type):
     target = booting()
     body = json.dumps({"workspace_id": str(target.pk)})
     answer = _entitled("/registry/heartbeat", target).post("/registry/heartbeat", body, content_type=content_type)
     assert answer.status_code == 200
 
 
-def test_a_form_is_no_json() -> None:
+def test_a_form_is_no_json():
     target = booting()
     caller = _entitled("/registry/heartbeat", target)
     answer = caller.client.post("/registry/heartbeat", {"workspace_id": str(target.pk)}, headers=caller.headers)
@@ -205,13 +204,13 @@ def test_a_form_is_no_json() -> None:
         ("/nonsense", 404),
     ],
 )
-def test_a_bad_address_gets_a_sentence(path: str, status: int) -> None:
+def test_a_bad_address_gets_a_sentence(path, status):
     answer = holder(ApiScope.READ).get(path.replace("{id}", str(failed().pk)))
     assert answer.status_code == status
     assert answer.json()["error"]
 
 
-def test_a_wrong_method_gets_a_sentence_and_the_right_ones() -> None:
+def test_a_wrong_method_gets_a_sentence_and_the_right_ones():
     caller = holder(ApiScope.OPERATE)
     answer = caller.client.put("/workspaces", headers=caller.headers)
     assert (answer.status_code, set(answer["Allow"].split(", "))) == (405, {"GET", "POST"})
@@ -219,14 +218,14 @@ def test_a_wrong_method_gets_a_sentence_and_the_right_ones() -> None:
     assert answer["Content-Length"] == str(len(answer.content))
 
 
-def test_a_bad_confirm_removes_nothing() -> None:
+def test_a_bad_confirm_removes_nothing():
     target = booting()
     assert holder(ApiScope.OPERATE).delete(f"/workspaces/{target.pk}?confirm=maybe").status_code == 422
     assert Workspace.objects.get().status == WorkspaceStatus.PROVISIONING
 
 
-def test_what_is_unexpected_is_told_without_its_details(monkeypatch: pytest.MonkeyPatch) -> None:
-    def explode(**_: Any) -> None:
+def test_what_is_unexpected_is_told_without_its_details(monkeypatch):
+    def explode(**_):
         raise RuntimeError("password=hunter2")
 
     monkeypatch.setattr("workspaces.operations.restart", explode)
@@ -235,12 +234,12 @@ def test_what_is_unexpected_is_told_without_its_details(monkeypatch: pytest.Monk
     assert b"hunter2" not in answer.content
 
 
-def _entitled(path: str, target: Workspace) -> Caller:
+def _entitled(path, target):
     return AgentCaller(target) if path.startswith("/registry") else holder(ApiScope.OPERATE)
 
 
 @pytest.mark.parametrize("seconds", [-5, 0, MAX_TIMEOUT_SECONDS + 1, 10**11])
-def test_no_way_in_takes_a_boot_limit_that_is_none(seconds: int) -> None:
+def test_no_way_in_takes_a_boot_limit_that_is_none(seconds):
     with pytest.raises(InvalidWorkspace) as refused:
         create(Request(template="echo", provision_timeout_seconds=seconds), now=database_now())
     assert str(MAX_TIMEOUT_SECONDS) in refused.value.fields["provision_timeout_seconds"]

@@ -1,7 +1,6 @@
 """The operators' HTTP API."""
 
 import uuid
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -37,20 +36,20 @@ ITEM_FIELDS = {
 
 
 @pytest.fixture
-def reader() -> Caller:
+def reader():
     return holder(ApiScope.READ)
 
 
 @pytest.fixture
-def operator() -> Caller:
+def operator():
     return holder(ApiScope.OPERATE)
 
 
-def create(operator: Caller, **fields: Any) -> Any:
+def create(operator, **fields):
     return operator.post("/workspaces", {"name": "w", "config": config_for("echo")} | fields)
 
 
-def test_the_list_is_an_array_of_items_by_name_with_all_their_fields(reader: Caller) -> None:
+def test_the_list_is_an_array_of_items_by_name_with_all_their_fields(reader):
     online(name="b"), booting(name="a")
     answer = reader.get("/workspaces")
     assert [entry["name"] for entry in answer.json()] == ["a", "b"]
@@ -58,7 +57,7 @@ def test_the_list_is_an_array_of_items_by_name_with_all_their_fields(reader: Cal
     assert b'"status":"online"' in answer.content
 
 
-def test_an_item_shows_deadline_and_limit_in_force(reader: Caller, settings: Any) -> None:
+def test_an_item_shows_deadline_and_limit_in_force(reader, settings):
     slow = booting(runtime="hermes")
     entry = reader.get(f"/workspaces/{slow.pk}").json()
     assert entry["provision_timeout_ms"] == 30 * 60 * 1000
@@ -69,7 +68,7 @@ def test_an_item_shows_deadline_and_limit_in_force(reader: Caller, settings: Any
     assert hurried["deadline_at"] < entry["deadline_at"]
 
 
-def test_an_item_tells_its_failure_here_and_where_old_consoles_look(reader: Caller) -> None:
+def test_an_item_tells_its_failure_here_and_where_old_consoles_look(reader):
     broken = failed(code=FailureCode.CRASHED)
     Heartbeat.objects.filter(pk=broken.pk).update(sample_error="an older error")
     entry = reader.get(f"/workspaces/{broken.pk}").json()
@@ -79,7 +78,7 @@ def test_an_item_tells_its_failure_here_and_where_old_consoles_look(reader: Call
     assert entry["failure"]["source"] == "bootstrap_watcher"
 
 
-def test_the_list_leaves_removed_ones_out_unless_asked(reader: Caller, operator: Caller) -> None:
+def test_the_list_leaves_removed_ones_out_unless_asked(reader, operator):
     gone, here = booting(name="gone"), booting(name="here")
     operator.delete(f"/workspaces/{gone.pk}")
     assert [entry["name"] for entry in reader.get("/workspaces").json()] == ["here"]
@@ -91,13 +90,13 @@ def test_the_list_leaves_removed_ones_out_unless_asked(reader: Caller, operator:
     assert here.status == WorkspaceStatus.PROVISIONING
 
 
-def test_the_list_can_be_narrowed_to_a_status(reader: Caller) -> None:
+def test_the_list_can_be_narrowed_to_a_status(reader):
     online(name="up"), booting(name="coming")
     assert [entry["name"] for entry in reader.get("/workspaces", status="online").json()] == ["up"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_list_reflects_every_event_up_to_its_position(reader: Caller) -> None:
+def test_the_list_reflects_every_event_up_to_its_position(reader):
     booting()
     number_committed()
     answer = reader.get("/workspaces")
@@ -106,7 +105,7 @@ def test_the_list_reflects_every_event_up_to_its_position(reader: Caller) -> Non
 
 
 @pytest.mark.parametrize("rows", [3, 30])
-def test_the_list_takes_four_queries_however_long_it_is(reader: Caller, rows: int) -> None:
+def test_the_list_takes_four_queries_however_long_it_is(reader, rows):
     for number in range(rows):
         queued(name=f"w{number:02}")
     with CaptureQueriesContext(connection) as queries:
@@ -115,7 +114,7 @@ def test_the_list_takes_four_queries_however_long_it_is(reader: Caller, rows: in
     assert len(queries) == 4
 
 
-def test_create_queues_a_launch_and_answers_its_id(operator: Caller) -> None:
+def test_create_queues_a_launch_and_answers_its_id(operator):
     answer = create(operator, secrets={"API_KEY": "x" * 20}, labels={"team": "blue"}, provision_timeout_seconds=90)
     assert answer.status_code == 201
     made = Workspace.objects.get(pk=answer.json()["id"])
@@ -124,10 +123,8 @@ def test_create_queues_a_launch_and_answers_its_id(operator: Caller) -> None:
     assert Secret.objects.get(workspace=made).name == "API_KEY"
 
 
-def test_create_hands_the_launch_to_the_workers(
-    operator: Caller, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent: list[dict[str, str]] = []
+def test_create_hands_the_launch_to_the_workers(operator, django_capture_on_commit_callbacks, monkeypatch):
+    sent = []
     monkeypatch.setattr("celery.app.task.Task.apply_async", lambda self, kwargs: sent.append(kwargs))
     with django_capture_on_commit_callbacks(execute=True):
         made = create(operator).json()
@@ -135,7 +132,7 @@ def test_create_hands_the_launch_to_the_workers(
     assert sent == [{"workspace_id": made["id"], "launch_id": str(launch.pk)}]
 
 
-def test_an_external_workspace_gets_what_its_agent_needs_once(operator: Caller, settings: Any) -> None:
+def test_an_external_workspace_gets_what_its_agent_needs_once(operator, settings):
     answer = operator.post("/workspaces", {"name": "mine", "external": True}).json()
     assert answer["status"] == "awaiting_agent"
     connected = answer["connection"]
@@ -146,12 +143,12 @@ def test_an_external_workspace_gets_what_its_agent_needs_once(operator: Caller, 
     assert Workspace.objects.get(pk=answer["id"]).status == WorkspaceStatus.ONLINE
 
 
-def test_an_external_workspace_with_a_url_is_online(operator: Caller) -> None:
+def test_an_external_workspace_with_a_url_is_online(operator):
     answer = operator.post("/workspaces", {"name": "mine", "external": True, "url": "http://localhost:8080"})
     assert answer.json()["status"] == "online"
 
 
-def test_an_item_shows_what_is_still_to_be_stopped(operator: Caller) -> None:
+def test_an_item_shows_what_is_still_to_be_stopped(operator):
     up = online()
     assert operator.get(f"/workspaces/{up.pk}").json()["stopping"] is None
     operator.post(f"/workspaces/{up.pk}/pause")
@@ -162,7 +159,7 @@ def test_an_item_shows_what_is_still_to_be_stopped(operator: Caller) -> None:
     assert operator.get("/workspaces").json()[0]["stopping"] is None
 
 
-def test_pause_and_resume_tell_what_went_along(operator: Caller) -> None:
+def test_pause_and_resume_tell_what_went_along(operator):
     parent = online(name="parent")
     booting(name="child", parent_id=parent.pk)
     paused = operator.post(f"/workspaces/{parent.pk}/pause").json()
@@ -171,7 +168,7 @@ def test_pause_and_resume_tell_what_went_along(operator: Caller) -> None:
     assert (resumed["status"], resumed["went_along"]) == ("provisioning", 1)
 
 
-def test_hibernate_takes_a_busy_one_only_by_force_and_wake_brings_it_back(operator: Caller) -> None:
+def test_hibernate_takes_a_busy_one_only_by_force_and_wake_brings_it_back(operator):
     busy = online(name="busy")
     Heartbeat.objects.filter(pk=busy.pk).update(active_tasks=1)
     refused = operator.post(f"/workspaces/{busy.pk}/hibernate")
@@ -183,21 +180,21 @@ def test_hibernate_takes_a_busy_one_only_by_force_and_wake_brings_it_back(operat
     assert operator.post(f"/workspaces/{busy.pk}/wake").json()["status"] == "provisioning"
 
 
-def test_a_restart_policy_is_stored_and_a_wrong_one_refused(operator: Caller) -> None:
+def test_a_restart_policy_is_stored_and_a_wrong_one_refused(operator):
     made = create(operator, restart_policy="never").json()
     assert operator.get(f"/workspaces/{made['id']}").json()["restart_policy"] == "never"
     refused = create(operator, restart_policy="always")
     assert (refused.status_code, list(refused.json()["fields"])) == (422, ["restart_policy"])
 
 
-def test_restart_begins_a_new_launch(operator: Caller) -> None:
+def test_restart_begins_a_new_launch(operator):
     up = online()
     answer = operator.post(f"/workspaces/{up.pk}/restart")
     assert (answer.status_code, answer.json()["status"]) == (200, "provisioning")
     assert Workspace.objects.get(pk=up.pk).launch_id != up.launch_id
 
 
-def test_restart_of_an_external_workspace_gives_a_new_token_and_voids_the_old(operator: Caller) -> None:
+def test_restart_of_an_external_workspace_gives_a_new_token_and_voids_the_old(operator):
     made = operator.post("/workspaces", {"name": "mine", "external": True, "url": "http://localhost:8080"}).json()
     again = operator.post(f"/workspaces/{made['id']}/restart").json()
     assert again["status"] == "awaiting_agent"
@@ -207,7 +204,7 @@ def test_restart_of_an_external_workspace_gives_a_new_token_and_voids_the_old(op
     assert Caller(again["connection"]["auth_token"]).post("/registry/heartbeat", beat).status_code == 200
 
 
-def test_cancel_fails_the_launch_and_says_who_did(operator: Caller) -> None:
+def test_cancel_fails_the_launch_and_says_who_did(operator):
     stuck = booting()
     assert operator.post(f"/workspaces/{stuck.pk}/cancel").json()["status"] == "failed"
     stuck.refresh_from_db()
@@ -215,13 +212,13 @@ def test_cancel_fails_the_launch_and_says_who_did(operator: Caller) -> None:
     assert "the API key script" in stuck.failure_message
 
 
-def test_cancel_is_refused_where_nothing_is_launched(operator: Caller) -> None:
+def test_cancel_is_refused_where_nothing_is_launched(operator):
     answer = operator.post(f"/workspaces/{online(name='up').pk}/cancel")
     assert (answer.status_code, answer.json()["workspace_status"]) == (409, "online")
     assert "up is online" in answer.json()["error"]
 
 
-def test_remove_of_a_parent_asks_for_confirmation_and_takes_its_children_along(operator: Caller) -> None:
+def test_remove_of_a_parent_asks_for_confirmation_and_takes_its_children_along(operator):
     parent = booting(name="parent")
     child = booting(name="child", parent_id=parent.pk)
     refused = operator.delete(f"/workspaces/{parent.pk}")
@@ -234,14 +231,14 @@ def test_remove_of_a_parent_asks_for_confirmation_and_takes_its_children_along(o
 
 
 @pytest.mark.parametrize("call", ["restart", "cancel", "pause", "resume", "hibernate", "wake"])
-def test_a_removed_workspace_is_gone_for_every_verb(operator: Caller, call: str) -> None:
+def test_a_removed_workspace_is_gone_for_every_verb(operator, call):
     gone = booting()
     operator.delete(f"/workspaces/{gone.pk}")
     answer = operator.post(f"/workspaces/{gone.pk}/{call}")
     assert (answer.status_code, answer.json()["code"]) == (410, "removed")
 
 
-def test_an_unknown_id_is_not_found(reader: Caller, operator: Caller) -> None:
+def test_an_unknown_id_is_not_found(reader, operator):
     for path in (f"/workspaces/{uuid.uuid4()}", "/workspaces/nonsense", "/events/nonsense"):
         answer = reader.get(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

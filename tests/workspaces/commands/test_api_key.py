@@ -13,13 +13,13 @@ from workspaces.models import ApiKey
 pytestmark = pytest.mark.django_db
 
 
-def run(*arguments: str) -> str:
+def run(*arguments):
     out = StringIO()
     call_command("api_key", *arguments, stdout=out)
     return out.getvalue()
 
 
-def test_a_key_is_printed_once_and_opens_what_its_scopes_say() -> None:
+def test_a_key_is_printed_once_and_opens_what_its_scopes_say():
     made = json.loads(run("create", "ci", "--scope", "read", "--format", "json"))
     assert Caller(made["key"]).get("/workspaces").status_code == 200
     assert Caller(made["key"]).post("/workspaces", {"name": "x"}).status_code == 403
@@ -27,14 +27,14 @@ def test_a_key_is_printed_once_and_opens_what_its_scopes_say() -> None:
     assert not ApiKey.objects.filter(digest=made["key"]).exists()
 
 
-def test_the_text_ends_with_the_key_alone_on_its_line() -> None:
+def test_the_text_ends_with_the_key_alone_on_its_line():
     key = run("create", "ci", "--scope", "read", "--scope", "operate").strip().splitlines()[-1]
     assert (key[:4], len(key)) == ("slw_", 47)
     assert key not in run("list")
     assert sorted(ApiKey.objects.get().scopes) == ["operate", "read"]
 
 
-def test_the_list_names_each_key_and_whether_it_is_valid() -> None:
+def test_the_list_names_each_key_and_whether_it_is_valid():
     assert "0 keys." in run("list")
     run("create", "ci", "--scope", "read")
     run("create", "backup", "--scope", "watch")
@@ -45,7 +45,7 @@ def test_the_list_names_each_key_and_whether_it_is_valid() -> None:
     assert [fact["name"] for fact in json.loads(run("list", "--format", "json"))] == ["backup", "ci"]
 
 
-def test_a_revoked_key_opens_nothing() -> None:
+def test_a_revoked_key_opens_nothing():
     key = json.loads(run("create", "ci", "--scope", "read", "--format", "json"))["key"]
     assert "Revoked 1 key, ci" in run("revoke", key[:6])
     assert Caller(key).get("/workspaces").status_code == 401
@@ -53,7 +53,7 @@ def test_a_revoked_key_opens_nothing() -> None:
         run("revoke", key[:6])
 
 
-def test_a_prefix_of_several_keys_revokes_none() -> None:
+def test_a_prefix_of_several_keys_revokes_none():
     run("create", "a", "--scope", "read")
     run("create", "b", "--scope", "read")
     ApiKey.objects.update(prefix="same")
@@ -78,7 +78,7 @@ def test_a_prefix_of_several_keys_revokes_none() -> None:
         (["destroy"], "invalid choice: 'destroy'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_a_sentence_and_exit_code_2(arguments: list[str], error: str) -> None:
+def test_what_makes_no_sense_is_refused_with_a_sentence_and_exit_code_2(arguments, error):
     with pytest.raises(CommandError) as refused:
         run(*arguments)
     assert error in str(refused.value)

@@ -6,8 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -21,7 +19,7 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces import factories
 from workspaces.access import secrets
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
-from workspaces.management.follow import End, follow
+from workspaces.management.follow import follow
 from workspaces.models import Workspace
 from workspaces.services.launching.fail import Reason, fail
 from workspaces.services.stopping.remove import remove
@@ -29,13 +27,13 @@ from workspaces.services.stopping.remove import remove
 CONFIG = "name: mine\nruntime: echo\n"
 
 
-def launch(*arguments: str) -> str:
+def launch(*arguments):
     out = io.StringIO()
     call_command("launch", *arguments, stdout=out)
     return out.getvalue()
 
 
-def refusal_of(*arguments: str) -> str:
+def refusal_of(*arguments):
     """Return why the command created nothing."""
     with pytest.raises(CommandError) as refused:
         launch(*arguments)
@@ -45,7 +43,7 @@ def refusal_of(*arguments: str) -> str:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(CONFIG)
     return path
@@ -55,7 +53,7 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.mark.django_db
-def test_launch_needs_a_template_or_a_file(config: Path) -> None:
+def test_launch_needs_a_template_or_a_file(config):
     assert refusal_of().startswith("Give a template or --config FILE, and neither was given. Templates: ")
     assert "echo" in refusal_of()
     assert "not both" in refusal_of("echo", "--config", str(config))
@@ -71,7 +69,7 @@ def test_launch_needs_a_template_or_a_file(config: Path) -> None:
         (b"x" * 300_000, "256 KiB"),
     ],
 )
-def test_launch_refuses_a_file_that_is_no_config(tmp_path: Path, content: bytes | None, why: str) -> None:
+def test_launch_refuses_a_file_that_is_no_config(tmp_path, content, why):
     path = tmp_path / "bad.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -79,20 +77,20 @@ def test_launch_refuses_a_file_that_is_no_config(tmp_path: Path, content: bytes 
 
 
 @pytest.mark.django_db
-def test_launch_refuses_a_folder_as_a_file(tmp_path: Path) -> None:
+def test_launch_refuses_a_folder_as_a_file(tmp_path):
     assert "Is a directory" in refusal_of("--config", str(tmp_path))
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("secret", ["s3cr3t", "=s3cr3t", "1A=s3cr3t", "s3cr3t-key=s3cr3t"])
-def test_launch_refuses_what_is_no_secret_without_repeating_it(secret: str) -> None:
+def test_launch_refuses_what_is_no_secret_without_repeating_it(secret):
     why = refusal_of("echo", "--secret", "OK=1", "--secret", secret)
     assert "--secret number 2" in why
     assert "s3cr3t" not in why
 
 
 @pytest.mark.django_db
-def test_launch_names_the_line_of_a_bad_env_file_and_repeats_none_of_it(tmp_path: Path) -> None:
+def test_launch_names_the_line_of_a_bad_env_file_and_repeats_none_of_it(tmp_path):
     path = tmp_path / "secrets.env"
     path.write_text("# comment\nGOOD=1\n\ns3cr3t\n")
     why = refusal_of("echo", "--env-file", str(path))
@@ -101,7 +99,7 @@ def test_launch_names_the_line_of_a_bad_env_file_and_repeats_none_of_it(tmp_path
 
 
 @pytest.mark.django_db
-def test_launch_refuses_where_no_worker_takes_launches(config: Path) -> None:
+def test_launch_refuses_where_no_worker_takes_launches(config):
     assert "No launch worker is alive. Start one with `make up`" in refusal_of("--config", str(config))
 
 
@@ -109,7 +107,7 @@ def test_launch_refuses_where_no_worker_takes_launches(config: Path) -> None:
 
 
 @pytest.fixture
-def stack(child_environment: dict[str, str]) -> Iterator[Stack]:
+def stack(child_environment):
     stack = Stack(child_environment)
     yield stack
     stack.stop()
@@ -117,7 +115,7 @@ def stack(child_environment: dict[str, str]) -> Iterator[Stack]:
 
 @pytest.mark.journey
 @pytest.mark.django_db(transaction=True)
-def test_launch_refuses_where_the_broker_is_away(stack: Stack) -> None:
+def test_launch_refuses_where_the_broker_is_away(stack):
     refused = stack.command("launch", "echo", REDIS_URL="redis://127.0.0.1:1/0")
 
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -127,7 +125,7 @@ def test_launch_refuses_where_the_broker_is_away(stack: Stack) -> None:
 
 @pytest.mark.journey
 @pytest.mark.django_db(transaction=True)
-def test_launch_creates_one_and_says_where_it_is(stack: Stack, tmp_path: Path) -> None:
+def test_launch_creates_one_and_says_where_it_is(stack, tmp_path):
     stack.start("launch")
     env_file = tmp_path / "secrets.env"
     env_file.write_text("export FIRST='one'\nSECOND=two\n")
@@ -147,7 +145,7 @@ def test_launch_creates_one_and_says_where_it_is(stack: Stack, tmp_path: Path) -
 
 @pytest.mark.journey
 @pytest.mark.django_db(transaction=True)
-def test_ctrl_c_leaves_the_launch_going(stack: Stack) -> None:
+def test_ctrl_c_leaves_the_launch_going(stack):
     stack.start("launch")
     waiting = subprocess.Popen(
         [sys.executable, "manage.py", "launch", "echo", "--wait"],
@@ -170,11 +168,11 @@ def test_ctrl_c_leaves_the_launch_going(stack: Stack) -> None:
 # --- Following -----------------------------------------------------------------------------------
 
 
-def follow_while(workspace: Workspace, *, happens: Callable[[], object]) -> tuple[End, str]:
+def follow_while(workspace, *, happens):
     """Follow a launch that is ended by something that happens meanwhile; return its end and what was shown."""
     out = io.StringIO()
 
-    def end_it() -> None:
+    def end_it():
         try:
             wait_until(out.getvalue)
             happens()
@@ -189,7 +187,7 @@ def follow_while(workspace: Workspace, *, happens: Callable[[], object]) -> tupl
 
 
 @pytest.mark.django_db(transaction=True)
-def test_following_ends_when_it_is_online() -> None:
+def test_following_ends_when_it_is_online():
     workspace = factories.booting(name="mine")
 
     end, shown = follow_while(workspace, happens=lambda: factories.arrive(workspace))
@@ -200,7 +198,7 @@ def test_following_ends_when_it_is_online() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_following_ends_with_the_failure_and_the_end_of_its_log() -> None:
+def test_following_ends_with_the_failure_and_the_end_of_its_log():
     workspace = factories.booting(name="mine")
     reason = Reason(
         code=FailureCode.CRASHED,
@@ -221,7 +219,7 @@ def test_following_ends_with_the_failure_and_the_end_of_its_log() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_following_ends_when_somebody_removes_it() -> None:
+def test_following_ends_when_somebody_removes_it():
     workspace = factories.booting(name="mine")
 
     end, _ = follow_while(

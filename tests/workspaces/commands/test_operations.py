@@ -2,7 +2,6 @@
 
 import io
 import uuid
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -19,13 +18,13 @@ S = WorkspaceStatus
 VERBS = ("pause", "resume", "hibernate", "wake", "restart", "remove", "cancel")
 
 
-def said(*arguments: str) -> str:
+def said(*arguments):
     out = io.StringIO()
     call_command(*arguments, stdout=out)
     return out.getvalue()
 
 
-def refused(*arguments: str) -> str:
+def refused(*arguments):
     """Run a command that exits with 1, since a verb was refused; return what it said."""
     out = io.StringIO()
     with pytest.raises(SystemExit) as exit_:
@@ -34,7 +33,7 @@ def refused(*arguments: str) -> str:
     return out.getvalue()
 
 
-def status(workspace: Workspace) -> WorkspaceStatus:
+def status(workspace):
     return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
 
 
@@ -49,21 +48,21 @@ def status(workspace: Workspace) -> WorkspaceStatus:
         ("cancel", booting, "1 cancelled.", S.FAILED),
     ],
 )
-def test_each_verb_by_name_and_by_id(verb: str, make: Any, sentence: str, becomes: WorkspaceStatus) -> None:
+def test_each_verb_by_name_and_by_id(verb, make, sentence, becomes):
     named, by_id = make(name="named"), make(name="other")
     assert said(verb, "named") == f"{sentence}\n"
     assert said(verb, str(by_id.pk)) == f"{sentence}\n"
     assert (status(named), status(by_id)) == (becomes, becomes)
 
 
-def test_pause_and_resume_count_what_goes_along() -> None:
+def test_pause_and_resume_count_what_goes_along():
     parent = online(name="parent")
     online(name="child", parent_id=parent.pk)
     assert said("pause", "parent") == "2 paused.\n"
     assert said("resume", "parent") == "2 resumed.\n"
 
 
-def test_parents_and_children_named_together_refuse_nothing() -> None:
+def test_parents_and_children_named_together_refuse_nothing():
     parent = online(name="parent")
     online(name="child", parent_id=parent.pk)
     assert said("pause", "child", "parent") == "2 paused.\n"
@@ -71,21 +70,21 @@ def test_parents_and_children_named_together_refuse_nothing() -> None:
     assert said("remove", "--confirm", "child", "parent") == "2 removed.\n"
 
 
-def test_what_is_refused_is_told_beside_what_was_done() -> None:
+def test_what_is_refused_is_told_beside_what_was_done():
     online(name="up"), hibernated(name="asleep")
     assert refused("hibernate", "up", "asleep") == (
         "1 going into hibernation, 1 refused: asleep is hibernated: it can't hibernate from there.\n"
     )
 
 
-def test_hibernate_takes_a_busy_one_only_by_force() -> None:
+def test_hibernate_takes_a_busy_one_only_by_force():
     busy = online(name="busy")
     Heartbeat.objects.filter(pk=busy.pk).update(active_tasks=1)
     assert "1 active tasks" in refused("hibernate", "busy")
     assert said("hibernate", "--force", "busy") == "1 going into hibernation.\n"
 
 
-def test_remove_asks_for_a_confirmation_where_there_are_children() -> None:
+def test_remove_asks_for_a_confirmation_where_there_are_children():
     parent = online(name="parent")
     online(name="child", parent_id=parent.pk)
     assert "child. Confirm to go on." in refused("remove", "parent")
@@ -93,13 +92,13 @@ def test_remove_asks_for_a_confirmation_where_there_are_children() -> None:
     assert said("remove", "--confirm", "parent") == "2 removed.\n"
 
 
-def test_restart_shows_an_external_ones_token_once() -> None:
+def test_restart_shows_an_external_ones_token_once():
     external(name="mine", url="http://localhost:8080")
     assert said("restart", "mine").startswith("The new token of mine, shown this once: ")
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_an_unknown_one_changes_nothing(verb: str) -> None:
+def test_an_unknown_one_changes_nothing(verb):
     up = online(name="up")
     for unknown in ("down", str(uuid.uuid4()), "a\0b"):
         with pytest.raises(CommandError, match="There is no workspace") as error:
@@ -108,7 +107,7 @@ def test_an_unknown_one_changes_nothing(verb: str) -> None:
     assert status(up) == S.ONLINE
 
 
-def test_a_name_that_several_have_is_refused_with_their_ids() -> None:
+def test_a_name_that_several_have_is_refused_with_their_ids():
     one, other = online(name="same"), online(name="same")
     with pytest.raises(CommandError, match="Several workspaces are named") as error:
         said("pause", "same")
@@ -120,7 +119,7 @@ def test_a_name_that_several_have_is_refused_with_their_ids() -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_help_shows_examples_and_exit_codes(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_examples_and_exit_codes(verb, capsys):
     with pytest.raises(SystemExit):
         call_command(verb, "--help")
     text = capsys.readouterr().out
@@ -128,7 +127,7 @@ def test_help_shows_examples_and_exit_codes(verb: str, capsys: pytest.CaptureFix
     assert "exit codes" in text
 
 
-def test_resume_under_a_paused_ancestor_names_it() -> None:
+def test_resume_under_a_paused_ancestor_names_it():
     parent = online(name="parent")
     child = online(name="child", parent_id=parent.pk)
     pause(workspace_id=parent.pk, now=database_now())

@@ -1,9 +1,7 @@
 """`manage.py verify_log`: every difference that can be planted behind the guards' backs is reported."""
 
 import uuid
-from collections.abc import Callable
 from io import StringIO
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -22,17 +20,17 @@ from workspaces.services.stopping.remove import remove
 pytestmark = pytest.mark.django_db
 
 
-def run(*arguments: str) -> str:
+def run(*arguments):
     out = StringIO()
     call_command("verify_log", *arguments, stdout=out)
     return out.getvalue()
 
 
-def test_each_move_event_tells_of_one_status() -> None:
+def test_each_move_event_tells_of_one_status():
     assert len(TARGETS) == len({(row.event, row.target) for row in TRANSITIONS})
 
 
-def test_real_histories_prove_themselves() -> None:
+def test_real_histories_prove_themselves():
     queued()
     failed()
     workspace = online()
@@ -44,11 +42,11 @@ def test_real_histories_prove_themselves() -> None:
     assert run(str(workspace.pk)) == "1 workspaces replayed, no difference.\n"
 
 
-def of(workspace: Workspace) -> Any:
+def of(workspace):
     return Event.objects.filter(workspace_id=workspace.pk, is_move=True).order_by("version")
 
 
-PLANTED: dict[str, tuple[Callable[[Workspace], Any], str]] = {
+PLANTED = {
     "another status": (lambda row: put_into(row, WorkspaceStatus.PAUSED), "its row is paused, the log's last move"),
     "another version": (
         lambda row: Workspace.objects.filter(pk=row.pk).update(version=F("version") + 1),
@@ -80,7 +78,7 @@ PLANTED: dict[str, tuple[Callable[[Workspace], Any], str]] = {
 
 
 @pytest.mark.parametrize(("plant", "message"), PLANTED.values(), ids=PLANTED.keys())
-def test_a_planted_difference_is_reported(plant: Callable[[Workspace], Any], message: str) -> None:
+def test_a_planted_difference_is_reported(plant, message):
     sound, broken = online(), online()
     restart(workspace_id=broken.pk, now=broken.created_at)
     with unguarded():
@@ -93,7 +91,7 @@ def test_a_planted_difference_is_reported(plant: Callable[[Workspace], Any], mes
     assert failure.value.returncode == 1
 
 
-def test_a_history_whose_beginning_was_pruned_is_replayed_from_the_oldest_kept() -> None:
+def test_a_history_whose_beginning_was_pruned_is_replayed_from_the_oldest_kept():
     workspace = online()
     restart(workspace_id=workspace.pk, now=workspace.created_at)
     with unguarded():
@@ -101,7 +99,7 @@ def test_a_history_whose_beginning_was_pruned_is_replayed_from_the_oldest_kept()
     assert differences(workspace.pk) == (1, [])
 
 
-def test_other_events_are_no_moves() -> None:
+def test_other_events_are_no_moves():
     workspace = booting()
     Event.objects.create(
         event_type=EventType.AGENT_CARD_UPDATED, workspace_id=workspace.pk, version=workspace.version, is_move=False
@@ -112,6 +110,6 @@ def test_other_events_are_no_moves() -> None:
 @pytest.mark.parametrize(
     ("argument", "message"), [("nonsense", "no workspace's id"), (str(uuid.UUID(int=7)), "There is no")]
 )
-def test_what_is_no_workspace_is_said_so(argument: str, message: str) -> None:
+def test_what_is_no_workspace_is_said_so(argument, message):
     with pytest.raises(CommandError, match=message):
         run(argument)

@@ -4,7 +4,6 @@ import io
 import json
 import re
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -18,24 +17,24 @@ from workspaces.services.stopping.remove import remove
 pytestmark = pytest.mark.django_db
 
 
-def output_of(*arguments: str) -> str:
+def output_of(*arguments):
     out = io.StringIO()
     call_command(*arguments, stdout=out)
     return out.getvalue()
 
 
-def json_of(*arguments: str) -> Any:
+def json_of(*arguments):
     return json.loads(output_of(*arguments, "--format", "json"))
 
 
-def minutes_ago(minutes: float) -> Any:
+def minutes_ago(minutes):
     return database_now() - timedelta(minutes=minutes)
 
 
 # --- workspaces ----------------------------------------------------------------------------------
 
 
-def test_workspaces_lists_what_an_operator_asks_first() -> None:
+def test_workspaces_lists_what_an_operator_asks_first():
     factories.booting(name="slow", now=minutes_ago(3.1))
     factories.failed(name="broken")
 
@@ -45,7 +44,7 @@ def test_workspaces_lists_what_an_operator_asks_first() -> None:
         assert expected in text
 
 
-def test_workspaces_as_json_holds_the_same_facts() -> None:
+def test_workspaces_as_json_holds_the_same_facts():
     slow = factories.booting(name="slow", now=minutes_ago(3))
     factories.failed(name="broken")
 
@@ -58,7 +57,7 @@ def test_workspaces_as_json_holds_the_same_facts() -> None:
     assert (broken_row["failure"]["code"], broken_row["failure"]["message"]) == ("crashed", "It broke.")
 
 
-def test_workspaces_shows_the_deadline_in_force(settings: Any) -> None:
+def test_workspaces_shows_the_deadline_in_force(settings):
     slow = factories.booting(now=minutes_ago(3))
     settings.PROVISION_TIMEOUT_SECONDS = 3600
 
@@ -67,7 +66,7 @@ def test_workspaces_shows_the_deadline_in_force(settings: Any) -> None:
     assert row["deadline_at"] == (slow.phase_entered_at + timedelta(hours=1)).isoformat()
 
 
-def test_workspaces_by_status_finds_removed_ones_too() -> None:
+def test_workspaces_by_status_finds_removed_ones_too():
     factories.online(name="kept")
     remove(workspace_id=factories.online(name="gone").pk, confirmed=False, now=database_now())
 
@@ -75,19 +74,19 @@ def test_workspaces_by_status_finds_removed_ones_too() -> None:
     assert [row["name"] for row in json_of("workspaces", "--status", "removed")] == ["gone"]
 
 
-def test_workspaces_says_that_there_are_none() -> None:
+def test_workspaces_says_that_there_are_none():
     assert output_of("workspaces") == "0 workspaces. Launch one: manage.py launch echo --wait\n"
     assert output_of("workspaces", "--status", "failed") == "0 workspaces are failed.\n"
     assert json_of("workspaces") == []
 
 
-def test_workspaces_names_the_known_statuses_where_one_is_unknown() -> None:
+def test_workspaces_names_the_known_statuses_where_one_is_unknown():
     with pytest.raises(CommandError, match=r"no status 'onlin'.*provisioning, online") as refused:
         output_of("workspaces", "--status", "onlin")
     assert refused.value.returncode == 2
 
 
-def test_workspaces_takes_terminal_commands_out_of_what_others_wrote() -> None:
+def test_workspaces_takes_terminal_commands_out_of_what_others_wrote():
     workspace = factories.booting()
     Workspace.objects.filter(pk=workspace.pk).update(progress_step="\x1b[2J\x1b]0;mine\x07install\r")
 
@@ -100,7 +99,7 @@ def test_workspaces_takes_terminal_commands_out_of_what_others_wrote() -> None:
 # --- sweep_stuck ---------------------------------------------------------------------------------
 
 
-def test_sweep_stuck_fails_the_overdue_and_says_how_many() -> None:
+def test_sweep_stuck_fails_the_overdue_and_says_how_many():
     stuck, fine = factories.booting(now=minutes_ago(11)), factories.booting()
 
     text = output_of("sweep_stuck")
@@ -110,7 +109,7 @@ def test_sweep_stuck_fails_the_overdue_and_says_how_many() -> None:
     assert Workspace.objects.get(pk=fine.pk).status == WorkspaceStatus.PROVISIONING
 
 
-def test_sweep_stuck_dry_run_names_them_and_changes_nothing() -> None:
+def test_sweep_stuck_dry_run_names_them_and_changes_nothing():
     stuck = factories.booting(name="late", now=minutes_ago(11))
 
     text = output_of("sweep_stuck", "--dry-run")
@@ -120,7 +119,7 @@ def test_sweep_stuck_dry_run_names_them_and_changes_nothing() -> None:
     assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.PROVISIONING
 
 
-def test_sweep_stuck_tells_the_next_deadline_where_nothing_is_stuck() -> None:
+def test_sweep_stuck_tells_the_next_deadline_where_nothing_is_stuck():
     factories.booting(name="patient", runtime="hermes")
     factories.booting(name="next", now=minutes_ago(4))
 
@@ -129,7 +128,7 @@ def test_sweep_stuck_tells_the_next_deadline_where_nothing_is_stuck() -> None:
     assert "\n0 workspaces are stuck; 2 are provisioning, the next deadline is next's, in " in text
 
 
-def test_sweep_stuck_dry_run_tells_who_is_next_and_when() -> None:
+def test_sweep_stuck_dry_run_tells_who_is_next_and_when():
     factories.booting(name="patient", runtime="hermes")
     near = factories.booting(name="near", now=minutes_ago(4))
 
@@ -138,7 +137,7 @@ def test_sweep_stuck_dry_run_tells_who_is_next_and_when() -> None:
     assert re.match(rf"Next: near \({near.pk}\), in (5 min 5\d s|6 min) ", first)
 
 
-def test_sweep_stuck_prints_its_record() -> None:
+def test_sweep_stuck_prints_its_record():
     factories.booting(now=minutes_ago(11))
 
     text = output_of("sweep_stuck")
@@ -147,14 +146,14 @@ def test_sweep_stuck_prints_its_record() -> None:
     assert ": 1 failed, 0 held, 0 await their turn; the earliest deadline passed 1 min" in text
 
 
-def test_sweep_stuck_says_that_nothing_is_provisioning() -> None:
+def test_sweep_stuck_says_that_nothing_is_provisioning():
     text = output_of("sweep_stuck")
 
     assert text.endswith("\n0 workspaces are stuck, and 0 are provisioning.\n")
     assert "earliest deadline" not in text
 
 
-def test_sweep_stuck_as_json() -> None:
+def test_sweep_stuck_as_json():
     stuck = factories.booting(now=minutes_ago(11))
 
     planned = json_of("sweep_stuck", "--dry-run")

@@ -1,43 +1,40 @@
 """The catalog's own templates, launched for real where that needs no network."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import yaml
 
 from agent import rules
-from tests.agent.platform_stub import PlatformStub, running_platform
+from tests.agent.platform_stub import running_platform
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.provisioners.process.process_world import ProcessWorld
-from workspaces.provisioners.base import BackendState, LaunchSpec
+from workspaces.provisioners.base import BackendState
 
 CATALOG = Path(__file__).parents[3] / "catalog"
 
 
-def template(name: str) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load((CATALOG / name / "config.yaml").read_text())
-    return config
+def template(name):
+    return yaml.safe_load((CATALOG / name / "config.yaml").read_text())
 
 
 @pytest.fixture
-def platform() -> Iterator[PlatformStub]:
+def platform():
     with running_platform() as stub:
         yield stub
 
 
 @pytest.fixture
-def world(tmp_path: Path, platform: PlatformStub) -> Iterator[ProcessWorld]:
+def world(tmp_path, platform):
     made = ProcessWorld(tmp_path)
     yield made
     made.clean_up()
 
 
 @pytest.fixture
-def echo(world: ProcessWorld, platform: PlatformStub) -> LaunchSpec:
+def echo(world, platform):
     return replace(world.spec(PLATFORM_URL=platform.url), config=template("echo"))
 
 
@@ -50,24 +47,22 @@ def echo(world: ProcessWorld, platform: PlatformStub) -> LaunchSpec:
         ("langgraph", "langgraph", ["OPENAI_API_KEY"]),
     ],
 )
-def test_a_template_names_its_runtime_and_what_it_needs(name: str, runtime: str, required: list[str]) -> None:
+def test_a_template_names_its_runtime_and_what_it_needs(name, runtime, required):
     config = template(name)
     assert rules.runtime_of(config) == runtime
     assert rules.missing_names(rules.missing(config, {})) == required
 
 
-def test_echo_registers_and_echoes(world: ProcessWorld, platform: PlatformStub, echo: LaunchSpec) -> None:
+def test_echo_registers_and_echoes(world, platform, echo):
     url = world.backend.start(echo).url
     assert platform.wait_for("register").body["agent_card"]["runtime_command"]
     assert httpx.post(url, content="Grüße", timeout=PATIENCE_SECONDS).text == "Grüße"
     assert httpx.get(f"{url}/hello", timeout=PATIENCE_SECONDS).text == f"echo {echo.key.workspace_id} /hello\n"
 
 
-def test_an_echo_whose_port_is_taken_fails_with_the_reason(
-    world: ProcessWorld, platform: PlatformStub, echo: LaunchSpec
-) -> None:
+def test_an_echo_whose_port_is_taken_fails_with_the_reason(world, platform, echo):
     # Its own port, opened by something of its own: what a careless boot step does.
-    config = echo.config | {"runtime_config": {**echo.config["runtime_config"], "boot": [TAKE_PORT]}}  # type: ignore[operator]
+    config = echo.config | {"runtime_config": {**echo.config["runtime_config"], "boot": [TAKE_PORT]}}
     world.backend.start(replace(echo, config=config))
     report = platform.wait_for("failed").body
     assert "exited with status 1 before the workspace was registered" in report["error"]

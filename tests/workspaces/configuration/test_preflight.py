@@ -39,7 +39,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "named"), BAD.values(), ids=BAD)
-def test_a_bad_config_is_refused_with_its_key_or_line(text: str, named: str) -> None:
+def test_a_bad_config_is_refused_with_its_key_or_line(text, named):
     with pytest.raises(BadConfig) as refused:
         parse_config(text)
     assert named in str(refused.value)
@@ -47,21 +47,21 @@ def test_a_bad_config_is_refused_with_its_key_or_line(text: str, named: str) -> 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("text", "named"), BAD.values(), ids=BAD)
-def test_a_bad_config_creates_nothing(text: str, named: str) -> None:
+def test_a_bad_config_creates_nothing(text, named):
     with pytest.raises(InvalidWorkspace) as refused:
-        create(Request(name="bad", config=text or " "), now=None)  # type: ignore[arg-type]
+        create(Request(name="bad", config=text or " "), now=None)
     assert "config" in refused.value.fields
 
 
 @pytest.mark.parametrize("text", ["runtime_config:\n", "name: x\nenv:\n", "runtime: hermes\nruntime_config: null\n"])
-def test_a_key_without_a_value_is_an_empty_one(text: str) -> None:
+def test_a_key_without_a_value_is_an_empty_one(text):
     assert isinstance(parse_config(text), dict)
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("v: 2026-01-02\n", "2026-01-02"), ("v: .nan\n", "nan"), ("v: !!set {a}\n", {"a": None})]
 )
-def test_what_json_does_not_know_becomes_text(text: str, value: object) -> None:
+def test_what_json_does_not_know_becomes_text(text, value):
     parsed = parse_config(text)["v"]
     assert parsed == value or parsed == ["a"]
 
@@ -81,7 +81,7 @@ EXPECTED = {
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_template_without_its_keys_names_exactly_what_it_needs(name: str) -> None:
+def test_a_template_without_its_keys_names_exactly_what_it_needs(name):
     # Real files where they are at hand; else the catalog's own with the same requirements.
     path = REAL_CONFIGS / f"{name}.config.yaml"
     text = path.read_text() if path.exists() else f"runtime_config: {{required_env: {EXPECTED[name]}}}\n"
@@ -94,7 +94,7 @@ def test_a_template_without_its_keys_names_exactly_what_it_needs(name: str) -> N
 
 
 @pytest.mark.django_db
-def test_all_missing_names_stand_in_one_failure() -> None:
+def test_all_missing_names_stand_in_one_failure():
     workspace = queued(config="runtime_config: {required_env: [A_KEY, B_KEY]}\nenv: {required: [C_KEY, A_KEY]}\n")
     with pytest.raises(PreflightFailed) as refused:
         preflight(workspace)
@@ -103,14 +103,14 @@ def test_all_missing_names_stand_in_one_failure() -> None:
 
 
 @pytest.mark.django_db
-def test_a_workspaces_own_secret_overrides_the_global_one() -> None:
+def test_a_workspaces_own_secret_overrides_the_global_one():
     workspace = queued(secrets={"A_KEY": "own"})
     secrets.put_secrets({"A_KEY": "global", "B_KEY": "global too"}, workspace_id=None)
     assert preflight(workspace).environment == {"A_KEY": "own", "B_KEY": "global too"}
 
 
 @pytest.mark.django_db
-def test_a_secret_encrypted_with_a_lost_key_is_named_and_nothing_launched(settings) -> None:
+def test_a_secret_encrypted_with_a_lost_key_is_named_and_nothing_launched(settings):
     workspace = queued(secrets={"A_KEY": "value"})
     settings.SECRETS_KEYS = [Fernet.generate_key().decode()]
     with pytest.raises(PreflightFailed, match="A_KEY") as refused:
@@ -119,21 +119,21 @@ def test_a_secret_encrypted_with_a_lost_key_is_named_and_nothing_launched(settin
 
 
 @pytest.mark.django_db
-def test_keys_rotate_and_old_secrets_stay_readable(settings) -> None:
+def test_keys_rotate_and_old_secrets_stay_readable(settings):
     workspace = queued(secrets={"A_KEY": "value"})
     settings.SECRETS_KEYS = [Fernet.generate_key().decode(), *settings.SECRETS_KEYS]
     assert preflight(workspace).environment == {"A_KEY": "value"}
 
 
 @pytest.mark.django_db
-def test_a_secret_is_encrypted_at_rest() -> None:
+def test_a_secret_is_encrypted_at_rest():
     workspace = queued(secrets={"A_KEY": "plain-to-see"})
     assert "plain-to-see" not in workspace.secrets.get().ciphertext
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["PORT", "WORKSPACE_TOKEN", "1X", "A-B", "", "A" * 300, "A\nB", "Ä"])
-def test_a_secret_by_a_bad_or_reserved_name_is_refused_with_nothing_created(name: str) -> None:
+def test_a_secret_by_a_bad_or_reserved_name_is_refused_with_nothing_created(name):
     with pytest.raises(InvalidWorkspace) as refused:
         queued(secrets={"GOOD": "1234", name: "hidden-value"})
     assert "secrets" in refused.value.fields

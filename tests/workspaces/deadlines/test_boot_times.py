@@ -5,7 +5,6 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import Client
 
 from postgres.clock import database_now
 from tests.workspaces.factories import booting, online, queued
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
 
 
-def recorded(minutes: float, *, outcome: str = "online", code: str = "", runtime: str = "hermes") -> None:
+def recorded(minutes, *, outcome="online", code="", runtime="hermes"):
     """A launch of an hour ago whose boot took that long."""
     now = database_now() - timedelta(hours=1)
     row = queued(runtime=runtime)
@@ -33,11 +32,11 @@ def recorded(minutes: float, *, outcome: str = "online", code: str = "", runtime
     )
 
 
-def replayed(limit_minutes: int):
+def replayed(limit_minutes):
     return replay(runtime="hermes", limit=limit_minutes * MINUTE, since=database_now() - timedelta(days=1))
 
 
-def test_a_shorter_limit_would_have_killed_the_boots_that_took_longer_and_saved_waiting() -> None:
+def test_a_shorter_limit_would_have_killed_the_boots_that_took_longer_and_saved_waiting():
     for minutes in (5, 12, 21, 29):
         recorded(minutes)
     recorded(30, outcome="failed", code="timed_out")
@@ -46,20 +45,20 @@ def test_a_shorter_limit_would_have_killed_the_boots_that_took_longer_and_saved_
     assert found.longest == 29 * MINUTE
 
 
-def test_a_longer_limit_would_have_cost_waiting_at_deadline_failures_and_none_at_crashes() -> None:
+def test_a_longer_limit_would_have_cost_waiting_at_deadline_failures_and_none_at_crashes():
     recorded(30, outcome="failed", code="timed_out")
     recorded(2, outcome="failed", code="crashed")
     assert replayed(40).saved == -10 * MINUTE
 
 
-def test_a_replay_counts_no_other_runtime_and_nothing_older() -> None:
+def test_a_replay_counts_no_other_runtime_and_nothing_older():
     recorded(5, runtime="echo")
     recorded(5)
     Launch.objects.filter(runtime="hermes").update(launching_at=database_now() - timedelta(days=2))
     assert (replayed(1).healthy, replayed(1).killed) == (0, 0)
 
 
-def test_the_times_of_each_phase_are_told_with_the_size_of_the_sample() -> None:
+def test_the_times_of_each_phase_are_told_with_the_size_of_the_sample():
     for minutes in range(1, 101):
         recorded(minutes)
     recorded(500, outcome="failed", code="timed_out")
@@ -73,7 +72,7 @@ def test_the_times_of_each_phase_are_told_with_the_size_of_the_sample() -> None:
     assert times["launching"].maximum == pytest.approx(1)
 
 
-def test_the_plot_draws_the_limits_in_force_beside_the_times() -> None:
+def test_the_plot_draws_the_limits_in_force_beside_the_times():
     recorded(5)
     (plot,) = boot_plots(now=database_now(), policy=Policy())
     row = plot.rows[-1]
@@ -85,7 +84,7 @@ def test_the_plot_draws_the_limits_in_force_beside_the_times() -> None:
     assert row.sweep.x < row.times[0].x
 
 
-def test_the_first_page_shows_the_plot_with_its_sample(admin_client: Client) -> None:
+def test_the_first_page_shows_the_plot_with_its_sample(admin_client):
     recorded(5)
     page = admin_client.get("/admin/").content.decode()
     assert "<svg" in page
@@ -93,13 +92,13 @@ def test_the_first_page_shows_the_plot_with_its_sample(admin_client: Client) -> 
     assert "limit: 30 min" in page
 
 
-def output_of(*arguments: str) -> str:
+def output_of(*arguments):
     out = StringIO()
     call_command("deadlines", *arguments, stdout=out, no_color=True)
     return out.getvalue()
 
 
-def test_the_replay_is_told_in_one_sentence() -> None:
+def test_the_replay_is_told_in_one_sentence():
     recorded(21)
     recorded(30, outcome="failed", code="timed_out")
     assert output_of("--replay", "30d", "--runtime", "hermes", "--limit", "20m") == (
@@ -116,12 +115,12 @@ def test_the_replay_is_told_in_one_sentence() -> None:
         (("nobody",), "There is no workspace 'nobody'"),
     ],
 )
-def test_a_question_that_is_incomplete_is_answered_with_what_lacks(arguments: tuple[str, ...], wanted: str) -> None:
+def test_a_question_that_is_incomplete_is_answered_with_what_lacks(arguments, wanted):
     with pytest.raises(CommandError, match=wanted):
         output_of(*arguments)
 
 
-def test_a_runtimes_limits_are_told_with_where_they_come_from() -> None:
+def test_a_runtimes_limits_are_told_with_where_they_come_from():
     text = output_of("hermes")
     assert "queued        10 min, from the default" in text
     assert "launching     2 min, from the default; the backend's own start may take 30 s" in text
@@ -131,25 +130,25 @@ def test_a_runtimes_limits_are_told_with_where_they_come_from() -> None:
     )
 
 
-def test_the_limits_of_all_are_told_where_nothing_is_named() -> None:
+def test_the_limits_of_all_are_told_where_nothing_is_named():
     text = output_of()
     assert "hermes:" in text
     assert "every other runtime:\n" in text
     assert "booting       10 min, from the default; the watcher takes its last look after 8 min" in text
 
 
-def test_a_workspaces_own_limit_and_its_present_deadline_are_told() -> None:
+def test_a_workspaces_own_limit_and_its_present_deadline_are_told():
     booting(name="mine", provision_timeout_seconds=300)
     text = output_of("mine")
     assert "booting       5 min, from the workspace's own provision_timeout_seconds" in text
     assert "It is booting; the limit for booting passes in 4 min 5" in text or "passes in 5 min" in text
 
 
-def test_the_override_is_told_for_every_phase(settings) -> None:
+def test_the_override_is_told_for_every_phase(settings):
     settings.PROVISION_TIMEOUT_SECONDS = 60
     assert output_of("hermes").count("1 min, from PROVISION_TIMEOUT_SECONDS in the environment") == 3
 
 
-def test_a_workspace_that_waits_for_nothing_has_no_deadline_to_explain() -> None:
+def test_a_workspace_that_waits_for_nothing_has_no_deadline_to_explain():
     online(name="here")
     assert "It is online and has no deadline" in output_of("here")

@@ -1,11 +1,9 @@
 """What moves the clocks of a launch in flight, and what doesn't; and that everyone reads the same clock."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.test import Client
 from django.urls import reverse
 
 from events.models import Event
@@ -13,7 +11,6 @@ from events.names import EventType
 from postgres import clock
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, config_for, later, queued
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from workspaces.deadlines.policy import (
     LAUNCHING_SECONDS,
     Policy,
@@ -50,19 +47,17 @@ EDITS = [
 ]
 
 
-def clocks(workspace: Workspace) -> dict[str, datetime]:
+def clocks(workspace):
     return Workspace.objects.filter(pk=workspace.pk).values(*CLOCKS).get()
 
 
-def step(workspace: Workspace, name: str, *, minutes: float) -> None:
+def step(workspace, name, *, minutes):
     at = later(workspace, minutes=minutes)
     progress(workspace_id=workspace.pk, launch_id=workspace.launch_id, step=name, now=at)
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: ",".join(f"{name}={value}" for name, value in edit.items()))
-def test_no_edit_moves_a_deadline_or_its_limit_not_even_at_the_next_step(
-    edit: dict[str, str], admin_client: Client
-) -> None:
+def test_no_edit_moves_a_deadline_or_its_limit_not_even_at_the_next_step(edit, admin_client):
     workspace = booting(provision_timeout_seconds=300)
     before = clocks(workspace), deadline_in_force(workspace, policy=Policy())
     page = reverse("admin:workspaces_workspace_change", args=[workspace.pk])
@@ -77,7 +72,7 @@ def test_no_edit_moves_a_deadline_or_its_limit_not_even_at_the_next_step(
 
 
 @pytest.mark.parametrize("edited", [30, 9_000, None])
-def test_a_limit_that_is_changed_during_a_boot_holds_from_the_next_launch_on(edited: int | None) -> None:
+def test_a_limit_that_is_changed_during_a_boot_holds_from_the_next_launch_on(edited):
     workspace = booting(config=config_for("echo", STALLING), runtime="", provision_timeout_seconds=300)
     Workspace.objects.filter(pk=workspace.pk).update(provision_timeout_seconds=edited)
     for minute in range(1, 5):
@@ -90,7 +85,7 @@ def test_a_limit_that_is_changed_during_a_boot_holds_from_the_next_launch_on(edi
     assert "within 5 minutes" in row.failure_message
 
 
-def test_a_new_step_never_moves_the_deadline_back_after_an_edit() -> None:
+def test_a_new_step_never_moves_the_deadline_back_after_an_edit():
     workspace = booting(config=config_for("echo", STALLING), runtime="")
     step(workspace, "one", minutes=1)
     before = clocks(workspace)["deadline_at"]
@@ -100,14 +95,14 @@ def test_a_new_step_never_moves_the_deadline_back_after_an_edit() -> None:
 
 
 @pytest.mark.parametrize("edited", [30, 9_000, None])
-def test_the_next_launch_has_the_changed_limit(edited: int | None) -> None:
+def test_the_next_launch_has_the_changed_limit(edited):
     workspace = booting(provision_timeout_seconds=300)
     Workspace.objects.filter(pk=workspace.pk).update(provision_timeout_seconds=edited)
     again = restart(workspace_id=workspace.pk, now=later(workspace, minutes=1)).workspace
     assert limit_of(again, phase=Phase.BOOTING, policy=Policy()).seconds == (edited or 600)
 
 
-def test_a_launch_that_older_code_began_has_the_limit_that_stands_there() -> None:
+def test_a_launch_that_older_code_began_has_the_limit_that_stands_there():
     workspace = booting(provision_timeout_seconds=300)
     Workspace.objects.filter(pk=workspace.pk).update(launch_timeout_seconds=None)
     row = Workspace.objects.get(pk=workspace.pk)
@@ -121,9 +116,7 @@ def test_a_launch_that_older_code_began_has_the_limit_that_stands_there() -> Non
 @pytest.mark.parametrize(
     ("more", "own"), [("", None), ("runtime_config: {provision_timeout_seconds: 700}\n", None), ("", 800)]
 )
-def test_everyone_reads_the_same_deadline(
-    settings: Any, more: str, own: int | None, override: int | None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_everyone_reads_the_same_deadline(settings, more, own, override, capsys):
     settings.PROVISION_TIMEOUT_SECONDS = override
     policy = Policy(override_seconds=override)
     workspace = booting(config=config_for("hermes", more), runtime="", provision_timeout_seconds=own)
@@ -148,9 +141,7 @@ def test_everyone_reads_the_same_deadline(
 
 
 @pytest.mark.parametrize("override", [None, 90])
-def test_the_event_of_a_launch_and_the_answer_to_a_step_tell_the_deadline_in_force(
-    settings: Any, override: int | None
-) -> None:
+def test_the_event_of_a_launch_and_the_answer_to_a_step_tell_the_deadline_in_force(settings, override):
     settings.PROVISION_TIMEOUT_SECONDS = override
     waiting = queued()
     told = Event.objects.get(workspace_id=waiting.pk, event_type=EventType.WORKSPACE_PROVISIONING)
@@ -164,9 +155,7 @@ def test_the_event_of_a_launch_and_the_answer_to_a_step_tell_the_deadline_in_for
 
 
 @pytest.mark.parametrize("override", [None, 40, 8])
-def test_a_backends_own_start_is_given_less_than_the_phase(
-    fake: FakeProvisioner, settings: Any, override: int | None
-) -> None:
+def test_a_backends_own_start_is_given_less_than_the_phase(fake, settings, override):
     settings.PROVISION_TIMEOUT_SECONDS = override
     workspace = queued()
     launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=clock.database_now)
@@ -176,7 +165,7 @@ def test_a_backends_own_start_is_given_less_than_the_phase(
     assert 0 < spec.start_timeout_seconds == limit.inner_seconds < limit.seconds
 
 
-def test_a_deadline_tells_whether_it_is_the_stall_limits() -> None:
+def test_a_deadline_tells_whether_it_is_the_stall_limits():
     workspace = booting(config=config_for("echo", STALLING), runtime="")
     deadline = deadline_in_force(workspace, policy=Policy())
     assert deadline is not None

@@ -24,11 +24,11 @@ TABLE = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.
 SAID = set(FailureCode.values) - {""}
 
 
-def codes_of(row: list[str]) -> list[str]:
+def codes_of(row):
     return re.findall(r"`(\w+)`", row[2])
 
 
-def test_there_is_one_table_and_each_code_stands_in_it() -> None:
+def test_there_is_one_table_and_each_code_stands_in_it():
     assert {len(row) for row in TABLE} == {5}
     assert {code for row in TABLE for code in codes_of(row)} == SAID
 
@@ -36,7 +36,7 @@ def test_there_is_one_table_and_each_code_stands_in_it() -> None:
 @pytest.mark.parametrize(
     "row", [row for row in TABLE if codes_of(row) not in ([], ["crashed"])], ids=lambda row: row[2]
 )
-def test_each_code_belongs_to_whom_the_table_says(row: list[str]) -> None:
+def test_each_code_belongs_to_whom_the_table_says(row):
     # A crash is its evidence's: test_reasons.py has that table.
     assert {owner_of(code, source="", evidence={}) for code in codes_of(row)} == {FailureOwner(row[3])}
 
@@ -59,12 +59,12 @@ def test_each_code_belongs_to_whom_the_table_says(row: list[str]) -> None:
         ("to be stopped", [f"{STOPPING_SECONDS // 60} minutes"]),
     ],
 )
-def test_its_figures_are_those_of_the_policy(begins: str, figures: list[str]) -> None:
+def test_its_figures_are_those_of_the_policy(begins, figures):
     [row] = [row for row in TABLE if row[0].startswith(begins)]
     assert all(figure in " ".join(row[:2]) for figure in figures)
 
 
-def test_the_other_figures_are_those_of_the_settings() -> None:
+def test_the_other_figures_are_those_of_the_settings():
     hermes = BOOT_LIMITS["hermes"]
     prose = " ".join(PAGE.split())
     assert f"The sweep, every {settings.SWEEP_INTERVAL_SECONDS} seconds" in prose

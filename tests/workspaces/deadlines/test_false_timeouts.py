@@ -1,23 +1,21 @@
 """How often a deadline was wrong, per runtime: counted, a metric, and in the admin."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from django.test import Client
 
 from tests.workspaces.factories import arrive, booting, config_for, failed, later, queued
 from workspaces.deadlines.false_timeouts import FalseTimeouts, false_timeouts_by_runtime
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, Verb, WorkspaceStatus
-from workspaces.models import Launch, Workspace
+from workspaces.models import Launch
 from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.watching.sweep import sweep_stuck
 
 pytestmark = pytest.mark.django_db
 
 
-def flipped(runtime: str = "echo") -> Workspace:
+def flipped(runtime="echo"):
     late = booting(config=config_for(runtime), runtime="")
     sweep_stuck(now=later(late, minutes=31), policy=Policy())
     late.refresh_from_db()
@@ -26,7 +24,7 @@ def flipped(runtime: str = "echo") -> Workspace:
 
 
 @pytest.mark.parametrize("verb", [Verb.REGISTER, Verb.HEARTBEAT])
-def test_a_late_arrival_counts_as_a_false_flip_of_its_runtime(verb: Verb) -> None:
+def test_a_late_arrival_counts_as_a_false_flip_of_its_runtime(verb):
     late = flipped("hermes")
     flipped("hermes")
     flipped("echo")
@@ -38,21 +36,21 @@ def test_a_late_arrival_counts_as_a_false_flip_of_its_runtime(verb: Verb) -> Non
     assert Launch.objects.get(pk=late.launch_id).false_flip_code == FailureCode.TIMED_OUT
 
 
-def test_an_arrival_after_the_grace_takes_nothing_back_and_counts_as_none() -> None:
+def test_an_arrival_after_the_grace_takes_nothing_back_and_counts_as_none():
     late = flipped()
     with pytest.raises(TransitionRefused):
         arrive(late, now=late.failure_at + timedelta(minutes=10))
     assert false_timeouts_by_runtime() == [FalseTimeouts(runtime="echo", number=1, false=0)]
 
 
-def test_failures_by_evidence_and_arrivals_in_time_are_no_flips() -> None:
+def test_failures_by_evidence_and_arrivals_in_time_are_no_flips():
     failed()
     arrive(booting())
     queued()
     assert false_timeouts_by_runtime() == []
 
 
-def test_the_metrics_tell_flips_and_false_flips(client: Client) -> None:
+def test_the_metrics_tell_flips_and_false_flips(client):
     late = flipped("hermes")
     flipped("hermes")
     arrive(late, now=late.failure_at + timedelta(minutes=1))
@@ -61,7 +59,7 @@ def test_the_metrics_tell_flips_and_false_flips(client: Client) -> None:
     assert 'slipway_deadline_false_flips{runtime="hermes"} 1.0' in told
 
 
-def test_the_admins_first_page_shows_the_share_of_false_flips(admin_client: Any) -> None:
+def test_the_admins_first_page_shows_the_share_of_false_flips(admin_client):
     late = flipped("hermes")
     arrive(late, now=late.failure_at + timedelta(minutes=1))
     page = admin_client.get("/admin/").content.decode()

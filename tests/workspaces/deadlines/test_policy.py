@@ -38,20 +38,20 @@ seconds = st.one_of(st.none(), st.integers(1, 100_000))
         ("echo", None, None, 3600, 3600, LimitSource.OVERRIDE),
     ],
 )
-def test_the_limit_comes_from_the_strongest_source(runtime, workspace, template, override, expected, source) -> None:
+def test_the_limit_comes_from_the_strongest_source(runtime, workspace, template, override, expected, source):
     policy = Policy(override_seconds=override)
     limit = boot_limit(runtime=runtime, workspace_seconds=workspace, template_seconds=template, policy=policy)
     assert (limit.seconds, limit.source) == (expected, source)
 
 
 @pytest.mark.parametrize("limit", [DEFAULT_BOOT_LIMIT, *BOOT_LIMITS.values()])
-def test_the_watchers_limit_is_shorter_than_the_sweeps_by_at_most_a_fifth(limit) -> None:
+def test_the_watchers_limit_is_shorter_than_the_sweeps_by_at_most_a_fifth(limit):
     assert 0 < limit.slack_seconds <= limit.sweep_seconds / 5
     assert limit.watcher_seconds < limit.sweep_seconds
 
 
 @given(stall=seconds, own=seconds, progress=st.lists(st.integers(0, 200_000), min_size=1))
-def test_new_steps_never_move_the_deadline_back_nor_past_the_hard_limit(stall, own, progress) -> None:
+def test_new_steps_never_move_the_deadline_back_nor_past_the_hard_limit(stall, own, progress):
     workspace = Workspace(runtime="echo", stall_timeout_seconds=stall, provision_timeout_seconds=own)
     deadlines = [
         stored_deadline(workspace, phase=Phase.BOOTING, entered_at=NOON, progress_at=NOON + timedelta(seconds=at))
@@ -62,7 +62,7 @@ def test_new_steps_never_move_the_deadline_back_nor_past_the_hard_limit(stall, o
 
 
 @given(override=seconds, own=seconds, stall=seconds)
-def test_the_override_counts_from_the_phase_and_lifting_it_restores_the_stored_deadline(override, own, stall) -> None:
+def test_the_override_counts_from_the_phase_and_lifting_it_restores_the_stored_deadline(override, own, stall):
     workspace = Workspace(
         runtime="echo",
         phase=Phase.BOOTING,
@@ -80,7 +80,7 @@ def test_the_override_counts_from_the_phase_and_lifting_it_restores_the_stored_d
         assert not deadline.is_stall
 
 
-def test_a_workspace_that_waits_for_nothing_has_no_deadline() -> None:
+def test_a_workspace_that_waits_for_nothing_has_no_deadline():
     assert effective_deadline(Workspace(), policy=Policy(override_seconds=60)) is None
 
 
@@ -88,7 +88,7 @@ policies = st.builds(Policy, override_seconds=seconds)
 
 
 @given(own=seconds, template=seconds, runtime=st.sampled_from(["hermes", "echo"]), policy=policies)
-def test_every_inner_limit_is_shorter_than_its_outer_one(own, template, runtime, policy) -> None:
+def test_every_inner_limit_is_shorter_than_its_outer_one(own, template, runtime, policy):
     workspace = Workspace(runtime=runtime, provision_timeout_seconds=own, template_timeout_seconds=template)
     for phase in (Phase.QUEUED, Phase.LAUNCHING, Phase.BOOTING):
         limit = limit_of(workspace, phase=phase, policy=policy)
@@ -98,13 +98,13 @@ def test_every_inner_limit_is_shorter_than_its_outer_one(own, template, runtime,
 
 
 @given(own=seconds, template=seconds, runtime=st.sampled_from(["hermes", "echo"]), policy=policies)
-def test_slack_is_at_most_a_fifth_of_the_sweeps_limit(own, template, runtime, policy) -> None:
+def test_slack_is_at_most_a_fifth_of_the_sweeps_limit(own, template, runtime, policy):
     limit = boot_limit(runtime=runtime, workspace_seconds=own, template_seconds=template, policy=policy)
     assert limit.seconds - limit.inner_seconds <= limit.seconds / 5 + 1e-6
 
 
 @given(shorter=st.integers(1, 100_000), longer=st.integers(1, 100_000), runtime=st.sampled_from(["hermes", "echo"]))
-def test_a_longer_limit_never_makes_an_earlier_deadline(shorter, longer, runtime) -> None:
+def test_a_longer_limit_never_makes_an_earlier_deadline(shorter, longer, runtime):
     shorter, longer = sorted((shorter, longer))
     early, late = (
         stored_deadline(
@@ -119,7 +119,7 @@ def test_a_longer_limit_never_makes_an_earlier_deadline(shorter, longer, runtime
 
 
 @given(own=seconds, policy=policies)
-def test_the_watchers_last_look_comes_before_the_hard_limit(own, policy) -> None:
+def test_the_watchers_last_look_comes_before_the_hard_limit(own, policy):
     workspace = Workspace(runtime="hermes", phase=Phase.BOOTING, phase_entered_at=NOON, provision_timeout_seconds=own)
     workspace.deadline_at = stored_deadline(workspace, phase=Phase.BOOTING, entered_at=NOON, progress_at=NOON)
     last_look, hard = watcher_deadline(workspace, policy=policy), effective_deadline(workspace, policy=policy)
@@ -129,7 +129,7 @@ def test_the_watchers_last_look_comes_before_the_hard_limit(own, policy) -> None
 
 
 @given(own=seconds, template=seconds, others=st.tuples(seconds, seconds), policy=policies)
-def test_a_weaker_source_has_no_say_beside_a_stronger_one(own, template, others, policy) -> None:
+def test_a_weaker_source_has_no_say_beside_a_stronger_one(own, template, others, policy):
     def limit(runtime, own, template):
         return boot_limit(runtime=runtime, workspace_seconds=own, template_seconds=template, policy=policy)
 
@@ -142,7 +142,7 @@ def test_a_weaker_source_has_no_say_beside_a_stronger_one(own, template, others,
 
 
 @given(own=seconds, template=seconds, runtime=st.sampled_from(["hermes", "echo"]), policy=policies)
-def test_the_limit_in_force_is_that_of_the_source_that_it_names(own, template, runtime, policy) -> None:
+def test_the_limit_in_force_is_that_of_the_source_that_it_names(own, template, runtime, policy):
     limit = boot_limit(runtime=runtime, workspace_seconds=own, template_seconds=template, policy=policy)
     said = {
         LimitSource.OVERRIDE: policy.override_seconds,
@@ -162,7 +162,7 @@ def test_the_limit_in_force_is_that_of_the_source_that_it_names(own, template, r
     policy=policies,
     reports=st.lists(st.tuples(st.integers(0, 200_000), seconds), min_size=1),
 )
-def test_no_step_and_no_edit_moves_the_deadline_in_force_back_within_a_boot(begun_with, stall, policy, reports) -> None:
+def test_no_step_and_no_edit_moves_the_deadline_in_force_back_within_a_boot(begun_with, stall, policy, reports):
     workspace = Workspace(
         runtime="hermes",
         phase=Phase.BOOTING,

@@ -1,7 +1,5 @@
 """Each failure says whose it is, in which phase, what was known, and what to do: and claims nothing from time alone."""
 
-from typing import Any
-
 import pytest
 
 from events.models import Event
@@ -9,7 +7,6 @@ from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, later, online, queued, running_on
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.failures import advice_for, owner_of
 from workspaces.lifecycle.transitions import (
@@ -18,7 +15,7 @@ from workspaces.lifecycle.transitions import (
     FailureOwner,
     FailureSource,
 )
-from workspaces.models import ApiScope, Workspace
+from workspaces.models import ApiScope
 from workspaces.services.launching.progress import progress
 from workspaces.services.watching.sweep import sweep_stuck
 from workspaces.services.watching.watch import watch, watch_arrived
@@ -46,29 +43,27 @@ EXITED = {"state": "exited", "exit_code": 3}
         (FailureCode.CANCELLED, S.OPERATOR, {"state": "running"}, O.UNKNOWN),
     ],
 )
-def test_a_failure_belongs_to_whom_the_evidence_names(
-    code: FailureCode, source: FailureSource, evidence: dict[str, Any], owner: FailureOwner
-) -> None:
+def test_a_failure_belongs_to_whom_the_evidence_names(code, source, evidence, owner):
     assert owner_of(code, source=source, evidence=evidence) == owner
 
 
 @pytest.mark.parametrize("evidence", [{}, EXITED, {"state": "missing"}, {"state": "running"}, {"state": "unknown"}])
 @pytest.mark.parametrize("code", sorted(DEADLINE_FAILURES - {FailureCode.NEVER_LAUNCHED}))
-def test_time_alone_accuses_nobody(code: FailureCode, evidence: dict[str, Any]) -> None:
+def test_time_alone_accuses_nobody(code, evidence):
     assert owner_of(code, source=S.PROVISION_TIMEOUT_SWEEP, evidence=evidence) == O.UNKNOWN
 
 
 @pytest.mark.parametrize("code", [code for code in FailureCode if code])
-def test_each_failure_says_what_to_do(code: FailureCode) -> None:
+def test_each_failure_says_what_to_do(code):
     assert advice_for(code).endswith(".")
 
 
-def told(workspace: Workspace) -> dict[str, Any]:
+def told(workspace):
     return Event.objects.get(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_PROVISION_FAILED).payload
 
 
 @pytest.mark.django_db
-def test_a_timeout_tells_which_limit_fired_the_last_step_and_what_the_backend_said(fake: FakeProvisioner) -> None:
+def test_a_timeout_tells_which_limit_fired_the_last_step_and_what_the_backend_said(fake):
     late = booting(provision_timeout_seconds=120)
     running_on(fake, late)
     watch(clock=database_now)
@@ -86,7 +81,7 @@ def test_a_timeout_tells_which_limit_fired_the_last_step_and_what_the_backend_sa
 
 
 @pytest.mark.django_db
-def test_a_crash_tells_its_exit_code_in_the_api_too(fake: FakeProvisioner) -> None:
+def test_a_crash_tells_its_exit_code_in_the_api_too(fake):
     dying = booting()
     fake.exits(running_on(fake, dying), exit_code=3, log_tail="no such module\n")
     watch(clock=database_now)
@@ -98,14 +93,14 @@ def test_a_crash_tells_its_exit_code_in_the_api_too(fake: FakeProvisioner) -> No
 
 
 @pytest.mark.django_db
-def test_a_queue_that_stood_still_is_the_platforms() -> None:
+def test_a_queue_that_stood_still_is_the_platforms():
     late = queued()
     sweep_stuck(now=later(late, minutes=10.1), policy=Policy())
     assert (told(late)["owner"], told(late)["phase"]) == ("platform", "queued")
 
 
 @pytest.mark.django_db
-def test_a_crash_after_it_was_online_is_the_images_and_of_no_phase(fake: FakeProvisioner) -> None:
+def test_a_crash_after_it_was_online_is_the_images_and_of_no_phase(fake):
     up = online()
     fake.exits(running_on(fake, up), exit_code=1)
     watch_arrived(clock=database_now)
@@ -114,7 +109,7 @@ def test_a_crash_after_it_was_online_is_the_images_and_of_no_phase(fake: FakePro
 
 
 @pytest.mark.django_db
-def test_a_new_launch_forgets_whose_the_last_failure_was() -> None:
+def test_a_new_launch_forgets_whose_the_last_failure_was():
     stuck = booting()
     AgentCaller(stuck).failed()
     stuck.refresh_from_db()
@@ -125,7 +120,7 @@ def test_a_new_launch_forgets_whose_the_last_failure_was() -> None:
 
 
 @pytest.mark.django_db
-def test_the_workspaces_page_shows_whose_it_is_and_what_to_do(admin_client: Any) -> None:
+def test_the_workspaces_page_shows_whose_it_is_and_what_to_do(admin_client):
     stuck = booting()
     AgentCaller(stuck).failed()
     page = admin_client.get(f"/admin/workspaces/workspace/{stuck.pk}/change/").content.decode()

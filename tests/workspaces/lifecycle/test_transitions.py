@@ -1,7 +1,6 @@
 """The transition table, and that `move` keeps to it."""
 
 import uuid
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -10,7 +9,7 @@ from events.models import Event
 from events.names import EventType
 from tests.workspaces.factories import booting, failed, online, queued
 from tests.workspaces.unguarded import put_into
-from workspaces.lifecycle.transitions import TRANSITIONS, Transition, WorkspaceStatus
+from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.core.transition import (
     StatusChange,
@@ -24,14 +23,14 @@ from workspaces.services.launching.restart import restart
 pytestmark = pytest.mark.django_db
 
 
-def test_the_database_enum_is_the_code_enum_in_its_order() -> None:
+def test_the_database_enum_is_the_code_enum_in_its_order():
     with connection.cursor() as cursor:
         cursor.execute("SELECT enum_range(NULL::workspace_status)::text[]")
         (values,) = cursor.fetchone()
     assert values == WorkspaceStatus.values
 
 
-def test_the_status_column_is_not_null_and_defaults_to_provisioning() -> None:
+def test_the_status_column_is_not_null_and_defaults_to_provisioning():
     field = Workspace._meta.get_field("status")
     assert (field.null, field.default) == (False, WorkspaceStatus.PROVISIONING)
     with connection.cursor() as cursor:
@@ -42,15 +41,15 @@ def test_the_status_column_is_not_null_and_defaults_to_provisioning() -> None:
         assert cursor.fetchone() == ("NO", "workspace_status")
 
 
-def test_every_status_is_reached_by_some_verb() -> None:
+def test_every_status_is_reached_by_some_verb():
     assert {row.target for row in TRANSITIONS} == set(WorkspaceStatus)
 
 
-def test_nothing_leaves_removed() -> None:
+def test_nothing_leaves_removed():
     assert not [row for row in TRANSITIONS if WorkspaceStatus.REMOVED in row.sources]
 
 
-def test_a_status_reads_back_as_its_member() -> None:
+def test_a_status_reads_back_as_its_member():
     workspace = queued()
     assert Workspace.objects.get(pk=workspace.pk).status is WorkspaceStatus.PROVISIONING
 
@@ -60,12 +59,12 @@ CASES = [(row, source) for row in MOVES for source in WorkspaceStatus]
 
 
 @pytest.mark.parametrize(("row", "source"), CASES, ids=[f"{r.verb}-{s}-{r.target}" for r, s in CASES])
-def test_a_move_is_made_from_its_sources_and_refused_from_any_other(row: Transition, source: WorkspaceStatus) -> None:
+def test_a_move_is_made_from_its_sources_and_refused_from_any_other(row, source):
     workspace = online()
     put_into(workspace, source)
     before = Event.objects.filter(workspace_id=workspace.pk).count()
     (locked,) = lock_workspaces([workspace.pk])
-    changes: dict[str, Any] = {
+    changes = {
         "deadline_at": workspace.created_at,
         "phase": "queued" if row.target == WorkspaceStatus.PROVISIONING else "",
     } | {"failure_code": "crashed", "failure_source": "agent", "failure_message": "x", "failure_at": locked.created_at}
@@ -86,8 +85,8 @@ def test_a_move_is_made_from_its_sources_and_refused_from_any_other(row: Transit
         assert Event.objects.filter(workspace_id=workspace.pk).count() == before
 
 
-def test_a_set_is_moved_in_as_many_statements_as_one_row(django_assert_num_queries) -> None:
-    def fail_all(rows: list[Workspace]) -> None:
+def test_a_set_is_moved_in_as_many_statements_as_one_row(django_assert_num_queries):
+    def fail_all(rows):
         row = next(row for row in TRANSITIONS if row.event == EventType.WORKSPACE_PROVISION_FAILED)
         reason = {"failure_code": "crashed", "failure_source": "agent", "failure_message": "x"}
         steps = [StatusChange(workspace=one, changes={**reason, "failure_at": one.created_at}) for one in rows]
@@ -99,7 +98,7 @@ def test_a_set_is_moved_in_as_many_statements_as_one_row(django_assert_num_queri
     assert Event.objects.filter(event_type=EventType.WORKSPACE_PROVISION_FAILED).count() == 13
 
 
-def test_a_bad_row_is_set_aside_and_the_rest_of_the_batch_is_moved() -> None:
+def test_a_bad_row_is_set_aside_and_the_rest_of_the_batch_is_moved():
     rows = [booting() for _ in range(7)]
     row = next(row for row in TRANSITIONS if row.event == EventType.WORKSPACE_PROVISION_FAILED)
     steps = [
@@ -122,7 +121,7 @@ def test_a_bad_row_is_set_aside_and_the_rest_of_the_batch_is_moved() -> None:
     assert Event.objects.filter(event_type=EventType.WORKSPACE_PROVISION_FAILED).count() == 6
 
 
-def test_a_row_left_out_of_a_batch_keeps_its_version_in_memory_too() -> None:
+def test_a_row_left_out_of_a_batch_keeps_its_version_in_memory_too():
     workspace = booting()
     row = next(row for row in TRANSITIONS if row.event == EventType.WORKSPACE_PROVISION_FAILED)
     bad = StatusChange(workspace=workspace, changes={"failure_message": ""})
@@ -130,7 +129,7 @@ def test_a_row_left_out_of_a_batch_keeps_its_version_in_memory_too() -> None:
     assert (workspace.version, workspace.status) == (1, WorkspaceStatus.PROVISIONING)
 
 
-def test_leaving_a_failure_clears_its_reason() -> None:
+def test_leaving_a_failure_clears_its_reason():
     workspace = failed()
     assert workspace.failure is not None
     restarted = restart(workspace_id=workspace.pk, now=workspace.created_at).workspace

@@ -1,7 +1,6 @@
 """The database's own guard, asked by statements that no service makes."""
 
 import uuid
-from typing import Any
 
 import psycopg
 import pytest
@@ -22,11 +21,11 @@ pytestmark = pytest.mark.django_db
 PAIRS = [(source, target) for source in WorkspaceStatus for target in WorkspaceStatus]
 
 
-def test_the_migrations_guard_is_the_one_that_the_table_asks_for() -> None:
+def test_the_migrations_guard_is_the_one_that_the_table_asks_for():
     assert guard_of_table().is_same_as(declared_guard(MigrationLoader(None).graph))
 
 
-def test_the_function_in_the_database_is_the_one_that_the_table_generates() -> None:
+def test_the_function_in_the_database_is_the_one_that_the_table_generates():
     with connection.cursor() as cursor:
         cursor.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", [FUNCTION])
         (source,) = cursor.fetchone()
@@ -34,10 +33,10 @@ def test_the_function_in_the_database_is_the_one_that_the_table_generates() -> N
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS, ids=[f"{source}-{target}" for source, target in PAIRS])
-def test_the_database_allows_the_tables_edges_and_no_other(source: WorkspaceStatus, target: WorkspaceStatus) -> None:
+def test_the_database_allows_the_tables_edges_and_no_other(source, target):
     workspace = online()
     put_into(workspace, source)
-    changes: dict[str, Any] = {"status": target, "version": F("version") + 1, "launch_id": uuid.uuid4()}
+    changes = {"status": target, "version": F("version") + 1, "launch_id": uuid.uuid4()}
     if target == WorkspaceStatus.PROVISIONING:
         changes["phase"] = "queued"
     row = Workspace.objects.filter(pk=workspace.pk)
@@ -60,20 +59,20 @@ def test_the_database_allows_the_tables_edges_and_no_other(source: WorkspaceStat
         ({"launch_id": uuid.UUID(int=1), "version": 3}, "can't go from online to online"),
     ],
 )
-def test_status_launch_and_version_change_together_or_not_at_all(changes: dict[str, Any], message: str) -> None:
+def test_status_launch_and_version_change_together_or_not_at_all(changes, message):
     workspace = online()
     with pytest.raises(IntegrityError, match=message), transaction.atomic():
         Workspace.objects.filter(pk=workspace.pk).update(**changes)
     assert Workspace.objects.get(pk=workspace.pk).version == 2
 
 
-def test_a_restart_while_provisioning_keeps_the_status_and_raises_the_version() -> None:
+def test_a_restart_while_provisioning_keeps_the_status_and_raises_the_version():
     workspace = booting()
     restart(workspace_id=workspace.pk, now=workspace.created_at)
     assert Workspace.objects.get(pk=workspace.pk).version == workspace.version + 1
 
 
-def test_a_new_launch_of_a_provisioning_workspace_needs_a_version_of_its_own() -> None:
+def test_a_new_launch_of_a_provisioning_workspace_needs_a_version_of_its_own():
     workspace = booting()
     with pytest.raises(IntegrityError, match="with version 1 after 1"), transaction.atomic():
         Workspace.objects.filter(pk=workspace.pk).update(launch_id=uuid.uuid4())
@@ -82,7 +81,7 @@ def test_a_new_launch_of_a_provisioning_workspace_needs_a_version_of_its_own() -
 @pytest.mark.parametrize(
     ("assignment", "is_asked"), [("name = 'x'", False), ("status = status", False), ("version = version + 1", True)]
 )
-def test_the_guard_is_asked_only_where_a_move_may_be(assignment: str, is_asked: bool) -> None:
+def test_the_guard_is_asked_only_where_a_move_may_be(assignment, is_asked):
     online()
     with connection.cursor() as cursor:
         # Explained in vain: the planted version is refused, and Postgres tells of the trigger in its message.
@@ -95,7 +94,7 @@ def test_the_guard_is_asked_only_where_a_move_may_be(assignment: str, is_asked: 
     assert ("workspaces_workspace_guard" in told or "workspace_guard_moves" in told) is is_asked
 
 
-def test_what_is_no_move_is_left_alone() -> None:
+def test_what_is_no_move_is_left_alone():
     workspace = online()
     workspace.name = "renamed"
     workspace.save()
@@ -112,7 +111,7 @@ CREATIONS = [(backend, status) for backend in BackendKind for status in Workspac
 
 
 @pytest.mark.parametrize(("backend", "status"), CREATIONS, ids=[f"{backend}-{status}" for backend, status in CREATIONS])
-def test_a_row_is_created_only_as_a_create_verb_does(backend: BackendKind, status: WorkspaceStatus) -> None:
+def test_a_row_is_created_only_as_a_create_verb_does(backend, status):
     copy = queued()
     copy.pk, copy.backend, copy.status = uuid.uuid4(), backend, status
     copy.failure_code, copy.failure_source, copy.failure_message = "crashed", "agent", "x"
@@ -125,14 +124,14 @@ def test_a_row_is_created_only_as_a_create_verb_does(backend: BackendKind, statu
             copy.save(force_insert=True)
 
 
-def test_a_row_is_created_with_version_one() -> None:
+def test_a_row_is_created_with_version_one():
     copy = queued()
     copy.pk, copy.version = uuid.uuid4(), 2
     with pytest.raises(IntegrityError, match="created with version 1, not 2"):
         copy.save(force_insert=True)
 
 
-def test_a_bulk_insert_is_judged_row_by_row() -> None:
+def test_a_bulk_insert_is_judged_row_by_row():
     good, bad = queued(), queued()
     good.pk, bad.pk, bad.status = uuid.uuid4(), uuid.uuid4(), WorkspaceStatus.REMOVED
     with pytest.raises(IntegrityError, match="can't be created as removed"), transaction.atomic():
@@ -141,7 +140,7 @@ def test_a_bulk_insert_is_judged_row_by_row() -> None:
 
 
 @pytest.fixture
-def psql(transactional_db: None) -> Any:
+def psql(transactional_db):
     """A connection as psql has it: none of our code, none of Django's."""
     present = connection.settings_dict
     with psycopg.connect(settings.DATABASE_URL, dbname=present["NAME"], autocommit=True) as connected:
@@ -149,7 +148,7 @@ def psql(transactional_db: None) -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_psql_can_revive_no_removed_workspace(psql: Any) -> None:
+def test_psql_can_revive_no_removed_workspace(psql):
     workspace = online()
     put_into(workspace, WorkspaceStatus.REMOVED)
     with pytest.raises(psycopg.errors.CheckViolation, match="can't go from removed to online") as refused:
@@ -159,14 +158,14 @@ def test_psql_can_revive_no_removed_workspace(psql: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_psql_can_write_no_unknown_status(psql: Any) -> None:
+def test_psql_can_write_no_unknown_status(psql):
     workspace = online()
     with pytest.raises(psycopg.errors.InvalidTextRepresentation, match='workspace_status: "quarantined"'):
         psql.execute("UPDATE workspaces_workspace SET status='quarantined' WHERE id = %s", [workspace.pk])
     assert psql.execute("SELECT status FROM workspaces_workspace").fetchall() == [("online",)]
 
 
-def test_an_unknown_status_is_an_error_of_the_orm_too() -> None:
+def test_an_unknown_status_is_an_error_of_the_orm_too():
     workspace = online()
     with pytest.raises(DatabaseError, match="quarantined"), transaction.atomic():
         Workspace.objects.filter(pk=workspace.pk).update(status="quarantined")

@@ -1,9 +1,7 @@
 """Indexes that a migration adds to a table in use."""
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -18,16 +16,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ADDED = [("0013_index_of_the_held", "workspace_held"), ("0014_index_of_the_booting", "workspace_booting")]
 
 
-def asked(statement: str, *values: Any) -> Any:
+def asked(statement, *values):
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchone()[0]
 
 
-def elsewhere(action: Callable[[], Any]) -> Future[Any]:
+def elsewhere(action):
     """Do it on a thread with a connection of its own."""
 
-    def and_leave() -> Any:
+    def and_leave():
         try:
             return action()
         finally:
@@ -36,7 +34,7 @@ def elsewhere(action: Callable[[], Any]) -> Future[Any]:
     return ThreadPoolExecutor(1).submit(and_leave)
 
 
-def apply(name: str, *, pids: SimpleQueue[int]) -> None:
+def apply(name, *, pids):
     pids.put(asked("SELECT pg_backend_pid()"))
     migration = MigrationLoader(connection).get_migration("workspaces", name)
     state = MigrationLoader(connection).project_state(migration.dependencies)
@@ -44,25 +42,23 @@ def apply(name: str, *, pids: SimpleQueue[int]) -> None:
         migration.apply(state, editor)
 
 
-def rename(row: Workspace) -> None:
+def rename(row):
     with transaction.atomic():
         asked("SELECT set_config('lock_timeout', '2s', true)")
         Workspace.objects.filter(pk=row.pk).update(name="renamed")
 
 
-def invalidate(index: str) -> None:
+def invalidate(index):
     """Leave what an interrupted CREATE INDEX CONCURRENTLY leaves."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", [index])
 
 
 @pytest.mark.parametrize(("migration", "index"), ADDED)
-def test_an_index_is_built_while_others_write_and_replaces_what_an_interrupted_attempt_left(
-    migration: str, index: str
-) -> None:
+def test_an_index_is_built_while_others_write_and_replaces_what_an_interrupted_attempt_left(migration, index):
     one, other = booting(name="one"), booting(name="other")
     invalidate(index)
-    pids: SimpleQueue[int] = SimpleQueue()
+    pids = SimpleQueue()
     with transaction.atomic():
         rename(one)
         building = elsewhere(lambda: apply(migration, pids=pids))

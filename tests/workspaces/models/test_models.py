@@ -10,7 +10,7 @@ from workspaces.models import Workspace
 pytestmark = pytest.mark.django_db
 
 
-def test_a_field_that_was_not_read_is_read_when_asked_for() -> None:
+def test_a_field_that_was_not_read_is_read_when_asked_for():
     stored = booting(name="story")
     with CaptureQueriesContext(connection) as queries:
         row = Workspace.objects.only("id", "status").get(pk=stored.pk)
@@ -20,7 +20,7 @@ def test_a_field_that_was_not_read_is_read_when_asked_for() -> None:
     assert row == stored
 
 
-def test_a_workspace_that_was_read_is_saved_as_an_update() -> None:
+def test_a_workspace_that_was_read_is_saved_as_an_update():
     row = Workspace.objects.select_related("parent", "heartbeat").get(pk=booting(parent_id=booting(name="above").pk).pk)
     assert (row._state.adding, row._state.db) == (False, "default")
     assert row.parent is not None

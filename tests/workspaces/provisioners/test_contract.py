@@ -1,7 +1,5 @@
 """What every backend promises, asked of the real one and of the simulated one that stands in for it."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
@@ -15,7 +13,6 @@ from workspaces.provisioners.base import (
     BackendState,
     LaunchKey,
     LaunchSpec,
-    Observation,
     Provisioner,
     ProvisionerError,
 )
@@ -27,9 +24,9 @@ class World(Protocol):
 
     backend: Provisioner
 
-    def spec(self) -> LaunchSpec: ...
+    def spec(self): ...
 
-    def exits(self, key: LaunchKey, exit_code: int) -> None: ...
+    def exits(self, key, exit_code): ...
 
 
 class RealWorld(ProcessWorld):
@@ -37,10 +34,10 @@ class RealWorld(ProcessWorld):
 
     platform_url = ""
 
-    def spec(self) -> LaunchSpec:  # type: ignore[override]
+    def spec(self):
         return super().spec(self.COMMAND, PLATFORM_URL=self.platform_url)
 
-    def exits(self, key: LaunchKey, exit_code: int) -> None:
+    def exits(self, key, exit_code):
         fresh = self.folder(key).work / "end.new"
         fresh.write_text(str(exit_code))
         fresh.rename(fresh.with_name("end"))
@@ -48,99 +45,99 @@ class RealWorld(ProcessWorld):
 
 
 class SimulatedWorld:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self._root = folder / "simulated"
 
     @property
-    def backend(self) -> SimulatedProvisioner:
+    def backend(self):
         """A new adapter each time, as each worker has its own: none may remember anything."""
         return SimulatedProvisioner(root=self._root)
 
-    def spec(self) -> LaunchSpec:
+    def spec(self):
         key = LaunchKey(workspace_id=uuid4(), launch_id=uuid4())
         return LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=60)
 
-    def exits(self, key: LaunchKey, exit_code: int) -> None:
+    def exits(self, key, exit_code):
         self.backend.exits(key, exit_code=exit_code, log_tail="begun\n")
 
 
 @pytest.fixture(params=["process", "simulated"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def world(request, tmp_path):
     if request.param == "simulated":
         yield SimulatedWorld(tmp_path)
         return
     real = RealWorld(tmp_path)
     with running_platform() as platform:
         real.platform_url = platform.url
-        yield real  # type: ignore[misc]
+        yield real
         real.clean_up()
 
 
 @pytest.fixture
-def unstarted(world: World) -> LaunchSpec:
+def unstarted(world):
     return world.spec()
 
 
 @pytest.fixture
-def running(world: World) -> LaunchKey:
+def running(world):
     spec = world.spec()
     world.backend.start(spec)
     return spec.key
 
 
-def test_a_started_launch_runs_and_says_where(world: World, unstarted: LaunchSpec) -> None:
+def test_a_started_launch_runs_and_says_where(world, unstarted):
     seen = world.backend.start(unstarted)
     assert seen.state is BackendState.RUNNING
     assert seen.url.startswith("http://127.0.0.1:")
     assert world.backend.inspect(unstarted.key).url == seen.url
 
 
-def test_a_second_start_of_a_launch_finds_the_first(world: World, unstarted: LaunchSpec) -> None:
+def test_a_second_start_of_a_launch_finds_the_first(world, unstarted):
     first = world.backend.start(unstarted)
     assert world.backend.start(unstarted).url == first.url
 
 
-def test_two_launches_have_two_addresses(world: World) -> None:
+def test_two_launches_have_two_addresses(world):
     assert world.backend.start(world.spec()).url != world.backend.start(world.spec()).url
 
 
-def test_a_stopped_launch_has_exited(world: World, running: LaunchKey) -> None:
+def test_a_stopped_launch_has_exited(world, running):
     seen = world.backend.stop(running, timeout_seconds=60)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, 0)
     assert world.backend.inspect(running).state is BackendState.EXITED
 
 
-def test_stopping_twice_is_no_error(world: World, running: LaunchKey) -> None:
+def test_stopping_twice_is_no_error(world, running):
     first = world.backend.stop(running, timeout_seconds=60)
     assert world.backend.stop(running, timeout_seconds=60) == first
 
 
-def test_a_requested_stop_comes_true(world: World, running: LaunchKey) -> None:
+def test_a_requested_stop_comes_true(world, running):
     world.backend.request_stop(running)
     wait_until(lambda: world.backend.inspect(running).state is BackendState.EXITED)
 
 
-def test_a_launch_that_ended_by_itself_shows_its_code_and_log(world: World, running: LaunchKey) -> None:
+def test_a_launch_that_ended_by_itself_shows_its_code_and_log(world, running):
     world.exits(running, 3)
     seen = world.backend.inspect(running)
     assert (seen.state, seen.exit_code, seen.url) == (BackendState.EXITED, 3, "")
     assert "begun\n" in seen.log_tail
 
 
-def test_a_start_after_the_end_starts_nothing(world: World, unstarted: LaunchSpec) -> None:
+def test_a_start_after_the_end_starts_nothing(world, unstarted):
     world.backend.start(unstarted)
     world.backend.stop(unstarted.key, timeout_seconds=60)
     assert world.backend.start(unstarted).state is BackendState.EXITED
 
 
-def test_a_launch_stopped_before_its_start_never_starts(world: World, unstarted: LaunchSpec) -> None:
+def test_a_launch_stopped_before_its_start_never_starts(world, unstarted):
     world.backend.stop(unstarted.key, timeout_seconds=1)
     with pytest.raises(ProvisionerError, match="stopped before it was started"):
         world.backend.start(unstarted)
     assert world.backend.inspect(unstarted.key).state is BackendState.MISSING
 
 
-def test_a_launch_that_never_was_is_missing(world: World, unstarted: LaunchSpec) -> None:
+def test_a_launch_that_never_was_is_missing(world, unstarted):
     assert world.backend.inspect(unstarted.key).state is BackendState.MISSING
     assert world.backend.stop(unstarted.key, timeout_seconds=1).state is BackendState.MISSING
     world.backend.request_stop(unstarted.key)
@@ -149,7 +146,7 @@ def test_a_launch_that_never_was_is_missing(world: World, unstarted: LaunchSpec)
     assert world.backend.inspect(unstarted.key).state is BackendState.MISSING
 
 
-def test_what_runs_is_held_until_it_is_stopped(world: World, running: LaunchKey) -> None:
+def test_what_runs_is_held_until_it_is_stopped(world, running):
     other = world.spec()
     world.backend.start(other)
     assert {running, other.key} <= set(world.backend.held())
@@ -159,18 +156,18 @@ def test_what_runs_is_held_until_it_is_stopped(world: World, running: LaunchKey)
     assert other.key in held
 
 
-def test_what_ended_by_itself_is_not_held(world: World, running: LaunchKey) -> None:
+def test_what_ended_by_itself_is_not_held(world, running):
     world.exits(running, 3)
     wait_until(lambda: running not in world.backend.held())
 
 
-def test_a_forgotten_launch_is_missing(world: World, running: LaunchKey) -> None:
+def test_a_forgotten_launch_is_missing(world, running):
     world.backend.stop(running, timeout_seconds=60)
     world.backend.forget(running)
     assert world.backend.inspect(running).state is BackendState.MISSING
 
 
-def test_what_runs_is_neither_forgotten_nor_destroyed(world: World, running: LaunchKey) -> None:
+def test_what_runs_is_neither_forgotten_nor_destroyed(world, running):
     with pytest.raises(ProvisionerError, match="still runs"):
         world.backend.forget(running)
     with pytest.raises(ProvisionerError, match="still runs"):
@@ -178,25 +175,25 @@ def test_what_runs_is_neither_forgotten_nor_destroyed(world: World, running: Lau
     assert world.backend.inspect(running).state is BackendState.RUNNING
 
 
-def test_a_destroyed_workspace_has_no_launches_left(world: World, running: LaunchKey) -> None:
+def test_a_destroyed_workspace_has_no_launches_left(world, running):
     world.backend.stop(running, timeout_seconds=60)
     world.backend.destroy(running.workspace_id)
     assert world.backend.inspect(running).state is BackendState.MISSING
 
 
 @pytest.fixture
-def fake() -> FakeProvisioner:
+def fake():
     return FakeProvisioner()
 
 
 @pytest.fixture
-def faked(fake: FakeProvisioner, tmp_path: Path) -> LaunchKey:
+def faked(fake, tmp_path):
     spec = SimulatedWorld(tmp_path).spec()
     fake.start(spec)
     return spec.key
 
 
-def test_the_fake_can_be_unreachable_which_is_not_dead(fake: FakeProvisioner, faked: LaunchKey) -> None:
+def test_the_fake_can_be_unreachable_which_is_not_dead(fake, faked):
     fake.unreachable = True
     assert fake.inspect(faked).state is BackendState.UNKNOWN
     with pytest.raises(ProvisionerError):
@@ -207,7 +204,7 @@ def test_the_fake_can_be_unreachable_which_is_not_dead(fake: FakeProvisioner, fa
     assert fake.inspect(faked).state is BackendState.RUNNING
 
 
-def test_the_fake_can_hold_what_no_stop_ends(fake: FakeProvisioner, faked: LaunchKey) -> None:
+def test_the_fake_can_hold_what_no_stop_ends(fake, faked):
     fake.immortal.add(faked)
-    seen: Observation = fake.stop(faked, timeout_seconds=1)
+    seen = fake.stop(faked, timeout_seconds=1)
     assert seen.state is BackendState.RUNNING

@@ -8,7 +8,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ WHERE id > %s AND is_move AND pg_xact_status(xmin::text::xid8) = 'in progress'
 """
 
 
-def orders(points: tuple[int, int]) -> list[tuple[int, ...]]:
+def orders(points):
     """Return every order in which two can pass so many points each: of three each, the twenty."""
     first, second = points
     turns = range(first + second)
@@ -50,24 +50,24 @@ def orders(points: tuple[int, int]) -> list[tuple[int, ...]]:
 class Crowd:
     """So many threads, each with a connection of its own, that act at once as often as asked."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size):
         self._pool = ThreadPoolExecutor(size)
         # Each has to have one of the actions before any begins: so no thread takes two.
         self._barrier = threading.Barrier(size)
 
-    def act(self, actions: Sequence[Action], *, within_seconds: float = 0) -> list[Any]:
+    def act(self, actions, *, within_seconds=0):
         """Let each do its action, all at once or each at some moment; a refusal is its own result."""
         moments = [random.uniform(0, within_seconds) for _ in actions]  # noqa: S311
         delayed = [_after(moment, action) for moment, action in zip(moments, actions, strict=True)]
         return [running.result(WAIT_SECONDS) for running in [self._pool.submit(self._run, one) for one in delayed]]
 
-    def _run(self, action: Action) -> Any:
+    def _run(self, action):
         self._barrier.wait(WAIT_SECONDS)
         return _outcome(action)
 
 
 @contextmanager
-def crowd(size: int) -> Iterator[Crowd]:
+def crowd(size):
     several = Crowd(size)
     try:
         yield several
@@ -75,7 +75,7 @@ def crowd(size: int) -> Iterator[Crowd]:
         several.act([lambda: connection.close()] * size)
 
 
-def together(*actions: Action) -> list[Any]:
+def together(*actions):
     """Run the actions at once, each on a thread and a connection of its own; a refusal is its own result."""
     with crowd(len(actions)) as several:
         return several.act(actions)
@@ -95,43 +95,43 @@ class Met:
 class Racer:
     """A thread with a connection that is told when to pass its next point."""
 
-    def __init__(self, told: threading.Condition) -> None:
+    def __init__(self, told):
         self._pool = ThreadPoolExecutor(1)
         self._told = told
         self._permits = self._reached = 0
-        self._passed: set[str] = set()
-        self.moves: Moves = {}
+        self._passed = set()
+        self.moves = {}
         self.pid = self._pool.submit(_backend_pid).result(WAIT_SECONDS)
 
-    def begin(self, action: Action, *, since: int, is_free: bool) -> None:
+    def begin(self, action, *, since, is_free):
         """Start it; up to its first point, or through where it is free. `since` is the last event before."""
         self._permits, self._reached, self.moves = (100 if is_free else 0), 0, {}
         self.running = self._pool.submit(self._run, action, since)
         self.running.add_done_callback(lambda _: self.pass_point(0))
 
-    def pass_point(self, count: int = 1) -> None:
+    def pass_point(self, count=1):
         with self._told:
             self._permits += count
             self._told.notify_all()
 
-    def stands(self) -> bool:
+    def stands(self):
         """Tell whether it ended, or stands at a point."""
         return self.running.done() or self._reached > self._permits
 
-    def is_blocked(self) -> bool:
+    def is_blocked(self):
         """Tell whether it stands behind another's lock."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [self.pid])
             return bool(cursor.fetchone()[0])
 
-    def close(self) -> None:
+    def close(self):
         self._pool.submit(lambda: connection.close()).result(WAIT_SECONDS)
         self._pool.shutdown()
 
-    def _run(self, action: Action, since: int) -> Any:
+    def _run(self, action, since):
         self._passed = set()
 
-        def committing() -> None:
+        def committing():
             if "lock" in self._passed:
                 self._stop_before("commit")
             self.moves |= _own_moves(since)
@@ -140,7 +140,7 @@ class Racer:
         with connection.execute_wrapper(self._watched), _before_commit(committing):
             return _outcome(action)
 
-    def _watched(self, execute: Callable[..., Any], statement: Any, *rest: Any) -> Any:
+    def _watched(self, execute, statement, *rest):
         text = statement if isinstance(statement, str) else statement.as_string(None)
         if " FOR NO KEY UPDATE" in text or (not connection.in_atomic_block and _writes(text)):
             self._stop_before("lock")
@@ -153,12 +153,12 @@ class Racer:
             if not connection.in_atomic_block:
                 self._passed.clear()
 
-    def _stop_before(self, point: str) -> None:
+    def _stop_before(self, point):
         if point not in self._passed:
             self._passed.add(point)
             self._reach()
 
-    def _reach(self) -> None:
+    def _reach(self):
         with self._told:
             self._reached += 1
             self._told.notify_all()
@@ -168,11 +168,11 @@ class Racer:
 class Meeting:
     """Two racers that meet as often as asked; close it at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self._told = threading.Condition()
         self._racers = (Racer(self._told), Racer(self._told))
 
-    def forced(self, actions: Mapping[str, Action], order: Sequence[int]) -> Met:
+    def forced(self, actions, order):
         """Let both begin, then let one after the other pass a point in this order, as far as locks let them."""
         since = self._begin(actions, is_free=False)
         self._settle()
@@ -183,7 +183,7 @@ class Meeting:
             racer.pass_point(100)
         return self._met(actions, since)
 
-    def free(self, actions: Mapping[str, Action]) -> Met:
+    def free(self, actions):
         """Let both begin at once, one of them a moment later."""
         late = random.randrange(2)  # noqa: S311
         delay = random.uniform(0, 0.02)  # noqa: S311
@@ -193,17 +193,17 @@ class Meeting:
         }
         return self._met(actions, self._begin(delayed, is_free=True))
 
-    def close(self) -> None:
+    def close(self):
         for racer in self._racers:
             racer.close()
 
-    def _begin(self, actions: Mapping[str, Action], *, is_free: bool) -> int:
-        since: int = Event.objects.order_by("-id").values_list("id", flat=True).first() or 0
+    def _begin(self, actions, *, is_free):
+        since = Event.objects.order_by("-id").values_list("id", flat=True).first() or 0
         for racer, action in zip(self._racers, actions.values(), strict=True):
             racer.begin(action, since=since, is_free=is_free)
         return since
 
-    def _settle(self) -> None:
+    def _settle(self):
         """Wait until each stands: at a point, behind the other's lock, or at its end."""
         end = time.monotonic() + WAIT_SECONDS
         while True:
@@ -213,7 +213,7 @@ class Meeting:
                 return
             assert time.monotonic() < end, "one neither came to a point nor waited nor ended"
 
-    def _met(self, actions: Mapping[str, Action], since: int) -> Met:
+    def _met(self, actions, since):
         results = [racer.running.result(WAIT_SECONDS) for racer in self._racers]
         by = {
             move: f"{name} {status}"
@@ -226,7 +226,7 @@ class Meeting:
 
 
 @contextmanager
-def meeting() -> Iterator[Meeting]:
+def meeting():
     met = Meeting()
     try:
         yield met
@@ -234,9 +234,9 @@ def meeting() -> Iterator[Meeting]:
         met.close()
 
 
-def _story(by: Mapping[tuple[UUID, int], str]) -> str:
+def _story(by):
     names = dict(Workspace.objects.filter(pk__in={pk for pk, _ in by}).values_list("pk", "name"))
-    told: dict[str, list[str]] = {}
+    told = {}
     for pk, version in sorted(by, key=lambda move: (names[move[0]], move[1])):
         told.setdefault(names[pk], []).append(by[pk, version])
     if len(told) == 1:
@@ -244,50 +244,49 @@ def _story(by: Mapping[tuple[UUID, int], str]) -> str:
     return "; ".join(f"{name}: {', '.join(moves)}" for name, moves in told.items())
 
 
-def _outcome(action: Action) -> Any:
+def _outcome(action):
     try:
         return action()
     except REFUSALS as refused:
         return refused
 
 
-def _after(seconds: float, action: Action) -> Action:
-    def act() -> Any:
+def _after(seconds, action):
+    def act():
         time.sleep(seconds)
         return action()
 
     return act
 
 
-def _writes(statement: str, *, of: str = "") -> bool:
+def _writes(statement, *, of=""):
     return re.match(rf'(UPDATE|INSERT INTO|DELETE FROM) "?{of}', statement) is not None
 
 
 @contextmanager
-def _before_commit(hook: Callable[[], None]) -> Iterator[None]:
+def _before_commit(hook):
     """Let this thread's connection call the hook before each of its commits."""
     here = connections[DEFAULT_DB_ALIAS]
     commit = here.commit
 
-    def told() -> None:
+    def told():
         hook()
         commit()
 
-    here.commit = told  # type: ignore[method-assign]
+    here.commit = told
     try:
         yield
     finally:
         del here.commit
 
 
-def _own_moves(since: int) -> Moves:
+def _own_moves(since):
     with connection.cursor() as cursor:
         cursor.execute(_OWN_MOVES, [since])
         return {(pk, version): TARGETS[EventType(name)].value for pk, version, name in cursor.fetchall()}
 
 
-def _backend_pid() -> int:
+def _backend_pid():
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
-        pid: int = cursor.fetchone()[0]
-    return pid
+        return cursor.fetchone()[0]

@@ -7,13 +7,11 @@ is an old one. The agent speaks twice: the late register is another one, at a ti
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import permutations
-from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -24,10 +22,10 @@ from postgres.clock import database_now
 from registry.services import fail_by_watcher
 from tests.workspaces.factories import arrive, booting
 from tests.workspaces.invariants import assert_sound
-from tests.workspaces.races.racing import Crowd, crowd
+from tests.workspaces.races.racing import crowd
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.log_verification import differences
-from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
+from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Launch, LaunchOutcome, Workspace
 from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.launching.progress import progress
@@ -43,7 +41,7 @@ GRACE = timedelta(minutes=10)
 MOMENT = timedelta(milliseconds=1)
 
 
-def _register(row: Workspace, now: datetime, *, act: str) -> bool:
+def _register(row, now, *, act):
     try:
         arrive(row, now=now, card={"name": act})
     except TransitionRefused:
@@ -51,26 +49,26 @@ def _register(row: Workspace, now: datetime, *, act: str) -> bool:
     return True
 
 
-def _sweep(row: Workspace, now: datetime) -> bool:
+def _sweep(row, now):
     report = sweep_stuck(now=now, policy=Policy())
     assert report.set_aside == []
     return [failed.pk for failed in report.failed] == [row.pk]
 
 
-def _restart(row: Workspace, now: datetime) -> bool:
+def _restart(row, now):
     return restart(workspace_id=row.pk, now=now).workspace.launch_id != row.launch_id
 
 
-def _progress(row: Workspace, now: datetime) -> bool:
+def _progress(row, now):
     return progress(workspace_id=row.pk, launch_id=row.launch_id, step="install", now=now)[1]
 
 
-def _bootstrap_failed(row: Workspace, now: datetime) -> bool:
+def _bootstrap_failed(row, now):
     return fail_by_watcher(workspace_id=row.pk, launch_id=row.launch_id, error="It broke.", log_tail="", now=now)
 
 
 # Each says whether it changed anything.
-ACTS: dict[str, Callable[[Workspace, datetime], bool]] = {
+ACTS = {
     "register": partial(_register, act="register"),
     "late register": partial(_register, act="late register"),
     "sweep": _sweep,
@@ -82,9 +80,9 @@ REGISTERS = frozenset({"register", "late register"})
 # What the log tells: by which act, which event.
 Told = tuple[str, EventType]
 Story = tuple[Told, ...]
-BOOTING: Told = ("create", EventType.WORKSPACE_PROVISIONING)
-FLIPPED: Told = ("sweep", EventType.WORKSPACE_PROVISION_FAILED)
-RESTARTED: Told = ("restart", EventType.WORKSPACE_PROVISIONING)
+BOOTING = ("create", EventType.WORKSPACE_PROVISIONING)
+FLIPPED = ("sweep", EventType.WORKSPACE_PROVISION_FAILED)
+RESTARTED = ("restart", EventType.WORKSPACE_PROVISIONING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +95,7 @@ class Scene:
     before: Story = ()
     is_torn_down: bool = False
 
-    def begin(self) -> Workspace:
+    def begin(self):
         """Return the workspace as it was while it booted."""
         row = booting()
         assert row.deadline_at is not None
@@ -107,14 +105,14 @@ class Scene:
             assert tear_down(launch_id=row.launch_id, now=row.deadline_at + GRACE)
         return row
 
-    def do(self, act: str, row: Workspace) -> bool:
+    def do(self, act, row):
         assert row.deadline_at is not None
         return ACTS[act](row, row.deadline_at + self.since_deadline(act))
 
-    def since_deadline(self, act: str) -> timedelta:
+    def since_deadline(self, act):
         return self.late_at if act == "late register" else self.at
 
-    def is_within_grace(self, act: str) -> bool:
+    def is_within_grace(self, act):
         """Tell whether it would come in time after the sweep's flip."""
         flipped = timedelta(0) if self.before else self.at
         return self.since_deadline(act) < flipped + GRACE and not self.is_torn_down
@@ -131,7 +129,7 @@ ORDERS = 720
 EACH_SCENE = pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
 
 
-def ruled(act: str, story: Story, scene: Scene) -> EventType | None:
+def ruled(act, story, scene):
     """Say by the rules what an act tells after such a story: the table of the lifecycle, written down once more."""
     by, event = standing(story)
     if act == "restart":
@@ -148,18 +146,18 @@ def ruled(act: str, story: Story, scene: Scene) -> EventType | None:
     return EventType.WORKSPACE_PROVISION_FAILED if event == EventType.WORKSPACE_PROVISIONING and is_late else None
 
 
-def standing(story: Story) -> Told:
+def standing(story):
     """Return the move that the workspace stands at."""
     return [told for told in (BOOTING, *story) if told[1] != EventType.AGENT_CARD_UPDATED][-1]
 
 
-def story_of(row: Workspace) -> Story:
+def story_of(row):
     """Return what the log tells since it booted, each event by who caused it."""
     events = Event.objects.filter(workspace_id=row.pk, version__gt=row.version).order_by("version", "id")
     return tuple((_teller(event), EventType(event.event_type)) for event in events)
 
 
-def _teller(event: Event) -> str:
+def _teller(event):
     if event.event_type == EventType.WORKSPACE_PROVISIONING:
         return "restart"
     if event.event_type == EventType.WORKSPACE_PROVISION_FAILED:
@@ -167,7 +165,7 @@ def _teller(event: Event) -> str:
     return str(event.payload["agent_card"]["name"])
 
 
-def assert_agrees(row: Workspace, story: Story) -> None:
+def assert_agrees(row, story):
     """Hold workspace and launch to the story that the log tells."""
     is_restarted = RESTARTED in story
     _, won = standing(tuple(told for told in story if told != RESTARTED))
@@ -185,19 +183,17 @@ def assert_agrees(row: Workspace, story: Story) -> None:
 
 
 @EACH_SCENE
-def test_all_acts_in_every_order_tell_what_the_rules_say(scene: Scene) -> None:
+def test_all_acts_in_every_order_tell_what_the_rules_say(scene):
     assert _every_order(scene.begin(), scene, known={}) == ORDERS
 
 
 @pytest.mark.soak
 @EACH_SCENE
-def test_all_acts_in_every_order_one_by_one_tell_what_the_rules_say(scene: Scene) -> None:
+def test_all_acts_in_every_order_one_by_one_tell_what_the_rules_say(scene):
     assert _every_order(scene.begin(), scene, known=None) == ORDERS
 
 
-def _every_order(
-    row: Workspace, scene: Scene, *, known: dict[Any, int] | None, done: tuple[str, ...] = (), story: Story = ()
-) -> int:
+def _every_order(row, scene, *, known, done=(), story=()):
     """Do each act that is left, go on from there, and take it back. Return how many orders that were.
 
     What follows from rows that were seen before, after the same acts, is `known`: no act reads the log.
@@ -219,7 +215,7 @@ def _every_order(
     return orders
 
 
-def _tried(act: str, row: Workspace, scene: Scene, story: Story) -> Story:
+def _tried(act, row, scene, story):
     """Do it, hold what it says and what is told to the rules, and return the story that follows."""
     event = ruled(act, story, scene)
     is_stored = act == "progress" and standing(story) == BOOTING
@@ -230,13 +226,13 @@ def _tried(act: str, row: Workspace, scene: Scene, story: Story) -> Story:
 
 
 @contextmanager
-def _taken_back() -> Iterator[None]:
+def _taken_back():
     savepoint = transaction.savepoint()
     yield
     transaction.savepoint_rollback(savepoint)
 
 
-def _rows(row: Workspace) -> str:
+def _rows(row):
     """Return all that an act reads of the workspace, but for the random names of new launches."""
     with connection.cursor() as cursor:
         cursor.execute(_ROWS, {"workspace": row.pk})
@@ -256,7 +252,7 @@ WHERE row.id = %(workspace)s GROUP BY row.*, beat.*
 @pytest.mark.soak
 @pytest.mark.django_db(transaction=True)
 @EACH_SCENE
-def test_a_thousand_free_runs_of_all_acts_at_once_leave_one_truth_and_each_legal_story_is_seen(scene: Scene) -> None:
+def test_a_thousand_free_runs_of_all_acts_at_once_leave_one_truth_and_each_legal_story_is_seen(scene):
     legal = {_legal(order, scene) for order in permutations(ACTS)}
     with crowd(len(ACTS)) as agents_and_others:
         seen = Counter(_free_run(agents_and_others, scene) for _ in range(FREE_RUNS))
@@ -268,7 +264,7 @@ def test_a_thousand_free_runs_of_all_acts_at_once_leave_one_truth_and_each_legal
     assert {is_stored for _, is_stored in seen} == ({False} if scene.before else {True, False})
 
 
-def _legal(order: Sequence[str], scene: Scene) -> Story:
+def _legal(order, scene):
     story = scene.before
     for act in order:
         event = ruled(act, story, scene)
@@ -276,7 +272,7 @@ def _legal(order: Sequence[str], scene: Scene) -> Story:
     return story
 
 
-def _free_run(several: Crowd, scene: Scene) -> tuple[Story, bool]:
+def _free_run(several, scene):
     """Let all act at once on a new workspace; return its story, and whether the boot step was stored."""
     row = scene.begin()
     # Now close together, now so far apart that slow ones come first as well.
@@ -298,9 +294,7 @@ def _free_run(several: Crowd, scene: Scene) -> tuple[Story, bool]:
     ("flip_after", "arrives_after", "status"),
     [(-0.001, 0, "online"), (0, 0.001, "online"), (0.001, 540, "online"), (0, 599.999, "online"), (0, 600, "failed")],
 )
-def test_the_deadline_and_the_end_of_the_grace_are_exact(
-    flip_after: float, arrives_after: float, status: WorkspaceStatus
-) -> None:
+def test_the_deadline_and_the_end_of_the_grace_are_exact(flip_after, arrives_after, status):
     row = booting()
     assert row.deadline_at is not None
     flipped_at = row.deadline_at + timedelta(seconds=flip_after)
@@ -310,7 +304,7 @@ def test_the_deadline_and_the_end_of_the_grace_are_exact(
     assert Workspace.objects.get(pk=row.pk).status == status
 
 
-def test_a_repeated_report_changes_nothing() -> None:
+def test_a_repeated_report_changes_nothing():
     row = booting()
     assert row.deadline_at is not None
     assert _bootstrap_failed(row, row.deadline_at)

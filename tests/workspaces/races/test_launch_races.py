@@ -1,9 +1,6 @@
 """Races on threads, each with its own connection, the order forced at stated points."""
 
 import threading
-from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
@@ -29,11 +26,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CRASHED = Reason(code=FailureCode.CRASHED, source=FailureSource.BOOTSTRAP_WATCHER, message="It broke.")
 
 
-def failures(workspace: Workspace) -> int:
+def failures(workspace):
     return Event.objects.filter(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_PROVISION_FAILED).count()
 
 
-def assert_log_agrees(workspace: Workspace) -> None:
+def assert_log_agrees(workspace):
     """The versions of the moves have no gap, and the last one is the row's."""
     workspace.refresh_from_db()
     moves = Event.objects.filter(workspace_id=workspace.pk, is_move=True).order_by("version")
@@ -41,13 +38,13 @@ def assert_log_agrees(workspace: Workspace) -> None:
 
 
 def test_an_agent_that_registers_between_the_sweeps_look_and_its_update_stays_online(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     late = booting()
     looked, registered = threading.Event(), threading.Event()
     lock_overdue = sweep_service._lock_overdue
 
-    def look_then_wait(**arguments: Any) -> list[Workspace]:
+    def look_then_wait(**arguments):
         # The sweep has seen the row overdue, by the very query it locks with; the agent is quicker to the lock.
         seen = list(Workspace.objects.provisioning().overdue(now=arguments["now"]))
         assert [row.pk for row in seen] == [late.pk]
@@ -57,7 +54,7 @@ def test_an_agent_that_registers_between_the_sweeps_look_and_its_update_stays_on
 
     monkeypatch.setattr(sweep_service, "_lock_overdue", look_then_wait)
 
-    def register() -> None:
+    def register():
         assert looked.wait(WAIT_SECONDS)
         arrive(late)
         registered.set()
@@ -69,19 +66,19 @@ def test_an_agent_that_registers_between_the_sweeps_look_and_its_update_stays_on
     assert_log_agrees(late)
 
 
-def test_a_sweep_skips_a_row_that_a_registration_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_skips_a_row_that_a_registration_holds(monkeypatch):
     late = booting()
     held, swept = threading.Event(), threading.Event()
     move = mark_online.move
 
-    def hold_then_move(*arguments: Any) -> None:
+    def hold_then_move(*arguments):
         held.set()
         assert swept.wait(WAIT_SECONDS)
         move(*arguments)
 
     monkeypatch.setattr("workspaces.services.launching.mark_online.transition", hold_then_move)
 
-    def sweep() -> Any:
+    def sweep():
         assert held.wait(WAIT_SECONDS)
         try:
             return sweep_stuck(now=later(late, minutes=11), policy=Policy())
@@ -95,19 +92,19 @@ def test_a_sweep_skips_a_row_that_a_registration_holds(monkeypatch: pytest.Monke
 
 
 def test_a_registration_after_the_sweeps_lock_finds_the_failure_and_recovers_from_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     late = booting()
     locked = threading.Event()
     fail_locked = sweep_service.fail_locked
 
-    def tell_then_fail(*arguments: Any, **named: Any) -> Any:
+    def tell_then_fail(*arguments, **named):
         locked.set()
         return fail_locked(*arguments, **named)
 
     monkeypatch.setattr(sweep_service, "fail_locked", tell_then_fail)
 
-    def register() -> Workspace:
+    def register():
         assert locked.wait(WAIT_SECONDS)
         return arrive(late)
 
@@ -120,7 +117,7 @@ def test_a_registration_after_the_sweeps_lock_finds_the_failure_and_recovers_fro
     assert_log_agrees(late)
 
 
-def test_two_sweeps_at_once_write_one_event() -> None:
+def test_two_sweeps_at_once_write_one_event():
     late = [queued() for _ in range(20)]
     end = later(late[-1], minutes=11)
     sweep = lambda: sweep_stuck(now=end, policy=Policy())  # noqa: E731
@@ -129,7 +126,7 @@ def test_two_sweeps_at_once_write_one_event() -> None:
     assert [failures(workspace) for workspace in late] == [1] * 20
 
 
-def test_two_restarts_at_once_leave_one_present_launch() -> None:
+def test_two_restarts_at_once_leave_one_present_launch():
     workspace = online()
     now = later(workspace, minutes=1)
     again = lambda: restart(workspace_id=workspace.pk, now=now)  # noqa: E731
@@ -140,7 +137,7 @@ def test_two_restarts_at_once_leave_one_present_launch() -> None:
     assert [launch.pk for launch in standing] == [workspace.launch_id]
 
 
-def test_a_failure_reported_by_an_earlier_launch_never_fails_the_present_one() -> None:
+def test_a_failure_reported_by_an_earlier_launch_never_fails_the_present_one():
     workspace = booting()
     earlier = workspace.launch_id
     restart(workspace_id=workspace.pk, now=later(workspace, minutes=1))
@@ -150,7 +147,7 @@ def test_a_failure_reported_by_an_earlier_launch_never_fails_the_present_one() -
     assert (workspace.status, failures(workspace)) == (WorkspaceStatus.PROVISIONING, 0)
 
 
-def test_a_late_register_never_revives_a_removed_workspace() -> None:
+def test_a_late_register_never_revives_a_removed_workspace():
     workspace = booting()
     now = later(workspace, minutes=1)
     results = together(
@@ -164,7 +161,7 @@ def test_a_late_register_never_revives_a_removed_workspace() -> None:
         arrive(workspace)
 
 
-def test_fail_and_register_at_once_have_one_winner() -> None:
+def test_fail_and_register_at_once_have_one_winner():
     for _ in range(5):
         workspace = booting()
         now = later(workspace, minutes=1)
@@ -177,7 +174,7 @@ def test_fail_and_register_at_once_have_one_winner() -> None:
         assert workspace.version == 2
 
 
-def test_two_that_hand_out_stops_at_once_wait_for_no_row_of_each_other() -> None:
+def test_two_that_hand_out_stops_at_once_wait_for_no_row_of_each_other():
     first, second = (restart(workspace_id=online().pk, now=database_now()) for _ in range(2))
     now, handed_out = database_now(), []
     with transaction.atomic():
@@ -192,7 +189,7 @@ def test_two_that_hand_out_stops_at_once_wait_for_no_row_of_each_other() -> None
     assert Launch.objects.get(pk=theirs[0]).workspace_id == second.workspace.pk
 
 
-def _handed_out_elsewhere(now: datetime) -> list[UUID]:
+def _handed_out_elsewhere(now):
     try:
         return claim_due_teardowns(now=now)
     finally:

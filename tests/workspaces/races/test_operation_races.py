@@ -14,7 +14,6 @@ from postgres.clock import database_now
 from tests.callers import AgentCaller
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import arrive, external, hibernated, online, queued, running_on
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from workspaces.lifecycle.transitions import Verb, WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.core.transition import TransitionRefused
@@ -38,12 +37,12 @@ Refused = (TransitionRefused, InvalidWorkspace, BadParent)
 ORDERS = pytest.mark.parametrize("is_swapped", [False, True], ids=["as named", "swapped"])
 
 
-def in_order(first: Action, second: Action) -> list[Any]:
+def in_order(first, second):
     """Run the first up to its commit, let the second run into its locks (or through), then commit the first."""
-    pids: list[int] = []
+    pids = []
     done, held = threading.Event(), threading.Event()
 
-    def go_first() -> Any:
+    def go_first():
         try:
             with transaction.atomic():
                 result = _outcome(first)
@@ -54,7 +53,7 @@ def in_order(first: Action, second: Action) -> list[Any]:
             held.set()
             connection.close()
 
-    def go_second() -> Any:
+    def go_second():
         try:
             assert held.wait(WAIT_SECONDS)
             with connection.cursor() as cursor:
@@ -70,7 +69,7 @@ def in_order(first: Action, second: Action) -> list[Any]:
         return [future.result(WAIT_SECONDS * 2) for future in futures]
 
 
-def _outcome(action: Action) -> Any:
+def _outcome(action):
     try:
         with transaction.atomic():
             return action()
@@ -78,20 +77,20 @@ def _outcome(action: Action) -> Any:
         return refused
 
 
-def _waits(pid: int) -> bool:
+def _waits(pid):
     with connection.cursor() as cursor:
         cursor.execute("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", [pid])
         return bool(cursor.fetchone()[0])
 
 
-def _until(holds: Callable[[], bool]) -> None:
+def _until(holds):
     end = time.monotonic() + WAIT_SECONDS
     while not holds():
         assert time.monotonic() < end, "the second neither waited nor finished"
         time.sleep(0.01)
 
 
-def met(is_swapped: bool, one: Action, other: Action) -> list[Any]:
+def met(is_swapped, one, other):
     """Let both meet in the order asked for; return what came of `one` and of `other`, and see that the log agrees."""
     results = in_order(other, one)[::-1] if is_swapped else in_order(one, other)
     for workspace in Workspace.objects.all():
@@ -100,30 +99,30 @@ def met(is_swapped: bool, one: Action, other: Action) -> list[Any]:
     return results
 
 
-def status(workspace: Workspace) -> WorkspaceStatus:
+def status(workspace):
     return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
 
 
-def now() -> Any:
+def now():
     return database_now()
 
 
 @pytest.fixture
-def parent() -> Workspace:
+def parent():
     return online(name="parent")
 
 
 @pytest.fixture
-def child(parent: Workspace) -> Workspace:
+def child(parent):
     return online(name="child", parent_id=parent.pk)
 
 
-def pausing(workspace: Workspace) -> Action:
+def pausing(workspace):
     return lambda: pause(workspace_id=workspace.pk, now=now())
 
 
 @ORDERS
-def test_pause_of_a_parent_and_creation_of_a_child(parent: Workspace, is_swapped: bool) -> None:
+def test_pause_of_a_parent_and_creation_of_a_child(parent, is_swapped):
     _, made = met(is_swapped, pausing(parent), lambda: queued(name="new", parent_id=parent.pk))
     if is_swapped:
         assert status(made) == S.PAUSED
@@ -133,7 +132,7 @@ def test_pause_of_a_parent_and_creation_of_a_child(parent: Workspace, is_swapped
 
 
 @ORDERS
-def test_pause_of_a_parent_and_resume_of_its_child(parent: Workspace, child: Workspace, is_swapped: bool) -> None:
+def test_pause_of_a_parent_and_resume_of_its_child(parent, child, is_swapped):
     pausing(child)()
     _, resumed = met(is_swapped, pausing(parent), lambda: resume(workspace_id=child.pk, now=now()))
     assert (status(parent), status(child)) == (S.PAUSED, S.PAUSED)
@@ -144,14 +143,14 @@ def test_pause_of_a_parent_and_resume_of_its_child(parent: Workspace, child: Wor
 
 
 @ORDERS
-def test_pause_of_a_parent_and_restart_of_its_child(parent: Workspace, child: Workspace, is_swapped: bool) -> None:
+def test_pause_of_a_parent_and_restart_of_its_child(parent, child, is_swapped):
     _, restarted = met(is_swapped, pausing(parent), lambda: restart(workspace_id=child.pk, now=now()))
     assert status(child) == S.PAUSED
     assert isinstance(restarted, TransitionRefused) is not is_swapped
 
 
 @ORDERS
-def test_pause_of_a_parent_and_wake_of_its_child(parent: Workspace, is_swapped: bool) -> None:
+def test_pause_of_a_parent_and_wake_of_its_child(parent, is_swapped):
     asleep = hibernated(name="asleep", parent_id=parent.pk)
     _, woken = met(is_swapped, pausing(parent), lambda: wake(workspace_id=asleep.pk, now=now()))
     assert status(asleep) == S.PAUSED
@@ -159,7 +158,7 @@ def test_pause_of_a_parent_and_wake_of_its_child(parent: Workspace, is_swapped: 
 
 
 @ORDERS
-def test_pause_of_a_parent_and_a_child_that_is_put_under_it(parent: Workspace, is_swapped: bool) -> None:
+def test_pause_of_a_parent_and_a_child_that_is_put_under_it(parent, is_swapped):
     other = online(name="other")
     _, moved = met(is_swapped, pausing(parent), lambda: reparent(workspace_id=other.pk, parent_id=parent.pk))
     assert isinstance(moved, BadParent) is not is_swapped
@@ -167,7 +166,7 @@ def test_pause_of_a_parent_and_a_child_that_is_put_under_it(parent: Workspace, i
 
 
 @ORDERS
-def test_pause_of_a_parent_and_a_child_that_leaves_it(parent: Workspace, child: Workspace, is_swapped: bool) -> None:
+def test_pause_of_a_parent_and_a_child_that_leaves_it(parent, child, is_swapped):
     met(is_swapped, pausing(parent), lambda: reparent(workspace_id=child.pk, parent_id=None))
     child.refresh_from_db()
     assert (child.parent_id, child.paused_by) == (None, None)
@@ -175,7 +174,7 @@ def test_pause_of_a_parent_and_a_child_that_leaves_it(parent: Workspace, child: 
 
 
 @ORDERS
-def test_pause_of_what_is_just_put_elsewhere_locks_its_new_tree(child: Workspace, is_swapped: bool) -> None:
+def test_pause_of_what_is_just_put_elsewhere_locks_its_new_tree(child, is_swapped):
     elsewhere = online(name="elsewhere")
     met(is_swapped, lambda: reparent(workspace_id=child.pk, parent_id=elsewhere.pk), pausing(child))
     child.refresh_from_db()
@@ -183,7 +182,7 @@ def test_pause_of_what_is_just_put_elsewhere_locks_its_new_tree(child: Workspace
 
 
 @ORDERS
-def test_two_that_are_put_under_each_other_make_no_circle(is_swapped: bool) -> None:
+def test_two_that_are_put_under_each_other_make_no_circle(is_swapped):
     one, other = online(name="one"), online(name="other")
     results = met(
         is_swapped,
@@ -194,7 +193,7 @@ def test_two_that_are_put_under_each_other_make_no_circle(is_swapped: bool) -> N
 
 
 @ORDERS
-def test_pause_and_registration(parent: Workspace, is_swapped: bool) -> None:
+def test_pause_and_registration(parent, is_swapped):
     restart(workspace_id=parent.pk, now=now())
     again = Workspace.objects.get(pk=parent.pk)
     _, arrived = met(is_swapped, pausing(again), lambda: arrive(again))
@@ -203,7 +202,7 @@ def test_pause_and_registration(parent: Workspace, is_swapped: bool) -> None:
 
 
 @ORDERS
-def test_pause_and_a_heartbeat(is_swapped: bool) -> None:
+def test_pause_and_a_heartbeat(is_swapped):
     mine = external()
     _, arrived = met(is_swapped, pausing(mine), lambda: arrive(mine, verb=Verb.HEARTBEAT))
     assert status(mine) == S.PAUSED
@@ -211,7 +210,7 @@ def test_pause_and_a_heartbeat(is_swapped: bool) -> None:
 
 
 @ORDERS
-def test_hibernation_and_a_new_task(parent: Workspace, fake: FakeProvisioner, is_swapped: bool) -> None:
+def test_hibernation_and_a_new_task(parent, fake, is_swapped):
     key = running_on(fake, parent)
     agent = AgentCaller(parent)
     claim = lambda: hibernate(workspace_id=parent.pk, forced=False, now=now())  # noqa: E731
@@ -223,7 +222,7 @@ def test_hibernation_and_a_new_task(parent: Workspace, fake: FakeProvisioner, is
 
 
 @ORDERS
-def test_hibernation_and_pause(parent: Workspace, is_swapped: bool) -> None:
+def test_hibernation_and_pause(parent, is_swapped):
     claim = lambda: hibernate(workspace_id=parent.pk, forced=False, now=now())  # noqa: E731
     claimed, _ = met(is_swapped, claim, pausing(parent))
     assert status(parent) == S.PAUSED
@@ -231,7 +230,7 @@ def test_hibernation_and_pause(parent: Workspace, is_swapped: bool) -> None:
 
 
 @ORDERS
-def test_removal_of_a_parent_and_creation_of_a_child(parent: Workspace, is_swapped: bool) -> None:
+def test_removal_of_a_parent_and_creation_of_a_child(parent, is_swapped):
     removal = lambda: remove(workspace_id=parent.pk, confirmed=True, now=now())  # noqa: E731
     _, made = met(is_swapped, removal, lambda: queued(name="new", parent_id=parent.pk))
     assert status(parent) == S.REMOVED
@@ -240,7 +239,7 @@ def test_removal_of_a_parent_and_creation_of_a_child(parent: Workspace, is_swapp
 
 
 @ORDERS
-def test_two_wakes_begin_one_launch(is_swapped: bool) -> None:
+def test_two_wakes_begin_one_launch(is_swapped):
     asleep = hibernated()
     waking = lambda: wake(workspace_id=asleep.pk, now=now())  # noqa: E731
     results = met(is_swapped, waking, waking)
@@ -248,9 +247,7 @@ def test_two_wakes_begin_one_launch(is_swapped: bool) -> None:
 
 
 @ORDERS
-def test_a_shutdown_and_a_pause_of_a_tree_do_not_wait_for_each_other(
-    parent: Workspace, child: Workspace, is_swapped: bool
-) -> None:
+def test_a_shutdown_and_a_pause_of_a_tree_do_not_wait_for_each_other(parent, child, is_swapped):
     met(is_swapped, pausing(parent), lambda: pause_all_for_shutdown(now=now()))
     assert (status(parent), status(child)) == (S.PAUSED, S.PAUSED)
     # Whoever came first says whose pause it is.

@@ -1,20 +1,17 @@
 """Pairs that meet: in every order of their points, and freely; each legal story is seen, and no other."""
 
-from collections.abc import Callable
-
 import pytest
 
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from tests.workspaces.invariants import assert_sound
-from tests.workspaces.races.race_cases import PAIRS, Pair, Scene
-from tests.workspaces.races.racing import Met, meeting, orders
+from tests.workspaces.races.race_cases import PAIRS
+from tests.workspaces.races.racing import meeting, orders
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EACH_PAIR = pytest.mark.parametrize("pair", PAIRS, ids=[pair.name for pair in PAIRS])
 FREE_RUNS = 1000
 
 
-def story_of(pair: Pair, backend: FakeProvisioner, meet: Callable[[Scene], Met]) -> str:
+def story_of(pair, backend, meet):
     """Let the pair meet once more; return its story, which has to be a legal one."""
     scene = pair.prepare(backend)
     met = meet(scene)
@@ -24,7 +21,7 @@ def story_of(pair: Pair, backend: FakeProvisioner, meet: Callable[[Scene], Met])
 
 
 @EACH_PAIR
-def test_each_order_of_their_points_ends_as_it_may_and_each_story_is_seen(pair: Pair, fake: FakeProvisioner) -> None:
+def test_each_order_of_their_points_ends_as_it_may_and_each_story_is_seen(pair, fake):
     with meeting() as both:
         seen = {
             story_of(pair, fake, lambda scene, order=order: both.forced(scene.actions, order))
@@ -36,7 +33,7 @@ def test_each_order_of_their_points_ends_as_it_may_and_each_story_is_seen(pair: 
 
 @pytest.mark.soak
 @EACH_PAIR
-def test_a_thousand_free_meetings_end_as_they_may_and_each_story_is_seen(pair: Pair, fake: FakeProvisioner) -> None:
+def test_a_thousand_free_meetings_end_as_they_may_and_each_story_is_seen(pair, fake):
     with meeting() as both:
         seen = {story_of(pair, fake, lambda scene: both.free(scene.actions)) for _ in range(FREE_RUNS)}
     assert seen == pair.stories

@@ -5,11 +5,7 @@ while they ask the backend. Reports come from present and from earlier launches,
 looked up long before.
 """
 
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,26 +28,23 @@ from tests.workspaces.races.fleet import (
     launches_of,
 )
 from tests.workspaces.races.racing import REFUSALS
-from tests.workspaces.set_clock import OwnClock, own_clock
+from tests.workspaces.set_clock import own_clock
 from workspaces import enqueue, operations, tasks
-from workspaces.access.authentication import Agent
 from workspaces.lifecycle.transitions import (
     DEADLINE_FAILURES,
     TRANSITIONS,
     FailureCode,
     FailureSource,
-    Transition,
     Verb,
     WorkspaceStatus,
 )
 from workspaces.models import Heartbeat, Launch, Workspace
-from workspaces.provisioners.base import LaunchKey
 from workspaces.services.core import trees
 from workspaces.services.launching import progress
 
 S = WorkspaceStatus
 # By name, so that a failing example reads as a story.
-OPERATORS: dict[str, Callable[[UUID], Any]] = {
+OPERATORS = {
     "restart": operations.restart,
     "pause": operations.pause,
     "resume": operations.resume,
@@ -85,7 +78,7 @@ AGO = st.sampled_from([0, 0, 0, 1, 2])
 REPORTS = ["register", "register", "step a", "step b", "failed", "seen to fail"]
 MISHAPS = ["stop", "start", "start", "lose a message", "start a stray", "cut", "mend", "mend"]
 # What may happen: how often, as which method, and with what. One rule draws from it, so that a life is made of all.
-HAPPENINGS: list[tuple[int, str, dict[str, st.SearchStrategy[Any]]]] = [
+HAPPENINGS = [
     (1, "create", {"under": st.none() | st.integers(0, 9), "kind": st.sampled_from(["idle", "stall", "out", "url"])}),
     (2, "operate", {"verb": st.sampled_from(sorted(OPERATORS))}),
     (6, "operate_as_the_table_says", {"number": st.integers(0, 9)}),
@@ -135,7 +128,7 @@ HAPPENINGS: list[tuple[int, str, dict[str, st.SearchStrategy[Any]]]] = [
 ]
 
 
-def _happening() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+def _happening():
     drawn = [
         st.tuples(st.just(name), st.fixed_dictionaries(about))
         for weight, name, about in HAPPENINGS
@@ -147,16 +140,16 @@ def _happening() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
 class Lives(RuleBasedStateMachine):
     """A life is a sequence of happenings, each to one of the workspaces; the invariants are asked after each."""
 
-    def __init__(self, clock: OwnClock, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, clock, patch):
         super().__init__()
         empty()
         self.stack = ExitStack()
         self.fleet = Fleet(clock=clock, backend=self.stack.enter_context(backend_in_memory()))
         patch.setattr(enqueue, "_send", self.fleet.send)
-        self.before: dict[UUID, Workspace] = {}
+        self.before = {}
 
     @initialize()
-    def begin(self) -> None:
+    def begin(self):
         """Two of ours, one under the other and online, and an external one: far enough to get anywhere from here."""
         parent = queued(name="parent")
         child = queued(name="child", parent_id=parent.pk, hibernation_idle_minutes=5)
@@ -165,20 +158,20 @@ class Lives(RuleBasedStateMachine):
         external(url="http://localhost:9")
 
     @rule(number=st.integers(0, 9), happening=_happening())
-    def happens(self, number: int, happening: tuple[str, dict[str, Any]]) -> None:
+    def happens(self, number, happening):
         name, about = happening
         if "under" in about:
             about = {**about, "under": None if about["under"] is None else self._numbered(about["under"])}
         getattr(self, name)(self._numbered(number), **about)
 
-    def _numbered(self, number: int) -> UUID:
+    def _numbered(self, number):
         rows = list(self.before.values())
         return rows[number % len(rows)].pk
 
     # --- Operators ---
 
-    def create(self, _: UUID, under: UUID | None, kind: str) -> None:
-        about: dict[str, Any] = {"name": f"{kind} {len(self.before)}", "parent_id": under}
+    def create(self, _, under, kind):
+        about = {"name": f"{kind} {len(self.before)}", "parent_id": under}
         if kind == "stall":
             about["config"] = config_for("echo", "runtime_config:\n  stall_timeout_seconds: 60\n")
         if kind == "idle":
@@ -191,7 +184,7 @@ class Lives(RuleBasedStateMachine):
             else:
                 queued(**about)
 
-    def operate(self, workspace: UUID, verb: str) -> None:
+    def operate(self, workspace, verb):
         was = Workspace.objects.get(pk=workspace)
         with suppress(*REFUSALS):
             OPERATORS[verb](workspace)
@@ -199,16 +192,16 @@ class Lives(RuleBasedStateMachine):
         assert verb not in UNGUARDED or verb not in _possible(was), f"{verb} was refused of {was}"
         self._assert_unchanged(f"a refused {verb}")
 
-    def operate_as_the_table_says(self, workspace: UUID, number: int) -> None:
+    def operate_as_the_table_says(self, workspace, number):
         possible = [verb for verb in _possible(Workspace.objects.get(pk=workspace)) if verb != "remove"]
         if possible:
             self.operate(workspace, possible[number % len(possible)])
 
-    def put_under(self, workspace: UUID, under: UUID | None) -> None:
+    def put_under(self, workspace, under):
         with suppress(*REFUSALS):
             trees.reparent(workspace_id=workspace, parent_id=under)
 
-    def come_online(self, workspace: UUID) -> None:
+    def come_online(self, workspace):
         """Take the straight way, so that the later statuses are reached as often as the early ones."""
         status = Workspace.objects.get(pk=workspace).status
         if status in {S.PAUSED, S.HIBERNATED, S.FAILED, S.OFFLINE}:
@@ -216,7 +209,7 @@ class Lives(RuleBasedStateMachine):
         self.fleet.deliver_all()
         self.report(workspace, 0, False, "register")
 
-    def be_late(self, workspace: UUID, arrives: bool) -> None:
+    def be_late(self, workspace, arrives):
         """Boot for longer than the limit, and arrive after all, or not."""
         self.operate(workspace, "restart")
         self.fleet.deliver_all()
@@ -224,13 +217,13 @@ class Lives(RuleBasedStateMachine):
         if arrives:
             self.report(workspace, 0, False, "register")
 
-    def be_restarted(self, workspace: UUID, earlier: str) -> None:
+    def be_restarted(self, workspace, earlier):
         """Boot anew, while a report of the launch before is still under way."""
         self.operate(workspace, "restart")
         self.fleet.deliver_all()
         self.report(workspace, 1, True, earlier)
 
-    def fall_asleep(self, workspace: UUID, but: str) -> None:
+    def fall_asleep(self, workspace, but):
         """Be sent to sleep, and be kept from it, or not."""
         self.operate(workspace, "hibernate")
         if but == "it works":
@@ -242,17 +235,15 @@ class Lives(RuleBasedStateMachine):
 
     # --- Agents, present and earlier ones ---
 
-    def report(self, workspace: UUID, ago: int, is_new: bool, what: str) -> None:
+    def report(self, workspace, ago, is_new, what):
         self._report(workspace, ago, is_new, lambda agent: _tell(agent, what, now=self.fleet.clock.now))
 
-    def beat(
-        self, workspace: UUID, ago: int, is_new: bool, busy: int | None, sick: float | None, state: str | None
-    ) -> None:
+    def beat(self, workspace, ago, is_new, busy, sick, state):
         beat = registry.Beat(active_tasks=busy, error_rate=sick, runtime_state=state)
         clock = lambda: self.fleet.clock.now  # noqa: E731
         self._report(workspace, ago, is_new, lambda agent: registry.heartbeat(agent, beat, clock=clock))
 
-    def _report(self, workspace: UUID, ago: int, is_new: bool, tell: Callable[[Agent], Any]) -> None:
+    def _report(self, workspace, ago, is_new, tell):
         agent = self._agent(workspace, ago, is_new)
         if agent is None:
             return
@@ -263,7 +254,7 @@ class Lives(RuleBasedStateMachine):
         is_unchanged = (was.status, was.version, was.deadline_at) == (row.status, row.version, row.deadline_at)
         assert is_unchanged or agent.launch_id == was.launch_id, f"what an earlier launch said moved {row}"
 
-    def _agent(self, workspace: UUID, ago: int, is_new: bool) -> Agent | None:
+    def _agent(self, workspace, ago, is_new):
         """Return a launch's agent; one that `is_new` as its token was looked up when the launch was.
 
         An earlier one's in any case: it would be refused now, but its report may have been under way.
@@ -273,30 +264,30 @@ class Lives(RuleBasedStateMachine):
         met = [self.fleet.newcomers[one.pk] for one in launches_of(workspace) if one.pk in self.fleet.newcomers]
         return met[min(ago, len(met) - 1)] if met else None
 
-    def _launch(self, workspace: UUID, ago: int) -> Launch:
+    def _launch(self, workspace, ago):
         launches = launches_of(workspace)
         return launches[min(ago, len(launches) - 1)]
 
     # --- Beat and the workers ---
 
-    def do(self, _: UUID, duty: str) -> None:
+    def do(self, _, duty):
         DUTIES[duty]()
 
-    def work(self, _: UUID, number: int) -> None:
+    def work(self, _, number):
         if self.fleet.messages:
             self.fleet.deliver(number)
 
-    def repeat_message(self, workspace: UUID, ago: int, is_launch: bool) -> None:
+    def repeat_message(self, workspace, ago, is_launch):
         launch = self._launch(workspace, ago)
         if is_launch:
             tasks.launch(workspace_id=str(workspace), launch_id=str(launch.pk))
         else:
             tasks.tear_down(launch_id=str(launch.pk))
 
-    def work_interrupted(self, workspace: UUID, work: str, when: str, what: str, is_followed: bool) -> None:
+    def work_interrupted(self, workspace, work, when, what, is_followed):
         """Let something happen while a task asks the backend, before or after what that does; with what follows."""
 
-        def act(key: LaunchKey) -> None:
+        def act(key):
             self._interrupt(what, key)
             if is_followed:
                 self.fleet.deliver_all()
@@ -307,7 +298,7 @@ class Lives(RuleBasedStateMachine):
             else:
                 self.work(workspace, 0)
 
-    def _interrupt(self, what: str, key: LaunchKey) -> None:
+    def _interrupt(self, what, key):
         if what == KILLED:
             raise WorkerKilled
         if what in DUTIES:
@@ -322,13 +313,13 @@ class Lives(RuleBasedStateMachine):
 
     # --- Time, and the world outside ---
 
-    def time_passes(self, _: UUID, minutes: int, agents_beat: bool) -> None:
+    def time_passes(self, _, minutes, agents_beat):
         self.fleet.let_time_pass(minutes=minutes, agents_beat=agents_beat)
 
-    def beat_is_away(self, _: UUID, seconds: int) -> None:
+    def beat_is_away(self, _, seconds):
         self.fleet.clock.advance(seconds=seconds)
 
-    def end_process(self, workspace: UUID, ago: int, how: Any) -> None:
+    def end_process(self, workspace, ago, how):
         """Let a process end with this code, be lost by its backend, or be held by the kernel whatever is sent to it."""
         key = key_of(self._launch(workspace, ago))
         if how == "held":
@@ -336,7 +327,7 @@ class Lives(RuleBasedStateMachine):
         elif key in objects_of(self.fleet.backend):
             self.fleet.backend.vanishes(key) if how == "vanishes" else self.fleet.backend.exits(key, exit_code=how)
 
-    def mishap(self, _: UUID, what: str) -> None:
+    def mishap(self, _, what):
         if what == "stop":
             self.fleet.stop_slipway()
         elif what == "start":
@@ -351,12 +342,12 @@ class Lives(RuleBasedStateMachine):
     # --- What is always true ---
 
     @invariant()
-    def rows_launches_and_log_agree(self) -> None:
+    def rows_launches_and_log_agree(self):
         assert_sound()
         assert_one_object_each(self.fleet.backend)
 
     @invariant()
-    def each_move_had_a_reason(self) -> None:
+    def each_move_had_a_reason(self):
         now = {row.pk: row for row in Workspace.objects.all()}
         for pk, was in self.before.items():
             assert list(_unreasonable(was, now[pk], self.fleet)) == [], (
@@ -365,14 +356,14 @@ class Lives(RuleBasedStateMachine):
         self.before = now
         self.fleet.meet_newcomers()
 
-    def _assert_unchanged(self, what: str) -> None:
+    def _assert_unchanged(self, what):
         for row in Workspace.objects.all():
             was = self.before.get(row.pk)
             assert was is None or (was.status, was.version) == (row.status, row.version), f"{what} moved {row}"
 
     # --- What is true in the end ---
 
-    def teardown(self) -> None:
+    def teardown(self):
         """Mend the world outside, let no agent say anything more: it all settles."""
         try:
             self.fleet.backend.unreachable = False
@@ -387,22 +378,22 @@ class Lives(RuleBasedStateMachine):
             self.stack.close()
 
 
-def _possible(workspace: Workspace) -> list[str]:
+def _possible(workspace):
     """Return the operators' verbs that the table lets start from there."""
     return [verb for verb, row in ROWS.items() if any(workspace.status in one.sources for one in _rows(row))]
 
 
-def _rows(verb: Verb) -> list[Transition]:
+def _rows(verb):
     return [row for row in TRANSITIONS if row.verb == verb]
 
 
-def _tell(agent: Agent, what: str, *, now: datetime) -> None:
+def _tell(agent, what, *, now):
     """Let an agent, or who watches its boot, say it."""
-    about: dict[str, Any] = {"workspace_id": agent.workspace_id, "launch_id": agent.launch_id}
+    about = {"workspace_id": agent.workspace_id, "launch_id": agent.launch_id}
     if what == "register":
         registry.register(agent, url="http://localhost:9", agent_card={"name": "a"}, now=now)
     elif what == "failed":
-        said: dict[str, Any] = {"code": FailureCode.CRASHED, "error": "It broke.", "missing": [], "log_tail": ""}
+        said = {"code": FailureCode.CRASHED, "error": "It broke.", "missing": [], "log_tail": ""}
         registry.fail_by_agent(agent, **said, clock=lambda: now)
     elif what == "seen to fail":
         registry.fail_by_watcher(**about, error="It broke.", log_tail="", now=now)
@@ -410,7 +401,7 @@ def _tell(agent: Agent, what: str, *, now: datetime) -> None:
         progress.progress(**about, step=what, now=now)
 
 
-def _unreasonable(was: Workspace, row: Workspace, fleet: Fleet) -> Iterator[str]:
+def _unreasonable(was, row, fleet):
     """Yield what speaks against the step from one to the other, as far as one move led there."""
     if was.status == S.REMOVED and row.status != S.REMOVED:
         yield "it was removed"
@@ -432,7 +423,7 @@ def _unreasonable(was: Workspace, row: Workspace, fleet: Fleet) -> Iterator[str]
         yield "its process runs"
 
 
-def _unsettled(fleet: Fleet) -> Iterator[tuple[Workspace, str]]:
+def _unsettled(fleet):
     held = {key.launch_id for key in objects_of(fleet.backend)}
     known = set(Launch.objects.values_list("pk", flat=True))
     assert held <= known, "what no row knows runs on"
@@ -452,7 +443,7 @@ def _unsettled(fleet: Fleet) -> Iterator[tuple[Workspace, str]]:
         yield launch.workspace, f"its launch is still to be stopped: {launch.teardown_error}"
 
 
-def live(patch: pytest.MonkeyPatch, **size: Any) -> None:
+def live(patch, **size):
     with own_clock() as clock:
         run_machine(
             lambda: Lives(clock, patch),
@@ -469,7 +460,7 @@ def live(patch: pytest.MonkeyPatch, **size: Any) -> None:
 # Time enough to tell the shortest life that fails.
 @pytest.mark.timeout(600)
 @pytest.mark.django_db(transaction=True)
-def test_whatever_happens_in_whatever_order_rows_log_and_processes_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_happens_in_whatever_order_rows_log_and_processes_agree(monkeypatch):
     # The same lives each time: a change that is not to blame doesn't fail. The soak looks for new ones.
     live(monkeypatch, max_examples=25, stateful_step_count=40, derandomize=True)
 
@@ -477,5 +468,5 @@ def test_whatever_happens_in_whatever_order_rows_log_and_processes_agree(monkeyp
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.django_db(transaction=True)
-def test_so_do_many_longer_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_do_many_longer_lives(monkeypatch):
     live(monkeypatch, max_examples=1500, stateful_step_count=60)

@@ -5,13 +5,12 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.provisioners.base import LaunchKey, LaunchSpec
 from workspaces.provisioners.process import processes
 from workspaces.provisioners.process.folders import LaunchFolder
-from workspaces.provisioners.process.processes import Process
 from workspaces.provisioners.process.provisioner import ProcessProvisioner
 
 # Nothing listens there: these agents never register, which is all the same to a provisioner.
@@ -28,13 +27,11 @@ class ProcessWorld:
     inherited: Mapping[str, str] = field(default_factory=lambda: {"PATH": os.environ["PATH"]})
 
     @property
-    def backend(self) -> ProcessProvisioner:
+    def backend(self):
         """Return a new adapter each time: none may remember anything."""
         return ProcessProvisioner(root=self.root, log_bytes=self.log_bytes, inherited=self.inherited)
 
-    def spec(
-        self, command: str | None = "exec sleep 60", *, workspace_id: UUID | None = None, **more: str
-    ) -> LaunchSpec:
+    def spec(self, command="exec sleep 60", *, workspace_id=None, **more):
         key = LaunchKey(workspace_id=workspace_id or uuid4(), launch_id=uuid4())
         self.keys.append(key)
         return LaunchSpec(
@@ -45,34 +42,34 @@ class ProcessWorld:
             start_timeout_seconds=PATIENCE_SECONDS,
         )
 
-    def started(self, command: str | None = "exec sleep 60", **more: str) -> LaunchKey:
+    def started(self, command="exec sleep 60", **more):
         spec = self.spec(command, **more)
         self.backend.start(spec)
         return spec.key
 
-    def folder(self, key: LaunchKey) -> LaunchFolder:
+    def folder(self, key):
         return LaunchFolder.of(self.root, key)
 
-    def members(self, key: LaunchKey) -> list[Process]:
+    def members(self, key):
         return processes.carrying(str(key.launch_id))
 
-    def agent(self, key: LaunchKey) -> Process:
+    def agent(self, key):
         record = self.folder(key).record()
         assert record is not None
         assert record.child is not None
         return record.child
 
-    def shim(self, key: LaunchKey) -> Process:
+    def shim(self, key):
         record = self.folder(key).record()
         assert record is not None
         return record.shim
 
-    def wait_for_file(self, key: LaunchKey, name: str) -> Path:
+    def wait_for_file(self, key, name):
         path = self.folder(key).work / name
         wait_until(path.exists, told=lambda: f"{name} did not appear")
         return path
 
-    def clean_up(self) -> None:
+    def clean_up(self):
         """End everything, and fail where a stop of the backend had left something."""
         for key in self.keys:
             self.backend.stop(key, timeout_seconds=2)

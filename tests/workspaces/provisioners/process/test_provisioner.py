@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ import yaml
 from tests.left_out import FAKETIME
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.provisioners.process.process_world import ProcessWorld
-from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
+from workspaces.provisioners.base import BackendState, LaunchKey, ProvisionerError
 from workspaces.provisioners.process import processes, shims
 from workspaces.provisioners.process import provisioner as process_module
 
@@ -28,25 +27,25 @@ GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchil
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[ProcessWorld]:
+def world(tmp_path):
     made = ProcessWorld(tmp_path / "root")
     yield made
     made.clean_up()
 
 
-def kill(process: processes.Process) -> None:
+def kill(process):
     os.kill(process.pid, signal.SIGKILL)
     wait_until(lambda: not processes.is_alive(process))
 
 
-def rewrite(world: ProcessWorld, key: LaunchKey, **host: str) -> None:
+def rewrite(world, key, **host):
     """Let the launch's record claim that it was written elsewhere."""
     path = world.folder(key).path / "process.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "host": {**record["host"], **host}}))
 
 
-def test_a_workspace_gets_its_config_its_token_and_a_clean_environment(world: ProcessWorld) -> None:
+def test_a_workspace_gets_its_config_its_token_and_a_clean_environment(world):
     key = world.started("env >seen.new; mv seen.new seen; exec sleep 60", MINE="yes")
     seen = dict(line.split("=", 1) for line in world.wait_for_file(key, "seen").read_text().splitlines() if "=" in line)
     config = world.folder(key).config
@@ -62,7 +61,7 @@ def test_a_workspace_gets_its_config_its_token_and_a_clean_environment(world: Pr
     assert stat.S_IMODE((config / ".auth_token").stat().st_mode) == 0o600
 
 
-def test_the_requested_models_requirements_hold_inside_too(world: ProcessWorld) -> None:
+def test_the_requested_models_requirements_hold_inside_too(world):
     models = [{"id": "own", "required_env": ["MINE"]}]
     runtime_config = {"model": "usual", "required_env": ["OTHER"], "models": models}
     spec = replace(world.spec(MINE="x"), model="own", config={"runtime_config": runtime_config})
@@ -71,7 +70,7 @@ def test_the_requested_models_requirements_hold_inside_too(world: ProcessWorld) 
     assert "Missing" not in world.backend.inspect(spec.key).log_tail
 
 
-def test_a_workspaces_own_data_outlives_a_launch(world: ProcessWorld) -> None:
+def test_a_workspaces_own_data_outlives_a_launch(world):
     first = world.started("touch kept; exec sleep 60")
     world.wait_for_file(first, "kept")
     world.backend.stop(first, timeout_seconds=PATIENCE_SECONDS)
@@ -81,23 +80,23 @@ def test_a_workspaces_own_data_outlives_a_launch(world: ProcessWorld) -> None:
     assert (world.folder(second.key).work / "kept").exists()
 
 
-def test_no_zombie_of_a_launch_stays_with_the_worker(world: ProcessWorld) -> None:
+def test_no_zombie_of_a_launch_stays_with_the_worker(world):
     key = world.started()
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
     assert not [pid for pid in children if (seen := processes.stat_of(int(pid))) and seen.state == "Z"]
 
 
-def test_a_stop_finds_grandchildren_in_sessions_of_their_own(world: ProcessWorld) -> None:
+def test_a_stop_finds_grandchildren_in_sessions_of_their_own(world):
     key = world.started(GRANDCHILD)
     pid = int(world.wait_for_file(key, "grandchild").read_text())
     assert pid in [member.pid for member in world.members(key)]
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     assert world.members(key) == []
-    assert not Path(f"/proc/{pid}").exists() or processes.stat_of(pid).state == "Z"  # type: ignore[union-attr]
+    assert not Path(f"/proc/{pid}").exists() or processes.stat_of(pid).state == "Z"
 
 
-def test_a_stop_finds_what_dropped_its_environment_but_stayed_in_the_session(world: ProcessWorld) -> None:
+def test_a_stop_finds_what_dropped_its_environment_but_stayed_in_the_session(world):
     key = world.started("env -i /bin/sh -c 'touch bare; sleep 60' & exec sleep 60")
     world.wait_for_file(key, "bare")
     shim = world.shim(key)
@@ -106,7 +105,7 @@ def test_a_stop_finds_what_dropped_its_environment_but_stayed_in_the_session(wor
     assert processes.carrying(str(key.launch_id), session_of=shim) == []
 
 
-def test_what_ignores_term_is_killed_after_the_timeout(world: ProcessWorld) -> None:
+def test_what_ignores_term_is_killed_after_the_timeout(world):
     key = world.started("trap '' TERM; touch deaf; while :; do sleep 0.1; done")
     world.wait_for_file(key, "deaf")
     seen = world.backend.stop(key, timeout_seconds=0.3)
@@ -114,14 +113,14 @@ def test_what_ignores_term_is_killed_after_the_timeout(world: ProcessWorld) -> N
     assert world.members(key) == []
 
 
-def test_a_stopped_agent_process_is_killed_with_all_it_has(world: ProcessWorld) -> None:
+def test_a_stopped_agent_process_is_killed_with_all_it_has(world):
     key = world.started()
     os.kill(world.agent(key).pid, signal.SIGSTOP)
     seen = world.backend.stop(key, timeout_seconds=0.3)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, -signal.SIGKILL)
 
 
-def test_an_agent_killed_with_sigkill_has_exited_with_that_signal(world: ProcessWorld) -> None:
+def test_an_agent_killed_with_sigkill_has_exited_with_that_signal(world):
     key = world.started()
     wait_until(lambda: "begins" in world.backend.inspect(key).log_tail)
     kill(world.agent(key))
@@ -130,7 +129,7 @@ def test_an_agent_killed_with_sigkill_has_exited_with_that_signal(world: Process
     assert "begins" in seen.log_tail
 
 
-def test_a_killed_shim_does_not_make_its_agent_dead(world: ProcessWorld) -> None:
+def test_a_killed_shim_does_not_make_its_agent_dead(world):
     key = world.started()
     kill(world.shim(key))
     assert world.backend.inspect(key).state is BackendState.RUNNING
@@ -139,7 +138,7 @@ def test_a_killed_shim_does_not_make_its_agent_dead(world: ProcessWorld) -> None
     assert "not known" in seen.detail
 
 
-def test_shim_and_agent_killed_leave_an_exit_without_a_code(world: ProcessWorld) -> None:
+def test_shim_and_agent_killed_leave_an_exit_without_a_code(world):
     key = world.started()
     kill(world.shim(key))
     kill(world.agent(key))
@@ -147,7 +146,7 @@ def test_shim_and_agent_killed_leave_an_exit_without_a_code(world: ProcessWorld)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, None)
 
 
-def test_a_zombie_is_dead(world: ProcessWorld) -> None:
+def test_a_zombie_is_dead(world):
     key = world.started()
     os.kill(world.shim(key).pid, signal.SIGSTOP)
     agent = world.agent(key)
@@ -159,25 +158,25 @@ def test_a_zombie_is_dead(world: ProcessWorld) -> None:
     os.kill(world.shim(key).pid, signal.SIGCONT)
 
 
-def test_a_stop_in_the_first_moments_ends_the_agent_cleanly(world: ProcessWorld) -> None:
+def test_a_stop_in_the_first_moments_ends_the_agent_cleanly(world):
     seen = world.backend.stop(world.started(), timeout_seconds=PATIENCE_SECONDS)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, 0)
     assert "Asked to stop" in seen.log_tail
 
 
-def test_a_pid_given_to_another_process_is_not_taken_for_the_agent(world: ProcessWorld) -> None:
+def test_a_pid_given_to_another_process_is_not_taken_for_the_agent(world):
     key = world.started()
     agent = world.agent(key)
     assert processes.is_alive(agent)
     assert not processes.is_alive(agent._replace(started_at=agent.started_at - 1))
 
 
-def test_two_starts_at_once_make_one_process(world: ProcessWorld) -> None:
+def test_two_starts_at_once_make_one_process(world):
     spec = world.spec()
     barrier = threading.Barrier(4)
-    seen: list[Observation] = []
+    seen = []
 
-    def start() -> None:
+    def start():
         barrier.wait()
         seen.append(world.backend.start(spec))
 
@@ -192,24 +191,22 @@ def test_two_starts_at_once_make_one_process(world: ProcessWorld) -> None:
     assert sorted(started) == sorted([world.shim(spec.key).pid, world.agent(spec.key).pid])
 
 
-def _is_shim_or_agent(pid: int) -> bool:
+def _is_shim_or_agent(pid):
     return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(b"/agent")
 
 
-def test_launches_at_once_have_different_ports(world: ProcessWorld) -> None:
+def test_launches_at_once_have_different_ports(world):
     urls = [world.backend.start(world.spec()).url for _ in range(6)]
     assert len(set(urls)) == 6
 
 
-def test_a_port_in_use_by_another_launch_is_not_given_again(
-    world: ProcessWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_in_use_by_another_launch_is_not_given_again(world, monkeypatch):
     offers = iter([45_001, 45_001, 45_002])
     monkeypatch.setattr("workspaces.provisioners.process.ports._unbound_port", lambda: next(offers))
     assert [world.backend.start(world.spec()).url[-5:] for _ in range(2)] == ["45001", "45002"]
 
 
-def test_the_log_keeps_its_newest_part_within_its_size(world: ProcessWorld) -> None:
+def test_the_log_keeps_its_newest_part_within_its_size(world):
     world.log_bytes = 20_000
     key = world.started("i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done; touch done; exec sleep 60")
     world.wait_for_file(key, "done")
@@ -221,7 +218,7 @@ def test_the_log_keeps_its_newest_part_within_its_size(world: ProcessWorld) -> N
     assert len(world.backend.inspect(key).log_tail.encode()) > 8000
 
 
-def test_the_log_tail_has_no_nul_and_no_half_character(world: ProcessWorld) -> None:
+def test_the_log_tail_has_no_nul_and_no_half_character(world):
     key = world.started(r"i=0; while [ $i -lt 2500 ]; do printf 'ä\000€'; i=$((i+1)); done; touch done; exec sleep 60")
     world.wait_for_file(key, "done")
     wait_until(lambda: len(world.backend.inspect(key).log_tail) > 2500)
@@ -241,9 +238,7 @@ def test_the_log_tail_has_no_nul_and_no_half_character(world: ProcessWorld) -> N
         ({"pid_namespace": "pid:[1]"}, BackendState.UNKNOWN, "another container"),
     ],
 )
-def test_a_record_of_elsewhere_is_read_for_what_it_can_tell(
-    world: ProcessWorld, host: dict[str, str], state: BackendState, detail: str
-) -> None:
+def test_a_record_of_elsewhere_is_read_for_what_it_can_tell(world, host, state, detail):
     key = world.started()
     rewrite(world, key, **host)
     seen = world.backend.inspect(key)
@@ -252,7 +247,7 @@ def test_a_record_of_elsewhere_is_read_for_what_it_can_tell(
     rewrite(world, key, **processes.this_host()._asdict())
 
 
-def test_a_launch_of_another_host_is_neither_signalled_nor_destroyed(world: ProcessWorld) -> None:
+def test_a_launch_of_another_host_is_neither_signalled_nor_destroyed(world):
     key = world.started()
     rewrite(world, key, hostname="elsewhere")
     assert world.backend.stop(key, timeout_seconds=1).state is BackendState.UNKNOWN
@@ -266,7 +261,7 @@ def test_a_launch_of_another_host_is_neither_signalled_nor_destroyed(world: Proc
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"shim": [1]}', '{"host": {}, "shim": [1, 2], "child": 5, "port": 1}']
 )
-def test_a_damaged_record_is_unknown(world: ProcessWorld, text: str) -> None:
+def test_a_damaged_record_is_unknown(world, text):
     key = world.started()
     path = world.folder(key).path / "process.json"
     intact = path.read_text()
@@ -275,14 +270,14 @@ def test_a_damaged_record_is_unknown(world: ProcessWorld, text: str) -> None:
     path.write_text(intact)
 
 
-def test_a_launch_prepared_but_never_spawned_is_missing_and_can_be_started(world: ProcessWorld) -> None:
+def test_a_launch_prepared_but_never_spawned_is_missing_and_can_be_started(world):
     spec = world.spec()
     world.folder(spec.key).make()
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
     assert world.backend.start(spec).state is BackendState.RUNNING
 
 
-def test_a_launch_whose_worker_is_at_work_is_unknown(world: ProcessWorld) -> None:
+def test_a_launch_whose_worker_is_at_work_is_unknown(world):
     spec = world.spec()
     folder = world.folder(spec.key)
     folder.make()
@@ -310,9 +305,7 @@ world.backend.start(spec)
 
 
 @pytest.mark.parametrize("milliseconds", [0, 2, 5, 10, 15, 20, 30, 60])
-def test_a_worker_killed_while_it_starts_leaves_a_running_launch_or_none(
-    world: ProcessWorld, milliseconds: int
-) -> None:
+def test_a_worker_killed_while_it_starts_leaves_a_running_launch_or_none(world, milliseconds):
     key = LaunchKey(workspace_id=uuid4(), launch_id=uuid4())
     world.keys.append(key)
     worker = subprocess.Popen(
@@ -333,7 +326,7 @@ def test_a_worker_killed_while_it_starts_leaves_a_running_launch_or_none(
     assert bool(world.members(key)) == runs
 
 
-def test_an_agent_whose_shim_dies_before_it_is_recorded_does_not_begin(world: ProcessWorld) -> None:
+def test_an_agent_whose_shim_dies_before_it_is_recorded_does_not_begin(world):
     spec = world.spec("touch begun; exec sleep 60")
     folder = world.folder(spec.key)
     folder.make()
@@ -350,7 +343,7 @@ def test_an_agent_whose_shim_dies_before_it_is_recorded_does_not_begin(world: Pr
     assert not (folder.work / "begun").exists()
 
 
-def test_an_agent_holds_nothing_of_its_shims_but_its_output(world: ProcessWorld) -> None:
+def test_an_agent_holds_nothing_of_its_shims_but_its_output(world):
     key = world.started()
     # The first thing it does.
     wait_until(lambda: "begins" in world.backend.inspect(key).log_tail)
@@ -359,9 +352,7 @@ def test_an_agent_holds_nothing_of_its_shims_but_its_output(world: ProcessWorld)
     assert os.readlink(f"/proc/{world.agent(key).pid}/fd/0") == "/dev/null"
 
 
-def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(
-    world: ProcessWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(world, monkeypatch, tmp_path):
     slow = tmp_path / "slow.py"
     slow.write_text("import time\ntime.sleep(60)\n")
     shims.end_forker()
@@ -385,9 +376,7 @@ fork_shims.main()
 """
 
 
-def test_a_fork_that_nobody_could_find_when_its_start_was_given_up_does_not_begin(
-    world: ProcessWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_fork_that_nobody_could_find_when_its_start_was_given_up_does_not_begin(world, monkeypatch, tmp_path):
     late = tmp_path / "late.py"
     late.write_text(LATE.replace("FOLDER", repr(str(shims.FORKER.parent))))
     shims.end_forker()
@@ -402,9 +391,7 @@ def test_a_fork_that_nobody_could_find_when_its_start_was_given_up_does_not_begi
     assert not (world.folder(spec.key).work / "begun").exists()
 
 
-def test_a_forker_that_lives_but_hears_nothing_is_replaced(
-    world: ProcessWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_forker_that_lives_but_hears_nothing_is_replaced(world, monkeypatch, tmp_path):
     deaf = tmp_path / "deaf.py"
     deaf.write_text("import os, sys, time\nos.close(int(sys.argv[2]))\ntime.sleep(60)\n")
     shims.end_forker()
@@ -419,13 +406,13 @@ def test_a_forker_that_lives_but_hears_nothing_is_replaced(
     ({"work": "/nowhere"}, "[Errno 2] No such file or directory: '/nowhere'"),
     ({"environment": {"A=B": "my-secret"}}, "illegal environment variable name"),
 ])  # fmt: skip
-def test_what_a_shim_cannot_begin_with_it_says_in_a_sentence(changed: dict[str, object], complaint: str) -> None:
+def test_what_a_shim_cannot_begin_with_it_says_in_a_sentence(changed, complaint):
     task = {"folder": "/", "work": "/", "parameters": {}, "environment": {"LAUNCH_ID": "x"}, **changed}
     assert shims.start(task, held=[], seconds=PATIENCE_SECONDS, inherited={}) == complaint
 
 
 @pytest.fixture
-def wrong_clock(world: ProcessWorld) -> Iterator[None]:
+def wrong_clock(world):
     """Let workspaces inherit a clock that is an hour ahead, as one loaded library tells it."""
     shims.end_forker()
     world.inherited = {**world.inherited, "LD_PRELOAD": str(FAKETIME), "FAKETIME": "+1h"}
@@ -435,7 +422,7 @@ def wrong_clock(world: ProcessWorld) -> Iterator[None]:
 
 @pytest.mark.faketime
 @pytest.mark.usefixtures("wrong_clock")
-def test_an_agents_interpreter_is_loaded_with_what_every_workspace_inherits(world: ProcessWorld) -> None:
+def test_an_agents_interpreter_is_loaded_with_what_every_workspace_inherits(world):
     began = datetime.now(UTC)
     key = world.started()
     wait_until(lambda: "begins" in world.backend.inspect(key).log_tail)
@@ -443,7 +430,7 @@ def test_an_agents_interpreter_is_loaded_with_what_every_workspace_inherits(worl
     assert told > began + timedelta(minutes=59)
 
 
-def test_a_killed_forker_is_replaced_and_its_shims_stay(world: ProcessWorld) -> None:
+def test_a_killed_forker_is_replaced_and_its_shims_stay(world):
     first = world.started()
     kill(forker_of(world.shim(first)))
     second = world.started()
@@ -452,8 +439,8 @@ def test_a_killed_forker_is_replaced_and_its_shims_stay(world: ProcessWorld) -> 
 
 
 def test_a_forker_that_is_killed_before_it_forked_leaves_nothing_and_the_next_start_goes_on(
-    world: ProcessWorld,
-) -> None:
+    world,
+):
     forker = forker_of(world.shim(world.started()))
     os.kill(forker.pid, signal.SIGSTOP)
     spec = world.spec()
@@ -466,7 +453,7 @@ def test_a_forker_that_is_killed_before_it_forked_leaves_nothing_and_the_next_st
     assert world.backend.start(spec).state is BackendState.RUNNING
 
 
-def test_a_worker_has_one_forker_and_a_fork_of_the_worker_its_own(world: ProcessWorld) -> None:
+def test_a_worker_has_one_forker_and_a_fork_of_the_worker_its_own(world):
     first, second = world.started(), world.started()
     forked = world.spec()
     child = os.fork()
@@ -482,7 +469,7 @@ def test_a_worker_has_one_forker_and_a_fork_of_the_worker_its_own(world: Process
     assert world.started()
 
 
-def forker_of(shim: processes.Process) -> processes.Process:
+def forker_of(shim):
     """Return the parent of a shim."""
     pid = int(Path(f"/proc/{shim.pid}/stat").read_text().rpartition(")")[2].split()[1])
     stat = processes.stat_of(pid)
@@ -490,7 +477,7 @@ def forker_of(shim: processes.Process) -> processes.Process:
     return processes.Process(pid, stat.started_at)
 
 
-def test_of_its_environment_a_process_shows_only_by_what_it_is_found(world: ProcessWorld) -> None:
+def test_of_its_environment_a_process_shows_only_by_what_it_is_found(world):
     key = world.started(None, MY_SECRET="hunter2")
     shown = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in (world.shim(key).pid, world.agent(key).pid)}
     for environment in shown.values():
@@ -498,14 +485,14 @@ def test_of_its_environment_a_process_shows_only_by_what_it_is_found(world: Proc
         assert names == ["LAUNCH_ID", "WORKSPACE_ID", "WORKSPACE_CONFIG_PATH", "CONFIGS_DIR"]
 
 
-def test_ps_tells_whose_shim_and_agent_they_are(world: ProcessWorld) -> None:
+def test_ps_tells_whose_shim_and_agent_they_are(world):
     key = world.started()
     for process in (world.shim(key), world.agent(key)):
         words = Path(f"/proc/{process.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
         assert [word.decode() for word in words[-2:]] == [str(world.folder(key).path), str(shims.AGENT)]
 
 
-def test_a_shim_that_cannot_write_says_why(world: ProcessWorld) -> None:
+def test_a_shim_that_cannot_write_says_why(world):
     spec = world.spec()
     folder = world.folder(spec.key)
     folder.make()
@@ -515,7 +502,7 @@ def test_a_shim_that_cannot_write_says_why(world: ProcessWorld) -> None:
     assert world.members(spec.key) == []
 
 
-def test_a_root_that_is_no_folder_gets_a_sentence(tmp_path: Path) -> None:
+def test_a_root_that_is_no_folder_gets_a_sentence(tmp_path):
     world = ProcessWorld(tmp_path / "file")
     world.root.touch()
     spec = world.spec()
@@ -524,9 +511,7 @@ def test_a_root_that_is_no_folder_gets_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["a\0b", "x" * 3_000_000])
-def test_an_environment_that_the_system_refuses_gets_a_sentence_without_its_value(
-    world: ProcessWorld, value: str
-) -> None:
+def test_an_environment_that_the_system_refuses_gets_a_sentence_without_its_value(world, value):
     spec = world.spec(SECRET=value)
     with pytest.raises(ProvisionerError, match="could not be started") as caught:
         world.backend.start(spec)
@@ -534,8 +519,8 @@ def test_an_environment_that_the_system_refuses_gets_a_sentence_without_its_valu
     assert world.members(spec.key) == []
 
 
-def test_a_full_disk_gets_a_sentence(world: ProcessWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: object) -> None:
+def test_a_full_disk_gets_a_sentence(world, monkeypatch):
+    def refuse(*arguments):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("workspaces.provisioners.process.folders._write", refuse)
@@ -543,7 +528,7 @@ def test_a_full_disk_gets_a_sentence(world: ProcessWorld, monkeypatch: pytest.Mo
         world.backend.start(world.spec())
 
 
-def test_a_destroyed_workspace_leaves_no_file_even_read_only_ones(world: ProcessWorld) -> None:
+def test_a_destroyed_workspace_leaves_no_file_even_read_only_ones(world):
     key = world.started("mkdir -p a/b; touch a/b/c; chmod 500 a/b a; touch done; exec sleep 60")
     world.wait_for_file(key, "done")
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
@@ -551,7 +536,7 @@ def test_a_destroyed_workspace_leaves_no_file_even_read_only_ones(world: Process
     assert not (world.root / str(key.workspace_id)).exists()
 
 
-def test_destroying_a_workspace_follows_no_link_out_of_it(world: ProcessWorld, tmp_path: Path) -> None:
+def test_destroying_a_workspace_follows_no_link_out_of_it(world, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept").touch()
@@ -562,13 +547,13 @@ def test_destroying_a_workspace_follows_no_link_out_of_it(world: ProcessWorld, t
     assert (outside / "kept").exists()
 
 
-def test_only_launches_under_its_own_folder_are_held(world: ProcessWorld, tmp_path: Path) -> None:
+def test_only_launches_under_its_own_folder_are_held(world, tmp_path):
     key = world.started()
     elsewhere = process_module.ProcessProvisioner(root=tmp_path / "elsewhere", log_bytes=4096, inherited={})
     assert (world.backend.held(), elsewhere.held()) == ([key], [])
 
 
-def test_what_outlives_its_agent_is_held(world: ProcessWorld) -> None:
+def test_what_outlives_its_agent_is_held(world):
     key = world.started("setsid sleep 60 & exec sleep 60")
     wait_until(lambda: len(world.members(key)) > 3)
     os.kill(world.agent(key).pid, signal.SIGKILL)

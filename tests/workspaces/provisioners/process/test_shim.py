@@ -1,20 +1,18 @@
 """The shim's log, on its own; the rest of it is tested by the launches that it holds."""
 
-from pathlib import Path
-
 import pytest
 
 from workspaces.provisioners.logs import clean_tail, tail_of
 from workspaces.provisioners.process.shim import Log
 
 
-def kept(path: Path) -> bytes:
+def kept(path):
     older = path.with_name(f"{path.name}.1")
     return (older.read_bytes() if older.exists() else b"") + path.read_bytes()
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 50, 64, 1000])
-def test_the_log_keeps_the_newest_bytes_whatever_they_come_in(tmp_path: Path, chunk: int) -> None:
+def test_the_log_keeps_the_newest_bytes_whatever_they_come_in(tmp_path, chunk):
     whole = b"".join(b"%05d\n" % number for number in range(200))
     log = Log(str(tmp_path / "log"), 100)
     for start in range(0, len(whole), chunk):
@@ -23,7 +21,7 @@ def test_the_log_keeps_the_newest_bytes_whatever_they_come_in(tmp_path: Path, ch
     assert 50 <= len(kept(tmp_path / "log")) <= 100
 
 
-def test_a_log_that_cannot_turn_starts_again_instead_of_growing(tmp_path: Path) -> None:
+def test_a_log_that_cannot_turn_starts_again_instead_of_growing(tmp_path):
     log = Log(str(tmp_path / "log"), 100)
     (tmp_path / "log.1").mkdir()
     for number in range(100):
@@ -32,13 +30,13 @@ def test_a_log_that_cannot_turn_starts_again_instead_of_growing(tmp_path: Path) 
     assert (tmp_path / "log").read_bytes().endswith(b"line 099\n")
 
 
-def test_the_tail_of_a_young_half_begins_in_the_older_one(tmp_path: Path) -> None:
+def test_the_tail_of_a_young_half_begins_in_the_older_one(tmp_path):
     (tmp_path / "log.1").write_bytes(b"a" * 9000)
     (tmp_path / "log").write_bytes(b"b" * 10)
     assert tail_of(tmp_path / "log") == "a" * 8182 + "b" * 10
 
 
-def test_the_tail_of_no_log_is_empty(tmp_path: Path) -> None:
+def test_the_tail_of_no_log_is_empty(tmp_path):
     assert tail_of(tmp_path / "log") == ""
 
 
@@ -52,5 +50,5 @@ def test_the_tail_of_no_log_is_empty(tmp_path: Path) -> None:
         (b"\xff" * 3 + b"a" + b"\xff" * 9000, "\ufffd" * 2730),
     ],
 )
-def test_a_tail_is_text_that_postgres_takes(raw: bytes, text: str) -> None:
+def test_a_tail_is_text_that_postgres_takes(raw, text):
     assert clean_tail(raw) == text

@@ -1,31 +1,27 @@
 import asyncio
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.waiting import PATIENCE_SECONDS
 from workspaces.models import BackendKind
 from workspaces.provisioners import registry
-from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 from workspaces.provisioners.simulated.simulator import Simulator
 
 
 @pytest.fixture
-def simulated(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[SimulatedProvisioner]:
+def simulated(live_server, settings, tmp_path):
     """The simulated backend, with the real registry for its agents to call."""
     settings.PROVISIONER, settings.ALLOW_SIMULATOR, settings.DATA_DIR = "simulated", True, tmp_path
     settings.PLATFORM_URL, settings.HEARTBEAT_INTERVAL_SECONDS = live_server.url, 0.1
     registry.backend.cache_clear()
-    yield registry.backend(BackendKind.SIMULATED)  # type: ignore[misc]
+    yield registry.backend(BackendKind.SIMULATED)
     registry.backend.cache_clear()
 
 
 @contextmanager
-def playing(backend: SimulatedProvisioner) -> Iterator[None]:
+def playing(backend):
     """Play the backend's agents in a thread while the block runs."""
     stop, loop = asyncio.Event(), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(Simulator(backend).play(stop=stop),))

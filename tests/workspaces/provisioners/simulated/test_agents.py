@@ -1,7 +1,5 @@
 """Simulated agents on the wire: the real registry over HTTP, the real watcher and sweep."""
 
-from datetime import datetime
-
 import pytest
 
 from events.models import Event
@@ -15,7 +13,6 @@ from workspaces.lifecycle.transitions import FailureCode, FailureSource
 from workspaces.lifecycle.transitions import WorkspaceStatus as S
 from workspaces.models import AgentToken, BackendKind, Heartbeat, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey
-from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 from workspaces.provisioners.simulated.simulator import AlreadyPlayed, alone
 from workspaces.services.launching.create import Request, create
 from workspaces.services.launching.launch import launch
@@ -28,7 +25,7 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 BOOT = "runtime_config: {boot: [{step: fetch, run: x}, {step: install, run: x}]}"
 
 
-def launched(behaviour: str, *, seconds: float = 0.2, more: str = "") -> Workspace:
+def launched(behaviour, *, seconds=0.2, more=""):
     simulation = f"simulation: {{behaviour: {behaviour}, boot_seconds: {seconds}{more}}}"
     config = f"name: {behaviour}\nruntime: echo\n{BOOT}\n{simulation}"
     workspace = create(Request(config=config), now=database_now()).workspace
@@ -36,25 +33,25 @@ def launched(behaviour: str, *, seconds: float = 0.2, more: str = "") -> Workspa
     return workspace
 
 
-def relaunched(workspace: Workspace) -> None:
+def relaunched(workspace):
     launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
     assert fresh(workspace).phase == "booting", fresh(workspace).failure_message
 
 
-def fresh(workspace: Workspace) -> Workspace:
+def fresh(workspace):
     return Workspace.objects.get(pk=workspace.pk)
 
 
-def is_(workspace: Workspace, status: S) -> bool:
+def is_(workspace, status):
     return fresh(workspace).status == status
 
 
-def moves(workspace: Workspace) -> list[str]:
+def moves(workspace):
     rows = Event.objects.filter(workspace_id=workspace.pk, is_move=True).order_by("version")
     return list(rows.values_list("event_type", flat=True))
 
 
-def key_of(workspace: Workspace) -> LaunchKey:
+def key_of(workspace):
     return LaunchKey(workspace_id=workspace.pk, launch_id=fresh(workspace).launch_id)
 
 
@@ -62,7 +59,7 @@ ONLINE_ONCE = [EventType.WORKSPACE_PROVISIONING, EventType.WORKSPACE_ONLINE]
 
 
 @pytest.mark.parametrize("behaviour", ["healthy", "slow", "duplicate-register", "lost-ack", "clock-skew"])
-def test_it_reports_its_steps_and_is_online_once(simulated: SimulatedProvisioner, behaviour: str) -> None:
+def test_it_reports_its_steps_and_is_online_once(simulated, behaviour):
     workspace = launched(behaviour)
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
@@ -74,7 +71,7 @@ def test_it_reports_its_steps_and_is_online_once(simulated: SimulatedProvisioner
     assert row.url == simulated.inspect(key_of(workspace)).url
 
 
-def test_it_beats(simulated: SimulatedProvisioner) -> None:
+def test_it_beats(simulated):
     workspace = launched("clock-skew", more=", seed: 3")
     with playing(simulated):
         wait_until(lambda: Heartbeat.objects.filter(pk=workspace.pk, uptime_seconds__gt=0).exists())
@@ -83,7 +80,7 @@ def test_it_beats(simulated: SimulatedProvisioner) -> None:
     assert not sweep_stuck(now=database_now(), policy=Policy()).failed
 
 
-def test_one_that_never_arrives_is_failed_by_time_alone(simulated: SimulatedProvisioner) -> None:
+def test_one_that_never_arrives_is_failed_by_time_alone(simulated):
     workspace = launched("never")
     with playing(simulated):
         wait_until(lambda: fresh(workspace).progress_step)
@@ -98,9 +95,7 @@ def test_one_that_never_arrives_is_failed_by_time_alone(simulated: SimulatedProv
     ("seed", "source", "exit_code"),
     [(1, FailureSource.AGENT, 1), (6, FailureSource.BOOTSTRAP_WATCHER, -9)],
 )
-def test_a_crash_is_told_by_the_agent_or_seen_by_the_watcher(
-    simulated: SimulatedProvisioner, seed: int, source: FailureSource, exit_code: int
-) -> None:
+def test_a_crash_is_told_by_the_agent_or_seen_by_the_watcher(simulated, seed, source, exit_code):
     workspace = launched("crash", more=f", seed: {seed}")
     with playing(simulated):
         wait_until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
@@ -111,7 +106,7 @@ def test_a_crash_is_told_by_the_agent_or_seen_by_the_watcher(
     assert "Boot step" in row.failure_log_tail
 
 
-def test_one_that_crashes_late_was_online_and_its_end_is_seen(simulated: SimulatedProvisioner) -> None:
+def test_one_that_crashes_late_was_online_and_its_end_is_seen(simulated):
     workspace = launched("crash-late", seconds=0)
     with playing(simulated):
         wait_until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
@@ -122,7 +117,7 @@ def test_one_that_crashes_late_was_online_and_its_end_is_seen(simulated: Simulat
     assert moves(workspace) == [*ONLINE_ONCE, EventType.WORKSPACE_OFFLINE]
 
 
-def test_a_silent_one_lives_on(simulated: SimulatedProvisioner) -> None:
+def test_a_silent_one_lives_on(simulated):
     workspace = launched("silent", seconds=0)
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
@@ -132,14 +127,14 @@ def test_a_silent_one_lives_on(simulated: SimulatedProvisioner) -> None:
     assert simulated.inspect(key_of(workspace)).state is BackendState.RUNNING
 
 
-def test_a_flaky_one_degrades_and_recovers(simulated: SimulatedProvisioner) -> None:
+def test_a_flaky_one_degrades_and_recovers(simulated):
     workspace = launched("flaky", seconds=0, more=", seed: 1")
     with playing(simulated):
         wait_until(lambda: EventType.WORKSPACE_DEGRADED in moves(workspace))
         wait_until(lambda: is_(workspace, S.ONLINE))
 
 
-def test_one_that_misbehaves_once_is_well_after_its_restart(simulated: SimulatedProvisioner) -> None:
+def test_one_that_misbehaves_once_is_well_after_its_restart(simulated):
     workspace = launched("crash", more=", seed: 1, times: 1")
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.FAILED))
@@ -148,7 +143,7 @@ def test_one_that_misbehaves_once_is_well_after_its_restart(simulated: Simulated
         wait_until(lambda: is_(workspace, S.ONLINE))
 
 
-def test_a_superseded_one_ends(simulated: SimulatedProvisioner) -> None:
+def test_a_superseded_one_ends(simulated):
     workspace = launched("healthy", seconds=0)
     key = key_of(workspace)
     with playing(simulated):
@@ -159,7 +154,7 @@ def test_a_superseded_one_ends(simulated: SimulatedProvisioner) -> None:
     assert "superseded" in simulated.inspect(key).log_tail
 
 
-def test_another_simulator_goes_on_where_one_stopped(simulated: SimulatedProvisioner) -> None:
+def test_another_simulator_goes_on_where_one_stopped(simulated):
     workspace = launched("healthy", seconds=6)
     with playing(simulated):
         wait_until(lambda: fresh(workspace).progress_step == "fetch")
@@ -169,7 +164,7 @@ def test_another_simulator_goes_on_where_one_stopped(simulated: SimulatedProvisi
     assert simulated.inspect(key_of(workspace)).log_tail.count("'fetch' begins") == 1
 
 
-def test_a_stopped_one_says_no_more(simulated: SimulatedProvisioner) -> None:
+def test_a_stopped_one_says_no_more(simulated):
     workspace = launched("healthy", seconds=0)
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
@@ -179,11 +174,11 @@ def test_a_stopped_one_says_no_more(simulated: SimulatedProvisioner) -> None:
         wait_until(lambda: (database_now() - heard(workspace)).total_seconds() > 0.5)
 
 
-def heard(workspace: Workspace) -> datetime:
+def heard(workspace):
     return Heartbeat.objects.get(pk=workspace.pk).last_heartbeat_at
 
 
-def test_what_cannot_be_played_is_a_launch_error_that_names_the_key(simulated: SimulatedProvisioner) -> None:
+def test_what_cannot_be_played_is_a_launch_error_that_names_the_key(simulated):
     workspace = create(Request(config="name: x\nsimulation: {behaviour: lazy}"), now=database_now()).workspace
     launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
     row = fresh(workspace)
@@ -191,7 +186,7 @@ def test_what_cannot_be_played_is_a_launch_error_that_names_the_key(simulated: S
     assert "simulation.behaviour" in row.failure_message
 
 
-def test_secrets_are_not_kept_where_agents_are_played(simulated: SimulatedProvisioner) -> None:
+def test_secrets_are_not_kept_where_agents_are_played(simulated):
     secret = {"API_KEY": "sk-very-secret"}
     workspace = create(Request(config="name: x\nruntime: echo", secrets=secret), now=database_now()).workspace
     relaunched(workspace)
@@ -201,7 +196,7 @@ def test_secrets_are_not_kept_where_agents_are_played(simulated: SimulatedProvis
     assert AgentToken.objects.filter(launch_id=workspace.launch_id).count() == 1
 
 
-def test_two_simulators_do_not_play_the_same_agents(tmp_path) -> None:
+def test_two_simulators_do_not_play_the_same_agents(tmp_path):
     with alone(tmp_path), pytest.raises(AlreadyPlayed), alone(tmp_path):
         pass
     with alone(tmp_path):

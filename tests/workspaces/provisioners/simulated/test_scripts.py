@@ -9,19 +9,18 @@ from hypothesis import strategies as st
 from workspaces.provisioners.simulated.behaviours import (
     BadSimulation,
     Behaviour,
-    Distribution,
     Lognormal,
     Simulation,
     Uniform,
     simulation_of,
 )
-from workspaces.provisioners.simulated.scripts import Action, Script, script_of
+from workspaces.provisioners.simulated.scripts import Action, script_of
 
 STEPS = ["fetch", "install", "check"]
 ARRIVALS = {Action.REGISTER, Action.REGISTER_TWICE}
 
 
-def script(behaviour: Behaviour, seed: int = 1, *, attempt: int = 1, times: int | None = None) -> Script:
+def script(behaviour, seed=1, *, attempt=1, times=None):
     simulation = Simulation(behaviour=behaviour, boot_seconds=Uniform(10, 20), times=times)
     return script_of(simulation, steps=STEPS, attempt=attempt, random=Random(seed))  # noqa: S311
 
@@ -34,12 +33,12 @@ def script(behaviour: Behaviour, seed: int = 1, *, attempt: int = 1, times: int 
         ({"median": 720, "p95": 1500}, Lognormal(720, 1500)),
     ],
 )
-def test_a_config_says_how_long_a_boot_takes(said: object, distribution: Distribution) -> None:
+def test_a_config_says_how_long_a_boot_takes(said, distribution):
     assert simulation_of({"simulation": {"boot_seconds": said}}).boot_seconds == distribution
 
 
 @pytest.mark.parametrize("config", [{}, {"simulation": None}, {"simulation": {}}, {"simulation": {"behaviour": None}}])
-def test_a_config_that_says_nothing_boots_healthily(config: dict[str, object]) -> None:
+def test_a_config_that_says_nothing_boots_healthily(config):
     assert simulation_of(config) == Simulation()
 
 
@@ -56,12 +55,12 @@ def test_a_config_that_says_nothing_boots_healthily(config: dict[str, object]) -
         ({"times": -1}, "times"),
     ],
 )
-def test_what_cannot_be_played_is_named(said: object, key: str) -> None:
+def test_what_cannot_be_played_is_named(said, key):
     with pytest.raises(BadSimulation, match=key):
         simulation_of({"simulation": said})
 
 
-def test_a_lognormal_boot_has_its_median_and_its_95th_percentile() -> None:
+def test_a_lognormal_boot_has_its_median_and_its_95th_percentile():
     random = Random(1)  # noqa: S311
     drawn = sorted(Lognormal(100, 250).draw(random) for _ in range(20_000))
     assert drawn[10_000] == pytest.approx(100, rel=0.05)
@@ -69,31 +68,31 @@ def test_a_lognormal_boot_has_its_median_and_its_95th_percentile() -> None:
 
 
 @given(behaviour=st.sampled_from(Behaviour), seed=st.integers(0, 10_000))
-def test_the_same_seed_makes_the_same_script(behaviour: Behaviour, seed: int) -> None:
+def test_the_same_seed_makes_the_same_script(behaviour, seed):
     assert script(behaviour, seed) == script(behaviour, seed)
 
 
 @given(behaviour=st.sampled_from(Behaviour), seed=st.integers(0, 10_000))
-def test_a_boot_goes_forward_and_lasts_no_longer_than_was_drawn(behaviour: Behaviour, seed: int) -> None:
+def test_a_boot_goes_forward_and_lasts_no_longer_than_was_drawn(behaviour, seed):
     times = [act.at_seconds for act in script(behaviour, seed).boot]
     assert times == sorted(times)
     assert 0 == times[0] <= times[-1] <= 20
 
 
 @given(seed=st.integers(0, 10_000))
-def test_who_registers_and_who_never_does(seed: int) -> None:
+def test_who_registers_and_who_never_does(seed):
     never = {Behaviour.NEVER, Behaviour.CRASH}
     for behaviour in Behaviour:
         registers = any(act.deed in ARRIVALS for act in script(behaviour, seed).boot)
         assert registers == (behaviour not in never), behaviour
 
 
-def test_a_crash_is_told_by_some_and_comes_without_a_word_to_others() -> None:
+def test_a_crash_is_told_by_some_and_comes_without_a_word_to_others():
     endings = {script(Behaviour.CRASH, seed).boot[-1].deed for seed in range(20)}
     assert endings == {Action.FAIL, Action.END}
 
 
-def test_a_late_crash_follows_some_beats_and_a_silent_one_lives_on() -> None:
+def test_a_late_crash_follows_some_beats_and_a_silent_one_lives_on():
     late, silent = script(Behaviour.CRASH_LATE), script(Behaviour.SILENT)
     assert late.beats
     assert late.exit_code is not None
@@ -101,12 +100,12 @@ def test_a_late_crash_follows_some_beats_and_a_silent_one_lives_on() -> None:
     assert silent.exit_code is None
 
 
-def test_a_flaky_one_tells_of_errors_in_four_of_ten_beats() -> None:
+def test_a_flaky_one_tells_of_errors_in_four_of_ten_beats():
     flaky = script(Behaviour.FLAKY)
     assert [flaky.is_sick_at(beat) for beat in range(20)].count(True) == 8
     assert not any(script(Behaviour.HEALTHY).is_sick_at(beat) for beat in range(20))
 
 
-def test_one_that_misbehaves_once_is_healthy_from_its_second_launch_on() -> None:
+def test_one_that_misbehaves_once_is_healthy_from_its_second_launch_on():
     assert script(Behaviour.CRASH, times=1).boot[-1].deed in {Action.FAIL, Action.END}
     assert script(Behaviour.CRASH, attempt=2, times=1).boot[-1].deed == Action.REGISTER

@@ -3,17 +3,14 @@
 import asyncio
 import logging
 import resource
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.agent.platform_stub import PlatformStub, running_platform
+from tests.agent.platform_stub import running_platform
 from tests.waiting import wait_until
 from tests.workspaces.provisioners.simulated.conftest import playing
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, ProvisionerError
@@ -23,23 +20,23 @@ from workspaces.provisioners.simulated.simulator import LOOK_SECONDS
 
 
 @pytest.fixture
-def platform() -> Iterator[PlatformStub]:
+def platform():
     with running_platform() as platform:
         yield platform
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path):
     return tmp_path / "simulated"
 
 
 @pytest.fixture
-def backend(root: Path) -> SimulatedProvisioner:
+def backend(root):
     return SimulatedProvisioner(root=root)
 
 
-def spec(*, platform_url: str = "", behaviour: str = "healthy") -> LaunchSpec:
-    config: dict[str, Any] = {"runtime": "echo", "simulation": {"behaviour": behaviour, "boot_seconds": 0}}
+def spec(*, platform_url="", behaviour="healthy"):
+    config = {"runtime": "echo", "simulation": {"behaviour": behaviour, "boot_seconds": 0}}
     return LaunchSpec(
         key=LaunchKey(workspace_id=uuid4(), launch_id=uuid4()),
         environment={"PLATFORM_URL": platform_url},
@@ -49,18 +46,16 @@ def spec(*, platform_url: str = "", behaviour: str = "healthy") -> LaunchSpec:
     )
 
 
-def told(caplog: pytest.LogCaptureFixture, message: str) -> int:
+def told(caplog, message):
     return sum(record.getMessage() == message for record in caplog.records)
 
 
-def wait_for_looks(count: int = 5) -> None:
+def wait_for_looks(count=5):
     # For nothing to come, there's only waiting.
     asyncio.run(asyncio.sleep(count * LOOK_SECONDS))
 
 
-def test_one_unreadable_launch_is_told_once_and_the_others_are_played(
-    backend: SimulatedProvisioner, root: Path, platform: PlatformStub, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_unreadable_launch_is_told_once_and_the_others_are_played(backend, root, platform, caplog):
     broken, *others = (spec(platform_url=platform.url) for _ in range(4))
     for each in (broken, *others):
         backend.start(each)
@@ -78,9 +73,7 @@ def test_one_unreadable_launch_is_told_once_and_the_others_are_played(
         assert platform.wait_for("register", times=4).body["id"] == str(broken.key.workspace_id)
 
 
-def test_a_backend_that_cannot_be_read_is_told_once_an_outage(
-    backend: SimulatedProvisioner, root: Path, platform: PlatformStub, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_backend_that_cannot_be_read_is_told_once_an_outage(backend, root, platform, caplog):
     message = "What is to be played could not be read"
     root.write_text("no folder")
     with caplog.at_level(logging.WARNING), playing(backend):
@@ -95,15 +88,13 @@ def test_a_backend_that_cannot_be_read_is_told_once_an_outage(
         wait_until(lambda: told(caplog, message) == 2)
 
 
-def test_where_one_of_two_registrations_ends_the_agent_the_other_ends_too(
-    backend: SimulatedProvisioner, platform: PlatformStub
-) -> None:
+def test_where_one_of_two_registrations_ends_the_agent_the_other_ends_too(backend, platform):
     # One is refused; the other would try again.
     platform.answers["register"] = [(403, {"code": "refused"}), (503, {})]
     twice = spec(platform_url=platform.url, behaviour="duplicate-register")
     backend.start(twice)
 
-    async def live() -> set[Any]:
+    async def live():
         played = backend.played(twice.key)
         assert played is not None
         async with httpx.AsyncClient(trust_env=False) as http:
@@ -115,7 +106,7 @@ def test_where_one_of_two_registrations_ends_the_agent_the_other_ends_too(
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, EXIT_REFUSED)
 
 
-def test_a_start_on_a_full_disk_fails_alone(backend: SimulatedProvisioner) -> None:
+def test_a_start_on_a_full_disk_fails_alone(backend):
     first = backend.start(spec())
     with a_full_disk(), pytest.raises(ProvisionerError):
         backend.start(spec())
@@ -125,7 +116,7 @@ def test_a_start_on_a_full_disk_fails_alone(backend: SimulatedProvisioner) -> No
 
 
 @contextmanager
-def a_full_disk() -> Iterator[None]:
+def a_full_disk():
     """Let files be opened, but nothing be written to them."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
@@ -135,9 +126,7 @@ def a_full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_launch_whose_file_is_damaged_is_stopped_and_followed_by_the_next(
-    backend: SimulatedProvisioner, root: Path
-) -> None:
+def test_a_launch_whose_file_is_damaged_is_stopped_and_followed_by_the_next(backend, root):
     broken = spec()
     backend.start(broken)
     (root / "running" / f"{broken.key.workspace_id}.{broken.key.launch_id}.json").write_text("{")
@@ -148,7 +137,7 @@ def test_a_launch_whose_file_is_damaged_is_stopped_and_followed_by_the_next(
     assert backend.start(following).state is BackendState.RUNNING
 
 
-def test_a_strange_file_among_the_running_hides_nobody(backend: SimulatedProvisioner, root: Path) -> None:
+def test_a_strange_file_among_the_running_hides_nobody(backend, root):
     running = spec()
     backend.start(running)
     (root / "running" / "notes.json").write_text("{}")

@@ -1,7 +1,5 @@
 """What an event says of its workspace: the whole line above it, as it was then."""
 
-from typing import Any
-
 import pytest
 
 from events.models import Event
@@ -11,7 +9,7 @@ from workspaces.services.core.lineage import ancestors_through, subjects_of
 pytestmark = pytest.mark.django_db
 
 
-def test_an_event_holds_the_whole_line_above_its_workspace_nearest_first() -> None:
+def test_an_event_holds_the_whole_line_above_its_workspace_nearest_first():
     root = factories.online(name="root")
     middle = factories.online(name="middle", parent_id=root.pk)
     leaf = factories.online(name="leaf", parent_id=middle.pk)
@@ -21,7 +19,7 @@ def test_an_event_holds_the_whole_line_above_its_workspace_nearest_first() -> No
         assert subject == {"name": "leaf", "runtime": "echo", "ancestors": [str(middle.pk), str(root.pk)]}
 
 
-def test_many_lines_are_read_in_one_query_and_no_line_in_none(django_assert_num_queries: Any) -> None:
+def test_many_lines_are_read_in_one_query_and_no_line_in_none(django_assert_num_queries):
     roots = [factories.online(), factories.online()]
     children = [factories.online(parent_id=root.pk) for root in roots for _ in range(2)]
     with django_assert_num_queries(1):

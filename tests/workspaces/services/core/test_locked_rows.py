@@ -11,13 +11,13 @@ from workspaces.models import Workspace
 from workspaces.services.core import locked_rows
 
 
-def fields(found: list[Workspace]) -> list[dict[str, tuple[type, object]]]:
+def fields(found):
     """With their types: a status that is only its string equals it."""
     return [{name: (type(value), value) for name, value in vars(row).items() if name != "_state"} for row in found]
 
 
 @pytest.mark.django_db
-def test_each_field_is_what_the_orm_reads_in_the_order_of_ids() -> None:
+def test_each_field_is_what_the_orm_reads_in_the_order_of_ids():
     known = [booting(), failed()]
     ids = [row.pk for row in reversed(known)]
     Workspace.objects.filter(pk=known[0].pk).update(labels={"a": [1, None]}, parent=known[1], budget_limit=10**12)
@@ -29,6 +29,6 @@ def test_each_field_is_what_the_orm_reads_in_the_order_of_ids() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_locked_outside_a_transaction() -> None:
+def test_nothing_is_locked_outside_a_transaction():
     with pytest.raises(TransactionManagementError):
         locked_rows.read_locked([booting().pk])

@@ -4,9 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -32,34 +30,34 @@ WAIT_SECONDS = PATIENCE_SECONDS
 
 
 @pytest.fixture(autouse=True)
-def ends_what_it_started() -> Iterator[None]:
+def ends_what_it_started():
     yield
     for launch in Launch.objects.exclude(launching_at=None):
         backend("process").stop(key(launch), timeout_seconds=2)
         assert not running(launch.pk)
 
 
-def key(launch: Launch) -> LaunchKey:
+def key(launch):
     return LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
 
 
-def running(launch_id: Any) -> list[int]:
+def running(launch_id):
     """The processes that carry the launch's id, wherever they are; the shim, the oldest of them, first."""
     found = sorted(processes.carrying(str(launch_id)), key=lambda process: (process.started_at, process.pid))
     return [process.pid for process in found]
 
 
-def launch(workspace: Workspace) -> Workspace:
+def launch(workspace):
     launch_service.launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
     workspace.refresh_from_db()
     return workspace
 
 
-def booting(extra: str = "", **fields: Any) -> Workspace:
+def booting(extra="", **fields):
     return launch(queued(config=config_for("echo", extra), **fields))
 
 
-def watched(workspace: Workspace) -> Workspace:
+def watched(workspace):
     """Watch until the workspace is failed, or the time is up."""
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end and workspace.pk not in watch(clock=database_now):
@@ -68,11 +66,11 @@ def watched(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def failure_event(workspace: Workspace) -> Event:
+def failure_event(workspace):
     return Event.objects.get(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_PROVISION_FAILED)
 
 
-def test_a_launch_ends_booting_with_a_process_and_a_deadline() -> None:
+def test_a_launch_ends_booting_with_a_process_and_a_deadline():
     workspace = booting()
     assert (workspace.status, workspace.phase) == (WorkspaceStatus.PROVISIONING, Phase.BOOTING)
     assert workspace.url.startswith("http://127.0.0.1:")
@@ -82,7 +80,7 @@ def test_a_launch_ends_booting_with_a_process_and_a_deadline() -> None:
     assert history.queued_at <= history.launching_at <= history.booting_at
 
 
-def test_launching_twice_starts_one_process() -> None:
+def test_launching_twice_starts_one_process():
     workspace = booting()
     shims = running(workspace.launch_id)
     launch(workspace)
@@ -91,7 +89,7 @@ def test_launching_twice_starts_one_process() -> None:
     assert AgentToken.objects.filter(workspace=workspace).count() == 1
 
 
-def test_a_missing_variable_fails_before_anything_is_launched() -> None:
+def test_a_missing_variable_fails_before_anything_is_launched():
     workspace = booting("env: {required: [ONE_KEY, OTHER_KEY]}\n")
     assert (workspace.failure_code, workspace.failure_source) == (FailureCode.MISSING_ENV, FailureSource.PREFLIGHT)
     assert failure_event(workspace).payload["missing"] == ["ONE_KEY", "OTHER_KEY"]
@@ -101,21 +99,21 @@ def test_a_missing_variable_fails_before_anything_is_launched() -> None:
     assert history.torn_down_at is not None
 
 
-def test_a_bad_stored_config_fails_with_its_line() -> None:
+def test_a_bad_stored_config_fails_with_its_line():
     workspace = queued()
     Workspace.objects.filter(pk=workspace.pk).update(config="runtime_config:\n  required_env: 5\n")
     assert launch(workspace).failure_code == FailureCode.BAD_CONFIG
     assert "line 2" in workspace.failure_message
 
 
-def test_a_template_that_vanished_fails_by_its_name() -> None:
+def test_a_template_that_vanished_fails_by_its_name():
     workspace = queued()
     Workspace.objects.filter(pk=workspace.pk).update(config="", template="gone")
     assert launch(workspace).failure_code == FailureCode.BAD_CONFIG
     assert "gone" in workspace.failure_message
 
 
-def test_a_boot_step_that_exits_3_is_failed_with_the_end_of_its_log() -> None:
+def test_a_boot_step_that_exits_3_is_failed_with_the_end_of_its_log():
     workspace = watched(booting("runtime_config: {boot: [{step: install, run: 'echo on-the-way-out; exit 3'}]}\n"))
     assert (workspace.failure_code, workspace.failure_source) == (FailureCode.CRASHED, "bootstrap_watcher")
     assert "exited with status 3" in workspace.failure_message
@@ -123,7 +121,7 @@ def test_a_boot_step_that_exits_3_is_failed_with_the_end_of_its_log() -> None:
     assert "on-the-way-out" in failure_event(workspace).payload["log_tail"]
 
 
-def test_an_agent_killed_while_booting_is_failed_by_its_signal() -> None:
+def test_an_agent_killed_while_booting_is_failed_by_its_signal():
     workspace = booting("runtime_config: {boot: [{step: wait, run: 'sleep 30'}]}\n")
     for pid in running(workspace.launch_id)[1:]:
         os.kill(pid, signal.SIGKILL)
@@ -131,7 +129,7 @@ def test_an_agent_killed_while_booting_is_failed_by_its_signal() -> None:
     assert "killed by signal 9" in workspace.failure_message
 
 
-def test_a_poisoned_boot_log_leaves_no_secret() -> None:
+def test_a_poisoned_boot_log_leaves_no_secret():
     script = "{step: leak, run: 'echo $MY_KEY; echo $WORKSPACE_TOKEN; env; exit 1'}"
     workspace = watched(booting(f"runtime_config: {{boot: [{script}]}}\n", secrets={"MY_KEY": "sk-very-secret"}))
     assert "MY_KEY=" in workspace.failure_log_tail
@@ -141,7 +139,7 @@ def test_a_poisoned_boot_log_leaves_no_secret() -> None:
     assert line.partition("=")[2].strip("•") == ""
 
 
-def test_after_a_failure_by_evidence_the_process_is_due_to_stop_at_once() -> None:
+def test_after_a_failure_by_evidence_the_process_is_due_to_stop_at_once():
     workspace = watched(booting("runtime_config: {boot: [{step: x, run: 'setsid sleep 60 & exit 3'}]}\n"))
     assert claim_due_teardowns(now=database_now()) == [workspace.launch_id]
     assert claim_due_teardowns(now=database_now()) == []
@@ -150,7 +148,7 @@ def test_after_a_failure_by_evidence_the_process_is_due_to_stop_at_once() -> Non
     assert Launch.objects.get(pk=workspace.launch_id).torn_down_at is not None
 
 
-def test_a_restart_sees_its_predecessor_gone_before_it_starts_the_next() -> None:
+def test_a_restart_sees_its_predecessor_gone_before_it_starts_the_next():
     workspace = booting()
     earlier = workspace.launch_id
     again = launch(restart(workspace_id=workspace.pk, now=database_now()).workspace)
@@ -160,10 +158,10 @@ def test_a_restart_sees_its_predecessor_gone_before_it_starts_the_next() -> None
     assert Launch.objects.get(pk=earlier).torn_down_at is not None
 
 
-def test_a_predecessor_that_stays_unknown_fails_the_restart_until_it_is_declared_gone() -> None:
+def test_a_predecessor_that_stays_unknown_fails_the_restart_until_it_is_declared_gone():
     workspace = booting()
     earlier = Launch.objects.get(pk=workspace.launch_id)
-    record = Path(str(backend("process")._root)) / str(workspace.pk) / "launches" / str(earlier.pk) / "process.json"  # type: ignore[attr-defined]
+    record = Path(str(backend("process")._root)) / str(workspace.pk) / "launches" / str(earlier.pk) / "process.json"
     true_record = record.read_text()
     record.write_text("{not json")
     try:
@@ -177,19 +175,19 @@ def test_a_predecessor_that_stays_unknown_fails_the_restart_until_it_is_declared
         record.write_text(true_record)
 
 
-def test_a_launch_that_was_removed_while_its_worker_slept_never_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launch_that_was_removed_while_its_worker_slept_never_starts(monkeypatch):
     workspace = queued()
     prepared, removed = threading.Event(), threading.Event()
     clear = launch_service._clear_predecessors
 
-    def clear_then_sleep(*arguments: Any) -> None:
+    def clear_then_sleep(*arguments):
         clear(*arguments)
         prepared.set()
         assert removed.wait(WAIT_SECONDS)
 
     monkeypatch.setattr(launch_service, "_clear_predecessors", clear_then_sleep)
 
-    def work() -> None:
+    def work():
         launch(Workspace.objects.get(pk=workspace.pk))
         connection.close()
 
@@ -206,7 +204,7 @@ def test_a_launch_that_was_removed_while_its_worker_slept_never_starts(monkeypat
     assert not running(workspace.launch_id)
 
 
-def test_a_start_after_a_stop_is_refused() -> None:
+def test_a_start_after_a_stop_is_refused():
     workspace = queued()
     at = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     backend("process").stop(at, timeout_seconds=1)
@@ -214,16 +212,16 @@ def test_a_start_after_a_stop_is_refused() -> None:
     assert not running(workspace.launch_id)
 
 
-def test_a_removed_workspaces_files_go_once_nothing_of_it_runs() -> None:
+def test_a_removed_workspaces_files_go_once_nothing_of_it_runs():
     workspace = booting()
-    folder = backend("process")._root / str(workspace.pk)  # type: ignore[attr-defined]
+    folder = backend("process")._root / str(workspace.pk)
     assert folder.exists()
     remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
     assert tear_down(launch_id=workspace.launch_id, now=database_now())
     assert not folder.exists()
 
 
-def test_a_start_whose_worker_died_is_adopted_by_the_watcher() -> None:
+def test_a_start_whose_worker_died_is_adopted_by_the_watcher():
     workspace = booting()
     # As a worker leaves it that is killed right after the backend's start.
     Workspace.objects.filter(pk=workspace.pk).update(phase=Phase.LAUNCHING, url="")
@@ -232,7 +230,7 @@ def test_a_start_whose_worker_died_is_adopted_by_the_watcher() -> None:
     assert (workspace.phase, workspace.url[:17]) == (Phase.BOOTING, "http://127.0.0.1:")
 
 
-def test_a_backend_that_cannot_write_fails_the_launch_with_its_reason(settings: Any) -> None:
+def test_a_backend_that_cannot_write_fails_the_launch_with_its_reason(settings):
     workspace = queued()
     folder = settings.DATA_DIR / "workspaces"
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.callers import Caller, holder
 from tests.workspaces.factories import CARD
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from workspaces import tasks
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
@@ -21,9 +20,7 @@ CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")
 
 
 @pytest.mark.parametrize(("secrets", "more"), [({}, 0), ({"ONE_KEY": "first", "OTHER_KEY": "second"}, 1)])
-def test_a_launch_costs_24_statements_and_its_secrets_one_more(
-    fake: FakeProvisioner, secrets: dict[str, str], more: int
-) -> None:
+def test_a_launch_costs_24_statements_and_its_secrets_one_more(fake, secrets, more):
     script = holder(ApiScope.OPERATE)
     with CaptureQueriesContext(connection) as created:
         answer = script.post("/workspaces", {"name": "one", "config": "runtime: echo", "secrets": secrets})
@@ -41,6 +38,6 @@ def test_a_launch_costs_24_statements_and_its_secrets_one_more(
     assert [len(part) for part in captured] == [CREATE + more, LAUNCH, REGISTER], listed
 
 
-def statements(captured: CaptureQueriesContext) -> list[str]:
+def statements(captured):
     """What was asked of the database, transaction control apart."""
     return [query["sql"] for query in captured.captured_queries if not query["sql"].startswith(CONTROL)]

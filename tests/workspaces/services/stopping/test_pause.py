@@ -28,38 +28,38 @@ pytestmark = pytest.mark.django_db
 S = WorkspaceStatus
 
 
-def status_of(workspace: Workspace) -> WorkspaceStatus:
+def status_of(workspace):
     return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
 
 
-def paused(workspace: Workspace) -> list[str]:
+def paused(workspace):
     """Pause it; return the names of those that were moved."""
     return [row.name for row in pause(workspace_id=workspace.pk, now=database_now()).moved]
 
 
-def resumed(workspace: Workspace) -> list[str]:
+def resumed(workspace):
     return [row.name for row in resume(workspace_id=workspace.pk, now=database_now()).moved]
 
 
 @pytest.fixture
-def parent() -> Workspace:
+def parent():
     return online(name="parent")
 
 
 @pytest.fixture
-def child(parent: Workspace) -> Workspace:
+def child(parent):
     return online(name="child", parent_id=parent.pk)
 
 
 @pytest.fixture
-def grandchild(child: Workspace) -> Workspace:
+def grandchild(child):
     return online(name="grandchild", parent_id=child.pk)
 
 
 # --- Pause ---------------------------------------------------------------------------------------
 
 
-def test_a_pause_stores_the_intent_to_stop_and_who_took_whom_along(parent: Workspace, grandchild: Workspace) -> None:
+def test_a_pause_stores_the_intent_to_stop_and_who_took_whom_along(parent, grandchild):
     now = database_now()
     assert paused(parent) == ["parent", "child", "grandchild"]
     assert Workspace.objects.get(pk=parent.pk).paused_by is None
@@ -71,7 +71,7 @@ def test_a_pause_stores_the_intent_to_stop_and_who_took_whom_along(parent: Works
     assert {event.workspace_id for event in events} == set(Workspace.objects.values_list("pk", flat=True))
 
 
-def test_a_pause_leaves_siblings_and_what_is_above_alone(child: Workspace) -> None:
+def test_a_pause_leaves_siblings_and_what_is_above_alone(child):
     sibling = online(name="sibling", parent_id=child.parent_id)
     assert paused(child) == ["child"]
     assert status_of(sibling) == S.ONLINE
@@ -79,7 +79,7 @@ def test_a_pause_leaves_siblings_and_what_is_above_alone(child: Workspace) -> No
 
 
 @pytest.mark.parametrize("source", sorted(PAUSE.sources))
-def test_a_pause_takes_along_whatever_may_run_again(parent: Workspace, source: WorkspaceStatus) -> None:
+def test_a_pause_takes_along_whatever_may_run_again(parent, source):
     below = online(name="below", parent_id=parent.pk)
     put_into(below, source)
     assert paused(parent) == ["parent", "below"]
@@ -87,14 +87,14 @@ def test_a_pause_takes_along_whatever_may_run_again(parent: Workspace, source: W
     assert (below.status, below.deadline_at, below.phase) == (S.PAUSED, None, "")
 
 
-def test_a_pause_of_what_never_began_to_launch_has_nothing_to_stop() -> None:
+def test_a_pause_of_what_never_began_to_launch_has_nothing_to_stop():
     waiting = queued()
     paused(waiting)
     launch = Launch.objects.get(pk=waiting.launch_id)
     assert (launch.outcome, launch.torn_down_at is not None) == (LaunchOutcome.WITHDRAWN, True)
 
 
-def test_a_pause_ends_the_grace_of_a_failure_by_time() -> None:
+def test_a_pause_ends_the_grace_of_a_failure_by_time():
     late = failed(code=FailureCode.TIMED_OUT)
     assert Launch.objects.get(pk=late.launch_id).teardown_at > database_now()
     paused(late)
@@ -102,13 +102,13 @@ def test_a_pause_ends_the_grace_of_a_failure_by_time() -> None:
 
 
 @pytest.mark.parametrize("status", [S.PAUSED, S.REMOVED])
-def test_a_pause_is_refused_where_the_table_has_none(parent: Workspace, status: WorkspaceStatus) -> None:
+def test_a_pause_is_refused_where_the_table_has_none(parent, status):
     put_into(parent, status)
     with pytest.raises(TransitionRefused, match="parent is"):
         paused(parent)
 
 
-def test_a_pause_of_nobody_is_unknown(parent: Workspace) -> None:
+def test_a_pause_of_nobody_is_unknown(parent):
     with pytest.raises(UnknownWorkspace):
         pause(workspace_id=parent.launch_id, now=database_now())
 
@@ -116,7 +116,7 @@ def test_a_pause_of_nobody_is_unknown(parent: Workspace) -> None:
 # --- Resume --------------------------------------------------------------------------------------
 
 
-def test_a_resume_brings_back_what_that_very_pause_took_along(parent: Workspace, grandchild: Workspace) -> None:
+def test_a_resume_brings_back_what_that_very_pause_took_along(parent, grandchild):
     itself = online(name="itself", parent_id=parent.pk)
     paused(itself)
     paused(parent)
@@ -125,7 +125,7 @@ def test_a_resume_brings_back_what_that_very_pause_took_along(parent: Workspace,
     assert Workspace.objects.filter(status=S.PROVISIONING, paused_by=None).count() == 3
 
 
-def test_a_resume_begins_a_new_launch_whose_predecessor_is_to_stop(parent: Workspace) -> None:
+def test_a_resume_begins_a_new_launch_whose_predecessor_is_to_stop(parent):
     paused(parent)
     resumed(parent)
     again = Workspace.objects.get(pk=parent.pk)
@@ -136,7 +136,7 @@ def test_a_resume_begins_a_new_launch_whose_predecessor_is_to_stop(parent: Works
     assert (payload["name"], payload["deadline_at"]) == ("parent", again.deadline_at.isoformat())
 
 
-def test_a_resume_forgets_the_tasks_that_the_last_launch_told_of(parent: Workspace) -> None:
+def test_a_resume_forgets_the_tasks_that_the_last_launch_told_of(parent):
     Heartbeat.objects.filter(pk=parent.pk).update(active_tasks=3, current_task="deep", error_rate=0.7)
     paused(parent)
     resumed(parent)
@@ -144,14 +144,14 @@ def test_a_resume_forgets_the_tasks_that_the_last_launch_told_of(parent: Workspa
     assert (beat.active_tasks, beat.current_task, beat.error_rate, beat.idle_since) == (0, "", 0, None)
 
 
-def test_a_resume_under_a_paused_ancestor_is_refused_by_its_name(parent: Workspace, grandchild: Workspace) -> None:
+def test_a_resume_under_a_paused_ancestor_is_refused_by_its_name(parent, grandchild):
     paused(parent)
     with pytest.raises(TransitionRefused, match="child, above it, is paused"):
         resumed(grandchild)
     assert status_of(grandchild) == S.PAUSED
 
 
-def test_a_resume_brings_nothing_back_below_one_that_stays_paused(parent: Workspace, grandchild: Workspace) -> None:
+def test_a_resume_brings_nothing_back_below_one_that_stays_paused(parent, grandchild):
     paused(parent)
     # As where the child was paused for itself, and what is below it only by the parent's pause.
     Workspace.objects.filter(name="child").update(paused_by=None)
@@ -160,7 +160,7 @@ def test_a_resume_brings_nothing_back_below_one_that_stays_paused(parent: Worksp
 
 
 @pytest.mark.parametrize("status", sorted(set(S) - {S.PAUSED}))
-def test_a_resume_is_refused_from_every_other_status(parent: Workspace, status: WorkspaceStatus) -> None:
+def test_a_resume_is_refused_from_every_other_status(parent, status):
     put_into(parent, status)
     with pytest.raises(TransitionRefused):
         resumed(parent)
@@ -169,7 +169,7 @@ def test_a_resume_is_refused_from_every_other_status(parent: Workspace, status: 
 # --- External ------------------------------------------------------------------------------------
 
 
-def test_an_external_workspace_keeps_its_url_its_launch_and_its_token() -> None:
+def test_an_external_workspace_keeps_its_url_its_launch_and_its_token():
     mine = external(url="http://localhost:8080")
     paused(mine)
     assert Launch.objects.get(pk=mine.launch_id).outcome == LaunchOutcome.IN_FLIGHT
@@ -180,7 +180,7 @@ def test_an_external_workspace_keeps_its_url_its_launch_and_its_token() -> None:
     assert Event.objects.filter(workspace_id=mine.pk).latest("id").event_type == EventType.WORKSPACE_AWAITING_AGENT
 
 
-def test_a_tree_of_both_kinds_is_resumed_in_one_go(parent: Workspace) -> None:
+def test_a_tree_of_both_kinds_is_resumed_in_one_go(parent):
     external(name="theirs", parent_id=parent.pk)
     paused(parent)
     assert resumed(parent) == ["parent", "theirs"]
@@ -190,7 +190,7 @@ def test_a_tree_of_both_kinds_is_resumed_in_one_go(parent: Workspace) -> None:
 # --- Under a pause -------------------------------------------------------------------------------
 
 
-def test_nothing_is_created_under_a_pause(parent: Workspace, child: Workspace) -> None:
+def test_nothing_is_created_under_a_pause(parent, child):
     paused(parent)
     # Left out by the cascade, it runs under a paused one.
     put_into(child, S.ONLINE, paused_by=None)
@@ -199,7 +199,7 @@ def test_nothing_is_created_under_a_pause(parent: Workspace, child: Workspace) -
             queued(parent_id=place.pk)
 
 
-def test_nothing_is_restarted_or_woken_under_a_pause(parent: Workspace, child: Workspace) -> None:
+def test_nothing_is_restarted_or_woken_under_a_pause(parent, child):
     asleep = hibernated(name="asleep", parent_id=parent.pk)
     paused(parent)
     put_into(child, S.ONLINE, paused_by=None)
@@ -213,7 +213,7 @@ def test_nothing_is_restarted_or_woken_under_a_pause(parent: Workspace, child: W
 # --- Another parent ------------------------------------------------------------------------------
 
 
-def test_a_workspace_gets_another_parent_with_all_below_it(parent: Workspace, grandchild: Workspace) -> None:
+def test_a_workspace_gets_another_parent_with_all_below_it(parent, grandchild):
     elsewhere = online(name="elsewhere")
     child = Workspace.objects.get(name="child")
     reparent(workspace_id=child.pk, parent_id=elsewhere.pk)
@@ -221,19 +221,19 @@ def test_a_workspace_gets_another_parent_with_all_below_it(parent: Workspace, gr
     assert status_of(parent) == S.ONLINE
 
 
-def test_a_workspace_can_be_put_at_the_top(child: Workspace) -> None:
+def test_a_workspace_can_be_put_at_the_top(child):
     before = Event.objects.count()
     assert reparent(workspace_id=child.pk, parent_id=None).parent_id is None
     assert (Workspace.objects.get(pk=child.pk).version, Event.objects.count()) == (child.version, before)
 
 
-def test_a_workspace_is_put_neither_under_itself_nor_under_its_own(parent: Workspace, grandchild: Workspace) -> None:
+def test_a_workspace_is_put_neither_under_itself_nor_under_its_own(parent, grandchild):
     for place in (parent, grandchild):
         with pytest.raises(BadParent, match="can't be put under itself"):
             reparent(workspace_id=parent.pk, parent_id=place.pk)
 
 
-def test_a_workspace_is_put_under_nothing_removed_paused_or_unknown(parent: Workspace) -> None:
+def test_a_workspace_is_put_under_nothing_removed_paused_or_unknown(parent):
     place = online(name="place")
     for unfit, why in ((S.PAUSED, "place is paused"), (S.REMOVED, "no workspace")):
         put_into(place, unfit)
@@ -245,7 +245,7 @@ def test_a_workspace_is_put_under_nothing_removed_paused_or_unknown(parent: Work
         reparent(workspace_id=parent.launch_id, parent_id=None)
 
 
-def test_what_leaves_a_paused_tree_stands_paused_by_itself(parent: Workspace, grandchild: Workspace) -> None:
+def test_what_leaves_a_paused_tree_stands_paused_by_itself(parent, grandchild):
     paused(parent)
     child = Workspace.objects.get(name="child")
     reparent(workspace_id=child.pk, parent_id=None)
@@ -254,7 +254,7 @@ def test_what_leaves_a_paused_tree_stands_paused_by_itself(parent: Workspace, gr
     assert resumed(grandchild) == ["grandchild"]
 
 
-def test_upper_ones_come_first(parent: Workspace, grandchild: Workspace) -> None:
+def test_upper_ones_come_first(parent, grandchild):
     child = Workspace.objects.get(name="child")
     unknown = parent.launch_id
     assert parents_first([grandchild.pk, unknown, child.pk, parent.pk]) == [parent.pk, child.pk, grandchild.pk, unknown]
@@ -263,14 +263,14 @@ def test_upper_ones_come_first(parent: Workspace, grandchild: Workspace) -> None
 # --- Slipway's own stop --------------------------------------------------------------------------
 
 
-def test_a_shutdown_resumes_what_it_paused_and_not_what_an_operator_did(parent: Workspace, child: Workspace) -> None:
+def test_a_shutdown_resumes_what_it_paused_and_not_what_an_operator_did(parent, child):
     paused(child)
     pause_all_for_shutdown(now=database_now())
     assert [row.name for row in resume_after_shutdown(now=database_now())] == ["parent"]
     assert status_of(child) == S.PAUSED
 
 
-def test_a_shutdown_takes_its_plan_to_restart_along_and_its_failed_ones_down(parent: Workspace) -> None:
+def test_a_shutdown_takes_its_plan_to_restart_along_and_its_failed_ones_down(parent):
     late = failed(name="late", code=FailureCode.TIMED_OUT)
     put_into(parent, S.OFFLINE, restart_due_at=database_now() + timedelta(seconds=10))
     due = pause_all_for_shutdown(now=database_now())
@@ -278,7 +278,7 @@ def test_a_shutdown_takes_its_plan_to_restart_along_and_its_failed_ones_down(par
     assert Workspace.objects.get(pk=parent.pk).restart_due_at is None
 
 
-def test_a_shutdown_leaves_one_whose_process_is_gone_offline_with_its_planned_restart(parent: Workspace) -> None:
+def test_a_shutdown_leaves_one_whose_process_is_gone_offline_with_its_planned_restart(parent):
     now = database_now()
     died = Observation(state=BackendState.EXITED, exit_code=1)
     mark_dead_offline(workspace_id=parent.pk, launch_id=parent.launch_id, observation=died, now=now)
@@ -288,7 +288,7 @@ def test_a_shutdown_leaves_one_whose_process_is_gone_offline_with_its_planned_re
     assert [row.pk for row in restart_due(now=now + timedelta(minutes=1))] == [parent.pk]
 
 
-def test_what_a_shutdown_paused_stays_so_under_an_operators_pause(parent: Workspace) -> None:
+def test_what_a_shutdown_paused_stays_so_under_an_operators_pause(parent):
     asleep = hibernated(name="asleep")
     below = booting(name="below", parent_id=asleep.pk)
     pause_all_for_shutdown(now=database_now())

@@ -7,7 +7,6 @@ import pytest
 
 from postgres.clock import database_now
 from tests.workspaces.factories import booting, failed, hibernated, online, queued, running_on
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from tests.workspaces.unguarded import put_into
 from workspaces import tasks
 from workspaces.lifecycle.transitions import FailureCode, TeardownReason, WorkspaceStatus
@@ -25,17 +24,17 @@ pytestmark = pytest.mark.django_db
 S = WorkspaceStatus
 
 
-def reaped() -> list[uuid.UUID]:
+def reaped():
     return reap(now=database_now()).meant
 
 
-def stop_all_due() -> None:
+def stop_all_due():
     for launch_id in claim_due_teardowns(now=database_now()):
         tear_down(launch_id=launch_id, now=database_now())
 
 
 @pytest.mark.parametrize("status", [S.REMOVED, S.PAUSED, S.HIBERNATED, S.FAILED])
-def test_what_lives_though_its_workspace_is_stopped_is_stopped(fake: FakeProvisioner, status: WorkspaceStatus) -> None:
+def test_what_lives_though_its_workspace_is_stopped_is_stopped(fake, status):
     workspace = online()
     key = running_on(fake, workspace)
     put_into(workspace, status)
@@ -48,7 +47,7 @@ def test_what_lives_though_its_workspace_is_stopped_is_stopped(fake: FakeProvisi
 
 
 @pytest.mark.parametrize("status", [S.PROVISIONING, S.ONLINE, S.DEGRADED, S.OFFLINE, S.HIBERNATING])
-def test_what_its_workspace_needs_is_left_alone(fake: FakeProvisioner, status: WorkspaceStatus) -> None:
+def test_what_its_workspace_needs_is_left_alone(fake, status):
     workspace = online()
     running_on(fake, workspace)
     put_into(workspace, status)
@@ -56,7 +55,7 @@ def test_what_its_workspace_needs_is_left_alone(fake: FakeProvisioner, status: W
     assert Launch.objects.get(pk=workspace.launch_id).teardown_at is None
 
 
-def test_a_superseded_one_whose_intent_was_lost_is_stopped(fake: FakeProvisioner) -> None:
+def test_a_superseded_one_whose_intent_was_lost_is_stopped(fake):
     workspace = online()
     running_on(fake, workspace)
     restart(workspace_id=workspace.pk, now=database_now())
@@ -65,7 +64,7 @@ def test_a_superseded_one_whose_intent_was_lost_is_stopped(fake: FakeProvisioner
     assert reaped() == [workspace.launch_id]
 
 
-def test_one_that_was_declared_gone_and_lives_is_stopped_after_all(fake: FakeProvisioner) -> None:
+def test_one_that_was_declared_gone_and_lives_is_stopped_after_all(fake):
     workspace = online()
     key = running_on(fake, workspace)
     pause(workspace_id=workspace.pk, now=database_now())
@@ -75,7 +74,7 @@ def test_one_that_was_declared_gone_and_lives_is_stopped_after_all(fake: FakePro
     assert fake.inspect(key).state is BackendState.EXITED
 
 
-def test_a_failed_one_is_left_to_its_grace_and_no_longer(fake: FakeProvisioner) -> None:
+def test_a_failed_one_is_left_to_its_grace_and_no_longer(fake):
     late = failed(code=FailureCode.TIMED_OUT)
     key = running_on(fake, late)
     assert reaped() == []
@@ -84,7 +83,7 @@ def test_a_failed_one_is_left_to_its_grace_and_no_longer(fake: FakeProvisioner) 
     assert fake.inspect(key).state is BackendState.EXITED
 
 
-def test_what_no_row_knows_is_named_and_stopped(fake: FakeProvisioner) -> None:
+def test_what_no_row_knows_is_named_and_stopped(fake):
     key = LaunchKey(workspace_id=uuid.uuid4(), launch_id=uuid.uuid4())
     fake.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
     assert reap(now=database_now()).unknown == [("process", key)]
@@ -93,7 +92,7 @@ def test_what_no_row_knows_is_named_and_stopped(fake: FakeProvisioner) -> None:
     assert reap(now=database_now()).is_empty
 
 
-def test_what_no_row_knows_and_no_stop_ends_is_reported_each_time(fake: FakeProvisioner) -> None:
+def test_what_no_row_knows_and_no_stop_ends_is_reported_each_time(fake):
     key = LaunchKey(workspace_id=uuid.uuid4(), launch_id=uuid.uuid4())
     fake.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
     fake.immortal.add(key)
@@ -102,13 +101,13 @@ def test_what_no_row_knows_and_no_stop_ends_is_reported_each_time(fake: FakeProv
         assert not stop_unknown("process", key)
 
 
-def test_what_a_row_knows_is_not_stopped_as_unknown(fake: FakeProvisioner) -> None:
+def test_what_a_row_knows_is_not_stopped_as_unknown(fake):
     key = running_on(fake, online())
     assert not stop_unknown("process", key)
     assert fake.inspect(key).state is BackendState.RUNNING
 
 
-def test_a_backend_that_cannot_be_asked_loses_nothing(fake: FakeProvisioner) -> None:
+def test_a_backend_that_cannot_be_asked_loses_nothing(fake):
     workspace = online()
     running_on(fake, workspace)
     put_into(workspace, S.PAUSED)
@@ -118,8 +117,8 @@ def test_a_backend_that_cannot_be_asked_loses_nothing(fake: FakeProvisioner) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_task_hands_what_it_found_to_the_workers(fake: FakeProvisioner, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[dict[str, str]] = []
+def test_the_task_hands_what_it_found_to_the_workers(fake, monkeypatch):
+    sent = []
     monkeypatch.setattr("celery.app.task.Task.apply_async", lambda self, kwargs: sent.append(kwargs))
     workspace = online()
     running_on(fake, workspace)
@@ -131,11 +130,11 @@ def test_the_task_hands_what_it_found_to_the_workers(fake: FakeProvisioner, monk
 # --- What a removal leaves -----------------------------------------------------------------------
 
 
-def destroyed(fake: FakeProvisioner, workspace: Workspace) -> bool:
+def destroyed(fake, workspace):
     return workspace.pk in {key.workspace_id for call, key in fake.calls if call == "destroy"}
 
 
-def test_the_files_of_a_removed_one_go_with_its_process(fake: FakeProvisioner) -> None:
+def test_the_files_of_a_removed_one_go_with_its_process(fake):
     workspace = online()
     running_on(fake, workspace)
     remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
@@ -145,14 +144,14 @@ def test_the_files_of_a_removed_one_go_with_its_process(fake: FakeProvisioner) -
     assert Workspace.objects.get(pk=workspace.pk).files_deleted_at is not None
 
 
-def test_the_files_of_one_removed_in_its_sleep_go_too(fake: FakeProvisioner) -> None:
+def test_the_files_of_one_removed_in_its_sleep_go_too(fake):
     asleep = hibernated()
     remove(workspace_id=asleep.pk, confirmed=True, now=database_now())
     assert delete_files(now=database_now()) == ([asleep.pk], [])
     assert delete_files(now=database_now()) == ([], [])
 
 
-def test_files_that_cannot_be_deleted_are_tried_again(fake: FakeProvisioner) -> None:
+def test_files_that_cannot_be_deleted_are_tried_again(fake):
     workspace = hibernated()
     running_on(fake, workspace)
     remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
@@ -164,13 +163,11 @@ def test_files_that_cannot_be_deleted_are_tried_again(fake: FakeProvisioner) -> 
 
 
 @pytest.mark.parametrize("ends_at_once", [False, True])
-def test_files_that_a_start_makes_after_its_workspaces_were_deleted_go_too(
-    fake: FakeProvisioner, ends_at_once: bool
-) -> None:
+def test_files_that_a_start_makes_after_its_workspaces_were_deleted_go_too(fake, ends_at_once):
     workspace = queued()
     key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
 
-    def removed_meanwhile(call: str, _: LaunchKey) -> None:
+    def removed_meanwhile(call, _):
         if call == "start" and not Workspace.objects.filter(status=S.REMOVED).exists():
             remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
             stop_all_due()
@@ -186,7 +183,7 @@ def test_files_that_a_start_makes_after_its_workspaces_were_deleted_go_too(
     assert Workspace.objects.get().files_deleted_at is not None
 
 
-def test_a_removal_takes_the_whole_tree_along_and_stops_what_was_going_to_sleep(fake: FakeProvisioner) -> None:
+def test_a_removal_takes_the_whole_tree_along_and_stops_what_was_going_to_sleep(fake):
     parent = online(name="parent")
     child = online(name="child", parent_id=parent.pk)
     grandchild = booting(name="grandchild", parent_id=child.pk)
@@ -198,7 +195,7 @@ def test_a_removal_takes_the_whole_tree_along_and_stops_what_was_going_to_sleep(
 
 
 @pytest.mark.parametrize(("attempts", "seconds"), [(0, 10), (1, 20), (5, 320), (6, 600), (99, 600)])
-def test_a_stop_is_handed_out_again_after_a_pause_that_doubles(attempts: int, seconds: int) -> None:
+def test_a_stop_is_handed_out_again_after_a_pause_that_doubles(attempts, seconds):
     restarted = restart(workspace_id=online().pk, now=database_now()).workspace
     (stopping,) = Launch.objects.filter(workspace=restarted).exclude(pk=restarted.launch_id)
     at = stopping.teardown_at + timedelta(seconds=1)

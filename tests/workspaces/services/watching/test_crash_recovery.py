@@ -1,7 +1,6 @@
 """What happens to a workspace whose process ended though it was online: its restart policy."""
 
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
@@ -10,7 +9,6 @@ from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import AgentCaller
 from tests.workspaces.factories import arrive, online, running_on
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from tests.workspaces.unguarded import put_into
 from workspaces.access.secrets import put_secrets
 from workspaces.lifecycle.transitions import (
@@ -40,20 +38,18 @@ pytestmark = pytest.mark.django_db
 S = WorkspaceStatus
 
 
-def watched(now: datetime | None = None) -> list[Any]:
+def watched(now=None):
     return watch_arrived(clock=lambda: now or database_now())
 
 
-def dies(
-    fake: FakeProvisioner, workspace: Workspace, *, exit_code: int | None = 1, at: datetime | None = None
-) -> Workspace:
+def dies(fake, workspace, *, exit_code=1, at=None):
     """Let its process end, and the watcher see it."""
     fake.exits(running_on(fake, workspace), exit_code=exit_code, log_tail="last words")
     assert watched(at) == [workspace.pk]
     return Workspace.objects.get(pk=workspace.pk)
 
 
-def revived(workspace: Workspace, *, at: datetime) -> Workspace:
+def revived(workspace, *, at):
     """Let its policy restart it, and its agent arrive at once."""
     assert [row.pk for row in restart_due(now=at)] == [workspace.pk]
     again = Workspace.objects.get(pk=workspace.pk)
@@ -61,11 +57,11 @@ def revived(workspace: Workspace, *, at: datetime) -> Workspace:
     return arrive(again, now=at)
 
 
-def last_event(workspace: Workspace) -> Event:
+def last_event(workspace):
     return Event.objects.filter(workspace_id=workspace.pk).latest("id")
 
 
-def test_a_dead_one_is_offline_with_its_evidence_and_its_restart_is_planned(fake: FakeProvisioner) -> None:
+def test_a_dead_one_is_offline_with_its_evidence_and_its_restart_is_planned(fake):
     now = database_now()
     lost = dies(fake, online(), exit_code=-9, at=now)
     assert (lost.status, lost.restart_due_at, lost.url) == (S.OFFLINE, now + timedelta(seconds=10), "")
@@ -76,7 +72,7 @@ def test_a_dead_one_is_offline_with_its_evidence_and_its_restart_is_planned(fake
     assert "attempt 1 of 3" in payload["error"]
 
 
-def test_its_log_is_masked(fake: FakeProvisioner) -> None:
+def test_its_log_is_masked(fake):
     workspace = online()
     put_secrets({"KEY": "sk-very-secret"}, workspace_id=workspace.pk)
     fake.exits(running_on(fake, workspace), exit_code=1, log_tail="KEY=sk-very-secret")
@@ -85,7 +81,7 @@ def test_its_log_is_masked(fake: FakeProvisioner) -> None:
     assert "sk-very-secret" not in str(last_event(workspace).payload) + workspace.failure_log_tail
 
 
-def test_what_its_process_left_is_to_stop_and_its_token_brings_it_back_no_more(fake: FakeProvisioner) -> None:
+def test_what_its_process_left_is_to_stop_and_its_token_brings_it_back_no_more(fake):
     workspace = online()
     agent = AgentCaller(workspace)
     lost = dies(fake, workspace)
@@ -97,7 +93,7 @@ def test_what_its_process_left_is_to_stop_and_its_token_brings_it_back_no_more(f
     assert agent.beat().status_code == 401
 
 
-def test_it_is_restarted_when_that_is_due_with_reason_and_attempt(fake: FakeProvisioner) -> None:
+def test_it_is_restarted_when_that_is_due_with_reason_and_attempt(fake):
     lost = dies(fake, online())
     assert restart_due(now=lost.restart_due_at - timedelta(seconds=1)) == []
     (again,) = restart_due(now=lost.restart_due_at)
@@ -109,11 +105,11 @@ def test_it_is_restarted_when_that_is_due_with_reason_and_attempt(fake: FakeProv
     assert restart_due(now=lost.restart_due_at + timedelta(hours=1)) == []
 
 
-def test_the_pauses_double() -> None:
+def test_the_pauses_double():
     assert [pause_before(attempt).seconds for attempt in (1, 2, 3)] == [10, 20, 40]
 
 
-def test_after_three_restarts_it_is_left_alone(fake: FakeProvisioner) -> None:
+def test_after_three_restarts_it_is_left_alone(fake):
     workspace = online()
     for _ in range(MOST_ATTEMPTS):
         lost = dies(fake, workspace)
@@ -123,7 +119,7 @@ def test_after_three_restarts_it_is_left_alone(fake: FakeProvisioner) -> None:
     assert "restarted 3 times already" in left.failure_message
 
 
-def test_ten_minutes_online_count_anew(fake: FakeProvisioner) -> None:
+def test_ten_minutes_online_count_anew(fake):
     now = database_now()
     workspace = revived(dies(fake, online(now=now), at=now), at=now + timedelta(seconds=10))
     soon = dies(fake, workspace, at=now + timedelta(minutes=10))
@@ -134,21 +130,21 @@ def test_ten_minutes_online_count_anew(fake: FakeProvisioner) -> None:
     assert (recovered.restart_attempts, recovered.restart_due_at) == (0, later + timedelta(seconds=10))
 
 
-def test_an_operators_restart_counts_anew_too(fake: FakeProvisioner) -> None:
+def test_an_operators_restart_counts_anew_too(fake):
     lost = dies(fake, online())
     workspace = revived(lost, at=lost.restart_due_at)
     assert workspace.restart_attempts == 1
     assert restart(workspace_id=workspace.pk, now=database_now()).workspace.restart_attempts == 0
 
 
-def test_a_vanished_one_is_restarted(fake: FakeProvisioner) -> None:
+def test_a_vanished_one_is_restarted(fake):
     workspace = online()
     assert watched() == [workspace.pk]
     assert "no longer holds it" in Workspace.objects.get(pk=workspace.pk).failure_message
     assert Workspace.objects.get(pk=workspace.pk).restart_due_at is not None
 
 
-def test_an_unknown_end_is_no_clean_stop(fake: FakeProvisioner) -> None:
+def test_an_unknown_end_is_no_clean_stop(fake):
     assert dies(fake, online(), exit_code=None).restart_due_at is not None
 
 
@@ -156,15 +152,13 @@ def test_an_unknown_end_is_no_clean_stop(fake: FakeProvisioner) -> None:
     ("policy", "exit_code", "why"),
     [(RestartPolicy.ON_FAILURE, 0, "a clean stop"), (RestartPolicy.NEVER, 1, "policy restarts it never")],
 )
-def test_a_clean_stop_or_a_policy_of_never_restarts_nobody(
-    fake: FakeProvisioner, policy: RestartPolicy, exit_code: int, why: str
-) -> None:
+def test_a_clean_stop_or_a_policy_of_never_restarts_nobody(fake, policy, exit_code, why):
     lost = dies(fake, online(restart_policy=policy), exit_code=exit_code)
     assert (lost.status, lost.restart_due_at) == (S.OFFLINE, None)
     assert why in lost.failure_message
 
 
-def test_silence_restarts_nobody_while_it_runs_or_cannot_be_asked(fake: FakeProvisioner) -> None:
+def test_silence_restarts_nobody_while_it_runs_or_cannot_be_asked(fake):
     workspace = online()
     running_on(fake, workspace)
     late = database_now() + timedelta(minutes=5)
@@ -176,8 +170,8 @@ def test_silence_restarts_nobody_while_it_runs_or_cannot_be_asked(fake: FakeProv
 
 
 def test_one_that_died_unwatched_is_restarted_though_its_silence_was_seen_first(
-    fake: FakeProvisioner,
-) -> None:
+    fake,
+):
     workspace = online()
     mark_silent_offline(now=database_now() + timedelta(minutes=5), limit=timedelta(seconds=180))
     assert last_event(workspace).event_type == EventType.WORKSPACE_OFFLINE
@@ -189,7 +183,7 @@ def test_one_that_died_unwatched_is_restarted_though_its_silence_was_seen_first(
     assert watched() == []
 
 
-def test_a_heartbeat_of_a_silent_one_brings_it_back_and_takes_no_restart_along(fake: FakeProvisioner) -> None:
+def test_a_heartbeat_of_a_silent_one_brings_it_back_and_takes_no_restart_along(fake):
     workspace = online()
     running_on(fake, workspace)
     mark_silent_offline(now=database_now() + timedelta(minutes=5), limit=timedelta(seconds=180))
@@ -198,13 +192,13 @@ def test_a_heartbeat_of_a_silent_one_brings_it_back_and_takes_no_restart_along(f
     assert Workspace.objects.get(pk=workspace.pk).restart_due_at is None
 
 
-def test_a_pause_takes_the_plan_back(fake: FakeProvisioner) -> None:
+def test_a_pause_takes_the_plan_back(fake):
     lost = dies(fake, online())
     pause(workspace_id=lost.pk, now=database_now())
     assert restart_due(now=database_now() + timedelta(hours=1)) == []
 
 
-def test_watching_writes_nothing_while_all_run(fake: FakeProvisioner, django_assert_num_queries: Any) -> None:
+def test_watching_writes_nothing_while_all_run(fake, django_assert_num_queries):
     for number in range(10):
         running_on(fake, online(name=f"w{number}"))
     watched()
@@ -212,7 +206,7 @@ def test_watching_writes_nothing_while_all_run(fake: FakeProvisioner, django_ass
         assert watched() == []
 
 
-def test_evidence_of_an_earlier_launch_loses_nobody(fake: FakeProvisioner) -> None:
+def test_evidence_of_an_earlier_launch_loses_nobody(fake):
     workspace = online()
     dead = Observation(state=BackendState.EXITED, exit_code=1)
     earlier = workspace.launch_id

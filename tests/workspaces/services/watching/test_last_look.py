@@ -4,11 +4,10 @@ import pytest
 
 from events.models import Event
 from tests.workspaces.factories import booting, config_for, later, running_on
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from workspaces.access import secrets
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, FailureOwner, WorkspaceStatus
-from workspaces.models import Launch, Workspace
+from workspaces.models import Launch
 from workspaces.services.watching.last_look import crash_message, take_last_looks
 from workspaces.services.watching.sweep import sweep_stuck
 from workspaces.services.watching.watch import watch
@@ -16,18 +15,16 @@ from workspaces.services.watching.watch import watch
 pytestmark = pytest.mark.django_db
 
 
-def look(workspace: Workspace, *, minutes: float) -> list[object]:
+def look(workspace, *, minutes):
     return list(take_last_looks(clock=lambda: later(workspace, minutes=minutes), policy=Policy()))
 
 
-def says(fake: FakeProvisioner, workspace: Workspace, log: str) -> None:
+def says(fake, workspace, log):
     fake.says(running_on(fake, workspace), log)
 
 
 @pytest.mark.parametrize(("runtime", "minutes"), [("echo", 8), ("hermes", 25)])
-def test_the_last_look_comes_at_the_watchers_own_limit_once_and_fails_nobody(
-    fake: FakeProvisioner, runtime: str, minutes: int
-) -> None:
+def test_the_last_look_comes_at_the_watchers_own_limit_once_and_fails_nobody(fake, runtime, minutes):
     slow = booting(config=config_for(runtime), runtime="")
     says(fake, slow, "still installing\n")
     assert look(slow, minutes=minutes - 0.1) == []
@@ -39,7 +36,7 @@ def test_the_last_look_comes_at_the_watchers_own_limit_once_and_fails_nobody(
     assert (evidence["state"], evidence["log_tail"]) == ("running", "still installing\n")
 
 
-def test_the_sweep_tells_what_the_last_look_saw(fake: FakeProvisioner) -> None:
+def test_the_sweep_tells_what_the_last_look_saw(fake):
     late = booting()
     secrets.put_secrets({"API_KEY": "hush-hush-hush"}, workspace_id=late.pk)
     says(fake, late, "key hush-hush-hush\nwaiting for a mirror\n")
@@ -55,7 +52,7 @@ def test_the_sweep_tells_what_the_last_look_saw(fake: FakeProvisioner) -> None:
     assert told["log_tail"] == late.failure_log_tail
 
 
-def test_an_unreachable_backend_is_stored_as_unknown(fake: FakeProvisioner) -> None:
+def test_an_unreachable_backend_is_stored_as_unknown(fake):
     slow = booting()
     running_on(fake, slow)
     fake.unreachable = True
@@ -72,11 +69,11 @@ def test_an_unreachable_backend_is_stored_as_unknown(fake: FakeProvisioner) -> N
         ("echo 'SLIPWAY-BOOTSTRAP-FAILED: quoted'\n", None),
     ],
 )
-def test_a_crash_marker_begins_a_line(log: str, said: str | None) -> None:
+def test_a_crash_marker_begins_a_line(log, said):
     assert crash_message(log) == said
 
 
-def test_a_crash_marker_in_the_log_fails_a_boot_whose_process_lives_on(fake: FakeProvisioner) -> None:
+def test_a_crash_marker_in_the_log_fails_a_boot_whose_process_lives_on(fake):
     hanging = booting()
     says(fake, hanging, "installing\nSLIPWAY-BOOTSTRAP-FAILED: no space left on device\n")
     assert watch(clock=lambda: later(hanging, minutes=1)) == [hanging.pk]

@@ -1,8 +1,7 @@
 """The brake: who is late together is held, once, with one incident; evidence and operators are stronger."""
 
 import threading
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,7 +13,6 @@ from postgres.clock import database_now
 from tests.callers import holder
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import arrive, booting, config_for, later, launching, queued, running_on
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
@@ -28,15 +26,15 @@ pytestmark = pytest.mark.django_db
 NO_OVERRIDE = Policy()
 
 
-def fleet(number: int, *, now: datetime | None = None, runtime: str = "echo", **fields: Any) -> list[Workspace]:
+def fleet(number, *, now=None, runtime="echo", **fields):
     return [booting(config=config_for(runtime), runtime="", now=now, **fields) for _ in range(number)]
 
 
-def sweep(now: datetime, *, policy: Policy = NO_OVERRIDE) -> Any:
+def sweep(now, *, policy=NO_OVERRIDE):
     return sweep_stuck(now=now, policy=policy)
 
 
-def told(event_type: EventType) -> list[Event]:
+def told(event_type):
     return list(Event.objects.filter(event_type=event_type).order_by("id"))
 
 
@@ -44,11 +42,11 @@ def told(event_type: EventType) -> list[Event]:
     ("late", "booting", "is_so"),
     [(4, 4, False), (5, 5, True), (5, 9, True), (5, 10, False), (6, 10, True), (50, 100, False), (51, 100, True)],
 )
-def test_at_least_five_and_more_than_half_are_a_mass(late: int, booting: int, is_so: bool) -> None:
+def test_at_least_five_and_more_than_half_are_a_mass(late, booting, is_so):
     assert is_mass(late=late, booting=booting) == is_so
 
 
-def test_five_late_together_are_held_with_one_incident() -> None:
+def test_five_late_together_are_held_with_one_incident():
     late = fleet(5)
     now = later(late[-1], minutes=11)
     for minute in range(3):
@@ -62,20 +60,20 @@ def test_five_late_together_are_held_with_one_incident() -> None:
     assert (opened[0].workspace_id, opened[0].version) == (None, None)
 
 
-def test_four_late_together_are_failed() -> None:
+def test_four_late_together_are_failed():
     late = fleet(4)
     assert len(sweep(later(late[-1], minutes=11)).failed) == 4
     assert Incident.objects.count() == 0
 
 
-def test_late_ones_among_as_many_that_are_not_are_failed() -> None:
+def test_late_ones_among_as_many_that_are_not_are_failed():
     late = fleet(5)
     now = later(late[-1], minutes=11)
     fleet(5, now=now - timedelta(minutes=1))
     assert len(sweep(now).failed) == 5
 
 
-def test_another_runtimes_late_one_is_failed_while_the_first_is_held() -> None:
+def test_another_runtimes_late_one_is_failed_while_the_first_is_held():
     late = fleet(5, runtime="claude-code")
     now = later(late[-1], minutes=11)
     alone = booting(now=now - timedelta(minutes=11), provision_timeout_seconds=60)
@@ -87,18 +85,18 @@ def test_another_runtimes_late_one_is_failed_while_the_first_is_held() -> None:
     assert alone.status == WorkspaceStatus.FAILED
 
 
-def test_late_ones_of_several_runtimes_on_one_backend_are_one_incident() -> None:
+def test_late_ones_of_several_runtimes_on_one_backend_are_one_incident():
     late = fleet(3, runtime="claude-code") + fleet(3, runtime="echo")
     assert sweep(later(late[-1], minutes=11)).held == 6
     assert [incident.scope for incident in Incident.objects.all()] == ["backend:process"]
 
 
-def test_only_booting_launches_are_held() -> None:
+def test_only_booting_launches_are_held():
     waiting = [queued() for _ in range(6)] + [launching() for _ in range(6)]
     assert len(sweep(later(waiting[-1], minutes=11)).failed) == 12
 
 
-def test_failures_by_evidence_are_never_held(fake: FakeProvisioner) -> None:
+def test_failures_by_evidence_are_never_held(fake):
     late = fleet(6)
     now = later(late[-1], minutes=11)
     sweep(now)
@@ -110,7 +108,7 @@ def test_failures_by_evidence_are_never_held(fake: FakeProvisioner) -> None:
     assert (late[0].status, late[0].failure_code, late[0].held_since) == ("failed", "crashed", None)
 
 
-def test_the_brake_lets_go_once_the_cause_is_gone_and_fails_who_is_left() -> None:
+def test_the_brake_lets_go_once_the_cause_is_gone_and_fails_who_is_left():
     late = fleet(20)
     now = later(late[-1], minutes=11)
     assert sweep(now).held == 20
@@ -122,7 +120,7 @@ def test_the_brake_lets_go_once_the_cause_is_gone_and_fails_who_is_left() -> Non
     assert Incident.objects.get().resolved_at == now + timedelta(seconds=30)
 
 
-def test_new_launches_do_not_hide_the_cause() -> None:
+def test_new_launches_do_not_hide_the_cause():
     late = fleet(6)
     now = later(late[-1], minutes=11)
     sweep(now)
@@ -130,7 +128,7 @@ def test_new_launches_do_not_hide_the_cause() -> None:
     assert sweep(now + timedelta(seconds=30)).held == 6
 
 
-def test_a_hold_ends_after_fifteen_minutes() -> None:
+def test_a_hold_ends_after_fifteen_minutes():
     late = fleet(6)
     now = later(late[-1], minutes=11)
     sweep(now)
@@ -141,7 +139,7 @@ def test_a_hold_ends_after_fifteen_minutes() -> None:
     assert (incident.let_go_by, incident.resolved_at) == ("the longest hold", now + timedelta(minutes=15.5))
 
 
-def test_a_held_launch_that_registers_is_simply_online() -> None:
+def test_a_held_launch_that_registers_is_simply_online():
     late = fleet(5)
     now = later(late[-1], minutes=11)
     sweep(now)
@@ -151,7 +149,7 @@ def test_a_held_launch_that_registers_is_simply_online() -> None:
     assert Event.objects.filter(workspace_id=late[0].pk).count() == 2
 
 
-def test_a_held_launch_whose_new_step_moves_its_deadline_is_held_no_longer() -> None:
+def test_a_held_launch_whose_new_step_moves_its_deadline_is_held_no_longer():
     stall = "runtime_config: {stall_timeout_seconds: 60}\n"
     late = [booting(config=config_for("echo", stall), runtime="") for _ in range(6)]
     now = later(late[-1], minutes=1.5)
@@ -160,7 +158,7 @@ def test_a_held_launch_whose_new_step_moves_its_deadline_is_held_no_longer() -> 
     assert sweep(now + timedelta(seconds=1)).held == 5
 
 
-def test_an_operator_lets_them_go_and_they_are_not_held_again() -> None:
+def test_an_operator_lets_them_go_and_they_are_not_held_again():
     late = fleet(6)
     now = later(late[-1], minutes=11)
     sweep(now)
@@ -174,7 +172,7 @@ def test_an_operator_lets_them_go_and_they_are_not_held_again() -> None:
         release(incident_id=Incident.objects.get().pk, by="ann", now=now)
 
 
-def test_a_dry_run_names_nobody_whom_the_brake_would_hold() -> None:
+def test_a_dry_run_names_nobody_whom_the_brake_would_hold():
     late = fleet(6)
     now = later(late[-1], minutes=11)
     assert list(overdue(now=now, policy=NO_OVERRIDE)) == []
@@ -183,12 +181,12 @@ def test_a_dry_run_names_nobody_whom_the_brake_would_hold() -> None:
     assert list(overdue(now=now, policy=NO_OVERRIDE)) == []
 
 
-def test_the_brake_counts_the_override_too() -> None:
+def test_the_brake_counts_the_override_too():
     late = fleet(6)
     assert sweep(later(late[-1], minutes=2), policy=Policy(override_seconds=60)).held == 6
 
 
-def test_held_stands_in_the_api_and_on_the_page(admin_client: Any) -> None:
+def test_held_stands_in_the_api_and_on_the_page(admin_client):
     late = fleet(6)
     sweep(later(late[-1], minutes=11))
     assert holder(ApiScope.READ).get(f"/workspaces/{late[0].pk}").json()["held"] is True
@@ -197,7 +195,7 @@ def test_held_stands_in_the_api_and_on_the_page(admin_client: Any) -> None:
     assert "Mass lateness" in admin_client.get("/admin/").content.decode()
 
 
-def test_an_operator_lets_go_in_the_admin(admin_client: Any) -> None:
+def test_an_operator_lets_go_in_the_admin(admin_client):
     late = fleet(6)
     sweep(later(late[-1], minutes=11))
     incident = Incident.objects.get()
@@ -209,7 +207,7 @@ def test_an_operator_lets_go_in_the_admin(admin_client: Any) -> None:
     assert incident.let_go_by == "admin"
 
 
-def test_a_reader_of_incidents_may_not_let_go(client: Any, django_user_model: Any) -> None:
+def test_a_reader_of_incidents_may_not_let_go(client, django_user_model):
     from django.contrib.auth.models import Permission
 
     late = fleet(6)
@@ -222,7 +220,7 @@ def test_a_reader_of_incidents_may_not_let_go(client: Any, django_user_model: An
     assert Incident.objects.get().let_go_at is None
 
 
-def test_the_command_lists_incidents_and_lets_go(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_lists_incidents_and_lets_go(capsys):
     call_command("incidents")
     assert capsys.readouterr().out == "0 incidents are open.\n"
     late = fleet(6)
@@ -238,11 +236,11 @@ def test_the_command_lists_incidents_and_lets_go(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.django_db(transaction=True)
-def test_sweeps_at_once_raise_one_incident() -> None:
+def test_sweeps_at_once_raise_one_incident():
     late = fleet(6)
     now, barrier = later(late[-1], minutes=11), threading.Barrier(4)
 
-    def run() -> None:
+    def run():
         barrier.wait(timeout=PATIENCE_SECONDS)
         sweep(now)
         connection.close()

@@ -24,17 +24,17 @@ LIMIT = timedelta(seconds=180)
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
-def after(minutes: float) -> datetime:
+def after(minutes):
     return NOON + timedelta(minutes=minutes)
 
 
-def away(*, part: Part = Part.SWEEP, since: float, until: float) -> Incident | None:
+def away(*, part=Part.SWEEP, since, until):
     """Let one part of Slipway be away between these minutes after noon."""
     record_liveness(part=part, now=after(since))
     return record_liveness(part=part, now=after(until))
 
 
-def test_a_launch_that_waited_gets_the_outage_back_once() -> None:
+def test_a_launch_that_waited_gets_the_outage_back_once():
     waiting = booting(now=after(0))
     incident = away(since=2, until=22)
     assert incident is not None
@@ -43,7 +43,7 @@ def test_a_launch_that_waited_gets_the_outage_back_once() -> None:
     assert [row.pk for row in sweep_stuck(now=after(30.1), policy=Policy()).failed] == [waiting.pk]
 
 
-def test_the_override_is_extended_too() -> None:
+def test_the_override_is_extended_too():
     booting(now=after(0))
     away(since=0.5, until=20.5)
     minute = Policy(override_seconds=60)
@@ -51,7 +51,7 @@ def test_the_override_is_extended_too() -> None:
     assert len(sweep_stuck(now=after(21.1), policy=minute).failed) == 1
 
 
-def test_who_began_in_the_gap_gets_only_what_it_lost() -> None:
+def test_who_began_in_the_gap_gets_only_what_it_lost():
     record_liveness(part=Part.SWEEP, now=after(0))
     begun = booting(now=after(15))
     record_liveness(part=Part.SWEEP, now=after(20))
@@ -59,7 +59,7 @@ def test_who_began_in_the_gap_gets_only_what_it_lost() -> None:
     assert begun.deadline_at == after(30)
 
 
-def test_sweep_and_web_away_together_are_one_outage() -> None:
+def test_sweep_and_web_away_together_are_one_outage():
     waiting = booting(now=after(0))
     for part in Part:
         record_liveness(part=part, now=after(1))
@@ -72,7 +72,7 @@ def test_sweep_and_web_away_together_are_one_outage() -> None:
     assert [event.event_type for event in events.order_by("id")] == ["INCIDENT_OPENED", "INCIDENT_RESOLVED"]
 
 
-def test_a_pause_between_two_sweeps_is_no_outage() -> None:
+def test_a_pause_between_two_sweeps_is_no_outage():
     waiting = booting(now=after(0))
     for minute in range(5):
         assert record_liveness(part=Part.SWEEP, now=after(minute)) is None
@@ -81,18 +81,18 @@ def test_a_pause_between_two_sweeps_is_no_outage() -> None:
     assert Liveness.objects.get().alive_at == after(4)
 
 
-def test_the_first_sign_of_life_ever_is_no_outage() -> None:
+def test_the_first_sign_of_life_ever_is_no_outage():
     assert record_liveness(part=Part.SWEEP, now=after(0)) is None
     assert Incident.objects.count() == 0
 
 
-def test_a_clock_that_is_behind_takes_no_sign_of_life_back() -> None:
+def test_a_clock_that_is_behind_takes_no_sign_of_life_back():
     record_liveness(part=Part.WEB, now=after(5))
     assert record_liveness(part=Part.WEB, now=after(4)) is None
     assert Liveness.objects.get().alive_at == after(5)
 
 
-def test_nobody_is_lost_by_the_silence_of_our_own_outage() -> None:
+def test_nobody_is_lost_by_the_silence_of_our_own_outage():
     up = online(now=after(0))
     away(since=1, until=60)
     assert mark_silent_offline(now=after(61.9), limit=LIMIT) == []
@@ -100,7 +100,7 @@ def test_nobody_is_lost_by_the_silence_of_our_own_outage() -> None:
     assert Heartbeat.objects.get(pk=up.pk).last_heartbeat_at == after(0)
 
 
-def test_while_the_web_is_silent_nobody_is_lost_or_failed_for_it() -> None:
+def test_while_the_web_is_silent_nobody_is_lost_or_failed_for_it():
     up, late = online(now=after(0)), booting(now=after(0))
     record_liveness(part=Part.WEB, now=after(1))
     assert sweep_stuck(now=after(12), policy=Policy()).failed == []
@@ -117,7 +117,7 @@ def test_while_the_web_is_silent_nobody_is_lost_or_failed_for_it() -> None:
     assert up.status == WorkspaceStatus.ONLINE
 
 
-def test_a_late_arrivals_grace_is_extended() -> None:
+def test_a_late_arrivals_grace_is_extended():
     late = booting(now=after(0))
     sweep_stuck(now=after(10.5), policy=Policy())
     away(since=11, until=31)
@@ -127,7 +127,7 @@ def test_a_late_arrivals_grace_is_extended() -> None:
     assert late.status == WorkspaceStatus.ONLINE
 
 
-def test_a_hibernation_waits_longer_and_who_waits_for_nothing_is_left_alone() -> None:
+def test_a_hibernation_waits_longer_and_who_waits_for_nothing_is_left_alone():
     up = online(now=after(0))
     hibernate(workspace_id=up.pk, forced=False, now=after(0))
     still = hibernated(now=after(0))
@@ -138,7 +138,7 @@ def test_a_hibernation_waits_longer_and_who_waits_for_nothing_is_left_alone() ->
     assert still.deadline_at is None
 
 
-def test_the_sweeps_task_notes_that_it_is_alive_and_excuses_before_it_fails() -> None:
+def test_the_sweeps_task_notes_that_it_is_alive_and_excuses_before_it_fails():
     waiting = queued()
     Workspace.objects.filter(pk=waiting.pk).update(
         phase="booting",
@@ -157,9 +157,7 @@ gaps = st.lists(st.tuples(moments, moments).map(sorted).map(tuple), max_size=6)
 
 
 @given(gaps=gaps, limit=st.integers(1, 200))
-def test_reaching_back_counts_each_minute_outside_the_gaps_once(
-    gaps: list[tuple[datetime, datetime]], limit: int
-) -> None:
+def test_reaching_back_counts_each_minute_outside_the_gaps_once(gaps, limit):
     since = reach_back(now=after(100), limit=timedelta(minutes=limit), gaps=gaps)
     minutes = int((after(100) - since).total_seconds() // 60)
     heard = [
@@ -171,10 +169,8 @@ def test_reaching_back_counts_each_minute_outside_the_gaps_once(
 
 
 @given(gap=st.tuples(moments, moments).map(sorted).map(tuple), known=gaps)
-def test_what_is_uncovered_overlaps_nothing_known_and_leaves_nothing_out(
-    gap: tuple[datetime, datetime], known: list[tuple[datetime, datetime]]
-) -> None:
-    def minutes(spans: list[tuple[datetime, datetime]]) -> set[int]:
+def test_what_is_uncovered_overlaps_nothing_known_and_leaves_nothing_out(gap, known):
+    def minutes(spans):
         return {minute for minute in range(100) for a, b in spans if a <= after(minute) < b}
 
     assert minutes(without(gap, known)) == minutes([gap]) - minutes(known)

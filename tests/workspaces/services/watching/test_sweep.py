@@ -20,21 +20,21 @@ NO_OVERRIDE = Policy()
 ONE_MINUTE = Policy(override_seconds=60)
 
 
-def swept(workspace: Workspace, *, minutes: float, policy: Policy = NO_OVERRIDE) -> Workspace:
+def swept(workspace, *, minutes, policy=NO_OVERRIDE):
     sweep_stuck(now=later(workspace, minutes=minutes), policy=policy)
     workspace.refresh_from_db()
     return workspace
 
 
-def failure_event(workspace: Workspace) -> Event:
+def failure_event(workspace):
     return Event.objects.get(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_PROVISION_FAILED)
 
 
-def test_sweep_leaves_a_booting_hermes_at_11_minutes() -> None:
+def test_sweep_leaves_a_booting_hermes_at_11_minutes():
     assert swept(booting(runtime="hermes", config=config_for("hermes")), minutes=11).status == "provisioning"
 
 
-def test_sweep_fails_a_booting_hermes_at_31_minutes() -> None:
+def test_sweep_fails_a_booting_hermes_at_31_minutes():
     late = swept(booting(config=config_for("hermes"), runtime=""), minutes=31)
     assert late.status == WorkspaceStatus.FAILED
     payload = failure_event(late).payload
@@ -47,65 +47,65 @@ def test_sweep_fails_a_booting_hermes_at_31_minutes() -> None:
     assert "30 minutes" in payload["error"]
 
 
-def test_sweep_fails_any_other_runtime_at_11_minutes() -> None:
+def test_sweep_fails_any_other_runtime_at_11_minutes():
     late = swept(booting(config=config_for("claude-code"), runtime=""), minutes=11)
     assert late.status == WorkspaceStatus.FAILED
     assert failure_event(late).payload["runtime"] == "claude-code"
     assert failure_event(late).payload["timeout_secs"] == 600
 
 
-def test_sweep_leaves_any_other_runtime_at_9_minutes() -> None:
+def test_sweep_leaves_any_other_runtime_at_9_minutes():
     assert swept(booting(), minutes=9).status == WorkspaceStatus.PROVISIONING
 
 
 @pytest.mark.parametrize("runtime", ["hermes", "claude-code"])
-def test_the_override_fails_any_runtime_in_flight_at_61_seconds(runtime: str) -> None:
+def test_the_override_fails_any_runtime_in_flight_at_61_seconds(runtime):
     in_flight = booting(config=config_for(runtime), runtime="")
     assert swept(in_flight, minutes=59 / 60, policy=ONE_MINUTE).status == WorkspaceStatus.PROVISIONING
     assert swept(in_flight, minutes=61 / 60, policy=ONE_MINUTE).status == WorkspaceStatus.FAILED
     assert failure_event(in_flight).payload["timeout_secs"] == 60
 
 
-def test_a_longer_override_saves_a_launch_in_flight() -> None:
+def test_a_longer_override_saves_a_launch_in_flight():
     assert swept(booting(), minutes=11, policy=Policy(override_seconds=3600)).status == WorkspaceStatus.PROVISIONING
 
 
-def test_the_override_counts_from_each_phase() -> None:
+def test_the_override_counts_from_each_phase():
     assert swept(queued(), minutes=61 / 60, policy=ONE_MINUTE).failure_code == FailureCode.NEVER_LAUNCHED
 
 
-def test_a_rename_at_9_minutes_saves_nobody_at_11() -> None:
+def test_a_rename_at_9_minutes_saves_nobody_at_11():
     late = booting()
     late.name = "renamed"
     late.save(update_fields=["name"])
     assert swept(late, minutes=11).status == WorkspaceStatus.FAILED
 
 
-def test_the_workspaces_own_limit_comes_before_its_templates_and_its_runtimes() -> None:
+def test_the_workspaces_own_limit_comes_before_its_templates_and_its_runtimes():
     template = config_for("hermes", "runtime_config: {provision_timeout_seconds: 300}\n")
     late = booting(config=template, runtime="", provision_timeout_seconds=120)
     assert swept(late, minutes=1.9).status == WorkspaceStatus.PROVISIONING
     assert swept(late, minutes=2.1).status == WorkspaceStatus.FAILED
 
 
-def test_the_templates_limit_comes_before_its_runtimes() -> None:
+def test_the_templates_limit_comes_before_its_runtimes():
     template = config_for("hermes", "runtime_config: {provision_timeout_seconds: 300}\n")
     assert swept(booting(config=template, runtime=""), minutes=5.1).status == WorkspaceStatus.FAILED
 
 
-def test_a_queue_that_never_moved_is_failed_without_claiming_a_start() -> None:
+def test_a_queue_that_never_moved_is_failed_without_claiming_a_start():
     late = swept(queued(), minutes=10.1)
     assert late.failure_code == FailureCode.NEVER_LAUNCHED
     assert "nothing was started" in late.failure_message
 
 
-def test_a_launching_worker_that_died_is_failed_without_claiming_a_start() -> None:
+def test_a_launching_worker_that_died_is_failed_without_claiming_a_start():
     late = swept(launching(), minutes=2.1)
     assert late.failure_code == FailureCode.TIMED_OUT
     assert "whether anything started is not known" in late.failure_message
 
 
-def test_the_queues_time_is_not_the_boots() -> None:
+def test_the_queues_time_is_not_the_boots():
     waited = queued()
     begun = later(waited, minutes=9)
     Workspace.objects.filter(pk=waited.pk).update(phase=Phase.LAUNCHING)
@@ -116,10 +116,10 @@ def test_the_queues_time_is_not_the_boots() -> None:
     assert swept(waited, minutes=10.1).status == WorkspaceStatus.FAILED
 
 
-def test_a_new_step_moves_the_stall_deadline_and_a_repeated_one_does_not() -> None:
+def test_a_new_step_moves_the_stall_deadline_and_a_repeated_one_does_not():
     stalling = booting(config=config_for("echo", "runtime_config: {stall_timeout_seconds: 60}\n"), runtime="")
 
-    def report(step: str, minutes: float) -> None:
+    def report(step, minutes):
         at = later(stalling, minutes=minutes)
         progress(workspace_id=stalling.pk, launch_id=stalling.launch_id, step=step, now=at)
 
@@ -131,7 +131,7 @@ def test_a_new_step_moves_the_stall_deadline_and_a_repeated_one_does_not() -> No
     assert failure_event(stalling).payload["timeout_secs"] == 60
 
 
-def test_steps_never_move_the_hard_limit() -> None:
+def test_steps_never_move_the_hard_limit():
     busy = booting(config=config_for("echo", "runtime_config: {stall_timeout_seconds: 60}\n"), runtime="")
     for minute in range(1, 20):
         at = later(busy, minutes=minute / 2)
@@ -139,21 +139,21 @@ def test_steps_never_move_the_hard_limit() -> None:
     assert swept(busy, minutes=10.1).failure_code == FailureCode.TIMED_OUT
 
 
-def test_sweep_leaves_a_workspace_that_came_online() -> None:
+def test_sweep_leaves_a_workspace_that_came_online():
     late = booting()
     end = later(late, minutes=31)
     arrive(late)
     assert sweep_stuck(now=end, policy=NO_OVERRIDE).failed == []
 
 
-def test_a_deadline_failure_keeps_its_process_until_the_grace_is_over() -> None:
+def test_a_deadline_failure_keeps_its_process_until_the_grace_is_over():
     late = swept(booting(), minutes=11)
     launch = Launch.objects.get(pk=late.launch_id)
     assert launch.torn_down_at is None
     assert launch.teardown_at == late.failure_at + timedelta(minutes=10)
 
 
-def test_one_sweep_fails_more_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_sweep_fails_more_than_a_batch(monkeypatch):
     monkeypatch.setattr("workspaces.services.watching.sweep.BATCH", 3)
     late = [queued() for _ in range(7)]
     report = sweep_stuck(now=later(late[-1], minutes=11), policy=NO_OVERRIDE)

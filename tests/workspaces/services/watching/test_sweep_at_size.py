@@ -2,11 +2,9 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from bench.sweep_by_hand import sweep_by_hand
@@ -27,12 +25,12 @@ NO_OVERRIDE = Policy()
 
 
 @pytest.fixture(autouse=True)
-def _no_brake(settings: Any) -> None:
+def _no_brake(settings):
     """Launches that are late together are what these tests are about."""
     settings.BRAKE_LEAST_LATE = 1000
 
 
-def explained(policy: Policy) -> str:
+def explained(policy):
     """The plan where sequential scans are no way out, as they aren't in a large table."""
     rows = overdue_rows(now=database_now(), policy=policy).select_for_update(of=("self",), skip_locked=True)
     with connection.cursor() as cursor:
@@ -47,14 +45,14 @@ def explained(policy: Policy) -> str:
     ("policy", "index"),
     [(NO_OVERRIDE, "workspace_deadline"), (Policy(override_seconds=60), "workspace_phase_entered")],
 )
-def test_the_sweeps_query_is_served_by_its_partial_index(policy: Policy, index: str) -> None:
+def test_the_sweeps_query_is_served_by_its_partial_index(policy, index):
     booting()
     plan = explained(policy)
     assert f"Index Scan using {index} " in plan
     assert "Seq Scan" not in plan
 
 
-def test_the_brake_counts_who_is_booting_from_an_index_alone() -> None:
+def test_the_brake_counts_who_is_booting_from_an_index_alone():
     late = booting()
     with CaptureQueriesContext(connection) as queries:
         mass_lateness.suspects(now=later(late, minutes=11), policy=NO_OVERRIDE)
@@ -66,7 +64,7 @@ def test_the_brake_counts_who_is_booting_from_an_index_alone() -> None:
         assert "Index Only Scan using workspace_booting " in str(cursor.fetchall())
 
 
-def statements_of_a_sweep(late: int) -> list[str]:
+def statements_of_a_sweep(late):
     rows = [booting() for _ in range(late)]
     with CaptureQueriesContext(connection) as queries:
         report = sweep_stuck(now=later(rows[-1], minutes=11), policy=NO_OVERRIDE)
@@ -74,7 +72,7 @@ def statements_of_a_sweep(late: int) -> list[str]:
     return [query["sql"] for query in queries]
 
 
-def test_a_batch_takes_one_update_and_one_insert_whatever_its_size() -> None:
+def test_a_batch_takes_one_update_and_one_insert_whatever_its_size():
     sweep_stuck(now=database_now(), policy=NO_OVERRIDE)
     few, many = statements_of_a_sweep(2), statements_of_a_sweep(40)
     assert len(few) == len(many)
@@ -84,7 +82,7 @@ def test_a_batch_takes_one_update_and_one_insert_whatever_its_size() -> None:
         assert sum("INSERT INTO events_event" in each for each in statements) == 1
 
 
-def test_an_idle_tick_is_a_few_looks_and_one_row_written() -> None:
+def test_an_idle_tick_is_a_few_looks_and_one_row_written():
     booting()
     sweep_stuck(now=database_now(), policy=NO_OVERRIDE)
     with CaptureQueriesContext(connection) as queries:
@@ -94,7 +92,7 @@ def test_an_idle_tick_is_a_few_looks_and_one_row_written() -> None:
     assert len(verbs) <= 4
 
 
-def test_the_sweep_writes_what_the_hand_written_limit_writes() -> None:
+def test_the_sweep_writes_what_the_hand_written_limit_writes():
     ours, by_hand = booting(runtime="hermes"), booting(runtime="hermes")
     for row in (ours, by_hand):
         progress(workspace_id=row.pk, launch_id=row.launch_id, step="install", now=later(row, minutes=1))
@@ -105,7 +103,7 @@ def test_the_sweep_writes_what_the_hand_written_limit_writes() -> None:
     assert _comparable(ours) == _comparable(by_hand)
 
 
-def _comparable(workspace: Workspace) -> dict[str, Any]:
+def _comparable(workspace):
     """All that a flip writes, without what differs by workspace or by the time of the sweep."""
     workspace.refresh_from_db()
     event = Event.objects.get(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_PROVISION_FAILED)
@@ -122,7 +120,7 @@ def _comparable(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def test_a_row_that_the_database_refuses_is_set_aside_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_row_that_the_database_refuses_is_set_aside_and_stops_nothing(caplog):
     rows = [booting() for _ in range(6)]
     with connection.cursor() as cursor:
         # The event of its next version is there already, so that its move can have none.
@@ -149,7 +147,7 @@ def test_a_row_that_the_database_refuses_is_set_aside_and_stops_nothing(caplog: 
         {"progress_step": "percent % and {braces} and “quotes”"},
     ],
 )
-def test_odd_timestamps_and_texts_stop_no_sweep(odd: dict[str, Any]) -> None:
+def test_odd_timestamps_and_texts_stop_no_sweep(odd):
     strange, plain = booting(), booting()
     Workspace.objects.filter(pk=strange.pk).update(**odd)
     report = sweep_stuck(now=later(plain, minutes=11), policy=NO_OVERRIDE)
@@ -157,7 +155,7 @@ def test_odd_timestamps_and_texts_stop_no_sweep(odd: dict[str, Any]) -> None:
     assert report.set_aside == []
 
 
-def test_a_deadline_far_away_is_not_reached_and_an_ancient_one_is() -> None:
+def test_a_deadline_far_away_is_not_reached_and_an_ancient_one_is():
     future, ancient = booting(), booting()
     Workspace.objects.filter(pk=future.pk).update(deadline_at=datetime(9999, 12, 30, tzinfo=UTC))
     Workspace.objects.filter(pk=ancient.pk).update(deadline_at=datetime(1, 1, 2, tzinfo=UTC))
@@ -165,7 +163,7 @@ def test_a_deadline_far_away_is_not_reached_and_an_ancient_one_is() -> None:
     assert [row.pk for row in report.failed] == [ancient.pk]
 
 
-def test_the_database_lets_nobody_provision_without_a_deadline() -> None:
+def test_the_database_lets_nobody_provision_without_a_deadline():
     waiting = booting()
     with pytest.raises(Exception, match="workspace_waits_with_a_deadline"), unguarded():
         Workspace.objects.filter(pk=waiting.pk).update(deadline_at=None)
@@ -174,7 +172,7 @@ def test_the_database_lets_nobody_provision_without_a_deadline() -> None:
 # --- The queue -----------------------------------------------------------------------------------
 
 
-def test_awaiting_ones_turn_in_a_queue_that_moves_fails_nobody() -> None:
+def test_awaiting_ones_turn_in_a_queue_that_moves_fails_nobody():
     last = queued()
     now = later(last, minutes=11)
     launching(now=now - timedelta(minutes=1))
@@ -184,7 +182,7 @@ def test_awaiting_ones_turn_in_a_queue_that_moves_fails_nobody() -> None:
     assert last.deadline_at == now + timedelta(minutes=9)
 
 
-def test_a_queue_that_stands_still_for_ten_minutes_is_failed_though_it_moved_before() -> None:
+def test_a_queue_that_stands_still_for_ten_minutes_is_failed_though_it_moved_before():
     last = queued()
     moved = later(last, minutes=5)
     taken = launching(now=moved)
@@ -194,14 +192,14 @@ def test_a_queue_that_stands_still_for_ten_minutes_is_failed_though_it_moved_bef
     assert (failed.pk, failed.failure_code) == (last.pk, FailureCode.NEVER_LAUNCHED)
 
 
-def test_another_backends_queue_proves_nothing_of_this_one() -> None:
+def test_another_backends_queue_proves_nothing_of_this_one():
     last = queued()
     now = later(last, minutes=11)
     Launch.objects.filter(pk=launching(now=now - timedelta(minutes=1)).launch_id).update(backend="external")
     assert len(sweep_stuck(now=now, policy=NO_OVERRIDE).failed) == 1
 
 
-def test_under_the_override_too_a_queue_that_moves_fails_nobody() -> None:
+def test_under_the_override_too_a_queue_that_moves_fails_nobody():
     last = queued()
     now = later(last, minutes=2)
     launching(now=now - timedelta(seconds=30))
@@ -213,7 +211,7 @@ def test_under_the_override_too_a_queue_that_moves_fails_nobody() -> None:
 # --- Its own record ------------------------------------------------------------------------------
 
 
-def test_the_sweep_records_what_it_did_and_keeps_one_row() -> None:
+def test_the_sweep_records_what_it_did_and_keeps_one_row():
     late, _ = booting(), queued()
     now = later(late, minutes=12)
     sweep_stuck(now=now, policy=NO_OVERRIDE)
@@ -226,7 +224,7 @@ def test_the_sweep_records_what_it_did_and_keeps_one_row() -> None:
     assert SweepRun.objects.get().flips == 0
 
 
-def test_the_admins_first_page_shows_the_last_run(admin_client: Client) -> None:
+def test_the_admins_first_page_shows_the_last_run(admin_client):
     assert "It has not run yet." in admin_client.get("/admin/").content.decode()
     late = [booting() for _ in range(3)]
     sweep_stuck(now=later(late[-1], minutes=11), policy=NO_OVERRIDE)
@@ -235,7 +233,7 @@ def test_the_admins_first_page_shows_the_last_run(admin_client: Client) -> None:
     assert "<dt>Failed</dt><dd>3</dd>" in page
 
 
-def test_the_host_clock_has_no_say(time_machine: Any) -> None:
+def test_the_host_clock_has_no_say(time_machine):
     fresh = booting()
     time_machine.move_to(datetime.now(UTC) + timedelta(hours=1))
     assert sweep_stuck(now=database_now(), policy=NO_OVERRIDE).failed == []

@@ -1,10 +1,9 @@
 """The watcher: what a backend says of a launch in flight, and what follows. Unknown is not dead."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from operator import attrgetter
-from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -26,28 +25,28 @@ pytestmark = pytest.mark.django_db
 Condition = Callable[[FakeProvisioner, Workspace], None]
 
 
-def never_started(fake: FakeProvisioner, workspace: Workspace) -> None:
+def never_started(fake, workspace):
     """Its backend holds nothing by that name."""
 
 
-def runs(fake: FakeProvisioner, workspace: Workspace) -> None:
+def runs(fake, workspace):
     running_on(fake, workspace)
 
 
-def exited(fake: FakeProvisioner, workspace: Workspace) -> None:
+def exited(fake, workspace):
     fake.exits(running_on(fake, workspace), exit_code=3, log_tail="no such module\n")
 
 
-def vanished(fake: FakeProvisioner, workspace: Workspace) -> None:
+def vanished(fake, workspace):
     fake.vanishes(running_on(fake, workspace))
 
 
-def unreachable(fake: FakeProvisioner, workspace: Workspace) -> None:
+def unreachable(fake, workspace):
     running_on(fake, workspace)
     fake.unreachable = True
 
 
-def looked_at(workspace: Workspace) -> Workspace:
+def looked_at(workspace):
     watch(clock=database_now)
     return Workspace.objects.get(pk=workspace.pk)
 
@@ -67,15 +66,13 @@ def looked_at(workspace: Workspace) -> Workspace:
         (queued, never_started, S.PROVISIONING),
     ],
 )
-def test_what_is_seen_dead_is_failed_and_nothing_else(
-    fake: FakeProvisioner, make: Callable[[], Workspace], condition: Condition, status: S
-) -> None:
+def test_what_is_seen_dead_is_failed_and_nothing_else(fake, make, condition, status):
     workspace = make()
     condition(fake, workspace)
     assert looked_at(workspace).status == status
 
 
-def test_a_dead_process_is_failed_by_the_watcher_with_its_status_and_the_end_of_its_log(fake: FakeProvisioner) -> None:
+def test_a_dead_process_is_failed_by_the_watcher_with_its_status_and_the_end_of_its_log(fake):
     workspace = booting()
     exited(fake, workspace)
     row = looked_at(workspace)
@@ -85,7 +82,7 @@ def test_a_dead_process_is_failed_by_the_watcher_with_its_status_and_the_end_of_
     assert (event.payload["source"], event.payload["log_tail"]) == ("bootstrap_watcher", "no such module\n")
 
 
-def test_what_its_backend_lost_is_the_backends(fake: FakeProvisioner) -> None:
+def test_what_its_backend_lost_is_the_backends(fake):
     workspace = booting()
     vanished(fake, workspace)
     row = looked_at(workspace)
@@ -93,7 +90,7 @@ def test_what_its_backend_lost_is_the_backends(fake: FakeProvisioner) -> None:
     assert "no longer holds it" in row.failure_message
 
 
-def test_one_that_could_not_be_asked_is_told_as_unknown_and_failed_once_it_is_seen_dead(fake: FakeProvisioner) -> None:
+def test_one_that_could_not_be_asked_is_told_as_unknown_and_failed_once_it_is_seen_dead(fake):
     workspace = booting()
     unreachable(fake, workspace)
     looked_at(workspace)
@@ -103,7 +100,7 @@ def test_one_that_could_not_be_asked_is_told_as_unknown_and_failed_once_it_is_se
     assert looked_at(workspace).status == S.FAILED
 
 
-def test_a_second_look_at_a_failed_one_changes_nothing(fake: FakeProvisioner) -> None:
+def test_a_second_look_at_a_failed_one_changes_nothing(fake):
     workspace = booting()
     exited(fake, workspace)
     first = looked_at(workspace)
@@ -111,14 +108,14 @@ def test_a_second_look_at_a_failed_one_changes_nothing(fake: FakeProvisioner) ->
     assert Workspace.objects.get(pk=workspace.pk).version == first.version
 
 
-def test_a_queued_one_is_not_asked_about(fake: FakeProvisioner) -> None:
+def test_a_queued_one_is_not_asked_about(fake):
     queued()
     watch(clock=database_now)
     assert fake.calls == []
 
 
 @contextmanager
-def nothing_can_be_stored_of(workspace: Workspace) -> Iterator[None]:
+def nothing_can_be_stored_of(workspace):
     """Let the database refuse what is seen of this workspace's launch."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -131,11 +128,11 @@ def nothing_can_be_stored_of(workspace: Workspace) -> Iterator[None]:
             cursor.execute("ALTER TABLE workspaces_launch DROP CONSTRAINT refused")
 
 
-def at_the_watchers_limit() -> Workspace:
+def at_the_watchers_limit():
     return booting(now=database_now() - timedelta(minutes=9))
 
 
-def take_a_last_look(*, clock: Callable[[], datetime]) -> list[UUID]:
+def take_a_last_look(*, clock):
     return take_last_looks(clock=clock, policy=Policy())
 
 
@@ -149,13 +146,13 @@ def take_a_last_look(*, clock: Callable[[], datetime]) -> list[UUID]:
     ],
 )
 def test_a_row_that_the_database_refuses_is_logged_and_blinds_nobody_to_the_others(
-    fake: FakeProvisioner,
-    caplog: pytest.LogCaptureFixture,
-    make: Callable[[], Workspace],
-    condition: Condition,
-    look: Callable[..., list[UUID]],
-    order: str,
-) -> None:
+    fake,
+    caplog,
+    make,
+    condition,
+    look,
+    order,
+):
     rows = [make() for _ in range(3)]
     for row in rows:
         condition(fake, row)
