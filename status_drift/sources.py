@@ -9,7 +9,17 @@ from pathlib import Path
 
 from status_drift.findings import Finding, Report, Silenced
 
-PACKAGES = ("config", "registry", "workspaces", "events", "agent")
+PACKAGES = (
+    "devserver",
+    "config",
+    "monitoring",
+    "status_drift",
+    "registry",
+    "workspaces",
+    "events",
+    "postgres",
+    "agent",
+)
 # Where the closed sets themselves are written.
 DEFINING = frozenset({"workspaces/lifecycle/transitions.py", "events/names.py"})
 # What a comment says to silence its line, with a reason behind it.

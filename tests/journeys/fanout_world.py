@@ -27,7 +27,7 @@ WORKSPACES = 10
 
 _MAKE_CHANNEL = """
 import django, json, sys; django.setup()
-from tests.events import channels
+from tests.events.channels import factories as channels
 channel = channels.webhook(sys.argv[1], **json.loads(sys.argv[2]))
 print(channel.pk, channels.signing_secret(channel))
 """

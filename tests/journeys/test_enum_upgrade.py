@@ -17,10 +17,11 @@ import psycopg
 import pytest
 from django.conf import settings
 
+from status_drift.sources import PACKAGES
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.journey
-PARTS = ("agent", "catalog", "config", "events", "registry", "workspaces", "manage.py")
+PARTS = ("catalog", *PACKAGES, "manage.py")
 SECONDS = 120
 # Runs in the old code until its folder has a file `stop`: creates, fails and restarts workspaces, and asks /ready.
 WRITER = """

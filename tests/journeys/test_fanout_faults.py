@@ -219,24 +219,24 @@ def test_a_receiver_that_moved_to_a_private_address_gets_its_dead_letters_when_i
         assert private.got == []
         assert receiver.taken == []
         receiver.answer = lambda request: Answer()
-        world.operate(f"operating.redrive(Delivery.objects.filter(channel_id={key}), now=database_now())")
+        world.operate(f"channel_operations.redrive(Delivery.objects.filter(channel_id={key}), now=database_now())")
         finish(world, receiver, size, secret, "a receiver that answered 301")
         assert private.got == []
 
 
 def test_a_receiver_that_was_gone_gets_what_was_queued_when_its_channel_is_enabled(world, receiver, size):
     key, secret = world.channel(receiver.url, event_types=["WORKSPACE_ONLINE"])
-    world.operate(f"operating.pause(Channel.objects.filter(pk={key}), now=database_now())")
+    world.operate(f"channel_operations.pause(Channel.objects.filter(pk={key}), now=database_now())")
     producer = world.producer(count=size.events, seconds=1)
     assert producer.wait(size.patience_seconds) == 0
     queued = f"SELECT count(*) FROM events_delivery WHERE channel_id = {key}"  # noqa: S608
     wait_until(lambda: world.query(queued) == [(size.events,)])
     receiver.answer = lambda request: Answer(410)
-    world.operate(f"operating.resume(Channel.objects.filter(pk={key}))")
+    world.operate(f"channel_operations.resume(Channel.objects.filter(pk={key}))")
     state = f"SELECT is_enabled FROM events_channel WHERE id = {key}"  # noqa: S608
     wait_until(lambda: world.query(state) == [(False,)])
     opened = "SELECT payload->>'kind' FROM events_event WHERE event_type = 'INCIDENT_OPENED'"
     assert world.query(opened) == [("channel_disabled",)]
     receiver.answer = lambda request: Answer()
-    world.operate(f"operating.enable(Channel.objects.filter(pk={key}))")
+    world.operate(f"channel_operations.enable(Channel.objects.filter(pk={key}))")
     finish(world, receiver, size, secret, "a receiver that answered 410")

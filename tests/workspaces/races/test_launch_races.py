@@ -69,14 +69,14 @@ def test_an_agent_that_registers_between_the_sweeps_look_and_its_update_stays_on
 def test_a_sweep_skips_a_row_that_a_registration_holds(monkeypatch):
     late = booting()
     held, swept = threading.Event(), threading.Event()
-    move = mark_online.move
+    transition = mark_online.transition
 
-    def hold_then_move(*arguments):
+    def hold_then_transition(*arguments):
         held.set()
         assert swept.wait(WAIT_SECONDS)
-        move(*arguments)
+        transition(*arguments)
 
-    monkeypatch.setattr("workspaces.services.launching.mark_online.transition", hold_then_move)
+    monkeypatch.setattr("workspaces.services.launching.mark_online.transition", hold_then_transition)
 
     def sweep():
         assert held.wait(WAIT_SECONDS)
