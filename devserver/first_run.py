@@ -32,7 +32,7 @@ def create_first_workspace() -> Workspace | None:
     """Create a workspace of the catalog's simplest template; None where any was ever created."""
     if Workspace.objects.exists():
         return None
-    workspace = create.create(create.Request(template=FIRST_TEMPLATE), now=database_now()).workspace
+    workspace = create.create(create.CreateRequest(template=FIRST_TEMPLATE), now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     return workspace
 

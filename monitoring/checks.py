@@ -112,7 +112,7 @@ def check_catalog(**_: Any) -> list[CheckMessage]:
     ]
     unusable = [
         Warning(f"The template {template.id} can't be launched: {template.problem}", id="slipway.W002")
-        for template in catalog.templates()
+        for template in catalog.list_templates()
         if template.problem
     ]
     return [*missing, *unusable]

@@ -11,7 +11,7 @@ from functools import cache
 from django.db import Error, close_old_connections, connection
 
 from postgres.clock import database_now
-from workspaces.models.incidents import Part
+from workspaces.models.incidents import Component
 from workspaces.services.watching.outages import record_liveness
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def note() -> None:
     """Store one sign of life; a database that is away gets the next one."""
     try:
         close_old_connections()
-        incident = record_liveness(part=Part.WEB, now=database_now())
+        incident = record_liveness(part=Component.WEB, now=database_now())
     except Error as error:
         logger.warning("The web could not store that it is alive", extra={"error": type(error).__name__})
         connection.close()

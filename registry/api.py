@@ -18,7 +18,7 @@ from workspaces.access.errors import RequestRefused
 from workspaces.deadlines.policy import current_policy, effective_deadline
 from workspaces.lifecycle.transitions import FailureCode, label_of
 from workspaces.models import ApiScope
-from workspaces.services.launching.progress import progress
+from workspaces.services.launching.progress import record_progress
 from workspaces.tasks import enqueue_due_teardowns
 
 router = Router(tags=["registry"], auth=agent_token)
@@ -33,7 +33,7 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, str]:
     """Bring the workspace online, or replace its url and card where it is online."""
     agent = own(request, claimed=body.id)
     try:
-        services.register(agent, url=body.url, agent_card=body.agent_card, now=agent.heard_at)
+        services.register(agent, url=body.url, agent_card=body.agent_card, now=agent.received_at)
     except ForbiddenUrl as error:
         raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fields={"url": str(error)}) from error
     return {"status": "registered"}
@@ -52,8 +52,8 @@ def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, str]:
 def report_progress(request: HttpRequest, body: ProgressIn) -> dict[str, Any]:
     """Record a boot step; the answer holds the deadline in force."""
     agent = own(request, claimed=body.workspace_id)
-    workspace, is_new = progress(
-        workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step, now=agent.heard_at
+    workspace, is_new = record_progress(
+        workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step, now=agent.received_at
     )
     if is_new:
         publish_progress(workspace)

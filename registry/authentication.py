@@ -5,13 +5,13 @@ from uuid import UUID
 
 from django.http import HttpRequest
 
-from workspaces.access.authentication import Agent, bearer, find_agent, unauthorized
+from workspaces.access.authentication import Agent, bearer_token, find_agent, unauthorized
 from workspaces.access.errors import RequestRefused
 
 
 def agent_token(request: HttpRequest) -> Agent:
     """Return the calling agent, after one query. Raises Refusal."""
-    token = bearer(request)
+    token = bearer_token(request)
     if not token:
         raise unauthorized("Send the agent's token as `Authorization: Bearer`.")
     return find_agent(token)

@@ -10,13 +10,13 @@ from events.names import LiveEventType
 from workspaces.access.authentication import Agent
 from workspaces.deadlines.policy import current_policy, effective_deadline
 from workspaces.models import Workspace
-from workspaces.services.core.lineage import ancestors_through, subjects_of
+from workspaces.services.core.lineage import ancestors_by_parent, event_subjects
 
 
 def publish_heartbeat(agent: Agent, *, stored: Mapping[str, Any]) -> None:
     """Tell of a heartbeat, and of its task where that is another one than before."""
-    told = agent.told
-    ancestors = ancestors_through([told.parent_id])[told.parent_id]
+    told = agent.snapshot
+    ancestors = ancestors_by_parent([told.parent_id])[told.parent_id]
     subject = {"name": told.name, "runtime": told.runtime, "ancestors": ancestors}
     task = stored.get("current_task", told.current_task)
     active_tasks = stored.get("active_tasks", told.active_tasks)
@@ -36,7 +36,7 @@ def publish_progress(workspace: Workspace) -> None:
         "step": workspace.progress_step,
         "deadline_at": deadline_at.isoformat() if deadline_at else None,
     }
-    (subject,) = subjects_of([workspace])
+    (subject,) = event_subjects([workspace])
     ephemeral.publish(_event(LiveEventType.WORKSPACE_PROGRESS, workspace.pk, workspace.version, step, subject))
 
 

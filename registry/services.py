@@ -25,7 +25,7 @@ from workspaces.lifecycle.transitions import (
 from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Workspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.launching import mark_online
-from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.stopping import hibernate
 from workspaces.services.watching import liveness
 
@@ -81,12 +81,12 @@ def heartbeat(agent: Agent, beat: Beat, *, clock: Clock) -> Mapping[str, Any]:
     # Fenced on the row itself: a restart may have come since the token was looked up.
     present = Heartbeat.objects.filter(pk=agent.workspace_id, launch_id=agent.launch_id)
     # A task's first beat keeps its workspace from going to sleep: it is on disk before it is answered.
-    begins_task = beat.active_tasks and not agent.told.active_tasks
-    (present if begins_task else present.unawaited()).update(last_heartbeat_at=Now(), **stored)
+    begins_task = beat.active_tasks and not agent.snapshot.active_tasks
+    (present if begins_task else present.committed_asynchronously()).update(last_heartbeat_at=Now(), **stored)
     if agent.status in _COMPLETED_BY_A_BEAT:
         _arrive(agent, now=clock())
     elif agent.status == WorkspaceStatus.HIBERNATING and beat.active_tasks:
-        hibernate.heed_task(workspace_id=agent.workspace_id, launch_id=agent.launch_id)
+        hibernate.undo_for_new_task(workspace_id=agent.workspace_id, launch_id=agent.launch_id)
     elif agent.status in _JUDGED and (beat.error_rate is not None or beat.runtime_state is not None):
         _judge(agent, beat)
     return stored
@@ -99,7 +99,7 @@ def fail_by_agent(
     agent: Agent, *, code: FailureCode, error: str, missing: list[str], log_tail: str, clock: Clock
 ) -> bool:
     """Fail the agent's launch because it says that it can't go on. False where the workspace moved on."""
-    reason = Reason(
+    reason = FailureReason(
         code=code,
         source=FailureSource.AGENT,
         message=error[:_LOOKED_AT_CHARACTERS],
@@ -117,7 +117,7 @@ def fail_by_watcher(*, workspace_id: UUID, launch_id: UUID | None, error: str, l
     workspace = Workspace.objects.filter(pk=workspace_id).first()
     if workspace is None:
         raise UnknownWorkspace(workspace_id)
-    reason = Reason(
+    reason = FailureReason(
         code=FailureCode.CRASHED,
         source=FailureSource.BOOTSTRAP_WATCHER,
         message=error[:_LOOKED_AT_CHARACTERS],
@@ -126,7 +126,7 @@ def fail_by_watcher(*, workspace_id: UUID, launch_id: UUID | None, error: str, l
     return _fail(workspace_id, launch_id or workspace.launch_id, reason, now=now)
 
 
-def _fail(workspace_id: UUID, launch_id: UUID, reason: Reason, *, now: datetime) -> bool:
+def _fail(workspace_id: UUID, launch_id: UUID, reason: FailureReason, *, now: datetime) -> bool:
     try:
         fail(workspace_id=workspace_id, launch_id=launch_id, reason=reason, now=now)
     except TransitionRefused:

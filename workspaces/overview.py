@@ -9,7 +9,6 @@ from django.conf import settings
 from django.urls import reverse
 
 from workspaces.deadlines.policy import Policy, effective_deadline
-from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import Workspace
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
@@ -44,10 +43,6 @@ class Overview:
             return ""
         return f"{self.workspace.failure_code}: {self.workspace.failure_message}"
 
-    @property
-    def failure_label(self) -> str:
-        return str(FailureCode(self.workspace.failure_code).label) if self.workspace.failure_code else ""
-
 
 def overview(workspace: Workspace, *, now: datetime, policy: Policy) -> Overview:
     """Return the glance. A workspace's age counts from its present launch, else from its creation."""
@@ -60,7 +55,7 @@ def overview(workspace: Workspace, *, now: datetime, policy: Policy) -> Overview
     )
 
 
-def as_facts(glance: Overview) -> dict[str, Any]:
+def overview_json(glance: Overview) -> dict[str, Any]:
     """Return the glance for machines: plain JSON, times in ISO 8601."""
     workspace = glance.workspace
     return {
@@ -79,7 +74,7 @@ def as_facts(glance: Overview) -> dict[str, Any]:
     }
 
 
-def spoken_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a length of time in its two largest units: `3 min 20 s`."""
     left = max(int(seconds), 0)
     parts = []
@@ -90,9 +85,9 @@ def spoken_duration(seconds: float) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
-def spoken_time_left(seconds: int) -> str:
+def format_time_left(seconds: int) -> str:
     """Return how long until a deadline, or how long ago it passed."""
-    return f"in {spoken_duration(seconds)}" if seconds > 0 else f"{spoken_duration(-seconds)} ago"
+    return f"in {format_duration(seconds)}" if seconds > 0 else f"{format_duration(-seconds)} ago"
 
 
 def printable(text: str) -> str:
@@ -100,7 +95,7 @@ def printable(text: str) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
-def admin_address(workspace: Workspace) -> str:
+def admin_url(workspace: Workspace) -> str:
     """Return the page of the workspace in the admin."""
     return settings.PLATFORM_URL + reverse("admin:workspaces_workspace_change", args=[workspace.pk])
 

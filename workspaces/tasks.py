@@ -11,7 +11,7 @@ from postgres.clock import database_now
 from workspaces.access import secrets
 from workspaces.deadlines.policy import current_policy
 from workspaces.enqueue import enqueue
-from workspaces.models.incidents import Part
+from workspaces.models.incidents import Component
 from workspaces.provisioners.base import LaunchKey
 from workspaces.services.launching import launch as launch_service
 from workspaces.services.launching import queue_limits, redispatch
@@ -46,7 +46,7 @@ def tear_down(*, launch_id: str) -> None:
 @shared_task
 def sweep_stuck() -> None:
     """Fail what is provisioning beyond its deadline."""
-    outages.record_liveness(part=Part.SWEEP, now=database_now())
+    outages.record_liveness(part=Component.SWEEP, now=database_now())
     report = sweep.sweep_stuck(now=database_now(), policy=current_policy())
     enqueue_due_teardowns(now=database_now())
     if report.failed or report.set_aside:
@@ -85,7 +85,7 @@ def _restart_due(*, now: datetime) -> None:
 def sweep_hibernation() -> None:
     """Hibernate who was idle for long enough; settle hibernations whose deadline passed."""
     now, limit = database_now(), timedelta(seconds=settings.HEARTBEAT_LIMIT_SECONDS)
-    settled = hibernate.settle_overdue(now=now, limit=limit)
+    settled = hibernate.undo_overdue(now=now, limit=limit)
     claimed = hibernate.hibernate_idle(now=now, limit=limit)
     enqueue_due_teardowns(now=now)
     if settled or claimed:
@@ -99,7 +99,7 @@ def reap() -> None:
     for kind, key in reaped.unknown:
         enqueue(stop_unknown, kind=kind, workspace_id=str(key.workspace_id), launch_id=str(key.launch_id))
     enqueue_due_teardowns(now=database_now())
-    secrets.forget_retired()
+    secrets.delete_unused_retired_secrets()
     if not reaped.is_empty:
         counts = {"meant": len(reaped.meant), "unknown": len(reaped.unknown), "unasked": len(reaped.unasked)}
         logger.info("Reaped", extra=counts)

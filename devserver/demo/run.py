@@ -123,7 +123,7 @@ def _wait(seconds: float) -> Iterator[None]:
 
 def create_member(member: Member) -> None:
     """Create a workspace of the fleet and hand its launch to the workers."""
-    request = create.Request(name=member.name, config=member.config)
+    request = create.CreateRequest(name=member.name, config=member.config)
     workspace = create.create(request, now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
 

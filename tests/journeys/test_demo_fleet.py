@@ -90,7 +90,7 @@ def _seen():
 
 
 def _is_resolved():
-    return Incident.objects.holding_mass_lateness().exclude(resolved_at=None).exists()
+    return Incident.objects.about_mass_lateness().exclude(resolved_at=None).exists()
 
 
 def _assert_crashes_are_evident():
@@ -110,7 +110,7 @@ def _assert_the_healthy_never_failed():
 
 
 def _assert_one_incident():
-    incident = Incident.objects.holding_mass_lateness().get()
+    incident = Incident.objects.about_mass_lateness().get()
     assert incident.count >= 5
     # The cause was gone before the longest hold was over.
     assert incident.let_go_at is None

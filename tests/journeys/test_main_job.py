@@ -22,7 +22,7 @@ from tests.workspaces.factories import config_for
 from workspaces import tasks
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import Launch, Workspace
-from workspaces.services.launching.create import Request, create
+from workspaces.services.launching.create import CreateRequest, create
 from workspaces.services.launching.restart import restart
 from workspaces.services.stopping.remove import remove
 
@@ -38,7 +38,7 @@ CONFIGS = {
 
 
 def made(config="", **fields):
-    workspace = create(Request(config=config, **fields), now=database_now()).workspace
+    workspace = create(CreateRequest(config=config, **fields), now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     return workspace
 

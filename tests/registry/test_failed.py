@@ -42,7 +42,7 @@ def test_an_agent_s_reason_fails_its_launch(code):
 def test_a_failed_launch_s_process_is_to_be_stopped_at_once():
     stuck = booting()
     AgentCaller(stuck).failed()
-    assert Launch.objects.to_tear_down(now=database_now()).filter(pk=stuck.launch_id).exists()
+    assert Launch.objects.due_for_teardown(now=database_now()).filter(pk=stuck.launch_id).exists()
 
 
 def test_an_agent_that_fails_twice_or_after_it_was_online_changes_nothing():

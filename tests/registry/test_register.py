@@ -12,7 +12,7 @@ from tests.workspaces.factories import booting, failed, later, online
 from workspaces.access.secrets import put_secrets
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Workspace
-from workspaces.services.launching.create import Request, create
+from workspaces.services.launching.create import CreateRequest, create
 from workspaces.services.launching.restart import restart
 from workspaces.services.watching.liveness import mark_silent_offline
 
@@ -153,5 +153,5 @@ def test_a_workspace_within_its_limits_stays_where_it_is_put_by_others():
 
 
 def external():
-    made = create(Request(name="theirs", external=True), now=database_now())
+    made = create(CreateRequest(name="theirs", external=True), now=database_now())
     return Caller(made.token), made.workspace

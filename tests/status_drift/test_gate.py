@@ -120,8 +120,10 @@ def test_an_enum_that_the_migrations_do_not_end_with_is_named(members, message, 
 def test_a_move_that_the_migrations_guard_does_not_know_is_named(monkeypatch):
     rows = [row for row in TRANSITIONS if row.verb != Verb.WAKE]
     monkeypatch.setattr(transitions, "TRANSITIONS", rows)
-    monkeypatch.setattr(transitions, "edges", lambda: {(source, row.target) for row in rows for source in row.sources})
-    monkeypatch.setattr(trigger, "edges", transitions.edges)
+    monkeypatch.setattr(
+        transitions, "allowed_moves", lambda: {(source, row.target) for row in rows for source in row.sources}
+    )
+    monkeypatch.setattr(trigger, "allowed_moves", transitions.allowed_moves)
     assert [finding.message for finding in migration_findings()] == [
         "The move hibernated → provisioning is only in the migrations."
     ]

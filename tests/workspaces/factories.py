@@ -7,12 +7,12 @@ from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, 
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation
 from workspaces.services.core import launch_records
-from workspaces.services.launching.create import Request, create
-from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.launching.create import CreateRequest, create
+from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.launching.launch import enter_booting
 from workspaces.services.launching.mark_online import Registration, mark_online
 from workspaces.services.stopping.hibernate import hibernate
-from workspaces.services.stopping.teardown import declare_gone
+from workspaces.services.stopping.teardown import confirm_stopped
 
 CARD = {"name": "tester", "version": "1"}
 
@@ -23,7 +23,7 @@ def config_for(runtime, extra=""):
 
 def queued(*, runtime="echo", now=None, **fields):
     """A workspace that waits for a launch worker."""
-    request = Request(**({"config": config_for(runtime)} | fields))
+    request = CreateRequest(**({"config": config_for(runtime)} | fields))
     return create(request, now=now or database_now()).workspace
 
 
@@ -31,7 +31,7 @@ def launching(*, now=None, **fields):
     """A workspace whose worker has begun to launch it."""
     now = now or database_now()
     workspace = queued(now=now, **fields)
-    Workspace.objects.filter(pk=workspace.pk).update(**launch_records.entered(workspace, Phase.LAUNCHING, now=now))
+    Workspace.objects.filter(pk=workspace.pk).update(**launch_records.phase_fields(workspace, Phase.LAUNCHING, now=now))
     Launch.objects.filter(pk=workspace.launch_id).update(launching_at=now)
     return Workspace.objects.get(pk=workspace.pk)
 
@@ -54,7 +54,7 @@ def online(*, now=None, **fields):
 
 def external(*, url="", now=None, **fields):
     """A workspace that somebody else runs: awaiting its agent, or online where it has a url."""
-    request = Request(**({"name": "external", "external": True, "url": url} | fields))
+    request = CreateRequest(**({"name": "external", "external": True, "url": url} | fields))
     return create(request, now=now or database_now()).workspace
 
 
@@ -62,7 +62,7 @@ def hibernated(*, now=None, **fields):
     """A workspace that was stopped for its idleness, its process confirmed gone."""
     now = now or database_now()
     workspace = hibernate(workspace_id=online(now=now, **fields).pk, forced=False, now=now)
-    declare_gone(launch_id=workspace.launch_id, now=now)
+    confirm_stopped(launch_id=workspace.launch_id, now=now)
     return Workspace.objects.get(pk=workspace.pk)
 
 
@@ -77,7 +77,9 @@ def failed(*, now=None, code=FailureCode.CRASHED, **fields):
     """A workspace whose launch failed."""
     now = now or database_now()
     workspace = booting(now=now, **fields)
-    reason = Reason(code=code, source=FailureSource.BOOTSTRAP_WATCHER, message="It broke.", log_tail="last words")
+    reason = FailureReason(
+        code=code, source=FailureSource.BOOTSTRAP_WATCHER, message="It broke.", log_tail="last words"
+    )
     return fail(workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=now)
 
 

@@ -32,15 +32,15 @@ class WorkspaceSnapshot:
 class Agent:
     """The agent of a workspace's present launch. `status` is as of the look-up: no guard may rely on it.
 
-    `heard_at` is the database's time of the look-up.
+    `received_at` is the database's time of the look-up.
     """
 
-    heard_at: datetime
+    received_at: datetime
     workspace_id: UUID
     launch_id: UUID
     status: str
     backend: BackendKind
-    told: WorkspaceSnapshot
+    snapshot: WorkspaceSnapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Access:
     own_agent: bool = False
 
     def __call__(self, request: HttpRequest) -> Operator | Agent:
-        credential = bearer(request)
+        credential = bearer_token(request)
         if credential is None:
             return self._of_session(request)
         key = find_api_key(credential)
@@ -97,7 +97,7 @@ class Access:
         return agent
 
 
-def bearer(request: HttpRequest) -> str | None:
+def bearer_token(request: HttpRequest) -> str | None:
     """Return the credential of the Authorization header, or None."""
     scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
     return credential.strip() if scheme.lower() == "bearer" else None
@@ -118,16 +118,16 @@ def find_agent(token: str) -> Agent:
     found = _Credential(*row)
     _refuse_past(found)
     return Agent(
-        heard_at=found.heard_at,
+        received_at=found.received_at,
         workspace_id=found.workspace_id,
         launch_id=found.launch_id,
         status=found.status,
         backend=BackendKind(found.backend),
-        told=_told(found),
+        snapshot=_snapshot(found),
     )
 
 
-def _told(found: "_Credential") -> WorkspaceSnapshot:
+def _snapshot(found: "_Credential") -> WorkspaceSnapshot:
     return WorkspaceSnapshot(
         name=found.name,
         runtime=found.runtime,
@@ -140,7 +140,7 @@ def _told(found: "_Credential") -> WorkspaceSnapshot:
 
 
 class _Credential(NamedTuple):
-    heard_at: datetime
+    received_at: datetime
     workspace_id: UUID
     launch_id: UUID
     revoked_at: datetime | None

@@ -61,7 +61,7 @@ def mask_values(text: str, values: Iterable[str]) -> str:
     return text
 
 
-def end_of(text: str, *, limit_bytes: int = LOG_TAIL_BYTES) -> str:
+def last_bytes(text: str, *, limit_bytes: int = LOG_TAIL_BYTES) -> str:
     """Return the text's end, cut on a character. Mask first: a cut through a secret leaves a part of it."""
     return text.encode(errors="replace")[-limit_bytes:].decode(errors="ignore")
 

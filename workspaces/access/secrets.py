@@ -46,7 +46,7 @@ def check_secret(name: str, value: str) -> None:
         raise InvalidSecret(f"The value of {name} is longer than {MAX_VALUE_CHARACTERS} characters.")
 
 
-def put_first_secrets(values: Mapping[str, str], *, workspace_id: UUID) -> None:
+def add_initial_secrets(values: Mapping[str, str], *, workspace_id: UUID) -> None:
     """Add the secrets of a workspace that is just being created. Raises InvalidSecret with nothing stored."""
     for name, value in values.items():
         check_secret(name, value)
@@ -91,16 +91,16 @@ def _retire(secrets: QuerySet[Secret]) -> None:
     )
 
 
-def forget_retired() -> int:
+def delete_unused_retired_secrets() -> int:
     """Delete the retired values that no launch can hold any more; return their number."""
-    holders = Launch.objects.standing().filter(queued_at__lte=OuterRef("retired_at"))
+    holders = Launch.objects.not_torn_down().filter(queued_at__lte=OuterRef("retired_at"))
     own = Q(workspace__isnull=False) & ~Exists(holders.filter(workspace_id=OuterRef("workspace_id")))
     of_all = Q(workspace__isnull=True) & ~Exists(holders)
     number, _ = RetiredSecret.objects.filter(own | of_all).delete()
     return number
 
 
-def environment_of(workspace_id: UUID) -> dict[str, str]:
+def read_environment(workspace_id: UUID) -> dict[str, str]:
     """Return the variables a workspace gets: global ones overridden by its own. Raises SecretUnreadable."""
     with connection.cursor() as cursor:
         cursor.execute(_ENVIRONMENT, [workspace_id])

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from workspaces.deadlines.boot_times import PhaseTimes, phase_times
 from workspaces.deadlines.explanation import PHASES, limits_of_runtime
 from workspaces.deadlines.policy import Limit, Policy
-from workspaces.overview import spoken_duration
+from workspaces.overview import format_duration
 
 DAYS = 30
 # In the drawing's own units: a scale of this width begins right of the labels.
@@ -77,5 +77,5 @@ def _row(times: PhaseTimes, limit: Limit, *, has_inner: bool, place: int) -> Row
 
 
 def _mark(name: str, seconds: float, longest: float) -> Mark:
-    spoken = spoken_duration(seconds) if seconds >= 1 or not seconds else f"{seconds * 1000:.0f} ms"
+    spoken = format_duration(seconds) if seconds >= 1 or not seconds else f"{seconds * 1000:.0f} ms"
     return Mark(name=name, x=round(LEFT + WIDTH * seconds / longest, 1), spoken=spoken)

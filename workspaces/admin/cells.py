@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 
 from workspaces.admin.colours import STATUS_COLOURS, Colour
 from workspaces.lifecycle.transitions import WorkspaceStatus, label_of
-from workspaces.overview import Overview, spoken_duration, spoken_time_left
+from workspaces.overview import Overview, format_duration, format_time_left
 
 
 def status_cell(status: str) -> SafeString:
@@ -21,14 +21,14 @@ def age_cell(glance: Overview) -> SafeString | str:
     """Return how long the present launch, or the workspace, has been there; it ticks in the browser."""
     workspace = glance.workspace
     since = workspace.provisioning_started_at or workspace.created_at
-    return _ticking(since, spoken_duration(glance.age.total_seconds()), kind="since")
+    return _ticking(since, format_duration(glance.age.total_seconds()), kind="since")
 
 
 def deadline_cell(glance: Overview) -> SafeString | str:
     """Return the time that is left until the deadline in force; it ticks in the browser."""
     if glance.deadline_at is None or glance.seconds_left is None:
         return ""
-    ticking = _ticking(glance.deadline_at, spoken_time_left(glance.seconds_left), kind="until")
+    ticking = _ticking(glance.deadline_at, format_time_left(glance.seconds_left), kind="until")
     if glance.workspace.held_since is None:
         return ticking
     why = "The brake holds its failure: many are late together."
@@ -67,7 +67,7 @@ def lasted(start: datetime | None, end: datetime | None) -> str:
     """Return how long something took, or nothing where it never began or has not ended."""
     if start is None or end is None:
         return ""
-    return spoken_duration(max(end - start, timedelta(0)).total_seconds())
+    return format_duration(max(end - start, timedelta(0)).total_seconds())
 
 
 def _ticking(moment: datetime, text: str, *, kind: str) -> SafeString:

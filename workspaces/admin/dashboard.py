@@ -15,7 +15,7 @@ from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.models.incidents import Incident
-from workspaces.overview import spoken_duration
+from workspaces.overview import format_duration
 from workspaces.services.watching.sweep import MISSED_SWEEPS, last_run
 
 
@@ -61,7 +61,7 @@ def _sweep() -> dict[str, Any] | None:
     age = max((database_now() - run.ran_at).total_seconds(), 0)
     return {
         "run": run,
-        "age": spoken_duration(age),
+        "age": format_duration(age),
         "is_late": age > MISSED_SWEEPS * settings.SWEEP_INTERVAL_SECONDS,
-        "lag": spoken_duration(run.lag_seconds),
+        "lag": format_duration(run.lag_seconds),
     }

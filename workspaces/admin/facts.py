@@ -221,6 +221,6 @@ def _lacks_command(workspace: Workspace) -> bool:
     if "runtime_command" in workspace.agent_card:
         return workspace.agent_card["runtime_command"] is None
     try:
-        return not rules.command_of(parse_config(workspace.config or catalog.config_text(workspace.template)))
+        return not rules.command_of(parse_config(workspace.config or catalog.read_config_text(workspace.template)))
     except (BadConfig, catalog.UnknownTemplate):
         return False

@@ -19,7 +19,7 @@ from workspaces.access import secrets as access_secrets
 from workspaces.configuration import catalog, env_files
 from workspaces.lifecycle.transitions import RestartPolicy
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, Workspace
-from workspaces.services.launching.create import InvalidWorkspace, Request
+from workspaces.services.launching.create import CreateRequest, InvalidWorkspace
 
 no_control_characters = RegexValidator(r"[\x00-\x1f\x7f-\x9f]", "This holds a control character.", inverse_match=True)
 MAX_LABELS = 50
@@ -152,7 +152,7 @@ class CreateForm(forms.Form):
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
-        templates = catalog.templates()
+        templates = catalog.list_templates()
         choices = [(each.id, _offer(each)) for each in templates]
         self.fields["template"].choices = [("", "– none: paste a config.yaml below –"), *choices]  # type: ignore[attr-defined]
         needs = [f"{each.id} needs {', '.join(each.required_env)}" for each in templates if each.required_env]
@@ -177,10 +177,10 @@ class CreateForm(forms.Form):
         if self.data.get("secrets") and "secrets" not in self.errors:
             self.add_error("secrets", _TYPE_AGAIN)
 
-    def request(self) -> Request:
+    def request(self) -> CreateRequest:
         """Return what was asked for."""
         cleaned = self.cleaned_data
-        return Request(
+        return CreateRequest(
             template=cleaned["template"],
             config=cleaned["config"] if cleaned["config"].strip() else "",
             name=cleaned["name"],

@@ -15,7 +15,7 @@ from workspaces.admin.cells import moment_cell
 from workspaces.admin.facts import evidence_of, phases_of, teardown_of
 from workspaces.admin.pages import ReadOnlyAdmin
 from workspaces.models import Launch
-from workspaces.services.stopping.teardown import declare_gone
+from workspaces.services.stopping.teardown import confirm_stopped
 
 
 class LaunchAdmin(ReadOnlyAdmin):
@@ -97,7 +97,7 @@ class LaunchAdmin(ReadOnlyAdmin):
         )
 
     def _declare(self, request: HttpRequest, launch: Launch) -> None:
-        if declare_gone(launch_id=launch.pk, now=database_now()):
+        if confirm_stopped(launch_id=launch.pk, now=database_now()):
             self.log_change(request, launch, "Declared gone.")
             self.message_user(request, "1 launch was declared gone.", messages.SUCCESS)
         else:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt, StringConstraints
 
 from workspaces.lifecycle.transitions import RestartPolicy
 from workspaces.models import MAX_BUDGET_CENTS, MAX_TIMEOUT_SECONDS
-from workspaces.services.launching.create import Request
+from workspaces.services.launching.create import CreateRequest
 
 _LARGEST_COUNT = 2**31 - 1
 
@@ -41,6 +41,6 @@ class CreateIn(BaseModel):
     secrets: dict[str, str] | None = None
     labels: dict[str, str] | None = None
 
-    def request(self) -> Request:
+    def request(self) -> CreateRequest:
         """Return what is asked for, in the domain's words."""
-        return Request(**self.model_dump(exclude_none=True))
+        return CreateRequest(**self.model_dump(exclude_none=True))

@@ -79,7 +79,7 @@ class WorkspaceOut(Schema):
 
 def shown(rows: WorkspaceQuerySet) -> WorkspaceQuerySet:
     """Select with these rows, in one query, what an item shows beside them."""
-    meant = Launch.objects.standing().filter(workspace=OuterRef("pk"), teardown_at__isnull=False)
+    meant = Launch.objects.not_torn_down().filter(workspace=OuterRef("pk"), teardown_at__isnull=False)
     columns = {name: F(column) for name, column in _OF_A_STOP.items()}
     # The longest meant: a later launch waits for an earlier one.
     stop = meant.order_by("teardown_at", "pk").values(stop=JSONObject(**columns))[:1]

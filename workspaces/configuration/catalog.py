@@ -31,12 +31,12 @@ class Template:
     problem: str = ""
 
 
-def templates() -> list[Template]:
+def list_templates() -> list[Template]:
     """Return every template, in the order of their names; an earlier folder of CATALOG_DIRS wins."""
     return [_template(name) for name in sorted(_folders())]
 
 
-def config_text(name: str) -> str:
+def read_config_text(name: str) -> str:
     """Return the template's config.yaml as it is now. Raises UnknownTemplate, or BadConfig where it can't be read."""
     folder = _folders().get(name)
     if folder is None:
@@ -60,7 +60,7 @@ def _folders() -> dict[str, Path]:
 
 def _template(name: str) -> Template:
     try:
-        config = parse_config(config_text(name))
+        config = parse_config(read_config_text(name))
     except BadConfig as error:
         return Template(
             id=name, name=name, runtime="", provision_timeout_seconds=None, required_env=[], problem=str(error)

@@ -56,7 +56,7 @@ def preflight(workspace: Workspace) -> Prepared:
 
 def _config(workspace: Workspace) -> dict[str, Any]:
     try:
-        return parse_config(workspace.config or catalog.config_text(workspace.template))
+        return parse_config(workspace.config or catalog.read_config_text(workspace.template))
     except (BadConfig, catalog.UnknownTemplate) as error:
         raise PreflightFailed(
             FailureCode.BAD_CONFIG, f"{error} Correct the {_place(workspace)}, then restart."
@@ -69,6 +69,6 @@ def _place(workspace: Workspace) -> str:
 
 def _environment(workspace: Workspace) -> dict[str, str]:
     try:
-        return secrets.environment_of(workspace.pk)
+        return secrets.read_environment(workspace.pk)
     except secrets.SecretUnreadable as error:
         raise PreflightFailed(FailureCode.SECRET_UNREADABLE, str(error)) from error

@@ -17,7 +17,7 @@ from django.db.migrations.questioner import InteractiveMigrationQuestioner, Migr
 
 from postgres.enums import AddEnumValue, CreateEnum, EnumField, RenameEnumValue
 from workspaces.lifecycle.declared import declared_enums, declared_guard
-from workspaces.lifecycle.trigger import guard_of_table
+from workspaces.lifecycle.trigger import guard_from_transitions
 
 Confirm = Callable[[str], bool]
 
@@ -34,7 +34,7 @@ class Autodetector(MigrationAutodetector):
         for app_label, additions in self._additions(graph).items():
             # A constraint or an index that Django found may name the new value.
             _prepend(found, app_label, additions)
-        wanted, present = guard_of_table(), declared_guard(graph)
+        wanted, present = guard_from_transitions(), declared_guard(graph)
         if not wanted.is_same_as(present):
             _append(found, "workspaces", _migration("guard", "workspaces", wanted))
         return found
@@ -151,7 +151,7 @@ def _prepend(found: dict[str, list[Migration]], app_label: str, migrations: Sequ
 def drifted_guard(graph: MigrationGraph) -> Mapping[str, set[str]]:
     """Return where the migrations' guard and the table differ: the moves that only one of them has."""
     present = declared_guard(graph)
-    ours, theirs = _moves(guard_of_table()), _moves(present) if present else set()
+    ours, theirs = _moves(guard_from_transitions()), _moves(present) if present else set()
     return {"only in TRANSITIONS": ours - theirs, "only in the migrations": theirs - ours}
 
 

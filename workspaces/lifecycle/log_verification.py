@@ -12,7 +12,7 @@ from django.db.models.functions import JSONObject
 
 from events.models import Event
 from events.names import EventType
-from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus, edges
+from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus, allowed_moves
 from workspaces.models import Workspace
 
 _CHUNK = 500
@@ -84,7 +84,7 @@ def replay(row: Workspace, moves: Sequence[Move]) -> Iterator[str]:
 
 
 def _steps(moves: Sequence[Move]) -> Iterator[str]:
-    allowed = edges()
+    allowed = allowed_moves()
     for move in moves:
         if move.target is None:
             yield f"{move} is marked as a move, and no verb writes such a one."

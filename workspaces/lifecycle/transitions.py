@@ -261,7 +261,7 @@ def find_transition(verb: Verb, target: WorkspaceStatus) -> Transition:
     return _BY_VERB_AND_TARGET[verb, target]
 
 
-def edges() -> frozenset[tuple[WorkspaceStatus, WorkspaceStatus]]:
+def allowed_moves() -> frozenset[tuple[WorkspaceStatus, WorkspaceStatus]]:
     """Return every (from, to) that some verb allows."""
     return frozenset((source, row.target) for row in TRANSITIONS for source in row.sources)
 

@@ -14,7 +14,7 @@ from django.db.migrations.state import ProjectState
 from psycopg import sql
 
 from postgres.enums import execute_locking
-from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus, edges
+from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus, allowed_moves
 
 FUNCTION = "workspaces_workspace_guard"
 
@@ -130,9 +130,9 @@ class GuardMoves(Operation):
         return "guard_moves"
 
 
-def guard_of_table() -> GuardMoves:
+def guard_from_transitions() -> GuardMoves:
     """Return the guard that TRANSITIONS asks for now."""
-    allowed = edges()
+    allowed = allowed_moves()
     created = [row for row in TRANSITIONS if not row.sources]
     return GuardMoves(
         moves={

@@ -17,7 +17,7 @@ from postgres.clock import database_now
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import WorkspaceStatus, label_of
 from workspaces.models import Workspace
-from workspaces.overview import Overview, overview, printable, spoken_duration, spoken_time_left
+from workspaces.overview import Overview, format_duration, format_time_left, overview, printable
 
 POLL_SECONDS = 0.3
 _ARRIVED = frozenset({WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})
@@ -49,7 +49,7 @@ def follow(workspace_id: UUID, *, out: OutputWrapper) -> End:
 
 
 def _end(glance: Overview) -> End:
-    workspace, after = glance.workspace, spoken_duration(glance.age.total_seconds())
+    workspace, after = glance.workspace, format_duration(glance.age.total_seconds())
     if glance.status in _ARRIVED:
         return End(is_online=True, sentence=f"{workspace.name} is online after {after}.")
     if glance.status != WorkspaceStatus.FAILED:
@@ -102,7 +102,7 @@ class _Terminal:
 
 
 def _clock(glance: Overview) -> str:
-    since = spoken_duration(glance.age.total_seconds())
+    since = format_duration(glance.age.total_seconds())
     if glance.seconds_left is None:
         return since
-    return f"{since}, deadline {spoken_time_left(glance.seconds_left)}"
+    return f"{since}, deadline {format_time_left(glance.seconds_left)}"

@@ -13,7 +13,7 @@ class IncidentKind(models.TextChoices):
     OWN_OUTAGE = "own_outage", "Own outage"
 
 
-class Part(models.TextChoices):
+class Component(models.TextChoices):
     """A part of Slipway that leaves a record of being alive."""
 
     SWEEP = "sweep", "Sweep"
@@ -26,7 +26,7 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def unresolved(self) -> "IncidentQuerySet":
         return self.filter(resolved_at__isnull=True)
 
-    def holding_mass_lateness(self) -> "IncidentQuerySet":
+    def about_mass_lateness(self) -> "IncidentQuerySet":
         """About launches that are late together."""
         return self.filter(kind=IncidentKind.MASS_LATENESS)
 
@@ -69,7 +69,7 @@ class Incident(models.Model):
 class Liveness(models.Model):
     """When a part of Slipway was alive last."""
 
-    part = models.CharField(max_length=20, primary_key=True, choices=Part.choices)
+    part = models.CharField(max_length=20, primary_key=True, choices=Component.choices)
     alive_at = models.DateTimeField()
 
     class Meta:

@@ -26,7 +26,7 @@ class LaunchQuerySet(models.QuerySet["Launch"]):
     def in_flight(self) -> "LaunchQuerySet":
         return self.filter(outcome=LaunchOutcome.IN_FLIGHT)
 
-    def standing(self) -> "LaunchQuerySet":
+    def not_torn_down(self) -> "LaunchQuerySet":
         """Not confirmed gone: its backend object may exist."""
         return self.filter(torn_down_at__isnull=True)
 
@@ -34,9 +34,9 @@ class LaunchQuerySet(models.QuerySet["Launch"]):
         """Its workspace's present one."""
         return self.filter(workspace__launch_id=F("pk"))
 
-    def to_tear_down(self, *, now: datetime) -> "LaunchQuerySet":
+    def due_for_teardown(self, *, now: datetime) -> "LaunchQuerySet":
         """Meant to be stopped by now, and not confirmed gone."""
-        return self.standing().filter(teardown_at__lte=now)
+        return self.not_torn_down().filter(teardown_at__lte=now)
 
 
 class Launch(models.Model):

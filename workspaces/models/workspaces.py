@@ -296,7 +296,7 @@ class Workspace(models.Model):
 class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
     """Adjectives that chain."""
 
-    def unawaited(self) -> "HeartbeatQuerySet":
+    def committed_asynchronously(self) -> "HeartbeatQuerySet":
         """Let this UPDATE commit without waiting for the disk, unless it is part of a longer transaction.
 
         For what is said again soon. A crash of the database may lose the last instants of it, nothing else (ADR 19).

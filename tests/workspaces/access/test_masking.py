@@ -7,10 +7,10 @@ import pytest
 from events.models import Event
 from tests.workspaces.factories import booting
 from workspaces.access import secrets
-from workspaces.access.masking import LOG_TAIL_BYTES, MASK, end_of, mask, mask_values
+from workspaces.access.masking import LOG_TAIL_BYTES, MASK, last_bytes, mask, mask_values
 from workspaces.access.tokens import mint_agent_token
 from workspaces.lifecycle.transitions import FailureCode, FailureSource
-from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.launching.fail import FailureReason, fail
 
 PEM = "-----BEGIN KEY-----\nMIIEvgIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----"
 
@@ -40,7 +40,7 @@ def test_the_longer_of_two_values_is_masked_first():
 
 
 def test_a_tail_is_cut_on_a_character():
-    tail = end_of("ä" * LOG_TAIL_BYTES)
+    tail = last_bytes("ä" * LOG_TAIL_BYTES)
     assert len(tail.encode()) <= LOG_TAIL_BYTES
     assert set(tail) == {"ä"}
 
@@ -51,7 +51,9 @@ def test_a_poisoned_log_leaves_no_secret_in_row_or_event():
     workspace = booting(secrets={"OWN_KEY": "own-secret-value", "PEM": PEM})
     token = mint_agent_token(workspace)
     poison = f"own-secret-value global-secret-value\0 {PEM} Bearer {token} x{token}y"
-    reason = Reason(code=FailureCode.CRASHED, source=FailureSource.AGENT, message=f"It said {poison}", log_tail=poison)
+    reason = FailureReason(
+        code=FailureCode.CRASHED, source=FailureSource.AGENT, message=f"It said {poison}", log_tail=poison
+    )
     fail(workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=workspace.created_at)
     workspace.refresh_from_db()
     stored = workspace.failure_message + workspace.failure_log_tail

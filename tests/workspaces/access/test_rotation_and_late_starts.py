@@ -30,13 +30,13 @@ def test_a_value_that_was_replaced_or_deleted_stays_masked_while_a_launch_may_ho
     running = booting(secrets={"OWN": "old-own-value"})
     secrets.put_secrets({"OWN": "new-own-value"}, workspace_id=running.pk)
     secrets.delete_secrets(Secret.objects.filter(workspace__isnull=True))
-    assert secrets.environment_of(running.pk) == {"OWN": "new-own-value"}
+    assert secrets.read_environment(running.pk) == {"OWN": "new-own-value"}
     told = mask("old-own-value new-own-value old-global-value", workspace_id=running.pk)
     assert "value" not in told
-    assert secrets.forget_retired() == 0
+    assert secrets.delete_unused_retired_secrets() == 0
 
     Launch.objects.filter(pk=running.launch_id).update(torn_down_at=database_now())
-    assert secrets.forget_retired() == 2
+    assert secrets.delete_unused_retired_secrets() == 2
     assert not RetiredSecret.objects.exists()
 
 
@@ -46,7 +46,7 @@ def test_another_workspaces_launch_keeps_no_value_but_a_global_one():
     booting()
     secrets.delete_secrets(Secret.objects.all())
     Launch.objects.filter(pk=own.launch_id).update(torn_down_at=database_now())
-    assert secrets.forget_retired() == 1
+    assert secrets.delete_unused_retired_secrets() == 1
     assert RetiredSecret.objects.get().workspace_id is None
 
 

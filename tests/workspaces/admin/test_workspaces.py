@@ -205,7 +205,7 @@ def test_create_from_a_pasted_config(operator):
     workspace = Workspace.objects.get()
     assert (answer.status_code, answer["Location"]) == (302, page_of(workspace))
     assert (workspace.name, workspace.status) == ("mine", WorkspaceStatus.PROVISIONING)
-    assert secrets.environment_of(workspace.pk) == {"KEY": "value"}
+    assert secrets.read_environment(workspace.pk) == {"KEY": "value"}
 
 
 def test_create_from_a_template(operator):
@@ -509,7 +509,7 @@ def test_secret_is_added_replaced_and_never_shown(operator):
     change = reverse("admin:workspaces_secret_change", args=[secret.pk])
     operator.post(change, {"value": "third-s3cr3t"})
 
-    assert secrets.environment_of(workspace.pk) == {"KEY": "third-s3cr3t"}
+    assert secrets.read_environment(workspace.pk) == {"KEY": "third-s3cr3t"}
     pages = [
         text_of(operator.get(path))
         for path in (change, reverse("admin:workspaces_secret_changelist"), f"{change.replace('change', 'history')}")

@@ -11,7 +11,7 @@ from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, config_for, failed
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiScope, Secret, Workspace
-from workspaces.services.launching.create import InvalidWorkspace, Request, create
+from workspaces.services.launching.create import CreateRequest, InvalidWorkspace, create
 from workspaces.services.stopping.remove import remove
 
 pytestmark = pytest.mark.django_db
@@ -241,6 +241,6 @@ def _entitled(path, target):
 @pytest.mark.parametrize("seconds", [-5, 0, MAX_TIMEOUT_SECONDS + 1, 10**11])
 def test_no_way_in_takes_a_boot_limit_that_is_none(seconds):
     with pytest.raises(InvalidWorkspace) as refused:
-        create(Request(template="echo", provision_timeout_seconds=seconds), now=database_now())
+        create(CreateRequest(template="echo", provision_timeout_seconds=seconds), now=database_now())
     assert str(MAX_TIMEOUT_SECONDS) in refused.value.fields["provision_timeout_seconds"]
     assert not Workspace.objects.exists()

@@ -11,7 +11,7 @@ from tests.callers import Caller, holder
 from tests.workspaces.factories import booting, config_for, failed, online, queued
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Secret, Workspace
-from workspaces.services.stopping.teardown import declare_gone
+from workspaces.services.stopping.teardown import confirm_stopped
 
 pytestmark = pytest.mark.django_db
 
@@ -155,7 +155,7 @@ def test_an_item_shows_what_is_still_to_be_stopped(operator):
     stopping = operator.get(f"/workspaces/{up.pk}").json()["stopping"]
     assert (stopping["launch_id"], stopping["reason"], stopping["attempts"]) == (str(up.launch_id), "paused", 0)
     assert stopping["deadline_at"] > stopping["meant_at"]
-    declare_gone(launch_id=up.launch_id, now=up.created_at)
+    confirm_stopped(launch_id=up.launch_id, now=up.created_at)
     assert operator.get("/workspaces").json()[0]["stopping"] is None
 
 
@@ -176,7 +176,7 @@ def test_hibernate_takes_a_busy_one_only_by_force_and_wake_brings_it_back(operat
     assert "1 active tasks" in refused.json()["error"]
     assert operator.post(f"/workspaces/{busy.pk}/hibernate?force=true").json()["status"] == "hibernating"
     assert operator.post(f"/workspaces/{busy.pk}/wake").status_code == 409
-    declare_gone(launch_id=busy.launch_id, now=busy.created_at)
+    confirm_stopped(launch_id=busy.launch_id, now=busy.created_at)
     assert operator.post(f"/workspaces/{busy.pk}/wake").json()["status"] == "provisioning"
 
 

@@ -21,7 +21,7 @@ from workspaces.access import secrets
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
 from workspaces.management.follow import follow
 from workspaces.models import Workspace
-from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.stopping.remove import remove
 
 CONFIG = "name: mine\nruntime: echo\n"
@@ -138,7 +138,7 @@ def test_launch_creates_one_and_says_where_it_is(stack, tmp_path):
     workspace = Workspace.objects.get()
     assert f"Launching 1 workspace: mine ({workspace.pk}), http://" in done.stdout
     assert f"/admin/workspaces/workspace/{workspace.pk}/change/" in done.stdout
-    assert secrets.environment_of(workspace.pk) == {"FIRST": "one", "SECOND": "zwei"}
+    assert secrets.read_environment(workspace.pk) == {"FIRST": "one", "SECOND": "zwei"}
     assert workspace.provision_timeout_seconds == 120
     assert (workspace.hibernation_idle_minutes, workspace.restart_policy) == (30, "never")
 
@@ -200,7 +200,7 @@ def test_following_ends_when_it_is_online():
 @pytest.mark.django_db(transaction=True)
 def test_following_ends_with_the_failure_and_the_end_of_its_log():
     workspace = factories.booting(name="mine")
-    reason = Reason(
+    reason = FailureReason(
         code=FailureCode.CRASHED,
         source=FailureSource.AGENT,
         message="It broke.",

@@ -10,7 +10,7 @@ from workspaces.access import secrets
 from workspaces.configuration.parser import BadConfig, parse_config
 from workspaces.configuration.preflight import PreflightFailed, preflight
 from workspaces.lifecycle.transitions import FailureCode
-from workspaces.services.launching.create import InvalidWorkspace, Request, create
+from workspaces.services.launching.create import CreateRequest, InvalidWorkspace, create
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]\n" for n in range(8)
@@ -49,7 +49,7 @@ def test_a_bad_config_is_refused_with_its_key_or_line(text, named):
 @pytest.mark.parametrize(("text", "named"), BAD.values(), ids=BAD)
 def test_a_bad_config_creates_nothing(text, named):
     with pytest.raises(InvalidWorkspace) as refused:
-        create(Request(name="bad", config=text or " "), now=None)
+        create(CreateRequest(name="bad", config=text or " "), now=None)
     assert "config" in refused.value.fields
 
 

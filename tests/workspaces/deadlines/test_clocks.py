@@ -24,7 +24,7 @@ from workspaces.lifecycle.transitions import FailureCode, Phase
 from workspaces.models import ApiScope, Workspace
 from workspaces.overview import overview
 from workspaces.services.launching.launch import launch
-from workspaces.services.launching.progress import progress
+from workspaces.services.launching.progress import record_progress
 from workspaces.services.launching.restart import restart
 from workspaces.services.watching.sweep import next_due, sweep_stuck
 
@@ -53,7 +53,7 @@ def clocks(workspace):
 
 def step(workspace, name, *, minutes):
     at = later(workspace, minutes=minutes)
-    progress(workspace_id=workspace.pk, launch_id=workspace.launch_id, step=name, now=at)
+    record_progress(workspace_id=workspace.pk, launch_id=workspace.launch_id, step=name, now=at)
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: ",".join(f"{name}={value}" for name, value in edit.items()))

@@ -16,7 +16,7 @@ from workspaces.lifecycle.transitions import (
     FailureSource,
 )
 from workspaces.models import ApiScope
-from workspaces.services.launching.progress import progress
+from workspaces.services.launching.progress import record_progress
 from workspaces.services.watching.sweep import sweep_stuck
 from workspaces.services.watching.watch import watch, watch_arrived
 
@@ -68,7 +68,7 @@ def test_a_timeout_tells_which_limit_fired_the_last_step_and_what_the_backend_sa
     running_on(fake, late)
     watch(clock=database_now)
     at = later(late, minutes=1)
-    progress(workspace_id=late.pk, launch_id=late.launch_id, step="pip install", now=at)
+    record_progress(workspace_id=late.pk, launch_id=late.launch_id, step="pip install", now=at)
     sweep_stuck(now=later(late, minutes=3), policy=Policy())
     payload = told(late)
     assert (payload["owner"], payload["phase"]) == ("unknown", "booting")

@@ -12,8 +12,8 @@ from django.db.models import F
 from tests.workspaces.factories import booting, online, queued
 from tests.workspaces.unguarded import put_into
 from workspaces.lifecycle.declared import declared_guard
-from workspaces.lifecycle.transitions import WorkspaceStatus, edges
-from workspaces.lifecycle.trigger import FUNCTION, guard_of_table
+from workspaces.lifecycle.transitions import WorkspaceStatus, allowed_moves
+from workspaces.lifecycle.trigger import FUNCTION, guard_from_transitions
 from workspaces.models import BackendKind, Workspace
 from workspaces.services.launching.restart import restart
 
@@ -22,14 +22,14 @@ PAIRS = [(source, target) for source in WorkspaceStatus for target in WorkspaceS
 
 
 def test_the_migrations_guard_is_the_one_that_the_table_asks_for():
-    assert guard_of_table().is_same_as(declared_guard(MigrationLoader(None).graph))
+    assert guard_from_transitions().is_same_as(declared_guard(MigrationLoader(None).graph))
 
 
 def test_the_function_in_the_database_is_the_one_that_the_table_generates():
     with connection.cursor() as cursor:
         cursor.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", [FUNCTION])
         (source,) = cursor.fetchone()
-        assert source.strip() in guard_of_table().statement().as_string(connection.connection)
+        assert source.strip() in guard_from_transitions().statement().as_string(connection.connection)
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS, ids=[f"{source}-{target}" for source, target in PAIRS])
@@ -40,7 +40,7 @@ def test_the_database_allows_the_tables_edges_and_no_other(source, target):
     if target == WorkspaceStatus.PROVISIONING:
         changes["phase"] = "queued"
     row = Workspace.objects.filter(pk=workspace.pk)
-    if (source, target) in edges():
+    if (source, target) in allowed_moves():
         assert row.update(**changes) == 1
     else:
         with pytest.raises(IntegrityError, match=f"can't go from {source} to {target}"), transaction.atomic():

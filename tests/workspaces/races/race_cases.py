@@ -21,11 +21,11 @@ from workspaces.models import Heartbeat, Launch, Workspace
 from workspaces.services.core.trees import reparent
 from workspaces.services.launching.fail import cancel
 from workspaces.services.launching.launch import launch
-from workspaces.services.launching.progress import progress
+from workspaces.services.launching.progress import record_progress
 from workspaces.services.launching.restart import restart
 from workspaces.services.launching.resume import resume
 from workspaces.services.launching.wake import wake
-from workspaces.services.stopping.hibernate import hibernate, settle_overdue
+from workspaces.services.stopping.hibernate import hibernate, undo_overdue
 from workspaces.services.stopping.pause import pause
 from workspaces.services.stopping.remove import remove
 from workspaces.services.stopping.shutdown import pause_all_for_shutdown
@@ -97,7 +97,7 @@ def progress_and_sweep(_):
     stalling = booting(now=began, config=config_for("echo", "runtime_config:\n  stall_timeout_seconds: 60\n"))
     at = began + timedelta(seconds=59)
     about = {"workspace_id": stalling.pk, "launch_id": stalling.launch_id}
-    return Scene(actions={"progress": lambda: progress(**about, step="next", now=at), "sweep": _sweep()})
+    return Scene(actions={"progress": lambda: record_progress(**about, step="next", now=at), "sweep": _sweep()})
 
 
 @_pair("restart provisioning", "register online, restart provisioning")
@@ -221,7 +221,7 @@ def stop_of_a_hibernating_one_and_its_deadline(backend):
     claimed = hibernate(workspace_id=idle.pk, forced=False, now=database_now())
     assert claimed.deadline_at is not None
     end = claimed.deadline_at
-    return Scene(actions={"settle": lambda: settle_overdue(now=end, limit=LIMIT), "stop": _stop(claimed)})
+    return Scene(actions={"settle": lambda: undo_overdue(now=end, limit=LIMIT), "stop": _stop(claimed)})
 
 
 @_pair("pause paused", "hibernate hibernating, pause paused")

@@ -28,7 +28,7 @@ from workspaces.lifecycle.log_verification import differences
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Launch, LaunchOutcome, Workspace
 from workspaces.services.core.transition import TransitionRefused
-from workspaces.services.launching.progress import progress
+from workspaces.services.launching.progress import record_progress
 from workspaces.services.launching.restart import restart
 from workspaces.services.stopping.remove import remove
 from workspaces.services.stopping.teardown import tear_down
@@ -60,7 +60,7 @@ def _restart(row, now):
 
 
 def _progress(row, now):
-    return progress(workspace_id=row.pk, launch_id=row.launch_id, step="install", now=now)[1]
+    return record_progress(workspace_id=row.pk, launch_id=row.launch_id, step="install", now=now)[1]
 
 
 def _bootstrap_failed(row, now):

@@ -15,7 +15,7 @@ from workspaces.lifecycle.transitions import FailureCode, FailureSource, Workspa
 from workspaces.models import Launch, Workspace
 from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.launching import mark_online
-from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.launching.restart import restart
 from workspaces.services.stopping.remove import remove
 from workspaces.services.stopping.teardown import claim_due_teardowns
@@ -23,7 +23,7 @@ from workspaces.services.watching import sweep as sweep_service
 from workspaces.services.watching.sweep import sweep_stuck
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CRASHED = Reason(code=FailureCode.CRASHED, source=FailureSource.BOOTSTRAP_WATCHER, message="It broke.")
+CRASHED = FailureReason(code=FailureCode.CRASHED, source=FailureSource.BOOTSTRAP_WATCHER, message="It broke.")
 
 
 def failures(workspace):
@@ -133,7 +133,7 @@ def test_two_restarts_at_once_leave_one_present_launch():
     together(again, again)
     assert_log_agrees(workspace)
     # Each restart is a launch of its own; all but the present one are meant to be stopped, or never began.
-    standing = Launch.objects.standing().filter(workspace=workspace, teardown_at__isnull=True)
+    standing = Launch.objects.not_torn_down().filter(workspace=workspace, teardown_at__isnull=True)
     assert [launch.pk for launch in standing] == [workspace.launch_id]
 
 

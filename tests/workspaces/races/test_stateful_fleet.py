@@ -398,7 +398,7 @@ def _tell(agent, what, *, now):
     elif what == "seen to fail":
         registry.fail_by_watcher(**about, error="It broke.", log_tail="", now=now)
     else:
-        progress.progress(**about, step=what, now=now)
+        progress.record_progress(**about, step=what, now=now)
 
 
 def _unreasonable(was, row, fleet):
@@ -439,7 +439,7 @@ def _unsettled(fleet):
             yield row, "its files are not deleted"
         if row.status == S.REMOVED and any(fleet.has_files(key_of(launch)) for launch in row.launches.all()):
             yield row, "it has files again"
-    for launch in Launch.objects.to_tear_down(now=fleet.clock.now):
+    for launch in Launch.objects.due_for_teardown(now=fleet.clock.now):
         yield launch.workspace, f"its launch is still to be stopped: {launch.teardown_error}"
 
 

@@ -21,7 +21,7 @@ from workspaces.deadlines.explanation import (
 from workspaces.deadlines.policy import Policy, current_policy
 from workspaces.management.verb_command import find
 from workspaces.models import Launch, Workspace
-from workspaces.overview import printable, spoken_duration, spoken_time_left
+from workspaces.overview import format_duration, format_time_left, printable
 
 EPILOG = """examples:
   manage.py deadlines
@@ -73,7 +73,7 @@ def _of_runtime(runtime: str, *, policy: Policy) -> list[str]:
 def _of_workspace(workspace: Workspace, *, policy: Policy) -> list[str]:
     lines = [f"{workspace.name} ({workspace.runtime}):", *_lines(limits_of(workspace, policy=policy))]
     if workspace.stall_timeout_seconds:
-        stall = spoken_duration(workspace.stall_timeout_seconds)
+        stall = format_duration(workspace.stall_timeout_seconds)
         lines.append(
             f"  a boot step   {stall}, from runtime_config.stall_timeout_seconds; each new step begins it anew"
         )
@@ -82,19 +82,19 @@ def _of_workspace(workspace: Workspace, *, policy: Policy) -> list[str]:
 
 def _lines(limits: Sequence[PhaseLimit]) -> list[str]:
     return [
-        f"  {each.phase:<13} {spoken_duration(each.limit.seconds)}, from {each.origin}{_inner(each)}" for each in limits
+        f"  {each.phase:<13} {format_duration(each.limit.seconds)}, from {each.origin}{_inner(each)}" for each in limits
     ]
 
 
 def _inner(each: PhaseLimit) -> str:
-    return f"; {each.inner} {spoken_duration(each.limit.inner_seconds)}" if each.inner else ""
+    return f"; {each.inner} {format_duration(each.limit.inner_seconds)}" if each.inner else ""
 
 
 def _present(workspace: Workspace, *, policy: Policy) -> str:
     force, now = in_force(workspace, policy=policy), database_now()
     if force.at is None:
         return f"It is {workspace.status} and has no deadline: 0 limits count against it now."
-    left = spoken_time_left(round((force.at - now).total_seconds()))
+    left = format_time_left(round((force.at - now).total_seconds()))
     which = "the stall limit" if force.is_stall else f"the limit for {workspace.phase or workspace.status}"
     return f"It is {workspace.phase or workspace.status}; {which} passes {left} ({force.at:%Y-%m-%d %H:%M:%S} UTC)."
 
@@ -105,15 +105,15 @@ def _replayed(options: dict[str, Any]) -> str:
         raise CommandError(f"Give {' and '.join(missing)} too: --replay 30d --runtime hermes --limit 20m.")
     runtime, limit, age = options["runtime"], options["limit"], options["replay"]
     found = replay(runtime=runtime, limit=limit, since=database_now() - age)
-    period = spoken_duration(age.total_seconds())
+    period = format_duration(age.total_seconds())
     if not found.healthy and not found.failed:
         return f"0 launches of {printable(runtime)} booted in the last {period}: nothing to replay."
     minutes = round(found.saved.total_seconds() / 60)
     waiting = f"saved {minutes} minutes of waiting" if minutes >= 0 else f"cost {-minutes} minutes more of waiting"
     return (
-        f"A limit of {spoken_duration(limit.total_seconds())} would have killed {found.killed} of {found.healthy} "
+        f"A limit of {format_duration(limit.total_seconds())} would have killed {found.killed} of {found.healthy} "
         f"healthy boots of {printable(runtime)} in the last {period} (the longest took "
-        f"{spoken_duration(found.longest.total_seconds())}), and {waiting} at {found.failed} that failed."
+        f"{format_duration(found.longest.total_seconds())}), and {waiting} at {found.failed} that failed."
     )
 
 

@@ -17,7 +17,7 @@ from workspaces.configuration.parser import MAX_CONFIG_BYTES
 from workspaces.lifecycle.transitions import RestartPolicy
 from workspaces.management.follow import follow
 from workspaces.models import Workspace
-from workspaces.overview import admin_address
+from workspaces.overview import admin_url
 from workspaces.services.launching import create
 from workspaces.workers import LAUNCH_QUEUE, NoWorker, require_worker
 
@@ -81,7 +81,7 @@ class Command(BaseCommand):
             workspace = self._launch(_request(options))
         except (NoWorker, env_files.BadAssignment, create.InvalidWorkspace) as error:
             raise CommandError(str(error), returncode=_NOTHING_CREATED) from error
-        self.stdout.write(f"Launching 1 workspace: {workspace.name} ({workspace.pk}), {admin_address(workspace)}")
+        self.stdout.write(f"Launching 1 workspace: {workspace.name} ({workspace.pk}), {admin_url(workspace)}")
         if options["wait"]:
             self._wait(workspace.pk)
 
@@ -92,7 +92,7 @@ class Command(BaseCommand):
             sys.exit(1)
         self.stdout.write(end.sentence)
 
-    def _launch(self, request: create.Request) -> Workspace:
+    def _launch(self, request: create.CreateRequest) -> Workspace:
         # Asked last before anything is created: an operator's own mistakes are told without this wait.
         require_worker(LAUNCH_QUEUE)
         with transaction.atomic():
@@ -105,15 +105,15 @@ class Command(BaseCommand):
         self.is_created = True
 
 
-def _request(options: dict[str, Any]) -> create.Request:
+def _request(options: dict[str, Any]) -> create.CreateRequest:
     template, file = options["template"], options["config"]
     if bool(template) == bool(file):
-        known = ", ".join(each.id for each in catalog.templates()) or "none"
+        known = ", ".join(each.id for each in catalog.list_templates()) or "none"
         wrong = "not both" if template else "and neither was given"
         raise CommandError(
             f"Give a template or --config FILE, {wrong}. Templates: {known}.", returncode=_NOTHING_CREATED
         )
-    return create.Request(
+    return create.CreateRequest(
         name=options["name"],
         template=template,
         config=_config(file) if file else "",

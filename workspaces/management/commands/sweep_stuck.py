@@ -11,8 +11,8 @@ from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.deadlines.policy import Policy, current_policy, effective_deadline
 from workspaces.models import SweepRun, Workspace
-from workspaces.models.incidents import Part
-from workspaces.overview import printable, spoken_duration, spoken_time_left
+from workspaces.models.incidents import Component
+from workspaces.overview import format_duration, format_time_left, printable
 from workspaces.services.watching import outages, sweep
 
 NEXT_SHOWN = 10
@@ -53,7 +53,7 @@ Facts = dict[str, Any]
 
 
 def _fail(*, now: datetime, policy: Policy) -> Facts:
-    outages.record_liveness(part=Part.SWEEP, now=now)
+    outages.record_liveness(part=Component.SWEEP, now=now)
     report = sweep.sweep_stuck(now=now, policy=policy)
     tasks.enqueue_due_teardowns(now=now)
     failed = [_row(row, code=row.failure_code, error=row.failure_message) for row in report.failed]
@@ -74,7 +74,7 @@ def _row(workspace: Workspace, *, code: str, error: str) -> dict[str, str]:
 
 def _next(workspace: Workspace, *, now: datetime, policy: Policy) -> dict[str, str]:
     deadline = effective_deadline(workspace, policy=policy) or now
-    left = spoken_time_left(round((deadline - now).total_seconds()))
+    left = format_time_left(round((deadline - now).total_seconds()))
     return {
         "id": str(workspace.pk),
         "name": workspace.name,
@@ -90,7 +90,7 @@ def _as_facts(run: SweepRun | None) -> Facts:
 
 
 def _record(run: Facts) -> str:
-    lag = spoken_duration(run["lag_seconds"])
+    lag = format_duration(run["lag_seconds"])
     lateness = f"; the earliest deadline passed {lag} before" if run["looked_at"] else ""
     return (
         f"Looked at {run['looked_at']} in {run['duration_seconds']:.2f} s: {run['flips']} failed, {run['held']} held, "
@@ -114,7 +114,7 @@ def _nothing_stuck(*, now: datetime, policy: Policy) -> str:
     deadline = effective_deadline(nearest, policy=policy) if nearest else None
     if nearest is None or deadline is None:
         return "0 workspaces are stuck, and 0 are provisioning."
-    left = spoken_time_left(round((deadline - now).total_seconds()))
+    left = format_time_left(round((deadline - now).total_seconds()))
     at = deadline.strftime("%H:%M:%S UTC")
     next_one = printable(f"the next deadline is {nearest.name}'s, {left} ({at})")
     return f"0 workspaces are stuck; {Workspace.objects.provisioning().count()} are provisioning, {next_one}."

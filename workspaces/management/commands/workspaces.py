@@ -15,7 +15,7 @@ from postgres.clock import database_now
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace, WorkspaceQuerySet
-from workspaces.overview import Overview, as_facts, overview, printable, spoken_duration, spoken_time_left
+from workspaces.overview import Overview, format_duration, format_time_left, overview, overview_json, printable
 
 EPILOG = """examples:
   manage.py workspaces
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         now, policy = database_now(), current_policy()
         glances = [overview(row, now=now, policy=policy) for row in _asked_for(options["status"])]
         if options["format"] == "json":
-            self.stdout.write(json.dumps([as_facts(glance) for glance in glances], indent=2))
+            self.stdout.write(json.dumps([overview_json(glance) for glance in glances], indent=2))
         elif glances:
             self._print_table(glances)
         else:
@@ -100,8 +100,8 @@ def _cells(glance: Overview) -> list[Text]:
         workspace.runtime,
         str(glance.status),
         glance.phase,
-        spoken_duration(glance.age.total_seconds()),
-        "" if glance.seconds_left is None else spoken_time_left(glance.seconds_left),
+        format_duration(glance.age.total_seconds()),
+        "" if glance.seconds_left is None else format_time_left(glance.seconds_left),
         glance.failure,
     ]
     cells = [Text(printable(text)) for text in texts]

@@ -23,10 +23,10 @@ def new_launch(workspace: Workspace, *, now: datetime) -> tuple[Launch, dict[str
         # Nothing of ours runs for an external one: there is nothing to tear down.
         torn_down_at=now if workspace.backend == BackendKind.EXTERNAL else None,
     )
-    return launch, beginning(workspace, launch_id=launch.pk, now=now)
+    return launch, new_launch_fields(workspace, launch_id=launch.pk, now=now)
 
 
-def forget_agents(workspaces: Sequence[Workspace]) -> None:
+def reset_heartbeats(workspaces: Sequence[Workspace]) -> None:
     """Listen to the agents of these workspaces' new launches, and to nobody else.
 
     What an earlier launch's agent said is nothing to judge the new one by; its spend is the workspace's.
@@ -48,7 +48,7 @@ _UNHEARD: dict[str, Any] = {
 }
 
 
-def beginning(workspace: Workspace, *, launch_id: uuid.UUID, now: datetime) -> dict[str, Any]:
+def new_launch_fields(workspace: Workspace, *, launch_id: uuid.UUID, now: datetime) -> dict[str, Any]:
     """Return the fields of a workspace whose launch begins now: queued, with its deadline."""
     return {
         "launch_id": launch_id,
@@ -56,11 +56,11 @@ def beginning(workspace: Workspace, *, launch_id: uuid.UUID, now: datetime) -> d
         "provisioning_started_at": now,
         "progress_at": now,
         "progress_step": "",
-        **entered(workspace, Phase.QUEUED, now=now),
+        **phase_fields(workspace, Phase.QUEUED, now=now),
     }
 
 
-def entered(workspace: Workspace, phase: Phase, *, now: datetime) -> dict[str, Any]:
+def phase_fields(workspace: Workspace, phase: Phase, *, now: datetime) -> dict[str, Any]:
     """Return the fields of a workspace that enters a phase of its provisioning now."""
     return {
         "phase": phase,
@@ -69,10 +69,10 @@ def entered(workspace: Workspace, phase: Phase, *, now: datetime) -> dict[str, A
     }
 
 
-def provisioning_payload(workspace: Workspace, beginning: dict[str, Any]) -> dict[str, Any]:
+def provisioning_payload(workspace: Workspace, begun: dict[str, Any]) -> dict[str, Any]:
     """Return the payload of WORKSPACE_PROVISIONING for a launch that begins with these fields."""
-    begun = Workspace(phase_entered_at=beginning["phase_entered_at"], deadline_at=beginning["deadline_at"])
-    deadline = effective_deadline(begun, policy=current_policy())
+    launched = Workspace(phase_entered_at=begun["phase_entered_at"], deadline_at=begun["deadline_at"])
+    deadline = effective_deadline(launched, policy=current_policy())
     return {
         "name": workspace.name,
         "tier": workspace.tier,
@@ -96,7 +96,7 @@ def schedule_teardown(
 
     Called under the workspaces' locks, so that no launch begins in between.
     """
-    rows.standing().update(**teardown_fields(at=at, reason=reason, now=now, is_forced=is_forced))
+    rows.not_torn_down().update(**teardown_fields(at=at, reason=reason, now=now, is_forced=is_forced))
 
 
 def teardown_fields(*, at: datetime, reason: TeardownReason, now: datetime, is_forced: bool = False) -> dict[str, Any]:
@@ -114,10 +114,10 @@ def teardown_fields(*, at: datetime, reason: TeardownReason, now: datetime, is_f
 
 def cancel_teardown(launch_id: uuid.UUID) -> None:
     """Take back the intent to stop a launch's backend object, under its workspace's lock."""
-    Launch.objects.filter(pk=launch_id, teardown_at__isnull=False).update(**NO_TEARDOWN)
+    Launch.objects.filter(pk=launch_id, teardown_at__isnull=False).update(**NO_TEARDOWN_FIELDS)
 
 
-NO_TEARDOWN: dict[str, Any] = {
+NO_TEARDOWN_FIELDS: dict[str, Any] = {
     "teardown_at": None,
     "teardown_reason": TeardownReason.NONE,
     "teardown_is_forced": False,

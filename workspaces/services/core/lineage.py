@@ -21,16 +21,16 @@ SELECT start, id FROM line ORDER BY start, depth
 """
 
 
-def subjects_of(workspaces: Sequence[Workspace]) -> list[dict[str, Any]]:
+def event_subjects(workspaces: Sequence[Workspace]) -> list[dict[str, Any]]:
     """Return for each workspace what its events say of it: the log knows no workspace table."""
-    lines = ancestors_through(workspace.parent_id for workspace in workspaces)
+    lines = ancestors_by_parent(workspace.parent_id for workspace in workspaces)
     return [
         {"name": workspace.name, "runtime": workspace.runtime, "ancestors": lines[workspace.parent_id]}
         for workspace in workspaces
     ]
 
 
-def ancestors_through(parent_ids: Iterable[UUID | None]) -> dict[UUID | None, list[str]]:
+def ancestors_by_parent(parent_ids: Iterable[UUID | None]) -> dict[UUID | None, list[str]]:
     """Return for each parent it and all above it, the nearest first: the ancestors of its children.
 
     One query for all, and none where nobody has a parent.

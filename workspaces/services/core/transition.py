@@ -16,7 +16,7 @@ from events import outbox
 from workspaces.lifecycle.transitions import Phase, Transition, WorkspaceStatus, label_of
 from workspaces.models import Workspace
 from workspaces.services.core import locked_rows as rows
-from workspaces.services.core.lineage import subjects_of
+from workspaces.services.core.lineage import event_subjects
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def record_creation(edge: Transition, step: StatusChange) -> None:
 
 
 def _record(edge: Transition, steps: Sequence[StatusChange], *, raised_by: int) -> None:
-    subjects = subjects_of([step.workspace for step in steps])
+    subjects = event_subjects([step.workspace for step in steps])
     outbox.record(
         [
             outbox.NewEvent(

@@ -36,7 +36,7 @@ class InvalidWorkspace(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class CreateRequest:
     """What an operator asks for. One of template, config and external says what runs.
 
     `provision_timeout_seconds` is its sweep limit for booting; `budget_limit` is in cents.
@@ -69,7 +69,7 @@ class Created:
 
 
 @transaction.atomic
-def create(request: Request, *, now: datetime) -> Created:
+def create(request: CreateRequest, *, now: datetime) -> Created:
     """Create a workspace that is queued for launch, or an external one that awaits its agent. Raises InvalidWorkspace.
 
     The caller enqueues its launch on commit; where that message is lost, beat repeats it.
@@ -89,7 +89,7 @@ def create(request: Request, *, now: datetime) -> Created:
     return Created(workspace=workspace, token=mint_agent_token(workspace) if request.external else "")
 
 
-def _first_status(request: Request) -> WorkspaceStatus:
+def _first_status(request: CreateRequest) -> WorkspaceStatus:
     if not request.external:
         return WorkspaceStatus.PROVISIONING
     return WorkspaceStatus.ONLINE if request.url else WorkspaceStatus.AWAITING_AGENT
@@ -103,7 +103,7 @@ def _payload(workspace: Workspace, begun: dict[str, Any]) -> dict[str, Any]:
     return launch_records.provisioning_payload(workspace, begun)
 
 
-def _validated(request: Request) -> Workspace:
+def _validated(request: CreateRequest) -> Workspace:
     """Return the unsaved workspace that the request describes. Raises InvalidWorkspace with every wrong field."""
     text = _config_text(request)
     config = _parsed(text, field="config" if request.config else "template") if text else {}
@@ -130,7 +130,7 @@ def _validated(request: Request) -> Workspace:
     return workspace
 
 
-def _config_text(request: Request) -> str:
+def _config_text(request: CreateRequest) -> str:
     given = [name for name in ("template", "config", "external") if getattr(request, name)]
     if len(given) > 1:
         raise InvalidWorkspace({given[1]: f"Give a {given[0]} or {given[1]}, not both."})
@@ -141,7 +141,7 @@ def _config_text(request: Request) -> str:
     if request.config:
         return request.config
     try:
-        return catalog.config_text(request.template) if request.template else ""
+        return catalog.read_config_text(request.template) if request.template else ""
     except (catalog.UnknownTemplate, BadConfig) as error:
         raise InvalidWorkspace({"template": str(error)}) from error
 
@@ -158,7 +158,7 @@ def _tier(config: Mapping[str, Any]) -> int:
     return tier if isinstance(tier, int) else 1
 
 
-def _check_fields(request: Request, workspace: Workspace) -> None:
+def _check_fields(request: CreateRequest, workspace: Workspace) -> None:
     problems: dict[str, str] = {}
     try:
         workspace.clean_fields(exclude=["parent", "agent_card"])
@@ -180,9 +180,9 @@ def _check_fields(request: Request, workspace: Workspace) -> None:
         raise InvalidWorkspace(problems)
 
 
-def _put_secrets(request: Request, workspace: Workspace) -> None:
+def _put_secrets(request: CreateRequest, workspace: Workspace) -> None:
     try:
-        access_secrets.put_first_secrets(request.secrets, workspace_id=workspace.pk)
+        access_secrets.add_initial_secrets(request.secrets, workspace_id=workspace.pk)
     except access_secrets.InvalidSecret as error:
         raise InvalidWorkspace({"secrets": str(error)}) from error
 

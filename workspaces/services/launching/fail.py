@@ -9,7 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from workspaces.access.masking import end_of, mask
+from workspaces.access.masking import last_bytes, mask
 from workspaces.lifecycle.failures import advice_for, owner_of
 from workspaces.lifecycle.transitions import (
     DEADLINE_FAILURES,
@@ -36,7 +36,7 @@ _UNSAID = "No reason was given. The end of the log, where there is one, is all t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reason:
+class FailureReason:
     """Why a launch failed. `message` is for people: what is wrong, what is known, what to do next."""
 
     code: FailureCode
@@ -51,13 +51,13 @@ class Reason:
 
 
 @transaction.atomic
-def fail(*, workspace_id: UUID, launch_id: UUID, reason: Reason, now: datetime) -> Workspace:
+def fail(*, workspace_id: UUID, launch_id: UUID, reason: FailureReason, now: datetime) -> Workspace:
     """Fail this launch and tell everyone. Raises UnknownWorkspace, or TransitionRefused where it moved on."""
     workspace = lock_workspace(workspace_id)
     check_source(workspace, FAIL)
     if workspace.launch_id != launch_id:
         raise TransitionRefused(workspace, "another launch has begun since.")
-    evidence = evidence_of([workspace])
+    evidence = current_evidence([workspace])
     transition(FAIL, [_step(workspace, _masked(workspace, reason), evidence, now=now)])
     _end_launches([(workspace, reason)], now=now)
     return workspace
@@ -67,7 +67,7 @@ def fail(*, workspace_id: UUID, launch_id: UUID, reason: Reason, now: datetime) 
 def cancel(*, workspace_id: UUID, by: str, now: datetime) -> Workspace:
     """Fail the present launch because an operator says so. Raises UnknownWorkspace or TransitionRefused."""
     workspace = lock_workspace(workspace_id)
-    reason = Reason(
+    reason = FailureReason(
         code=FailureCode.CANCELLED,
         source=FailureSource.OPERATOR,
         message=f"The launch was cancelled by {by}. Restart the workspace to launch it again.",
@@ -76,10 +76,10 @@ def cancel(*, workspace_id: UUID, by: str, now: datetime) -> Workspace:
 
 
 def fail_locked(
-    reasons: Sequence[tuple[Workspace, Reason]], *, now: datetime
+    reasons: Sequence[tuple[Workspace, FailureReason]], *, now: datetime
 ) -> tuple[list[Workspace], list[Workspace]]:
     """Fail a locked set, for the sweep; its reasons hold no secrets. Return who was failed, and who couldn't be."""
-    evidence = evidence_of([workspace for workspace, _ in reasons])
+    evidence = current_evidence([workspace for workspace, _ in reasons])
     left_out = transition_each(FAIL, [_step(workspace, reason, evidence, now=now) for workspace, reason in reasons])
     refused = {step.workspace.pk for step in left_out}
     failed = [(workspace, reason) for workspace, reason in reasons if workspace.pk not in refused]
@@ -87,13 +87,13 @@ def fail_locked(
     return [workspace for workspace, _ in failed], [step.workspace for step in left_out]
 
 
-def _masked(workspace: Workspace, reason: Reason) -> Reason:
-    return Reason(
+def _masked(workspace: Workspace, reason: FailureReason) -> FailureReason:
+    return FailureReason(
         code=reason.code,
         source=reason.source,
         message=mask(reason.message, workspace_id=workspace.pk).strip()[:4000] or _UNSAID,
         missing=reason.missing,
-        log_tail=end_of(mask(reason.log_tail, workspace_id=workspace.pk)),
+        log_tail=last_bytes(mask(reason.log_tail, workspace_id=workspace.pk)),
         extra=reason.extra,
         known=reason.known,
     )
@@ -102,13 +102,13 @@ def _masked(workspace: Workspace, reason: Reason) -> Reason:
 Evidence = Mapping[UUID, Mapping[str, Any]]
 
 
-def evidence_of(workspaces: Sequence[Workspace]) -> Evidence:
+def current_evidence(workspaces: Sequence[Workspace]) -> Evidence:
     """Return what the watcher stored of these workspaces' present launches, by launch."""
     rows = Launch.objects.filter(pk__among=[workspace.launch_id for workspace in workspaces]).exclude(evidence={})
     return dict(rows.values_list("pk", "evidence"))
 
 
-def _step(workspace: Workspace, reason: Reason, evidence: Evidence, *, now: datetime) -> StatusChange:
+def _step(workspace: Workspace, reason: FailureReason, evidence: Evidence, *, now: datetime) -> StatusChange:
     seen = evidence.get(workspace.launch_id, {})
     # The watcher's last look, for a sweep that sees no log itself; masked when it was stored.
     if seen.get("log_tail") and not reason.log_tail:
@@ -126,7 +126,7 @@ def _step(workspace: Workspace, reason: Reason, evidence: Evidence, *, now: date
     return StatusChange(workspace=workspace, changes=changes, payload=_payload(workspace, reason, changes))
 
 
-def _known(workspace: Workspace, reason: Reason, seen: Mapping[str, Any]) -> dict[str, Any]:
+def _known(workspace: Workspace, reason: FailureReason, seen: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts at hand, without a guess: what is not known is not there."""
     facts = {
         "last_step": workspace.progress_step,
@@ -144,7 +144,7 @@ def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
 
 
-def _payload(workspace: Workspace, reason: Reason, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _payload(workspace: Workspace, reason: FailureReason, changes: Mapping[str, Any]) -> dict[str, Any]:
     payload = {
         "error": reason.message,
         "code": reason.code.value,
@@ -164,7 +164,7 @@ def _payload(workspace: Workspace, reason: Reason, changes: Mapping[str, Any]) -
     return payload
 
 
-def _end_launches(failed: Sequence[tuple[Workspace, Reason]], *, now: datetime) -> None:
+def _end_launches(failed: Sequence[tuple[Workspace, FailureReason]], *, now: datetime) -> None:
     """Close the launches and say when their backend objects go: at once, or after the grace where time alone failed."""
     for code in {reason.code for _, reason in failed}:
         launch_ids = [workspace.launch_id for workspace, reason in failed if reason.code == code]

@@ -22,7 +22,7 @@ from workspaces.provisioners.registry import backend
 from workspaces.services.core import launch_records, locked_rows
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace, lock_workspace
 from workspaces.services.launching import queue_limits
-from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.stopping.teardown import tear_down
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: date
         "stall_timeout_seconds": prepared.stall_timeout_seconds,
     }
     if workspace.phase == Phase.QUEUED:
-        changes |= launch_records.entered(workspace, Phase.LAUNCHING, now=now)
+        changes |= launch_records.phase_fields(workspace, Phase.LAUNCHING, now=now)
     Workspace.objects.filter(pk=workspace_id).update(**changes)
     Launch.objects.filter(pk=launch_id, launching_at__isnull=True).update(launching_at=now)
     return _spec(workspace, prepared, token=mint_agent_token(workspace))
@@ -123,7 +123,7 @@ def _clear_predecessors(workspace: Workspace, clock: Clock) -> None:
     if workspace.version == 1:
         # Every launch but the first begins with a move, which the database's own guard counts.
         return
-    for earlier in Launch.objects.standing().filter(workspace=workspace).exclude(pk=workspace.launch_id):
+    for earlier in Launch.objects.not_torn_down().filter(workspace=workspace).exclude(pk=workspace.launch_id):
         if not tear_down(launch_id=earlier.pk, now=clock()):
             raise ProvisionerError(
                 f"The previous launch ({earlier.pk}) could not be confirmed gone, so a second process was not started. "
@@ -139,7 +139,7 @@ def _fail(
     clock: Clock,
     missing: list[str] | None = None,
 ) -> None:
-    reason = Reason(code=code, source=source, message=message, missing=missing or [])
+    reason = FailureReason(code=code, source=source, message=message, missing=missing or [])
     fail(workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=clock())
 
 
@@ -167,13 +167,13 @@ def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observati
     launch_row.filter(booting_at__isnull=True).update(booting_at=now)
     changes: dict[str, Any] = {"url": observation.url} if observation.url else {}
     if workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase == Phase.LAUNCHING:
-        changes |= launch_records.entered(workspace, Phase.BOOTING, now=now) | {"progress_at": now}
+        changes |= launch_records.phase_fields(workspace, Phase.BOOTING, now=now) | {"progress_at": now}
     if changes:
         Workspace.objects.filter(pk=workspace_id).update(**changes)
 
 
 def _is_within_grace(launch_row: LaunchQuerySet, *, now: datetime) -> bool:
-    return launch_row.standing().filter(outcome=LaunchOutcome.FAILED, teardown_at__gt=now).exists()
+    return launch_row.not_torn_down().filter(outcome=LaunchOutcome.FAILED, teardown_at__gt=now).exists()
 
 
 _EXPECTED = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})

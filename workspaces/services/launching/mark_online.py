@@ -20,7 +20,7 @@ from workspaces.lifecycle.transitions import (
 )
 from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, Workspace
 from workspaces.services.core import launch_records
-from workspaces.services.core.lineage import subjects_of
+from workspaces.services.core.lineage import event_subjects
 from workspaces.services.core.transition import (
     StatusChange,
     TransitionRefused,
@@ -91,7 +91,7 @@ def _is_within_grace(workspace: Workspace, *, now: datetime) -> bool:
 
     `now` was read before the lock was had: the stop may have been sent since.
     """
-    unstopped = Launch.objects.standing().filter(pk=workspace.launch_id, teardown_at__gt=now, teardown_attempts=0)
+    unstopped = Launch.objects.not_torn_down().filter(pk=workspace.launch_id, teardown_at__gt=now, teardown_attempts=0)
     return workspace.failure_code in DEADLINE_FAILURES and unstopped.exists()
 
 
@@ -120,10 +120,10 @@ def _replace(workspace: Workspace, changes: Mapping[str, Any]) -> None:
     Workspace.objects.filter(pk=workspace.pk).update(**changes)
     workspace.url, workspace.agent_card = changes["url"], changes["agent_card"]
     if card_changed:
-        record_card(workspace)
+        record_card_update(workspace)
 
 
-def record_card(workspace: Workspace) -> None:
+def record_card_update(workspace: Workspace) -> None:
     """Tell that the agent's card changed; `workspace` is locked and holds the new one."""
     outbox.record(
         [
@@ -132,7 +132,7 @@ def record_card(workspace: Workspace) -> None:
                 workspace_id=workspace.pk,
                 version=workspace.version,
                 payload={"agent_card": workspace.agent_card},
-                subject=subjects_of([workspace])[0],
+                subject=event_subjects([workspace])[0],
             )
         ]
     )
@@ -143,5 +143,5 @@ def _end_launch(launch_id: UUID, *, now: datetime) -> None:
     in_flight = Launch.objects.filter(pk=launch_id).exclude(outcome=LaunchOutcome.ONLINE)
     # A launch that a deadline had failed keeps that code as a false flip: the measure of the limits.
     ended = {"outcome": LaunchOutcome.ONLINE, "ended_at": now, "false_flip_code": F("failure_code"), "failure_code": ""}
-    if not in_flight.update(**ended, **launch_records.NO_TEARDOWN):
+    if not in_flight.update(**ended, **launch_records.NO_TEARDOWN_FIELDS):
         launch_records.cancel_teardown(launch_id)

@@ -17,7 +17,7 @@ _LOOKED_AT_CHARACTERS = 2_000
 
 
 @transaction.atomic
-def progress(*, workspace_id: UUID, launch_id: UUID, step: str, now: datetime) -> tuple[Workspace, bool]:
+def record_progress(*, workspace_id: UUID, launch_id: UUID, step: str, now: datetime) -> tuple[Workspace, bool]:
     """Store the step of a booting workspace. Return it, and whether the step was new. Raises UnknownWorkspace."""
     workspace = lock_workspace(workspace_id)
     # An agent may report before the worker has stored that the backend started it.

@@ -13,11 +13,6 @@ from workspaces.models import BackendKind, Launch
 REPEAT_AFTER_SECONDS = 20
 
 
-def mark_dispatched(*, launch_id: UUID, now: datetime) -> None:
-    """Remember when a launch's message was handed to the queue."""
-    Launch.objects.filter(pk=launch_id).update(dispatched_at=now)
-
-
 def claim_undispatched(*, now: datetime) -> list[tuple[UUID, UUID]]:
     """Return (workspace id, launch id) of present launches that no worker has taken, and mark them dispatched."""
     cutoff = now - timedelta(seconds=REPEAT_AFTER_SECONDS)

@@ -21,7 +21,7 @@ def begin_launch(
     """Move a locked workspace along `row` into provisioning under a new launch, its predecessor meant to stop."""
     check_source(workspace, row)
     transition(row, [_step(workspace, now=now, changes=changes, payload=payload)])
-    launch_records.forget_agents([workspace])
+    launch_records.reset_heartbeats([workspace])
 
 
 def begin_launches(workspaces: Sequence[Workspace], *, row: Transition, now: datetime) -> list[StatusChange]:
@@ -29,7 +29,7 @@ def begin_launches(workspaces: Sequence[Workspace], *, row: Transition, now: dat
     left = transition_each(row, [_step(workspace, now=now) for workspace in workspaces]) if workspaces else []
     refused = {step.workspace.pk for step in left}
     Launch.objects.filter(pk__in=[step.changes["launch_id"] for step in left]).delete()
-    launch_records.forget_agents([workspace for workspace in workspaces if workspace.pk not in refused])
+    launch_records.reset_heartbeats([workspace for workspace in workspaces if workspace.pk not in refused])
     return left
 
 

@@ -51,5 +51,5 @@ def _restart_external(workspace: Workspace, *, now: datetime) -> Restarted:
     launch, _ = launch_records.new_launch(workspace, now=now)
     changes = {"launch_id": launch.pk, "url": "", "phase": Phase.NONE}
     transition(RESTART_EXTERNAL, [StatusChange(workspace=workspace, changes=changes, payload={"name": workspace.name})])
-    launch_records.forget_agents([workspace])
+    launch_records.reset_heartbeats([workspace])
     return Restarted(workspace=workspace, token=mint_agent_token(workspace))

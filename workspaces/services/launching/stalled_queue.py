@@ -18,7 +18,7 @@ from workspaces.models import Launch, Workspace
 def postpone(rows: Sequence[Workspace], *, now: datetime, policy: Policy) -> set[UUID]:
     """Let the clocks of those locked rows whose queue moves begin anew; return their ids."""
     queued = [row for row in rows if row.phase == Phase.QUEUED]
-    moved = queues_moved(now=now, policy=policy) if queued else {}
+    moved = queue_last_moved_at(now=now, policy=policy) if queued else {}
     for backend, moved_at in moved.items():
         of_backend = [row for row in queued if row.backend == backend]
         if of_backend:
@@ -28,7 +28,7 @@ def postpone(rows: Sequence[Workspace], *, now: datetime, policy: Policy) -> set
     return {row.pk for row in queued if row.backend in moved}
 
 
-def queues_moved(*, now: datetime, policy: Policy) -> Mapping[str, datetime]:
+def queue_last_moved_at(*, now: datetime, policy: Policy) -> Mapping[str, datetime]:
     """Return when the queues that do not stand still moved last, by backend."""
     since = now - timedelta(seconds=queued_limit(policy=policy).seconds)
     taken = Launch.objects.filter(launching_at__gt=since).order_by().values_list("backend")

@@ -84,13 +84,13 @@ def _is_idle_for_long(workspace: Workspace, beat: Heartbeat, *, limit: timedelta
     return is_heard and beat.idle_since <= now - timedelta(minutes=workspace.hibernation_idle_minutes)
 
 
-def confirm(workspace: Workspace, launch_id: UUID) -> None:
+def confirm_hibernation(workspace: Workspace, launch_id: UUID) -> None:
     """Move a locked workspace to hibernated, now that its backend confirmed the stop; nothing where it moved on."""
     if workspace.status in CONFIRM.sources and workspace.launch_id == launch_id:
         transition(CONFIRM, [StatusChange(workspace=workspace, changes={"url": ""}, payload={"name": workspace.name})])
 
 
-def undo_for_task(workspace: Workspace, launch: Launch) -> bool:
+def undo_if_task_began(workspace: Workspace, launch: Launch) -> bool:
     """Take a locked workspace's hibernation back where a task began before the stop was sent; tell whether it was."""
     is_to_be_stopped = launch.teardown_reason == TeardownReason.HIBERNATED and launch.teardown_at is not None
     if workspace.status not in BACK_ONLINE.sources or workspace.launch_id != launch.pk or not is_to_be_stopped:
@@ -104,14 +104,14 @@ def undo_for_task(workspace: Workspace, launch: Launch) -> bool:
 
 
 @transaction.atomic
-def heed_task(*, workspace_id: UUID, launch_id: UUID) -> bool:
+def undo_for_new_task(*, workspace_id: UUID, launch_id: UUID) -> bool:
     """Take a hibernation back because its agent's beat tells of a task. False where the stop was sent, or forced."""
     workspace = lock_workspace(workspace_id)
     launch = Launch.objects.filter(pk=launch_id).first()
-    return launch is not None and undo_for_task(workspace, launch)
+    return launch is not None and undo_if_task_began(workspace, launch)
 
 
-def settle_overdue(*, now: datetime, limit: timedelta) -> list[Workspace]:
+def undo_overdue(*, now: datetime, limit: timedelta) -> list[Workspace]:
     """Undo hibernations not confirmed by their deadline, by what was seen last; silent for `limit` is offline."""
     overdue = Workspace.objects.filter(status=WorkspaceStatus.HIBERNATING, deadline_at__lte=now)
     settled = []

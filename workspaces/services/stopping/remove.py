@@ -59,7 +59,7 @@ def _payload(row: Workspace, asked_for: UUID, descendants: int) -> dict[str, int
 def delete_files(*, now: datetime) -> tuple[list[UUID], list[UUID]]:
     """Delete the files of removed workspaces of which nothing runs any more; return whose are gone and whose stay."""
     removed = Workspace.objects.filter(status=WorkspaceStatus.REMOVED, files_deleted_at__isnull=True)
-    idle = removed.exclude(launches__in=Launch.objects.standing()).order_by("pk")
+    idle = removed.exclude(launches__in=Launch.objects.not_torn_down()).order_by("pk")
     gone: list[UUID] = []
     stay: list[UUID] = []
     for workspace_id, kind in idle.values_list("pk", "backend")[:_FOLDERS_AT_ONCE]:
@@ -71,7 +71,7 @@ def delete_files(*, now: datetime) -> tuple[list[UUID], list[UUID]]:
 def delete_files_of(workspace_id: UUID, *, now: datetime) -> None:
     """Delete one removed workspace's files, unless something of it may run still; what is left is tried again."""
     removed = Workspace.objects.filter(pk=workspace_id, status=WorkspaceStatus.REMOVED, files_deleted_at__isnull=True)
-    kind = removed.exclude(launches__in=Launch.objects.standing()).values_list("backend", flat=True).first()
+    kind = removed.exclude(launches__in=Launch.objects.not_torn_down()).values_list("backend", flat=True).first()
     if kind and _delete(workspace_id, kind):
         removed.update(files_deleted_at=now)
 

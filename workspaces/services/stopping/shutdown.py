@@ -25,5 +25,5 @@ def pause_all_for_shutdown(*, now: datetime) -> list[Launch]:
     launch_records.end_current_launches(rows, reason=TeardownReason.SHUT_DOWN, now=now)
     transition(PAUSE, [StatusChange(workspace=row, changes={"url": ""}, payload={"name": row.name}) for row in rows])
     # What failed by time alone is not left to run through its grace: nobody would be there to hear it arrive.
-    Launch.objects.standing().filter(teardown_at__gt=now).update(teardown_at=now)
-    return list(Launch.objects.to_tear_down(now=now).order_by("teardown_at", "pk"))
+    Launch.objects.not_torn_down().filter(teardown_at__gt=now).update(teardown_at=now)
+    return list(Launch.objects.due_for_teardown(now=now).order_by("teardown_at", "pk"))

@@ -18,8 +18,8 @@ from workspaces.services.stopping import hibernate, remove
 logger = logging.getLogger(__name__)
 
 # After so many attempts; after more of them the longest.
-PAUSES_SECONDS = (10, 20, 40, 80, 160, 320)
-LONGEST_PAUSE_SECONDS = 600
+RETRY_DELAYS_SECONDS = (10, 20, 40, 80, 160, 320)
+MAX_RETRY_DELAY_SECONDS = 600
 KEPT_FOLDERS = 3
 _GONE = frozenset({BackendState.EXITED, BackendState.MISSING})
 
@@ -32,7 +32,7 @@ def claim_due_teardowns(*, now: datetime, workspace_id: UUID | None = None, limi
     workspace's alone are returned in any case: an operator waits for them. What somebody else just hands out, or
     stops, is left to them: two that waited for each other's rows would end in a deadlock.
     """
-    due = Launch.objects.to_tear_down(now=now).order_by("teardown_at", "pk")
+    due = Launch.objects.due_for_teardown(now=now).order_by("teardown_at", "pk")
     # Locked is only what is handed out: who waits for its pause is free for the operator who can't wait.
     due = due.filter(_is_to_be_handed_out(now)) if workspace_id is None else due.filter(workspace_id=workspace_id)
     claimed = [launch.pk for launch in due.select_for_update(skip_locked=True, no_key=True)[:limit]]
@@ -41,9 +41,9 @@ def claim_due_teardowns(*, now: datetime, workspace_id: UUID | None = None, limi
 
 
 def _is_to_be_handed_out(now: datetime) -> Q:
-    waited_longest = Q(dispatched_at__lte=now - timedelta(seconds=LONGEST_PAUSE_SECONDS))
+    waited_longest = Q(dispatched_at__lte=now - timedelta(seconds=MAX_RETRY_DELAY_SECONDS))
     ready = Q(dispatched_at__isnull=True) | Q(dispatched_at__lt=F("teardown_at")) | waited_longest
-    for attempts, pause in enumerate(PAUSES_SECONDS):
+    for attempts, pause in enumerate(RETRY_DELAYS_SECONDS):
         ready |= Q(teardown_attempts=attempts, dispatched_at__lte=now - timedelta(seconds=pause))
     return ready
 
@@ -78,7 +78,7 @@ def _forget_earlier(launch: Launch) -> None:
             logger.warning("A launch's folder stays", extra={"launch_id": earlier.pk, "detail": str(error)})
 
 
-def declare_gone(*, launch_id: UUID, now: datetime) -> bool:
+def confirm_stopped(*, launch_id: UUID, now: datetime) -> bool:
     """Take an operator's word that a launch's object is gone, where its backend can't be asked. Tells if it was due."""
     return _mark_gone(launch_id, now=now, note="Declared gone by an operator.")
 
@@ -87,9 +87,9 @@ def declare_gone(*, launch_id: UUID, now: datetime) -> bool:
 def _claim(launch_id: UUID, *, now: datetime) -> Launch | None:
     """Ask under the workspace's lock whether the stop is still meant; count the attempt."""
     workspace = _lock_workspace_of(launch_id)
-    due = Launch.objects.to_tear_down(now=now).filter(pk=launch_id)
+    due = Launch.objects.due_for_teardown(now=now).filter(pk=launch_id)
     launch = due.first()
-    if workspace is None or launch is None or hibernate.undo_for_task(workspace, launch):
+    if workspace is None or launch is None or hibernate.undo_if_task_began(workspace, launch):
         return None
     # From here on the stop counts as sent.
     due.update(teardown_attempts=F("teardown_attempts") + 1)
@@ -100,10 +100,10 @@ def _claim(launch_id: UUID, *, now: datetime) -> Launch | None:
 def _mark_gone(launch_id: UUID, *, now: datetime, note: str = "") -> bool:
     """Record that a launch which is meant to stop is gone, and what that completes; tell whether it was meant."""
     workspace = _lock_workspace_of(launch_id)
-    meant = Launch.objects.standing().filter(pk=launch_id, teardown_at__isnull=False)
+    meant = Launch.objects.not_torn_down().filter(pk=launch_id, teardown_at__isnull=False)
     if workspace is None or not meant.update(torn_down_at=now, teardown_error=note):
         return False
-    hibernate.confirm(workspace, launch_id)
+    hibernate.confirm_hibernation(workspace, launch_id)
     return True
 
 

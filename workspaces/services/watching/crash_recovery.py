@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.access.masking import end_of, mask
+from workspaces.access.masking import last_bytes, mask
 from workspaces.lifecycle.failures import owner_of
 from workspaces.lifecycle.transitions import (
     FailureCode,
@@ -84,7 +84,7 @@ def _findings(workspace: Workspace, launch: Launch, observation: Observation, *,
         "failure_source": FailureSource.BOOTSTRAP_WATCHER,
         "failure_message": _message(workspace, observation, attempts=attempts),
         "failure_at": now,
-        "failure_log_tail": end_of(mask(observation.log_tail, workspace_id=workspace.pk)),
+        "failure_log_tail": last_bytes(mask(observation.log_tail, workspace_id=workspace.pk)),
         "failure_owner": owner_of(FailureCode.CRASHED, source=FailureSource.BOOTSTRAP_WATCHER, evidence=seen),
         "failure_phase": Phase.NONE,
         "failure_known": {"backend_state": seen["state"], "exit_code": seen["exit_code"]},

@@ -75,7 +75,7 @@ def hold_mass_lateness(*, now: datetime, policy: Policy) -> int:
 def _brake(*, now: datetime, policy: Policy) -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-    for incident in Incident.objects.unresolved().holding_mass_lateness().order_by("pk"):
+    for incident in Incident.objects.unresolved().about_mass_lateness().order_by("pk"):
         _review(incident, now=now, policy=policy)
     for scope, cells in suspects(now=now, policy=policy).items():
         _open(scope, cells, now=now)
@@ -84,7 +84,7 @@ def _brake(*, now: datetime, policy: Policy) -> int:
 
 def _has_work(*, now: datetime, policy: Policy) -> bool:
     late = _booting().overdue(now=now, override=policy.override).order_by()
-    unresolved = Incident.objects.unresolved().holding_mass_lateness().order_by()
+    unresolved = Incident.objects.unresolved().about_mass_lateness().order_by()
     return late.values_list("name")[:1].union(unresolved.values_list("scope")[:1], all=True).exists()
 
 
@@ -124,7 +124,7 @@ def _cells(*, now: datetime, policy: Policy) -> list[LatenessCount]:
 
 def _uncovered(cells: Iterable[LatenessCount]) -> list[LatenessCount]:
     covered = [
-        Scope.of(text) for text in Incident.objects.unresolved().holding_mass_lateness().values_list("scope", flat=True)
+        Scope.of(text) for text in Incident.objects.unresolved().about_mass_lateness().values_list("scope", flat=True)
     ]
     return [cell for cell in cells if not any(getattr(cell, scope.kind) == scope.name for scope in covered)]
 
@@ -140,7 +140,7 @@ def is_mass(*, late: int, booting: int) -> bool:
 
 def _may_hold(scope: Scope, now: datetime) -> bool:
     # An operator who let this scope go would not have it held again a minute later.
-    by_hand = Incident.objects.holding_mass_lateness().filter(scope=str(scope), let_go_at__gt=now - _longest_hold())
+    by_hand = Incident.objects.about_mass_lateness().filter(scope=str(scope), let_go_at__gt=now - _longest_hold())
     return not by_hand.exclude(let_go_by=BY_TIME).exists()
 
 
@@ -188,7 +188,7 @@ def _message(scope: Scope, late: int, booting: int) -> str:
 
 
 def _held_scopes() -> list[Scope]:
-    holding = Incident.objects.unresolved().holding_mass_lateness().filter(let_go_at__isnull=True)
+    holding = Incident.objects.unresolved().about_mass_lateness().filter(let_go_at__isnull=True)
     return [Scope.of(text) for text in holding.values_list("scope", flat=True)]
 
 
@@ -220,7 +220,7 @@ def release(*, incident_id: int, by: str, now: datetime) -> tuple[Incident, int]
 
     Return it, and how many launches were held. Raises UnknownIncident.
     """
-    rows = Incident.objects.select_for_update().unresolved().holding_mass_lateness().filter(let_go_at__isnull=True)
+    rows = Incident.objects.select_for_update().unresolved().about_mass_lateness().filter(let_go_at__isnull=True)
     incident = rows.filter(pk=incident_id).first()
     if incident is None:
         raise UnknownIncident(incident_id)

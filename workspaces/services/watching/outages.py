@@ -12,7 +12,7 @@ from events import outbox
 from events.names import EventType
 from workspaces.lifecycle.transitions import DEADLINE_FAILURES, TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
-from workspaces.models.incidents import Incident, IncidentKind, Liveness, Part
+from workspaces.models.incidents import Component, Incident, IncidentKind, Liveness
 
 # A number of ours for Postgres' advisory locks: one gap is recorded at a time.
 _LOCK = 7_301_002
@@ -33,7 +33,7 @@ WHERE present.id = missed.id AND present.status = %s AND missed.time > interval 
 """
 
 
-def record_liveness(*, part: Part, now: datetime) -> Incident | None:
+def record_liveness(*, part: Component, now: datetime) -> Incident | None:
     """Store that this part of Slipway is alive. After a gap, give those who waited their time back, and tell it.
 
     Usually that is one UPDATE of one row. Returns the incident, or None.
@@ -45,7 +45,7 @@ def record_liveness(*, part: Part, now: datetime) -> Incident | None:
 
 
 @transaction.atomic
-def _note_after_gap(part: Part, *, now: datetime) -> Incident | None:
+def _note_after_gap(part: Component, *, now: datetime) -> Incident | None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     known = Liveness.objects.filter(part=part).first()
@@ -57,7 +57,7 @@ def _note_after_gap(part: Part, *, now: datetime) -> Incident | None:
 
 def is_web_silent(*, now: datetime) -> bool:
     """Tell whether web has left no sign of life for too long: no agent can report. Never where none ever ran."""
-    return Liveness.objects.filter(part=Part.WEB, alive_at__lte=now - _gap_limit()).exists()
+    return Liveness.objects.filter(part=Component.WEB, alive_at__lte=now - _gap_limit()).exists()
 
 
 def silent_before(*, now: datetime, limit: timedelta) -> datetime:
@@ -81,7 +81,7 @@ def reach_back(*, now: datetime, limit: timedelta, gaps: Iterable[Gap]) -> datet
 def _gaps(*, now: datetime) -> list[Gap]:
     rows = Incident.objects.outages().filter(resolved_at__isnull=False).order_by("-resolved_at", "-pk")
     gaps = [(row.opened_at, row.resolved_at) for row in rows[:_MOST_GAPS] if row.resolved_at]
-    ongoing = Liveness.objects.filter(part=Part.WEB, alive_at__lte=now - _gap_limit())
+    ongoing = Liveness.objects.filter(part=Component.WEB, alive_at__lte=now - _gap_limit())
     return gaps + [(row.alive_at, now) for row in ongoing]
 
 
@@ -89,7 +89,7 @@ def _gap_limit() -> timedelta:
     return timedelta(seconds=settings.OUTAGE_AFTER_SECONDS)
 
 
-def _record(part: Part, gap: Gap) -> Incident:
+def _record(part: Component, gap: Gap) -> Incident:
     """Extend by what no other part's record of the same outage has extended yet; one outage is one incident."""
     overlapping = (
         Incident.objects.outages().filter(opened_at__lte=gap[1], resolved_at__gte=gap[0]).order_by("opened_at")
@@ -128,12 +128,12 @@ def _extend(gaps: Sequence[Gap]) -> int:
     hibernating = Workspace.objects.filter(status=WorkspaceStatus.HIBERNATING, deadline_at__gt=began[0])
     hibernating.update(deadline_at=F("deadline_at") + lost)
     # The grace in which a late arrival wins.
-    graces = Launch.objects.standing().filter(teardown_reason=TeardownReason.FAILED, teardown_at__gt=began[0])
+    graces = Launch.objects.not_torn_down().filter(teardown_reason=TeardownReason.FAILED, teardown_at__gt=began[0])
     graces.filter(failure_code__in=DEADLINE_FAILURES).update(teardown_at=F("teardown_at") + lost)
     return waiting
 
 
-def _open(part: Part, gap: Gap, waiting: int) -> Incident:
+def _open(part: Component, gap: Gap, waiting: int) -> Incident:
     seconds = round((gap[1] - gap[0]).total_seconds())
     message = (
         f"Slipway's {part.label.lower()} was away for {seconds} seconds, until {gap[1]:%H:%M:%S} UTC. "

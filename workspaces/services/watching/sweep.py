@@ -14,7 +14,7 @@ from workspaces.deadlines.policy import Deadline, Limit, Policy, deadline_in_for
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import SweepRun, Workspace, WorkspaceQuerySet
 from workspaces.services.launching import stalled_queue
-from workspaces.services.launching.fail import Reason, fail_locked
+from workspaces.services.launching.fail import FailureReason, fail_locked
 from workspaces.services.watching import mass_lateness
 
 BATCH = 1000
@@ -80,9 +80,9 @@ def _record(report: SweepReport, *, now: datetime, duration_seconds: float) -> N
         SweepRun.objects.bulk_create([SweepRun(**written)], ignore_conflicts=True)
 
 
-def overdue(*, now: datetime, policy: Policy) -> Iterator[tuple[Workspace, Reason]]:
+def overdue(*, now: datetime, policy: Policy) -> Iterator[tuple[Workspace, FailureReason]]:
     """Look, without touching: who a sweep would fail now, and why."""
-    moving = stalled_queue.queues_moved(now=now, policy=policy)
+    moving = stalled_queue.queue_last_moved_at(now=now, policy=policy)
     to_hold = mass_lateness.would_hold(now=now, policy=policy)
     for row in overdue_rows(now=now, policy=policy).exclude(to_hold).iterator():
         deadline = _passed(row, now=now, policy=policy)
@@ -146,7 +146,7 @@ def _passed(workspace: Workspace, *, now: datetime, policy: Policy) -> Deadline 
     return deadline if is_late else None
 
 
-def reason_for(workspace: Workspace, deadline: Deadline) -> Reason:
+def reason_for(workspace: Workspace, deadline: Deadline) -> FailureReason:
     """Say why time failed it: which limit, in which phase, and what was seen last. Claims nothing beyond that."""
     stalled_seconds = workspace.stall_timeout_seconds if deadline.is_stall else None
     alike = _reason(workspace.phase, deadline.limit, stalled_seconds)
@@ -154,7 +154,7 @@ def reason_for(workspace: Workspace, deadline: Deadline) -> Reason:
 
 
 @lru_cache(maxsize=1024)
-def _reason(phase: str, limit: Limit, stalled_seconds: int | None) -> Reason:
+def _reason(phase: str, limit: Limit, stalled_seconds: int | None) -> FailureReason:
     """Return the reason of all that such a limit fails; where what was seen of each belongs, it says _SEEN."""
     if stalled_seconds is None:
         code, sentence = _BY_PHASE[Phase(phase)]
@@ -162,7 +162,7 @@ def _reason(phase: str, limit: Limit, stalled_seconds: int | None) -> Reason:
     else:
         code, sentence = FailureCode.STALLED, _STALLED
         seconds, source = stalled_seconds, "runtime_config.stall_timeout_seconds"
-    return Reason(
+    return FailureReason(
         code=code,
         source=FailureSource.PROVISION_TIMEOUT_SWEEP,
         message=sentence.format(limit=format_duration(seconds), source=source, seen=_SEEN),

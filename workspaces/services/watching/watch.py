@@ -13,7 +13,7 @@ from workspaces.models import BackendKind, Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ending
 from workspaces.provisioners.registry import backend
 from workspaces.services.core.transition import TransitionRefused
-from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.launching.launch import enter_booting
 from workspaces.services.watching.crash_recovery import DEAD, mark_dead_offline
 from workspaces.services.watching.last_look import crash_message, log_database_errors
@@ -106,8 +106,8 @@ def _keep_evidence(launch_id: UUID, observation: Observation, *, now: datetime) 
     row.exclude(evidence__contains=seen).update(evidence={**seen, "at": now.isoformat()})
 
 
-def _reason(observation: Observation) -> Reason:
-    return Reason(
+def _reason(observation: Observation) -> FailureReason:
+    return FailureReason(
         code=FailureCode.CRASHED,
         source=FailureSource.BOOTSTRAP_WATCHER,
         message=_message(observation),

@@ -14,7 +14,7 @@ from workspaces.lifecycle.transitions import WorkspaceStatus as S
 from workspaces.models import AgentToken, BackendKind, Heartbeat, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey
 from workspaces.provisioners.simulated.simulator import AlreadyPlayed, alone
-from workspaces.services.launching.create import Request, create
+from workspaces.services.launching.create import CreateRequest, create
 from workspaces.services.launching.launch import launch
 from workspaces.services.launching.restart import restart
 from workspaces.services.watching.sweep import sweep_stuck
@@ -28,7 +28,7 @@ BOOT = "runtime_config: {boot: [{step: fetch, run: x}, {step: install, run: x}]}
 def launched(behaviour, *, seconds=0.2, more=""):
     simulation = f"simulation: {{behaviour: {behaviour}, boot_seconds: {seconds}{more}}}"
     config = f"name: {behaviour}\nruntime: echo\n{BOOT}\n{simulation}"
-    workspace = create(Request(config=config), now=database_now()).workspace
+    workspace = create(CreateRequest(config=config), now=database_now()).workspace
     relaunched(workspace)
     return workspace
 
@@ -179,7 +179,7 @@ def heard(workspace):
 
 
 def test_what_cannot_be_played_is_a_launch_error_that_names_the_key(simulated):
-    workspace = create(Request(config="name: x\nsimulation: {behaviour: lazy}"), now=database_now()).workspace
+    workspace = create(CreateRequest(config="name: x\nsimulation: {behaviour: lazy}"), now=database_now()).workspace
     launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
     row = fresh(workspace)
     assert (row.status, row.failure_code) == (S.FAILED, FailureCode.LAUNCH_ERROR)
@@ -188,7 +188,7 @@ def test_what_cannot_be_played_is_a_launch_error_that_names_the_key(simulated):
 
 def test_secrets_are_not_kept_where_agents_are_played(simulated):
     secret = {"API_KEY": "sk-very-secret"}
-    workspace = create(Request(config="name: x\nruntime: echo", secrets=secret), now=database_now()).workspace
+    workspace = create(CreateRequest(config="name: x\nruntime: echo", secrets=secret), now=database_now()).workspace
     relaunched(workspace)
     played = simulated.played(key_of(workspace))
     assert played is not None

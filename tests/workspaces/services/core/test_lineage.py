@@ -4,7 +4,7 @@ import pytest
 
 from events.models import Event
 from tests.workspaces import factories
-from workspaces.services.core.lineage import ancestors_through, subjects_of
+from workspaces.services.core.lineage import ancestors_by_parent, event_subjects
 
 pytestmark = pytest.mark.django_db
 
@@ -23,8 +23,8 @@ def test_many_lines_are_read_in_one_query_and_no_line_in_none(django_assert_num_
     roots = [factories.online(), factories.online()]
     children = [factories.online(parent_id=root.pk) for root in roots for _ in range(2)]
     with django_assert_num_queries(1):
-        subjects = subjects_of(children)
+        subjects = event_subjects(children)
     assert [subject["ancestors"] for subject in subjects] == [[str(child.parent_id)] for child in children]
     with django_assert_num_queries(0):
-        assert subjects_of(roots)[0]["ancestors"] == []
-        assert ancestors_through([None]) == {None: []}
+        assert event_subjects(roots)[0]["ancestors"] == []
+        assert ancestors_by_parent([None]) == {None: []}

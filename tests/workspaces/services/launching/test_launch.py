@@ -22,7 +22,7 @@ from workspaces.provisioners.registry import backend
 from workspaces.services.launching import launch as launch_service
 from workspaces.services.launching.restart import restart
 from workspaces.services.stopping.remove import remove
-from workspaces.services.stopping.teardown import claim_due_teardowns, declare_gone, tear_down
+from workspaces.services.stopping.teardown import claim_due_teardowns, confirm_stopped, tear_down
 from workspaces.services.watching.watch import watch
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -169,7 +169,7 @@ def test_a_predecessor_that_stays_unknown_fails_the_restart_until_it_is_declared
         assert (again.failure_code, again.failure_source) == (FailureCode.LAUNCH_ERROR, FailureSource.LAUNCHER)
         assert str(earlier.pk) in again.failure_message
         assert not running(again.launch_id)
-        assert declare_gone(launch_id=earlier.pk, now=database_now())
+        assert confirm_stopped(launch_id=earlier.pk, now=database_now())
         assert launch(restart(workspace_id=workspace.pk, now=database_now()).workspace).phase == Phase.BOOTING
     finally:
         record.write_text(true_record)

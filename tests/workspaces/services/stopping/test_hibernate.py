@@ -19,9 +19,9 @@ from workspaces.services.stopping.hibernate import (
     HIBERNATE,
     hibernate,
     hibernate_idle,
-    settle_overdue,
+    undo_overdue,
 )
-from workspaces.services.stopping.teardown import claim_due_teardowns, declare_gone, tear_down
+from workspaces.services.stopping.teardown import claim_due_teardowns, confirm_stopped, tear_down
 from workspaces.services.watching.watch import watch_arrived
 
 pytestmark = pytest.mark.django_db
@@ -106,7 +106,7 @@ def test_it_is_not_hibernated_while_its_backend_cannot_be_asked(idle, fake):
 
 def test_an_operators_word_confirms_it_too(idle):
     hibernating(idle)
-    assert declare_gone(launch_id=idle.launch_id, now=database_now())
+    assert confirm_stopped(launch_id=idle.launch_id, now=database_now())
     assert fresh(idle).status == S.HIBERNATED
 
 
@@ -174,8 +174,8 @@ def test_at_its_deadline_what_was_seen_last_decides(idle, fake, seen_running, si
     watch_arrived(clock=database_now)
     late = database_now() + timedelta(minutes=6)
     says(idle, last_heartbeat_at=late - timedelta(seconds=silent_seconds))
-    assert settle_overdue(now=database_now(), limit=LIMIT) == []
-    assert [row.pk for row in settle_overdue(now=late, limit=LIMIT)] == [idle.pk]
+    assert undo_overdue(now=database_now(), limit=LIMIT) == []
+    assert [row.pk for row in undo_overdue(now=late, limit=LIMIT)] == [idle.pk]
     assert (fresh(idle).status, launch_of(idle).teardown_at) == (status, None)
 
 

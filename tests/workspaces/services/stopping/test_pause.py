@@ -21,7 +21,7 @@ from workspaces.services.launching.resume_after_shutdown import resume_after_shu
 from workspaces.services.launching.wake import wake
 from workspaces.services.stopping.pause import PAUSE, pause
 from workspaces.services.stopping.shutdown import pause_all_for_shutdown
-from workspaces.services.stopping.teardown import declare_gone
+from workspaces.services.stopping.teardown import confirm_stopped
 from workspaces.services.watching.crash_recovery import mark_dead_offline, restart_due
 
 pytestmark = pytest.mark.django_db
@@ -282,7 +282,7 @@ def test_a_shutdown_leaves_one_whose_process_is_gone_offline_with_its_planned_re
     now = database_now()
     died = Observation(state=BackendState.EXITED, exit_code=1)
     mark_dead_offline(workspace_id=parent.pk, launch_id=parent.launch_id, observation=died, now=now)
-    declare_gone(launch_id=parent.launch_id, now=now)
+    confirm_stopped(launch_id=parent.launch_id, now=now)
     assert pause_all_for_shutdown(now=now) == []
     assert status_of(parent) == S.OFFLINE
     assert [row.pk for row in restart_due(now=now + timedelta(minutes=1))] == [parent.pk]

@@ -18,7 +18,7 @@ from workspaces.services.stopping.hibernate import hibernate
 from workspaces.services.stopping.pause import pause
 from workspaces.services.stopping.reaper import reap, stop_unknown
 from workspaces.services.stopping.remove import delete_files, remove
-from workspaces.services.stopping.teardown import claim_due_teardowns, declare_gone, tear_down
+from workspaces.services.stopping.teardown import claim_due_teardowns, confirm_stopped, tear_down
 
 pytestmark = pytest.mark.django_db
 S = WorkspaceStatus
@@ -68,7 +68,7 @@ def test_one_that_was_declared_gone_and_lives_is_stopped_after_all(fake):
     workspace = online()
     key = running_on(fake, workspace)
     pause(workspace_id=workspace.pk, now=database_now())
-    declare_gone(launch_id=workspace.launch_id, now=database_now())
+    confirm_stopped(launch_id=workspace.launch_id, now=database_now())
     assert reaped() == [workspace.launch_id]
     stop_all_due()
     assert fake.inspect(key).state is BackendState.EXITED

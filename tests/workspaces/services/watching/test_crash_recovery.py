@@ -53,7 +53,7 @@ def revived(workspace, *, at):
     """Let its policy restart it, and its agent arrive at once."""
     assert [row.pk for row in restart_due(now=at)] == [workspace.pk]
     again = Workspace.objects.get(pk=workspace.pk)
-    Workspace.objects.filter(pk=again.pk).update(**launch_records.entered(again, Phase.BOOTING, now=at))
+    Workspace.objects.filter(pk=again.pk).update(**launch_records.phase_fields(again, Phase.BOOTING, now=at))
     return arrive(again, now=at)
 
 

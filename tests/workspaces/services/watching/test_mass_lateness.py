@@ -17,7 +17,7 @@ from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
 from workspaces.models.incidents import Incident
-from workspaces.services.launching.progress import progress
+from workspaces.services.launching.progress import record_progress
 from workspaces.services.watching.mass_lateness import UnknownIncident, is_mass, release
 from workspaces.services.watching.sweep import overdue, sweep_stuck
 from workspaces.services.watching.watch import watch
@@ -154,7 +154,7 @@ def test_a_held_launch_whose_new_step_moves_its_deadline_is_held_no_longer():
     late = [booting(config=config_for("echo", stall), runtime="") for _ in range(6)]
     now = later(late[-1], minutes=1.5)
     assert sweep(now).held == 6
-    progress(workspace_id=late[0].pk, launch_id=late[0].launch_id, step="install", now=now)
+    record_progress(workspace_id=late[0].pk, launch_id=late[0].launch_id, step="install", now=now)
     assert sweep(now + timedelta(seconds=1)).held == 5
 
 

@@ -13,7 +13,7 @@ from workspaces import tasks
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Heartbeat, Launch, Workspace
-from workspaces.models.incidents import Incident, Liveness, Part
+from workspaces.models.incidents import Component, Incident, Liveness
 from workspaces.services.stopping.hibernate import hibernate
 from workspaces.services.watching.liveness import mark_silent_offline
 from workspaces.services.watching.outages import reach_back, record_liveness, without
@@ -28,7 +28,7 @@ def after(minutes):
     return NOON + timedelta(minutes=minutes)
 
 
-def away(*, part=Part.SWEEP, since, until):
+def away(*, part=Component.SWEEP, since, until):
     """Let one part of Slipway be away between these minutes after noon."""
     record_liveness(part=part, now=after(since))
     return record_liveness(part=part, now=after(until))
@@ -52,19 +52,19 @@ def test_the_override_is_extended_too():
 
 
 def test_who_began_in_the_gap_gets_only_what_it_lost():
-    record_liveness(part=Part.SWEEP, now=after(0))
+    record_liveness(part=Component.SWEEP, now=after(0))
     begun = booting(now=after(15))
-    record_liveness(part=Part.SWEEP, now=after(20))
+    record_liveness(part=Component.SWEEP, now=after(20))
     begun.refresh_from_db()
     assert begun.deadline_at == after(30)
 
 
 def test_sweep_and_web_away_together_are_one_outage():
     waiting = booting(now=after(0))
-    for part in Part:
-        record_liveness(part=part, now=after(1))
-    record_liveness(part=Part.WEB, now=after(11))
-    record_liveness(part=Part.SWEEP, now=after(11.5))
+    for component in Component:
+        record_liveness(part=component, now=after(1))
+    record_liveness(part=Component.WEB, now=after(11))
+    record_liveness(part=Component.SWEEP, now=after(11.5))
     waiting.refresh_from_db()
     assert waiting.deadline_at == after(20.5)
     assert Incident.objects.count() == 1
@@ -75,20 +75,20 @@ def test_sweep_and_web_away_together_are_one_outage():
 def test_a_pause_between_two_sweeps_is_no_outage():
     waiting = booting(now=after(0))
     for minute in range(5):
-        assert record_liveness(part=Part.SWEEP, now=after(minute)) is None
+        assert record_liveness(part=Component.SWEEP, now=after(minute)) is None
     waiting.refresh_from_db()
     assert waiting.deadline_at == after(10)
     assert Liveness.objects.get().alive_at == after(4)
 
 
 def test_the_first_sign_of_life_ever_is_no_outage():
-    assert record_liveness(part=Part.SWEEP, now=after(0)) is None
+    assert record_liveness(part=Component.SWEEP, now=after(0)) is None
     assert Incident.objects.count() == 0
 
 
 def test_a_clock_that_is_behind_takes_no_sign_of_life_back():
-    record_liveness(part=Part.WEB, now=after(5))
-    assert record_liveness(part=Part.WEB, now=after(4)) is None
+    record_liveness(part=Component.WEB, now=after(5))
+    assert record_liveness(part=Component.WEB, now=after(4)) is None
     assert Liveness.objects.get().alive_at == after(5)
 
 
@@ -102,13 +102,13 @@ def test_nobody_is_lost_by_the_silence_of_our_own_outage():
 
 def test_while_the_web_is_silent_nobody_is_lost_or_failed_for_it():
     up, late = online(now=after(0)), booting(now=after(0))
-    record_liveness(part=Part.WEB, now=after(1))
+    record_liveness(part=Component.WEB, now=after(1))
     assert sweep_stuck(now=after(12), policy=Policy()).failed == []
     assert mark_silent_offline(now=after(12), limit=LIMIT) == []
     late.refresh_from_db()
     assert late.held_since == after(12)
     for minute in range(13, 23):
-        record_liveness(part=Part.WEB, now=after(minute))
+        record_liveness(part=Component.WEB, now=after(minute))
     late.refresh_from_db()
     assert late.deadline_at == after(22)
     assert sweep_stuck(now=after(21.9), policy=Policy()).failed == []
@@ -145,11 +145,11 @@ def test_the_sweeps_task_notes_that_it_is_alive_and_excuses_before_it_fails():
         phase_entered_at=later(waiting, minutes=-30),
         deadline_at=later(waiting, minutes=-20),
     )
-    Liveness.objects.create(part=Part.SWEEP, alive_at=later(waiting, minutes=-29))
+    Liveness.objects.create(part=Component.SWEEP, alive_at=later(waiting, minutes=-29))
     tasks.sweep_stuck()
     waiting.refresh_from_db()
     assert waiting.status == WorkspaceStatus.PROVISIONING
-    assert Incident.objects.get().scope == Part.SWEEP
+    assert Incident.objects.get().scope == Component.SWEEP
 
 
 moments = st.integers(0, 100).map(after)

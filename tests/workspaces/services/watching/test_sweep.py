@@ -12,7 +12,7 @@ from workspaces.lifecycle.transitions import FailureCode, Phase, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import BackendState, Observation
 from workspaces.services.launching.launch import enter_booting
-from workspaces.services.launching.progress import progress
+from workspaces.services.launching.progress import record_progress
 from workspaces.services.watching.sweep import sweep_stuck
 
 pytestmark = pytest.mark.django_db
@@ -121,7 +121,7 @@ def test_a_new_step_moves_the_stall_deadline_and_a_repeated_one_does_not():
 
     def report(step, minutes):
         at = later(stalling, minutes=minutes)
-        progress(workspace_id=stalling.pk, launch_id=stalling.launch_id, step=step, now=at)
+        record_progress(workspace_id=stalling.pk, launch_id=stalling.launch_id, step=step, now=at)
 
     report("install", 0.9)
     report("install", 1.5)
@@ -135,7 +135,7 @@ def test_steps_never_move_the_hard_limit():
     busy = booting(config=config_for("echo", "runtime_config: {stall_timeout_seconds: 60}\n"), runtime="")
     for minute in range(1, 20):
         at = later(busy, minutes=minute / 2)
-        progress(workspace_id=busy.pk, launch_id=busy.launch_id, step=f"step {minute}", now=at)
+        record_progress(workspace_id=busy.pk, launch_id=busy.launch_id, step=f"step {minute}", now=at)
     assert swept(busy, minutes=10.1).failure_code == FailureCode.TIMED_OUT
 
 

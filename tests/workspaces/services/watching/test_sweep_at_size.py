@@ -16,7 +16,7 @@ from tests.workspaces.unguarded import unguarded
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, Phase, WorkspaceStatus
 from workspaces.models import Launch, SweepRun, Workspace
-from workspaces.services.launching.progress import progress
+from workspaces.services.launching.progress import record_progress
 from workspaces.services.watching import mass_lateness, sweep
 from workspaces.services.watching.sweep import overdue_rows, sweep_stuck
 
@@ -95,7 +95,7 @@ def test_an_idle_tick_is_a_few_looks_and_one_row_written():
 def test_the_sweep_writes_what_the_hand_written_limit_writes():
     ours, by_hand = booting(runtime="hermes"), booting(runtime="hermes")
     for row in (ours, by_hand):
-        progress(workspace_id=row.pk, launch_id=row.launch_id, step="install", now=later(row, minutes=1))
+        record_progress(workspace_id=row.pk, launch_id=row.launch_id, step="install", now=later(row, minutes=1))
     Workspace.objects.filter(pk=by_hand.pk).update(deadline_at=later(ours, minutes=60))
     now = later(ours, minutes=31)
     assert len(sweep_stuck(now=now, policy=NO_OVERRIDE).failed) == 1
