@@ -8,7 +8,7 @@ from django.conf import settings
 
 from devserver.console import Console
 from devserver.servers.embedded import LOCALHOST
-from devserver.stale_processes import MARKER
+from devserver.stale_processes import SUPERVISED_FROM
 from devserver.supervisor import Child
 
 _WEB_POOL_SIZE = "8"
@@ -74,7 +74,7 @@ def _child(name: str, command: list[str], *, console: Console, extra: Mapping[st
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": _EXPECTED_WARNINGS,
-        MARKER: str(settings.DATA_DIR),
+        SUPERVISED_FROM: str(settings.DATA_DIR),
         **(extra or {}),
     }
     return Child(name=name, command=command, environment=environment, console=console)

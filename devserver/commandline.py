@@ -12,13 +12,13 @@ from types import FrameType
 from django.core.management import execute_from_command_line
 
 from devserver.demo import setup
-from devserver.error_messages import in_sentences
+from devserver.error_messages import exit_with_message
 from devserver.local_environment import (
-    LocalError,
-    environment_for,
-    needs_servers,
+    LocalSetupError,
+    complete_environment,
+    needs_embedded_servers,
     read_dotenv,
-    set_placeholders,
+    set_placeholder_settings,
 )
 from devserver.ownership import Role
 from devserver.servers.embedded import LOCALHOST
@@ -31,7 +31,7 @@ DEFAULT_PORT = 8000
 def main() -> None:
     """Run the command line; exit with 1 and one sentence where the machine, not the code, is at fault."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    with in_sentences():
+    with exit_with_message():
         run(sys.argv)
 
 
@@ -41,29 +41,29 @@ def run(arguments: Sequence[str]) -> None:
     with ExitStack() as stack:
         _complete_environment(arguments, stack=stack)
         # Here, since an explanation may have to ask the database.
-        with in_sentences():
+        with exit_with_message():
             execute_from_command_line(list(arguments))
 
 
 def _complete_environment(arguments: Sequence[str], *, stack: ExitStack) -> None:
     if is_offline(arguments):
         # With both URLs set this is production, where a missing key is to be reported.
-        if needs_servers():
-            set_placeholders()
+        if needs_embedded_servers():
+            set_placeholder_settings()
     elif arguments[1] == "up":
         stack.enter_context(_environment_for_up(up_port(arguments)))
     elif arguments[1] == "demo":
-        stack.enter_context(_environment_for_demo(setup.options_of(arguments[2:])))
-    elif needs_servers():
+        stack.enter_context(_environment_for_demo(setup.parse_options(arguments[2:])))
+    elif needs_embedded_servers():
         _end_cleanly_on_signals()
-        stack.enter_context(environment_for(role=Role.COMMAND, command=f"manage.py {arguments[1]}"))
+        stack.enter_context(complete_environment(role=Role.COMMAND, command=f"manage.py {arguments[1]}"))
 
 
 def _environment_for_up(port: int) -> AbstractContextManager[None]:
     _end_cleanly_on_signals()
     # Where the workspaces that are launched here reach us.
     os.environ.setdefault("PLATFORM_URL", f"http://{LOCALHOST}:{port}")
-    return environment_for(
+    return complete_environment(
         role=Role.UP,
         command="make up",
         address=f"http://{LOCALHOST}:{port}/admin/",
@@ -73,7 +73,7 @@ def _environment_for_up(port: int) -> AbstractContextManager[None]:
 
 def _environment_for_demo(options: setup.DemoOptions) -> AbstractContextManager[None]:
     _end_cleanly_on_signals()
-    setup.check_folder(options.folder)
+    setup.prepare_folder(options.folder)
     setup.set_environment(options)
 
     def before_start() -> None:
@@ -81,7 +81,7 @@ def _environment_for_demo(options: setup.DemoOptions) -> AbstractContextManager[
         setup.empty_folder(options.folder)
 
     address = f"http://{LOCALHOST}:{options.port}/admin/"
-    return environment_for(role=Role.UP, command="make demo", address=address, before_start=before_start)
+    return complete_environment(role=Role.UP, command="make demo", address=address, before_start=before_start)
 
 
 def is_offline(arguments: Sequence[str]) -> bool:
@@ -101,7 +101,7 @@ def up_port(arguments: Sequence[str]) -> int:
     except argparse.ArgumentError:
         port = 0
     if not 0 < port < 65536:
-        raise LocalError("The web port must be a whole number from 1 to 65535, as in `make up PORT=8001`.")
+        raise LocalSetupError("The web port must be a whole number from 1 to 65535, as in `make up PORT=8001`.")
     return port
 
 
@@ -113,12 +113,12 @@ def refuse_taken_port(port: int, *, command: str) -> None:
         try:
             probe.bind((LOCALHOST, port))
         except PermissionError:
-            raise LocalError(
+            raise LocalSetupError(
                 f"Port {port} is reserved for root: choose another, as in `{command} PORT=8001`."
             ) from None
         except OSError:
             other = port + 1 if port < 65535 else DEFAULT_PORT
-            raise LocalError(
+            raise LocalSetupError(
                 f"Port {port} is in use by another program: choose another with `{command} PORT={other}`."
             ) from None
 

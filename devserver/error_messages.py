@@ -13,8 +13,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from config.broker import BROKER_ERRORS
 from devserver import local_environment
-from devserver.local_environment import LocalError
-from devserver.servers.embedded import ServerError, full_disk
+from devserver.local_environment import LocalSetupError
+from devserver.servers.embedded import ServerError, full_disk_message
 
 NOT_MIGRATED = "The database is not migrated: run `manage.py migrate` or `make up`."
 _UNKNOWN_NAMES = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedObject)
@@ -23,21 +23,21 @@ _UNREACHABLE = {None, "28", "3D", "57"}
 
 
 @contextmanager
-def in_sentences() -> Iterator[None]:
+def exit_with_message() -> Iterator[None]:
     """Turn an error of the surroundings into its sentence and exit code 1; let all others rise."""
     try:
         yield
     except Exception as error:
-        sentence = explain(error)
+        sentence = message_for(error)
         if sentence is None or "--traceback" in sys.argv:
             raise
         sys.exit(sentence)
 
 
-def explain(error: Exception) -> str | None:
+def message_for(error: Exception) -> str | None:
     """Return the sentence for an error of the surroundings, None for one that is a mistake in the code."""
     match error:
-        case LocalError() | ServerError() | ImproperlyConfigured():
+        case LocalSetupError() | ServerError() | ImproperlyConfigured():
             return str(error)
         case DatabaseError():
             return _servers_complaint() or _explain_database(error)
@@ -50,7 +50,7 @@ def explain(error: Exception) -> str | None:
 
 def _explain_system(error: OSError) -> str | None:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return full_disk(error.filename or os.environ.get("DATA_DIR", "the data folder"))
+        return full_disk_message(error.filename or os.environ.get("DATA_DIR", "the data folder"))
     if isinstance(error, PermissionError) and error.filename:
         return f"{error.filename}: {error.strerror}. Set DATA_DIR to a folder of your own."
     return None
@@ -58,7 +58,7 @@ def _explain_system(error: OSError) -> str | None:
 
 def _servers_complaint() -> str | None:
     # A server of our own knows better than its client why it went away.
-    machine = local_environment.machine
+    machine = local_environment.local_servers
     complaints = (server.complaint() for server in (machine.servers if machine else ()))
     return next((str(complaint) for complaint in complaints if complaint), None)
 
@@ -66,7 +66,7 @@ def _servers_complaint() -> str | None:
 def _explain_database(error: DatabaseError) -> str | None:
     cause = error.__cause__
     if isinstance(cause, psycopg.errors.DiskFull):
-        return full_disk("the database")
+        return full_disk_message("the database")
     if isinstance(cause, _UNKNOWN_NAMES):
         return NOT_MIGRATED if _lacks_migrations() else None
     if isinstance(cause, psycopg.OperationalError) and (cause.sqlstate and cause.sqlstate[:2]) in _UNREACHABLE:

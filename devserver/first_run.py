@@ -18,7 +18,7 @@ FIRST_TEMPLATE = "echo"
 _PATIENCE_SECONDS = 120.0
 
 
-def make_operator() -> str | None:
+def create_operator() -> str | None:
     """Create the operator's account and return its password, which is kept nowhere; None where there is one."""
     users = get_user_model()._default_manager
     if users.filter(**{users.model.USERNAME_FIELD: OPERATOR}).exists():

@@ -13,18 +13,18 @@ from cryptography.fernet import Fernet
 
 from devserver.ownership import (
     Membership,
-    Owner,
+    OwnerRecord,
     Ownership,
     Role,
     State,
-    present_owner,
+    read_owner,
     try_to_join,
     try_to_own,
 )
 from devserver.servers.embedded import Server, secret_file
 from devserver.servers.embedded_postgres import start_postgres
 from devserver.servers.embedded_redis import start_redis
-from devserver.stale_processes import stop_leftovers
+from devserver.stale_processes import stop_stale_processes
 
 PROJECT = Path(__file__).resolve().parent.parent
 _QUIET_SECONDS = 1.0
@@ -33,11 +33,11 @@ _MEMBER_LIMIT_SECONDS = 3600.0
 _POLL_SECONDS = 0.1
 
 
-class LocalError(Exception):
+class LocalSetupError(Exception):
     """The command can't have what it needs on this machine; the message says why and what to do."""
 
 
-class Machine:
+class LocalServers:
     """The servers that this process owns, and its hold on the data folder."""
 
     def __init__(self, ownership: Ownership) -> None:
@@ -75,7 +75,7 @@ class Machine:
 
 
 # What this process owns; the command `up` reads it.
-machine: Machine | None = None
+local_servers: LocalServers | None = None
 
 
 # --- The environment -----------------------------------------------------------------------------
@@ -87,20 +87,20 @@ def read_dotenv() -> None:
         environ.Env.read_env(PROJECT / ".env")
 
 
-def needs_servers() -> bool:
+def needs_embedded_servers() -> bool:
     """Tell whether an embedded server has to stand in for one that nobody named."""
     return not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"))
 
 
-def data_dir() -> Path:
+def prepare_data_dir() -> Path:
     """Return the folder of local data, made for us alone."""
     folder = Path(os.environ.get("DATA_DIR") or PROJECT / ".data").resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise LocalError(f"The data folder {folder} can't be made: {error.strerror}. {_OTHER_FOLDER}") from None
+        raise LocalSetupError(f"The data folder {folder} can't be made: {error.strerror}. {_OTHER_FOLDER}") from None
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise LocalError(f"The data folder {folder} is not writable for this user. {_OTHER_FOLDER}")
+        raise LocalSetupError(f"The data folder {folder} is not writable for this user. {_OTHER_FOLDER}")
     os.environ["DATA_DIR"] = str(folder)
     return folder
 
@@ -119,7 +119,7 @@ def set_keys(folder: Path) -> None:
             os.environ[name] = secret_file(folder / name.lower(), make=make)
 
 
-def set_placeholders() -> None:
+def set_placeholder_settings() -> None:
     """Fill in what settings require for a command that uses none of it, such as `help`."""
     os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
     os.environ.setdefault("SECRETS_KEYS", Fernet.generate_key().decode())
@@ -132,15 +132,15 @@ def set_placeholders() -> None:
 
 
 @contextmanager
-def environment_for(
+def complete_environment(
     *, role: Role, command: str, address: str = "", before_start: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
     """Complete the environment for one command: own the servers, or share those of the owner.
 
     `before_start` is asked once the lock is ours and leftovers are gone, and may refuse by raising.
     """
-    folder = data_dir()
-    if needs_servers():
+    folder = prepare_data_dir()
+    if needs_embedded_servers():
         set_keys(folder)
     with ExitStack() as stack:
         hold = _own_or_join(folder, role=role, command=command, address=address)
@@ -157,20 +157,20 @@ def environment_for(
 
 @contextmanager
 def _running(ownership: Ownership, *, before_start: Callable[[], None]) -> Iterator[None]:
-    global machine
-    if number := stop_leftovers(ownership.folder):
+    global local_servers
+    if number := stop_stale_processes(ownership.folder):
         _say(f"The last run did not end cleanly: stopped {number} processes that it left behind.")
     before_start()
-    machine = Machine(ownership)
+    local_servers = LocalServers(ownership)
     try:
-        machine.start()
+        local_servers.start()
         # `make up` still has to migrate and to start its children.
         if ownership.owner.role is Role.COMMAND:
-            machine.announce_ready()
+            local_servers.announce_ready()
         yield
     finally:
-        machine.stop()
-        machine = None
+        local_servers.stop()
+        local_servers = None
 
 
 def _own_or_join(folder: Path, *, role: Role, command: str, address: str) -> Ownership | Membership:
@@ -180,27 +180,27 @@ def _own_or_join(folder: Path, *, role: Role, command: str, address: str) -> Own
             return ownership
         if role is Role.COMMAND and (membership := try_to_join(folder)):
             return membership
-        owner, waited = present_owner(folder), time.monotonic() - began
+        owner, waited = read_owner(folder), time.monotonic() - began
         _refuse_second_up(owner, role=role)
         if waited > _QUIET_SECONDS and owner and not has_spoken:
             _say(f"Waiting for `{owner.command}` (pid {owner.pid}), which {_doing(owner)}.")
             has_spoken = True
         if waited > _START_LIMIT_SECONDS and role is Role.COMMAND:
-            raise LocalError(f"The owner of {folder} has not become ready for {waited:.0f} s: {_describe(owner)}.")
+            raise LocalSetupError(f"The owner of {folder} has not become ready for {waited:.0f} s: {_describe(owner)}.")
         time.sleep(_POLL_SECONDS)
 
 
-def _refuse_second_up(owner: Owner | None, *, role: Role) -> None:
+def _refuse_second_up(owner: OwnerRecord | None, *, role: Role) -> None:
     if role is Role.UP and owner and owner.role is Role.UP and owner.state is not State.STOPPING:
-        raise LocalError(f"Slipway already runs at {owner.address} (pid {owner.pid}); stop that one first.")
+        raise LocalSetupError(f"Slipway already runs at {owner.address} (pid {owner.pid}); stop that one first.")
 
 
-def _doing(owner: Owner) -> str:
+def _doing(owner: OwnerRecord) -> str:
     doing = {State.STARTING: "is starting the servers", State.STOPPING: "is stopping the servers"}
     return doing.get(owner.state, "uses the servers")
 
 
-def _describe(owner: Owner | None) -> str:
+def _describe(owner: OwnerRecord | None) -> str:
     return f"`{owner.command}`, pid {owner.pid}" if owner else "it left no record"
 
 

@@ -31,7 +31,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Owner:
+class OwnerRecord:
     """The record that the owner writes for the others."""
 
     pid: int
@@ -55,7 +55,7 @@ class Owner:
 class Ownership:
     """The lock, held; whoever has it may start servers in the folder."""
 
-    def __init__(self, folder: Path, *, descriptor: int, owner: Owner) -> None:
+    def __init__(self, folder: Path, *, descriptor: int, owner: OwnerRecord) -> None:
         self.folder = folder
         self.owner = owner
         self.is_released = False
@@ -88,7 +88,7 @@ class Ownership:
 class Membership:
     """A share in another process' servers: a short-lived owner waits for us before it stops them."""
 
-    def __init__(self, *, descriptor: int, owner: Owner) -> None:
+    def __init__(self, *, descriptor: int, owner: OwnerRecord) -> None:
         self.owner = owner
         self._descriptor = descriptor
 
@@ -105,7 +105,7 @@ def try_to_own(folder: Path, *, role: Role, command: str, address: str = "") -> 
         return None
     us = identify(os.getpid())
     assert us is not None, "the running process is in /proc"  # noqa: S101 (Linux without /proc can't run this)
-    owner = Owner(
+    owner = OwnerRecord(
         pid=us.pid,
         started_at=us.started_at,
         role=role,
@@ -121,24 +121,24 @@ def try_to_join(folder: Path) -> Membership | None:
     descriptor = os.open(folder / "members.lock", os.O_RDWR | os.O_CREAT, 0o600)
     # The order matters: an owner says that it stops before it waits for the members.
     if _try_lock(descriptor, fcntl.LOCK_SH):
-        owner = present_owner(folder)
+        owner = read_owner(folder)
         if owner and owner.state is State.READY:
             return Membership(descriptor=descriptor, owner=owner)
     os.close(descriptor)
     return None
 
 
-def present_owner(folder: Path) -> Owner | None:
+def read_owner(folder: Path) -> OwnerRecord | None:
     """Return what the living owner says; None where there is none or it has said nothing yet."""
     try:
         data = json.loads((folder / "owner.json").read_text())
-        owner = Owner(**{**data, "role": Role(data["role"]), "state": State(data["state"])})
+        owner = OwnerRecord(**{**data, "role": Role(data["role"]), "state": State(data["state"])})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
     return owner if owner.is_alive else None
 
 
-def _write(folder: Path, owner: Owner) -> None:
+def _write(folder: Path, owner: OwnerRecord) -> None:
     # It holds passwords, and a reader must never see half of it.
     draft = folder / "owner.json.draft"
     draft.unlink(missing_ok=True)

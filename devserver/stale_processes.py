@@ -9,12 +9,12 @@ from devserver.servers import embedded_redis
 from workspaces.provisioners.process.processes import Process, is_alive, signal_all
 
 # In the environment of every child of the supervisor; its value is the data folder.
-MARKER = "SLIPWAY_SUPERVISED_FROM"
+SUPERVISED_FROM = "SLIPWAY_SUPERVISED_FROM"
 _STOP_SECONDS = 10.0
 _KILL_SECONDS = 5.0
 
 
-def stop_leftovers(folder: Path) -> int:
+def stop_stale_processes(folder: Path) -> int:
     """End the children and servers of an earlier owner of this folder; return how many there were.
 
     Only the folder's present owner may call it, before it starts anything of its own.
@@ -38,7 +38,7 @@ def _stop(found: list[Process], polite: signal.Signals) -> None:
 def _is_child(pid: int, folder: Path) -> bool:
     variables = environment(pid)
     # A workspace's own process outlives its platform on purpose.
-    return variables.get(MARKER) == str(folder) and "LAUNCH_ID" not in variables and pid != os.getpid()
+    return variables.get(SUPERVISED_FROM) == str(folder) and "LAUNCH_ID" not in variables and pid != os.getpid()
 
 
 def _is_postgres(pid: int, folder: Path) -> bool:

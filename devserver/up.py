@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, transaction
 from devserver import children, first_run, local_environment
 from devserver.console import Console
 from devserver.servers.embedded import LOCALHOST
-from devserver.shutdown import stop_workspaces
+from devserver.stop_workspaces import stop_workspaces
 from devserver.supervisor import Child, Supervisor
 from postgres.clock import database_now
 from workspaces import tasks
@@ -35,7 +35,7 @@ class ForcedStop(Exception):
     """The operator asked a second time: no more waiting."""
 
 
-class Running:
+class DevServer:
     """One run of Slipway on this machine."""
 
     def __init__(self, *, port: int, resumes: bool, creates_first: bool, console: Console) -> None:
@@ -69,8 +69,8 @@ class Running:
     # --- Start -----------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if local_environment.machine:
-            for server in local_environment.machine.servers:
+        if local_environment.local_servers:
+            for server in local_environment.local_servers.servers:
                 self.supervisor.adopt(server)
         self.supervisor.start([*self.front, *self.back])
 
@@ -84,8 +84,8 @@ class Running:
     def _story(self) -> Iterator[None]:
         """Tell the operator what happens; yields whenever there is time to look after the children."""
         yield from self._until_web_answers()
-        if local_environment.machine:
-            local_environment.machine.announce_ready()
+        if local_environment.local_servers:
+            local_environment.local_servers.announce_ready()
         yield from self._scenes()
         while True:
             yield
@@ -93,7 +93,7 @@ class Running:
     def _scenes(self) -> Iterator[None]:
         """Tell what is special about this run, once all of it is up."""
         yield from self._launch_workspaces()
-        self._summarise(password=first_run.make_operator())
+        self._summarise(password=first_run.create_operator())
 
     def _until_web_answers(self) -> Iterator[None]:
         limit = time.monotonic() + _WEB_PATIENCE_SECONDS

@@ -22,7 +22,7 @@ STEPS = ("make a virtual environment", "install packages", "check the runtime")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promise:
+class Expectation:
     """What becomes of a workspace in the end. `code` is why it failed; `flips` whether time ever failed it wrongly."""
 
     statuses: frozenset[str]
@@ -36,7 +36,7 @@ class Promise:
             return f"{words}: {self.code}"
         return f"failed by time, then {words} after all" if self.is_taken_back else words
 
-    def is_kept_by(self, outcome: "Outcome") -> bool:
+    def is_met_by(self, outcome: "Outcome") -> bool:
         """Tell whether this is what became of it."""
         is_as_often = self.is_taken_back is None or self.is_taken_back == outcome.is_taken_back
         is_for_that_reason = S.FAILED not in self.statuses or outcome.code == self.code
@@ -57,11 +57,11 @@ class Outcome:
         return f"failed by time, then {self.status} after all" if self.is_taken_back else self.status
 
 
-ONLINE = Promise(statuses=frozenset({S.ONLINE}))
+ONLINE = Expectation(statuses=frozenset({S.ONLINE}))
 
 
-def _failed(code: FailureCode) -> Promise:
-    return Promise(statuses=frozenset({S.FAILED}), code=code)
+def _failed(code: FailureCode) -> Expectation:
+    return Expectation(statuses=frozenset({S.FAILED}), code=code)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Group:
     count: int
     runtime: str
     what: str
-    promise: Promise = ONLINE
+    promise: Expectation = ONLINE
     behaviour: Behaviour = Behaviour.HEALTHY
     boot: Minutes = (0.5, 2)
     # When they are launched, counted from the fleet's beginning.
@@ -130,7 +130,7 @@ GROUPS = (
         count=1,
         runtime="claude-code",
         what="boots longer than its limit",
-        promise=Promise(statuses=frozenset({S.ONLINE}), is_taken_back=True),
+        promise=Expectation(statuses=frozenset({S.ONLINE}), is_taken_back=True),
         behaviour=Behaviour.SLOW,
         boot=(13, 13),
     ),
@@ -165,7 +165,7 @@ GROUPS = (
         count=3,
         runtime="echo",
         what="lose calls, and report errors now and then",
-        promise=Promise(statuses=frozenset({S.ONLINE, S.DEGRADED})),
+        promise=Expectation(statuses=frozenset({S.ONLINE, S.DEGRADED})),
         behaviour=Behaviour.FLAKY,
     ),
     Group(
@@ -173,7 +173,7 @@ GROUPS = (
         count=3,
         runtime="echo",
         what="stop their heartbeats and live on",
-        promise=Promise(statuses=frozenset({S.OFFLINE})),
+        promise=Expectation(statuses=frozenset({S.OFFLINE})),
         behaviour=Behaviour.SILENT,
     ),
     Group(
@@ -204,7 +204,7 @@ GROUPS = (
         runtime="crewai",
         what="wait for one slow mirror, all at once",
         # Whom a sweep meets when most have just arrived, it may fail a moment too early: the late arrival wins.
-        promise=Promise(statuses=frozenset({S.ONLINE}), is_taken_back=None),
+        promise=Expectation(statuses=frozenset({S.ONLINE}), is_taken_back=None),
         behaviour=Behaviour.SLOW,
         boot=(15, 15),
         begins=2,
@@ -225,11 +225,11 @@ class Member:
     begins_seconds: float
 
     @property
-    def promise(self) -> Promise:
+    def promise(self) -> Expectation:
         return self.group.promise
 
 
-def members(*, speed: float, seed: int, groups: Iterable[Group] = GROUPS) -> list[Member]:
+def make_fleet(*, speed: float, seed: int, groups: Iterable[Group] = GROUPS) -> list[Member]:
     """Return the fleet in the order of its launches; the same for the same seed."""
     fleet = [
         Member(
@@ -277,7 +277,7 @@ def outcomes(fleet: Sequence[Member]) -> Mapping[str, Outcome]:
     }
 
 
-def incidents_told() -> tuple[int, int]:
+def count_incident_events() -> tuple[int, int]:
     """Return how many incidents were told to be open, and how many resolved."""
     told = Event.objects.order_by()
     opened = told.filter(event_type=EventType.INCIDENT_OPENED).count()

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from devserver.local_environment import PROJECT, LocalError
+from devserver.local_environment import PROJECT, LocalSetupError
 
 DEFAULT_FOLDER = PROJECT / ".data-demo"
 DEFAULT_PORT = 8010
 # Ten minutes of the field in one of the demo's.
 DEFAULT_SPEED = 10.0
 # Only a folder with this file in it is emptied.
-MARKER = "made-by-make-demo"
+MARKER_FILE = "made-by-make-demo"
 # What of a folder its present owner holds or has read.
-_HELD = frozenset({"owner.lock", "members.lock", "owner.json", "secret_key", "secrets_keys", MARKER})
+_HELD = frozenset({"owner.lock", "members.lock", "owner.json", "secret_key", "secrets_keys", MARKER_FILE})
 # In seconds, as the settings have them; played faster, but no faster than whole seconds allow.
 _FIELD = {
     "HEARTBEAT_INTERVAL_SECONDS": 30,
@@ -39,18 +39,18 @@ class DemoOptions:
     folder: Path
 
 
-def options_of(arguments: Sequence[str]) -> DemoOptions:
+def parse_options(arguments: Sequence[str]) -> DemoOptions:
     """Return what the demo's command line says; the command itself reports what else is wrong."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     add_options(parser)
     try:
         found = parser.parse_known_args(arguments)[0]
     except argparse.ArgumentError as error:
-        raise LocalError(f"{error}.") from None
+        raise LocalSetupError(f"{error}.") from None
     if not 0 < found.port < 65536:
-        raise LocalError("The web port must be a whole number from 1 to 65535, as in `make demo PORT=8011`.")
+        raise LocalSetupError("The web port must be a whole number from 1 to 65535, as in `make demo PORT=8011`.")
     if not 1 <= found.speed <= 1000:
-        raise LocalError("The speed must be a number from 1 to 1000.")
+        raise LocalSetupError("The speed must be a number from 1 to 1000.")
     return DemoOptions(port=found.port, speed=found.speed, folder=found.folder.resolve())
 
 
@@ -72,7 +72,7 @@ def set_environment(options: DemoOptions) -> None:
     """Set what the demo runs with. Nothing that is set for a real Slipway is used: no database, no mail server."""
     for name in re.findall(r"^([A-Z_]+)=$", (PROJECT / ".env.example").read_text(), re.MULTILINE):
         os.environ.pop(name, None)
-    os.environ.update(settings_at(options.speed))
+    os.environ.update(settings_for_speed(options.speed))
     os.environ.update(
         DATA_DIR=str(options.folder),
         PLATFORM_URL=f"http://127.0.0.1:{options.port}",
@@ -82,7 +82,7 @@ def set_environment(options: DemoOptions) -> None:
     )
 
 
-def settings_at(speed: float) -> Mapping[str, str]:
+def settings_for_speed(speed: float) -> Mapping[str, str]:
     """Return the intervals and limits, so many times shorter."""
     seconds = {name: max(1, round(value / speed)) for name, value in _FIELD.items()}
     least = _BEATS_WITHIN_LIMIT * seconds["HEARTBEAT_INTERVAL_SECONDS"]
@@ -90,12 +90,14 @@ def settings_at(speed: float) -> Mapping[str, str]:
     return {name: str(value) for name, value in seconds.items()}
 
 
-def check_folder(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Raise LocalError where something lies that no demo made."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
-        raise LocalError(f"{folder} holds something that no demo made, and a demo empties its folder: name another.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER_FILE).exists():
+        raise LocalSetupError(
+            f"{folder} holds something that no demo made, and a demo empties its folder: name another."
+        )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / MARKER).touch()
+    (folder / MARKER_FILE).touch()
 
 
 def empty_folder(folder: Path) -> None:

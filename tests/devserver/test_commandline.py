@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from devserver import commandline
-from devserver.error_messages import NOT_MIGRATED, explain
-from devserver.local_environment import LocalError
-from devserver.servers.embedded import full_disk
+from devserver.error_messages import NOT_MIGRATED, message_for
+from devserver.local_environment import LocalSetupError
+from devserver.servers.embedded import full_disk_message
 from tests.waiting import PATIENCE_SECONDS
 
 PROJECT = Path(__file__).parents[2]
@@ -166,7 +166,7 @@ def test_up_says_that_its_port_is_in_use_before_it_starts_anything(environment):
 
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1"])
 def test_a_web_port_that_is_none_is_refused(port):
-    with pytest.raises(LocalError, match="whole number from 1 to 65535"):
+    with pytest.raises(LocalSetupError, match="whole number from 1 to 65535"):
         commandline.up_port(["manage.py", "up", f"--port={port}"])
 
 
@@ -216,8 +216,8 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(environment, tmp_path):
 
 
 def test_an_error_of_our_code_is_not_made_a_sentence():
-    assert explain(ValueError("a mistake")) is None
+    assert message_for(ValueError("a mistake")) is None
 
 
 def test_a_full_disk_anywhere_is_a_sentence():
-    assert explain(OSError(28, "No space left on device", "/data/file")) == full_disk("/data/file")
+    assert message_for(OSError(28, "No space left on device", "/data/file")) == full_disk_message("/data/file")

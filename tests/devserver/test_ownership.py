@@ -40,7 +40,7 @@ def test_the_folder_is_free_again_once_the_owner_lets_go(owned):
     owned.release()
     again = ownership.try_to_own(owned.folder, role=Role.UP, command="make up", address="http://here")
     assert again is not None
-    assert ownership.present_owner(owned.folder).address == "http://here"
+    assert ownership.read_owner(owned.folder).address == "http://here"
     again.release()
 
 
@@ -79,13 +79,13 @@ def test_the_owner_waits_for_a_member_in_another_process(owned):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"pid": "x", "role": "up", "state": "odd"}'])
 def test_a_record_that_can_not_be_read_is_no_owner(tmp_path, text):
     (tmp_path / "owner.json").write_text(text)
-    assert ownership.present_owner(tmp_path) is None
+    assert ownership.read_owner(tmp_path) is None
 
 
 def test_a_record_whose_process_is_gone_is_no_owner_even_if_its_pid_lives_again(owned):
     record = json.loads((owned.folder / "owner.json").read_text())
     (owned.folder / "owner.json").write_text(json.dumps({**record, "pid": os.getpid(), "started_at": 1}))
-    assert ownership.present_owner(owned.folder) is None
+    assert ownership.read_owner(owned.folder) is None
 
 
 def test_the_kernel_frees_the_lock_of_an_owner_that_was_killed(tmp_path):

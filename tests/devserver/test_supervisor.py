@@ -10,7 +10,7 @@ import pytest
 from devserver import supervisor
 from devserver.console import Console
 from devserver.processes import identify
-from devserver.stale_processes import MARKER, stop_leftovers
+from devserver.stale_processes import SUPERVISED_FROM, stop_stale_processes
 from devserver.supervisor import Child, Supervisor
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.provisioners.process.processes import is_alive
@@ -159,20 +159,20 @@ def test_an_ended_child_is_not_started_again(make_child, screen):
 
 
 def test_children_of_a_supervisor_that_was_killed_are_found_by_their_folder(make_child, screen, tmp_path):
-    ours = make_child(FAMILY, **{MARKER: str(tmp_path)})
+    ours = make_child(FAMILY, **{SUPERVISED_FROM: str(tmp_path)})
     parent, grandchild = family(ours, screen)
-    others = make_child("import time; time.sleep(60)", **{MARKER: "/elsewhere"})
+    others = make_child("import time; time.sleep(60)", **{SUPERVISED_FROM: "/elsewhere"})
     others.spawn()
-    assert stop_leftovers(tmp_path) == 2
+    assert stop_stale_processes(tmp_path) == 2
     assert not is_alive(parent)
     assert not is_alive(grandchild)
     assert not others.has_exited
 
 
 def test_a_workspace_s_own_process_is_no_leftover(make_child, tmp_path):
-    workspace = make_child("import time; time.sleep(60)", **{MARKER: str(tmp_path), "LAUNCH_ID": "x"})
+    workspace = make_child("import time; time.sleep(60)", **{SUPERVISED_FROM: str(tmp_path), "LAUNCH_ID": "x"})
     workspace.spawn()
-    assert stop_leftovers(tmp_path) == 0
+    assert stop_stale_processes(tmp_path) == 0
     assert not workspace.has_exited
 
 

@@ -8,8 +8,8 @@ import pytest
 from devserver import children
 from devserver.console import Console
 from devserver.demo import fleet
-from devserver.demo.run import create_member
-from devserver.demo.setup import settings_at
+from devserver.demo.setup import settings_for_speed
+from devserver.demo.steps import create_member
 from events.models import Event
 from tests.waiting import wait_until
 from workspaces.lifecycle.transitions import FailureCode, FailureOwner, FailureSource
@@ -51,7 +51,7 @@ def slipway(stack, settings, tmp_path):
     settings.PROVISIONER = "simulated"
     stack.environment |= {"PROVISIONER": "simulated", "ALLOW_SIMULATOR": "true", "DATA_DIR": str(tmp_path)}
     # Room for a busy machine: its agents are heard, though late.
-    stack.environment |= {**settings_at(SPEED), "HEARTBEAT_LIMIT_SECONDS": "8"}
+    stack.environment |= {**settings_for_speed(SPEED), "HEARTBEAT_LIMIT_SECONDS": "8"}
     stack.children["simulate"] = children.simulator(console=Console(stack.log))
     stack.configure(**stack.environment)
     stack.start()
@@ -80,7 +80,7 @@ def _members():
     # Hermes' boots leave five of the eighteen seconds to a busy machine.
     groups = [replace(group, count=SMALLER.get(group.name, 1)) for group in fleet.GROUPS]
     groups = [replace(group, boot=(18, 22)) if group.name == "hermes" else group for group in groups]
-    return fleet.members(speed=SPEED, seed=1, groups=groups)
+    return fleet.make_fleet(speed=SPEED, seed=1, groups=groups)
 
 
 def _seen():

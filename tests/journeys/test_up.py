@@ -15,7 +15,7 @@ import pytest
 
 from devserver.processes import environment as environment_of
 from devserver.processes import living
-from devserver.stale_processes import MARKER
+from devserver.stale_processes import SUPERVISED_FROM
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -127,7 +127,7 @@ def ours(machine):
     for process in living():
         variables = environment_of(process.pid)
         in_launch = "LAUNCH_ID" in variables and folder in variables.get("WORKSPACE_CONFIG_PATH", "")
-        if in_launch or variables.get(MARKER) == folder or is_server(process.pid, folder):
+        if in_launch or variables.get(SUPERVISED_FROM) == folder or is_server(process.pid, folder):
             found.append(process.pid)
     return found
 
@@ -239,10 +239,10 @@ def test_a_child_that_was_killed_is_started_again(machine, up):
 TWENTY_MORE = """
 from workspaces import tasks
 from postgres.clock import database_now
-from workspaces.services import creating
+from workspaces.services.launching import create
 for number in range(20):
-    request = creating.Request(template="echo", name=f"echo {number}")
-    workspace = creating.create(request, now=database_now()).workspace
+    request = create.Request(template="echo", name=f"echo {number}")
+    workspace = create.create(request, now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
 """
 

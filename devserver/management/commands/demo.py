@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from devserver.console import Console
 from devserver.demo import setup
-from devserver.demo.run import TIME_TO_SIGN_IN_SECONDS, Demo
+from devserver.demo.steps import TIME_TO_SIGN_IN_SECONDS, Demo
 
 
 class Command(BaseCommand):

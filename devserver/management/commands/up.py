@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from devserver.commandline import DEFAULT_PORT
 from devserver.console import Console
-from devserver.up import Running
+from devserver.up import DevServer
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--no-first-workspace", action="store_true", help="create none where there is none yet")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        Running(
+        DevServer(
             port=options["port"],
             resumes=not options["no_resume"],
             creates_first=not options["no_first_workspace"],

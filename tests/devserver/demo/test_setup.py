@@ -7,15 +7,15 @@ import pytest
 
 from devserver.demo import setup
 from devserver.demo.setup import (
-    MARKER,
+    MARKER_FILE,
     DemoOptions,
-    check_folder,
     empty_folder,
-    options_of,
+    parse_options,
+    prepare_folder,
     set_environment,
-    settings_at,
+    settings_for_speed,
 )
-from devserver.local_environment import PROJECT, LocalError
+from devserver.local_environment import PROJECT, LocalSetupError
 
 READ = re.findall(r"^([A-Z_]+)=$", (PROJECT / ".env.example").read_text(), re.MULTILINE)
 
@@ -41,7 +41,7 @@ def test_nothing_that_is_set_for_a_real_slipway_is_used(tmp_path):
 
 
 def test_its_folder_and_port_are_not_those_of_make_up():
-    options = options_of([])
+    options = parse_options([])
     assert options.folder == PROJECT / ".data-demo"
     assert options.port not in {8000, None}
     assert ".data-demo/" in (PROJECT / ".gitignore").read_text().splitlines()
@@ -51,13 +51,13 @@ def test_its_folder_and_port_are_not_those_of_make_up():
     "arguments", [["--port", "0"], ["--port", "x"], ["--port", "65536"], ["--speed", "0"], ["--speed", "fast"]]
 )
 def test_what_cannot_be_played_is_one_sentence(arguments):
-    with pytest.raises(LocalError):
-        options_of(arguments)
+    with pytest.raises(LocalSetupError):
+        parse_options(arguments)
 
 
 @pytest.mark.parametrize("speed", [1, 7, 10, 60, 1000])
 def test_the_limits_of_the_field_are_shortened_and_leave_room_for_lost_beats(speed):
-    seconds = {name: int(value) for name, value in settings_at(speed).items()}
+    seconds = {name: int(value) for name, value in settings_for_speed(speed).items()}
     assert seconds["TEARDOWN_GRACE_SECONDS"] == max(1, round(600 / speed))
     assert min(seconds.values()) >= 1
     assert seconds["HEARTBEAT_LIMIT_SECONDS"] >= 3 * seconds["HEARTBEAT_INTERVAL_SECONDS"]
@@ -65,37 +65,37 @@ def test_the_limits_of_the_field_are_shortened_and_leave_room_for_lost_beats(spe
 
 def test_at_the_speed_of_the_field_they_are_the_settings_defaults():
     source = (PROJECT / "config" / "settings.py").read_text()
-    for name, value in settings_at(1).items():
+    for name, value in settings_for_speed(1).items():
         assert re.search(rf'"{name}", default={value}\)', source), name
 
 
 def test_a_folder_that_no_demo_made_is_refused_and_left_as_it_is(tmp_path):
     kept = tmp_path / "postgres"
     kept.mkdir()
-    with pytest.raises(LocalError, match="no demo made"):
-        check_folder(tmp_path)
+    with pytest.raises(LocalSetupError, match="no demo made"):
+        prepare_folder(tmp_path)
     assert kept.exists()
 
 
 def test_what_an_earlier_demo_left_is_deleted_and_what_its_owner_holds_is_not(tmp_path):
     folder = tmp_path / "demo"
-    check_folder(folder)
+    prepare_folder(folder)
     (folder / "postgres" / "data").mkdir(parents=True)
     (folder / "simulator.lock").touch()
     (folder / "owner.lock").touch()
-    check_folder(folder)
+    prepare_folder(folder)
     empty_folder(folder)
-    assert sorted(path.name for path in folder.iterdir()) == [MARKER, "owner.lock"]
+    assert sorted(path.name for path in folder.iterdir()) == [MARKER_FILE, "owner.lock"]
 
 
 def test_of_a_link_in_its_folder_only_the_link_is_deleted(tmp_path):
     folder, elsewhere = tmp_path / "demo", tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "kept").touch()
-    check_folder(folder)
+    prepare_folder(folder)
     (folder / "postgres").symlink_to(elsewhere)
     empty_folder(folder)
-    assert [path.name for path in folder.iterdir()] == [MARKER]
+    assert [path.name for path in folder.iterdir()] == [MARKER_FILE]
     assert (elsewhere / "kept").exists()
 
 

@@ -15,7 +15,7 @@ from devserver.servers import embedded, embedded_postgres
 from devserver.servers.embedded import PortTakenError, ServerError, secret_file
 from devserver.servers.embedded_postgres import start_postgres
 from devserver.servers.embedded_redis import start_redis
-from devserver.stale_processes import stop_leftovers
+from devserver.stale_processes import stop_stale_processes
 
 
 @pytest.fixture
@@ -71,13 +71,13 @@ def test_postgres_recovers_what_was_committed_before_it_was_killed(tmp_path, sta
 def test_servers_of_an_owner_that_was_killed_are_found_and_stopped(tmp_path, postgres, started):
     cache = start_redis(tmp_path / "redis")
     started.append(cache)
-    assert stop_leftovers(tmp_path) == 2
+    assert stop_stale_processes(tmp_path) == 2
     assert postgres.has_exited
     assert cache.has_exited
 
 
 def test_leftovers_of_another_folder_are_let_be(tmp_path, postgres):
-    assert stop_leftovers(tmp_path / "elsewhere") == 0
+    assert stop_stale_processes(tmp_path / "elsewhere") == 0
     assert not postgres.has_exited
 
 
@@ -145,7 +145,7 @@ def test_postgres_never_runs_as_root_even_where_user_namespaces_are_denied(monke
     ],
 )
 def test_a_server_s_last_words_become_a_sentence(tmp_path, text, sentence):
-    assert sentence in str(embedded.explain(name="postgres", folder=tmp_path, text=text))
+    assert sentence in str(embedded.error_from_output(name="postgres", folder=tmp_path, text=text))
 
 
 def test_a_disk_with_too_little_space_for_a_first_start_is_refused_before_anything_is_made(tmp_path, monkeypatch):

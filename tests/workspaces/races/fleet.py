@@ -8,7 +8,7 @@ from uuid import uuid4
 from celery import Task
 from django.db import connection
 
-from devserver.shutdown import ask_to_stop
+from devserver.stop_workspaces import request_stops
 from events.models import Event
 from registry import services as registry
 from registry import tasks as registry_tasks
@@ -111,7 +111,7 @@ class Fleet:
     def stop_slipway(self):
         """Stop all that runs, as Slipway's own stop does."""
         due = shutdown.pause_all_for_shutdown(now=self.clock.now)
-        ask_to_stop(due)
+        request_stops(due)
         for launch in due:
             teardown.tear_down(launch_id=launch.pk, now=self.clock.now)
 

@@ -9,7 +9,7 @@ from devserver.console import Console
 from devserver.demo import fleet
 from devserver.demo.fleet import Group, Member, Outcome
 from devserver.servers.embedded import LOCALHOST
-from devserver.up import Running
+from devserver.up import DevServer
 from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.models import Workspace
@@ -25,18 +25,18 @@ _LOOK_SECONDS = 1.0
 _TELL_MINUTES = 100 / 60
 
 
-class Demo(Running):
+class Demo(DevServer):
     """A run whose workspaces are simulated. Its data is nobody's: the next demo deletes it."""
 
     def __init__(self, *, port: int, speed: float, seed: int, patience_seconds: float, console: Console) -> None:
         super().__init__(port=port, resumes=False, creates_first=False, console=console)
         self.speed = speed
-        self.fleet = fleet.members(speed=speed, seed=seed)
+        self.fleet = fleet.make_fleet(speed=speed, seed=seed)
         self.patience_seconds = patience_seconds
         self._began = 0.0
 
     def _scenes(self) -> Iterator[None]:
-        self._introduce(password=first_run.make_operator())
+        self._introduce(password=first_run.create_operator())
         yield from _wait(self.patience_seconds)
         self._began = time.monotonic()
         yield from self._launch()
@@ -66,7 +66,7 @@ class Demo(Running):
         """Tell how the statuses change and what the brake does, until every promise is kept or the time is up."""
         told, told_at, heard = "", 0.0, (0, 0)
         while self._elapsed < LASTS_MINUTES * 60 / self.speed and not self._is_settled():
-            if (incidents := fleet.incidents_told()) != heard:
+            if (incidents := fleet.count_incident_events()) != heard:
                 heard = incidents
                 self._tell(_last_incident())
             counts = _counts()
@@ -77,13 +77,13 @@ class Demo(Running):
 
     def _is_settled(self) -> bool:
         seen = fleet.outcomes(self.fleet)
-        opened, resolved = fleet.incidents_told()
-        are_kept = all(member.name in seen and member.promise.is_kept_by(seen[member.name]) for member in self.fleet)
+        opened, resolved = fleet.count_incident_events()
+        are_kept = all(member.name in seen and member.promise.is_met_by(seen[member.name]) for member in self.fleet)
         return are_kept and opened == resolved and self._elapsed > fleet.LONGEST_LIMIT_MINUTES * 60 / self.speed
 
     def _sum_up(self) -> None:
         seen = fleet.outcomes(self.fleet)
-        opened, resolved = fleet.incidents_told()
+        opened, resolved = fleet.count_incident_events()
         groups = {member.group.name: member.group for member in self.fleet}
         rows = [
             _row(group, [member for member in self.fleet if member.group is group], seen) for group in groups.values()

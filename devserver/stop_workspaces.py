@@ -20,13 +20,13 @@ _STOP_SECONDS = 4.0
 def stop_workspaces() -> tuple[int, int]:
     """Record every running workspace as stopped and stop it. Return how many are gone, and how many not."""
     launches = shutdown.pause_all_for_shutdown(now=database_now())
-    ask_to_stop(launches)
+    request_stops(launches)
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         gone = list(pool.map(_tear_down, [launch.pk for launch in launches]))
     return sum(gone), len(gone) - sum(gone)
 
 
-def ask_to_stop(launches: list[Launch]) -> None:
+def request_stops(launches: list[Launch]) -> None:
     """Ask all of them first, so that the waiting for each runs at the same time."""
     for launch in launches:
         try:
