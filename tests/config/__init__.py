@@ -1,0 +1,1 @@
+"""Settings, access to streams, Celery."""

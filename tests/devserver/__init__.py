@@ -1,0 +1,1 @@
+"""`make up`: the command line, the data folder, the supervisor."""

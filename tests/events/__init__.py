@@ -1,0 +1,1 @@
+"""The outbox, the relay, the catalogue and the log of events."""

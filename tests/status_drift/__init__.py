@@ -1,0 +1,1 @@
+"""The drift gate: what it finds, and what it leaves alone."""

@@ -1,0 +1,1 @@
+"""Tests of workspaces, in the rooms of the code; what several rooms use stands here."""

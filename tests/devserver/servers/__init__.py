@@ -1,0 +1,1 @@
+"""The embedded servers, and the test suite's own."""

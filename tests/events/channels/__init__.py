@@ -1,0 +1,1 @@
+"""Each kind of channel against a real receiver."""

@@ -1,0 +1,1 @@
+"""Deliveries: claims, order, retries."""

@@ -1,0 +1,1 @@
+"""Tokens, secrets, masking, agent URLs."""

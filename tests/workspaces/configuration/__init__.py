@@ -1,0 +1,1 @@
+"""config.yaml, the catalog, preflight."""

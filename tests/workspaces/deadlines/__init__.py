@@ -1,0 +1,1 @@
+"""The deadline policy and what it explains."""

@@ -1,0 +1,1 @@
+"""Operations that meet: forced orders, free runs, random lives of a fleet."""

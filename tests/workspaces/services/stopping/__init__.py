@@ -1,0 +1,1 @@
+"""Pause, hibernate, reaper."""

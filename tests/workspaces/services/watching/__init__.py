@@ -1,0 +1,1 @@
+"""The sweep, the watcher, outages, mass lateness, crash recovery."""
