@@ -253,6 +253,6 @@ LOGGING = {
         "httpx": {"level": "WARNING"},
         "apprise": {"level": "WARNING"},
         # The log channel's lines are JSON already.
-        "events.channels.log.channel": {"handlers": ["lines"], "propagate": False},
+        "events.channels.log.kind": {"handlers": ["lines"], "propagate": False},
     },
 }

@@ -234,7 +234,7 @@ def _webhook_rate() -> float:
     """Deliver events of many workspaces, claims and marks included."""
     from django.db import connection
 
-    from events.delivery.deliver import deliver_all_due
+    from events.delivery.deliverer import deliver_all_due
     from events.relay import number_all
 
     with connection.cursor() as cursor:
@@ -283,7 +283,7 @@ def _empty() -> None:
 
 @contextmanager
 def _channel(url: str) -> Iterator[int]:
-    from events.channels.webhook.channel import KIND
+    from events.channels.webhook.kind import KIND
     from events.delivery.channel_operations import encrypted
     from events.models import Channel
 

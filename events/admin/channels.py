@@ -95,7 +95,7 @@ class ChannelAdmin(ModelAdmin):
     ) -> HttpResponse:
         if request.GET.get("kind") in KINDS or not self.has_add_permission(request):
             return super().add_view(request, form_url, extra_context)
-        return self._page(request, "events/kinds.html", title="New channel", kinds=KINDS.values())
+        return self._page(request, "events/choose_kind.html", title="New channel", kinds=KINDS.values())
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -153,7 +153,7 @@ class ChannelAdmin(ModelAdmin):
         def test(channel: Channel) -> HttpResponse:
             answer = channel_operations.send_test(channel, now=database_now())
             title = f"Test of {channel.name}"
-            return self._page(request, "events/tested.html", title=title, answer=answer, back=_address(channel))
+            return self._page(request, "events/test_result.html", title=title, answer=answer, back=_address(channel))
 
         question = "A message named TEST_MESSAGE is sent at once. It is no event: nothing is queued or counted."
         return self._asked(request, object_id, "Send a test to {}?", question, "Send", test)
@@ -221,7 +221,7 @@ class ChannelAdmin(ModelAdmin):
         if request.method == "POST":
             return act(channel) or HttpResponseRedirect(_address(channel))
         context = {"title": title.format(channel.name), "question": question, "submit": submit}
-        return self._page(request, "events/question.html", back=_address(channel), **context)
+        return self._page(request, "events/confirm.html", back=_address(channel), **context)
 
     def _page(self, request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
         shared = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}

@@ -1,11 +1,11 @@
 """The kinds of channels that there are. Another kind is another module and one line here."""
 
 from events.channels.base import Kind
-from events.channels.chat.channel import KIND as CHAT
-from events.channels.email.channel import KIND as EMAIL
-from events.channels.log.channel import KIND as LOG
-from events.channels.redis_stream.channel import KIND as REDIS_STREAM
-from events.channels.webhook.channel import KIND as WEBHOOK
+from events.channels.chat.kind import KIND as CHAT
+from events.channels.email.kind import KIND as EMAIL
+from events.channels.log.kind import KIND as LOG
+from events.channels.redis_stream.kind import KIND as REDIS_STREAM
+from events.channels.webhook.kind import KIND as WEBHOOK
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (WEBHOOK, CHAT, EMAIL, REDIS_STREAM, LOG)}
 

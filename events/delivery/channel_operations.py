@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from events import outbox
 from events.channels.base import Message, SendFailed
 from events.channels.registry import kind_of
-from events.channels.webhook import channel as webhook_channel
+from events.channels.webhook import kind as webhook_channel
 from events.delivery.claims import announce_due
 from events.envelope import LoggedEvent
 from events.models import Channel, Delivery, DeliveryState

@@ -9,7 +9,7 @@ from django.db.models import Count, Max
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
-from events.channels.wording import group_key
+from events.channels.notification import group_key
 from events.delivery.claims import Claim, Claimed
 from events.models import Delivery, DeliveryState
 

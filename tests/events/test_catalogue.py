@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from events import outbox
 from events.catalogue import CATALOGUE, FAILURE_CODES, FAILURE_SOURCES
 from events.channels.base import Message
-from events.channels.wording import worded
+from events.channels.notification import worded
 from events.envelope import LoggedEvent
 from events.names import EventType, LiveEventType
 from tests.events.payload_schemas import misfits, validator

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from events.delivery.deliver import Deliverer, deliver_all_due
+from events.delivery.deliverer import Deliverer, deliver_all_due
 
 
 class Command(BaseCommand):

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from events.channels.registry import KINDS
 from events.delivery.channel_operations import all_options
-from events.delivery.deliver import deliver_all_due
+from events.delivery.deliverer import deliver_all_due
 from events.models import Channel, Delivery, DeliveryState
 from postgres.clock import database_now
 from tests.events.channels import factories

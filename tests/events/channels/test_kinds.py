@@ -18,11 +18,11 @@ from urllib3.util import connection
 from events.channels.base import Message, SendFailed
 from events.channels.network import addresses
 from events.channels.network.guarded_sockets import guarded_sockets
+from events.channels.notification import worded
 from events.channels.registry import KINDS, UnknownKind, kind_of
-from events.channels.webhook import channel
-from events.channels.wording import worded
+from events.channels.webhook import kind as channel
 from events.delivery import channel_operations
-from events.delivery.deliver import deliver_all_due
+from events.delivery.deliverer import deliver_all_due
 from events.envelope import LoggedEvent
 from events.models import Channel, Delivery, DeliveryState
 from events.names import EventType

@@ -9,7 +9,7 @@ import sys
 import pytest
 from django.db import connection
 
-from events.delivery.deliver import APPLICATION_NAME
+from events.delivery.deliverer import APPLICATION_NAME
 from tests.events.channels.factories import channel, signing_secret, webhook
 from tests.events.channels.receivers import Answer, receiving
 from tests.events.conftest import online, publish

@@ -11,9 +11,9 @@ from cryptography.fernet import Fernet
 from django.db import connection
 
 from events import relay
-from events.delivery import channel_operations, deliver
+from events.delivery import channel_operations, deliverer
 from events.delivery.claims import Mark, claim, due_channels, mark, release
-from events.delivery.deliver import Deliverer, deliver_all_due
+from events.delivery.deliverer import Deliverer, deliver_all_due
 from events.models import Channel, Delivery, DeliveryState
 from events.names import EventType
 from events.outbox import NewEvent
@@ -100,7 +100,7 @@ def test_the_true_pauses_between_attempts_are_kept_by_a_clock_that_the_test_move
     webhook(receiver.url)
     publish(online())
     began, ahead = database_now(), timedelta()
-    monkeypatch.setattr(deliver, "database_now", lambda: began + ahead)
+    monkeypatch.setattr(deliverer, "database_now", lambda: began + ahead)
     receiver.answer = failing(500)
     minute, hour = timedelta(minutes=1), timedelta(hours=1)
     pauses = [timedelta(seconds=5), minute, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour]

@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 from events.channels.base import KindForm, Message, Receipt, SendFailed
 from events.channels.network.addresses import ForbiddenAddress
 from events.channels.network.guarded_sockets import guarded_sockets
-from events.channels.wording import worded
+from events.channels.notification import worded
 
 # Services that people read. Apprise knows more, and some of those write files or run programs of this host.
 SERVICES = (

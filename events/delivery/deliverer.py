@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from events.channels.base import Kind, Message, Receipt, Sender, SendFailed
 from events.channels.registry import UnknownKind, kind_of
 from events.delivery.channel_operations import all_options, disable
+from events.delivery.claim_sender import ClaimSender
 from events.delivery.claims import (
     DELIVERIES_CHANNEL,
     Claim,
@@ -29,7 +30,6 @@ from events.delivery.claims import (
     release,
 )
 from events.delivery.grouping import group
-from events.delivery.sending import ClaimSender
 from events.models import Channel
 from postgres.clock import database_now
 from postgres.notify_loop import NotifyLoop

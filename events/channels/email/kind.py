@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from events.channels.base import KindForm, Message, Receipt, SendFailed
-from events.channels.wording import worded
+from events.channels.notification import worded
 
 MAX_RECIPIENTS = 50
 

@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 
 from events.channels.base import RESPONSE_BYTES, Message, Receipt, SendFailed
 from events.channels.network.addresses import ForbiddenAddress, Unresolved
-from events.channels.network.guard import Connections, limit_request
+from events.channels.network.guarded_http import Connections, limit_request
 from events.channels.webhook.form import WebhookForm
 from events.envelope import envelope
 
