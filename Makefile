@@ -56,6 +56,7 @@ check: $(STAMP) ## Check style, types, import arrows, Django's own checks, drift
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	@if $(BIN)/python manage.py help lifecycle_diagram >/dev/null 2>&1; then \
 		echo "manage.py lifecycle_diagram --check"; $(BIN)/python manage.py lifecycle_diagram --check; fi
+	$(BIN)/python manage.py operations_page --check
 	$(BIN)/python manage.py event_catalogue --check
 
 lock: $(STAMP) ## Pin the closures of requirements.in and requirements-dev.in

@@ -24,7 +24,7 @@ from devserver.ownership import Role
 from devserver.servers.embedded import LOCALHOST
 
 # These look at the code only.
-_OFFLINE = {"help", "version", "lifecycle_diagram", "collectstatic", "findstatic", "diffsettings"}
+_OFFLINE = {"help", "version", "lifecycle_diagram", "operations_page", "collectstatic", "findstatic", "diffsettings"}
 DEFAULT_PORT = 8000
 
 

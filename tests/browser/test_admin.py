@@ -85,7 +85,7 @@ def test_several_are_removed_from_the_list(desk):
     desk.row(parent).locator("input.action-select").check()
     desk.page.select_option("select[name=action]", "remove_selected")
     desk.page.get_by_role("button", name="Run").click()
-    expect(desk.page.get_by_text("Below them, and removed too:")).to_be_visible()
+    expect(desk.page.get_by_text("Descendants that will also be removed:")).to_be_visible()
     desk.page.get_by_role("button", name="Remove 2").click()
 
     expect(desk.page.get_by_text("2 removed.")).to_be_visible()

@@ -75,8 +75,8 @@ class ByCommand(Way):
 
 class ByService(Way):
     def __call__(self, verb, workspace):
-        said = {"by": "a service"} if verb == "cancel" else {}
-        getattr(operations, verb)(workspace.pk, **said)
+        keywords = {"cancel": {"by": "a service"}, "remove": {"confirm": True}}
+        getattr(operations, verb)(workspace.pk, **keywords.get(verb, {}))
 
 
 class ByHttp(Way):

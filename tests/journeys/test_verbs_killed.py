@@ -83,7 +83,7 @@ def test_in_the_middle_of_a_hibernation_that_no_other_worker_confirms(running):
 
 def test_in_the_middle_of_a_removal(running):
     workspace = came_online(running, STUBBORN)
-    operations.remove(workspace.pk)
+    operations.remove(workspace.pk, confirm=True)
     kill_in_the_middle_of_the_stop(running, workspace.launch_id)
     folder = settings.DATA_DIR / "workspaces" / str(workspace.pk)
     assert folder.exists()

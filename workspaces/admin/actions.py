@@ -1,8 +1,6 @@
-"""The operators' verbs in the admin: buttons on a workspace's page, actions on the list; what is grave asks first."""
+"""The operations in the admin, made from their table: buttons on a workspace's page and actions on the list."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -13,114 +11,16 @@ from django.urls import reverse
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
-from workspaces import operations
 from workspaces.admin.pages import StrictAdmin, hidden_fields
-from workspaces.lifecycle.transitions import TRANSITIONS, Verb, WorkspaceStatus
 from workspaces.models import Workspace
+from workspaces.operations import OPERATIONS, BulkResult, Operation, run_each
 from workspaces.services.core.trees import with_descendants
 
 _SHOWN_NAMES = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdminVerb:
-    """A verb as the admin offers it. `along` introduces what goes along with a workspace; empty: nothing does."""
-
-    verb: Verb
-    apply: Callable[[UUID], operations.Done]
-    # How it is called, and how once done: "Pause", "paused".
-    label: str
-    past: str
-    question: str
-    along: str = ""
-    is_danger: bool = False
-    # Asks first even for a single workspace chosen on the list.
-    asks: bool = False
-
-    @property
-    def sources(self) -> frozenset[WorkspaceStatus]:
-        """Return the statuses in which it is offered: those from which some row of the table lets it start."""
-        return frozenset(status for row in TRANSITIONS if row.verb == self.verb for status in row.sources)
-
-
-RESTART = AdminVerb(
-    verb=Verb.RESTART,
-    apply=operations.restart,
-    label="Restart",
-    past="restarted",
-    question="Its present launch is stopped, confirmed gone, and followed by a new one.",
-)
-PAUSE = AdminVerb(
-    verb=Verb.PAUSE,
-    apply=operations.pause,
-    label="Pause",
-    past="paused",
-    question="They are stopped until somebody resumes them. Their data stays.",
-    along="Below them, and paused too:",
-    asks=True,
-)
-RESUME = AdminVerb(
-    verb=Verb.RESUME,
-    apply=operations.resume,
-    label="Resume",
-    past="resumed",
-    question="It is launched again, and below it what its pause took along.",
-)
-HIBERNATE = AdminVerb(
-    verb=Verb.HIBERNATE,
-    apply=operations.hibernate,
-    label="Hibernate",
-    past="going into hibernation",
-    question="It is stopped until an operator or a request wakes it. Refused while it has active tasks.",
-)
-FORCE_HIBERNATION = AdminVerb(
-    verb=Verb.HIBERNATE,
-    apply=partial(operations.hibernate, forced=True),
-    label="Hibernate by force",
-    past="going into hibernation",
-    question="They are stopped though they may have active tasks: what these have not saved is lost.",
-    is_danger=True,
-    asks=True,
-)
-WAKE = AdminVerb(
-    verb=Verb.WAKE,
-    apply=operations.wake,
-    label="Wake",
-    past="woken",
-    question="It is launched again with the data it had.",
-)
-REMOVE = AdminVerb(
-    verb=Verb.REMOVE,
-    apply=operations.remove,
-    label="Remove",
-    past="removed",
-    question="They are stopped, and their secrets and files are deleted. Nothing leads back; "
-    "their launches and events stay on record.",
-    along="Below them, and removed too:",
-    is_danger=True,
-    asks=True,
-)
-
-
-def cancel(request: HttpRequest) -> AdminVerb:
-    """Return the way to cancel a launch, which tells who did it."""
-    return AdminVerb(
-        verb=Verb.FAIL,
-        apply=partial(operations.cancel, by=request.user.get_username()),
-        label="Cancel launch",
-        past="cancelled",
-        question="Its launch is failed and its process stopped. Restart it to launch it again.",
-    )
-
-
-class VerbActions(StrictAdmin):
-    """The verbs. What they mean is the services' to judge: a refusal is shown as it is worded there."""
-
-    actions = [
-        *("restart_selected", "pause_selected", "resume_selected", "hibernate_selected"),
-        *("force_hibernation_selected", "wake_selected", "cancel_selected", "remove_selected"),
-    ]
-    actions_detail = ["restart", "pause", "resume", "hibernate", "force_hibernation", "wake", "cancel", "remove"]
+class OperationActions(StrictAdmin):
+    """Runs operations. Services decide whether one is possible; their refusals are shown as they are worded."""
 
     def has_remove_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm("workspaces.delete_workspace"))
@@ -129,153 +29,125 @@ class VerbActions(StrictAdmin):
         workspace = self.get_object(request, str(object_id))
         if workspace is None:
             return []
-        offered = super().get_actions_detail(request, object_id)
-        return [button for button in offered if workspace.status in _SOURCES[button.path]]
+        possible = {operation.name for operation in OPERATIONS if workspace.status in operation.sources}
+        return [button for button in super().get_actions_detail(request, object_id) if button.path in possible]
 
-    # --- On the list -----------------------------------------------------------------------------
-
-    @admin.action(description="Restart", permissions=["change"])
-    def restart_selected(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> HttpResponse | None:
-        return self._of_selected(request, queryset, RESTART)
-
-    @admin.action(description="Pause …", permissions=["change"])
-    def pause_selected(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> HttpResponse | None:
-        return self._of_selected(request, queryset, PAUSE)
-
-    @admin.action(description="Resume", permissions=["change"])
-    def resume_selected(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> HttpResponse | None:
-        return self._of_selected(request, queryset, RESUME)
-
-    @admin.action(description="Hibernate", permissions=["change"])
-    def hibernate_selected(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> HttpResponse | None:
-        return self._of_selected(request, queryset, HIBERNATE)
-
-    @admin.action(description="Hibernate by force …", permissions=["change"])
-    def force_hibernation_selected(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> HttpResponse | None:
-        return self._of_selected(request, queryset, FORCE_HIBERNATION)
-
-    @admin.action(description="Wake", permissions=["change"])
-    def wake_selected(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> HttpResponse | None:
-        return self._of_selected(request, queryset, WAKE)
-
-    @admin.action(description="Cancel launch", permissions=["change"])
-    def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> HttpResponse | None:
-        return self._of_selected(request, queryset, cancel(request))
-
-    @admin.action(description="Remove …", permissions=["remove"])
-    def remove_selected(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> HttpResponse | None:
-        return self._of_selected(request, queryset, REMOVE)
-
-    # --- On a workspace's page -------------------------------------------------------------------
-
-    @action(description="Restart", url_path="restart", icon="restart_alt", permissions=["change"])
-    def restart(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_one(request, object_id, RESTART)
-
-    @action(description="Pause …", url_path="pause", icon="pause", permissions=["change"])
-    def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_one(request, object_id, PAUSE)
-
-    @action(description="Resume", url_path="resume", icon="play_arrow", permissions=["change"])
-    def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_one(request, object_id, RESUME)
-
-    @action(description="Hibernate", url_path="hibernate", icon="bedtime", permissions=["change"])
-    def hibernate(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_one(request, object_id, HIBERNATE)
-
-    @action(description="Hibernate by force …", url_path="force-hibernation", icon="bedtime", permissions=["change"])
-    def force_hibernation(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_one(request, object_id, FORCE_HIBERNATION)
-
-    @action(description="Wake", url_path="wake", icon="wb_sunny", permissions=["change"])
-    def wake(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_one(request, object_id, WAKE)
-
-    @action(description="Cancel launch", url_path="cancel", icon="cancel", permissions=["change"])
-    def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_one(request, object_id, cancel(request))
-
-    @action(
-        description="Remove …",
-        url_path="remove",
-        icon="delete",
-        permissions=["remove"],
-        variant=ActionVariant.DANGER,
-    )
-    def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_one(request, object_id, REMOVE)
-
-    # --- What they share -------------------------------------------------------------------------
-
-    def _of_selected(self, request: HttpRequest, queryset: QuerySet[Workspace], way: AdminVerb) -> HttpResponse | None:
+    def run_on_selection(
+        self, request: HttpRequest, queryset: QuerySet[Workspace], operation: Operation
+    ) -> HttpResponse | None:
+        """Run it on the selected rows; first ask, if it is an operation that does."""
         selected = list(queryset.values_list("pk", flat=True))
-        if way.asks and request.POST.get("confirmed") != "yes":
+        if operation.asks_first and request.POST.get("confirmed") != "yes":
             hidden = hidden_fields(request.POST.get("action", ""), selected, request.POST)
-            return self._ask(request, selected, way, hidden=hidden, cancel=request.get_full_path())
-        self._report(request, operations.each(selected, way.apply, past=way.past))
+            return self._ask(request, selected, operation, hidden=hidden, cancel=request.get_full_path())
+        self._run(request, selected, operation)
         return None
 
-    def _of_one(self, request: HttpRequest, object_id: str, way: AdminVerb) -> HttpResponse:
+    def run_on_one(self, request: HttpRequest, object_id: str, operation: Operation) -> HttpResponse:
+        """Ask, and run it once that is confirmed."""
         workspace = self.get_object(request, object_id)
         if not isinstance(workspace, Workspace):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
-        if request.method == "POST":
-            self._report(request, operations.each([workspace.pk], way.apply, past=way.past))
-            return HttpResponseRedirect(_list_address() if way is REMOVE else address(workspace.pk))
-        return self._ask(request, [workspace.pk], way, hidden=[], cancel=address(workspace.pk))
+        page = change_url(workspace.pk)
+        if request.method != "POST":
+            return self._ask(request, [workspace.pk], operation, hidden=[], cancel=page)
+        self._run(request, [workspace.pk], operation)
+        is_removal = operation.permission == "delete"
+        return HttpResponseRedirect(reverse("admin:workspaces_workspace_changelist") if is_removal else page)
 
     def _ask(
-        self, request: HttpRequest, selected: list[UUID], way: AdminVerb, *, hidden: list[tuple[str, str]], cancel: str
+        self,
+        request: HttpRequest,
+        selected: list[UUID],
+        operation: Operation,
+        *,
+        hidden: list[tuple[str, str]],
+        cancel: str,
     ) -> HttpResponse:
-        affected, along = _names(selected, way)
+        names, descendants = _affected_names(selected, operation)
+        label, number = operation.label, len(names)
         return self.confirmation(
             request,
-            title=f"{way.label} {affected[0]}?" if len(affected) == 1 else f"{way.label} {len(affected)} workspaces?",
-            question=way.question,
-            affected=affected[:_SHOWN_NAMES] if way.asks else [],
-            more_affected=max(len(affected) - _SHOWN_NAMES, 0),
-            along_label=way.along,
-            along=along[:_SHOWN_NAMES],
-            more_along=max(len(along) - _SHOWN_NAMES, 0),
-            submit=f"{way.label} {len(affected) + len(along)}" if way.asks else way.label,
-            is_danger=way.is_danger,
+            title=f"{label} {names[0]}?" if number == 1 else f"{label} {number} workspaces?",
+            question=operation.question,
+            affected=names[:_SHOWN_NAMES] if operation.asks_first else [],
+            more_affected=max(number - _SHOWN_NAMES, 0),
+            along_label=f"Descendants that will also be {operation.past}:",
+            along=descendants[:_SHOWN_NAMES],
+            more_along=max(len(descendants) - _SHOWN_NAMES, 0),
+            submit=f"{label} {number + len(descendants)}" if operation.asks_first else label,
+            is_danger=operation.is_dangerous,
             hidden=hidden,
             cancel=cancel,
         )
 
-    def _report(self, request: HttpRequest, outcome: operations.Outcome) -> None:
-        level = messages.WARNING if outcome.refused else messages.SUCCESS
-        self.message_user(request, outcome.sentence, level)
-        for note in outcome.notes:
-            self.message_user(request, note, messages.INFO)
+    def _run(self, request: HttpRequest, selected: list[UUID], operation: Operation) -> BulkResult:
+        result = run_each(operation, selected, by=request.user.get_username(), options=operation.admin_options)
+        self.message_user(request, result.summary, messages.WARNING if result.refused else messages.SUCCESS)
+        for token in result.tokens:
+            self.message_user(request, token, messages.INFO)
+        return result
 
 
-def _names(selected: Iterable[UUID], way: AdminVerb) -> tuple[list[str], list[str]]:
-    """Return the names of those selected, and of those that would go along."""
-    asked_for = set(selected)
-    below = {key for each in asked_for for key in with_descendants(each)} - asked_for if way.along else set()
-    rows = list(Workspace.objects.filter(pk__in=asked_for | below).only("name", "status").order_by("name", "pk"))
-    along = [row.name for row in rows if row.pk not in asked_for and row.status in way.sources]
-    return [row.name for row in rows if row.pk in asked_for], along
+def _affected_names(selected: list[UUID], operation: Operation) -> tuple[list[str], list[str]]:
+    """Return the names of the selected workspaces, and of the descendants that a cascade would change."""
+    descendants: set[UUID] = set()
+    if operation.cascades and operation.asks_first:
+        descendants = {key for each in selected for key in with_descendants(each)} - set(selected)
+    rows = Workspace.objects.filter(pk__in=descendants.union(selected)).only("name", "status").order_by("name", "pk")
+    names = [row.name for row in rows if row.pk not in descendants]
+    return names, [row.name for row in rows if row.pk in descendants and row.status in operation.sources]
 
 
-def address(workspace_id: UUID) -> str:
-    """Return a workspace's page."""
+def change_url(workspace_id: UUID) -> str:
+    """Return the address of a workspace's page."""
     return reverse("admin:workspaces_workspace_change", args=[workspace_id])
 
 
-def _list_address() -> str:
-    return reverse("admin:workspaces_workspace_changelist")
+def list_action(operation: Operation) -> Callable[..., HttpResponse | None]:
+    """Return the action of the list: a method of the admin, as Django expects one."""
+
+    def run(model_admin: OperationActions, request: HttpRequest, queryset: QuerySet[Workspace]) -> Any:
+        return model_admin.run_on_selection(request, queryset, operation)
+
+    # Django names an action by its function.
+    run.__name__ = f"{_attribute(operation)}_selected"
+    return admin.action(run, description=_description(operation), permissions=[_permission(operation)])
 
 
-_SOURCES = {
-    "restart": RESTART.sources,
-    "pause": PAUSE.sources,
-    "resume": RESUME.sources,
-    "hibernate": HIBERNATE.sources,
-    "force-hibernation": FORCE_HIBERNATION.sources,
-    "wake": WAKE.sources,
-    "cancel": frozenset({WorkspaceStatus.PROVISIONING}),
-    "remove": REMOVE.sources,
-}
+def detail_action(operation: Operation) -> Callable[..., HttpResponse]:
+    """Return the button of the page: a method of the admin, as django-unfold expects one."""
+
+    def run(model_admin: OperationActions, request: HttpRequest, object_id: str) -> HttpResponse:
+        return model_admin.run_on_one(request, object_id, operation)
+
+    # django-unfold looks for the function's name in `actions_detail`.
+    run.__name__ = _attribute(operation)
+    decorated: Callable[..., HttpResponse] = action(
+        run,
+        description=_description(operation),
+        url_path=operation.name,
+        icon=operation.icon,
+        permissions=[_permission(operation)],
+        variant=ActionVariant.DANGER if operation.is_dangerous else ActionVariant.DEFAULT,
+    )
+    return decorated
+
+
+def _attribute(operation: Operation) -> str:
+    return operation.name.replace("-", "_")
+
+
+def _description(operation: Operation) -> str:
+    return f"{operation.label} …" if operation.asks_first else operation.label
+
+
+def _permission(operation: Operation) -> str:
+    # `has_delete_permission` would offer Django's own deletion of rows.
+    return "remove" if operation.permission == "delete" else operation.permission
+
+
+OperationActions.actions = [list_action(operation) for operation in OPERATIONS]
+OperationActions.actions_detail = [_attribute(operation) for operation in OPERATIONS]
+for each in OPERATIONS:
+    setattr(OperationActions, _attribute(each), detail_action(each))

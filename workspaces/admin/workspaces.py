@@ -15,7 +15,7 @@ from unfold.decorators import display
 from events.positions import last_position
 from postgres.clock import database_now
 from workspaces import tasks
-from workspaces.admin.actions import VerbActions, address
+from workspaces.admin.actions import OperationActions, change_url
 from workspaces.admin.cells import age_cell, deadline_cell, failure_cell, phase_cell, status_cell
 from workspaces.admin.credentials import ApiKeyAdmin, SecretAdmin
 from workspaces.admin.facts import facts_of
@@ -38,7 +38,7 @@ admin.site.register(ApiKey, ApiKeyAdmin)
 
 
 @admin.register(Workspace)
-class WorkspaceAdmin(VerbActions):
+class WorkspaceAdmin(OperationActions):
     """Workspaces: what there is, how it is, and the verbs."""
 
     form = WorkspaceForm
@@ -127,7 +127,7 @@ class WorkspaceAdmin(VerbActions):
         )
         if request.method == "POST" and form.is_valid() and (workspace := self._create(request, form)):
             self.message_user(request, f"{workspace.name} was created and waits for its launch.", messages.SUCCESS)
-            return HttpResponseRedirect(address(workspace.pk))
+            return HttpResponseRedirect(change_url(workspace.pk))
         if form.is_bound:
             form.remind_of_secrets()
         context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "form": form}

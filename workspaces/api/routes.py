@@ -1,5 +1,6 @@
-"""The operators' HTTP API: each call translates in, makes one call of a service, translates out."""
+"""The operators' HTTP API for workspaces. Routes of operations are made from their table."""
 
+import inspect
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,6 @@ from ninja import Router, Status
 
 from events.positions import last_position
 from postgres.clock import database_now
-from workspaces import operations
 from workspaces.access.authentication import Access, Operator
 from workspaces.access.errors import RequestRefused
 from workspaces.api.schemas import CreateIn
@@ -18,6 +18,7 @@ from workspaces.api.serialize import WorkspaceOut, item, shown
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
+from workspaces.operations import OPERATIONS, Operation, OperationResult, run_one
 from workspaces.services.core.transition import UnknownWorkspace
 from workspaces.services.launching import queue_limits
 from workspaces.services.launching.create import create
@@ -26,18 +27,11 @@ from workspaces.tasks import enqueue_launch
 router = Router(tags=["workspaces"])
 
 
-def _may(verb: str, scope: ApiScope, *, own_agent: bool = False) -> Access:
-    return Access(scopes=(scope,), permission=f"workspaces.{verb}_workspace", own_agent=own_agent)
+def _access(action: str, scope: ApiScope, *, own_agent: bool = False) -> Access:
+    return Access(scopes=(scope,), permission=f"workspaces.{action}_workspace", own_agent=own_agent)
 
 
-READ = _may("view", ApiScope.READ)
-READ_OR_OWN = _may("view", ApiScope.READ, own_agent=True)
-ADD = _may("add", ApiScope.OPERATE)
-CHANGE = _may("change", ApiScope.OPERATE)
-DELETE = _may("delete", ApiScope.OPERATE)
-
-
-@router.get("", response=list[WorkspaceOut], auth=READ)
+@router.get("", response=list[WorkspaceOut], auth=_access("view", ApiScope.READ))
 def list_workspaces(
     request: HttpRequest,
     response: HttpResponse,
@@ -55,7 +49,7 @@ def list_workspaces(
     return [item(row, policy=policy, positions=positions) for row in rows]
 
 
-@router.get("/{workspace_id}", response=WorkspaceOut, auth=READ_OR_OWN)
+@router.get("/{workspace_id}", response=WorkspaceOut, auth=_access("view", ApiScope.READ, own_agent=True))
 def get_workspace(
     request: HttpRequest, response: HttpResponse, workspace_id: UUID, include_removed: bool = False
 ) -> dict[str, Any]:
@@ -70,70 +64,63 @@ def get_workspace(
     return item(row, policy=current_policy(), positions=positions)
 
 
-@router.post("", auth=ADD, response={HTTPStatus.CREATED: dict[str, Any]})
+@router.post("", auth=_access("add", ApiScope.OPERATE), response={HTTPStatus.CREATED: dict[str, Any]})
 def create_workspace(request: HttpRequest, body: CreateIn) -> Status:
     """Create a workspace and launch it, or one that somebody else runs and connects."""
     created = create(body.request(), now=database_now())
     workspace = created.workspace
     if workspace.is_external:
-        return Status(HTTPStatus.CREATED, _moved(workspace) | _connection(workspace, created.token))
+        return Status(HTTPStatus.CREATED, _id_and_status(workspace) | _connection(workspace, created.token))
     enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
-    return Status(HTTPStatus.CREATED, _moved(workspace))
+    return Status(HTTPStatus.CREATED, _id_and_status(workspace))
 
 
-@router.post("/{workspace_id}/restart", auth=CHANGE)
-def restart_workspace(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
-    """Begin a new launch; an external workspace gets a new token."""
-    done = operations.restart(workspace_id)
-    return _moved(done.workspace) | (_connection(done.workspace, done.token) if done.token else {})
+def add_route(operation: Operation) -> None:
+    """Add the route of an operation, with its options as query parameters."""
+
+    def view(request: HttpRequest, workspace_id: UUID, **options: bool) -> dict[str, Any]:
+        operator: Operator = request.auth  # type: ignore[attr-defined]
+        result = run_one(operation, workspace_id, by=operator.name, options=options)
+        return _operation_answer(operation, result)
+
+    view.__name__ = f"{operation.name}_workspace"
+    # What Ninja reads the parameters from.
+    signature = inspect.signature(view)
+    parameters = [each for each in signature.parameters.values() if each.kind != inspect.Parameter.VAR_KEYWORD]
+    parameters += [
+        inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+        for option in operation.options
+    ]
+    view.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    router.api_operation(
+        [operation.method],
+        operation.api_path,
+        auth=_access(operation.permission, ApiScope.OPERATE),
+        summary=operation.label,
+        description=operation.help,
+    )(view)
 
 
-@router.post("/{workspace_id}/cancel", auth=CHANGE)
-def cancel_launch(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
-    """Fail the present launch."""
-    operator: Operator = request.auth  # type: ignore[attr-defined]
-    return _moved(operations.cancel(workspace_id, by=operator.name).workspace)
+for _operation in OPERATIONS:
+    if not _operation.is_admin_only:
+        add_route(_operation)
 
 
-@router.post("/{workspace_id}/pause", auth=CHANGE)
-def pause_workspace(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
-    """Stop it and all below it, until somebody resumes it."""
-    return _cascaded(operations.pause(workspace_id))
+def _operation_answer(operation: Operation, result: OperationResult) -> dict[str, Any]:
+    workspace, descendants = result.workspace, len(result.changed) - 1
+    if operation.method == "DELETE":
+        return {"status": workspace.status, "cascade_deleted": descendants}
+    answer = _id_and_status(workspace)
+    if operation.cascades:
+        skipped = [{"id": row.pk, "name": row.name} for row in result.skipped]
+        answer |= {"went_along": descendants, "left": skipped}
+    if result.token:
+        answer |= _connection(workspace, result.token)
+    return answer
 
 
-@router.post("/{workspace_id}/resume", auth=CHANGE)
-def resume_workspace(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
-    """Launch it again, and what its pause took along."""
-    return _cascaded(operations.resume(workspace_id))
-
-
-@router.post("/{workspace_id}/hibernate", auth=CHANGE)
-def hibernate_workspace(request: HttpRequest, workspace_id: UUID, force: bool = False) -> dict[str, Any]:
-    """Stop it until something needs it; a busy one only by force."""
-    return _moved(operations.hibernate(workspace_id, forced=force).workspace)
-
-
-@router.post("/{workspace_id}/wake", auth=CHANGE)
-def wake_workspace(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
-    """Launch a hibernated workspace again."""
-    return _moved(operations.wake(workspace_id).workspace)
-
-
-@router.delete("/{workspace_id}", auth=DELETE)
-def remove_workspace(request: HttpRequest, workspace_id: UUID, confirm: bool = False) -> dict[str, Any]:
-    """Remove a workspace; one with children only where that is confirmed, and they go along."""
-    done = operations.remove(workspace_id, confirmed=confirm)
-    return {"status": done.workspace.status, "cascade_deleted": len(done.moved) - 1}
-
-
-def _moved(workspace: Workspace) -> dict[str, Any]:
+def _id_and_status(workspace: Workspace) -> dict[str, Any]:
     return {"id": workspace.pk, "status": workspace.status}
-
-
-def _cascaded(done: operations.Done) -> dict[str, Any]:
-    """Return the one asked for, how many below it went along, and which could not."""
-    left = [{"id": workspace.pk, "name": workspace.name} for workspace in done.left]
-    return _moved(done.workspace) | {"went_along": len(done.moved) - 1, "left": left}
 
 
 def _connection(workspace: Workspace, token: str) -> dict[str, Any]:

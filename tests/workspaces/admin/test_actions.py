@@ -76,7 +76,7 @@ def test_a_pause_of_several_names_what_goes_along_before_it_is_done(operator):
     child = online(name="little-one", parent_id=parent.pk)
     asked = select(operator, "pause_selected", parent)
     assert "little-one" in asked
-    assert "Below them, and paused too:" in asked
+    assert "Descendants that will also be paused:" in asked
     assert status(parent) == S.ONLINE
     assert "2 paused." in select(operator, "pause_selected", parent, confirmed="yes")
     assert "2 resumed." in select(operator, "resume_selected", parent, child)
@@ -86,9 +86,9 @@ def test_a_busy_one_goes_to_sleep_only_by_force_which_asks_first(operator):
     busy = online(name="busy")
     Heartbeat.objects.filter(pk=busy.pk).update(active_tasks=1)
     assert "1 refused: busy is online: it has 1 active tasks" in select(operator, "hibernate_selected", busy)
-    assert "what these have not saved is lost" in select(operator, "force_hibernation_selected", busy)
+    assert "Unsaved work is lost" in select(operator, "force_hibernation_selected", busy)
     assert status(busy) == S.ONLINE
-    assert "1 going into hibernation." in select(operator, "force_hibernation_selected", busy, confirmed="yes")
+    assert "1 hibernating." in select(operator, "force_hibernation_selected", busy, confirmed="yes")
 
 
 def test_a_refusal_is_told_beside_what_was_done(operator):

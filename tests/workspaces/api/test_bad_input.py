@@ -228,7 +228,7 @@ def test_what_is_unexpected_is_told_without_its_details(monkeypatch):
     def explode(**_):
         raise RuntimeError("password=hunter2")
 
-    monkeypatch.setattr("workspaces.operations.restart", explode)
+    monkeypatch.setattr("workspaces.services.launching.restart.restart", explode)
     answer = holder(ApiScope.OPERATE).post(f"/workspaces/{booting().pk}/restart")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert b"hunter2" not in answer.content

@@ -10,12 +10,13 @@ from postgres.clock import database_now
 from tests.workspaces.factories import booting, external, hibernated, online
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Heartbeat, Workspace
+from workspaces.operations import OPERATIONS
 from workspaces.services.stopping.pause import pause
 from workspaces.services.stopping.remove import remove
 
 pytestmark = pytest.mark.django_db
 S = WorkspaceStatus
-VERBS = ("pause", "resume", "hibernate", "wake", "restart", "remove", "cancel")
+COMMANDS = [operation.name for operation in OPERATIONS if not operation.is_admin_only]
 
 
 def said(*arguments):
@@ -41,7 +42,7 @@ def status(workspace):
     ("verb", "make", "sentence", "becomes"),
     [
         ("pause", online, "1 paused.", S.PAUSED),
-        ("hibernate", online, "1 going into hibernation.", S.HIBERNATING),
+        ("hibernate", online, "1 hibernating.", S.HIBERNATING),
         ("wake", hibernated, "1 woken.", S.PROVISIONING),
         ("restart", online, "1 restarted.", S.PROVISIONING),
         ("remove", online, "1 removed.", S.REMOVED),
@@ -73,7 +74,7 @@ def test_parents_and_children_named_together_refuse_nothing():
 def test_what_is_refused_is_told_beside_what_was_done():
     online(name="up"), hibernated(name="asleep")
     assert refused("hibernate", "up", "asleep") == (
-        "1 going into hibernation, 1 refused: asleep is hibernated: it can't hibernate from there.\n"
+        "1 hibernating, 1 refused: asleep is hibernated: it can't hibernate from there.\n"
     )
 
 
@@ -81,7 +82,7 @@ def test_hibernate_takes_a_busy_one_only_by_force():
     busy = online(name="busy")
     Heartbeat.objects.filter(pk=busy.pk).update(active_tasks=1)
     assert "1 active tasks" in refused("hibernate", "busy")
-    assert said("hibernate", "--force", "busy") == "1 going into hibernation.\n"
+    assert said("hibernate", "--force", "busy") == "1 hibernating.\n"
 
 
 def test_remove_asks_for_a_confirmation_where_there_are_children():
@@ -94,15 +95,15 @@ def test_remove_asks_for_a_confirmation_where_there_are_children():
 
 def test_restart_shows_an_external_ones_token_once():
     external(name="mine", url="http://localhost:8080")
-    assert said("restart", "mine").startswith("The new token of mine, shown this once: ")
+    assert said("restart", "mine").startswith("New token of mine (shown only once): ")
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_an_unknown_one_changes_nothing(verb):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_workspace_changes_nothing(command):
     up = online(name="up")
     for unknown in ("down", str(uuid.uuid4()), "a\0b"):
         with pytest.raises(CommandError, match="There is no workspace") as error:
-            said(verb, "up", unknown)
+            said(command, "up", unknown)
         assert error.value.returncode == 2
     assert status(up) == S.ONLINE
 
@@ -118,12 +119,12 @@ def test_a_name_that_several_have_is_refused_with_their_ids():
     assert said("pause", "same") == "1 paused.\n"
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_shows_examples_and_exit_codes(verb, capsys):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_examples_and_exit_codes(command, capsys):
     with pytest.raises(SystemExit):
-        call_command(verb, "--help")
+        call_command(command, "--help")
     text = capsys.readouterr().out
-    assert f"manage.py {verb} " in text
+    assert f"manage.py {command} " in text
     assert "exit codes" in text
 
 

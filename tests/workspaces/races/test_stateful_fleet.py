@@ -49,10 +49,10 @@ OPERATORS = {
     "pause": operations.pause,
     "resume": operations.resume,
     "hibernate": operations.hibernate,
-    "hibernate by force": lambda pk: operations.hibernate(pk, forced=True),
+    "hibernate by force": lambda pk: operations.hibernate(pk, force=True),
     "wake": operations.wake,
     "cancel": lambda pk: operations.cancel(pk, by="an operator"),
-    "remove": operations.remove,
+    "remove": lambda pk: operations.remove(pk, confirm=True),
 }
 ROWS = {
     "restart": Verb.RESTART,

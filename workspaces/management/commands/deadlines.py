@@ -19,7 +19,7 @@ from workspaces.deadlines.explanation import (
     limits_of_runtime,
 )
 from workspaces.deadlines.policy import Policy, current_policy
-from workspaces.management.verb_command import find
+from workspaces.management.operation_command import find_workspace_id
 from workspaces.models import Launch, Workspace
 from workspaces.overview import format_duration, format_time_left, printable
 
@@ -63,7 +63,7 @@ def _explained(subject: str, *, policy: Policy) -> list[str]:
     named = Workspace.objects.not_removed().filter(name=subject.replace("\0", ""))
     if is_runtime and not named.exists():
         return _of_runtime(subject, policy=policy)
-    return _of_workspace(Workspace.objects.get(pk=find(subject)), policy=policy)
+    return _of_workspace(Workspace.objects.get(pk=find_workspace_id(subject)), policy=policy)
 
 
 def _of_runtime(runtime: str, *, policy: Policy) -> list[str]:
