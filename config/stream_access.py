@@ -8,7 +8,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.urls import resolve
 
-from events.live.streams import RefusedStream
+from events.live.stream import StreamRefused
 from workspaces.access.authentication import Access
 from workspaces.access.errors import RequestRefused
 from workspaces.models import ApiScope
@@ -18,7 +18,7 @@ READ_OWN_EVENTS = replace(READ_EVENTS, own_agent=True)
 
 
 def require_reader(request: HttpRequest, workspace_id: UUID | None) -> None:
-    """Raise RefusedStream unless an operator, or an API key, may read events.
+    """Raise StreamRefused unless an operator, or an API key, may read events.
 
     With a workspace's id its own agent may too. The request did not come through Django's middleware.
     """
@@ -29,7 +29,7 @@ def require_reader(request: HttpRequest, workspace_id: UUID | None) -> None:
         (READ_OWN_EVENTS if workspace_id else READ_EVENTS)(request)
     except RequestRefused as refusal:
         headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
-        raise RefusedStream(refusal.status, str(refusal), headers=headers, code=refusal.code) from None
+        raise StreamRefused(refusal.status, str(refusal), headers=headers, code=refusal.code) from None
 
 
 def _unused(request: HttpRequest) -> HttpResponse:

@@ -3,7 +3,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from config.api.slipway import api
-from events.live.wrong_server import needs_asgi
+from events.live.fallback import live_stream_fallback
 from monitoring.health import health, metrics, ready
 
 urlpatterns = [
@@ -12,9 +12,9 @@ urlpatterns = [
     path("ready", ready),
     path("metrics", metrics),
     # Live streams are served beside Django (config/asgi.py). Before the API, which takes `stream` for an id.
-    path("events/stream", needs_asgi),
-    path("workspaces/<str:workspace_id>/events/stream", needs_asgi),
-    path("ws", needs_asgi),
+    path("events/stream", live_stream_fallback),
+    path("workspaces/<str:workspace_id>/events/stream", live_stream_fallback),
+    path("ws", live_stream_fallback),
     # Before the admin, under whose prefix watchers report.
     path("", api.urls),
     path("admin/", admin.site.urls),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from events.names import EventType, LiveEventType
+from events.names import EphemeralEventType, EventType
 
 Schema = Mapping[str, Any]
 
@@ -29,7 +29,7 @@ FAILURE_SOURCES = (*("preflight", "launcher", "bootstrap_watcher", "provision_ti
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CatalogueEntry:
     """What a consumer needs to know of an event."""
 
     when: str
@@ -54,12 +54,12 @@ def _nullable(schema: Schema) -> Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-def _named(when: str) -> Entry:
-    return Entry(when=when, required={"name": TEXT})
+def _named(when: str) -> CatalogueEntry:
+    return CatalogueEntry(when=when, required={"name": TEXT})
 
 
-CATALOGUE: dict[EventType | LiveEventType, Entry] = {
-    EventType.WORKSPACE_PROVISIONING: Entry(
+CATALOGUE: dict[EventType | EphemeralEventType, CatalogueEntry] = {
+    EventType.WORKSPACE_PROVISIONING: CatalogueEntry(
         when="A launch began: created, restarted, resumed or woken.",
         required={
             "name": TEXT,
@@ -69,11 +69,11 @@ CATALOGUE: dict[EventType | LiveEventType, Entry] = {
             "deadline_at": _nullable(MOMENT),
         },
     ),
-    EventType.WORKSPACE_ONLINE: Entry(
+    EventType.WORKSPACE_ONLINE: CatalogueEntry(
         when="Its agent registered, or was heard of again (`recovered_from`).",
         optional={"url": TEXT, "agent_card": CARD, "recovered_from": SENTENCE},
     ),
-    EventType.WORKSPACE_PROVISION_FAILED: Entry(
+    EventType.WORKSPACE_PROVISION_FAILED: CatalogueEntry(
         when="A launch did not get online, whoever found that out (`source`).",
         required={
             "error": SENTENCE,
@@ -88,11 +88,11 @@ CATALOGUE: dict[EventType | LiveEventType, Entry] = {
             "timeout_secs": {"type": "number", "minimum": 0, "description": "the limit that passed; sweep"},
         },
     ),
-    EventType.WORKSPACE_OFFLINE: Entry(
+    EventType.WORKSPACE_OFFLINE: CatalogueEntry(
         when="It fell silent, or its process was seen to have ended.",
         required={"last_heartbeat_at": _nullable(MOMENT)},
     ),
-    EventType.WORKSPACE_DEGRADED: Entry(
+    EventType.WORKSPACE_DEGRADED: CatalogueEntry(
         when="It reports errors (`error_rate`), or calls itself wedged (`runtime_state`).",
         required={"sample_error": TEXT},
         optional={"error_rate": {"type": "number", "minimum": 0, "maximum": 1}, "runtime_state": SENTENCE},
@@ -101,33 +101,33 @@ CATALOGUE: dict[EventType | LiveEventType, Entry] = {
     EventType.WORKSPACE_HIBERNATING: _named("It is being stopped for idleness."),
     EventType.WORKSPACE_HIBERNATED: _named("It was stopped for idleness; a wake launches it."),
     EventType.WORKSPACE_AWAITING_AGENT: _named("It is run by somebody else, who has not connected it."),
-    EventType.WORKSPACE_REMOVED: Entry(
+    EventType.WORKSPACE_REMOVED: CatalogueEntry(
         when="It was removed, for good; `cascade_deleted` counts those removed below it.",
         required={"cascade_deleted": COUNT},
     ),
-    EventType.AGENT_CARD_UPDATED: Entry(when="Its agent sent another card.", required={"agent_card": CARD}),
-    EventType.WORKSPACE_OVER_BUDGET: Entry(
+    EventType.AGENT_CARD_UPDATED: CatalogueEntry(when="Its agent sent another card.", required={"agent_card": CARD}),
+    EventType.WORKSPACE_OVER_BUDGET: CatalogueEntry(
         when="It spent more this month than its limit.", required={"budget_limit": CENTS, "monthly_spend": CENTS}
     ),
-    EventType.INCIDENT_OPENED: Entry(
+    EventType.INCIDENT_OPENED: CatalogueEntry(
         when="Something concerns the fleet, or a channel.",
         required={"kind": SENTENCE, "scope": TEXT, "count": COUNT, "message": SENTENCE},
         of_workspace=False,
     ),
-    EventType.INCIDENT_RESOLVED: Entry(
+    EventType.INCIDENT_RESOLVED: CatalogueEntry(
         when="An incident is over.",
         required={"kind": SENTENCE, "scope": TEXT, "count": COUNT, "message": TEXT},
         of_workspace=False,
     ),
-    LiveEventType.WORKSPACE_PROGRESS: Entry(
+    EphemeralEventType.WORKSPACE_PROGRESS: CatalogueEntry(
         when="A boot reached a new step.",
         required={"phase": SENTENCE, "step": SENTENCE, "deadline_at": _nullable(MOMENT)},
     ),
-    LiveEventType.WORKSPACE_HEARTBEAT: Entry(
+    EphemeralEventType.WORKSPACE_HEARTBEAT: CatalogueEntry(
         when="Its agent sent a heartbeat.",
         required={"active_tasks": COUNT, "uptime_seconds": _nullable(COUNT)},
     ),
-    LiveEventType.TASK_UPDATED: Entry(
+    EphemeralEventType.TASK_UPDATED: CatalogueEntry(
         when="Its agent took up another task, or ended one.", required={"current_task": TEXT, "active_tasks": COUNT}
     ),
 }

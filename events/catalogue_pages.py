@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from events.catalogue import CATALOGUE, Entry
-from events.names import EventType, LiveEventType
+from events.catalogue import CATALOGUE, CatalogueEntry
+from events.names import EphemeralEventType, EventType
 
 _HEAD = """\
 # Events
@@ -35,7 +35,7 @@ within a tenth of a second the last is told.
 def reference_page() -> str:
     """Return docs/reference/events.md."""
     stored = "\n".join(_row(name) for name in EventType)
-    live = "\n".join(_row(name) for name in LiveEventType)
+    live = "\n".join(_row(name) for name in EphemeralEventType)
     table = "\n| event | when | payload |\n|---|---|---|\n"
     return f"{_HEAD}\n## Stored\n{table}{stored}\n{_LIVE}{table}{live}\n"
 
@@ -46,7 +46,7 @@ def asyncapi_page() -> str:
     return f"# Printed from events/catalogue.py by `manage.py event_catalogue`.\n{text}"
 
 
-def _row(name: EventType | LiveEventType) -> str:
+def _row(name: EventType | EphemeralEventType) -> str:
     schema = CATALOGUE[name].schema
     fields = [
         _field(field, kind, is_required=field in schema["required"]) for field, kind in schema["properties"].items()
@@ -124,7 +124,7 @@ def _operation(channel: str, described: Mapping[str, Any]) -> dict[str, Any]:
     return {"action": "send", "channel": {"$ref": f"#/channels/{channel}"}, "messages": messages}
 
 
-def _message(name: EventType | LiveEventType, entry: Entry) -> dict[str, Any]:
+def _message(name: EventType | EphemeralEventType, entry: CatalogueEntry) -> dict[str, Any]:
     is_stored = isinstance(name, EventType)
     workspace: dict[str, Any] = {"type": "string", "format": "uuid"} if entry.of_workspace else {"type": "null"}
     properties = {

@@ -24,7 +24,7 @@ class LoggedEvent:
     subject: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Frame:
+class EncodedEvent:
     """One event, and its texts, each made when the first client wants it."""
 
     def __init__(self, event: LoggedEvent) -> None:

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from events.envelope import LoggedEvent
-from events.names import LiveEventType
+from events.names import EphemeralEventType
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +34,14 @@ _PAUSE_SECONDS = 2.0
 class EphemeralEvent:
     """Something that concerns only those who look at present. Texts in the payload are masked by their producer."""
 
-    event_type: LiveEventType
+    event_type: EphemeralEventType
     workspace_id: UUID
     version: int
     payload: Mapping[str, Any] = field(default_factory=dict)
     subject: Mapping[str, Any] = field(default_factory=dict)
 
 
-def channel() -> str:
+def redis_channel() -> str:
     """Return the name of the Redis channel on which chatter travels."""
     return f"{settings.REDIS_PREFIX}live"
 
@@ -51,13 +51,13 @@ def publish(*events: EphemeralEvent) -> None:
     _publisher.publish([_packed(event) for event in events])
 
 
-def unpacked(message: bytes) -> LoggedEvent:
+def decode(message: bytes) -> LoggedEvent:
     """Return the event of a message on the channel. Raises ValueError where it is none of ours."""
     try:
         told = json.loads(message)
         return LoggedEvent(
             position=0,
-            event_type=LiveEventType(told["event"]).value,
+            event_type=EphemeralEventType(told["event"]).value,
             workspace_id=UUID(told["workspace_id"]),
             version=int(told["version"]),
             payload=dict(told["payload"]),
@@ -117,7 +117,7 @@ class _Publisher:
         try:
             with client.pipeline(transaction=False) as pipeline:
                 for message in messages:
-                    pipeline.publish(channel(), message)
+                    pipeline.publish(redis_channel(), message)
                 pipeline.execute()
             self._is_away = False
         except (redis.RedisError, OSError) as error:

@@ -24,7 +24,7 @@ class EventType(TextChoices):
     INCIDENT_RESOLVED = "INCIDENT_RESOLVED", "Incident resolved"
 
 
-class LiveEventType(TextChoices):
+class EphemeralEventType(TextChoices):
     """Chatter that is never stored: best effort, without position."""
 
     WORKSPACE_PROGRESS = "WORKSPACE_PROGRESS", "Progress"

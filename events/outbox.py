@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from events.models import Event
 from events.names import EventType
-from events.payload_limits import is_storable, within_limit, without_tokens
+from events.payload_limits import is_storable, mask_tokens, shorten
 
 # The relay listens here; Postgres delivers it on commit only, once a transaction.
 RECORDED_CHANNEL = "slipway_event_recorded"
@@ -85,7 +85,7 @@ def _written(event: NewEvent, common: Mapping[str, str], *, beside: int) -> str:
     if is_storable(written, beside=beside):
         return written
     # All of it: its own texts, masked and shortened, take the place of the common ones.
-    return json.dumps(_row(event, within_limit(without_tokens(event.payload)), without_tokens(event.subject)))
+    return json.dumps(_row(event, shorten(mask_tokens(event.payload)), mask_tokens(event.subject)))
 
 
 def _row(event: NewEvent, payload: Mapping[str, Any], subject: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def is_storable(written: str, *, beside: int = 0) -> bool:
     return len(written) + beside <= MAX_PAYLOAD_BYTES and _RUN not in written.encode().translate(_AS_RUNS)
 
 
-def without_tokens(value: Any) -> Any:
+def mask_tokens(value: Any) -> Any:
     """Return a JSON value with what is shaped like one of our tokens masked, in keys too."""
     return _each_text(value, _masked)
 
@@ -49,7 +49,7 @@ def _masked(text: str) -> str:
     return _TOKEN.sub(MASK, text) if len(text) >= _TOKEN_CHARACTERS else text
 
 
-def within_limit(payload: Mapping[str, Any]) -> dict[str, Any]:
+def shorten(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return the payload, in at most MAX_PAYLOAD_BYTES of JSON: long texts shortened, then large fields left out."""
     fitting = dict(payload)
     if _size(fitting) <= MAX_PAYLOAD_BYTES:

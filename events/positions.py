@@ -19,6 +19,6 @@ def oldest_unpositioned_at() -> datetime | None:
     return waiting.values_list("created_at", flat=True).first()
 
 
-def unpositioned() -> int:
+def count_unpositioned() -> int:
     """Return how many events wait for their position."""
     return Event.objects.filter(position__isnull=True).count()

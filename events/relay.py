@@ -15,7 +15,7 @@ POSITIONED_CHANNEL = "slipway_event_positioned"
 APPLICATION_NAME = "slipway-relay"
 BATCH_SIZE = 500
 # NOTIFY is a hint: what it missed is found by the next look.
-LOOK_SECONDS = 2.0
+POLL_SECONDS = 2.0
 
 
 def number_committed(*, limit: int = BATCH_SIZE) -> int:
@@ -40,7 +40,7 @@ def number_all(*, limit: int = BATCH_SIZE) -> int:
 class Relay:
     """Numbers events as they are committed, until it is stopped; outlives an outage of Postgres."""
 
-    def __init__(self, *, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, *, look_seconds: float = POLL_SECONDS) -> None:
         self.numbered = 0
         self._rounds = NotifyLoop(
             self._number,

@@ -13,14 +13,14 @@ _OPEN = (DeliveryState.WAITING, DeliveryState.SENDING)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pruned:
+class PruneResult:
     """How many events were deleted, and how many are old enough but wait for something."""
 
     deleted: int
     kept: int
 
 
-def prune(*, before: datetime, dry_run: bool = False) -> Pruned:
+def prune(*, before: datetime, dry_run: bool = False) -> PruneResult:
     """Delete the events from before this time with their deliveries, a batch a transaction.
 
     Kept is what has no position yet, and what a channel still waits for.
@@ -29,11 +29,11 @@ def prune(*, before: datetime, dry_run: bool = False) -> Pruned:
     count = due.count()
     kept = old.count() - count
     if dry_run:
-        return Pruned(deleted=count, kept=kept)
+        return PruneResult(deleted=count, kept=kept)
     deleted = 0
     while batch := _delete_batch(before):
         deleted += batch
-    return Pruned(deleted=deleted, kept=kept)
+    return PruneResult(deleted=deleted, kept=kept)
 
 
 def _old(before: datetime) -> QuerySet[Event]:

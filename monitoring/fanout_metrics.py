@@ -6,7 +6,7 @@ from datetime import datetime
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from events.delivery.channel_health import counted_by_kind, oldest_due_at
-from events.positions import last_position, oldest_unpositioned_at, unpositioned
+from events.positions import count_unpositioned, last_position, oldest_unpositioned_at
 from postgres.clock import database_now
 
 
@@ -14,7 +14,7 @@ def fanout() -> Iterator[Metric]:
     """Yield the families, in a fixed number of queries. Names no channel."""
     now = database_now()
     for name, explanation, value in (
-        ("events_unpositioned", "Events that wait for the relay.", unpositioned()),
+        ("events_unpositioned", "Events that wait for the relay.", count_unpositioned()),
         ("events_last_position", "The position given to an event last.", last_position()),
         ("relay_lag_seconds", "How long an event has waited for the relay.", _age(oldest_unpositioned_at(), now)),
         ("delivery_lag_seconds", "How long a first attempt has been due.", _age(oldest_due_at(now=now), now)),

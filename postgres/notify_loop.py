@@ -8,8 +8,8 @@ from contextlib import closing
 import psycopg
 from django.db import DatabaseError, InterfaceError, connection
 
-from postgres.listen import NotifyListener
-from postgres.outages import is_outage
+from postgres.connections import NotifyListener
+from postgres.errors import is_outage
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from ninja import Router, Status
 
 from postgres.clock import database_now
 from registry import discovery, services
-from registry.authentication import agent_token, own
-from registry.ephemeral import publish_heartbeat, publish_progress
+from registry.authentication import authenticate_agent, require_agent
+from registry.live_updates import publish_heartbeat, publish_progress
 from registry.schemas import BootstrapFailedIn, FailedIn, HeartbeatIn, ProgressIn, RegisterIn
 from workspaces.access.agent_urls import ForbiddenUrl
 from workspaces.access.authentication import Access
@@ -21,7 +21,7 @@ from workspaces.models import ApiScope
 from workspaces.services.launching.progress import record_progress
 from workspaces.tasks import enqueue_due_teardowns
 
-router = Router(tags=["registry"], auth=agent_token)
+router = Router(tags=["registry"], auth=authenticate_agent)
 watchers = Router(
     tags=["watchers"],
     auth=Access(scopes=(ApiScope.WATCH, ApiScope.OPERATE), permission="workspaces.change_workspace"),
@@ -31,7 +31,7 @@ watchers = Router(
 @router.post("/register")
 def register(request: HttpRequest, body: RegisterIn) -> dict[str, str]:
     """Bring the workspace online, or replace its url and card where it is online."""
-    agent = own(request, claimed=body.id)
+    agent = require_agent(request, claimed=body.id)
     try:
         services.register(agent, url=body.url, agent_card=body.agent_card, now=agent.received_at)
     except ForbiddenUrl as error:
@@ -42,7 +42,7 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, str]:
 @router.post("/heartbeat")
 def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, str]:
     """Store a sign of life; a first one completes a boot."""
-    agent = own(request, claimed=body.workspace_id)
+    agent = require_agent(request, claimed=body.workspace_id)
     beat = services.Beat(**body.model_dump(exclude={"workspace_id"}))
     publish_heartbeat(agent, stored=services.heartbeat(agent, beat, clock=database_now))
     return {"status": "ok"}
@@ -51,7 +51,7 @@ def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, str]:
 @router.post("/progress")
 def report_progress(request: HttpRequest, body: ProgressIn) -> dict[str, Any]:
     """Record a boot step; the answer holds the deadline in force."""
-    agent = own(request, claimed=body.workspace_id)
+    agent = require_agent(request, claimed=body.workspace_id)
     workspace, is_new = record_progress(
         workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step, now=agent.received_at
     )
@@ -63,7 +63,7 @@ def report_progress(request: HttpRequest, body: ProgressIn) -> dict[str, Any]:
 @router.post("/failed")
 def failed(request: HttpRequest, body: FailedIn) -> dict[str, Any]:
     """Fail the launch because its agent can't go on."""
-    agent = own(request, claimed=body.workspace_id)
+    agent = require_agent(request, claimed=body.workspace_id)
     has_failed = services.fail_by_agent(
         agent,
         code=FailureCode(body.code),
@@ -78,7 +78,7 @@ def failed(request: HttpRequest, body: FailedIn) -> dict[str, Any]:
 @router.get("/discover/{workspace_id}", response={200: dict[str, Any], 503: dict[str, Any]})
 def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> Any:
     """Tell a workspace's agent where another one is; one that hibernates is woken, and 503 says when to ask again."""
-    agent = own(request, claimed=_caller(request))
+    agent = require_agent(request, claimed=_caller(request))
     found = discovery.discover(caller_id=agent.workspace_id, target_id=workspace_id)
     target = found.workspace
     if found.is_reachable:

@@ -9,7 +9,7 @@ from workspaces.access.authentication import Agent, bearer_token, find_agent, un
 from workspaces.access.errors import RequestRefused
 
 
-def agent_token(request: HttpRequest) -> Agent:
+def authenticate_agent(request: HttpRequest) -> Agent:
     """Return the calling agent, after one query. Raises Refusal."""
     token = bearer_token(request)
     if not token:
@@ -17,7 +17,7 @@ def agent_token(request: HttpRequest) -> Agent:
     return find_agent(token)
 
 
-def own(request: HttpRequest, *, claimed: UUID) -> Agent:
+def require_agent(request: HttpRequest, *, claimed: UUID) -> Agent:
     """Return the calling agent, unless it reports for a workspace that isn't its own. Raises Refusal."""
     agent: Agent = request.auth  # type: ignore[attr-defined]
     if claimed != agent.workspace_id:

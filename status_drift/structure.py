@@ -6,7 +6,7 @@ from typing import Any
 from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest
 
-from postgres.enums import AddEnumValue
+from postgres.enum_operations import AddEnumValue
 from status_drift.findings import Finding
 from workspaces.admin.colours import STATUS_COLOURS
 from workspaces.admin.filters import StatusFilter

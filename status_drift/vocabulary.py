@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from django.apps import apps
 from django.db import models
 
-from events.names import EventType, LiveEventType
-from postgres.enums import EnumField
+from events.names import EphemeralEventType, EventType
+from postgres.enum_field import EnumField
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def enum_term(type_name: str, fields: Iterable[EnumField]) -> EnumTerm:
 
 def event_names() -> dict[str, str]:
     """Return how to write each event name, by the name."""
-    return _spelled(EventType) | _spelled(LiveEventType)
+    return _spelled(EventType) | _spelled(EphemeralEventType)
 
 
 def _spelled(enum: type[models.TextChoices] | None) -> dict[str, str]:

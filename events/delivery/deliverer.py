@@ -32,8 +32,8 @@ from events.delivery.claims import (
 from events.delivery.grouping import group
 from events.models import Channel
 from postgres.clock import database_now
+from postgres.errors import is_outage
 from postgres.notify_loop import NotifyLoop
-from postgres.outages import is_outage
 
 logger = logging.getLogger(__name__)
 

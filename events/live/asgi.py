@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from events.live import server_sent, websocket
-from events.live.rights import Authorise
+from events.live.authorization import Authorize
 from events.live.stream_hub import Limits, StreamHub
 
 Scope = Mapping[str, Any]
@@ -22,8 +22,8 @@ _OF_WORKSPACE = re.compile(r"/workspaces/([^/]+)/events/stream")
 class LiveStreams:
     """Serves what `serves` tells; a process needs one."""
 
-    def __init__(self, *, authorise: Authorise, limits: Limits | None = None) -> None:
-        self._hub = StreamHub(authorise=authorise, limits=limits or Limits())
+    def __init__(self, *, authorize: Authorize, limits: Limits | None = None) -> None:
+        self._hub = StreamHub(authorize=authorize, limits=limits or Limits())
 
     def serves(self, scope: Scope) -> bool:
         """Tell whether this connection is for a live stream; every WebSocket is."""

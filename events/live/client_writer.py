@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from events.live.batches import AsgiMessage
+from events.live.event_batch import AsgiMessage
 
 Send = Callable[[AsgiMessage], Awaitable[None]]
 

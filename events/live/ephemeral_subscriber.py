@@ -11,9 +11,9 @@ from redis import RedisError
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from events.envelope import Frame, LoggedEvent
-from events.ephemeral import TIMEOUT_SECONDS, channel, unpacked
-from events.live.batches import Batch
+from events.envelope import EncodedEvent, LoggedEvent
+from events.ephemeral import TIMEOUT_SECONDS, decode, redis_channel
+from events.live.event_batch import EventBatch
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _PING_SECONDS = 10
 class EphemeralSubscriber:
     """One Redis subscription, whatever the number of clients."""
 
-    def __init__(self, *, publish: Callable[[Batch], None]) -> None:
+    def __init__(self, *, publish: Callable[[EventBatch], None]) -> None:
         self._publish = publish
         self._is_away = False
 
@@ -39,7 +39,7 @@ class EphemeralSubscriber:
                     self._is_away = False
                     while True:
                         if gathered := await _gathered(subscription):
-                            self._publish(Batch([Frame(event) for event in gathered]))
+                            self._publish(EventBatch([EncodedEvent(event) for event in gathered]))
             except (RedisError, OSError, TimeoutError) as error:
                 if not self._is_away:
                     logger.warning("Live chatter is not heard: Redis is away.", extra={"error": str(error)})
@@ -56,7 +56,7 @@ async def _subscribed() -> AsyncIterator[PubSub]:
         health_check_interval=_PING_SECONDS,
     )
     async with client, client.pubsub(ignore_subscribe_messages=True) as subscription:
-        await subscription.subscribe(channel())
+        await subscription.subscribe(redis_channel())
         yield subscription
 
 
@@ -75,7 +75,7 @@ async def _gathered(subscription: PubSub) -> list[LoggedEvent]:
 
 def _keep_last(heard: dict[tuple[Any, str], LoggedEvent], data: bytes) -> None:
     try:
-        event = unpacked(data)
+        event = decode(data)
     except ValueError as error:
         logger.warning("What came over the chatter's channel is no chatter.", extra={"error": str(error)[:200]})
         return

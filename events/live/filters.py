@@ -8,13 +8,13 @@ from uuid import UUID
 from django.http import QueryDict
 
 from events.envelope import LoggedEvent
-from events.names import EventType, LiveEventType
+from events.names import EphemeralEventType, EventType
 
 # An address is no place for more.
 MAX_VALUES = 100
 _MAX_RUNTIME_CHARACTERS = 63
 Value = TypeVar("Value")
-_NAMES = frozenset([*EventType.values, *LiveEventType.values])
+_NAMES = frozenset([*EventType.values, *EphemeralEventType.values])
 
 
 class BadFilter(ValueError):

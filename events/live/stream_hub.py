@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from events.live.batches import Batch
+from events.live.authorization import Authorize, find_revoked
 from events.live.ephemeral_subscriber import EphemeralSubscriber
-from events.live.reader import LogReader, LogUnavailable
-from events.live.rights import Authorise, withdrawn
-from events.live.streams import TOO_SLOW, UNAVAILABLE, Ending, Stream
-from events.live.tail import Tail
+from events.live.event_batch import EventBatch
+from events.live.log_follower import LogFollower
+from events.live.log_reader import LogReader, LogUnavailable
+from events.live.stream import TOO_SLOW, UNAVAILABLE, Stream, StreamEnd
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +31,17 @@ class Limits:
 class StreamHub:
     """Works from its first stream to its last."""
 
-    def __init__(self, *, authorise: Authorise, limits: Limits) -> None:
-        self.authorise = authorise
+    def __init__(self, *, authorize: Authorize, limits: Limits) -> None:
+        self.authorize = authorize
         self.limits = limits
         self.reader = LogReader()
-        self._tail = Tail(self.reader, publish=self._publish)
+        self._tail = LogFollower(self.reader, publish=self._publish)
         self._ear = EphemeralSubscriber(publish=self._mention)
         self._streams: set[Stream] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._starting = asyncio.Lock()
 
-    async def serve(self, stream: Stream, *, after: int, present: int) -> Ending:
+    async def serve(self, stream: Stream, *, after: int, present: int) -> StreamEnd:
         """Send the past from `after`, then what happens, until the stream ends; return why it did."""
         try:
             # What is long past comes first: the queue fills only while the rest is read.
@@ -66,7 +66,7 @@ class StreamHub:
         async for frames in self.reader.between(after, until):
             if stream.ended.done():
                 return
-            await stream.catch_up(Batch(frames), seconds=self.limits.stuck_seconds)
+            await stream.catch_up(EventBatch(frames), seconds=self.limits.stuck_seconds)
 
     async def _join(self, stream: Stream) -> int:
         """Return the position from which on the stream gets every event; raises LogUnavailable."""
@@ -103,11 +103,11 @@ class StreamHub:
         for stream in self._streams:
             stream.end(UNAVAILABLE)
 
-    def _publish(self, batch: Batch) -> None:
+    def _publish(self, batch: EventBatch) -> None:
         for stream in self._streams:
             stream.send_logged(batch)
 
-    def _mention(self, batch: Batch) -> None:
+    def _mention(self, batch: EventBatch) -> None:
         for stream in self._streams:
             stream.send_ephemeral(batch)
 
@@ -124,5 +124,5 @@ class StreamHub:
     async def _recheck(self) -> None:
         while True:
             await asyncio.sleep(self.limits.recheck_seconds)
-            for stream, refusal in await withdrawn(list(self._streams), authorise=self.authorise):
-                stream.end(Ending(reason=str(refusal), code=4000 + refusal.status))
+            for stream, refusal in await find_revoked(list(self._streams), authorize=self.authorize):
+                stream.end(StreamEnd(reason=str(refusal), code=4000 + refusal.status))

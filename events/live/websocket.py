@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
-from events.live.batches import Shape
+from events.live.authorization import django_request
 from events.live.client_writer import Send
-from events.live.departure import DepartureWatch
-from events.live.opening import opening
-from events.live.rights import request_of
+from events.live.disconnect import DisconnectWatcher
+from events.live.event_batch import StreamFormat
 from events.live.server_sent import answer
+from events.live.stream import CLIENT_GONE, StreamRefused
 from events.live.stream_hub import StreamHub
-from events.live.streams import GONE, RefusedStream
+from events.live.stream_request import check_request
 
 PATH = "/ws"
 # A close frame has room for 125 bytes, two of them the code's.
@@ -26,30 +26,30 @@ async def serve(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Se
     await receive()
     try:
         _require_own_page(scope)
-        asked = await opening(hub, scope)
-    except RefusedStream as refusal:
+        asked = await check_request(hub, scope)
+    except StreamRefused as refusal:
         await _refuse(scope, send, refusal)
         return
     await send({"type": "websocket.accept"})
-    stream = asked.stream(hub, scope, send, shape=Shape.TEXT)
-    watch = DepartureWatch(receive, stream)
+    stream = asked.stream(hub, scope, send, shape=StreamFormat.TEXT)
+    watch = DisconnectWatcher(receive, stream)
     ending = await hub.serve(stream, after=asked.after, present=asked.present)
-    if ending is GONE:
+    if ending is CLIENT_GONE:
         return
     watch.stop()
-    stream.outlet.discard()
-    stream.outlet.write([_close(ending.code, ending.reason)])
-    await stream.outlet.drain(seconds=None)
+    stream.writer.discard()
+    stream.writer.write([_close(ending.code, ending.reason)])
+    await stream.writer.drain(seconds=None)
 
 
 def _require_own_page(scope: Mapping[str, Any]) -> None:
     """Refuse pages of other sites: a browser sends them the operator's cookie too."""
     if scope["path"] != PATH:
-        raise RefusedStream(404, f"There is no WebSocket at this address; it is {PATH}.")
-    request = request_of(scope)
+        raise StreamRefused(404, f"There is no WebSocket at this address; it is {PATH}.")
+    request = django_request(scope)
     origin = request.headers.get("Origin")
     if origin is not None and not _is_own(origin, request):
-        raise RefusedStream(403, "This page's origin may not open a stream. See CSRF_TRUSTED_ORIGINS.", code="origin")
+        raise StreamRefused(403, "This page's origin may not open a stream. See CSRF_TRUSTED_ORIGINS.", code="origin")
 
 
 def _is_own(origin: str, request: ASGIRequest) -> bool:
@@ -67,7 +67,7 @@ def _matches(scheme: str, host: str, trusted: str) -> bool:
     return host == trusted_host or (trusted_host.startswith("*.") and host.endswith(trusted_host[1:]))
 
 
-async def _refuse(scope: Mapping[str, Any], send: Send, refusal: RefusedStream) -> None:
+async def _refuse(scope: Mapping[str, Any], send: Send, refusal: StreamRefused) -> None:
     if "websocket.http.response" in (scope.get("extensions") or {}):
         await answer(send, refusal, kind="websocket.http.response")
     else:

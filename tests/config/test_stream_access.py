@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client, RequestFactory
 
 from config.stream_access import require_reader
-from events.live.streams import RefusedStream
+from events.live.stream import StreamRefused
 from tests.callers import AgentCaller, Caller, holder
 from tests.workspaces.factories import booting
 from workspaces.models import ApiScope
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 def answer(request, workspace_id=None):
     try:
         require_reader(request, workspace_id)
-    except RefusedStream as refusal:
+    except StreamRefused as refusal:
         return refusal.status
     return 200
 

@@ -5,7 +5,7 @@ from functools import cache
 from jsonschema import Draft202012Validator, FormatChecker
 
 from events.catalogue import CATALOGUE
-from events.names import EventType, LiveEventType
+from events.names import EphemeralEventType, EventType
 
 
 @cache
@@ -16,5 +16,5 @@ def validator(name):
 
 def misfits(event_type, payload):
     """Return what of a payload does not fit its event's schema."""
-    name = EventType(event_type) if event_type in EventType.values else LiveEventType(event_type)
+    name = EventType(event_type) if event_type in EventType.values else EphemeralEventType(event_type)
     return [f"{event_type}: {error.json_path}: {error.message}" for error in validator(name).iter_errors(dict(payload))]

@@ -14,11 +14,11 @@ from events.catalogue import CATALOGUE, FAILURE_CODES, FAILURE_SOURCES
 from events.channels.base import Message
 from events.channels.notification import worded
 from events.envelope import LoggedEvent
-from events.names import EventType, LiveEventType
+from events.names import EphemeralEventType, EventType
 from tests.events.payload_schemas import misfits, validator
 from workspaces.lifecycle.transitions import FailureCode, FailureSource
 
-NAMES = [*EventType, *LiveEventType]
+NAMES = [*EventType, *EphemeralEventType]
 LIVE_JS = settings.BASE_DIR / "workspaces/static/workspaces/live.js"
 
 

@@ -16,7 +16,7 @@ from events.models import Event, PositionCounter
 from events.names import EventType
 from events.outbox import NewEvent
 from events.positions import last_position
-from postgres.listen import parameters
+from postgres.connections import connection_parameters
 from tests.events.channels.factories import webhook
 from tests.events.conftest import online, producing, publish, record
 from tests.waiting import PATIENCE_SECONDS, wait_until
@@ -131,7 +131,7 @@ def test_incidents_have_no_workspace_and_are_numbered_like_all():
 
 
 def test_positions_are_announced_with_the_last_one():
-    with psycopg.connect(**parameters(application_name="test")) as listener:
+    with psycopg.connect(**connection_parameters(application_name="test")) as listener:
         listener.execute(f"LISTEN {relay.POSITIONED_CHANNEL}")
         record(online(), online())
         relay.number_committed()
@@ -140,7 +140,7 @@ def test_positions_are_announced_with_the_last_one():
 
 
 def test_queued_deliveries_are_announced_and_an_event_that_nobody_wants_is_not():
-    with psycopg.connect(**parameters(application_name="test")) as listener:
+    with psycopg.connect(**connection_parameters(application_name="test")) as listener:
         listener.execute(f"LISTEN {DELIVERIES_CHANNEL}")
         publish(online())
         webhook("http://127.0.0.1:1/")

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.migrations import Migration, RunPython
 from django.db.models import TextChoices
 
-from postgres.enums import AddEnumValue
+from postgres.enum_operations import AddEnumValue
 from status_drift import structure
 from status_drift.gate import scan_source, static_report
 from status_drift.management.commands import check_status_drift

@@ -15,7 +15,8 @@ from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.questioner import InteractiveMigrationQuestioner, MigrationQuestioner
 
-from postgres.enums import AddEnumValue, CreateEnum, EnumField, RenameEnumValue
+from postgres.enum_field import EnumField
+from postgres.enum_operations import AddEnumValue, CreateEnum, RenameEnumValue
 from workspaces.lifecycle.declared import declared_enums, declared_guard
 from workspaces.lifecycle.trigger import guard_from_transitions
 

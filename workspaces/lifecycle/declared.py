@@ -8,7 +8,7 @@ from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.special import SeparateDatabaseAndState
 
-from postgres.enums import EnumOperation
+from postgres.enum_operations import EnumOperation
 from workspaces.lifecycle.trigger import GuardMoves
 
 

@@ -13,7 +13,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from psycopg import sql
 
-from postgres.enums import execute_locking
+from postgres.enum_operations import execute_with_lock_timeout
 from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus, allowed_moves
 
 FUNCTION = "workspaces_workspace_guard"
@@ -106,13 +106,13 @@ class GuardMoves(Operation):
     def database_forwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        execute_locking(schema_editor, self.statement())
+        execute_with_lock_timeout(schema_editor, self.statement())
 
     def database_backwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         earlier = self._earlier(app_label)
-        execute_locking(schema_editor, earlier.statement() if earlier else sql.SQL(_NO_GUARD))
+        execute_with_lock_timeout(schema_editor, earlier.statement() if earlier else sql.SQL(_NO_GUARD))
 
     def _earlier(self, app_label: str) -> "GuardMoves | None":
         graph = MigrationLoader(None).graph

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from postgres.enums import CreateEnum
+from postgres.enum_operations import CreateEnum
 
 
 class Migration(migrations.Migration):

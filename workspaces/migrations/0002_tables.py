@@ -8,7 +8,7 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-import postgres.enums
+import postgres.enum_field
 
 
 class Migration(migrations.Migration):
@@ -57,7 +57,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "status",
-                    postgres.enums.EnumField(default="provisioning", editable=False, enum_type="workspace_status"),
+                    postgres.enum_field.EnumField(default="provisioning", editable=False, enum_type="workspace_status"),
                 ),
                 ("version", models.PositiveBigIntegerField(default=1, editable=False)),
                 ("launch_id", models.UUIDField(default=uuid.uuid4, editable=False)),

@@ -12,7 +12,7 @@ from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 
-from postgres.enums import EnumField
+from postgres.enum_field import EnumField
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import (
     FailureCode,

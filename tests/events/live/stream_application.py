@@ -22,5 +22,5 @@ _LIMITS = Limits(
     stuck_seconds=_seconds("STUCK_SECONDS", Limits.stuck_seconds),
     queue_bytes=int(os.environ.get("QUEUE_BYTES", Limits.queue_bytes)),
 )
-asgi.live_streams = LiveStreams(authorise=_knows_the_word, limits=_LIMITS)
+asgi.live_streams = LiveStreams(authorize=_knows_the_word, limits=_LIMITS)
 application = asgi.application

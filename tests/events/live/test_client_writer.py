@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from events.live.batches import server_sent
 from events.live.client_writer import ClientWriter
+from events.live.event_batch import body_part
 
 
 class Later:
@@ -39,21 +39,21 @@ class AtOnce:
 
 
 def pieces(*texts):
-    return [server_sent(text) for text in texts]
+    return [body_part(text) for text in texts]
 
 
 def test_the_next_message_is_sent_when_the_last_is_taken_and_in_order():
     async def story():
         client = Later()
-        outlet = ClientWriter(client.send, limit_bytes=100)
-        assert outlet.write(pieces(b"1", b"2"))
-        assert outlet.write(pieces(b"3"))
-        assert (client.sent, outlet.is_busy) == ([b"1"], True)
+        writer = ClientWriter(client.send, limit_bytes=100)
+        assert writer.write(pieces(b"1", b"2"))
+        assert writer.write(pieces(b"3"))
+        assert (client.sent, writer.is_busy) == ([b"1"], True)
         await client.take()
         assert client.sent == [b"1", b"2"]
         await client.take()
         await client.take()
-        assert (client.sent, outlet.is_busy) == ([b"1", b"2", b"3"], False)
+        assert (client.sent, writer.is_busy) == ([b"1", b"2", b"3"], False)
 
     asyncio.run(story())
 
@@ -61,9 +61,9 @@ def test_the_next_message_is_sent_when_the_last_is_taken_and_in_order():
 def test_a_message_that_is_taken_at_once_waits_for_nothing():
     async def story():
         client = AtOnce()
-        outlet = ClientWriter(client.send, limit_bytes=1)
-        assert all(outlet.write(pieces(b"long one")) for _ in range(3))
-        await outlet.drain(seconds=0)
+        writer = ClientWriter(client.send, limit_bytes=1)
+        assert all(writer.write(pieces(b"long one")) for _ in range(3))
+        await writer.drain(seconds=0)
         assert client.sent == [b"long one"] * 3
 
     asyncio.run(story())
@@ -72,15 +72,15 @@ def test_a_message_that_is_taken_at_once_waits_for_nothing():
 def test_more_than_may_wait_is_refused_and_changes_nothing():
     async def story():
         client = Later()
-        outlet = ClientWriter(client.send, limit_bytes=4)
-        assert outlet.write(pieces(b"on its way"))
-        assert outlet.write(pieces(b"four"))
-        assert not outlet.write(pieces(b"x"))
+        writer = ClientWriter(client.send, limit_bytes=4)
+        assert writer.write(pieces(b"on its way"))
+        assert writer.write(pieces(b"four"))
+        assert not writer.write(pieces(b"x"))
         await client.take()
         await client.take()
         assert client.sent == [b"on its way", b"four"]
         # What waited is through: there is room again.
-        assert outlet.write(pieces(b"next"))
+        assert writer.write(pieces(b"next"))
 
     asyncio.run(story())
 
@@ -88,19 +88,19 @@ def test_more_than_may_wait_is_refused_and_changes_nothing():
 def test_drain_ends_when_all_is_taken_or_when_time_is_over_or_the_client_has_gone():
     async def story():
         client = Later()
-        outlet = ClientWriter(client.send, limit_bytes=100)
-        outlet.write(pieces(b"1", b"2"))
+        writer = ClientWriter(client.send, limit_bytes=100)
+        writer.write(pieces(b"1", b"2"))
         with pytest.raises(TimeoutError):
-            await outlet.drain(seconds=0.01)
-        draining = asyncio.ensure_future(outlet.drain(seconds=5))
+            await writer.drain(seconds=0.01)
+        draining = asyncio.ensure_future(writer.drain(seconds=5))
         await asyncio.sleep(0)
         await client.take()
         await client.take()
         await draining
-        outlet.write(pieces(b"3"))
-        leaving = asyncio.ensure_future(outlet.drain(seconds=None))
+        writer.write(pieces(b"3"))
+        leaving = asyncio.ensure_future(writer.drain(seconds=None))
         await asyncio.sleep(0)
-        outlet.abandon()
+        writer.abandon()
         await leaving
         assert client.sent == [b"1", b"2", b"3"]
 
@@ -115,9 +115,9 @@ def test_a_server_that_sends_when_it_is_awaited_is_served_too():
             await asyncio.sleep(0)
             sent.append(message["body"])
 
-        outlet = ClientWriter(send, limit_bytes=100)
-        outlet.write(pieces(b"1", b"2", b"3"))
-        await outlet.drain(seconds=5)
+        writer = ClientWriter(send, limit_bytes=100)
+        writer.write(pieces(b"1", b"2", b"3"))
+        await writer.drain(seconds=5)
         assert sent == [b"1", b"2", b"3"]
 
     asyncio.run(story())
@@ -128,8 +128,8 @@ def test_a_client_that_has_gone_makes_no_noise():
         def send(message):
             raise RuntimeError("Transport not initialized or closed")
 
-        outlet = ClientWriter(send, limit_bytes=100)
-        assert outlet.write(pieces(b"1", b"2"))
-        await outlet.drain(seconds=1)
+        writer = ClientWriter(send, limit_bytes=100)
+        assert writer.write(pieces(b"1", b"2"))
+        await writer.drain(seconds=1)
 
     asyncio.run(story())

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from events import ephemeral
 from events.ephemeral import EphemeralEvent
-from events.names import LiveEventType
+from events.names import EphemeralEventType
 from workspaces.access.authentication import Agent
 from workspaces.deadlines.policy import current_policy, effective_deadline
 from workspaces.models import Workspace
@@ -21,10 +21,10 @@ def publish_heartbeat(agent: Agent, *, stored: Mapping[str, Any]) -> None:
     task = stored.get("current_task", told.current_task)
     active_tasks = stored.get("active_tasks", told.active_tasks)
     alive = {"active_tasks": active_tasks, "uptime_seconds": stored.get("uptime_seconds")}
-    events = [_event(LiveEventType.WORKSPACE_HEARTBEAT, agent.workspace_id, told.version, alive, subject)]
+    events = [_event(EphemeralEventType.WORKSPACE_HEARTBEAT, agent.workspace_id, told.version, alive, subject)]
     if (task, active_tasks) != (told.current_task, told.active_tasks):
         working = {"current_task": task, "active_tasks": active_tasks}
-        events.append(_event(LiveEventType.TASK_UPDATED, agent.workspace_id, told.version, working, subject))
+        events.append(_event(EphemeralEventType.TASK_UPDATED, agent.workspace_id, told.version, working, subject))
     ephemeral.publish(*events)
 
 
@@ -37,10 +37,10 @@ def publish_progress(workspace: Workspace) -> None:
         "deadline_at": deadline_at.isoformat() if deadline_at else None,
     }
     (subject,) = event_subjects([workspace])
-    ephemeral.publish(_event(LiveEventType.WORKSPACE_PROGRESS, workspace.pk, workspace.version, step, subject))
+    ephemeral.publish(_event(EphemeralEventType.WORKSPACE_PROGRESS, workspace.pk, workspace.version, step, subject))
 
 
 def _event(
-    name: LiveEventType, workspace_id: UUID, version: int, payload: Mapping[str, Any], subject: Mapping[str, Any]
+    name: EphemeralEventType, workspace_id: UUID, version: int, payload: Mapping[str, Any], subject: Mapping[str, Any]
 ) -> EphemeralEvent:
     return EphemeralEvent(event_type=name, workspace_id=workspace_id, version=version, payload=payload, subject=subject)

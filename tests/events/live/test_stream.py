@@ -12,7 +12,7 @@ from django.contrib.sessions.models import Session
 
 from events import ephemeral, relay
 from events.models import Event
-from events.names import LiveEventType
+from events.names import EphemeralEventType
 from tests.callers import AgentCaller
 from tests.events.conftest import WORD, Server, online, publish, record, signed_in
 from tests.waiting import PATIENCE_SECONDS
@@ -116,7 +116,7 @@ def _hear_chatter(stream, workspace_id):
     def say():
         payload = {"current_task": "read", "active_tasks": 1}
         while not is_heard.wait(0.3):
-            event = {"event_type": LiveEventType.TASK_UPDATED, "workspace_id": workspace_id, "version": 3}
+            event = {"event_type": EphemeralEventType.TASK_UPDATED, "workspace_id": workspace_id, "version": 3}
             ephemeral.publish(ephemeral.EphemeralEvent(**event, payload=payload))
 
     thread = threading.Thread(target=say)

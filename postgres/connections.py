@@ -14,7 +14,7 @@ _CONNECT_SECONDS = 5
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
-def parameters(*, application_name: str) -> dict[str, Any]:
+def connection_parameters(*, application_name: str) -> dict[str, Any]:
     """Return psycopg's parameters of the ORM's own database; the name shows in pg_stat_activity."""
     ours = connection.get_connection_params()
     # The ORM's cursor is a synchronous one, its adapters are for the ORM's own fields.
@@ -42,7 +42,7 @@ class NotifyListener:
     @contextmanager
     def listening(self, channel: str, *, application_name: str) -> Iterator[None]:
         """Hear the channel for as long as the block lasts; raises OperationalError where Postgres is away."""
-        with psycopg.connect(**parameters(application_name=application_name)) as listener:
+        with psycopg.connect(**connection_parameters(application_name=application_name)) as listener:
             listener.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
             self._listener = listener
             try:

@@ -1,14 +1,12 @@
-"""Native Postgres enums: a model field bound to a TextChoices, and the migration operations that make and widen a type.
+"""The migration operations that create a native Postgres enum type and add or rename its values.
 
-`makemigrations` writes the operations (see autodetector.py). A database that knows more values than the code is
-tolerated, one that knows fewer is not: drift.py and /ready say so.
+`makemigrations` writes them (workspaces/lifecycle/autodetector.py).
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import OperationalError, models, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import OperationalError, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
@@ -23,53 +21,8 @@ class LockNotGranted(OperationalError):
     """A migration waited in vain for its lock; nothing was changed by it."""
 
 
-class NotAlone(RuntimeError):
+class NotAloneInMigration(RuntimeError):
     """AddEnumValue shares its migration; nothing was changed by it."""
-
-
-class EnumField(models.CharField):
-    """A column of the native type `enum_type`, mirrored by the TextChoices `enum`, whose members it reads back.
-
-    Migrations know the type's name only; its values are made by CreateEnum.
-    """
-
-    description = "Native Postgres enum"
-
-    def __init__(self, *args: Any, enum_type: str, enum: type[models.TextChoices] | None = None, **kwargs: Any) -> None:
-        self.enum_type = enum_type
-        self.enum = enum
-        if enum is not None:
-            kwargs["choices"] = enum.choices
-        # CharField wants a length; Postgres bounds an enum's label to this one.
-        kwargs["max_length"] = 63
-        super().__init__(*args, **kwargs)
-
-    def db_type(self, connection: BaseDatabaseWrapper) -> str:
-        return self.enum_type
-
-    def cast_db_type(self, connection: BaseDatabaseWrapper) -> str:
-        return self.enum_type
-
-    def from_db_value(self, value: str | None, expression: Any, connection: BaseDatabaseWrapper) -> Any:
-        return self.to_python(value)
-
-    def to_python(self, value: Any) -> Any:
-        if value is None or self.enum is None:
-            return value
-        # A database with more values than this code is tolerated: such a value stays plain text.
-        return self.enum._value2member_map_.get(value, value)
-
-    def get_prep_value(self, value: Any) -> Any:
-        # Plain text for the driver, which would otherwise adapt the Python enum.
-        prepared = super().get_prep_value(value)
-        return prepared if prepared is None else str(prepared)
-
-    def deconstruct(self) -> Any:
-        name, path, args, kwargs = super().deconstruct()
-        kwargs["enum_type"] = self.enum_type
-        kwargs.pop("max_length")
-        kwargs.pop("choices", None)
-        return name, path, args, kwargs
 
 
 class EnumOperation(Operation):
@@ -103,12 +56,14 @@ class CreateEnum(EnumOperation):
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         labels = sql.SQL(", ").join(map(sql.Literal, self.values))
-        execute_locking(schema_editor, sql.SQL("CREATE TYPE {} AS ENUM ({})").format(sql.Identifier(self.name), labels))
+        execute_with_lock_timeout(
+            schema_editor, sql.SQL("CREATE TYPE {} AS ENUM ({})").format(sql.Identifier(self.name), labels)
+        )
 
     def database_backwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        execute_locking(schema_editor, sql.SQL("DROP TYPE {}").format(sql.Identifier(self.name)))
+        execute_with_lock_timeout(schema_editor, sql.SQL("DROP TYPE {}").format(sql.Identifier(self.name)))
 
     def reduce(self, operation: Operation, app_label: str) -> bool | list[Operation]:
         # For squashing: a type that is made in the same transaction may be made with all its values at once.
@@ -156,7 +111,7 @@ class AddEnumValue(EnumOperation):
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         self._check_alone(app_label)
-        execute_locking(
+        execute_with_lock_timeout(
             schema_editor,
             sql.SQL("ALTER TYPE {} ADD VALUE IF NOT EXISTS {}{}").format(
                 sql.Identifier(self.name), sql.Literal(self.value), self._place()
@@ -177,7 +132,7 @@ class AddEnumValue(EnumOperation):
         for migration in MigrationLoader(None).disk_migrations.values():
             holds_this = any(operation is self for operation in migration.operations)
             if migration.app_label == app_label and holds_this and len(migration.operations) > 1:
-                raise NotAlone(
+                raise NotAloneInMigration(
                     f"{migration}: {self.describe()} must be alone in its migration, since Postgres refuses a value "
                     "in the transaction that adds it. Move the other operations into a migration that follows it."
                 )
@@ -204,12 +159,12 @@ class RenameEnumValue(EnumOperation):
     def database_forwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        execute_locking(schema_editor, _renaming(self.name, self.old, self.new))
+        execute_with_lock_timeout(schema_editor, _renaming(self.name, self.old, self.new))
 
     def database_backwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        execute_locking(schema_editor, _renaming(self.name, self.new, self.old))
+        execute_with_lock_timeout(schema_editor, _renaming(self.name, self.new, self.old))
 
     def describe(self) -> str:
         return f"Rename {self.old} of enum type {self.name} to {self.new}"
@@ -224,7 +179,7 @@ def _renaming(name: str, old: str, new: str) -> sql.Composed:
     return statement.format(sql.Identifier(name), sql.Literal(old), sql.Literal(new))
 
 
-def execute_locking(schema_editor: BaseDatabaseSchemaEditor, statement: sql.Composable) -> None:
+def execute_with_lock_timeout(schema_editor: BaseDatabaseSchemaEditor, statement: sql.Composable) -> None:
     """Execute what takes a strong lock, without queueing for it longer than LOCK_TIMEOUT. Raises LockNotGranted.
 
     Whoever waits for a lock makes all later ones wait too: the migration gives way, and is run again.

@@ -10,32 +10,32 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError, connections
 
-from events.live.streams import RefusedStream, Stream
+from events.live.stream import Stream, StreamRefused
 
 logger = logging.getLogger(__name__)
 
-# Raises RefusedStream. It runs in a thread and may query. The id is the workspace's whose own stream is asked for.
-Authorise = Callable[[ASGIRequest, UUID | None], None]
+# Raises StreamRefused. It runs in a thread and may query. The id is the workspace's whose own stream is asked for.
+Authorize = Callable[[ASGIRequest, UUID | None], None]
 
 
-def request_of(scope: Mapping[str, Any]) -> ASGIRequest:
+def django_request(scope: Mapping[str, Any]) -> ASGIRequest:
     """Return the request that opened a stream as Django knows requests, a WebSocket's too."""
     scheme = {"ws": "http", "wss": "https"}.get(scope.get("scheme", ""), scope.get("scheme", "http"))
     return ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, BytesIO())
 
 
-async def require_right(scope: Mapping[str, Any], workspace_id: UUID | None, *, authorise: Authorise) -> None:
-    """Raise RefusedStream unless whoever asks may listen."""
-    await sync_to_async(_ask, thread_sensitive=False)(scope, workspace_id, authorise)
+async def require_authorization(scope: Mapping[str, Any], workspace_id: UUID | None, *, authorize: Authorize) -> None:
+    """Raise StreamRefused unless whoever asks may listen."""
+    await sync_to_async(_ask, thread_sensitive=False)(scope, workspace_id, authorize)
 
 
-async def withdrawn(streams: Iterable[Stream], *, authorise: Authorise) -> list[tuple[Stream, RefusedStream]]:
+async def find_revoked(streams: Iterable[Stream], *, authorize: Authorize) -> list[tuple[Stream, StreamRefused]]:
     """Return the streams whose right is no more, with the refusal. Asks once for each credential."""
     askers: dict[Any, list[Stream]] = {}
     for stream in streams:
         askers.setdefault(_credential(stream), []).append(stream)
     refusals = await sync_to_async(_refusals, thread_sensitive=False)(
-        {credential: members[0] for credential, members in askers.items()}, authorise
+        {credential: members[0] for credential, members in askers.items()}, authorize
     )
     return [(stream, refusal) for credential, refusal in refusals.items() for stream in askers[credential]]
 
@@ -45,12 +45,12 @@ def _credential(stream: Stream) -> tuple[Any, ...]:
     return (stream.workspace_id, *sorted(sent))
 
 
-def _refusals(askers: Mapping[Any, Stream], authorise: Authorise) -> dict[Any, RefusedStream]:
+def _refusals(askers: Mapping[Any, Stream], authorize: Authorize) -> dict[Any, StreamRefused]:
     refusals = {}
     for credential, stream in askers.items():
         try:
-            _ask(stream.scope, stream.workspace_id, authorise)
-        except RefusedStream as refusal:
+            _ask(stream.scope, stream.workspace_id, authorize)
+        except StreamRefused as refusal:
             refusals[credential] = refusal
         except DatabaseError as error:
             # Not to be able to ask is no refusal; the next round asks again.
@@ -59,9 +59,9 @@ def _refusals(askers: Mapping[Any, Stream], authorise: Authorise) -> dict[Any, R
     return refusals
 
 
-def _ask(scope: Mapping[str, Any], workspace_id: UUID | None, authorise: Authorise) -> None:
+def _ask(scope: Mapping[str, Any], workspace_id: UUID | None, authorize: Authorize) -> None:
     try:
-        authorise(request_of(scope), workspace_id)
+        authorize(django_request(scope), workspace_id)
     finally:
         # Streams last, threads are shared: without this each would keep the connection that its question took.
         connections.close_all()

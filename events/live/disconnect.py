@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from events.live.streams import GONE, Stream
+from events.live.stream import CLIENT_GONE, Stream
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
-class DepartureWatch:
+class DisconnectWatcher:
     """Ends the stream when its client goes. Whatever else a client sends is dropped."""
 
     def __init__(self, receive: Receive, stream: Stream) -> None:
@@ -29,7 +29,7 @@ class DepartureWatch:
         if message.cancelled():
             return
         if message.exception() or message.result()["type"].endswith(".disconnect"):
-            self._stream.end(GONE)
-            self._stream.outlet.abandon()
+            self._stream.end(CLIENT_GONE)
+            self._stream.writer.abandon()
         else:
             self._listen()

@@ -11,13 +11,13 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError
 
 from events.live import filters
-from events.live.batches import Shape, View
+from events.live.authorization import django_request, require_authorization
 from events.live.client_writer import ClientWriter, Send
+from events.live.event_batch import StreamFormat, StreamOptions
 from events.live.filters import BadFilter, Filter
-from events.live.reader import LogUnavailable
-from events.live.rights import request_of, require_right
+from events.live.log_reader import LogUnavailable
+from events.live.stream import Stream, StreamRefused
 from events.live.stream_hub import StreamHub
-from events.live.streams import RefusedStream, Stream
 
 # Positions are 64-bit integers.
 _POSITION = re.compile(r"[0-9]{1,18}")
@@ -25,7 +25,7 @@ _UNREADABLE = "The event log can't be read now. Try again in a few seconds."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
+class StreamRequest:
     """A checked wish: the events behind `after`, of which those up to `present` are past."""
 
     filter: Filter
@@ -33,52 +33,54 @@ class Opening:
     present: int
     workspace_id: UUID | None
 
-    def stream(self, hub: StreamHub, scope: Mapping[str, Any], send: Send, *, shape: Shape) -> Stream:
+    def stream(self, hub: StreamHub, scope: Mapping[str, Any], send: Send, *, shape: StreamFormat) -> Stream:
         """Return the stream for whoever is written to by `send`."""
         queue_bytes = hub.limits.queue_bytes
         return Stream(
-            view=View(filter=self.filter, shape=shape),
-            outlet=ClientWriter(send, limit_bytes=queue_bytes),
+            view=StreamOptions(filter=self.filter, shape=shape),
+            writer=ClientWriter(send, limit_bytes=queue_bytes),
             queue_bytes=queue_bytes,
             scope=scope,
             workspace_id=self.workspace_id,
         )
 
 
-async def opening(hub: StreamHub, scope: Mapping[str, Any], *, workspace_id: UUID | None = None) -> Opening:
-    """Return what is asked for. Raises RefusedStream where it makes no sense, or is not for whoever asks."""
-    request = request_of(scope)
+async def check_request(hub: StreamHub, scope: Mapping[str, Any], *, workspace_id: UUID | None = None) -> StreamRequest:
+    """Return what is asked for. Raises StreamRefused where it makes no sense, or is not for whoever asks."""
+    request = django_request(scope)
     _require_host(request)
     try:
-        await require_right(scope, workspace_id, authorise=hub.authorise)
+        await require_authorization(scope, workspace_id, authorize=hub.authorize)
         wanted = _filter(request, workspace_id)
         after = _after(request)
         present = await hub.reader.last_position()
     except (LogUnavailable, DatabaseError):
-        raise RefusedStream(503, _UNREADABLE) from None
+        raise StreamRefused(503, _UNREADABLE) from None
     if after is not None and after > present:
         raise _bad_position(f"Position {after} lies ahead of the log, which ends at {present}. Take a new snapshot.")
-    return Opening(filter=wanted, after=present if after is None else after, present=present, workspace_id=workspace_id)
+    return StreamRequest(
+        filter=wanted, after=present if after is None else after, present=present, workspace_id=workspace_id
+    )
 
 
 def _require_host(request: ASGIRequest) -> None:
     try:
         request.get_host()
     except DisallowedHost:
-        raise RefusedStream(400, "This host is not among ALLOWED_HOSTS.", code="bad_host") from None
+        raise StreamRefused(400, "This host is not among ALLOWED_HOSTS.", code="bad_host") from None
 
 
 def _filter(request: ASGIRequest, workspace_id: UUID | None) -> Filter:
     try:
         asked = filters.parse(request.GET)
     except BadFilter as error:
-        raise RefusedStream(400, str(error), code="bad_filter", fields={error.field: str(error)}) from None
+        raise StreamRefused(400, str(error), code="bad_filter", fields={error.field: str(error)}) from None
     if workspace_id is None:
         return asked
     if asked.workspaces or asked.subtrees:
         field = "workspace" if asked.workspaces else "subtree"
         sentence = "This stream is of one workspace already."
-        raise RefusedStream(400, sentence, code="bad_filter", fields={field: sentence})
+        raise StreamRefused(400, sentence, code="bad_filter", fields={field: sentence})
     return Filter(events=asked.events, runtimes=asked.runtimes, workspaces=frozenset([workspace_id]))
 
 
@@ -95,5 +97,5 @@ def _after(request: ASGIRequest) -> int | None:
     return None
 
 
-def _bad_position(error: str, field: str = "after") -> RefusedStream:
-    return RefusedStream(400, error, code="bad_position", fields={field: error})
+def _bad_position(error: str, field: str = "after") -> StreamRefused:
+    return StreamRefused(400, error, code="bad_position", fields={field: error})

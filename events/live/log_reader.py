@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row, scalar_row
 
-from events.envelope import Frame, LoggedEvent
-from postgres.listen import parameters
+from events.envelope import EncodedEvent, LoggedEvent
+from postgres.connections import connection_parameters
 
 BATCH_SIZE = 500
 READ_SECONDS = 10.0
@@ -39,19 +39,19 @@ class LogReader:
         (position,) = await self._fetch(_LAST_POSITION, [], row_factory=scalar_row)
         return int(position)
 
-    async def between(self, after: int, until: int) -> AsyncIterator[list[Frame]]:
+    async def between(self, after: int, until: int) -> AsyncIterator[list[EncodedEvent]]:
         """Yield the events behind `after`, up to and with `until`, in batches; raises LogUnavailable."""
         while after < until:
             rows = await self._fetch(_BETWEEN, [after, until, BATCH_SIZE], row_factory=class_row(LoggedEvent))
             if not rows:
                 return
-            yield [Frame(row) for row in rows]
+            yield [EncodedEvent(row) for row in rows]
             after = rows[-1].position
 
-    async def behind(self, position: int) -> list[Frame]:
+    async def behind(self, position: int) -> list[EncodedEvent]:
         """Return a batch of what is behind this position, in one query; raises LogUnavailable."""
         rows = await self._fetch(_BEHIND, [position, BATCH_SIZE], row_factory=class_row(LoggedEvent))
-        return [Frame(row) for row in rows]
+        return [EncodedEvent(row) for row in rows]
 
     async def close(self) -> None:
         """Close the connection, after the query in hand; the next read opens another."""
@@ -87,5 +87,7 @@ class LogReader:
 
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
         if self._connection is None:
-            self._connection = await psycopg.AsyncConnection.connect(**parameters(application_name=APPLICATION_NAME))
+            self._connection = await psycopg.AsyncConnection.connect(
+                **connection_parameters(application_name=APPLICATION_NAME)
+            )
         return self._connection

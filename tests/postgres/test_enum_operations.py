@@ -20,12 +20,12 @@ from django.db.migrations.questioner import (
 from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter
 
-from postgres import enums
-from postgres.enums import (
+from postgres import enum_operations as operations
+from postgres.enum_operations import (
     AddEnumValue,
     CreateEnum,
     LockNotGranted,
-    NotAlone,
+    NotAloneInMigration,
     RenameEnumValue,
 )
 from tests.waiting import PATIENCE_SECONDS
@@ -128,7 +128,7 @@ def test_a_value_beside_other_operations_is_refused_by_name_before_anything_happ
     crowded.operations = [added, RunPython(RunPython.noop)]
     found = {("workspaces", "0099_crowded"): crowded}
     monkeypatch.setattr(MigrationLoader, "build_graph", lambda self: setattr(self, "disk_migrations", found))
-    with pytest.raises(NotAlone, match=r"workspaces\.0099_crowded.*must be alone in its migration"):
+    with pytest.raises(NotAloneInMigration, match=r"workspaces\.0099_crowded.*must be alone in its migration"):
         forwards(added)
     assert values() == mood.values
 
@@ -139,7 +139,7 @@ def test_an_unknown_value_is_refused_by_the_database_and_not_lost(mood):
 
 
 def test_a_lock_that_is_not_granted_in_time_is_a_sentence_and_changes_nothing(mood, monkeypatch):
-    monkeypatch.setattr(enums, "LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(operations, "LOCK_TIMEOUT", "100ms")
     name = connection.settings_dict["NAME"]
     with psycopg.connect(settings.DATABASE_URL, dbname=name, connect_timeout=60) as other:
         other.execute("ALTER TYPE mood ADD VALUE 'theirs'")

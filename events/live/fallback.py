@@ -7,7 +7,7 @@ _WSGI = "Live streams need the ASGI server, and this one speaks WSGI. Send this 
 _NO_UPGRADE = "This address is a WebSocket's: connect with ws:// or wss://. A proxy between must pass the upgrade on."
 
 
-def needs_asgi(request: HttpRequest, **_: str) -> JsonResponse:
+def live_stream_fallback(request: HttpRequest, **_: str) -> JsonResponse:
     """Answer where the server speaks WSGI, which has no room for streams; or a plain GET where a WebSocket is."""
     if isinstance(request, ASGIRequest):
         return _said(_NO_UPGRADE, status=426, headers={"Upgrade": "websocket", "Connection": "Upgrade"})

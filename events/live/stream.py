@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from events.live.batches import AsgiMessage, Batch, Shape, View, server_sent
 from events.live.client_writer import ClientWriter, size_of
+from events.live.event_batch import AsgiMessage, EventBatch, StreamFormat, StreamOptions, body_part
 
 
-class RefusedStream(Exception):
+class StreamRefused(Exception):
     """The client gets no stream, or no more of it, but this status and sentence."""
 
     def __init__(self, status: int, error: str, *, headers: Mapping[str, str] | None = None, **more: object) -> None:
@@ -21,37 +21,37 @@ class RefusedStream(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
+class StreamEnd:
     """Why a stream ended: a sentence for the client, and a WebSocket's close code (4000 + the HTTP status)."""
 
     reason: str
     code: int
 
 
-TOO_SLOW = Ending(reason="You read too slowly. Connect again from your last position.", code=4429)
-UNAVAILABLE = Ending(reason="The event log can't be read now. Connect again from your last position.", code=4503)
+TOO_SLOW = StreamEnd(reason="You read too slowly. Connect again from your last position.", code=4429)
+UNAVAILABLE = StreamEnd(reason="The event log can't be read now. Connect again from your last position.", code=4503)
 # The client went by itself.
-GONE = Ending(reason="", code=1000)
+CLIENT_GONE = StreamEnd(reason="", code=1000)
 
 
 @dataclass(kw_only=True, eq=False)
 class Stream:
     """Holds back what arrives until the past has been sent, then hands on what arrives at once."""
 
-    view: View
-    outlet: ClientWriter
+    view: StreamOptions
+    writer: ClientWriter
     queue_bytes: int
     # What the right to listen is asked again with.
     scope: Mapping[str, Any]
     workspace_id: UUID | None = None
-    ended: "asyncio.Future[Ending]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    ended: "asyncio.Future[StreamEnd]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     is_quiet: bool = True
     # How often in a row the keep-alive found it busy.
     stuck_ticks: int = 0
-    _held: list[Batch] | None = field(default_factory=list)
+    _held: list[EventBatch] | None = field(default_factory=list)
     _held_bytes: int = 0
 
-    def send_logged(self, batch: Batch) -> None:
+    def send_logged(self, batch: EventBatch) -> None:
         """Hand on events of the log; a client for which too many would wait is cut off."""
         if self._held is not None:
             self._held.append(batch)
@@ -60,20 +60,20 @@ class Stream:
                 self.end(TOO_SLOW)
         elif messages := batch.messages(self.view):
             self.is_quiet = False
-            if not self.outlet.write(messages):
+            if not self.writer.write(messages):
                 self.end(TOO_SLOW)
 
-    def send_ephemeral(self, batch: Batch) -> None:
+    def send_ephemeral(self, batch: EventBatch) -> None:
         """Hand on chatter, unless the client has more important things to read."""
-        if self._held is None and not self.outlet.is_busy and (messages := batch.messages(self.view)):
+        if self._held is None and not self.writer.is_busy and (messages := batch.messages(self.view)):
             self.is_quiet = False
-            self.outlet.write(messages)
+            self.writer.write(messages)
 
-    async def catch_up(self, batch: Batch, *, seconds: float) -> None:
+    async def catch_up(self, batch: EventBatch, *, seconds: float) -> None:
         """Send a piece of the past, at the client's pace. Raises TimeoutError where it takes nothing."""
         for message in batch.messages(self.view):
-            self.outlet.write([message])
-            await self.outlet.drain(seconds=seconds)
+            self.writer.write([message])
+            await self.writer.drain(seconds=seconds)
 
     def go_live(self, *, sent: int) -> None:
         """Send what was held back, but for what the past has brought already: up to and with `sent`."""
@@ -83,19 +83,19 @@ class Stream:
 
     def keep_alive(self, position: int) -> None:
         """Say that the stream lives, and how far the log was looked through for this client."""
-        if self._held is None and self.is_quiet and not self.outlet.is_busy:
-            self.outlet.write([_keep_alive(self.view.shape, position)])
+        if self._held is None and self.is_quiet and not self.writer.is_busy:
+            self.writer.write([_keep_alive(self.view.shape, position)])
         self.is_quiet = True
-        self.stuck_ticks = self.stuck_ticks + 1 if self.outlet.is_busy else 0
+        self.stuck_ticks = self.stuck_ticks + 1 if self.writer.is_busy else 0
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: StreamEnd) -> None:
         """End the stream; the first reason counts."""
         if not self.ended.done():
             self.ended.set_result(ending)
 
 
-def _keep_alive(shape: Shape, position: int) -> AsgiMessage:
-    if shape is Shape.TEXT:
+def _keep_alive(shape: StreamFormat, position: int) -> AsgiMessage:
+    if shape is StreamFormat.TEXT:
         return {"type": "websocket.send", "text": f'{{"event":"KEEP_ALIVE","position":{position}}}'}
     # An id without data fires nothing; the browser resumes from there.
-    return server_sent(f": keep-alive\nid: {position}\n\n".encode())
+    return body_part(f": keep-alive\nid: {position}\n\n".encode())

@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 
-from events.live.batches import Batch
-from events.live.reader import BATCH_SIZE, LogReader, LogUnavailable
-from events.relay import LOOK_SECONDS, POSITIONED_CHANNEL
-from postgres.listen import parameters
+from events.live.event_batch import EventBatch
+from events.live.log_reader import BATCH_SIZE, LogReader, LogUnavailable
+from events.relay import POLL_SECONDS, POSITIONED_CHANNEL
+from postgres.connections import connection_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -19,10 +19,10 @@ APPLICATION_NAME = "slipway-live-tail"
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
-class Tail:
+class LogFollower:
     """Hands on every event behind `position`, and moves `position` with it."""
 
-    def __init__(self, reader: LogReader, *, publish: Callable[[Batch], None]) -> None:
+    def __init__(self, reader: LogReader, *, publish: Callable[[EventBatch], None]) -> None:
         self.position = 0
         self._reader = reader
         self._publish = publish
@@ -51,7 +51,7 @@ class Tail:
             if frames:
                 # No await between the two: whoever joins sees both or neither.
                 self.position = frames[-1].event.position
-                self._publish(Batch(frames))
+                self._publish(EventBatch(frames))
             is_more = len(frames) == BATCH_SIZE
 
     async def _pause(self, error: Exception) -> None:
@@ -68,7 +68,7 @@ class Tail:
 
 @asynccontextmanager
 async def _listening() -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    connection = await psycopg.AsyncConnection.connect(**parameters(application_name=APPLICATION_NAME))
+    connection = await psycopg.AsyncConnection.connect(**connection_parameters(application_name=APPLICATION_NAME))
     async with connection:
         await connection.execute(
             psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(POSITIONED_CHANNEL)),
@@ -78,5 +78,5 @@ async def _listening() -> AsyncIterator[psycopg.AsyncConnection[Any]]:
 
 async def _ring(connection: psycopg.AsyncConnection[Any]) -> None:
     # However often it rang: one look answers all. And one look anyway, since a NOTIFY is only a hint.
-    async for _ in connection.notifies(timeout=LOOK_SECONDS, stop_after=1):
+    async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
         pass

@@ -25,7 +25,7 @@ def ear(monkeypatch):
     monkeypatch.setattr(ephemeral, "TIMEOUT_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(ephemeral, "_publisher", ephemeral._Publisher())
     with redis.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as subscription:
-        subscription.subscribe(ephemeral.channel())
+        subscription.subscribe(ephemeral.redis_channel())
         assert subscription.get_message(timeout=PATIENCE_SECONDS)["type"] == "subscribe"
         yield subscription
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from events.envelope import Frame
+from events.envelope import EncodedEvent
 from events.live.filters import EVERYTHING, Filter
 
 # What an ASGI server is given to send.
 AsgiMessage = dict[str, Any]
 
 
-class Shape(Enum):
+class StreamFormat(Enum):
     """How a stream writes an event."""
 
     # Server-sent, the live envelope.
@@ -24,11 +24,11 @@ class Shape(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class StreamOptions:
     """What a client sees of the events. Equal views share their messages."""
 
     filter: Filter = EVERYTHING
-    shape: Shape = Shape.MESSAGE
+    shape: StreamFormat = StreamFormat.MESSAGE
 
     def __post_init__(self) -> None:
         # Asked for with each event and client: counted out once.
@@ -38,36 +38,36 @@ class View:
         return self._hash  # type: ignore[attr-defined]
 
 
-class Batch:
+class EventBatch:
     """Some events, in order; all of the log, or all chatter."""
 
-    def __init__(self, frames: Sequence[Frame]) -> None:
+    def __init__(self, frames: Sequence[EncodedEvent]) -> None:
         self.frames = frames
-        self._messages: dict[View, list[AsgiMessage]] = {}
+        self._messages: dict[StreamOptions, list[AsgiMessage]] = {}
 
-    def messages(self, view: View) -> list[AsgiMessage]:
+    def messages(self, view: StreamOptions) -> list[AsgiMessage]:
         """Return what a client with this view is sent; nothing where it wants none of the events."""
         messages = self._messages.get(view)
         if messages is None:
             messages = self._messages[view] = _messages(self.frames, view)
         return messages
 
-    def behind(self, position: int) -> "Batch":
+    def behind(self, position: int) -> "EventBatch":
         """Return the batch without events of the log up to this position."""
-        return Batch([frame for frame in self.frames if frame.event.position > position])
+        return EventBatch([frame for frame in self.frames if frame.event.position > position])
 
 
-def server_sent(data: bytes, *, is_last: bool = False) -> AsgiMessage:
+def body_part(data: bytes, *, is_last: bool = False) -> AsgiMessage:
     """Return a piece of a server-sent stream."""
     return {"type": "http.response.body", "body": data, "more_body": not is_last}
 
 
-def _messages(frames: Sequence[Frame], view: View) -> list[AsgiMessage]:
+def _messages(frames: Sequence[EncodedEvent], view: StreamOptions) -> list[AsgiMessage]:
     wanted = [frame for frame in frames if view.filter.passes(frame.event)]
-    if view.shape is Shape.TEXT:
+    if view.shape is StreamFormat.TEXT:
         return [{"type": "websocket.send", "text": frame.text} for frame in wanted]
     if not wanted:
         return []
-    if view.shape is Shape.WORKSPACE_MESSAGE:
-        return [server_sent(b"".join(frame.workspace_message for frame in wanted))]
-    return [server_sent(b"".join(frame.message for frame in wanted))]
+    if view.shape is StreamFormat.WORKSPACE_MESSAGE:
+        return [body_part(b"".join(frame.workspace_message for frame in wanted))]
+    return [body_part(b"".join(frame.message for frame in wanted))]
