@@ -9,9 +9,9 @@ from contextlib import suppress
 from agent import interruption
 from agent.journal import Journal
 
-# Longer than a runtime needs to close its connections, shorter than the platform waits before it kills all.
+# Longer than a runtime needs to close its connections, shorter than the platform waits before it kills everything.
 END_SECONDS = 3.0
-# A helper that a step left in the background may hold its output open for ever.
+# A background process of a boot step may keep its output open for ever, so reading it is limited.
 LAST_OUTPUT_SECONDS = 0.5
 
 
@@ -19,7 +19,7 @@ class Child:
     """A running process whose output goes to the journal."""
 
     def __init__(self, command: list[str], *, environment: Mapping[str, str], journal: Journal) -> None:
-        """Start the command; raises OSError where the system can't."""
+        """Start the command. Raises OSError."""
         reader, writer = os.pipe()
         try:
             self.pid = _spawn(command, environment, writer)
@@ -35,14 +35,14 @@ class Child:
         """Return the exit code (negative: a signal's number), or None if it still runs when the time is up."""
         deadline = time.monotonic() + (seconds if seconds is not None else 1e9)
         while self._reap() is None and time.monotonic() < deadline:
-            # Looked at twice a minute even without a signal: an idle agent costs nothing and can't miss an end.
-            interruption.until_child_or(min(deadline, time.monotonic() + 30))
+            # Check every 30 seconds even without SIGCHLD, in case a signal is lost.
+            interruption.wait_for_child(min(deadline, time.monotonic() + 30))
         if self.exit_code is not None:
             self._copying.join(LAST_OUTPUT_SECONDS)
         return self.exit_code
 
     def end(self) -> None:
-        """Ask the whole group to end, and kill it when it doesn't in time."""
+        """Send TERM to the process group, and KILL if it has not ended in time."""
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + END_SECONDS
         while self._reap() is None and time.monotonic() < deadline:
@@ -53,7 +53,7 @@ class Child:
         self._copying.join(LAST_OUTPUT_SECONDS)
 
     def _reap(self) -> int | None:
-        """Collect every child that ended: as a container's first process the agent inherits all orphans."""
+        """Collect every child that ended. As the first process of a container, the agent inherits all orphans."""
         while self.exit_code is None:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -66,7 +66,7 @@ class Child:
         return self.exit_code
 
     def _signal(self, number: signal.Signals) -> None:
-        # Gone, or only processes of another user are left, which the platform has to look for.
+        # The group is gone, or another user owns what is left; the platform stops those processes.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
@@ -97,7 +97,7 @@ def _spawn(command: list[str], environment: Mapping[str, str], output: int) -> i
             (os.POSIX_SPAWN_DUP2, output, 2),
         ],
         setpgroup=0,
-        # What the agent holds back or Python ignores would be inherited.
+        # Otherwise the child inherits the signals that the agent blocks and Python ignores.
         setsigmask=[],
-        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, *interruption.ASKED],
+        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, *interruption.STOP_SIGNALS],
     )

@@ -1,4 +1,4 @@
-"""Being told to stop: TERM and INT are held back and let through only where nothing can be torn apart."""
+"""TERM and INT: blocked, except where it is safe to stop."""
 
 import signal
 import time
@@ -6,39 +6,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ASKED = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(BaseException):
-    """Somebody asked the agent to end. No Exception: nothing that handles failures may swallow it."""
+    """The agent was asked to stop. Not an Exception, so that no handler of failures catches it."""
 
 
-def hold_back() -> None:
-    """Block TERM, INT and CHLD; to be called once, before any thread or child is started."""
-    for number in ASKED:
+def block_signals() -> None:
+    """Block TERM, INT and CHLD. Call it once, before any thread or child is started."""
+    for number in STOP_SIGNALS:
         signal.signal(number, _raise_stopped)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {*ASKED, signal.SIGCHLD})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGCHLD})
 
 
-def ignore() -> None:
-    """Let further requests to stop pass unheard, while the agent is stopping already."""
-    for number in ASKED:
+def ignore_stop_signals() -> None:
+    """Ignore further TERM and INT, since the agent is stopping already."""
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise Stopped inside this block as soon as somebody asks, or at once if somebody has asked before."""
+    """Raise Stopped in this block when TERM or INT arrives, or at once if one is pending."""
     try:
-        # Inside the try: it is this very call that raises when somebody asked before.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
+        # Inside the try, because this call raises if a signal is pending.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_BLOCK, ASKED)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
-def until_child_or(deadline: float) -> None:
-    """Return when a child has changed or the deadline (monotonic seconds) has passed."""
+def wait_for_child(deadline: float) -> None:
+    """Return when a child has changed state or the deadline (monotonic seconds) has passed. Raises Stopped."""
     with interruptible():
         signal.sigtimedwait({signal.SIGCHLD}, max(0.0, deadline - time.monotonic()))
 

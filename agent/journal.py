@@ -8,19 +8,19 @@ TAIL_BYTES = 8192
 
 
 class Journal:
-    """Writes what the agent did and what its children print; a reader that has gone away stops nothing."""
+    """Writes what the agent does and what its children print. A closed standard output is not an error."""
 
     def __init__(self) -> None:
         self._tail = b""
         self._lock = threading.Lock()
 
     def say(self, text: str) -> None:
-        """Write one line with the time in UTC. Callers name variables, never their values."""
+        """Write one line with the time in UTC. Never pass the values of environment variables."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._write(f"{stamp} agent: {text}\n".encode(errors="replace"))
 
     def copy_from(self, descriptor: int) -> threading.Thread:
-        """Copy all that arrives at the descriptor until its writers are gone; the thread ends with them."""
+        """Copy what arrives at the descriptor until its writers are gone, in a thread that ends then."""
         thread = threading.Thread(target=self._copy, args=(descriptor,), daemon=True)
         thread.start()
         return thread
@@ -43,5 +43,5 @@ class Journal:
                 while chunk:
                     chunk = chunk[os.write(1, chunk) :]
             except OSError:
-                # Whoever kept our log is gone or its disk is full; the workspace goes on without one.
+                # The log's reader is gone or its disk is full. The workspace goes on without a log.
                 pass

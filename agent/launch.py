@@ -1,4 +1,4 @@
-"""What an agent is told at its start: the environment of this one launch and the folder it points to."""
+"""What an agent is given at its start: the environment of its launch and the folder that it names."""
 
 import json
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ DEFAULT_HEARTBEAT_SECONDS = 30.0
 
 
 class BadLaunch(Exception):
-    """The environment or the configuration can't be used; the message names the variable or the file."""
+    """The environment or the configuration is unusable. The message names the variable or the file."""
 
 
 class Launch(NamedTuple):
-    """One launch as its agent sees it. `token` is the secret that proves to the platform who is calling."""
+    """One launch as its agent sees it. `token` authenticates its calls to the platform."""
 
     workspace_id: str
     launch_id: str
@@ -24,7 +24,7 @@ class Launch(NamedTuple):
 
 
 def read_launch(environment: Mapping[str, str]) -> Launch:
-    """Return this launch, or raise BadLaunch for a variable that is missing or makes no sense."""
+    """Return this launch. Raises BadLaunch for a variable that is missing or unusable."""
     folder = _needed(environment, "WORKSPACE_CONFIG_PATH")
     return Launch(
         workspace_id=_needed(environment, "WORKSPACE_ID"),
@@ -38,7 +38,7 @@ def read_launch(environment: Mapping[str, str]) -> Launch:
 
 
 def read_config(folder: str) -> object:
-    """Return what config.json holds, or raise BadLaunch."""
+    """Return the parsed config.json. Raises BadLaunch."""
     path = f"{folder}/config.json"
     try:
         with open(path, encoding="utf-8") as file:
@@ -46,13 +46,13 @@ def read_config(folder: str) -> object:
     except OSError as error:
         raise BadLaunch(f"{path} can't be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
-        raise BadLaunch(f"{path} is no JSON: {error}.") from error
+        raise BadLaunch(f"{path} is not valid JSON: {error}.") from error
 
 
 def _needed(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "").strip()
     if not value:
-        raise BadLaunch(f"{name} is not set; whoever starts a workspace has to set it.")
+        raise BadLaunch(f"{name} is not set. Whoever starts a workspace must set it.")
     return value
 
 

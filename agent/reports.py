@@ -1,27 +1,27 @@
-"""What the agent tells the platform, and what each answer means for it."""
+"""The agent's calls to the platform, and what each answer means."""
 
 from agent import interruption
 from agent.client import Answer, Unreachable, address_of, post
 from agent.journal import Journal
 from agent.launch import Launch
 
-# Not now, but perhaps later; every other 4xx will not get better by being repeated.
-LATER = frozenset({408, 409, 425, 429})
+# Worth a retry; a call with any other 4xx would fail again.
+RETRYABLE = frozenset({408, 409, 425, 429})
 
 
 class Dismissed(Exception):
-    """The platform has no more use for this agent: a later launch took its place, or the workspace is removed."""
+    """The platform no longer needs this agent: a later launch replaced it, or the workspace was removed."""
 
 
 class Refused(Exception):
-    """The platform will never accept this call; the message carries its status and reason."""
+    """The platform will never accept this call. The message has its status and reason."""
 
 
 class Platform:
-    """The platform as its agent sees it. Each change of its reachability is logged once."""
+    """The platform's registry API. Each change of its reachability is logged once."""
 
     def __init__(self, launch: Launch, journal: Journal) -> None:
-        """Raises ValueError where PLATFORM_URL is no http or https address."""
+        """Raises ValueError if PLATFORM_URL is not an http or https address."""
         self._address = address_of(launch.platform_url)
         self._launch = launch
         self._token = launch.token
@@ -29,9 +29,9 @@ class Platform:
         self._trouble = ""
 
     def register(self, *, url: str, card: dict[str, object]) -> bool:
-        """Say that the workspace is up; True once acknowledged, False to try again later. Raises Refused."""
+        """Report that the workspace is up. Return True once acknowledged, False to try again later. Raises Refused."""
         answer = self._post("register", {"id": self._launch.workspace_id, "url": url, "agent_card": card})
-        if answer is None or answer.status in LATER or answer.status >= 500:
+        if answer is None or answer.status in RETRYABLE or answer.status >= 500:
             return False
         if answer.status != 200:
             raise Refused(f"{answer.status} {_reason(answer)}")
@@ -39,15 +39,15 @@ class Platform:
         return True
 
     def beat(self, fields: dict[str, object]) -> None:
-        """Send one heartbeat; a lost one is made good by the next."""
+        """Send one heartbeat. A lost one is not repeated; the next one follows."""
         self._post("heartbeat", fields)
 
     def progress(self, *, step: str) -> None:
-        """Announce a boot step. Best effort: a platform that doesn't hear of it stops no boot."""
+        """Report a boot step. The boot goes on if the report is lost."""
         self._post("progress", {"step": step})
 
     def failed(self, report: dict[str, object]) -> bool:
-        """Say why the agent can't go on; True where the platform took note."""
+        """Report why the agent can't go on. Return True if the platform recorded it."""
         answer = self._post("failed", report)
         return answer is not None and answer.status == 200
 

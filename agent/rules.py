@@ -1,7 +1,7 @@
-"""The rules of a config.yaml, over the plain dict it parses to: pure, and the same before a launch and inside it.
+"""The rules of a config.yaml, as pure functions of the dict that it parses to.
 
-Standard library only. Parsing YAML is not done here: the server does that, the agent reads config.json.
-A key without a value (`runtime_config:` alone, null) counts as absent everywhere.
+The server applies them before a launch, the agent inside it. Standard library only: the server parses YAML, the agent
+reads config.json. A key without a value (`runtime_config:` alone, null) counts as absent.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from agent.shape import Problem, is_environment_name, problems_of_shape
 
-# The server imports this one module: what it needs of the shape is offered here too.
+# The server imports only this module, so it re-exports what the server needs from agent.shape.
 __all__ = [
     "DEFAULT_RUNTIME",
     "GIVEN_NAMES",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 DEFAULT_RUNTIME = "langgraph"
-# What the platform itself hands to every workspace; no secret can carry these names, so none can be missing.
+# The platform sets these for every workspace, so they are never missing; secrets can't have these names.
 GIVEN_NAMES = frozenset(
     {
         "HOME",
@@ -51,7 +51,7 @@ Config = Mapping[str, object]
 
 
 class Requirement(NamedTuple):
-    """Names of environment variables of which one must be set; nearly always a single name."""
+    """Names of environment variables, one of which must be set; nearly always a single name."""
 
     names: tuple[str, ...]
 
@@ -66,7 +66,7 @@ class Requirement(NamedTuple):
 
 
 def runtime_of(config: Config) -> str:
-    """Return the runtime's name; a config without one means langgraph."""
+    """Return the runtime's name; `langgraph` if the config has none."""
     return _text(config, "runtime") or DEFAULT_RUNTIME
 
 
@@ -76,9 +76,9 @@ def picked_model(config: Config, requested: str | None = None) -> str | None:
 
 
 def required_env(config: Config, model: str | None = None) -> list[Requirement]:
-    """Return what must be set, in the order it is written, each once.
+    """Return what must be set, in the order of the config, each once.
 
-    That is runtime_config.required_env, or in its place the picked model's own, plus env.required.
+    This is runtime_config.required_env plus env.required; the picked model's own required_env replaces the first.
     """
     items = [
         *_runtime_required(config, model),
@@ -88,17 +88,17 @@ def required_env(config: Config, model: str | None = None) -> list[Requirement]:
 
 
 def missing(config: Config, environment: Mapping[str, str], model: str | None = None) -> list[Requirement]:
-    """Return every requirement that the environment leaves open: absent, empty or only white space."""
+    """Return the requirements that the environment does not meet: absent, empty or only white space."""
     return [requirement for requirement in required_env(config, model) if not requirement.is_met_by(environment)]
 
 
 def missing_names(requirements: Iterable[Requirement]) -> list[str]:
-    """Return the plain names, each once; of an open `any_of` all of them."""
+    """Return the names, each once; all names of an `any_of`."""
     return list(dict.fromkeys(name for requirement in requirements for name in requirement.names))
 
 
 def missing_message(requirements: Iterable[Requirement]) -> str:
-    """Return the sentence that names everything missing and says what to do."""
+    """Return the message that names every missing variable and says what to do (wire contract)."""
     phrases = [str(one) if len(one.names) == 1 else f"one of {one}" for one in requirements]
     noun = "environment variable" if len(phrases) == 1 else "environment variables"
     them = "it" if len(phrases) == 1 else "them"
@@ -109,12 +109,12 @@ def missing_message(requirements: Iterable[Requirement]) -> str:
 
 
 def provision_timeout_seconds(config: Config) -> int | None:
-    """Return the template's own limit for a boot, or None where it has none."""
+    """Return the template's own boot limit in seconds, or None."""
     return _positive(_mapping(config, "runtime_config").get("provision_timeout_seconds"))
 
 
 def stall_timeout_seconds(config: Config) -> int | None:
-    """Return the longest time without a new progress step, or None where the template sets none."""
+    """Return the longest time in seconds without a new progress step, or None."""
     return _positive(_mapping(config, "runtime_config").get("stall_timeout_seconds"))
 
 
@@ -125,9 +125,9 @@ def boot_steps(config: Config) -> list[tuple[str, str]]:
 
 
 def command_of(config: Config) -> list[str]:
-    """Return the runtime's command with its arguments; empty where the config sets none.
+    """Return the runtime's command with its arguments; empty if the config sets none.
 
-    A command written as one text is a shell's: its arguments follow as the shell's "$@".
+    A command that is a string runs in a shell, with its arguments as "$@".
     """
     runtime_config = _mapping(config, "runtime_config")
     command, arguments = (
@@ -154,8 +154,8 @@ def effective(
 ) -> dict[str, object]:
     """Return the config in the shape that existing runtimes read.
 
-    `a2a.port` is the given port, a requested model is written down, and required names are plain: of an `any_of`
-    those that are set.
+    `a2a.port` is the given port, `runtime_config.model` the requested model, and required names are plain: an `any_of`
+    becomes those of its names that are set.
     """
     runtime_config = dict(_mapping(config, "runtime_config"))
     if model:

@@ -1,4 +1,4 @@
-"""What is wrong with a config's shape: every problem at once, each with the path of its key."""
+"""Check the types and ranges of a config's values: every problem at once, each with the path of its key."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +9,7 @@ _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a config: the path of its key, and what is wrong in a clause without a full stop."""
+    """One problem of a config: the path of its key, and a clause without a full stop that says what is wrong."""
 
     key: str
     message: str
@@ -22,12 +22,12 @@ Check = Callable[[str, object], Iterator[Problem]]
 
 
 def is_environment_name(value: object) -> bool:
-    """Say whether the value can be a variable's name: letters, digits and underscores, no digit first."""
+    """Tell whether the value can name a variable: letters, digits and underscores, no digit first."""
     return isinstance(value, str) and _ENVIRONMENT_NAME.fullmatch(value) is not None
 
 
 def problems_of_shape(config: object) -> list[Problem]:
-    """Return every value of a wrong type or range among the keys that Slipway reads, in the order of its checks."""
+    """Return a problem for each key that Slipway reads and whose value has a wrong type or range."""
     if not isinstance(config, Mapping):
         return [Problem("", f"the file must hold keys and values, not {_kind(config)}")]
     return list(_keys("", config, _TOP))
@@ -45,10 +45,10 @@ def _keys(path: str, value: object, checks: Mapping[str, Check]) -> Iterator[Pro
 def _text(path: str, value: object) -> Iterator[Problem]:
     if not isinstance(value, str):
         yield Problem(path, f"must be text, not {_kind(value)}")
-    elif not _is_storable(value):
+    elif "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
         yield Problem(
             path,
-            "holds a character that no file, process or database takes (NUL or half a surrogate pair)",
+            "contains a NUL or half a surrogate pair, which can't be stored",
         )
 
 
@@ -127,7 +127,7 @@ def _name(path: str, value: object) -> Iterator[Problem]:
     elif not is_environment_name(value):
         yield Problem(
             path,
-            f"{_shortened(value)} is no name of an environment variable (letters, digits and _, no digit first)",
+            f"{_shortened(value)} is not a name for an environment variable (letters, digits and _, no digit first)",
         )
 
 
@@ -151,10 +151,6 @@ def _entry(checks: Mapping[str, Check], *, required: tuple[str, ...]) -> Check:
 
 def _section(checks: Mapping[str, Check]) -> Check:
     return _entry(checks, required=())
-
-
-def _is_storable(text: str) -> bool:
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _kind(value: object) -> str:

@@ -1,8 +1,8 @@
 """The agent's life: preflight, boot steps, the runtime's command, register, heartbeats, a clean end.
 
-A runtime's command counts as up once it has run for one second: the agent can't know what readiness means to it.
-From then on the agent registers, and it beats only after its first acknowledged register, since a beat alone
-would complete the boot. When the command ends, the agent ends with its exit code.
+A runtime's command counts as up once it has run for one second, since the agent can't know when it is ready. Then the
+agent registers. It sends heartbeats only after the first acknowledged register, since a heartbeat alone would complete
+the boot. When the command ends, the agent ends with its exit code.
 """
 
 import os
@@ -16,7 +16,7 @@ from agent.journal import Journal
 from agent.launch import BadLaunch, Launch, read_config, read_launch
 from agent.reports import Dismissed, Platform, Refused
 
-# From sysexits: a fault of the configuration; a platform that does not take what we say.
+# From sysexits.h: EX_CONFIG and EX_PROTOCOL.
 EXIT_CONFIG = 78
 EXIT_REFUSED = 76
 EXIT_CANNOT_START = 127
@@ -27,7 +27,7 @@ REPORT_ATTEMPTS = 4
 
 def main(environment: Mapping[str, str]) -> int:
     """Run the agent until its work is done and return its exit code."""
-    interruption.hold_back()
+    interruption.block_signals()
     journal = Journal()
     try:
         launch = read_launch(environment)
@@ -74,7 +74,7 @@ class Agent:
 
     def end(self) -> None:
         """Stop the child that still runs, if any."""
-        interruption.ignore()
+        interruption.ignore_stop_signals()
         if self._child is not None and self._child.exit_code is None:
             self._child.end()
             self._journal.say("The workspace's process is stopped.")
@@ -123,7 +123,7 @@ class Agent:
         return self._child
 
     def _register(self, card: dict[str, object]) -> int | None:
-        """Repeat until acknowledged; return the runtime's exit code if it ends before that."""
+        """Register until acknowledged. Return the runtime's exit code if it ends before that."""
         url = f"http://127.0.0.1:{self._launch.port}"
         for delay in _backoff():
             if self._platform.register(url=url, card=card):
@@ -141,7 +141,7 @@ class Agent:
 
     def _condition(self, supervising: bool) -> dict[str, object]:
         uptime: dict[str, object] = {"uptime_seconds": int(time.monotonic() - self._started_at)}
-        # Only a runtime knows its tasks and errors, and may report them itself: nothing is claimed in its place.
+        # Only a runtime knows its tasks and errors, and may report them itself.
         idle = {"error_rate": 0.0, "sample_error": "", "active_tasks": 0, "current_task": ""}
         return uptime if supervising else {**uptime, **idle}
 
@@ -151,7 +151,7 @@ class Agent:
             return self._child.wait(seconds)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            interruption.until_child_or(deadline)
+            interruption.wait_for_child(deadline)
         return None
 
     def _fail_early(self, exit_code: int) -> int:
@@ -159,7 +159,7 @@ class Agent:
         return self._fail(own_exit_code(exit_code) or 1, code="crashed", error=sentence)
 
     def _fail(self, exit_code: int, *, code: str, error: str, missing: list[str] | None = None) -> int:
-        """Tell the platform why, a few times if need be, and return the exit code that says so too."""
+        """Report why to the platform, with a few retries, and return the exit code."""
         self._journal.say(error)
         report: dict[str, object] = {"code": code, "error": error, "log_tail": self._journal.tail()}
         if missing:
@@ -173,7 +173,7 @@ class Agent:
 
 
 class MissingEnvironment(Exception):
-    """Required variables are not set; the message is the sentence for the operator, `names` the plain names."""
+    """Required variables are not set. The message is for the operator; `names` lists the variables."""
 
     def __init__(self, requirements: list[rules.Requirement]) -> None:
         super().__init__(rules.missing_message(requirements))
@@ -190,7 +190,7 @@ def _card(config: Mapping[str, object], command: list[str]) -> dict[str, object]
 
 
 def _backoff() -> Iterator[float]:
-    """Yield 1, 2, 4 … 30 seconds, each shortened by up to a quarter so that a fleet doesn't knock in step."""
+    """Yield 1, 2, 4 … 30 seconds, each shortened by up to a quarter so that a fleet does not retry in step."""
     delay = 1.0
     while True:
         yield delay * (1 - int.from_bytes(os.urandom(2), "big") / 65_536 / 4)

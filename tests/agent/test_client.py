@@ -80,8 +80,8 @@ def test_a_body_that_is_no_object_has_no_fields(serve, body):
 @pytest.mark.parametrize(
     ("pieces", "reason"),
     [
-        ([b""], "no HTTP"),
-        ([b"SSH-2.0-OpenSSH\r\n"], "no HTTP"),
+        ([b""], "not HTTP"),
+        ([b"SSH-2.0-OpenSSH\r\n"], "not HTTP"),
         ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"], "invalid literal"),
         ([b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300_000], "too long"),
     ],
