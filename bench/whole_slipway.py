@@ -73,7 +73,7 @@ def _end_agents(data: Path) -> None:
     from workspaces.provisioners.process.provisioner import ProcessProvisioner
 
     backend = ProcessProvisioner(root=data / "workspaces", log_bytes=4096, inherited={})
-    for key in backend.held():
+    for key in backend.running_launches():
         backend.stop(key, timeout_seconds=1)
 
 

@@ -14,10 +14,10 @@ django = get_asgi_application()
 
 from config.stream_access import require_reader  # noqa: E402
 from events.live.asgi import LiveStreams  # noqa: E402
-from monitoring.web_liveness import keep_noting  # noqa: E402
+from monitoring.web_liveness import start_web_liveness  # noqa: E402
 
 live_streams = LiveStreams(authorize=require_reader)
-keep_noting()
+start_web_liveness()
 # Loaded now instead of with the first request, then left alone: to look through all of it for garbage takes Python
 # longer than an event may take to a thousand clients.
 get_resolver().url_patterns  # noqa: B018 (a property that loads)

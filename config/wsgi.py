@@ -9,6 +9,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = get_wsgi_application()
 
 # After the applications are there, whose models it writes.
-from monitoring.web_liveness import keep_noting  # noqa: E402
+from monitoring.web_liveness import start_web_liveness  # noqa: E402
 
-keep_noting()
+start_web_liveness()

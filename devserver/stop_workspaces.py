@@ -9,7 +9,7 @@ from django.db import connection
 from postgres.clock import database_now
 from workspaces.models import Launch
 from workspaces.provisioners.base import LaunchKey, ProvisionerError
-from workspaces.provisioners.registry import backend
+from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.stopping import shutdown, teardown
 
 _AT_ONCE = 32
@@ -30,7 +30,9 @@ def request_stops(launches: list[Launch]) -> None:
     """Ask all of them first, so that the waiting for each runs at the same time."""
     for launch in launches:
         try:
-            backend(launch.backend).request_stop(LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk))
+            get_provisioner(launch.backend).request_stop(
+                LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
+            )
         except ProvisionerError:
             # The teardown below asks again, and records what is wrong.
             continue

@@ -10,7 +10,7 @@ from events.positions import count_unpositioned, last_position, oldest_unpositio
 from postgres.clock import database_now
 
 
-def fanout() -> Iterator[Metric]:
+def fanout_families() -> Iterator[Metric]:
     """Yield the families, in a fixed number of queries. Names no channel."""
     now = database_now()
     for name, explanation, value in (

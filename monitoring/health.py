@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from monitoring.metrics import exposition
+from monitoring.metrics import render_metrics
 from monitoring.readiness import OPTIONAL, readiness
 
 
@@ -34,7 +34,7 @@ def ready(request: HttpRequest) -> HttpResponse:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics as Prometheus' text."""
     try:
-        return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
+        return HttpResponse(render_metrics(), content_type=CONTENT_TYPE_LATEST)
     except DatabaseError:
         error = "The database does not answer, so the metrics are not known."
         return _json({"error": error}, status=HTTPStatus.SERVICE_UNAVAILABLE)

@@ -7,12 +7,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from monitoring.fanout_metrics import fanout
+from monitoring.fanout_metrics import fanout_families
 from postgres.clock import database_now
 from workspaces.deadlines.false_timeouts import false_timeouts_by_runtime
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Launch, Workspace
-from workspaces.services.watching.sweep import last_run
+from workspaces.services.watching.sweep import last_sweep_run
 
 
 class FleetCollector(Collector):
@@ -27,10 +27,10 @@ class FleetCollector(Collector):
         yield GaugeMetricFamily(
             "slipway_oldest_queued_seconds", "How long the oldest queued launch has waited.", value=_oldest_queued()
         )
-        yield from fanout()
+        yield from fanout_families()
 
 
-def exposition() -> bytes:
+def render_metrics() -> bytes:
     """Return the metrics as Prometheus' text."""
     registry = CollectorRegistry()
     registry.register(FleetCollector())
@@ -67,7 +67,7 @@ def _flips() -> Iterator[Metric]:
 
 def _sweep() -> Iterator[Metric]:
     """The sweep's own record; nothing before the first one, rather than a zero that looks well."""
-    run = last_run()
+    run = last_sweep_run()
     if run is None:
         return
     age = (database_now() - run.ran_at).total_seconds()

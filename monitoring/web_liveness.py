@@ -20,7 +20,7 @@ INTERVAL_SECONDS = 10.0
 
 
 @cache
-def keep_noting() -> threading.Thread:
+def start_web_liveness() -> threading.Thread:
     """Start the thread, once a process. It ends with the process."""
     thread = threading.Thread(target=_keep_noting, name="alive", daemon=True)
     thread.start()
@@ -29,11 +29,11 @@ def keep_noting() -> threading.Thread:
 
 def _keep_noting() -> None:
     while True:
-        note()
+        record_web_liveness()
         time.sleep(INTERVAL_SECONDS)
 
 
-def note() -> None:
+def record_web_liveness() -> None:
     """Store one sign of life; a database that is away gets the next one."""
     try:
         close_old_connections()

@@ -56,7 +56,7 @@ def sweep_stuck() -> None:
 @shared_task
 def watch() -> None:
     """Look at launches in flight, and at workspaces that are to run on."""
-    failed, lost = watch_service.watch(clock=database_now), watch_service.watch_arrived(clock=database_now)
+    failed, lost = watch_service.watch_boots(clock=database_now), watch_service.watch_online(clock=database_now)
     last_look.take_last_looks(clock=database_now, policy=current_policy())
     if failed or lost:
         enqueue_due_teardowns(now=database_now())
@@ -74,7 +74,7 @@ def dispatch_due() -> None:
 
 
 def _restart_due(*, now: datetime) -> None:
-    restarted = crash_recovery.restart_due(now=now)
+    restarted = crash_recovery.restart_crashed(now=now)
     for workspace in restarted:
         enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     if restarted:

@@ -18,7 +18,7 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import LaunchKey
-from workspaces.provisioners.registry import backend
+from workspaces.provisioners.registry import get_provisioner
 
 
 class Stack:
@@ -58,7 +58,9 @@ class Stack:
         for child in self.children.values():
             child.kill()
         for launch in Launch.objects.filter(launching_at__isnull=False, backend="process"):
-            backend("process").stop(LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk), timeout_seconds=1)
+            get_provisioner("process").stop(
+                LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk), timeout_seconds=1
+            )
 
     def command(self, *arguments, **environment):
         """Run a manage.py command as a user would."""

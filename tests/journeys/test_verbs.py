@@ -23,7 +23,7 @@ from workspaces.access.tokens import mint_agent_token, mint_api_key
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Heartbeat, Workspace
 from workspaces.provisioners.base import LaunchKey
-from workspaces.provisioners.registry import backend
+from workspaces.provisioners.registry import get_provisioner
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 S = WorkspaceStatus
@@ -202,7 +202,7 @@ def test_an_object_that_no_row_knows_is_reaped(stack):
         forget_launch(workspace)
         wait_until(lambda: is_gone(workspace))
     finally:
-        backend("process").stop(key, timeout_seconds=1)
+        get_provisioner("process").stop(key, timeout_seconds=1)
 
 
 def forget_launch(workspace):

@@ -12,9 +12,9 @@ def backend_in_memory():
     """Launch on a new one while the block runs."""
     adapter, fake = registry.ADAPTERS[BackendKind.PROCESS], FakeProvisioner()
     registry.ADAPTERS[BackendKind.PROCESS] = lambda: fake
-    registry.backend.cache_clear()
+    registry.get_provisioner.cache_clear()
     try:
         yield fake
     finally:
         registry.ADAPTERS[BackendKind.PROCESS] = adapter
-        registry.backend.cache_clear()
+        registry.get_provisioner.cache_clear()

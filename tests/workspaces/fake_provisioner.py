@@ -11,10 +11,10 @@ from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 
 
 class FakeProvisioner(SimulatedProvisioner):
-    """Lives in a folder of its own that goes with it; tests say what happens with `exits`, `vanishes` and the fields.
+    """A backend in a temporary folder. Tests control it with `simulate_exit`, `simulate_loss` and the attributes below.
 
-    `before_call` runs first in every call, with its name and key: to wait, to raise, to act in between; `after_call`
-    runs when a start, a stop or an inspection is done and its answer still on the way.
+    `before_call` runs first in every call, with the call's name and key: to wait, to raise or to act in between.
+    `after_call` runs when a start, a stop or an inspection is done, before the caller gets the answer.
     """
 
     name = "fake"
@@ -67,10 +67,10 @@ class FakeProvisioner(SimulatedProvisioner):
         self._asked("destroy", LaunchKey(workspace_id=workspace_id, launch_id=UUID(int=0)))
         super().destroy(workspace_id)
 
-    def held(self):
+    def running_launches(self):
         """See Provisioner."""
         self._refuse_if_unreachable()
-        return super().held()
+        return super().running_launches()
 
     def _end_by_stop(self, key):
         if key not in self.immortal:

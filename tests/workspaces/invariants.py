@@ -37,7 +37,7 @@ def assert_one_object_each(backend):
 def objects_of(backend):
     """Return what is alive there, asked or not."""
     was, backend.unreachable = backend.unreachable, False
-    held, backend.unreachable = backend.held(), was
+    held, backend.unreachable = backend.running_launches(), was
     return held
 
 

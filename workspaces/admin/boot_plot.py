@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from workspaces.deadlines.boot_times import PhaseTimes, phase_times
-from workspaces.deadlines.explanation import PHASES, limits_of_runtime
+from workspaces.deadlines.explanation import PHASES, runtime_phase_limits
 from workspaces.deadlines.policy import Limit, Policy
 from workspaces.overview import format_duration
 
@@ -55,9 +55,9 @@ def boot_plots(*, now: datetime, policy: Policy) -> list[Plot]:
 
 def _plot(runtime: str, times: Iterable[PhaseTimes], *, policy: Policy) -> Plot:
     by_phase = {each.phase: each for each in times}
-    limits = {each.phase: each for each in limits_of_runtime(runtime, policy=policy)}
+    limits = {each.phase: each for each in runtime_phase_limits(runtime, policy=policy)}
     rows = [
-        _row(by_phase[phase], limits[phase].limit, has_inner=bool(limits[phase].inner), place=place)
+        _row(by_phase[phase], limits[phase].limit, has_inner=bool(limits[phase].inner_description), place=place)
         for place, phase in enumerate(PHASES)
     ]
     return Plot(runtime=runtime, number=rows[-1].number, height=len(rows) * 44 + 8, rows=rows)

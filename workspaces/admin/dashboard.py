@@ -16,7 +16,7 @@ from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.models.incidents import Incident
 from workspaces.overview import format_duration
-from workspaces.services.watching.sweep import MISSED_SWEEPS, last_run
+from workspaces.services.watching.sweep import MISSED_SWEEPS, last_sweep_run
 
 
 def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _plots() -> dict[str, Any]:
 
 def _sweep() -> dict[str, Any] | None:
     """Return the sweep's own record, with its age in words."""
-    run = last_run()
+    run = last_sweep_run()
     if run is None:
         return None
     age = max((database_now() - run.ran_at).total_seconds(), 0)

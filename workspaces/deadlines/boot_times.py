@@ -39,7 +39,7 @@ class PhaseTimes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Replay:
+class LimitEvaluation:
     """What another boot limit would have meant for the launches on record.
 
     `healthy` boots registered, `killed` of them only after that limit. `failed` ones never did: `saved` is how much
@@ -64,7 +64,7 @@ def phase_times(*, since: datetime) -> list[PhaseTimes]:
     ]
 
 
-def replay(*, runtime: str, limit: timedelta, since: datetime) -> Replay:
+def evaluate_limit(*, runtime: str, limit: timedelta, since: datetime) -> LimitEvaluation:
     """Ask the record what this boot limit would have done to a runtime's launches since then."""
     booted = Launch.objects.filter(runtime=runtime, launching_at__gte=since, booting_at__isnull=False)
     healthy, killed, longest = 0, 0, timedelta(0)
@@ -76,7 +76,7 @@ def replay(*, runtime: str, limit: timedelta, since: datetime) -> Replay:
     # What ended by evidence would have ended no later.
     seen = [max(wait - limit, timedelta(0)) for wait in _durations(ended.exclude(by_deadline))]
     saved = sum([*waits, *seen], timedelta(0))
-    return Replay(healthy=healthy, killed=killed, failed=len(waits) + len(seen), saved=saved, longest=longest)
+    return LimitEvaluation(healthy=healthy, killed=killed, failed=len(waits) + len(seen), saved=saved, longest=longest)
 
 
 def _durations(launches: models.QuerySet[Launch]) -> list[timedelta]:

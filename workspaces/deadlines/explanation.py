@@ -9,7 +9,7 @@ from workspaces.deadlines.policy import (
     LimitSource,
     Policy,
     deadline_in_force,
-    limit_of,
+    phase_limit,
     watcher_deadline,
 )
 from workspaces.lifecycle.transitions import Phase
@@ -42,12 +42,12 @@ class PhaseLimit:
         return _SOURCES[self.limit.source]
 
     @property
-    def inner(self) -> str:
+    def inner_description(self) -> str:
         return _INNER[self.phase]
 
 
 @dataclass(frozen=True, kw_only=True)
-class InForce:
+class CurrentDeadline:
     """A workspace's present deadline: None where it waits for nothing."""
 
     at: datetime | None
@@ -55,20 +55,20 @@ class InForce:
     last_look_at: datetime | None
 
 
-def limits_of(workspace: Workspace, *, policy: Policy) -> list[PhaseLimit]:
+def phase_limits(workspace: Workspace, *, policy: Policy) -> list[PhaseLimit]:
     """Return the limit of each phase of this workspace's provisioning."""
-    return [PhaseLimit(phase=phase, limit=limit_of(workspace, phase=phase, policy=policy)) for phase in PHASES]
+    return [PhaseLimit(phase=phase, limit=phase_limit(workspace, phase=phase, policy=policy)) for phase in PHASES]
 
 
-def limits_of_runtime(runtime: str, *, policy: Policy) -> list[PhaseLimit]:
+def runtime_phase_limits(runtime: str, *, policy: Policy) -> list[PhaseLimit]:
     """Return the limits of a workspace of this runtime that sets none itself."""
-    return limits_of(Workspace(runtime=runtime), policy=policy)
+    return phase_limits(Workspace(runtime=runtime), policy=policy)
 
 
-def in_force(workspace: Workspace, *, policy: Policy) -> InForce:
+def current_deadline(workspace: Workspace, *, policy: Policy) -> CurrentDeadline:
     """Return the deadline that the workspace has now."""
     deadline = deadline_in_force(workspace, policy=policy)
-    return InForce(
+    return CurrentDeadline(
         at=deadline.at if deadline else None,
         is_stall=deadline.is_stall if deadline else False,
         last_look_at=watcher_deadline(workspace, policy=policy) if deadline else None,

@@ -105,7 +105,7 @@ def _of_table(row: BootLimit, source: LimitSource) -> Limit:
     return Limit(seconds=row.sweep_seconds, source=source, inner_seconds=row.watcher_seconds)
 
 
-def limit_of(workspace: Workspace, *, phase: str, policy: Policy) -> Limit:
+def phase_limit(workspace: Workspace, *, phase: str, policy: Policy) -> Limit:
     """Return the limit of one phase of this workspace's provisioning."""
     if phase == Phase.LAUNCHING:
         return launching_limit(policy=policy)
@@ -148,7 +148,7 @@ def stored_deadline(workspace: Workspace, *, phase: str, entered_at: datetime, p
 
     The override is no part of it: it may be lifted while a launch is in flight.
     """
-    hard = entered_at + timedelta(seconds=limit_of(workspace, phase=phase, policy=Policy()).seconds)
+    hard = entered_at + timedelta(seconds=phase_limit(workspace, phase=phase, policy=Policy()).seconds)
     if phase != Phase.BOOTING or not workspace.stall_timeout_seconds:
         return hard
     return min(hard, progress_at + timedelta(seconds=workspace.stall_timeout_seconds))
@@ -161,7 +161,7 @@ def deadline_in_force(workspace: Workspace, *, policy: Policy) -> Deadline | Non
     entered_at = workspace.phase_entered_at
     if workspace.status != WorkspaceStatus.PROVISIONING or entered_at is None:
         return Deadline(at=workspace.deadline_at, limit=_HIBERNATING)
-    limit = limit_of(workspace, phase=workspace.phase, policy=policy)
+    limit = phase_limit(workspace, phase=workspace.phase, policy=policy)
     if policy.override is not None:
         return Deadline(at=entered_at + policy.override, limit=limit)
     can_stall = workspace.phase == Phase.BOOTING and bool(workspace.stall_timeout_seconds)
@@ -191,7 +191,7 @@ def watcher_deadline(workspace: Workspace, *, policy: Policy) -> datetime | None
     """Return when the watcher takes its last look at a boot: before the hard limit, whatever that comes from."""
     if workspace.phase != Phase.BOOTING or workspace.phase_entered_at is None:
         return None
-    limit = limit_of(workspace, phase=workspace.phase, policy=policy)
+    limit = phase_limit(workspace, phase=workspace.phase, policy=policy)
     return workspace.phase_entered_at + timedelta(seconds=limit.inner_seconds)
 
 

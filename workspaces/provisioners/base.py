@@ -55,7 +55,7 @@ class Observation:
     detail: str = ""
 
 
-def ending(exit_code: int | None) -> str:
+def describe_exit(exit_code: int | None) -> str:
     """Return how a process ended, in words: `exited with status 3`, `was killed by signal 9`."""
     if exit_code is None:
         return "ended, its exit status unknown,"
@@ -92,5 +92,5 @@ class Provisioner(Protocol):
     def destroy(self, workspace_id: UUID) -> None:
         """Delete all files of a workspace. Raises ProvisionerError while any of its launches runs or may run."""
 
-    def held(self) -> list[LaunchKey]:
+    def running_launches(self) -> list[LaunchKey]:
         """Name the objects that are alive here, whoever knows of them. Raises ProvisionerError."""

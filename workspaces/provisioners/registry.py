@@ -28,10 +28,10 @@ ADAPTERS: dict[BackendKind, Callable[[], Provisioner]] = {
     BackendKind.PROCESS: _process,
     BackendKind.SIMULATED: _simulated,
 }
-KINDS = tuple(ADAPTERS)
+LAUNCHABLE_KINDS = tuple(ADAPTERS)
 
 
 @cache
-def backend(kind: str) -> Provisioner:
+def get_provisioner(kind: str) -> Provisioner:
     """Return the adapter for a kind of backend. Raises KeyError for one that nothing is launched on."""
     return ADAPTERS[BackendKind(kind)]()

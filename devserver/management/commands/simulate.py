@@ -8,9 +8,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from workspaces.models import BackendKind
-from workspaces.provisioners.registry import backend
+from workspaces.provisioners.registry import get_provisioner
 from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
-from workspaces.provisioners.simulated.simulator import AlreadyPlayed, Simulator, alone
+from workspaces.provisioners.simulated.simulator import Simulator, SimulatorAlreadyRunning, hold_simulator_lock
 
 
 class Command(BaseCommand):
@@ -20,12 +20,12 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        held = backend(BackendKind.SIMULATED)
+        held = get_provisioner(BackendKind.SIMULATED)
         assert isinstance(held, SimulatedProvisioner)  # noqa: S101 (the table of adapters says so)
         try:
-            with alone(settings.DATA_DIR):
+            with hold_simulator_lock(settings.DATA_DIR):
                 played = asyncio.run(_play(held))
-        except AlreadyPlayed as error:
+        except SimulatorAlreadyRunning as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Played {played} launches.")
 

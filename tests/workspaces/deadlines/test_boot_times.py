@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from postgres.clock import database_now
 from tests.workspaces.factories import booting, online, queued
 from workspaces.admin.boot_plot import boot_plots
-from workspaces.deadlines.boot_times import phase_times, replay
+from workspaces.deadlines.boot_times import evaluate_limit, phase_times
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Launch, LaunchOutcome
@@ -33,7 +33,7 @@ def recorded(minutes, *, outcome="online", code="", runtime="hermes"):
 
 
 def replayed(limit_minutes):
-    return replay(runtime="hermes", limit=limit_minutes * MINUTE, since=database_now() - timedelta(days=1))
+    return evaluate_limit(runtime="hermes", limit=limit_minutes * MINUTE, since=database_now() - timedelta(days=1))
 
 
 def test_a_shorter_limit_would_have_killed_the_boots_that_took_longer_and_saved_waiting():

@@ -17,7 +17,7 @@ from workspaces.deadlines.policy import (
     deadline_in_force,
     effective_deadline,
     launching_limit,
-    limit_of,
+    phase_limit,
     watcher_deadline,
 )
 from workspaces.lifecycle.transitions import FailureCode, Phase
@@ -26,7 +26,7 @@ from workspaces.overview import overview
 from workspaces.services.launching.launch import launch
 from workspaces.services.launching.progress import record_progress
 from workspaces.services.launching.restart import restart
-from workspaces.services.watching.sweep import next_due, sweep_stuck
+from workspaces.services.watching.sweep import next_deadlines, sweep_stuck
 
 pytestmark = pytest.mark.django_db
 
@@ -99,14 +99,14 @@ def test_the_next_launch_has_the_changed_limit(edited):
     workspace = booting(provision_timeout_seconds=300)
     Workspace.objects.filter(pk=workspace.pk).update(provision_timeout_seconds=edited)
     again = restart(workspace_id=workspace.pk, now=later(workspace, minutes=1)).workspace
-    assert limit_of(again, phase=Phase.BOOTING, policy=Policy()).seconds == (edited or 600)
+    assert phase_limit(again, phase=Phase.BOOTING, policy=Policy()).seconds == (edited or 600)
 
 
 def test_a_launch_that_older_code_began_has_the_limit_that_stands_there():
     workspace = booting(provision_timeout_seconds=300)
     Workspace.objects.filter(pk=workspace.pk).update(launch_timeout_seconds=None)
     row = Workspace.objects.get(pk=workspace.pk)
-    assert limit_of(row, phase=Phase.BOOTING, policy=Policy()).seconds == 300
+    assert phase_limit(row, phase=Phase.BOOTING, policy=Policy()).seconds == 300
 
 
 # --- One clock for all ---------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_everyone_reads_the_same_deadline(settings, more, own, override, capsys)
     assert overview(workspace, now=workspace.phase_entered_at, policy=policy).seconds_left == seconds
     call_command("deadlines", str(workspace.pk))
     assert f"{at:%H:%M:%S}" in capsys.readouterr().out
-    assert [row.pk for row in next_due(now=at - moment, policy=policy)] == [workspace.pk]
+    assert [row.pk for row in next_deadlines(now=at - moment, policy=policy)] == [workspace.pk]
     last_look = watcher_deadline(workspace, policy=policy)
     assert last_look is not None
     assert last_look < at

@@ -15,7 +15,7 @@ from workspaces.deadlines.policy import (
     deadline_in_force,
     effective_deadline,
     launching_limit,
-    limit_of,
+    phase_limit,
     start_retry_seconds,
     stored_deadline,
     watcher_deadline,
@@ -91,7 +91,7 @@ policies = st.builds(Policy, override_seconds=seconds)
 def test_every_inner_limit_is_shorter_than_its_outer_one(own, template, runtime, policy):
     workspace = Workspace(runtime=runtime, provision_timeout_seconds=own, template_timeout_seconds=template)
     for phase in (Phase.QUEUED, Phase.LAUNCHING, Phase.BOOTING):
-        limit = limit_of(workspace, phase=phase, policy=policy)
+        limit = phase_limit(workspace, phase=phase, policy=policy)
         assert 0 < limit.inner_seconds < limit.seconds
     assert launching_limit(policy=policy).inner_seconds < start_retry_seconds(policy=policy)
     assert start_retry_seconds(policy=policy) < launching_limit(policy=policy).seconds

@@ -18,7 +18,7 @@ from workspaces.lifecycle.transitions import (
 from workspaces.models import ApiScope
 from workspaces.services.launching.progress import record_progress
 from workspaces.services.watching.sweep import sweep_stuck
-from workspaces.services.watching.watch import watch, watch_arrived
+from workspaces.services.watching.watch import watch_boots, watch_online
 
 S = FailureSource
 O = FailureOwner  # noqa: E741 - a column of the table below
@@ -66,7 +66,7 @@ def told(workspace):
 def test_a_timeout_tells_which_limit_fired_the_last_step_and_what_the_backend_said(fake):
     late = booting(provision_timeout_seconds=120)
     running_on(fake, late)
-    watch(clock=database_now)
+    watch_boots(clock=database_now)
     at = later(late, minutes=1)
     record_progress(workspace_id=late.pk, launch_id=late.launch_id, step="pip install", now=at)
     sweep_stuck(now=later(late, minutes=3), policy=Policy())
@@ -83,8 +83,8 @@ def test_a_timeout_tells_which_limit_fired_the_last_step_and_what_the_backend_sa
 @pytest.mark.django_db
 def test_a_crash_tells_its_exit_code_in_the_api_too(fake):
     dying = booting()
-    fake.exits(running_on(fake, dying), exit_code=3, log_tail="no such module\n")
-    watch(clock=database_now)
+    fake.simulate_exit(running_on(fake, dying), exit_code=3, log_tail="no such module\n")
+    watch_boots(clock=database_now)
     failure = holder(ApiScope.READ).get(f"/workspaces/{dying.pk}").json()["failure"]
     assert (failure["code"], failure["owner"], failure["phase"]) == ("crashed", "image", "booting")
     assert (failure["known"]["backend_state"], failure["known"]["exit_code"]) == ("exited", 3)
@@ -102,8 +102,8 @@ def test_a_queue_that_stood_still_is_the_platforms():
 @pytest.mark.django_db
 def test_a_crash_after_it_was_online_is_the_images_and_of_no_phase(fake):
     up = online()
-    fake.exits(running_on(fake, up), exit_code=1)
-    watch_arrived(clock=database_now)
+    fake.simulate_exit(running_on(fake, up), exit_code=1)
+    watch_online(clock=database_now)
     up.refresh_from_db()
     assert (up.failure_owner, up.failure_phase, up.failure_known["exit_code"]) == ("image", "", 1)
 

@@ -26,7 +26,7 @@ class World(Protocol):
 
     def spec(self): ...
 
-    def exits(self, key, exit_code): ...
+    def simulate_exit(self, key, exit_code): ...
 
 
 class RealWorld(ProcessWorld):
@@ -37,7 +37,7 @@ class RealWorld(ProcessWorld):
     def spec(self):
         return super().spec(self.COMMAND, PLATFORM_URL=self.platform_url)
 
-    def exits(self, key, exit_code):
+    def simulate_exit(self, key, exit_code):
         fresh = self.folder(key).work / "end.new"
         fresh.write_text(str(exit_code))
         fresh.rename(fresh.with_name("end"))
@@ -57,8 +57,8 @@ class SimulatedWorld:
         key = LaunchKey(workspace_id=uuid4(), launch_id=uuid4())
         return LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=60)
 
-    def exits(self, key, exit_code):
-        self.backend.exits(key, exit_code=exit_code, log_tail="begun\n")
+    def simulate_exit(self, key, exit_code):
+        self.backend.simulate_exit(key, exit_code=exit_code, log_tail="begun\n")
 
 
 @pytest.fixture(params=["process", "simulated"])
@@ -118,7 +118,7 @@ def test_a_requested_stop_comes_true(world, running):
 
 
 def test_a_launch_that_ended_by_itself_shows_its_code_and_log(world, running):
-    world.exits(running, 3)
+    world.simulate_exit(running, 3)
     seen = world.backend.inspect(running)
     assert (seen.state, seen.exit_code, seen.url) == (BackendState.EXITED, 3, "")
     assert "begun\n" in seen.log_tail
@@ -149,16 +149,16 @@ def test_a_launch_that_never_was_is_missing(world, unstarted):
 def test_what_runs_is_held_until_it_is_stopped(world, running):
     other = world.spec()
     world.backend.start(other)
-    assert {running, other.key} <= set(world.backend.held())
+    assert {running, other.key} <= set(world.backend.running_launches())
     world.backend.stop(running, timeout_seconds=60)
-    held = world.backend.held()
+    held = world.backend.running_launches()
     assert running not in held
     assert other.key in held
 
 
 def test_what_ended_by_itself_is_not_held(world, running):
-    world.exits(running, 3)
-    wait_until(lambda: running not in world.backend.held())
+    world.simulate_exit(running, 3)
+    wait_until(lambda: running not in world.backend.running_launches())
 
 
 def test_a_forgotten_launch_is_missing(world, running):
@@ -199,7 +199,7 @@ def test_the_fake_can_be_unreachable_which_is_not_dead(fake, faked):
     with pytest.raises(ProvisionerError):
         fake.stop(faked, timeout_seconds=1)
     with pytest.raises(ProvisionerError):
-        fake.held()
+        fake.running_launches()
     fake.unreachable = False
     assert fake.inspect(faked).state is BackendState.RUNNING
 

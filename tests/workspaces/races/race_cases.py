@@ -30,10 +30,10 @@ from workspaces.services.stopping.pause import pause
 from workspaces.services.stopping.remove import remove
 from workspaces.services.stopping.shutdown import pause_all_for_shutdown
 from workspaces.services.stopping.teardown import tear_down
-from workspaces.services.watching.crash_recovery import restart_due
+from workspaces.services.watching.crash_recovery import restart_crashed
 from workspaces.services.watching.liveness import mark_silent_offline
 from workspaces.services.watching.sweep import sweep_stuck
-from workspaces.services.watching.watch import watch_arrived
+from workspaces.services.watching.watch import watch_online
 
 S = WorkspaceStatus
 LIMIT = timedelta(seconds=180)
@@ -184,7 +184,9 @@ def late_arrival_and_teardown(backend):
     registering = lambda: arrive(late, now=end - timedelta(milliseconds=1))  # noqa: E731
 
     def then(met):
-        assert (key in backend.held()) == (met.story != _NOBODY), "online without a process, or stopped for nothing"
+        assert (key in backend.running_launches()) == (met.story != _NOBODY), (
+            "online without a process, or stopped for nothing"
+        )
 
     return Scene(actions={"register": registering, "stop": _stop(late, at=end)}, then=then)
 
@@ -209,7 +211,7 @@ def stop_of_a_hibernating_one_and_new_task(backend):
     claimed = hibernate(workspace_id=idle.pk, forced=False, now=database_now())
 
     def then(_):
-        assert (_status(idle) == S.ONLINE) == (key in backend.held())
+        assert (_status(idle) == S.ONLINE) == (key in backend.running_launches())
 
     return Scene(actions={"beat": _beat(claimed, active_tasks=1), "stop": _stop(claimed)}, then=then)
 
@@ -249,17 +251,17 @@ def sick_beat_and_restart(_):
 @_pair("restart provisioning", "watch offline, restart provisioning")
 def death_and_restart(backend):
     dead = online()
-    backend.exits(running_on(backend, dead), exit_code=1)
-    return Scene(actions={"watch": lambda: watch_arrived(clock=database_now), "restart": _restart(dead)})
+    backend.simulate_exit(running_on(backend, dead), exit_code=1)
+    return Scene(actions={"watch": lambda: watch_online(clock=database_now), "restart": _restart(dead)})
 
 
 @_pair("restart provisioning", "policy provisioning, restart provisioning")
 def policy_and_restart(backend):
     dead = online()
-    backend.exits(running_on(backend, dead), exit_code=1)
-    watch_arrived(clock=database_now)
+    backend.simulate_exit(running_on(backend, dead), exit_code=1)
+    watch_online(clock=database_now)
     due = database_now() + timedelta(minutes=1)
-    return Scene(actions={"policy": lambda: restart_due(now=due), "restart": _restart(dead)})
+    return Scene(actions={"policy": lambda: restart_crashed(now=due), "restart": _restart(dead)})
 
 
 # --- Trees ---

@@ -325,7 +325,9 @@ class Lives(RuleBasedStateMachine):
         if how == "held":
             self.fleet.backend.immortal.add(key)
         elif key in objects_of(self.fleet.backend):
-            self.fleet.backend.vanishes(key) if how == "vanishes" else self.fleet.backend.exits(key, exit_code=how)
+            self.fleet.backend.simulate_loss(key) if how == "vanishes" else self.fleet.backend.simulate_exit(
+                key, exit_code=how
+            )
 
     def mishap(self, _, what):
         if what == "stop":

@@ -10,13 +10,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from postgres.clock import database_now
-from workspaces.deadlines.boot_times import replay
+from workspaces.deadlines.boot_times import evaluate_limit
 from workspaces.deadlines.explanation import (
     PhaseLimit,
-    in_force,
+    current_deadline,
     known_runtimes,
-    limits_of,
-    limits_of_runtime,
+    phase_limits,
+    runtime_phase_limits,
 )
 from workspaces.deadlines.policy import Policy, current_policy
 from workspaces.management.operation_command import find_workspace_id
@@ -67,11 +67,11 @@ def _explained(subject: str, *, policy: Policy) -> list[str]:
 
 
 def _of_runtime(runtime: str, *, policy: Policy) -> list[str]:
-    return [f"{runtime}:", *_lines(limits_of_runtime(runtime, policy=policy))]
+    return [f"{runtime}:", *_lines(runtime_phase_limits(runtime, policy=policy))]
 
 
 def _of_workspace(workspace: Workspace, *, policy: Policy) -> list[str]:
-    lines = [f"{workspace.name} ({workspace.runtime}):", *_lines(limits_of(workspace, policy=policy))]
+    lines = [f"{workspace.name} ({workspace.runtime}):", *_lines(phase_limits(workspace, policy=policy))]
     if workspace.stall_timeout_seconds:
         stall = format_duration(workspace.stall_timeout_seconds)
         lines.append(
@@ -87,11 +87,11 @@ def _lines(limits: Sequence[PhaseLimit]) -> list[str]:
 
 
 def _inner(each: PhaseLimit) -> str:
-    return f"; {each.inner} {format_duration(each.limit.inner_seconds)}" if each.inner else ""
+    return f"; {each.inner_description} {format_duration(each.limit.inner_seconds)}" if each.inner_description else ""
 
 
 def _present(workspace: Workspace, *, policy: Policy) -> str:
-    force, now = in_force(workspace, policy=policy), database_now()
+    force, now = current_deadline(workspace, policy=policy), database_now()
     if force.at is None:
         return f"It is {workspace.status} and has no deadline: 0 limits count against it now."
     left = format_time_left(round((force.at - now).total_seconds()))
@@ -104,7 +104,7 @@ def _replayed(options: dict[str, Any]) -> str:
     if missing:
         raise CommandError(f"Give {' and '.join(missing)} too: --replay 30d --runtime hermes --limit 20m.")
     runtime, limit, age = options["runtime"], options["limit"], options["replay"]
-    found = replay(runtime=runtime, limit=limit, since=database_now() - age)
+    found = evaluate_limit(runtime=runtime, limit=limit, since=database_now() - age)
     period = format_duration(age.total_seconds())
     if not found.healthy and not found.failed:
         return f"0 launches of {printable(runtime)} booted in the last {period}: nothing to replay."

@@ -58,13 +58,13 @@ def _fail(*, now: datetime, policy: Policy) -> Facts:
     tasks.enqueue_due_teardowns(now=now)
     failed = [_row(row, code=row.failure_code, error=row.failure_message) for row in report.failed]
     set_aside = [{"id": str(row.pk), "name": row.name} for row in report.set_aside]
-    return {"failed": failed, "set_aside": set_aside, "run": _as_facts(sweep.last_run())}
+    return {"failed": failed, "set_aside": set_aside, "run": _as_facts(sweep.last_sweep_run())}
 
 
 def _would_fail(*, now: datetime, policy: Policy) -> Facts:
-    overdue = sweep.overdue(now=now, policy=policy)
+    overdue = sweep.preview_sweep(now=now, policy=policy)
     failed = [_row(row, code=reason.code, error=reason.message) for row, reason in overdue]
-    coming = sweep.next_due(now=now, policy=policy)[:NEXT_SHOWN]
+    coming = sweep.next_deadlines(now=now, policy=policy)[:NEXT_SHOWN]
     return {"failed": failed, "set_aside": [], "next": [_next(row, now=now, policy=policy) for row in coming]}
 
 
@@ -110,7 +110,7 @@ def _sentence(facts: Facts, *, is_dry_run: bool, now: datetime, policy: Policy) 
 
 
 def _nothing_stuck(*, now: datetime, policy: Policy) -> str:
-    nearest = sweep.next_due(now=now, policy=policy).first()
+    nearest = sweep.next_deadlines(now=now, policy=policy).first()
     deadline = effective_deadline(nearest, policy=policy) if nearest else None
     if nearest is None or deadline is None:
         return "0 workspaces are stuck, and 0 are provisioning."

@@ -99,7 +99,7 @@ class ProcessProvisioner:
                 self._refuse_if_running(folder)
             delete_tree(workspace)
 
-    def held(self) -> list[LaunchKey]:
+    def running_launches(self) -> list[LaunchKey]:
         """Name the launches of which a process is alive, by the folders that their environments point to."""
         with _explained("This host's processes could not be listed"):
             folders = processes.values_of("CONFIGS_DIR")

@@ -12,9 +12,9 @@ import httpx
 
 from agent import rules
 from workspaces.provisioners.base import LaunchKey
-from workspaces.provisioners.simulated.behaviours import simulation_of
-from workspaces.provisioners.simulated.provisioner import Simulated, SimulatedProvisioner
-from workspaces.provisioners.simulated.scripts import Act, Action, Script, script_of
+from workspaces.provisioners.simulated.behaviours import parse_simulation
+from workspaces.provisioners.simulated.provisioner import SimulatedLaunch, SimulatedProvisioner
+from workspaces.provisioners.simulated.scripts import Action, ScheduledAction, Script, write_script
 
 # As a real agent: sysexits' "protocol"; what may be answered differently later.
 EXIT_REFUSED = 76
@@ -24,7 +24,7 @@ _USUAL_HEARTBEAT_SECONDS = 30.0
 SICK_ERROR_RATE = 0.7
 
 
-class Ended(Exception):
+class AgentExited(Exception):
     """The agent's process ends, with this exit code."""
 
     def __init__(self, exit_code: int) -> None:
@@ -36,18 +36,18 @@ class SimulatedAgent:
     """One launch's agent. What it has done is kept at its backend, so that another simulator can go on."""
 
     def __init__(
-        self, key: LaunchKey, played: Simulated, *, backend: SimulatedProvisioner, http: httpx.AsyncClient
+        self, key: LaunchKey, played: SimulatedLaunch, *, backend: SimulatedProvisioner, http: httpx.AsyncClient
     ) -> None:
-        simulation = simulation_of(played.config)
+        simulation = parse_simulation(played.config)
         self._key = key
         self._played = played
         self._backend = backend
         self._http = http
         seed = key.workspace_id if simulation.seed is None else simulation.seed
         self._random = Random(f"{seed}/{played.attempt}")  # noqa: S311 (nobody is to be kept from guessing)
-        self._behaviour = simulation.in_launch(played.attempt)
+        self._behaviour = simulation.behaviour_in(played.attempt)
         steps = [step for step, _ in rules.boot_steps(played.config)]
-        self.script: Script = script_of(simulation, steps=steps, attempt=played.attempt, random=self._random)
+        self.script: Script = write_script(simulation, steps=steps, attempt=played.attempt, random=self._random)
         self._done = played.acts_done
 
     async def live(self) -> None:
@@ -58,15 +58,15 @@ class SimulatedAgent:
                 await self._do(act)
                 self._keep(self._done + 1)
             await self._beat()
-        except Ended as end:
+        except AgentExited as end:
             self._say(f"Ends with exit code {end.exit_code}.")
-            self._backend.exits(self._key, exit_code=end.exit_code)
+            self._backend.simulate_exit(self._key, exit_code=end.exit_code)
 
-    async def _wait_for(self, act: Act) -> None:
+    async def _wait_for(self, act: ScheduledAction) -> None:
         await asyncio.sleep(max(0.0, self._played.started_at + act.at_seconds - time.time()))
 
-    async def _do(self, act: Act) -> None:
-        match act.deed:
+    async def _do(self, act: ScheduledAction) -> None:
+        match act.action:
             case Action.PROGRESS:
                 self._say(f"Boot step '{act.text}' begins.")
                 await self._post("progress", {"step": act.text})
@@ -80,10 +80,10 @@ class SimulatedAgent:
             case Action.FAIL:
                 self._say(act.text)
                 await self._post("failed", {"code": "crashed", "error": act.text, "log_tail": self._log()})
-                raise Ended(act.exit_code)
+                raise AgentExited(act.exit_code)
             case Action.END:
                 self._say(act.text)
-                raise Ended(act.exit_code)
+                raise AgentExited(act.exit_code)
 
     async def _register(self) -> None:
         for pause in self._pauses():
@@ -94,7 +94,7 @@ class SimulatedAgent:
             is_final = answer is not None and answer.status_code < 500 and answer.status_code not in _LATER
             if answer is not None and is_final:
                 self._say(f"The platform refuses this workspace's registration: {answer.text}")
-                raise Ended(EXIT_REFUSED)
+                raise AgentExited(EXIT_REFUSED)
             await asyncio.sleep(pause)
 
     async def _register_twice(self) -> None:
@@ -115,7 +115,7 @@ class SimulatedAgent:
             if script.beats is not None:
                 self._keep(self._done + 1)
         if script.exit_code is not None:
-            raise Ended(script.exit_code)
+            raise AgentExited(script.exit_code)
 
     # --- What it says ----------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class SimulatedAgent:
             return None
         if answer.status_code >= 400 and _code(answer) in {"superseded", "removed"}:
             self._say(f"The platform answered {_code(answer)} to {call}.")
-            raise Ended(0)
+            raise AgentExited(0)
         return answer
 
     def _pauses(self) -> Iterator[float]:
@@ -166,14 +166,14 @@ class SimulatedAgent:
 
     def _say(self, text: str) -> None:
         at = datetime.fromtimestamp(self._now(), tz=UTC)
-        self._backend.says(self._key, f"{at:%Y-%m-%dT%H:%M:%SZ} agent: {text}\n")
+        self._backend.append_log(self._key, f"{at:%Y-%m-%dT%H:%M:%SZ} agent: {text}\n")
 
     def _log(self) -> str:
         return self._backend.inspect(self._key).log_tail
 
     def _keep(self, done: int) -> None:
         self._done = done
-        self._backend.come_to(self._key, acts_done=done)
+        self._backend.save_progress(self._key, acts_done=done)
 
 
 def _code(answer: httpx.Response) -> str:

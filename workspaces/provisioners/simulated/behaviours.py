@@ -44,7 +44,7 @@ class Behaviour(StrEnum):
     CLOCK_SKEW = "clock-skew"
 
 
-class BadSimulation(ValueError):
+class InvalidSimulation(ValueError):
     """The config's `simulation` can't be played; the message names the key."""
 
 
@@ -90,16 +90,16 @@ class Simulation:
     seed: int | None = None
     times: int | None = None
 
-    def in_launch(self, attempt: int) -> Behaviour:
+    def behaviour_in(self, attempt: int) -> Behaviour:
         """Return the behaviour of a workspace's nth launch; the first is 1."""
         return self.behaviour if self.times is None or attempt <= self.times else Behaviour.HEALTHY
 
 
-def simulation_of(config: Mapping[str, object]) -> Simulation:
-    """Return what a config says under `simulation`; a healthy boot where it says nothing. Raises BadSimulation."""
+def parse_simulation(config: Mapping[str, object]) -> Simulation:
+    """Return what a config says under `simulation`; a healthy boot where it says nothing. Raises InvalidSimulation."""
     said = config.get("simulation") or {}
     if not isinstance(said, Mapping):
-        raise BadSimulation("simulation must hold keys and values.")
+        raise InvalidSimulation("simulation must hold keys and values.")
     behaviour = _behaviour(said.get("behaviour"))
     usual = SLOW_BOOT if behaviour is Behaviour.SLOW else USUAL_BOOT
     boot = said.get("boot_seconds")
@@ -118,7 +118,7 @@ def _behaviour(value: object) -> Behaviour:
         return Behaviour(str(value))
     except ValueError:
         known = ", ".join(Behaviour)
-        raise BadSimulation(f"simulation.behaviour {value!r} is unknown: give one of {known}.") from None
+        raise InvalidSimulation(f"simulation.behaviour {value!r} is unknown: give one of {known}.") from None
 
 
 def _distribution(value: object) -> Distribution:
@@ -129,13 +129,13 @@ def _distribution(value: object) -> Distribution:
         if value.keys() == {"median", "p95"}:
             median = max(_seconds(value["median"]), 0.001)
             return Lognormal(median, max(_seconds(value["p95"]), median))
-        raise BadSimulation("simulation.boot_seconds must be a number, {from, to} or {median, p95}.")
+        raise InvalidSimulation("simulation.boot_seconds must be a number, {from, to} or {median, p95}.")
     return Uniform(_seconds(value), _seconds(value))
 
 
 def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise BadSimulation(f"simulation.boot_seconds holds {value!r}, which is no number of seconds.")
+        raise InvalidSimulation(f"simulation.boot_seconds holds {value!r}, which is no number of seconds.")
     return float(value)
 
 
@@ -143,4 +143,4 @@ def _count(said: Mapping[str, object], name: str) -> int | None:
     value = said.get(name)
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
-    raise BadSimulation(f"simulation.{name} must be a whole number from 0, not {value!r}.")
+    raise InvalidSimulation(f"simulation.{name} must be a whole number from 0, not {value!r}.")

@@ -22,7 +22,7 @@ from uuid import UUID
 
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
 from workspaces.provisioners.logs import TAIL_BYTES
-from workspaces.provisioners.simulated.behaviours import BadSimulation, simulation_of
+from workspaces.provisioners.simulated.behaviours import InvalidSimulation, parse_simulation
 
 # Nothing listens there: a simulated agent takes no calls.
 FIRST_PORT, PORTS = 20_000, 40_000
@@ -37,7 +37,7 @@ class _State(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Simulated:
+class SimulatedLaunch:
     """One launch as it is kept: what to play, and how far that has come."""
 
     # Which of its workspace's launches it is; the first is 1.
@@ -67,8 +67,8 @@ class SimulatedProvisioner:
     def start(self, spec: LaunchSpec) -> Observation:
         """See Provisioner."""
         try:
-            simulation_of(spec.config)
-        except BadSimulation as error:
+            parse_simulation(spec.config)
+        except InvalidSimulation as error:
             raise ProvisionerError(str(error)) from error
         with self._changing():
             state = self._state(spec.key)
@@ -87,7 +87,7 @@ class SimulatedProvisioner:
         """See Provisioner."""
         with self._changing():
             if self._state(key) is None:
-                self._write(key, _State.BARRED, Simulated())
+                self._write(key, _State.BARRED, SimulatedLaunch())
             self._end_by_stop(key)
             return self._seen(key)
 
@@ -114,35 +114,35 @@ class SimulatedProvisioner:
             for key in keys:
                 self._delete(key)
 
-    def held(self) -> list[LaunchKey]:
+    def running_launches(self) -> list[LaunchKey]:
         """See Provisioner."""
         with self._reading():
             return self._keys(_State.RUNNING)
 
     # --- What becomes of a launch by itself ------------------------------------------------------
 
-    def played(self, key: LaunchKey) -> Simulated | None:
+    def running_launch(self, key: LaunchKey) -> SimulatedLaunch | None:
         """Return what to play, or None for a launch that doesn't run. Raises ProvisionerError."""
         with self._reading():
             return self._read(key, _State.RUNNING) if self._state(key) is _State.RUNNING else None
 
-    def come_to(self, key: LaunchKey, *, acts_done: int) -> None:
+    def save_progress(self, key: LaunchKey, *, acts_done: int) -> None:
         """Keep how far the agent has come, so that the next simulator goes on from there."""
         with self._changing():
             self._change(key, acts_done=acts_done)
 
-    def says(self, key: LaunchKey, text: str) -> None:
+    def append_log(self, key: LaunchKey, text: str) -> None:
         """Let a launch that runs write to its log, of which the end is kept."""
         with self._changing():
             self._log(key, text)
 
-    def exits(self, key: LaunchKey, *, exit_code: int | None, log_tail: str = "") -> None:
+    def simulate_exit(self, key: LaunchKey, *, exit_code: int | None, log_tail: str = "") -> None:
         """Let a launch that runs end by itself, its last words before; None: nobody learned its code."""
         with self._changing():
             self._log(key, log_tail)
             self._end(key, exit_code=exit_code)
 
-    def vanishes(self, key: LaunchKey) -> None:
+    def simulate_loss(self, key: LaunchKey) -> None:
         """Let the backend lose the launch."""
         with self._changing():
             self._delete(key)
@@ -158,14 +158,14 @@ class SimulatedProvisioner:
             return Observation(state=BackendState.RUNNING, url=launch.url, log_tail=launch.log)
         return Observation(state=BackendState.EXITED, exit_code=launch.exit_code, log_tail=launch.log)
 
-    def _begun(self, spec: LaunchSpec) -> Simulated:
+    def _begun(self, spec: LaunchSpec) -> SimulatedLaunch:
         attempts = [
             self._read_if_sound(key, state).attempt
             for state in _State
             for key in self._keys(state)
             if key.workspace_id == spec.key.workspace_id
         ]
-        return Simulated(
+        return SimulatedLaunch(
             attempt=max(attempts, default=0) + 1,
             started_at=time.time(),
             url=f"http://127.0.0.1:{self._next_port()}",
@@ -213,20 +213,20 @@ class SimulatedProvisioner:
     def _path(self, key: LaunchKey, state: _State) -> Path:
         return self._root / state / f"{key.workspace_id}.{key.launch_id}.json"
 
-    def _read(self, key: LaunchKey, state: _State) -> Simulated:
-        return Simulated(**json.loads(self._path(key, state).read_text()))
+    def _read(self, key: LaunchKey, state: _State) -> SimulatedLaunch:
+        return SimulatedLaunch(**json.loads(self._path(key, state).read_text()))
 
-    def _read_if_sound(self, key: LaunchKey, state: _State) -> Simulated:
+    def _read_if_sound(self, key: LaunchKey, state: _State) -> SimulatedLaunch:
         try:
             return self._read(key, state)
         except (ValueError, TypeError):
-            return Simulated()
+            return SimulatedLaunch()
 
     def _change(self, key: LaunchKey, **fields: Any) -> None:
         if self._state(key) is _State.RUNNING:
             self._write(key, _State.RUNNING, replace(self._read(key, _State.RUNNING), **fields))
 
-    def _write(self, key: LaunchKey, state: _State, launch: Simulated) -> None:
+    def _write(self, key: LaunchKey, state: _State, launch: SimulatedLaunch) -> None:
         _replace(self._path(key, state), json.dumps(asdict(launch)))
 
     def _delete(self, key: LaunchKey) -> None:

@@ -30,11 +30,11 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Act:
+class ScheduledAction:
     """One deed, so many seconds after the launch's start. `text` is the step, or what its log says at the end."""
 
     at_seconds: float
-    deed: Action
+    action: Action
     text: str = ""
     exit_code: int = 0
 
@@ -43,7 +43,7 @@ class Act:
 class Script:
     """A boot, and what comes after it."""
 
-    boot: tuple[Act, ...]
+    boot: tuple[ScheduledAction, ...]
     # How often it beats before it ends with `exit_code`, or falls silent where there is none; None: without end.
     beats: int | None = None
     exit_code: int | None = None
@@ -60,77 +60,77 @@ class Script:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Draft:
+class _BootPlan:
     """What every script is written from."""
 
-    steps: tuple[Act, ...]
+    steps: tuple[ScheduledAction, ...]
     boot_seconds: float
     random: Random
 
-    def boot(self, *deeds: Action) -> tuple[Act, ...]:
+    def boot(self, *actions: Action) -> tuple[ScheduledAction, ...]:
         """Return the whole boot, ended by these deeds."""
-        return (*self.steps, *(Act(at_seconds=self.boot_seconds, deed=deed) for deed in deeds))
+        return (*self.steps, *(ScheduledAction(at_seconds=self.boot_seconds, action=action) for action in actions))
 
-    def steps_before(self, seconds: float) -> tuple[Act, ...]:
+    def steps_before(self, seconds: float) -> tuple[ScheduledAction, ...]:
         return tuple(act for act in self.steps if act.at_seconds <= seconds)
 
 
-def script_of(simulation: Simulation, *, steps: list[str], attempt: int, random: Random) -> Script:
+def write_script(simulation: Simulation, *, steps: list[str], attempt: int, random: Random) -> Script:
     """Return the script of a workspace's nth launch; the same for the same random numbers."""
     boot_seconds = simulation.boot_seconds.draw(random)
     names = steps or [_ONLY_STEP]
     acts = tuple(
-        Act(at_seconds=boot_seconds * number / len(names), deed=Action.PROGRESS, text=name)
+        ScheduledAction(at_seconds=boot_seconds * number / len(names), action=Action.PROGRESS, text=name)
         for number, name in enumerate(names)
     )
-    return _WRITERS[simulation.in_launch(attempt)](_Draft(steps=acts, boot_seconds=boot_seconds, random=random))
+    return _WRITERS[simulation.behaviour_in(attempt)](_BootPlan(steps=acts, boot_seconds=boot_seconds, random=random))
 
 
-def _healthy(draft: _Draft) -> Script:
+def _healthy(draft: _BootPlan) -> Script:
     return Script(boot=draft.boot(Action.REGISTER))
 
 
-def _never(draft: _Draft) -> Script:
+def _never(draft: _BootPlan) -> Script:
     return Script(boot=draft.steps_before(draft.boot_seconds * draft.random.random()), beats=0)
 
 
-def _crash(draft: _Draft) -> Script:
+def _crash(draft: _BootPlan) -> Script:
     at = draft.boot_seconds * draft.random.uniform(0.3, 0.9)
     steps = draft.steps_before(at)
     if draft.random.random() < 1 / 2:
-        ending = Act(at_seconds=at, deed=Action.END, text="Killed", exit_code=KILLED)
+        ending = ScheduledAction(at_seconds=at, action=Action.END, text="Killed", exit_code=KILLED)
     else:
         said = f"Boot step '{steps[-1].text}' exited with status 1."
-        ending = Act(at_seconds=at, deed=Action.FAIL, text=said, exit_code=1)
+        ending = ScheduledAction(at_seconds=at, action=Action.FAIL, text=said, exit_code=1)
     return Script(boot=(*steps, ending))
 
 
-def _crash_late(draft: _Draft) -> Script:
+def _crash_late(draft: _BootPlan) -> Script:
     beats, exit_code = draft.random.randint(3, 6), draft.random.choice([1, KILLED])
     return Script(boot=draft.boot(Action.REGISTER), beats=beats, exit_code=exit_code)
 
 
-def _flaky(draft: _Draft) -> Script:
+def _flaky(draft: _BootPlan) -> Script:
     return Script(boot=draft.boot(Action.REGISTER), loss=1 / 5, sick_beats=4, healthy_beats=draft.random.randint(2, 9))
 
 
-def _silent(draft: _Draft) -> Script:
+def _silent(draft: _BootPlan) -> Script:
     return Script(boot=draft.boot(Action.REGISTER), beats=draft.random.randint(1, 3))
 
 
-def _duplicate_register(draft: _Draft) -> Script:
+def _duplicate_register(draft: _BootPlan) -> Script:
     return Script(boot=draft.boot(Action.REGISTER_TWICE))
 
 
-def _lost_ack(draft: _Draft) -> Script:
+def _lost_ack(draft: _BootPlan) -> Script:
     return Script(boot=draft.boot(Action.REGISTER_UNHEARD, Action.REGISTER))
 
 
-def _clock_skew(draft: _Draft) -> Script:
+def _clock_skew(draft: _BootPlan) -> Script:
     return Script(boot=draft.boot(Action.REGISTER), clock_offset_seconds=draft.random.choice([-_HOUR, _HOUR]))
 
 
-_WRITERS: Mapping[Behaviour, Callable[[_Draft], Script]] = {
+_WRITERS: Mapping[Behaviour, Callable[[_BootPlan], Script]] = {
     Behaviour.HEALTHY: _healthy,
     Behaviour.SLOW: _healthy,
     Behaviour.NEVER: _never,

@@ -12,7 +12,7 @@ import httpx
 
 from workspaces.provisioners.base import LaunchKey, ProvisionerError
 from workspaces.provisioners.simulated.agents import SimulatedAgent
-from workspaces.provisioners.simulated.provisioner import Simulated, SimulatedProvisioner
+from workspaces.provisioners.simulated.provisioner import SimulatedLaunch, SimulatedProvisioner
 
 logger = logging.getLogger(__name__)
 
@@ -21,20 +21,20 @@ _TIMEOUT_SECONDS = 10.0
 _CONNECTIONS = httpx.Limits(max_connections=200, max_keepalive_connections=200)
 
 
-class AlreadyPlayed(Exception):
+class SimulatorAlreadyRunning(Exception):
     """Another simulator plays the agents of this folder; end that one first."""
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock meanwhile: two would play each agent twice. Raises AlreadyPlayed."""
+def hold_simulator_lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock meanwhile: two would play each agent twice. Raises SimulatorAlreadyRunning."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / "simulator.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise AlreadyPlayed(AlreadyPlayed.__doc__) from None
+        raise SimulatorAlreadyRunning(SimulatorAlreadyRunning.__doc__) from None
     finally:
         os.close(descriptor)
 
@@ -73,7 +73,7 @@ class Simulator:
 
     def _held(self) -> set[LaunchKey] | None:
         try:
-            held = set(self._backend.held())
+            held = set(self._backend.running_launches())
         except ProvisionerError as error:
             if not self._is_backend_away:
                 logger.warning("What is to be played could not be read", extra={"detail": str(error)})
@@ -88,9 +88,9 @@ class Simulator:
             self._agents[key] = asyncio.create_task(_live(key, played, self._backend, http))
             self.played += 1
 
-    def _read(self, key: LaunchKey) -> Simulated | None:
+    def _read(self, key: LaunchKey) -> SimulatedLaunch | None:
         try:
-            played = self._backend.played(key)
+            played = self._backend.running_launch(key)
         except ProvisionerError as error:
             # The others are played; this one is asked for at each look, since it may be mended.
             if key not in self._unreadable:
@@ -109,7 +109,9 @@ class Simulator:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _live(key: LaunchKey, played: Simulated, backend: SimulatedProvisioner, http: httpx.AsyncClient) -> None:
+async def _live(
+    key: LaunchKey, played: SimulatedLaunch, backend: SimulatedProvisioner, http: httpx.AsyncClient
+) -> None:
     try:
         await SimulatedAgent(key, played, backend=backend, http=http).live()
     except Exception:

@@ -18,7 +18,7 @@ from workspaces.deadlines.policy import current_policy, launching_limit, start_r
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import Launch, LaunchOutcome, LaunchQuerySet, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
-from workspaces.provisioners.registry import backend
+from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.core import launch_records, locked_rows
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace, lock_workspace
 from workspaces.services.launching import queue_limits
@@ -56,7 +56,7 @@ def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
         return
     try:
         _clear_predecessors(workspace, clock)
-        observation = backend(workspace.backend).start(spec)
+        observation = get_provisioner(workspace.backend).start(spec)
     except ProvisionerError as error:
         _fail(workspace, FailureCode.LAUNCH_ERROR, FailureSource.LAUNCHER, str(error), clock)
         return

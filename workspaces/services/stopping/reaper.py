@@ -16,7 +16,7 @@ from django.db import transaction
 from workspaces.lifecycle.transitions import TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, ProvisionerError
-from workspaces.provisioners.registry import KINDS, backend
+from workspaces.provisioners.registry import LAUNCHABLE_KINDS, get_provisioner
 from workspaces.services.core.transition import UnknownWorkspace, lock_workspace
 
 logger = logging.getLogger(__name__)
@@ -44,9 +44,9 @@ def reap(*, now: datetime) -> Reaped:
     A backend that can't be asked is left alone: could not ask is not gone, and not superfluous either.
     """
     reaped = Reaped()
-    for kind in KINDS:
+    for kind in LAUNCHABLE_KINDS:
         try:
-            held = backend(kind).held()
+            held = get_provisioner(kind).running_launches()
         except ProvisionerError as error:
             logger.warning("A backend can't be asked what it holds", extra={"backend": kind, "detail": str(error)})
             reaped.unasked.append(kind)
@@ -71,7 +71,7 @@ def stop_unknown(kind: str, key: LaunchKey) -> bool:
     if Launch.objects.filter(pk=key.launch_id).exists():
         return False
     try:
-        seen = backend(kind).stop(key, timeout_seconds=settings.AGENT_STOP_SECONDS)
+        seen = get_provisioner(kind).stop(key, timeout_seconds=settings.AGENT_STOP_SECONDS)
     except ProvisionerError as error:
         logger.warning(
             "An unknown object could not be stopped", extra={"launch_id": key.launch_id, "detail": str(error)}

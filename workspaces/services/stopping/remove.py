@@ -13,7 +13,7 @@ from django.db import transaction
 from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStatus, find_transition
 from workspaces.models import BackendKind, Launch, Secret, Workspace
 from workspaces.provisioners.base import ProvisionerError
-from workspaces.provisioners.registry import backend
+from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.core import launch_records
 from workspaces.services.core.cascade import Cascade
 from workspaces.services.core.transition import StatusChange, TransitionRefused, transition_each
@@ -80,7 +80,7 @@ def _delete(workspace_id: UUID, kind: str) -> bool:
     if kind == BackendKind.EXTERNAL:
         return True
     try:
-        backend(kind).destroy(workspace_id)
+        get_provisioner(kind).destroy(workspace_id)
     except ProvisionerError as error:
         logger.warning("A removed workspace's files stay", extra={"workspace_id": workspace_id, "detail": str(error)})
         return False

@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from workspaces.access.masking import mask
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
-from workspaces.provisioners.registry import backend
+from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.core.transition import lock_workspace
 from workspaces.services.stopping import hibernate, remove
 
@@ -73,7 +73,7 @@ def _forget_earlier(launch: Launch) -> None:
     # A few at a time: those before them were forgotten when their successors went.
     for earlier in gone.order_by("-queued_at", "pk")[KEPT_FOLDERS : KEPT_FOLDERS + 5]:
         try:
-            backend(earlier.backend).forget(LaunchKey(workspace_id=earlier.workspace_id, launch_id=earlier.pk))
+            get_provisioner(earlier.backend).forget(LaunchKey(workspace_id=earlier.workspace_id, launch_id=earlier.pk))
         except (ProvisionerError, KeyError) as error:
             logger.warning("A launch's folder stays", extra={"launch_id": earlier.pk, "detail": str(error)})
 
@@ -115,7 +115,7 @@ def _lock_workspace_of(launch_id: UUID) -> Workspace | None:
 def _stop(launch: Launch, *, seconds: float) -> Observation:
     key = LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
     try:
-        return backend(launch.backend).stop(key, timeout_seconds=seconds)
+        return get_provisioner(launch.backend).stop(key, timeout_seconds=seconds)
     except ProvisionerError as error:
         return Observation(state=BackendState.UNKNOWN, detail=str(error))
 

@@ -24,7 +24,7 @@ from workspaces.lifecycle.transitions import (
     find_transition,
 )
 from workspaces.models import Heartbeat, Launch, LaunchOutcome, Workspace
-from workspaces.provisioners.base import BackendState, Observation, ending
+from workspaces.provisioners.base import BackendState, Observation, describe_exit
 from workspaces.services.core import launch_records
 from workspaces.services.core.transition import (
     StatusChange,
@@ -37,17 +37,17 @@ from workspaces.services.core.trees import TreeChanged, lock_in_tree, refuse_und
 from workspaces.services.launching.relaunch import begin_launch
 from workspaces.services.watching.liveness import LOSE
 
-MOST_ATTEMPTS = 3
-FIRST_PAUSE_SECONDS = 10
+MAX_RESTARTS = 3
+FIRST_DELAY_SECONDS = 10
 # Online for this long, a workspace has recovered: its restarts are counted anew.
 RECOVERED_AFTER = timedelta(minutes=10)
 RESTART = find_transition(Verb.RESTART, WorkspaceStatus.PROVISIONING)
-DEAD = frozenset({BackendState.EXITED, BackendState.MISSING})
+DEAD_STATES = frozenset({BackendState.EXITED, BackendState.MISSING})
 
 
-def pause_before(attempt: int) -> timedelta:
+def restart_delay(attempt: int) -> timedelta:
     """Return how long to wait before this restart: 10 s before the first, twice as long before each further one."""
-    return timedelta(seconds=FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+    return timedelta(seconds=FIRST_DELAY_SECONDS * 2 ** (attempt - 1))
 
 
 @transaction.atomic
@@ -58,7 +58,12 @@ def mark_dead_offline(*, workspace_id: UUID, launch_id: UUID, observation: Obser
     """
     workspace = lock_workspace(workspace_id)
     launch = Launch.objects.filter(pk=launch_id, teardown_at__isnull=True).first()
-    if launch is None or workspace.launch_id != launch_id or workspace.is_external or observation.state not in DEAD:
+    if (
+        launch is None
+        or workspace.launch_id != launch_id
+        or workspace.is_external
+        or observation.state not in DEAD_STATES
+    ):
         raise TransitionRefused(workspace, "this is no evidence about its present launch.")
     findings = _findings(workspace, launch, observation, now=now)
     if workspace.status == WorkspaceStatus.OFFLINE:
@@ -74,12 +79,12 @@ def mark_dead_offline(*, workspace_id: UUID, launch_id: UUID, observation: Obser
 
 def _findings(workspace: Workspace, launch: Launch, observation: Observation, *, now: datetime) -> dict[str, Any]:
     attempts = 0 if _has_recovered(launch, now=now) else workspace.restart_attempts
-    is_restarted = _calls_for_restart(workspace, observation) and attempts < MOST_ATTEMPTS
+    is_restarted = _calls_for_restart(workspace, observation) and attempts < MAX_RESTARTS
     seen = {"state": observation.state.value, "exit_code": observation.exit_code}
     return {
         "url": "",
         "restart_attempts": attempts,
-        "restart_due_at": now + pause_before(attempts + 1) if is_restarted else None,
+        "restart_due_at": now + restart_delay(attempts + 1) if is_restarted else None,
         "failure_code": FailureCode.CRASHED,
         "failure_source": FailureSource.BOOTSTRAP_WATCHER,
         "failure_message": _message(workspace, observation, attempts=attempts),
@@ -106,18 +111,18 @@ def _is_clean_stop(observation: Observation) -> bool:
 
 
 def _message(workspace: Workspace, observation: Observation, *, attempts: int) -> str:
-    what = f"Its process {ending(observation.exit_code)} after it was online."
+    what = f"Its process {describe_exit(observation.exit_code)} after it was online."
     if observation.state == BackendState.MISSING:
         what = "Its backend no longer holds it, though it was online."
     if _is_clean_stop(observation):
         return f"{what} That is a clean stop, so nothing restarts it. Restart it when it is needed."
     if not _calls_for_restart(workspace, observation):
         return f"{what} Its policy restarts it never. Look at its log, then restart it."
-    if attempts >= MOST_ATTEMPTS:
+    if attempts >= MAX_RESTARTS:
         return (
             f"{what} It was restarted {attempts} times already, so it is left alone. Look at its log, then restart it."
         )
-    return f"{what} It is restarted, attempt {attempts + 1} of {MOST_ATTEMPTS}."
+    return f"{what} It is restarted, attempt {attempts + 1} of {MAX_RESTARTS}."
 
 
 def _payload(workspace: Workspace, findings: Mapping[str, Any], observation: Observation) -> dict[str, Any]:
@@ -135,7 +140,7 @@ def _payload(workspace: Workspace, findings: Mapping[str, Any], observation: Obs
     }
 
 
-def restart_due(*, now: datetime) -> list[Workspace]:
+def restart_crashed(*, now: datetime) -> list[Workspace]:
     """Restart what its policy restarts by now; return these. The caller enqueues their launches on commit."""
     due = Workspace.objects.filter(restart_due_at__lte=now, status=WorkspaceStatus.OFFLINE)
     restarted = []

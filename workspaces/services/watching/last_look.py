@@ -13,7 +13,7 @@ from workspaces.deadlines.policy import Policy, watcher_deadline
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import BackendKind, Launch, Workspace
 from workspaces.provisioners.base import LaunchKey, Observation
-from workspaces.provisioners.registry import backend
+from workspaces.provisioners.registry import get_provisioner
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def take_last_looks(*, clock: Callable[[], datetime], policy: Policy) -> list[UU
         if limit is None or limit > now:
             continue
         key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
-        observation = backend(workspace.backend).inspect(key)
+        observation = get_provisioner(workspace.backend).inspect(key)
         with log_database_errors(key.launch_id):
             if _store(key, observation, now=clock()):
                 looked_at.append(workspace.pk)

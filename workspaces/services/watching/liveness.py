@@ -27,7 +27,7 @@ BATCH = 500
 def mark_silent_offline(*, now: datetime, limit: timedelta) -> list[Workspace]:
     """Take every workspace offline that was silent for longer than `limit` (external ones: awaiting their agent)."""
     # Time in which nobody could be heard is no silence.
-    cutoff = outages.silent_before(now=now, limit=limit)
+    cutoff = outages.heartbeat_cutoff(now=now, limit=limit)
     silent = Heartbeat.objects.filter(
         workspace__status__in=[WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED], last_heartbeat_at__lt=cutoff
     )

@@ -19,7 +19,7 @@ from workspaces.models import Workspace, WorkspaceQuerySet, is_overdue
 from workspaces.models.incidents import Incident, IncidentKind
 from workspaces.services.watching import outages
 
-BY_TIME = "the longest hold"
+RELEASED_BY_TIME = "the longest hold"
 # A number of ours for Postgres' advisory locks: one brake decides at a time.
 _LOCK = 7_301_001
 
@@ -77,7 +77,7 @@ def _brake(*, now: datetime, policy: Policy) -> int:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     for incident in Incident.objects.unresolved().about_mass_lateness().order_by("pk"):
         _review(incident, now=now, policy=policy)
-    for scope, cells in suspects(now=now, policy=policy).items():
+    for scope, cells in find_mass_lateness(now=now, policy=policy).items():
         _open(scope, cells, now=now)
     return _hold(_held_scopes(), now=now, policy=policy)
 
@@ -95,7 +95,7 @@ def _booting() -> WorkspaceQuerySet:
 # --- Deciding ------------------------------------------------------------------------------------
 
 
-def suspects(*, now: datetime, policy: Policy) -> dict[Scope, list[LatenessCount]]:
+def find_mass_lateness(*, now: datetime, policy: Policy) -> dict[Scope, list[LatenessCount]]:
     """Return the scopes in which too many are late together and that no incident covers yet. Changes nothing."""
     cells = _uncovered(_cells(now=now, policy=policy))
     found: dict[Scope, list[LatenessCount]] = {}
@@ -110,9 +110,9 @@ def suspects(*, now: datetime, policy: Policy) -> dict[Scope, list[LatenessCount
     return found
 
 
-def would_hold(*, now: datetime, policy: Policy) -> Q:
+def would_be_held(*, now: datetime, policy: Policy) -> Q:
     """Return the condition of those that a sweep would put on hold now. Changes nothing."""
-    return Q(phase=Phase.BOOTING) & (_any_of(list(suspects(now=now, policy=policy))) or Q(pk__in=[]))
+    return Q(phase=Phase.BOOTING) & (_any_of(list(find_mass_lateness(now=now, policy=policy))) or Q(pk__in=[]))
 
 
 def _cells(*, now: datetime, policy: Policy) -> list[LatenessCount]:
@@ -130,10 +130,10 @@ def _uncovered(cells: Iterable[LatenessCount]) -> list[LatenessCount]:
 
 
 def _is_suspicious(cells: Iterable[LatenessCount]) -> bool:
-    return is_mass(late=sum(cell.late for cell in cells), booting=sum(cell.booting for cell in cells))
+    return is_mass_lateness(late=sum(cell.late for cell in cells), booting=sum(cell.booting for cell in cells))
 
 
-def is_mass(*, late: int, booting: int) -> bool:
+def is_mass_lateness(*, late: int, booting: int) -> bool:
     """Tell whether so many of so many are no coincidence: at least BRAKE_LEAST_LATE, and more than BRAKE_PERCENT."""
     return late >= settings.BRAKE_LEAST_LATE and late * 100 > booting * settings.BRAKE_PERCENT
 
@@ -141,7 +141,7 @@ def is_mass(*, late: int, booting: int) -> bool:
 def _may_hold(scope: Scope, now: datetime) -> bool:
     # An operator who let this scope go would not have it held again a minute later.
     by_hand = Incident.objects.about_mass_lateness().filter(scope=str(scope), let_go_at__gt=now - _longest_hold())
-    return not by_hand.exclude(let_go_by=BY_TIME).exists()
+    return not by_hand.exclude(let_go_by=RELEASED_BY_TIME).exists()
 
 
 def _review(incident: Incident, *, now: datetime, policy: Policy) -> None:
@@ -151,12 +151,12 @@ def _review(incident: Incident, *, now: datetime, policy: Policy) -> None:
     """
     of_then = _booting().filter(Scope.of(incident.scope).condition, phase_entered_at__lte=incident.opened_at)
     late = of_then.overdue(now=now, override=policy.override).count()
-    if not is_mass(late=late, booting=of_then.count()):
+    if not is_mass_lateness(late=late, booting=of_then.count()):
         incident.resolved_at = now
         incident.save(update_fields=["resolved_at"])
         _tell(EventType.INCIDENT_RESOLVED, incident)
     elif incident.let_go_at is None and incident.opened_at <= now - _longest_hold():
-        _let_go(incident, by=BY_TIME, now=now)
+        _let_go(incident, by=RELEASED_BY_TIME, now=now)
 
 
 def _longest_hold() -> timedelta:

@@ -60,12 +60,12 @@ def is_web_silent(*, now: datetime) -> bool:
     return Liveness.objects.filter(part=Component.WEB, alive_at__lte=now - _gap_limit()).exists()
 
 
-def silent_before(*, now: datetime, limit: timedelta) -> datetime:
+def heartbeat_cutoff(*, now: datetime, limit: timedelta) -> datetime:
     """Return since when an agent must have been silent to be lost: `limit` of the time in which we could hear it."""
-    return reach_back(now=now, limit=limit, gaps=_gaps(now=now))
+    return moment_before(now=now, limit=limit, gaps=_gaps(now=now))
 
 
-def reach_back(*, now: datetime, limit: timedelta, gaps: Iterable[Gap]) -> datetime:
+def moment_before(*, now: datetime, limit: timedelta, gaps: Iterable[Gap]) -> datetime:
     """Return the moment before `now` since which `limit` has passed, the gaps not counted."""
     at, left = now, limit
     for began, ended in sorted(gaps, key=lambda gap: gap[1], reverse=True):

@@ -51,14 +51,14 @@ def sweep_stuck(*, now: datetime, policy: Policy) -> SweepReport:
     began = time.monotonic()
     report = SweepReport(held=mass_lateness.hold_mass_lateness(now=now, policy=policy))
     # Nearly always nobody is late: one look, without a transaction.
-    is_anybody_late = overdue_rows(now=now, policy=policy).exists()
+    is_anybody_late = overdue_workspaces(now=now, policy=policy).exists()
     while is_anybody_late and _sweep_batch(report, now=now, policy=policy):
         pass
     _record(report, now=now, duration_seconds=time.monotonic() - began)
     return report
 
 
-def last_run() -> SweepRun | None:
+def last_sweep_run() -> SweepRun | None:
     """Return what the last sweep wrote of itself; None before the first."""
     return SweepRun.objects.first()
 
@@ -80,25 +80,25 @@ def _record(report: SweepReport, *, now: datetime, duration_seconds: float) -> N
         SweepRun.objects.bulk_create([SweepRun(**written)], ignore_conflicts=True)
 
 
-def overdue(*, now: datetime, policy: Policy) -> Iterator[tuple[Workspace, FailureReason]]:
+def preview_sweep(*, now: datetime, policy: Policy) -> Iterator[tuple[Workspace, FailureReason]]:
     """Look, without touching: who a sweep would fail now, and why."""
     moving = stalled_queue.queue_last_moved_at(now=now, policy=policy)
-    to_hold = mass_lateness.would_hold(now=now, policy=policy)
-    for row in overdue_rows(now=now, policy=policy).exclude(to_hold).iterator():
+    to_hold = mass_lateness.would_be_held(now=now, policy=policy)
+    for row in overdue_workspaces(now=now, policy=policy).exclude(to_hold).iterator():
         deadline = _passed(row, now=now, policy=policy)
         awaits_its_turn = row.phase == Phase.QUEUED and row.backend in moving
         if deadline is not None and not awaits_its_turn:
-            yield row, reason_for(row, deadline)
+            yield row, timeout_reason(row, deadline)
 
 
-def overdue_rows(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
+def overdue_workspaces(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
     """Return who is past the deadline in force and not held, the longest first. A partial index serves either clock."""
     rows = Workspace.objects.provisioning().overdue(now=now, override=policy.override)
     free = rows.filter(held_since__isnull=True)
     return free.only(*_NEEDED).order_by("deadline_at" if policy.override is None else "phase_entered_at", "pk")
 
 
-def next_due(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
+def next_deadlines(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
     """Return whose deadline passes next, the nearest first; those past it are not among them."""
     rows = Workspace.objects.provisioning().only(*_NEEDED)
     if policy.override is None:
@@ -115,7 +115,7 @@ def _sweep_batch(report: SweepReport, *, now: datetime, policy: Policy) -> bool:
     # Asked again on the locked row: what was overdue when it was listed may have registered since.
     late = [(row, deadline) for row in rows if (deadline := _passed(row, now=now, policy=policy))]
     waiting = stalled_queue.postpone([row for row, _ in late], now=now, policy=policy)
-    reasons = [(row, reason_for(row, deadline)) for row, deadline in late if row.pk not in waiting]
+    reasons = [(row, timeout_reason(row, deadline)) for row, deadline in late if row.pk not in waiting]
     failed, set_aside = fail_locked(reasons, now=now)
     _note(report, late, postponed=len(waiting))
     report.failed.extend(failed)
@@ -132,7 +132,7 @@ def _note(report: SweepReport, late: list[tuple[Workspace, Deadline]], *, postpo
 
 
 def _lock_overdue(*, now: datetime, policy: Policy, without: list[UUID]) -> list[Workspace]:
-    rows = overdue_rows(now=now, policy=policy)
+    rows = overdue_workspaces(now=now, policy=policy)
     if without:
         rows = rows.exclude(pk__among=without)
     return list(rows.select_for_update(of=("self",), skip_locked=True, no_key=True)[:BATCH])
@@ -146,7 +146,7 @@ def _passed(workspace: Workspace, *, now: datetime, policy: Policy) -> Deadline 
     return deadline if is_late else None
 
 
-def reason_for(workspace: Workspace, deadline: Deadline) -> FailureReason:
+def timeout_reason(workspace: Workspace, deadline: Deadline) -> FailureReason:
     """Say why time failed it: which limit, in which phase, and what was seen last. Claims nothing beyond that."""
     stalled_seconds = workspace.stall_timeout_seconds if deadline.is_stall else None
     alike = _reason(workspace.phase, deadline.limit, stalled_seconds)

@@ -10,12 +10,12 @@ from django.db.models import Q
 
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import BackendKind, Launch, Workspace
-from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ending
-from workspaces.provisioners.registry import backend
+from workspaces.provisioners.base import BackendState, LaunchKey, Observation, describe_exit
+from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.launching.launch import enter_booting
-from workspaces.services.watching.crash_recovery import DEAD, mark_dead_offline
+from workspaces.services.watching.crash_recovery import DEAD_STATES, mark_dead_offline
 from workspaces.services.watching.last_look import crash_message, log_database_errors
 
 logger = logging.getLogger(__name__)
@@ -23,27 +23,29 @@ logger = logging.getLogger(__name__)
 _ALIVE = frozenset({WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})
 
 
-def watch(*, clock: Callable[[], datetime]) -> list[UUID]:
+def watch_boots(*, clock: Callable[[], datetime]) -> list[UUID]:
     """Look once at every launch that is launching or booting. Return the workspaces that were failed."""
     waiting = Workspace.objects.provisioning().exclude(phase=Phase.QUEUED).exclude(backend=BackendKind.EXTERNAL)
     rows = waiting.order_by("deadline_at", "pk").values_list("pk", "launch_id", "phase", "backend")
     failed = []
     for workspace_id, launch_id, phase, backend_kind in rows.iterator():
-        observation = backend(backend_kind).inspect(LaunchKey(workspace_id=workspace_id, launch_id=launch_id))
+        observation = get_provisioner(backend_kind).inspect(LaunchKey(workspace_id=workspace_id, launch_id=launch_id))
         with log_database_errors(launch_id):
             if _settle(workspace_id, launch_id, phase, observation, now=clock()):
                 failed.append(workspace_id)
     return failed
 
 
-def watch_arrived(*, clock: Callable[[], datetime]) -> list[UUID]:
+def watch_online(*, clock: Callable[[], datetime]) -> list[UUID]:
     """Look once at every workspace that was online and is to run on. Return those whose process was seen to have ended.
 
     One query for all, one inspection each, and a write only where something changed.
     """
     lost = []
     for launch in _arrived():
-        observation = backend(launch.backend).inspect(LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk))
+        observation = get_provisioner(launch.backend).inspect(
+            LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
+        )
         with log_database_errors(launch.pk):
             if _settle_arrived(launch, observation, clock=clock):
                 lost.append(launch.workspace_id)
@@ -55,7 +57,7 @@ def _settle_arrived(launch: Launch, observation: Observation, *, clock: Callable
     if (launch.evidence or {}).get("state") != observation.state:
         _keep_evidence(launch.pk, observation, now=clock())
     is_to_stop = launch.teardown_at is not None
-    return observation.state in DEAD and not is_to_stop and _lose(launch, observation, now=clock())
+    return observation.state in DEAD_STATES and not is_to_stop and _lose(launch, observation, now=clock())
 
 
 def _arrived() -> Iterator[Launch]:
@@ -87,7 +89,7 @@ def _settle(workspace_id: UUID, launch_id: UUID, phase: str, observation: Observ
         # Missing is no evidence here: the start may be about to happen.
         if observation.state != BackendState.EXITED:
             return False
-    elif observation.state not in DEAD and crash_message(observation.log_tail) is None:
+    elif observation.state not in DEAD_STATES and crash_message(observation.log_tail) is None:
         return False
     try:
         fail(workspace_id=workspace_id, launch_id=launch_id, reason=_reason(observation), now=now)
@@ -99,7 +101,7 @@ def _settle(workspace_id: UUID, launch_id: UUID, phase: str, observation: Observ
 
 def _keep_evidence(launch_id: UUID, observation: Observation, *, now: datetime) -> None:
     seen: dict[str, Any] = {"state": str(observation.state), "exit_code": observation.exit_code}
-    if observation.state not in DEAD and crash_message(observation.log_tail) is not None:
+    if observation.state not in DEAD_STATES and crash_message(observation.log_tail) is not None:
         seen["said_failed"] = True
     row = Launch.objects.filter(pk=launch_id)
     # Written when it changed only: a watch every few seconds is no reason for a write.
@@ -116,10 +118,12 @@ def _reason(observation: Observation) -> FailureReason:
 
 
 def _message(observation: Observation) -> str:
-    if observation.state not in DEAD:
+    if observation.state not in DEAD_STATES:
         said = crash_message(observation.log_tail)
         return f"Its boot says in its log that it failed{f': {said}' if said else ''}. The end of its log says more."
     if observation.state == BackendState.MISSING:
         detail = f" ({observation.detail})" if observation.detail else ""
         return f"Its backend no longer holds it{detail}, and its agent had not registered. Restart it."
-    return f"Its process {ending(observation.exit_code)} before its agent registered. The end of its log says more."
+    return (
+        f"Its process {describe_exit(observation.exit_code)} before its agent registered. The end of its log says more."
+    )

@@ -550,7 +550,7 @@ def test_destroying_a_workspace_follows_no_link_out_of_it(world, tmp_path):
 def test_only_launches_under_its_own_folder_are_held(world, tmp_path):
     key = world.started()
     elsewhere = process_module.ProcessProvisioner(root=tmp_path / "elsewhere", log_bytes=4096, inherited={})
-    assert (world.backend.held(), elsewhere.held()) == ([key], [])
+    assert (world.backend.running_launches(), elsewhere.running_launches()) == ([key], [])
 
 
 def test_what_outlives_its_agent_is_held(world):
@@ -558,4 +558,4 @@ def test_what_outlives_its_agent_is_held(world):
     wait_until(lambda: len(world.members(key)) > 3)
     os.kill(world.agent(key).pid, signal.SIGKILL)
     wait_until(lambda: world.backend.inspect(key).state is BackendState.EXITED)
-    assert world.backend.held() == [key]
+    assert world.backend.running_launches() == [key]

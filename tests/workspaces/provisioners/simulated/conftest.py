@@ -15,9 +15,9 @@ def simulated(live_server, settings, tmp_path):
     """The simulated backend, with the real registry for its agents to call."""
     settings.PROVISIONER, settings.ALLOW_SIMULATOR, settings.DATA_DIR = "simulated", True, tmp_path
     settings.PLATFORM_URL, settings.HEARTBEAT_INTERVAL_SECONDS = live_server.url, 0.1
-    registry.backend.cache_clear()
-    yield registry.backend(BackendKind.SIMULATED)
-    registry.backend.cache_clear()
+    registry.get_provisioner.cache_clear()
+    yield registry.get_provisioner(BackendKind.SIMULATED)
+    registry.get_provisioner.cache_clear()
 
 
 @contextmanager

@@ -13,12 +13,12 @@ from workspaces.lifecycle.transitions import FailureCode, FailureSource
 from workspaces.lifecycle.transitions import WorkspaceStatus as S
 from workspaces.models import AgentToken, BackendKind, Heartbeat, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey
-from workspaces.provisioners.simulated.simulator import AlreadyPlayed, alone
+from workspaces.provisioners.simulated.simulator import SimulatorAlreadyRunning, hold_simulator_lock
 from workspaces.services.launching.create import CreateRequest, create
 from workspaces.services.launching.launch import launch
 from workspaces.services.launching.restart import restart
 from workspaces.services.watching.sweep import sweep_stuck
-from workspaces.services.watching.watch import watch, watch_arrived
+from workspaces.services.watching.watch import watch_boots, watch_online
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -84,7 +84,7 @@ def test_one_that_never_arrives_is_failed_by_time_alone(simulated):
     workspace = launched("never")
     with playing(simulated):
         wait_until(lambda: fresh(workspace).progress_step)
-    assert watch(clock=database_now) == []
+    assert watch_boots(clock=database_now) == []
     sweep_stuck(now=later(fresh(workspace), minutes=10), policy=Policy())
     row = fresh(workspace)
     assert (row.status, row.failure_code, row.failure_owner) == (S.FAILED, FailureCode.TIMED_OUT, "unknown")
@@ -99,7 +99,7 @@ def test_a_crash_is_told_by_the_agent_or_seen_by_the_watcher(simulated, seed, so
     workspace = launched("crash", more=f", seed: {seed}")
     with playing(simulated):
         wait_until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
-    watch(clock=database_now)
+    watch_boots(clock=database_now)
     row = fresh(workspace)
     assert (row.status, row.failure_code, row.failure_source) == (S.FAILED, FailureCode.CRASHED, source)
     assert simulated.inspect(key_of(workspace)).exit_code == exit_code
@@ -110,7 +110,7 @@ def test_one_that_crashes_late_was_online_and_its_end_is_seen(simulated):
     workspace = launched("crash-late", seconds=0)
     with playing(simulated):
         wait_until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
-        watch_arrived(clock=database_now)
+        watch_online(clock=database_now)
         row = fresh(workspace)
         assert (row.status, row.failure_code) == (S.OFFLINE, FailureCode.CRASHED)
         assert row.failure_known["exit_code"] in {1, -9}
@@ -169,7 +169,7 @@ def test_a_stopped_one_says_no_more(simulated):
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
         simulated.stop(key_of(workspace), timeout_seconds=1)
-        wait_until(lambda: not simulated.held())
+        wait_until(lambda: not simulated.running_launches())
         # Whatever was under way has arrived by then: five beats long nothing comes.
         wait_until(lambda: (database_now() - heard(workspace)).total_seconds() > 0.5)
 
@@ -190,14 +190,14 @@ def test_secrets_are_not_kept_where_agents_are_played(simulated):
     secret = {"API_KEY": "sk-very-secret"}
     workspace = create(CreateRequest(config="name: x\nruntime: echo", secrets=secret), now=database_now()).workspace
     relaunched(workspace)
-    played = simulated.played(key_of(workspace))
+    played = simulated.running_launch(key_of(workspace))
     assert played is not None
     assert set(played.environment) == {"PLATFORM_URL", "HEARTBEAT_INTERVAL_SECONDS"}
     assert AgentToken.objects.filter(launch_id=workspace.launch_id).count() == 1
 
 
 def test_two_simulators_do_not_play_the_same_agents(tmp_path):
-    with alone(tmp_path), pytest.raises(AlreadyPlayed), alone(tmp_path):
+    with hold_simulator_lock(tmp_path), pytest.raises(SimulatorAlreadyRunning), hold_simulator_lock(tmp_path):
         pass
-    with alone(tmp_path):
+    with hold_simulator_lock(tmp_path):
         pass

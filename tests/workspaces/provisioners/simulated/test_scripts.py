@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workspaces.provisioners.simulated.behaviours import (
-    BadSimulation,
     Behaviour,
+    InvalidSimulation,
     Lognormal,
     Simulation,
     Uniform,
-    simulation_of,
+    parse_simulation,
 )
-from workspaces.provisioners.simulated.scripts import Action, script_of
+from workspaces.provisioners.simulated.scripts import Action, write_script
 
 STEPS = ["fetch", "install", "check"]
 ARRIVALS = {Action.REGISTER, Action.REGISTER_TWICE}
@@ -22,7 +22,7 @@ ARRIVALS = {Action.REGISTER, Action.REGISTER_TWICE}
 
 def script(behaviour, seed=1, *, attempt=1, times=None):
     simulation = Simulation(behaviour=behaviour, boot_seconds=Uniform(10, 20), times=times)
-    return script_of(simulation, steps=STEPS, attempt=attempt, random=Random(seed))  # noqa: S311
+    return write_script(simulation, steps=STEPS, attempt=attempt, random=Random(seed))  # noqa: S311
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,12 @@ def script(behaviour, seed=1, *, attempt=1, times=None):
     ],
 )
 def test_a_config_says_how_long_a_boot_takes(said, distribution):
-    assert simulation_of({"simulation": {"boot_seconds": said}}).boot_seconds == distribution
+    assert parse_simulation({"simulation": {"boot_seconds": said}}).boot_seconds == distribution
 
 
 @pytest.mark.parametrize("config", [{}, {"simulation": None}, {"simulation": {}}, {"simulation": {"behaviour": None}}])
 def test_a_config_that_says_nothing_boots_healthily(config):
-    assert simulation_of(config) == Simulation()
+    assert parse_simulation(config) == Simulation()
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_a_config_that_says_nothing_boots_healthily(config):
     ],
 )
 def test_what_cannot_be_played_is_named(said, key):
-    with pytest.raises(BadSimulation, match=key):
-        simulation_of({"simulation": said})
+    with pytest.raises(InvalidSimulation, match=key):
+        parse_simulation({"simulation": said})
 
 
 def test_a_lognormal_boot_has_its_median_and_its_95th_percentile():
@@ -83,12 +83,12 @@ def test_a_boot_goes_forward_and_lasts_no_longer_than_was_drawn(behaviour, seed)
 def test_who_registers_and_who_never_does(seed):
     never = {Behaviour.NEVER, Behaviour.CRASH}
     for behaviour in Behaviour:
-        registers = any(act.deed in ARRIVALS for act in script(behaviour, seed).boot)
+        registers = any(act.action in ARRIVALS for act in script(behaviour, seed).boot)
         assert registers == (behaviour not in never), behaviour
 
 
 def test_a_crash_is_told_by_some_and_comes_without_a_word_to_others():
-    endings = {script(Behaviour.CRASH, seed).boot[-1].deed for seed in range(20)}
+    endings = {script(Behaviour.CRASH, seed).boot[-1].action for seed in range(20)}
     assert endings == {Action.FAIL, Action.END}
 
 
@@ -107,5 +107,5 @@ def test_a_flaky_one_tells_of_errors_in_four_of_ten_beats():
 
 
 def test_one_that_misbehaves_once_is_healthy_from_its_second_launch_on():
-    assert script(Behaviour.CRASH, times=1).boot[-1].deed in {Action.FAIL, Action.END}
-    assert script(Behaviour.CRASH, attempt=2, times=1).boot[-1].deed == Action.REGISTER
+    assert script(Behaviour.CRASH, times=1).boot[-1].action in {Action.FAIL, Action.END}
+    assert script(Behaviour.CRASH, attempt=2, times=1).boot[-1].action == Action.REGISTER

@@ -95,7 +95,7 @@ def test_where_one_of_two_registrations_ends_the_agent_the_other_ends_too(backen
     backend.start(twice)
 
     async def live():
-        played = backend.played(twice.key)
+        played = backend.running_launch(twice.key)
         assert played is not None
         async with httpx.AsyncClient(trust_env=False) as http:
             await SimulatedAgent(twice.key, played, backend=backend, http=http).live()
@@ -132,7 +132,7 @@ def test_a_launch_whose_file_is_damaged_is_stopped_and_followed_by_the_next(back
     (root / "running" / f"{broken.key.workspace_id}.{broken.key.launch_id}.json").write_text("{")
     assert backend.inspect(broken.key).state is BackendState.UNKNOWN
     assert backend.stop(broken.key, timeout_seconds=1).state is BackendState.EXITED
-    assert backend.held() == []
+    assert backend.running_launches() == []
     following = replace(broken, key=replace(broken.key, launch_id=uuid4()))
     assert backend.start(following).state is BackendState.RUNNING
 
@@ -141,4 +141,4 @@ def test_a_strange_file_among_the_running_hides_nobody(backend, root):
     running = spec()
     backend.start(running)
     (root / "running" / "notes.json").write_text("{}")
-    assert backend.held() == [running.key]
+    assert backend.running_launches() == [running.key]

@@ -18,12 +18,12 @@ from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, 
 from workspaces.models import AgentToken, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import LaunchKey
 from workspaces.provisioners.process import processes
-from workspaces.provisioners.registry import backend
+from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.launching import launch as launch_service
 from workspaces.services.launching.restart import restart
 from workspaces.services.stopping.remove import remove
 from workspaces.services.stopping.teardown import claim_due_teardowns, confirm_stopped, tear_down
-from workspaces.services.watching.watch import watch
+from workspaces.services.watching.watch import watch_boots
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WAIT_SECONDS = PATIENCE_SECONDS
@@ -33,7 +33,7 @@ WAIT_SECONDS = PATIENCE_SECONDS
 def ends_what_it_started():
     yield
     for launch in Launch.objects.exclude(launching_at=None):
-        backend("process").stop(key(launch), timeout_seconds=2)
+        get_provisioner("process").stop(key(launch), timeout_seconds=2)
         assert not running(launch.pk)
 
 
@@ -60,7 +60,7 @@ def booting(extra="", **fields):
 def watched(workspace):
     """Watch until the workspace is failed, or the time is up."""
     end = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < end and workspace.pk not in watch(clock=database_now):
+    while time.monotonic() < end and workspace.pk not in watch_boots(clock=database_now):
         time.sleep(0.05)
     workspace.refresh_from_db()
     return workspace
@@ -161,7 +161,9 @@ def test_a_restart_sees_its_predecessor_gone_before_it_starts_the_next():
 def test_a_predecessor_that_stays_unknown_fails_the_restart_until_it_is_declared_gone():
     workspace = booting()
     earlier = Launch.objects.get(pk=workspace.launch_id)
-    record = Path(str(backend("process")._root)) / str(workspace.pk) / "launches" / str(earlier.pk) / "process.json"
+    record = (
+        Path(str(get_provisioner("process")._root)) / str(workspace.pk) / "launches" / str(earlier.pk) / "process.json"
+    )
     true_record = record.read_text()
     record.write_text("{not json")
     try:
@@ -196,7 +198,9 @@ def test_a_launch_that_was_removed_while_its_worker_slept_never_starts(monkeypat
     assert prepared.wait(WAIT_SECONDS)
     remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
     # A stop that comes before the start bars it, whatever the launch worker still has in hand.
-    backend("process").stop(LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id), timeout_seconds=1)
+    get_provisioner("process").stop(
+        LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id), timeout_seconds=1
+    )
     removed.set()
     worker.join(WAIT_SECONDS)
     workspace.refresh_from_db()
@@ -207,14 +211,14 @@ def test_a_launch_that_was_removed_while_its_worker_slept_never_starts(monkeypat
 def test_a_start_after_a_stop_is_refused():
     workspace = queued()
     at = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
-    backend("process").stop(at, timeout_seconds=1)
+    get_provisioner("process").stop(at, timeout_seconds=1)
     assert launch(workspace).failure_code == FailureCode.LAUNCH_ERROR
     assert not running(workspace.launch_id)
 
 
 def test_a_removed_workspaces_files_go_once_nothing_of_it_runs():
     workspace = booting()
-    folder = backend("process")._root / str(workspace.pk)
+    folder = get_provisioner("process")._root / str(workspace.pk)
     assert folder.exists()
     remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
     assert tear_down(launch_id=workspace.launch_id, now=database_now())
@@ -225,7 +229,7 @@ def test_a_start_whose_worker_died_is_adopted_by_the_watcher():
     workspace = booting()
     # As a worker leaves it that is killed right after the backend's start.
     Workspace.objects.filter(pk=workspace.pk).update(phase=Phase.LAUNCHING, url="")
-    assert watch(clock=database_now) == []
+    assert watch_boots(clock=database_now) == []
     workspace.refresh_from_db()
     assert (workspace.phase, workspace.url[:17]) == (Phase.BOOTING, "http://127.0.0.1:")
 

@@ -22,7 +22,7 @@ from workspaces.services.stopping.hibernate import (
     undo_overdue,
 )
 from workspaces.services.stopping.teardown import claim_due_teardowns, confirm_stopped, tear_down
-from workspaces.services.watching.watch import watch_arrived
+from workspaces.services.watching.watch import watch_online
 
 pytestmark = pytest.mark.django_db
 S = WorkspaceStatus
@@ -171,7 +171,7 @@ def test_at_its_deadline_what_was_seen_last_decides(idle, fake, seen_running, si
     tear_down(launch_id=idle.launch_id, now=database_now())
     if not seen_running:
         fake.unreachable = True
-    watch_arrived(clock=database_now)
+    watch_online(clock=database_now)
     late = database_now() + timedelta(minutes=6)
     says(idle, last_heartbeat_at=late - timedelta(seconds=silent_seconds))
     assert undo_overdue(now=database_now(), limit=LIMIT) == []

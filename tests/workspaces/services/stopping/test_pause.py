@@ -22,7 +22,7 @@ from workspaces.services.launching.wake import wake
 from workspaces.services.stopping.pause import PAUSE, pause
 from workspaces.services.stopping.shutdown import pause_all_for_shutdown
 from workspaces.services.stopping.teardown import confirm_stopped
-from workspaces.services.watching.crash_recovery import mark_dead_offline, restart_due
+from workspaces.services.watching.crash_recovery import mark_dead_offline, restart_crashed
 
 pytestmark = pytest.mark.django_db
 S = WorkspaceStatus
@@ -285,7 +285,7 @@ def test_a_shutdown_leaves_one_whose_process_is_gone_offline_with_its_planned_re
     confirm_stopped(launch_id=parent.launch_id, now=now)
     assert pause_all_for_shutdown(now=now) == []
     assert status_of(parent) == S.OFFLINE
-    assert [row.pk for row in restart_due(now=now + timedelta(minutes=1))] == [parent.pk]
+    assert [row.pk for row in restart_crashed(now=now + timedelta(minutes=1))] == [parent.pk]
 
 
 def test_what_a_shutdown_paused_stays_so_under_an_operators_pause(parent):

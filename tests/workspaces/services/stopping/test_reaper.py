@@ -158,7 +158,7 @@ def test_files_that_cannot_be_deleted_are_tried_again(fake):
     fake.unreachable = True
     assert delete_files(now=database_now()) == ([], [workspace.pk])
     fake.unreachable = False
-    fake.exits(running_on(fake, workspace), exit_code=0)
+    fake.simulate_exit(running_on(fake, workspace), exit_code=0)
     assert delete_files(now=database_now()) == ([workspace.pk], [])
 
 
@@ -174,7 +174,9 @@ def test_files_that_a_start_makes_after_its_workspaces_were_deleted_go_too(fake,
             assert Workspace.objects.get().files_deleted_at is not None
 
     fake.before_call = removed_meanwhile
-    fake.after_call = lambda call, key: fake.exits(key, exit_code=1) if call == "start" and ends_at_once else None
+    fake.after_call = lambda call, key: (
+        fake.simulate_exit(key, exit_code=1) if call == "start" and ends_at_once else None
+    )
     launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
     assert fake.inspect(key).state is not BackendState.MISSING
     stop_all_due()

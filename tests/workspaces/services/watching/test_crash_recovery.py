@@ -26,32 +26,32 @@ from workspaces.services.launching.restart import restart
 from workspaces.services.stopping.pause import pause
 from workspaces.services.stopping.teardown import tear_down
 from workspaces.services.watching.crash_recovery import (
-    MOST_ATTEMPTS,
+    MAX_RESTARTS,
     mark_dead_offline,
-    pause_before,
-    restart_due,
+    restart_crashed,
+    restart_delay,
 )
 from workspaces.services.watching.liveness import mark_silent_offline
-from workspaces.services.watching.watch import watch_arrived
+from workspaces.services.watching.watch import watch_online
 
 pytestmark = pytest.mark.django_db
 S = WorkspaceStatus
 
 
 def watched(now=None):
-    return watch_arrived(clock=lambda: now or database_now())
+    return watch_online(clock=lambda: now or database_now())
 
 
 def dies(fake, workspace, *, exit_code=1, at=None):
     """Let its process end, and the watcher see it."""
-    fake.exits(running_on(fake, workspace), exit_code=exit_code, log_tail="last words")
+    fake.simulate_exit(running_on(fake, workspace), exit_code=exit_code, log_tail="last words")
     assert watched(at) == [workspace.pk]
     return Workspace.objects.get(pk=workspace.pk)
 
 
 def revived(workspace, *, at):
     """Let its policy restart it, and its agent arrive at once."""
-    assert [row.pk for row in restart_due(now=at)] == [workspace.pk]
+    assert [row.pk for row in restart_crashed(now=at)] == [workspace.pk]
     again = Workspace.objects.get(pk=workspace.pk)
     Workspace.objects.filter(pk=again.pk).update(**launch_records.phase_fields(again, Phase.BOOTING, now=at))
     return arrive(again, now=at)
@@ -75,7 +75,7 @@ def test_a_dead_one_is_offline_with_its_evidence_and_its_restart_is_planned(fake
 def test_its_log_is_masked(fake):
     workspace = online()
     put_secrets({"KEY": "sk-very-secret"}, workspace_id=workspace.pk)
-    fake.exits(running_on(fake, workspace), exit_code=1, log_tail="KEY=sk-very-secret")
+    fake.simulate_exit(running_on(fake, workspace), exit_code=1, log_tail="KEY=sk-very-secret")
     watched()
     workspace.refresh_from_db()
     assert "sk-very-secret" not in str(last_event(workspace).payload) + workspace.failure_log_tail
@@ -95,23 +95,23 @@ def test_what_its_process_left_is_to_stop_and_its_token_brings_it_back_no_more(f
 
 def test_it_is_restarted_when_that_is_due_with_reason_and_attempt(fake):
     lost = dies(fake, online())
-    assert restart_due(now=lost.restart_due_at - timedelta(seconds=1)) == []
-    (again,) = restart_due(now=lost.restart_due_at)
+    assert restart_crashed(now=lost.restart_due_at - timedelta(seconds=1)) == []
+    (again,) = restart_crashed(now=lost.restart_due_at)
     assert (again.status, again.launch_id != lost.launch_id, again.restart_attempts) == (S.PROVISIONING, True, 1)
     event = last_event(again)
     assert event.event_type == EventType.WORKSPACE_PROVISIONING
     assert event.payload["restart"]["attempt"] == 1
     assert "exited with status 1" in event.payload["restart"]["reason"]
-    assert restart_due(now=lost.restart_due_at + timedelta(hours=1)) == []
+    assert restart_crashed(now=lost.restart_due_at + timedelta(hours=1)) == []
 
 
 def test_the_pauses_double():
-    assert [pause_before(attempt).seconds for attempt in (1, 2, 3)] == [10, 20, 40]
+    assert [restart_delay(attempt).seconds for attempt in (1, 2, 3)] == [10, 20, 40]
 
 
 def test_after_three_restarts_it_is_left_alone(fake):
     workspace = online()
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MAX_RESTARTS):
         lost = dies(fake, workspace)
         workspace = revived(lost, at=lost.restart_due_at)
     left = dies(fake, workspace)
@@ -195,7 +195,7 @@ def test_a_heartbeat_of_a_silent_one_brings_it_back_and_takes_no_restart_along(f
 def test_a_pause_takes_the_plan_back(fake):
     lost = dies(fake, online())
     pause(workspace_id=lost.pk, now=database_now())
-    assert restart_due(now=database_now() + timedelta(hours=1)) == []
+    assert restart_crashed(now=database_now() + timedelta(hours=1)) == []
 
 
 def test_watching_writes_nothing_while_all_run(fake, django_assert_num_queries):

@@ -10,7 +10,7 @@ from workspaces.lifecycle.transitions import FailureCode, FailureOwner, Workspac
 from workspaces.models import Launch
 from workspaces.services.watching.last_look import crash_message, take_last_looks
 from workspaces.services.watching.sweep import sweep_stuck
-from workspaces.services.watching.watch import watch
+from workspaces.services.watching.watch import watch_boots
 
 pytestmark = pytest.mark.django_db
 
@@ -20,7 +20,7 @@ def look(workspace, *, minutes):
 
 
 def says(fake, workspace, log):
-    fake.says(running_on(fake, workspace), log)
+    fake.append_log(running_on(fake, workspace), log)
 
 
 @pytest.mark.parametrize(("runtime", "minutes"), [("echo", 8), ("hermes", 25)])
@@ -76,7 +76,7 @@ def test_a_crash_marker_begins_a_line(log, said):
 def test_a_crash_marker_in_the_log_fails_a_boot_whose_process_lives_on(fake):
     hanging = booting()
     says(fake, hanging, "installing\nSLIPWAY-BOOTSTRAP-FAILED: no space left on device\n")
-    assert watch(clock=lambda: later(hanging, minutes=1)) == [hanging.pk]
+    assert watch_boots(clock=lambda: later(hanging, minutes=1)) == [hanging.pk]
     hanging.refresh_from_db()
     assert (hanging.failure_code, hanging.failure_source) == ("crashed", "bootstrap_watcher")
     assert hanging.failure_owner == FailureOwner.IMAGE

@@ -18,9 +18,9 @@ from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
 from workspaces.models.incidents import Incident
 from workspaces.services.launching.progress import record_progress
-from workspaces.services.watching.mass_lateness import UnknownIncident, is_mass, release
-from workspaces.services.watching.sweep import overdue, sweep_stuck
-from workspaces.services.watching.watch import watch
+from workspaces.services.watching.mass_lateness import UnknownIncident, is_mass_lateness, release
+from workspaces.services.watching.sweep import preview_sweep, sweep_stuck
+from workspaces.services.watching.watch import watch_boots
 
 pytestmark = pytest.mark.django_db
 NO_OVERRIDE = Policy()
@@ -43,7 +43,7 @@ def told(event_type):
     [(4, 4, False), (5, 5, True), (5, 9, True), (5, 10, False), (6, 10, True), (50, 100, False), (51, 100, True)],
 )
 def test_at_least_five_and_more_than_half_are_a_mass(late, booting, is_so):
-    assert is_mass(late=late, booting=booting) == is_so
+    assert is_mass_lateness(late=late, booting=booting) == is_so
 
 
 def test_five_late_together_are_held_with_one_incident():
@@ -100,10 +100,10 @@ def test_failures_by_evidence_are_never_held(fake):
     late = fleet(6)
     now = later(late[-1], minutes=11)
     sweep(now)
-    fake.exits(running_on(fake, late[0]), exit_code=1)
+    fake.simulate_exit(running_on(fake, late[0]), exit_code=1)
     for row in late[1:]:
         running_on(fake, row)
-    watch(clock=lambda: now)
+    watch_boots(clock=lambda: now)
     late[0].refresh_from_db()
     assert (late[0].status, late[0].failure_code, late[0].held_since) == ("failed", "crashed", None)
 
@@ -175,10 +175,10 @@ def test_an_operator_lets_them_go_and_they_are_not_held_again():
 def test_a_dry_run_names_nobody_whom_the_brake_would_hold():
     late = fleet(6)
     now = later(late[-1], minutes=11)
-    assert list(overdue(now=now, policy=NO_OVERRIDE)) == []
+    assert list(preview_sweep(now=now, policy=NO_OVERRIDE)) == []
     assert Incident.objects.count() == 0
     sweep(now)
-    assert list(overdue(now=now, policy=NO_OVERRIDE)) == []
+    assert list(preview_sweep(now=now, policy=NO_OVERRIDE)) == []
 
 
 def test_the_brake_counts_the_override_too():

@@ -16,7 +16,7 @@ from workspaces.models import Heartbeat, Launch, Workspace
 from workspaces.models.incidents import Component, Incident, Liveness
 from workspaces.services.stopping.hibernate import hibernate
 from workspaces.services.watching.liveness import mark_silent_offline
-from workspaces.services.watching.outages import reach_back, record_liveness, without
+from workspaces.services.watching.outages import moment_before, record_liveness, without
 from workspaces.services.watching.sweep import sweep_stuck
 
 pytestmark = pytest.mark.django_db
@@ -158,7 +158,7 @@ gaps = st.lists(st.tuples(moments, moments).map(sorted).map(tuple), max_size=6)
 
 @given(gaps=gaps, limit=st.integers(1, 200))
 def test_reaching_back_counts_each_minute_outside_the_gaps_once(gaps, limit):
-    since = reach_back(now=after(100), limit=timedelta(minutes=limit), gaps=gaps)
+    since = moment_before(now=after(100), limit=timedelta(minutes=limit), gaps=gaps)
     minutes = int((after(100) - since).total_seconds() // 60)
     heard = [
         minute

@@ -18,7 +18,7 @@ from workspaces.lifecycle.transitions import FailureCode, Phase, WorkspaceStatus
 from workspaces.models import Launch, SweepRun, Workspace
 from workspaces.services.launching.progress import record_progress
 from workspaces.services.watching import mass_lateness, sweep
-from workspaces.services.watching.sweep import overdue_rows, sweep_stuck
+from workspaces.services.watching.sweep import overdue_workspaces, sweep_stuck
 
 pytestmark = pytest.mark.django_db
 NO_OVERRIDE = Policy()
@@ -32,7 +32,7 @@ def _no_brake(settings):
 
 def explained(policy):
     """The plan where sequential scans are no way out, as they aren't in a large table."""
-    rows = overdue_rows(now=database_now(), policy=policy).select_for_update(of=("self",), skip_locked=True)
+    rows = overdue_workspaces(now=database_now(), policy=policy).select_for_update(of=("self",), skip_locked=True)
     with connection.cursor() as cursor:
         # For a few rows the planner takes any index and sorts; at size it takes the one that has them in order.
         cursor.execute("SET LOCAL enable_seqscan = off")
@@ -55,7 +55,7 @@ def test_the_sweeps_query_is_served_by_its_partial_index(policy, index):
 def test_the_brake_counts_who_is_booting_from_an_index_alone():
     late = booting()
     with CaptureQueriesContext(connection) as queries:
-        mass_lateness.suspects(now=later(late, minutes=11), policy=NO_OVERRIDE)
+        mass_lateness.find_mass_lateness(now=later(late, minutes=11), policy=NO_OVERRIDE)
     (counting,) = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
     with connection.cursor() as cursor:
         for way in ("seqscan", "bitmapscan", "indexscan"):
@@ -215,7 +215,7 @@ def test_the_sweep_records_what_it_did_and_keeps_one_row():
     late, _ = booting(), queued()
     now = later(late, minutes=12)
     sweep_stuck(now=now, policy=NO_OVERRIDE)
-    run = sweep.last_run()
+    run = sweep.last_sweep_run()
     assert run is not None
     assert (run.ran_at, run.flips, run.looked_at) == (now, 2, 2)
     assert run.lag_seconds == pytest.approx(120, abs=5)

@@ -18,7 +18,7 @@ from workspaces.lifecycle.transitions import FailureCode, FailureOwner, FailureS
 from workspaces.lifecycle.transitions import WorkspaceStatus as S
 from workspaces.models import Launch, Workspace
 from workspaces.services.watching.last_look import take_last_looks
-from workspaces.services.watching.watch import watch, watch_arrived
+from workspaces.services.watching.watch import watch_boots, watch_online
 
 pytestmark = pytest.mark.django_db
 
@@ -34,11 +34,11 @@ def runs(fake, workspace):
 
 
 def exited(fake, workspace):
-    fake.exits(running_on(fake, workspace), exit_code=3, log_tail="no such module\n")
+    fake.simulate_exit(running_on(fake, workspace), exit_code=3, log_tail="no such module\n")
 
 
 def vanished(fake, workspace):
-    fake.vanishes(running_on(fake, workspace))
+    fake.simulate_loss(running_on(fake, workspace))
 
 
 def unreachable(fake, workspace):
@@ -47,7 +47,7 @@ def unreachable(fake, workspace):
 
 
 def looked_at(workspace):
-    watch(clock=database_now)
+    watch_boots(clock=database_now)
     return Workspace.objects.get(pk=workspace.pk)
 
 
@@ -96,7 +96,7 @@ def test_one_that_could_not_be_asked_is_told_as_unknown_and_failed_once_it_is_se
     looked_at(workspace)
     assert Launch.objects.get(pk=workspace.launch_id).evidence["state"] == "unknown"
     fake.unreachable = False
-    fake.vanishes(running_on(fake, workspace))
+    fake.simulate_loss(running_on(fake, workspace))
     assert looked_at(workspace).status == S.FAILED
 
 
@@ -104,13 +104,13 @@ def test_a_second_look_at_a_failed_one_changes_nothing(fake):
     workspace = booting()
     exited(fake, workspace)
     first = looked_at(workspace)
-    assert watch(clock=database_now) == []
+    assert watch_boots(clock=database_now) == []
     assert Workspace.objects.get(pk=workspace.pk).version == first.version
 
 
 def test_a_queued_one_is_not_asked_about(fake):
     queued()
-    watch(clock=database_now)
+    watch_boots(clock=database_now)
     assert fake.calls == []
 
 
@@ -140,8 +140,8 @@ def take_a_last_look(*, clock):
 @pytest.mark.parametrize(
     ("make", "condition", "look", "order"),
     [
-        (booting, exited, watch, "deadline_at"),
-        (online, exited, watch_arrived, "launch_id"),
+        (booting, exited, watch_boots, "deadline_at"),
+        (online, exited, watch_online, "launch_id"),
         (at_the_watchers_limit, runs, take_a_last_look, "phase_entered_at"),
     ],
 )
