@@ -1,4 +1,4 @@
-"""An agent and a watcher as the platform hears them: HTTP only."""
+"""Clients of the HTTP API: an agent, or a script with an API key."""
 
 from django.test import Client
 
@@ -6,7 +6,7 @@ from workspaces.access.tokens import mint_agent_token, mint_api_key
 
 
 class Caller:
-    """Somebody with a bearer credential, or with none."""
+    """A client with a bearer credential, or with none."""
 
     def __init__(self, credential=""):
         self.client = Client(raise_request_exception=False)
@@ -23,7 +23,7 @@ class Caller:
 
 
 class AgentCaller(Caller):
-    """The agent of a workspace's present launch, as of now."""
+    """The agent of a workspace's current launch."""
 
     def __init__(self, workspace):
         self.workspace = workspace
@@ -47,5 +47,5 @@ class AgentCaller(Caller):
 
 
 def holder(*scopes):
-    """A script that holds an API key with these scopes."""
+    """Return a client with an API key of these scopes."""
     return Caller(mint_api_key(name="script", scopes=[scope.value for scope in scopes])[1])

@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 
 
 def self_signed(path):
-    """Write a key, and a certificate that it signed for 127.0.0.1, into one file; return the file."""
+    """Write a key and its self-signed certificate for 127.0.0.1 to one file, and return the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "platform under test")])
     now = datetime.datetime.now(datetime.UTC)

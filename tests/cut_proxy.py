@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and the web server, that a test may cut: offline emulation leaves open streams alone."""
+"""A TCP proxy between a client and the web server that a test can cut. Offline emulation leaves open streams alone."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ _STREAM = b"GET /events/stream"
 
 
 class CutProxy:
-    """Passes bytes on from its own port; knows which of its connections carry a live stream."""
+    """Passes bytes on from its own port, and counts the connections that carry a live stream."""
 
     def __init__(self, *, to_port):
         self.to_port = to_port
@@ -20,7 +20,7 @@ class CutProxy:
         self.loop = asyncio.new_event_loop()
 
     def cut(self):
-        """Break every connection, and every later one, until `mend()`."""
+        """Break every connection, also new ones, until `mend()`."""
         self._is_cut = True
         self.call(self._break_all)
 
@@ -33,7 +33,7 @@ class CutProxy:
         return server
 
     async def end(self):
-        """Break every connection and see them ended: nothing is left for the collector to complain of."""
+        """Break every connection and wait for their end, so that no warning about an open one follows."""
         self._is_cut = True
         while self._writers:
             self._break_all()
@@ -51,7 +51,7 @@ class CutProxy:
 
     @asynccontextmanager
     async def _kept(self, writer):
-        """Let `cut()` find the connection, and break it at the end, however that comes."""
+        """Register the connection for `cut()`, and break it at the end."""
         self._writers.add(writer)
         try:
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""A pytest plugin: says in one line which tests were left out and why, and fails the run where none may be."""
+"""A pytest plugin: prints which tests were left out and why. With --none-left-out a skipped test fails the run."""
 
 import os
 import shutil
@@ -9,13 +9,13 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-# Debian keeps it where only root looks.
+# Debian installs it outside an ordinary user's PATH.
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """A program that the tests of a marker need, and Debian's package of it."""
+    """A program that the tests of a marker need, and the Debian package that has it."""
 
     tests: str
     package: str
@@ -23,7 +23,7 @@ class Need:
 
     @property
     def reason(self):
-        """Return why such a test is left out."""
+        """Return the reason for the skip."""
         return f"{self.package} is not installed"
 
 
@@ -35,11 +35,11 @@ NEEDS = {
 
 
 def pytest_addoption(parser):
-    parser.addoption("--none-left-out", action="store_true", help="fail where a test was skipped")
+    parser.addoption("--none-left-out", action="store_true", help="fail if a test was skipped")
 
 
 def pytest_collection_modifyitems(items):
-    """Skip the tests whose program is missing."""
+    """Skip the tests whose program is not installed."""
     for marker, need in NEEDS.items():
         for item in [] if need.is_there else items:
             if item.get_closest_marker(marker):
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session):
-    """Turn a green run into a red one where tests were left out that had to run; the last lines say what was."""
+    """Fail the run if tests were skipped that had to run, and print which ones in the last lines."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
     is_forbidden = bool(skipped) and session.config.getoption("--none-left-out")

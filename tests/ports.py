@@ -1,6 +1,6 @@
-"""Ports for the servers that tests start, each given once: who asks the system for any port gets none of these.
+"""Ports for the servers that tests start, each used once, below the range from which Linux assigns free ports.
 
-The system may give a port that it has named free to somebody else before our server listens there.
+A port that Linux assigned and we closed again may go to another process before our server listens on it.
 """
 
 import os
@@ -10,12 +10,12 @@ from itertools import cycle, islice
 
 from devserver.servers.embedded import LOCALHOST
 
-# Below the ports that Linux hands out.
+# Below the range from which Linux assigns ports.
 _LOWEST, _HIGHEST = 10_240, 32_000
 
 
 def _own_ports():
-    """Return this test worker's share, from anywhere in it on: another run's worker has the same one."""
+    """Return this test worker's share, from a random start, since workers of another run have the same share."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     size = (_HIGHEST - _LOWEST) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     share = range(_LOWEST + worker * size, _LOWEST + (worker + 1) * size)
@@ -26,7 +26,7 @@ _PORTS = _own_ports()
 
 
 def free_port():
-    """Return a port of this host that nobody listens on, and that no other test is given."""
+    """Return a free port of this host that no other test gets."""
     return next(port for port in _PORTS if _is_free(port))
 
 

@@ -1,15 +1,15 @@
-"""How tests wait: for a condition and never for a time, with a patience that only a test that is wrong uses up."""
+"""Wait for conditions, never for a time. Only a failing test waits as long as the limit."""
 
 import time
 
-# Far beyond what a stalled machine takes, and below pytest's timeout for a test.
+# Far longer than a busy machine needs, and shorter than pytest's timeout for a test.
 PATIENCE_SECONDS = 60.0
 
 
-def wait_until(holds, *, seconds=PATIENCE_SECONDS, told=lambda: ""):
-    """Wait until the condition holds and return what it returned; fail where it doesn't, with what `told` tells."""
+def wait_until(holds, *, seconds=PATIENCE_SECONDS, describe=lambda: ""):
+    """Wait until `holds()` is true and return its value; fail after `seconds`, with the text of `describe()`."""
     end = time.monotonic() + seconds
     while not (value := holds()):
-        assert time.monotonic() < end, f"waited {seconds} s in vain\n{told()}"
+        assert time.monotonic() < end, f"waited {seconds} s in vain\n{describe()}"
         time.sleep(0.02)
     return value

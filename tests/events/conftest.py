@@ -184,7 +184,7 @@ def serve(child_environment, tmp_path):
                 stderr=output,
             )
         servers.append(Server(port, process, log))
-        wait_until(servers[-1].answers, told=log.read_text)
+        wait_until(servers[-1].answers, describe=log.read_text)
         return servers[-1]
 
     yield start

@@ -76,7 +76,7 @@ class World:
         self.run("-m", "django", "migrate", "-v0")
         for child in self.children.values():
             child.spawn()
-        wait_until(lambda: is_up(self.port), told=self.log.getvalue)
+        wait_until(lambda: is_up(self.port), describe=self.log.getvalue)
 
     def close(self):
         self._end_producer()
@@ -175,7 +175,7 @@ class World:
 
         began = time.monotonic()
         told = lambda: f"{taken()} of {count}\n{self.log.getvalue()[-4000:]}"  # noqa: E731
-        wait_until(lambda: taken() >= count, seconds=seconds, told=told)
+        wait_until(lambda: taken() >= count, seconds=seconds, describe=told)
         return time.monotonic() - began
 
     def settled(self):

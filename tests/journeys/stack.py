@@ -45,7 +45,7 @@ class Stack:
         for name in names or tuple(self.children):
             self.children[name].spawn()
         if not names or "web" in names:
-            wait_until(lambda: is_up(self.port), told=lambda: self.output[-4000:])
+            wait_until(lambda: is_up(self.port), describe=lambda: self.output[-4000:])
 
     def kill(self, name):
         """End a child and all its processes by SIGKILL, as a host that runs out of memory does."""

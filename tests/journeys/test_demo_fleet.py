@@ -65,7 +65,7 @@ def test_the_slow_survive_the_dead_fail_with_their_reason_and_a_mass_slowdown_is
         time.sleep(max(0, began + member.begins_seconds - time.monotonic()))
         create_member(member)
     promised = {member.name: PROMISED.get(member.name, (S.ONLINE, FailureCode.NONE)) for member in members}
-    wait_until(lambda: _seen() == promised and _is_resolved(), seconds=120, told=_seen)
+    wait_until(lambda: _seen() == promised and _is_resolved(), seconds=120, describe=_seen)
 
     for row in Workspace.objects.filter(status=S.FAILED):
         assert row.failure_owner in OWNERS[FailureCode(row.failure_code)], row.name

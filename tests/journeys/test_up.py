@@ -56,7 +56,7 @@ class Up:
     def wait_for(self, text):
         # The last lines of one that ended are still being read.
         has_ended = lambda: not self._reader.is_alive()  # noqa: E731
-        wait_until(lambda: text in self.said or has_ended(), seconds=PATIENCE_SECONDS, told=lambda: self.said)
+        wait_until(lambda: text in self.said or has_ended(), seconds=PATIENCE_SECONDS, describe=lambda: self.said)
         assert text in self.said, self.said
 
     def stop(self, number):

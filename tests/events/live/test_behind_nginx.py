@@ -62,7 +62,7 @@ def proxied(serve, tmp_path):
     command = [NGINX, "-e", "stderr", "-p", str(tmp_path), "-c", str(configuration)]
     with log.open("wb") as output, subprocess.Popen(command, stderr=output) as nginx:
         server = Server(port, nginx, log, trust=ssl.create_default_context(cafile=certificate))
-        wait_until(server.answers, told=log.read_text)
+        wait_until(server.answers, describe=log.read_text)
         yield server
         nginx.terminate()
 

@@ -66,7 +66,7 @@ class ProcessWorld:
 
     def wait_for_file(self, key, name):
         path = self.folder(key).work / name
-        wait_until(path.exists, told=lambda: f"{name} did not appear")
+        wait_until(path.exists, describe=lambda: f"{name} did not appear")
         return path
 
     def clean_up(self):
