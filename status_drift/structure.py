@@ -8,12 +8,12 @@ from django.http import HttpRequest
 
 from postgres.enum_operations import AddEnumValue
 from status_drift.findings import Finding
-from workspaces.admin.colours import STATUS_COLOURS
 from workspaces.admin.filters import StatusFilter
 from workspaces.lifecycle.autodetector import bound_enums, drifted_guard
 from workspaces.lifecycle.declared import DeclaredEnum, declared_enums, operations
 from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus
 from workspaces.models import Workspace
+from workspaces.status_colours import STATUS_COLOURS
 
 _LIFECYCLE = "workspaces/lifecycle/transitions.py"
 
@@ -58,7 +58,7 @@ def status_findings(
         "row in TRANSITIONS": [status for status in statuses if status not in used],
         "event: no row of TRANSITIONS leads to it": [status for status in statuses if status not in told],
         "label": [status for status in statuses if not str(status.label).strip()],
-        "colour in workspaces/admin/colours.py": [status for status in statuses if status not in colours],
+        "colour in workspaces/status_colours.py": [status for status in statuses if status not in colours],
         "entry in the admin's status filter": [status for status in statuses if status.value not in shown],
     }
     return [

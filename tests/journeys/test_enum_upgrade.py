@@ -107,7 +107,7 @@ class Project:
             '    _row(Verb.DEGRADE, {S.FAILED}, S.QUARANTINED, E.WORKSPACE_DEGRADED, "planted"),\n    _row(Verb.WAKE,',
         )
         self._replace(
-            "workspaces/admin/colours.py",
+            "workspaces/status_colours.py",
             "    WorkspaceStatus.REMOVED:",
             "    WorkspaceStatus.QUARANTINED: Colour.RED,\n    WorkspaceStatus.REMOVED:",
         )

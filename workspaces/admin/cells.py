@@ -5,15 +5,14 @@ from datetime import datetime, timedelta
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from workspaces.admin.colours import STATUS_COLOURS, Colour
-from workspaces.lifecycle.transitions import WorkspaceStatus, label_of
+from workspaces.lifecycle.transitions import label_of
 from workspaces.overview import Overview, format_duration, format_time_left
+from workspaces.status_colours import colour_of
 
 
 def status_cell(status: str) -> SafeString:
     """Return the status as a coloured label."""
-    tone = STATUS_COLOURS[WorkspaceStatus(status)] if status in WorkspaceStatus.values else Colour.GREY
-    classes = f"slipway-status slipway-status-{status} slipway-tone-{tone}"
+    classes = f"slipway-status slipway-status-{status} slipway-tone-{colour_of(status)}"
     return format_html('<span class="{}">{}</span>', classes, label_of(status))
 
 

@@ -9,7 +9,6 @@ from django.urls import reverse
 
 from postgres.clock import database_now
 from workspaces.admin.boot_plot import DAYS, boot_plots
-from workspaces.admin.colours import STATUS_COLOURS
 from workspaces.deadlines.false_timeouts import false_timeouts_by_runtime
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
@@ -17,6 +16,7 @@ from workspaces.models import Workspace
 from workspaces.models.incidents import Incident
 from workspaces.overview import format_duration
 from workspaces.services.watching.sweep import MISSED_SWEEPS, last_sweep_run
+from workspaces.status_colours import colour_of
 
 
 def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
     counts = [
         {
             "status": status.value,
-            "colour": STATUS_COLOURS[status],
+            "colour": colour_of(status),
             "label": status.label,
             "number": numbers.get(status.value, 0),
             "address": f"{changelist}?status={status.value}",

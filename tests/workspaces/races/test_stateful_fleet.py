@@ -6,6 +6,7 @@ looked up long before.
 """
 
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,40 +30,23 @@ from tests.workspaces.races.fleet import (
 )
 from tests.workspaces.races.racing import REFUSALS
 from tests.workspaces.set_clock import own_clock
-from workspaces import enqueue, operations, tasks
+from workspaces import enqueue, tasks
 from workspaces.lifecycle.transitions import (
     DEADLINE_FAILURES,
-    TRANSITIONS,
     FailureCode,
     FailureSource,
-    Verb,
     WorkspaceStatus,
 )
 from workspaces.models import Heartbeat, Launch, Workspace
+from workspaces.operations import OPERATIONS, run_one
 from workspaces.services.core import trees
 from workspaces.services.launching import progress
 
 S = WorkspaceStatus
 # By name, so that a failing example reads as a story.
 OPERATORS = {
-    "restart": operations.restart,
-    "pause": operations.pause,
-    "resume": operations.resume,
-    "hibernate": operations.hibernate,
-    "hibernate by force": lambda pk: operations.hibernate(pk, force=True),
-    "wake": operations.wake,
-    "cancel": lambda pk: operations.cancel(pk, by="an operator"),
-    "remove": lambda pk: operations.remove(pk, confirm=True),
-}
-ROWS = {
-    "restart": Verb.RESTART,
-    "pause": Verb.PAUSE,
-    "resume": Verb.RESUME,
-    "hibernate": Verb.HIBERNATE,
-    "hibernate by force": Verb.HIBERNATE,
-    "wake": Verb.WAKE,
-    "cancel": Verb.FAIL,
-    "remove": Verb.REMOVE,
+    operation.name: partial(run_one, operation, by="an operator", options=operation.admin_options)
+    for operation in OPERATIONS
 }
 # These ask for nothing but the status.
 UNGUARDED = frozenset({"pause", "cancel", "remove"})
@@ -382,11 +366,7 @@ class Lives(RuleBasedStateMachine):
 
 def _possible(workspace):
     """Return the operators' verbs that the table lets start from there."""
-    return [verb for verb, row in ROWS.items() if any(workspace.status in one.sources for one in _rows(row))]
-
-
-def _rows(verb):
-    return [row for row in TRANSITIONS if row.verb == verb]
+    return [operation.name for operation in OPERATIONS if workspace.status in operation.sources]
 
 
 def _tell(agent, what, *, now):

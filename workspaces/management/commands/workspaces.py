@@ -16,6 +16,7 @@ from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace, WorkspaceQuerySet
 from workspaces.overview import Overview, format_duration, format_time_left, overview, overview_json, printable
+from workspaces.status_colours import TERMINAL_COLOURS, colour_of
 
 EPILOG = """examples:
   manage.py workspaces
@@ -25,13 +26,6 @@ EPILOG = """examples:
 # Where nothing says how wide the output is, as in a pipe or a file.
 _WIDTH = 200
 _COLUMNS = ("name", "id", "runtime", "status", "phase", "age", "deadline", "failure")
-_COLOURS: dict[str, str] = {
-    WorkspaceStatus.ONLINE: "green",
-    WorkspaceStatus.FAILED: "red",
-    WorkspaceStatus.PROVISIONING: "blue",
-    WorkspaceStatus.DEGRADED: "yellow",
-    WorkspaceStatus.OFFLINE: "yellow",
-}
 
 
 class Command(BaseCommand):
@@ -105,5 +99,5 @@ def _cells(glance: Overview) -> list[Text]:
         glance.failure,
     ]
     cells = [Text(printable(text)) for text in texts]
-    cells[3].stylize(_COLOURS.get(glance.status, ""))
+    cells[3].stylize(TERMINAL_COLOURS[colour_of(glance.status)])
     return cells
