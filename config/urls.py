@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from config.api.slipway import api
+from config.api.ninja_api import api
 from events.live.fallback import live_stream_fallback
 from monitoring.health import health, metrics, ready
 
@@ -20,4 +20,4 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "config.api.error_answers.bad_request"
+handler400 = "config.api.error_responses.bad_request"

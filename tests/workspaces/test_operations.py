@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management import ManagementUtility, get_commands, load_command_class
 from django.urls import reverse
 
-from config.api.slipway import api
+from config.api.ninja_api import api
 from tests.workspaces.factories import online
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.management.operations_page import operations_page

@@ -11,7 +11,7 @@ from django.urls import reverse
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
-from workspaces.admin.pages import StrictAdmin, hidden_fields
+from workspaces.admin.base import StrictAdmin, hidden_fields
 from workspaces.models import Workspace
 from workspaces.operations import OPERATIONS, BulkResult, Operation, run_each
 from workspaces.services.core.trees import with_descendants

@@ -11,9 +11,9 @@ from unfold.decorators import display
 from postgres.clock import database_now
 from workspaces.access import secrets
 from workspaces.access.tokens import mint_api_key
-from workspaces.admin.cells import moment_cell
+from workspaces.admin.base import StrictAdmin
+from workspaces.admin.display import moment_cell
 from workspaces.admin.forms import ApiKeyForm, SecretForm
-from workspaces.admin.pages import StrictAdmin
 from workspaces.models import ApiKey, Secret
 
 

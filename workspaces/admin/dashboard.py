@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from postgres.clock import database_now
-from workspaces.admin.boot_plot import DAYS, boot_plots
+from workspaces.admin.boot_time_chart import DAYS, boot_plots
 from workspaces.deadlines.false_timeouts import false_timeouts_by_runtime
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import WorkspaceStatus

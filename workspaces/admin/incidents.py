@@ -9,8 +9,8 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from postgres.clock import database_now
-from workspaces.admin.cells import moment_cell
-from workspaces.admin.pages import ReadOnlyAdmin
+from workspaces.admin.base import ReadOnlyAdmin
+from workspaces.admin.display import moment_cell
 from workspaces.models.incidents import Incident, IncidentKind
 from workspaces.services.watching import mass_lateness
 

@@ -11,9 +11,9 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from postgres.clock import database_now
-from workspaces.admin.cells import moment_cell
-from workspaces.admin.facts import evidence_of, phases_of, teardown_of
-from workspaces.admin.pages import ReadOnlyAdmin
+from workspaces.admin.base import ReadOnlyAdmin
+from workspaces.admin.display import moment_cell
+from workspaces.admin.workspace_page import evidence_of, phases_of, teardown_of
 from workspaces.models import Launch
 from workspaces.services.stopping.teardown import confirm_stopped
 

@@ -16,13 +16,13 @@ from events.positions import last_position
 from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.admin.actions import OperationActions, change_url
-from workspaces.admin.cells import age_cell, deadline_cell, failure_cell, phase_cell, status_cell
 from workspaces.admin.credentials import ApiKeyAdmin, SecretAdmin
-from workspaces.admin.facts import facts_of
+from workspaces.admin.display import age_cell, deadline_cell, failure_cell, phase_cell, status_cell
 from workspaces.admin.filters import RuntimeFilter, StatusFilter
 from workspaces.admin.forms import CreateForm, WorkspaceForm
 from workspaces.admin.incidents import IncidentAdmin
 from workspaces.admin.launches import LaunchAdmin
+from workspaces.admin.workspace_page import facts_of
 from workspaces.deadlines.policy import current_policy
 from workspaces.models import ApiKey, Launch, Secret, Workspace
 from workspaces.models.incidents import Incident

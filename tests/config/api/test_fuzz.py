@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from config.api.slipway import api
+from config.api.ninja_api import api
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, config_for
 from workspaces.models import ApiScope

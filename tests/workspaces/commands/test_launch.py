@@ -19,7 +19,7 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces import factories
 from workspaces.access import secrets
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
-from workspaces.management.follow import follow
+from workspaces.management.launch_progress import follow
 from workspaces.models import Workspace
 from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.stopping.remove import remove

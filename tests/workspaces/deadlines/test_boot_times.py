@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 
 from postgres.clock import database_now
 from tests.workspaces.factories import booting, online, queued
-from workspaces.admin.boot_plot import boot_plots
+from workspaces.admin.boot_time_chart import boot_plots
 from workspaces.deadlines.boot_times import evaluate_limit, phase_times
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import Phase

@@ -15,7 +15,7 @@ from workspaces import tasks
 from workspaces.configuration import catalog, env_files
 from workspaces.configuration.parser import MAX_CONFIG_BYTES
 from workspaces.lifecycle.transitions import RestartPolicy
-from workspaces.management.follow import follow
+from workspaces.management.launch_progress import follow
 from workspaces.models import Workspace
 from workspaces.overview import admin_url
 from workspaces.services.launching import create

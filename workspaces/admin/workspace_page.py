@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from agent import rules
 from events.models import Event
 from postgres.clock import database_now
-from workspaces.admin.cells import (
+from workspaces.admin.display import (
     age_cell,
     deadline_cell,
     lasted,
