@@ -15,7 +15,7 @@ from typing import Any
 from bench import processor_time
 from bench.harness import Better, Meter, Ratio, Suite, main
 from bench.servers import prepare
-from bench.whole_slipway import Slipway, running_slipway
+from bench.installation import Slipway, running_slipway
 
 WORKSPACES = 50
 ROUNDS = 5

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from statistics import median, quantiles
 
-from bench.beats import Beating, Beats
-from bench.fleet_rows import fill, make_overdue
+from bench.heartbeats import Beating, Beats
+from bench.large_fleet import fill, make_overdue
 from bench.harness import Better, Meter, Ratio, main
 from bench.servers import prepare
 
@@ -64,7 +64,7 @@ def _window(fail: Callable[[], int], overdue: int) -> tuple[float, float]:
 
 
 def _by_hand() -> int:
-    from bench.sweep_by_hand import sweep_by_hand
+    from bench.sweep_in_sql import sweep_by_hand
     from postgres.clock import database_now
 
     return sweep_by_hand(now=database_now())

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from bench.sweep_by_hand import sweep_by_hand
+from bench.sweep_in_sql import sweep_by_hand
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now

@@ -1,4 +1,4 @@
-"""Heartbeats as the agents send them, stored as a worker process of the web stores them: `python -m bench.beats`.
+"""Heartbeats as the agents send them, stored as a worker process of the web stores them: `python -m bench.heartbeats`.
 
 Says that it begins, beats until its standard input closes, and prints a JSON list of [when it was due, how long it
 took], both in seconds of the machine's monotonic clock. Each beat counts from when it was due: one that had to wait for
@@ -27,7 +27,7 @@ class Beating:
     """A process that beats, from when the block is entered until `stop`."""
 
     def __enter__(self) -> "Beating":
-        command = [sys.executable, "-m", "bench.beats"]
+        command = [sys.executable, "-m", "bench.heartbeats"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ)
         next(iter(self._process.stdout or ()))
