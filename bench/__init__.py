@@ -1,1 +1,1 @@
-"""Benchmarks: each compares Slipway with a limit in the same run and prints ratios."""
+"""Benchmarks: each compares Slipway with a baseline in the same run and prints ratios."""

@@ -1,4 +1,4 @@
-"""Measures us against a limit: both in the same run, in turns, so that only their relation counts."""
+"""Measure Slipway and a baseline alternately in the same run, so that the ratio does not depend on the machine."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ class Better(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """What one benchmark came to: our figure over the limit's, its goal, and the figures behind it."""
+    """The result of a benchmark: our figure divided by the baseline's, the goal, and the figures behind the ratio."""
 
     name: str
     ratio: float
@@ -31,21 +31,21 @@ class Ratio:
 
     @property
     def is_met(self) -> bool:
-        """Whether the goal is reached."""
+        """Tell whether the ratio meets its goal."""
         return self.ratio >= self.goal if self.better == Better.HIGHER else self.ratio <= self.goal
 
 
 class Meter:
-    """Takes the turns and shows how far they are."""
+    """Run measurements and show their progress."""
 
     def __init__(self, progress: Progress, *, rows: int | None = None) -> None:
-        """`rows` is the fleet's size where somebody asked for another than a suite's own."""
+        """`rows` is the fleet size given with `--rows`; None keeps the suite's own."""
         self._progress = progress
         self.rows = rows
 
     @contextmanager
     def step(self, name: str, *, total: int | None = None) -> Iterator[Callable[[], None]]:
-        """Show what takes its time; the block calls what it is given after each of `total` parts."""
+        """Show a step's progress. The block calls the function it gets after each of `total` parts."""
         task = self._progress.add_task(name, total=total)
         yield lambda: self._progress.advance(task)
         self._progress.remove_task(task)
@@ -61,9 +61,10 @@ class Meter:
         rounds: int = 9,
         unit: str = "per second",
     ) -> Ratio:
-        """Measure the limit and us in turns, after one turn that doesn't count; the ratio is the turns' median.
+        """Measure the baseline (`limit`) and Slipway (`ours`) alternately and return the median of the rounds' ratios.
 
-        A turn's two figures are taken one after the other, so that what else the machine does touches both.
+        The first round only warms up and is dropped. A round takes both figures one after the other, so that other load
+        on the machine affects both. `limit` and `ours` return a figure in `unit`.
         """
         task = self._progress.add_task(name, total=2 * (rounds + 1))
         figures: dict[str, list[float]] = {"limit": [], "ours": []}
@@ -89,10 +90,10 @@ Suite = Callable[[Meter], Iterable[Ratio]]
 
 
 def main(suites: Iterable[Suite]) -> None:
-    """Run suites as a program: a table, or a list as JSON with --json. A missed goal is a finding, no error."""
+    """Run suites as a program and print a table, or a JSON list with `--json`. A missed goal is not an error."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true", help="print a list of {name, ratio, goal, better, figures}")
-    parser.add_argument("--rows", type=int, help="the fleet's size, where a suite has one; its own is full size")
+    parser.add_argument("--rows", type=int, help="the fleet size of suites that have one (default: full size)")
     options = parser.parse_args()
     ratios = list(_measured(suites, rows=options.rows))
     if options.json:
@@ -103,15 +104,15 @@ def main(suites: Iterable[Suite]) -> None:
 
 def _measured(suites: Iterable[Suite], *, rows: int | None) -> Iterator[Ratio]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), *Progress.get_default_columns()[1:3])
-    # What is printed to be read by a program stays clean.
+    # Progress goes to stderr so that stdout holds nothing but the result.
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
         for suite in suites:
             yield from suite(Meter(progress, rows=rows))
 
 
 def _table(ratios: Iterable[Ratio]) -> Table:
-    table = Table(title="Us over the limit of the same run")
-    for name in ("Benchmark", "Ratio", "Goal", "Ours", "Limit", "Unit"):
+    table = Table(title="Slipway divided by the baseline of the same run")
+    for name in ("Benchmark", "Ratio", "Goal", "Ours", "Baseline", "Unit"):
         table.add_column(name, justify="left" if name in {"Benchmark", "Unit"} else "right")
     for ratio in ratios:
         sign = "≥" if ratio.better == Better.HIGHER else "≤"

@@ -1,8 +1,8 @@
-"""Heartbeats as the agents send them, stored as a worker process of the web stores them: `python -m bench.heartbeats`.
+"""Store heartbeats from a process of its own, as a web worker does: `python -m bench.heartbeats`.
 
-Says that it begins, beats until its standard input closes, and prints a JSON list of [when it was due, how long it
-took], both in seconds of the machine's monotonic clock. Each beat counts from when it was due: one that had to wait for
-another counts its wait.
+The process prints a line when it starts, stores heartbeats until its standard input closes, then prints a JSON list of
+`[due, took]`, both in seconds of the monotonic clock. The time is measured from when the heartbeat was due, so waiting
+for an earlier heartbeat counts.
 """
 
 import json
@@ -20,13 +20,13 @@ AGENTS = 500
 
 _PAUSE = THREADS / BEATS_PER_SECOND
 
-Beats = list[tuple[float, float]]
+HeartbeatTimes = list[tuple[float, float]]
 
 
-class Beating:
-    """A process that beats, from when the block is entered until `stop`."""
+class HeartbeatLoad:
+    """Run the process that stores heartbeats from entering the block until `stop` is called."""
 
-    def __enter__(self) -> "Beating":
+    def __enter__(self) -> "HeartbeatLoad":
         command = [sys.executable, "-m", "bench.heartbeats"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ)
@@ -37,24 +37,24 @@ class Beating:
         self._process.kill()
         self._process.wait()
 
-    def stop(self) -> Beats:
-        """End it; return its beats."""
+    def stop(self) -> HeartbeatTimes:
+        """Stop the process and return its heartbeats as `(due, took)`, in seconds."""
         printed, _ = self._process.communicate()
         return [(due, took) for due, took in json.loads(printed)]
 
 
 def main() -> None:
-    """Beat until nobody wants more, and print the times."""
+    """Store heartbeats until standard input closes, then print the times as JSON."""
     import django
 
     django.setup()
     agents, stopped = list(_agents()), threading.Event()
-    taken: Beats = []
+    taken: HeartbeatTimes = []
     began = time.monotonic()
     threads = [threading.Thread(target=_beat, args=(agents, taken, began, stopped, n)) for n in range(THREADS)]
     for thread in threads:
         thread.start()
-    print("beating", flush=True)  # noqa: T201
+    print("started", flush=True)  # noqa: T201
     sys.stdin.read()
     stopped.set()
     for thread in threads:
@@ -72,7 +72,7 @@ def _agents() -> Iterator[object]:
         yield find_agent(mint_agent_token(workspace))
 
 
-def _beat(agents: list[object], taken: Beats, began: float, stopped: threading.Event, number: int) -> None:
+def _beat(agents: list[object], taken: HeartbeatTimes, began: float, stopped: threading.Event, number: int) -> None:
     from django.db import connection
 
     from postgres.clock import database_now

@@ -1,4 +1,4 @@
-"""A whole Slipway as docs/how-to/deploy.md runs it, on the benchmarks' servers, and a script that calls its API."""
+"""Run a complete installation as docs/how-to/deploy.md describes it, on the benchmarks' servers, and call its API."""
 
 import asyncio
 import json
@@ -21,15 +21,18 @@ _PATIENCE_SECONDS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slipway:
-    """Its processes by their part, and how to call it."""
+class Installation:
+    """A running installation: `processes` maps each part to its process ID, `key` is an API key."""
 
     processes: dict[str, int]
     port: int
     key: str
 
     def call(self, requests: Iterable[tuple[str, str, Any]]) -> list[dict[str, Any]]:
-        """Send these (method, path, body) all at once, each over a connection of its own; return the answers."""
+        """Send all requests `(method, path, body)` at once, each over its own connection.
+
+        Return the JSON answers in order. Raises RuntimeError for an answer that is not 20x.
+        """
         return asyncio.run(self._call(list(requests)))
 
     async def _call(self, requests: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
@@ -49,8 +52,8 @@ class Slipway:
 
 
 @contextmanager
-def running_slipway(**environment: str) -> Iterator[Slipway]:
-    """Run it in DATA_DIR while the block runs. What it says of its stop in the middle of something is no finding."""
+def running_installation(**environment: str) -> Iterator[Installation]:
+    """Run the installation while the block runs. Needs DATA_DIR in `environment`; discards the processes' output."""
     from devserver.servers.embedded import free_port
     from workspaces.access.tokens import mint_api_key
 
@@ -58,18 +61,18 @@ def running_slipway(**environment: str) -> Iterator[Slipway]:
     data = Path(environment["DATA_DIR"])
     told = {**os.environ, "PLATFORM_URL": f"http://127.0.0.1:{port}", "PYTHONWARNINGS": "ignore", **environment}
     with ExitStack() as stack:
-        # Last of all, when no worker is left that could start another.
+        # Runs last, when no worker is left to start another agent.
         stack.callback(_end_agents, data)
         options = {"env": told, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         started = {name: stack.enter_context(_process(command, options)) for name, command in _commands(port).items()}
         _wait_for_web(port)
         _wait_for_workers()
         _, key = mint_api_key(name="bench", scopes=["operate"])
-        yield Slipway(processes={name: process.pid for name, process in started.items()}, port=port, key=key)
+        yield Installation(processes={name: process.pid for name, process in started.items()}, port=port, key=key)
 
 
 def _end_agents(data: Path) -> None:
-    """Stop what a round that broke off has left running."""
+    """Stop agents that an interrupted round left running."""
     from workspaces.provisioners.process.provisioner import ProcessProvisioner
 
     backend = ProcessProvisioner(root=data / "workspaces", log_bytes=4096, inherited={})

@@ -1,4 +1,4 @@
-"""A fleet of any size, written by SQL: what the sweep and the lists have to cope with."""
+"""Insert a fleet of any size with SQL, for benchmarks of the sweep and of lists."""
 
 from django.db import connection, transaction
 
@@ -34,7 +34,7 @@ INSERT INTO workspaces_heartbeat (
 SELECT id, launch_id, now(), 0, '', 0, 0, '', 0, '', '{}' FROM workspaces_workspace
 ON CONFLICT DO NOTHING
 """
-# Who was failed boots again, so that each round finds the same fleet; the version goes on, as the log has it.
+# Failed workspaces boot again so that each round starts from the same fleet. The version stays, to match the log.
 _BOOT_AGAIN = """
 UPDATE workspaces_workspace
 SET status = 'provisioning', phase = 'booting', deadline_at = now() + interval '1 day', failure_code = '',
@@ -46,7 +46,7 @@ SET outcome = 'in_flight', ended_at = NULL, failure_code = '', teardown_at = NUL
     torn_down_at = NULL
 WHERE outcome = 'failed';
 """
-# From all over the table, as late ones are.
+# Pick rows from all over the table: real late launches aren't stored next to each other.
 _MAKE_OVERDUE = """
 UPDATE workspaces_workspace
 SET deadline_at = now() - interval '1 minute', phase_entered_at = now() - interval '31 minutes'
@@ -57,29 +57,29 @@ WHERE id IN (
 """
 
 
-def fill(*, rows: int, provisioning: int) -> None:
-    """Write so many workspaces with their launches and heartbeats; that many are booting, the others online."""
+def insert_fleet(*, rows: int, provisioning: int) -> None:
+    """Insert `rows` workspaces with launches and heartbeats: `provisioning` of them booting, the others online."""
     with transaction.atomic(), connection.cursor() as cursor:
-        # The guard and the foreign keys would be asked for each row; what is written here satisfies them.
+        # Skip the transition trigger and the foreign keys, which run per row; these rows satisfy them.
         cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute(_WORKSPACES, {"rows": rows, "provisioning": provisioning})
         cursor.execute(_LAUNCHES)
         cursor.execute(_HEARTBEATS)
-    settle("workspaces_heartbeat")
+    vacuum_and_checkpoint("workspaces_heartbeat")
 
 
 def make_overdue(number: int) -> None:
-    """Let that many booting workspaces pass their deadline, after those that were failed boot again."""
+    """Reset failed workspaces to booting, then move the deadline of `number` booting workspaces into the past."""
     with transaction.atomic(), connection.cursor() as cursor:
-        # No verb leads from failed back to the same launch: the guard would refuse it.
+        # No transition leads from failed back to the same launch, so the trigger would refuse it.
         cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute(_BOOT_AGAIN)
         cursor.execute(_MAKE_OVERDUE, [number])
-    settle()
+    vacuum_and_checkpoint()
 
 
-def settle(*more: str) -> None:
-    """Leave nothing to autovacuum or to a checkpoint that would fall into somebody's measurement."""
+def vacuum_and_checkpoint(*more: str) -> None:
+    """Vacuum and checkpoint now so that neither happens during a measurement. `more` names further tables."""
     tables = ", ".join(("workspaces_workspace", "workspaces_launch", "events_event", *more))
     with connection.cursor() as cursor:
         cursor.execute(f"VACUUM ANALYZE {tables}")

@@ -14,8 +14,8 @@ from typing import Any
 
 from bench import processor_time
 from bench.harness import Better, Meter, Ratio, Suite, main
-from bench.servers import prepare
-from bench.installation import Slipway, running_slipway
+from bench.installation import Installation, running_installation
+from bench.servers import start_servers
 
 WORKSPACES = 50
 ROUNDS = 5
@@ -49,9 +49,9 @@ class Turns:
 
 def measure(meter: Meter) -> Iterator[Ratio]:
     """Yield the ratios of issue 4 that concern a launch."""
-    folder = prepare()
+    folder = start_servers()
     turns = Turns()
-    with _stub() as stub, running_slipway(DATA_DIR=str(folder / "launch")) as slipway:
+    with _stub() as stub, running_installation(DATA_DIR=str(folder / "launch")) as slipway:
         bare = BareAgents(folder / "bare", url=stub)
         yield meter.compare(
             f"{WORKSPACES} workspaces online : {WORKSPACES} bare agents",
@@ -172,7 +172,7 @@ def _stub() -> Iterator[str]:
 # --- Us ------------------------------------------------------------------------------------------
 
 
-def _seconds(slipway: Slipway, turns: Turns) -> float:
+def _seconds(slipway: Installation, turns: Turns) -> float:
     """Return how long it takes from the first request until all are online; note what it cost, and stop them.
 
     Stopped, not removed: a file system looks past what was just deleted for a place to create something, so the files
@@ -213,7 +213,7 @@ def _wait_until(question: str, number: int) -> None:
             time.sleep(0.01)
 
 
-def _spent(slipway: Slipway) -> dict[str, float]:
+def _spent(slipway: Installation) -> dict[str, float]:
     worker = slipway.processes["launch"]
     spent = {name: processor_time.of_trees([pid]) for name, pid in slipway.processes.items() if pid != worker}
     # Below the worker is the forker of the shims, and below that the shims themselves.

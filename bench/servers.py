@@ -1,4 +1,4 @@
-"""Servers for benchmarks: a Postgres and a Redis of their own, as production runs them, thrown away at the end."""
+"""A Postgres and a Redis for benchmarks, configured as in production and deleted at the end."""
 
 import atexit
 import gc
@@ -15,8 +15,11 @@ from devserver.servers.embedded_redis import start_redis
 _STARTED: list[Path] = []
 
 
-def prepare() -> Path:
-    """Start the servers, name them in the environment, set Django up and migrate; once a process. Return the folder."""
+def start_servers() -> Path:
+    """Start the servers once per process, point the environment to them, set up Django and migrate.
+
+    Return the temporary folder that holds their data.
+    """
     if not _STARTED:
         _STARTED.append(_start())
     return _STARTED[0]
@@ -48,5 +51,5 @@ def _migrate() -> None:
 
     django.setup()
     call_command("migrate", verbosity=0)
-    # As relay and deliver do when they start.
+    # `manage.py relay` and `manage.py deliver` do the same when they start.
     gc.freeze()

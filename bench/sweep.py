@@ -1,4 +1,4 @@
-"""The sweep at size: against hand-written SQL, in memory, beside heartbeats, and when nobody is late."""
+"""Measure the sweep of a large fleet: against plain SQL, its memory, its effect on heartbeats, and an idle sweep."""
 
 import os
 import resource
@@ -8,28 +8,28 @@ import time
 from collections.abc import Callable, Iterator
 from statistics import median, quantiles
 
-from bench.heartbeats import Beating, Beats
-from bench.large_fleet import fill, make_overdue
 from bench.harness import Better, Meter, Ratio, main
-from bench.servers import prepare
+from bench.heartbeats import HeartbeatLoad, HeartbeatTimes
+from bench.large_fleet import insert_fleet, make_overdue
+from bench.servers import start_servers
 
 ROWS = 1_000_000
 ROUNDS = 3
 TICKS = 300
 MAX_MIB = 200
-# Heartbeats are measured beside so many sweeps, and for so long before each.
+# How many sweeps run while heartbeats are measured, and for how long heartbeats are measured alone before each.
 SWEEPS = 6
 ALONE_SECONDS = 3.0
 
 
 def sweep(meter: Meter) -> Iterator[Ratio]:
-    """Measure everything on one database that grows: a hundredth of the rows for the small idle tick, then all."""
+    """Run all measurements on one database: with a hundredth of the rows for the small idle sweep, then with all."""
     rows = meter.rows or ROWS
     with meter.step(f"A fleet of {rows:,}"):
-        prepare()
-        fill(rows=rows // 100, provisioning=rows // 1000)
+        start_servers()
+        insert_fleet(rows=rows // 100, provisioning=rows // 1000)
         small = _tick_seconds()
-        fill(rows=rows - rows // 100, provisioning=rows // 10 - rows // 1000)
+        insert_fleet(rows=rows - rows // 100, provisioning=rows // 10 - rows // 1000)
     yield meter.compare("Idle tick", limit=_bare_tick, ours=_idle_tick, goal=2, better=Better.LOWER, unit="ms")
     yield _size_ratio(small, rows)
     overdue = rows // 100
@@ -59,15 +59,15 @@ def _window(fail: Callable[[], int], overdue: int) -> tuple[float, float]:
     failed = fail()
     ended = time.monotonic()
     if failed != overdue:
-        raise RuntimeError(f"{failed} were failed instead of {overdue}")
+        raise RuntimeError(f"The sweep failed {failed} workspaces instead of {overdue}.")
     return began, ended
 
 
 def _by_hand() -> int:
-    from bench.sweep_in_sql import sweep_by_hand
+    from bench.sweep_in_sql import sweep_in_sql
     from postgres.clock import database_now
 
-    return sweep_by_hand(now=database_now())
+    return sweep_in_sql(now=database_now())
 
 
 def _ours() -> int:
@@ -83,7 +83,7 @@ def _idle_tick() -> float:
 
 
 def _bare_tick() -> float:
-    """Return what its one query by the ORM and one UPDATE of one row cost."""
+    """Return the milliseconds of the least that an idle sweep needs: one ORM query and one UPDATE of one row."""
     from postgres.clock import database_now
     from workspaces.models import SweepRun, Workspace
 
@@ -119,7 +119,7 @@ def _size_ratio(small: list[float], rows: int) -> Ratio:
 
 
 def _memory(overdue: int) -> Ratio:
-    """Let a process of its own sweep, and read its peak."""
+    """Sweep in a separate process and return its peak memory."""
     make_overdue(overdue)
     peak = float(_child("bench.sweep", "--sweep-once"))
     return Ratio(
@@ -132,13 +132,13 @@ def _memory(overdue: int) -> Ratio:
 
 
 def _beside_heartbeats(overdue: int, advance: Callable[[], None]) -> Ratio:
-    """Let heartbeats arrive from another process, alone and beside a sweep in turns; compare their p99.
+    """Compare the p99 of heartbeats from another process during a sweep with the p99 before it.
 
-    Each sweep is a round with a p99 of its own, and the medians count, as everywhere: at 200 beats a second one pause
-    of the machine's disk is a hundredth of all beats. The ranges show it.
+    Each sweep is a round with its own p99 and the result is the ratio of the medians: at 200 heartbeats per second a
+    single pause of the disk reaches the p99. The ranges show such pauses.
     """
     windows = []
-    with Beating() as beating:
+    with HeartbeatLoad() as beating:
         for _ in range(SWEEPS):
             make_overdue(overdue)
             time.sleep(ALONE_SECONDS + 1)
@@ -148,8 +148,8 @@ def _beside_heartbeats(overdue: int, advance: Callable[[], None]) -> Ratio:
     return _ratio_of_rounds([_round(beats, *window) for window in windows])
 
 
-def _round(beats: Beats, began: float, ended: float) -> tuple[float, float]:
-    """Return the p99 beside this sweep, and alone before it, in ms."""
+def _round(beats: HeartbeatTimes, began: float, ended: float) -> tuple[float, float]:
+    """Return the p99 during this sweep and the p99 before it, in milliseconds."""
     beside = [took for due, took in beats if began <= due <= ended]
     alone = [took for due, took in beats if began - ALONE_SECONDS <= due < began - 0.1]
     return _p99(beside) * 1000, _p99(alone) * 1000

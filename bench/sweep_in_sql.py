@@ -1,7 +1,7 @@
-"""The limit that the sweep is held to: hand-written SQL that fails the overdue in batches, with all that a flip is.
+"""The baseline of the sweep: plain SQL that fails overdue workspaces in batches.
 
-The same rows, columns, texts and events as services/sweeping.py writes for boots that time out, each batch in one
-transaction of its own with the doorbell for the relay; what differs is that Python sees none of it.
+It writes the same rows, columns, texts and events as workspaces/services/watching/sweep.py does for boots that time
+out, with one transaction and one NOTIFY per batch. The difference is that no row passes through Python.
 """
 
 from datetime import datetime
@@ -57,8 +57,8 @@ FROM failed
 """
 
 
-def sweep_by_hand(*, now: datetime) -> int:
-    """Fail all that is overdue; return how many."""
+def sweep_in_sql(*, now: datetime) -> int:
+    """Fail all overdue workspaces and return how many."""
     total = 0
     while done := _batch(now):
         total += done

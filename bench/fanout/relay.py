@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from bench.harness import Meter, Ratio
-from bench.servers import prepare
+from bench.servers import start_servers
 
 BATCH = 100
 EVENTS = 3_000
@@ -25,7 +25,7 @@ SUBJECT = '{"name": "bench", "runtime": "echo", "ancestors": []}'
 
 def measure(meter: Meter) -> Iterator[Ratio]:
     """Yield the ratios of issue 5 that concern the relay and the delivery."""
-    prepare()
+    start_servers()
     yield _relay(meter)
     yield _relay_with_channel(meter)
     yield _relay_against_tasks(meter)

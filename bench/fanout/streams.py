@@ -18,7 +18,7 @@ import psycopg
 
 from bench.fanout.bare_stream import CHANNEL
 from bench.harness import Better, Meter, Ratio
-from bench.servers import prepare
+from bench.servers import start_servers
 
 ROUNDS = 5
 SECONDS = 4.0
@@ -57,7 +57,7 @@ class Server:
 
 def measure(meter: Meter) -> Iterator[Ratio]:
     """Yield the ratios of issue 5 that concern the live streams."""
-    prepare()
+    start_servers()
     with _relay():
         yield from _against_bare()
         yield from _against_minimal(200)

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from bench.sweep_in_sql import sweep_by_hand
+from bench.sweep_in_sql import sweep_in_sql
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
@@ -99,7 +99,7 @@ def test_the_sweep_writes_what_the_hand_written_limit_writes():
     Workspace.objects.filter(pk=by_hand.pk).update(deadline_at=later(ours, minutes=60))
     now = later(ours, minutes=31)
     assert len(sweep_stuck(now=now, policy=NO_OVERRIDE).failed) == 1
-    assert sweep_by_hand(now=later(ours, minutes=61)) == 1
+    assert sweep_in_sql(now=later(ours, minutes=61)) == 1
     assert _comparable(ours) == _comparable(by_hand)
 
 
