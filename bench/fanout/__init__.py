@@ -1,1 +1,1 @@
-"""Events to everyone: relay, claims, webhooks, live streams."""
+"""Benchmarks of the way of an event from the commit to its readers: relay, claims, webhooks, live streams."""

@@ -1,4 +1,4 @@
-"""Events to everyone: `python -m bench.fanout [--json]`."""
+"""Run the benchmarks of relay, delivery and live streams: `python -m bench.fanout [--json]`."""
 
 from bench.fanout import relay, streams
 from bench.harness import Suite, main

@@ -1,4 +1,4 @@
-"""The limit: carry bytes from a Postgres NOTIFY to sockets, nothing else. `python -m bench.fanout.bare_stream PORT`."""
+"""A baseline that only copies bytes from a Postgres NOTIFY to sockets: `python -m bench.fanout.bare_stream PORT`."""
 
 import os
 import selectors
@@ -14,19 +14,22 @@ _OPENING = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: stream 
 def main(port: int) -> None:
     server = socket.create_server(("127.0.0.1", port), backlog=2048)
     clients: list[socket.socket] = []
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection, selectors.EpollSelector() as both:
+    with (
+        psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection,
+        selectors.EpollSelector() as selector,
+    ):
         connection.execute(f"LISTEN {CHANNEL}")
-        both.register(server, selectors.EVENT_READ)
-        both.register(connection.fileno(), selectors.EVENT_READ)
+        selector.register(server, selectors.EVENT_READ)
+        selector.register(connection.fileno(), selectors.EVENT_READ)
         while True:
-            for key, _ in both.select():
+            for key, _ in selector.select():
                 if key.fileobj is server:
-                    clients.append(_accepted(server))
+                    clients.append(_accept(server))
                 else:
                     _forward(connection, clients)
 
 
-def _accepted(server: socket.socket) -> socket.socket:
+def _accept(server: socket.socket) -> socket.socket:
     client = server.accept()[0]
     client.recv(65_536)
     client.sendall(_OPENING)
@@ -35,8 +38,8 @@ def _accepted(server: socket.socket) -> socket.socket:
 
 
 def _forward(connection: "psycopg.Connection[tuple[object, ...]]", clients: list[socket.socket]) -> None:
-    for told in connection.notifies(timeout=0):
-        data = told.payload.encode()
+    for notification in connection.notifies(timeout=0):
+        data = notification.payload.encode()
         for client in list(clients):
             try:
                 client.send(data)

@@ -1,4 +1,4 @@
-"""A Celery application whose only task does nothing, with our broker and our settings of how messages are taken."""
+"""A Celery application whose only task does nothing, with the broker and the prefetch settings of Slipway's own."""
 
 import os
 
@@ -9,5 +9,5 @@ app.conf.update(task_acks_late=True, worker_prefetch_multiplier=1, task_ignore_r
 
 
 @app.task
-def nothing() -> None:
+def do_nothing() -> None:
     """Do nothing."""

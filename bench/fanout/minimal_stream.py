@@ -1,4 +1,4 @@
-"""The limit of a Django stream: one view, one shared subscription, a queue for each client; an ASGI application."""
+"""A baseline ASGI application: a Django view that streams, one shared subscription, a queue for each client."""
 
 import asyncio
 import os
@@ -40,8 +40,8 @@ async def _messages() -> AsyncIterator[bytes]:
 async def _subscribe() -> None:
     connection = await psycopg.AsyncConnection.connect(os.environ["DATABASE_URL"], autocommit=True)
     await connection.execute(f"LISTEN {CHANNEL}")
-    async for told in connection.notifies():
-        data = told.payload.encode()
+    async for notification in connection.notifies():
+        data = notification.payload.encode()
         for queue in _queues:
             queue.put_nowait(data)
 

@@ -1,4 +1,4 @@
-"""The least that answers a POST: `python -m bench.fanout.receiver` prints its port and says 200 to everything."""
+"""A minimal webhook receiver: `python -m bench.fanout.receiver` prints its port and answers 200 to every POST."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Receiver(asyncio.Protocol):
-    """Counts bytes, understands nothing else."""
+    """Read each request by its content length and answer 200."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -24,7 +24,7 @@ class Receiver(asyncio.Protocol):
 
 
 async def serve() -> None:
-    """Answer until killed."""
+    """Serve on a free port of 127.0.0.1 until killed; print the port."""
     server = await asyncio.get_running_loop().create_server(Receiver, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201
     await server.serve_forever()

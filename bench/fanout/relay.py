@@ -1,4 +1,4 @@
-"""The relay, the claims and the webhooks, each against the least that does the same work."""
+"""Compare relay, claims and webhooks with minimal programs that do the same work."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ SUBJECT = '{"name": "bench", "runtime": "echo", "ancestors": []}'
 
 
 def measure(meter: Meter) -> Iterator[Ratio]:
-    """Yield the ratios of issue 5 that concern the relay and the delivery."""
+    """Yield the ratios of the relay and of delivery."""
     start_servers()
     yield _relay(meter)
     yield _relay_with_channel(meter)
@@ -37,20 +37,20 @@ def measure(meter: Meter) -> Iterator[Ratio]:
 
 
 def _relay(meter: Meter) -> Ratio:
-    _empty()
+    _truncate()
     name = "relay, no channel : inserts of the same rows, batches of 100"
     return meter.compare(name, limit=_insert_rate, ours=_relay_rate, goal=0.4, unit="events per second")
 
 
 def _relay_with_channel(meter: Meter) -> Ratio:
-    _empty()
+    _truncate()
     with _channel("http://127.0.0.1:1/"):
-        name = "relay, one channel that wants all : inserts"
+        name = "relay, one channel that subscribes to all events : inserts"
         return meter.compare(name, limit=_insert_rate, ours=_relay_rate, goal=0.4, unit="events per second")
 
 
 def _relay_against_tasks(meter: Meter) -> Ratio:
-    _empty()
+    _truncate()
 
     def relay() -> float:
         _insert_rate()
@@ -61,7 +61,7 @@ def _relay_against_tasks(meter: Meter) -> Ratio:
 
 
 def _insert_rate() -> float:
-    """Insert the events that the relay numbers next; return how many a second."""
+    """Insert events for the relay to number. Return the events per second."""
     from django.db import connection
 
     connection.ensure_connection()
@@ -98,7 +98,7 @@ def _worker() -> Iterator[None]:
         "2",
     ]
     options = ["--without-gossip", "--without-mingle", "--loglevel", "ERROR", "-Q", "noop"]
-    # Its words are no part of ours, which a program may read.
+    # Discard the worker's output so that stdout holds only the result.
     with _process([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         from bench.fanout.celery_noop import app
 
@@ -110,13 +110,13 @@ def _worker() -> Iterator[None]:
 def _task_rate() -> float:
     import redis
 
-    from bench.fanout.celery_noop import nothing
+    from bench.fanout.celery_noop import do_nothing
 
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
 
         def run() -> None:
             for _ in range(TASKS):
-                nothing.delay()
+                do_nothing.delay()
             while client.llen("noop") or client.hlen("unacked"):
                 time.sleep(0.005)
 
@@ -127,7 +127,7 @@ def _task_rate() -> float:
 
 
 def _claims(meter: Meter) -> Ratio:
-    _empty()
+    _truncate()
     with _channel("http://127.0.0.1:1/") as key:
         _insert_rate()
         _relay_rate()
@@ -137,7 +137,7 @@ def _claims(meter: Meter) -> Ratio:
         )
 
 
-def _all_waiting() -> None:
+def _insert_waiting_deliveries() -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -153,7 +153,7 @@ def _all_waiting() -> None:
 def _update_rate() -> float:
     from django.db import connection
 
-    _all_waiting()
+    _insert_waiting_deliveries()
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM events_delivery ORDER BY position")
         keys = [key for (key,) in cursor.fetchall()]
@@ -181,7 +181,7 @@ def _claim_rate(channel_id: int) -> float:
     from events.models import Channel
     from postgres.clock import database_now
 
-    _all_waiting()
+    _insert_waiting_deliveries()
     channel = Channel.objects.get(pk=channel_id)
     done = 0
     entry = {"at": "2026-01-01T00:00:00+00:00", "ok": True, "latency_ms": 3, "answer": "HTTP 200"}
@@ -205,7 +205,7 @@ def _claim_rate(channel_id: int) -> float:
 
 
 def _webhooks(meter: Meter) -> Ratio:
-    _empty()
+    _truncate()
     command = [sys.executable, "-m", "bench.fanout.receiver"]
     with _process(command, stdout=subprocess.PIPE, text=True) as receiver:
         url = f"http://127.0.0.1:{receiver.stdout.readline().strip()}/hook"
@@ -231,7 +231,7 @@ def _httpx_rate(url: str) -> float:
 
 
 def _webhook_rate() -> float:
-    """Deliver events of many workspaces, claims and marks included."""
+    """Deliver events of many workspaces, including claiming and marking. Return the webhooks per second."""
     from django.db import connection
 
     from events.delivery.deliverer import deliver_all_due
@@ -257,7 +257,7 @@ def _webhook_rate() -> float:
 
 def _expect(done: int, expected: int) -> None:
     if done != expected:
-        raise RuntimeError(f"{done} instead of {expected} were done: what was measured is not the work.")
+        raise RuntimeError(f"{done} instead of {expected} were done, so the measurement is not valid.")
 
 
 def _rate(count: int, work: Callable[[], Any]) -> float:
@@ -274,7 +274,7 @@ def _in_threads(work: Callable[[], None], count: int) -> None:
         thread.join()
 
 
-def _empty() -> None:
+def _truncate() -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:

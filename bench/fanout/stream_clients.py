@@ -1,7 +1,7 @@
-"""Many live clients in one small program: reads streams and says how long each event took to each socket.
+"""Open many live streams from one process and measure how long each event takes to reach each socket.
 
 python -m bench.fanout.stream_clients PORT PATH CLIENTS EVENTS SECONDS [AUTHORIZATION]
-Prints `ready` when every stream is open, then {"milliseconds": […], "complete": true|false} as JSON.
+Prints `ready` when all streams are open, then `{"milliseconds": […], "complete": true|false}` as JSON.
 """
 
 import json
@@ -16,7 +16,7 @@ _OPEN = b": stream opened\n\n"
 
 
 class Client:
-    """One socket, and what it has received."""
+    """One stream; `received` counts its events."""
 
     def __init__(self, port: int, request: bytes) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
@@ -29,7 +29,7 @@ class Client:
         self.socket.setblocking(False)
 
     def read(self) -> list[int]:
-        """Return when the events were sent that have arrived."""
+        """Return the sending times of newly arrived events, in nanoseconds of the monotonic clock."""
         data = self.rest + self.socket.recv(1 << 20)
         whole, end, self.rest = data.rpartition(b"\n\n")
         stamps = [int(stamp) for stamp in _SENT.findall(whole + end)]
@@ -41,7 +41,7 @@ def main(port: int, path: str, clients: int, events: int, seconds: float, author
     credential = f"Authorization: {authorization}\r\n" if authorization else ""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{credential}\r\n".encode()
     everyone = [Client(port, request) for _ in range(clients)]
-    print("ready", flush=True)  # noqa: T201 (its output is its answer)
+    print("ready", flush=True)  # noqa: T201 (the parent process reads it)
     latencies = _listen(everyone, total=clients * events, seconds=seconds)
     complete = all(client.received == events for client in everyone)
     print(json.dumps({"milliseconds": latencies, "complete": complete}))  # noqa: T201

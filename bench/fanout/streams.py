@@ -1,4 +1,4 @@
-"""Live streams: from the commit to many sockets, against a bare program and against a minimal Django stream."""
+"""Compare the latency of live streams, from commit to socket, with a bare program and a minimal Django stream."""
 
 import json
 import os
@@ -22,15 +22,15 @@ from bench.servers import start_servers
 
 ROUNDS = 5
 SECONDS = 4.0
-# What 200 clients get at 100 a second, 1,000 get at 20: so many sends a second.
+# Sends per second in all: 200 clients get 100 events a second each, 1,000 clients get 20.
 SENDS = 20_000
 PATH = "/events/stream"
 KIBIBYTES_EACH = 60
 _WARM_UP = 0.2
 
-# As outbox.record writes it, and its bell.
+# The same rows and the same NOTIFY as outbox.record.
 _RECORD = """
-WITH told AS (
+WITH recorded AS (
     INSERT INTO events_event (event_type, workspace_id, version, is_move, payload, subject)
     VALUES ('WORKSPACE_ONLINE', %(workspace)s, 1, false, %(payload)s, '{"name": "bench", "runtime": "echo"}')
 ) SELECT pg_notify('slipway_event_recorded', '')
@@ -39,7 +39,7 @@ WITH told AS (
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Milliseconds from the commit's beginning to a socket, and what a client cost."""
+    """Milliseconds from the start of the commit to a socket, and KiB of server memory per client."""
 
     p50: float
     p99: float
@@ -48,15 +48,15 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A program that streams, how events are told to it, and who may listen."""
+    """A streaming program: its command, how to publish an event to it, and the credential of its clients."""
 
     command: list[str]
-    tell: Callable[["psycopg.Connection[Any]"], None]
+    publish: Callable[["psycopg.Connection[Any]"], None]
     authorization: str = ""
 
 
 def measure(meter: Meter) -> Iterator[Ratio]:
-    """Yield the ratios of issue 5 that concern the live streams."""
+    """Yield the ratios of the live streams."""
     start_servers()
     with _relay():
         yield from _against_bare()
@@ -65,29 +65,29 @@ def measure(meter: Meter) -> Iterator[Ratio]:
 
 
 def _against_bare() -> Iterator[Ratio]:
-    turns = _turns(_bare(), clients=200)
-    yield _ratio("commit to 200 sockets, p50 : bare program", turns, goal=3, of=lambda latency: latency.p50)
-    yield _ratio("commit to 200 sockets, p99 : bare program", turns, goal=6, of=lambda latency: latency.p99)
+    rounds = _measure_rounds(_bare(), clients=200)
+    yield _ratio("commit to 200 sockets, p50 : bare program", rounds, goal=3, of=lambda latency: latency.p50)
+    yield _ratio("commit to 200 sockets, p99 : bare program", rounds, goal=6, of=lambda latency: latency.p99)
 
 
 def _against_minimal(clients: int) -> Iterator[Ratio]:
-    turns = _turns(_minimal(), clients=clients)
+    rounds = _measure_rounds(_minimal(), clients=clients)
     name = f"{clients} clients, p99 : minimal Django stream"
-    yield _ratio(name, turns, goal=2, of=lambda latency: latency.p99)
-    each = median(ours.kibibytes for _, ours in turns)
-    figures = {"ours": round(each, 1), "limit": KIBIBYTES_EACH, "unit": "KiB", "rounds": len(turns)}
+    yield _ratio(name, rounds, goal=2, of=lambda latency: latency.p99)
+    each = median(ours.kibibytes for _, ours in rounds)
+    figures = {"ours": round(each, 1), "limit": KIBIBYTES_EACH, "unit": "KiB", "rounds": len(rounds)}
     name = f"{clients} clients, memory of each : {KIBIBYTES_EACH} KiB"
     yield Ratio(name=name, ratio=round(each / KIBIBYTES_EACH, 3), goal=1, better=Better.LOWER, figures=figures)
 
 
-def _turns(limit: Server, *, clients: int) -> list[tuple[Latency, Latency]]:
-    """Measure the limit and us in turns, after one turn that doesn't count."""
+def _measure_rounds(limit: Server, *, clients: int) -> list[tuple[Latency, Latency]]:
+    """Measure the baseline and Slipway alternately. The first round only warms up and is dropped."""
     ours = _ours()
     return [(_latency(limit, clients=clients), _latency(ours, clients=clients)) for _ in range(ROUNDS + 1)][1:]
 
 
-def _ratio(name: str, turns: list[tuple[Latency, Latency]], *, goal: float, of: Callable[[Latency], float]) -> Ratio:
-    limits, ours = [of(limit) for limit, _ in turns], [of(own) for _, own in turns]
+def _ratio(name: str, rounds: list[tuple[Latency, Latency]], *, goal: float, of: Callable[[Latency], float]) -> Ratio:
+    limits, ours = [of(limit) for limit, _ in rounds], [of(own) for _, own in rounds]
     ratio = median(own / limit for own, limit in zip(ours, limits, strict=True))
     figures = {
         "ours": round(median(ours), 2),
@@ -95,12 +95,12 @@ def _ratio(name: str, turns: list[tuple[Latency, Latency]], *, goal: float, of: 
         "ours_range": [min(ours), max(ours)],
         "limit_range": [min(limits), max(limits)],
         "unit": "ms",
-        "rounds": len(turns),
+        "rounds": len(rounds),
     }
     return Ratio(name=name, ratio=round(ratio, 3), goal=goal, better=Better.LOWER, figures=figures)
 
 
-# --- One turn ------------------------------------------------------------------------------------
+# --- One round ------------------------------------------------------------------------------------
 
 
 def _latency(server: Server, *, clients: int) -> Latency:
@@ -109,27 +109,27 @@ def _latency(server: Server, *, clients: int) -> Latency:
     rate = SENDS / clients
     events = int(rate * SECONDS)
     port = free_port()
-    # What a server says while it is stopped in the middle of its work is no finding.
+    # Discard what a server logs when it is stopped in the middle of its work.
     with _running([*server.command, str(port)], stderr=subprocess.DEVNULL) as process:
         _wait_for(port)
         with _clients(server, port, clients=1, events=0):
-            # What the first client makes the server import and connect is not a client's.
+            # Open one client first: its imports and connections don't count as memory per client.
             before = _resident_kibibytes(process.pid)
             with _clients(server, port, clients=clients, events=events) as reading:
                 each = (_resident_kibibytes(process.pid) - before) / clients
-                _tell_at(rate, events, server.tell)
+                _publish_at(rate, events, server.publish)
                 answer = json.loads(reading.communicate(timeout=60)[0])
     if not answer["complete"]:
-        raise RuntimeError(f"{clients} clients did not all receive {events} events each")
+        raise RuntimeError(f"{clients} clients did not all receive {events} events each.")
     latencies = sorted(answer["milliseconds"][int(len(answer["milliseconds"]) * _WARM_UP) :])
     return Latency(p50=latencies[len(latencies) // 2], p99=latencies[int(len(latencies) * 0.99)], kibibytes=each)
 
 
-def _tell_at(rate: float, events: int, tell: Callable[["psycopg.Connection[Any]"], None]) -> None:
+def _publish_at(rate: float, events: int, publish: Callable[["psycopg.Connection[Any]"], None]) -> None:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         due = time.monotonic()
         for _ in range(events):
-            tell(connection)
+            publish(connection)
             due += 1 / rate
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -140,33 +140,33 @@ def _clients(server: Server, port: int, *, clients: int, events: int) -> Iterato
     command = [sys.executable, "-m", "bench.fanout.stream_clients", *numbers]
     with _running([*command, *filter(None, [server.authorization])], stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None or process.stdout.readline() != "ready\n":
-            raise RuntimeError("the clients could not open their streams")
+            raise RuntimeError("The clients could not open their streams.")
         yield process
 
 
 def _resident_kibibytes(pid: int) -> int:
-    """Return what the process and its children hold."""
+    """Return the resident memory of a process and its children, in KiB."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     statuses = [Path(f"/proc/{each}/status").read_text() for each in (pid, *children)]
     return sum(int(status.partition("VmRSS:")[2].split()[0]) for status in statuses)
 
 
-# --- Who streams ---------------------------------------------------------------------------------
+# --- Servers ---------------------------------------------------------------------------------
 
 
 def _bare() -> Server:
-    return Server(command=[sys.executable, "-m", "bench.fanout.bare_stream"], tell=_tell_bytes)
+    return Server(command=[sys.executable, "-m", "bench.fanout.bare_stream"], publish=_publish_bytes)
 
 
 def _minimal() -> Server:
-    return Server(command=_granian("bench.fanout.minimal_stream:application"), tell=_tell_bytes)
+    return Server(command=_granian("bench.fanout.minimal_stream:application"), publish=_publish_bytes)
 
 
 def _ours() -> Server:
     from workspaces.access.tokens import mint_api_key
 
     _, key = mint_api_key(name="bench", scopes=["read"])
-    return Server(command=_granian("config.asgi:application"), tell=_tell_event, authorization=f"Bearer {key}")
+    return Server(command=_granian("config.asgi:application"), publish=_publish_event, authorization=f"Bearer {key}")
 
 
 def _granian(application: str) -> list[str]:
@@ -181,12 +181,12 @@ def _payload() -> str:
     return json.dumps(payload, separators=(",", ":"))
 
 
-def _tell_event(connection: "psycopg.Connection[Any]") -> None:
+def _publish_event(connection: "psycopg.Connection[Any]") -> None:
     connection.execute(_RECORD, {"workspace": UUID(int=1), "payload": _payload()})
 
 
-def _tell_bytes(connection: "psycopg.Connection[Any]") -> None:
-    # The bytes of our message: the same event in the same envelope.
+def _publish_bytes(connection: "psycopg.Connection[Any]") -> None:
+    # The same bytes as Slipway sends: the same event in the same envelope.
     envelope = (
         f'{{"event":"WORKSPACE_ONLINE","workspace_id":"{UUID(int=1)}","timestamp":"2026-01-01T00:00:00.000000Z",'
         f'"payload":{_payload()},"position":1,"version":1}}'
@@ -216,7 +216,7 @@ def _wait_for(port: int) -> None:
     from devserver.processes import wait_until
 
     if not wait_until(lambda: _listens(port), seconds=60):
-        raise RuntimeError(f"nothing listens on port {port}")
+        raise RuntimeError(f"Nothing listens on port {port}.")
 
 
 def _listens(port: int) -> bool:
