@@ -2,7 +2,7 @@
 
 Ids are given in order but not committed in order, so whoever reads by id skips what commits late. Positions are
 given after the commit, under one lock, and become visible in their own order. The database does all of it in one call
-(events/migrations/0004_number_committed.py).
+(events/sql/events_number_committed.sql).
 """
 
 from django.db import connection

@@ -65,11 +65,23 @@ class Source:
 
 
 def sources(root: Path) -> list[Source]:
-    """Parse all production Python under the project's folder."""
+    """Parse all production Python and .sql files under the project's folder."""
     paths = sorted([*(found for name in PACKAGES for found in (root / name).rglob("*.py")), root / "manage.py"])
     parsed = [parse(path.read_text(), path=path.relative_to(root).as_posix()) for path in paths if path.exists()]
     resolve_imports(parsed)
-    return parsed
+    files = sorted(found for name in PACKAGES for found in (root / name).rglob("*.sql"))
+    return parsed + [parse_sql_file(path.read_text(), path=path.relative_to(root).as_posix()) for path in files]
+
+
+def parse_sql_file(text: str, *, path: str) -> Source:
+    """Return a .sql file as if Python executed its text: one call on the file's own lines, with its `--` comments."""
+    lines = text.splitlines()
+    call = ast.Call(func=ast.Name("execute", ast.Load()), args=[ast.Constant(text)], keywords=[])
+    tree = ast.fix_missing_locations(ast.Module(body=[ast.Expr(call)], type_ignores=[]))
+    for node in (call, call.args[0]):
+        node.lineno, node.end_lineno = 1, len(lines)
+    comments = {number: line[line.index("--") :] for number, line in enumerate(lines, start=1) if "--" in line}
+    return Source(path=path, tree=tree, comments=comments, lines=lines)
 
 
 def resolve_imports(parsed: list[Source]) -> None:

@@ -1,7 +1,7 @@
 """Claims deliveries for a while, and marks what came of them: in batches, each a short transaction.
 
 Nothing is sent here. A claim is a lease: whoever dies with it is waited for until it ends, then another takes over.
-The database does both, each in one call (events/migrations/0005_claim_and_mark.py).
+The database does both, each in one call (events/sql/events_claim.sql, events_mark.sql).
 """
 
 import json

@@ -43,6 +43,20 @@ def test_a_violation_planted_in_a_copy_of_the_project_is_found_with_its_file_and
     assert any(message.startswith("registry/planted.py:2: The status 'failed'") for message in messages)
 
 
+def test_a_violation_planted_in_a_function_s_sql_file_is_found_with_its_file_and_line(tmp_path):
+    (tmp_path / "events" / "sql").mkdir(parents=True)
+    (tmp_path / "events" / "sql" / "planted.sql").write_text(
+        "-- Counts broken workspaces.\n"
+        "CREATE OR REPLACE FUNCTION planted() RETURNS integer LANGUAGE plpgsql AS $$\n"
+        "BEGIN\n"
+        "    RETURN (SELECT count(*) FROM workspaces_workspace WHERE status = 'failed');\n"
+        "END\n"
+        "$$;\n"
+    )
+    messages = [str(finding) for finding in static_report(tmp_path).findings]
+    assert any(message.startswith("events/sql/planted.sql:4: The status 'failed'") for message in messages)
+
+
 def test_a_gate_that_finds_nothing_to_check_is_not_green(tmp_path):
     messages = [finding.message for finding in static_report(tmp_path).findings]
     assert "The gate found no file to check." in messages
