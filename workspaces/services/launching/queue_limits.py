@@ -5,15 +5,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Window
 from django.db.models.functions import RowNumber
 
+from postgres.advisory_locks import AdvisoryLock, lock_until_commit
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import BackendKind, Launch, LaunchQuerySet, Workspace
-
-# Names our advisory locks among others': one turn of a backend is decided at a time.
-_LOCK = 7_301_003
 
 
 def queue_positions() -> Mapping[UUID, int]:
@@ -29,8 +26,7 @@ def may_start(workspace: Workspace, *, now: datetime) -> bool:
     """
     if not settings.LAUNCH_CONCURRENCY and not settings.LAUNCH_PAUSE_MILLISECONDS:
         return True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_LOCK, workspace.backend])
+    lock_until_commit(AdvisoryLock.LAUNCH_QUEUE, key=workspace.backend)
     if not _pause_is_over(workspace.backend, now=now):
         return False
     return queue_positions().get(workspace.pk, 1) <= _free_places(workspace.backend)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, Q
 
 from events import outbox
 from events.names import EventType
+from postgres.advisory_locks import AdvisoryLock, lock_until_commit
 from workspaces.deadlines.policy import Policy, format_duration
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Workspace, WorkspaceQuerySet, is_overdue
@@ -20,8 +21,6 @@ from workspaces.models.incidents import Incident, IncidentKind
 from workspaces.services.watching import outages
 
 RELEASED_BY_TIME = "the longest hold"
-# A number of ours for Postgres' advisory locks: one brake decides at a time.
-_LOCK = 7_301_001
 
 
 class UnknownIncident(LookupError):
@@ -73,8 +72,7 @@ def hold_mass_lateness(*, now: datetime, policy: Policy) -> int:
 
 @transaction.atomic
 def _brake(*, now: datetime, policy: Policy) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    lock_until_commit(AdvisoryLock.MASS_LATENESS)
     for incident in Incident.objects.unresolved().about_mass_lateness().order_by("pk"):
         _review(incident, now=now, policy=policy)
     for scope, cells in find_mass_lateness(now=now, policy=policy).items():

@@ -10,12 +10,11 @@ from django.db.models import F
 
 from events import outbox
 from events.names import EventType
+from postgres.advisory_locks import AdvisoryLock, lock_until_commit
 from workspaces.lifecycle.transitions import DEADLINE_FAILURES, TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.models.incidents import Component, Incident, IncidentKind, Liveness
 
-# A number of ours for Postgres' advisory locks: one gap is recorded at a time.
-_LOCK = 7_301_002
 # More outages than any heartbeat's limit can reach across.
 _MOST_GAPS = 50
 
@@ -46,8 +45,7 @@ def record_liveness(*, part: Component, now: datetime) -> Incident | None:
 
 @transaction.atomic
 def _note_after_gap(part: Component, *, now: datetime) -> Incident | None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    lock_until_commit(AdvisoryLock.OUTAGES)
     known = Liveness.objects.filter(part=part).first()
     Liveness.objects.update_or_create(part=part, defaults={"alive_at": now})
     if known is None or now - known.alive_at < _gap_limit():

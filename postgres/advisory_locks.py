@@ -1,0 +1,25 @@
+"""Postgres' advisory locks by name: what may happen in one transaction at a time."""
+
+from enum import IntEnum
+
+from django.db import connection
+
+
+class AdvisoryLock(IntEnum):
+    """The numbers are fixed: processes of two releases must exclude each other during an upgrade."""
+
+    # One sweep decides at a time which late launches to hold.
+    MASS_LATENESS = 7_301_001
+    # One process at a time records an outage.
+    OUTAGES = 7_301_002
+    # One launch of a backend is admitted at a time; the backend is the lock's `key`.
+    LAUNCH_QUEUE = 7_301_003
+
+
+def lock_until_commit(lock: AdvisoryLock, *, key: str | None = None) -> None:
+    """Wait for the lock and hold it until the transaction ends. With a `key`, only callers with equal keys wait."""
+    with connection.cursor() as cursor:
+        if key is None:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock.value])
+        else:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [lock.value, key])
