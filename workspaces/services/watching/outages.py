@@ -1,26 +1,27 @@
-"""Our own outages are nobody's fault: who waited while Slipway was away gets that time back, once."""
+"""Give back the time in which Slipway itself was away: deadlines and heartbeat limits do not count it.
 
-from collections.abc import Iterable, Sequence
+The sweep and the web each store when they were alive last. A pause of at least OUTAGE_AFTER_SECONDS is a gap.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 
-from events import outbox
 from events.names import EventType
 from postgres.advisory_locks import AdvisoryLock, lock_until_commit
 from workspaces.lifecycle.transitions import DEADLINE_FAILURES, TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.models.incidents import Component, Incident, IncidentKind, Liveness
+from workspaces.services.watching.incident_events import record_incident_events
+from workspaces.services.watching.intervals import Interval, moment_before
 
-# More outages than any heartbeat's limit can reach across.
-_MOST_GAPS = 50
+# More outages than a heartbeat limit can reach back across.
+_MAX_GAPS = 50
 
-Gap = tuple[datetime, datetime]
-
-_EXTEND = """
+_EXTEND_PROVISIONING = """
 UPDATE workspaces_workspace AS present
 SET deadline_at = deadline_at + missed.time, phase_entered_at = phase_entered_at + missed.time
 FROM (
@@ -33,126 +34,97 @@ WHERE present.id = missed.id AND present.status = %s AND missed.time > interval 
 
 
 def record_liveness(*, part: Component, now: datetime) -> Incident | None:
-    """Store that this part of Slipway is alive. After a gap, give those who waited their time back, and tell it.
+    """Store that a part of Slipway is alive. After a gap, extend all deadlines by it and return the incident.
 
-    Usually that is one UPDATE of one row. Returns the incident, or None.
+    Usually this is one UPDATE of one row, and returns None.
     """
-    seamless = Liveness.objects.filter(part=part, alive_at__gt=now - _gap_limit())
-    if seamless.filter(alive_at__lt=now).update(alive_at=now) or seamless.exists():
+    recent = Liveness.objects.filter(part=part, alive_at__gt=now - _gap_limit())
+    if recent.filter(alive_at__lt=now).update(alive_at=now) or recent.exists():
         return None
-    return _note_after_gap(part, now=now)
-
-
-@transaction.atomic
-def _note_after_gap(part: Component, *, now: datetime) -> Incident | None:
-    lock_until_commit(AdvisoryLock.OUTAGES)
-    known = Liveness.objects.filter(part=part).first()
-    Liveness.objects.update_or_create(part=part, defaults={"alive_at": now})
-    if known is None or now - known.alive_at < _gap_limit():
-        return None
-    return _record(part, (known.alive_at, now))
+    with transaction.atomic():
+        lock_until_commit(AdvisoryLock.OUTAGES)
+        known = Liveness.objects.filter(part=part).first()
+        Liveness.objects.update_or_create(part=part, defaults={"alive_at": now})
+        if known is None or now - known.alive_at < _gap_limit():
+            return None
+        return _record_outage(part, Interval(known.alive_at, now))
 
 
 def is_web_silent(*, now: datetime) -> bool:
-    """Tell whether web has left no sign of life for too long: no agent can report. Never where none ever ran."""
+    """Tell whether the web has left no sign of life for too long, so that no agent can report.
+
+    False if no web process ever ran.
+    """
     return Liveness.objects.filter(part=Component.WEB, alive_at__lte=now - _gap_limit()).exists()
 
 
 def heartbeat_cutoff(*, now: datetime, limit: timedelta) -> datetime:
-    """Return since when an agent must have been silent to be lost: `limit` of the time in which we could hear it."""
-    return moment_before(now=now, limit=limit, gaps=_gaps(now=now))
-
-
-def moment_before(*, now: datetime, limit: timedelta, gaps: Iterable[Gap]) -> datetime:
-    """Return the moment before `now` since which `limit` has passed, the gaps not counted."""
-    at, left = now, limit
-    for began, ended in sorted(gaps, key=lambda gap: gap[1], reverse=True):
-        heard = max(at - ended, timedelta(0))
-        if began >= at:
-            continue
-        if heard >= left:
-            break
-        at, left = began, left - heard
-    return at - left
-
-
-def _gaps(*, now: datetime) -> list[Gap]:
-    rows = Incident.objects.outages().filter(resolved_at__isnull=False).order_by("-resolved_at", "-pk")
-    gaps = [(row.opened_at, row.resolved_at) for row in rows[:_MOST_GAPS] if row.resolved_at]
+    """Return the time before which the last heartbeat of a silent agent lies: `limit` ago, outages not counted."""
+    outages = Incident.objects.outages().filter(resolved_at__isnull=False).order_by("-resolved_at", "-pk")
+    gaps = [_interval_of(incident) for incident in outages[:_MAX_GAPS]]
     ongoing = Liveness.objects.filter(part=Component.WEB, alive_at__lte=now - _gap_limit())
-    return gaps + [(row.alive_at, now) for row in ongoing]
+    gaps += [Interval(liveness.alive_at, now) for liveness in ongoing]
+    return moment_before(now=now, duration=limit, gaps=gaps)
 
 
 def _gap_limit() -> timedelta:
     return timedelta(seconds=settings.OUTAGE_AFTER_SECONDS)
 
 
-def _record(part: Component, gap: Gap) -> Incident:
-    """Extend by what no other part's record of the same outage has extended yet; one outage is one incident."""
-    overlapping = (
-        Incident.objects.outages().filter(opened_at__lte=gap[1], resolved_at__gte=gap[0]).order_by("opened_at")
-    )
-    known = list(overlapping)
-    waiting = _extend(without(gap, [(row.opened_at, row.resolved_at) for row in known if row.resolved_at]))
-    if known:
-        incident = known[0]
-        incident.opened_at = min(gap[0], incident.opened_at)
-        incident.resolved_at = max(gap[1], *(row.resolved_at for row in known if row.resolved_at))
-        incident.save(update_fields=["opened_at", "resolved_at"])
-        return incident
-    return _open(part, gap, waiting)
+def _interval_of(outage: Incident) -> Interval:
+    return Interval(outage.opened_at, outage.resolved_at or outage.opened_at)
 
 
-def without(gap: Gap, known: Sequence[Gap]) -> list[Gap]:
-    """Return the parts of the gap that none of the known ones covers."""
-    parts, at = [], gap[0]
-    for began, ended in sorted(known):
-        if began > at:
-            parts.append((at, min(began, gap[1])))
-        at = max(at, ended)
-    return [*parts, (at, gap[1])] if at < gap[1] else parts
+def _record_outage(part: Component, gap: Interval) -> Incident:
+    """Extend deadlines by what no other part has recorded of the same outage. Parts that overlap share one incident."""
+    overlapping = Incident.objects.outages().filter(opened_at__lte=gap.end, resolved_at__gte=gap.start)
+    known = list(overlapping.order_by("opened_at"))
+    waiting = _extend_deadlines(gap.without(_interval_of(incident) for incident in known))
+    if not known:
+        return _open_incident(part, gap, waiting=waiting)
+    incident = known[0]
+    incident.opened_at = min(gap.start, incident.opened_at)
+    incident.resolved_at = max(gap.end, *(_interval_of(each).end for each in known))
+    incident.save(update_fields=["opened_at", "resolved_at"])
+    return incident
 
 
-def _extend(gaps: Sequence[Gap]) -> int:
-    """Move the clocks of all who waited by the time that each of them lost. Return how many launches that were."""
+def _extend_deadlines(gaps: Sequence[Interval]) -> int:
+    """Add the time inside the gaps to every deadline that was running. Return how many launches were provisioning.
+
+    A launch gets back what it lost itself: one that entered its phase at 12:00 loses all of a gap from 12:02 to 12:22,
+    one that entered it at 12:15 loses seven minutes. `phase_entered_at` moves too, so that the override counts alike.
+    """
     if not gaps:
         return 0
-    began, ended = [gap[0] for gap in gaps], [gap[1] for gap in gaps]
+    starts, ends = [gap.start for gap in gaps], [gap.end for gap in gaps]
     with connection.cursor() as cursor:
         provisioning = WorkspaceStatus.PROVISIONING.value
-        cursor.execute(_EXTEND, [began, ended, provisioning, provisioning])
+        cursor.execute(_EXTEND_PROVISIONING, [starts, ends, provisioning, provisioning])
         waiting = cursor.rowcount
-    lost = sum((gap[1] - gap[0] for gap in gaps), timedelta(0))
-    hibernating = Workspace.objects.filter(status=WorkspaceStatus.HIBERNATING, deadline_at__gt=began[0])
+    lost = sum((gap.length for gap in gaps), timedelta(0))
+    hibernating = Workspace.objects.filter(status=WorkspaceStatus.HIBERNATING, deadline_at__gt=starts[0])
     hibernating.update(deadline_at=F("deadline_at") + lost)
-    # The grace in which a late arrival wins.
-    graces = Launch.objects.not_torn_down().filter(teardown_reason=TeardownReason.FAILED, teardown_at__gt=began[0])
+    # The grace in which a late arrival undoes a deadline failure.
+    graces = Launch.objects.not_torn_down().filter(teardown_reason=TeardownReason.FAILED, teardown_at__gt=starts[0])
     graces.filter(failure_code__in=DEADLINE_FAILURES).update(teardown_at=F("teardown_at") + lost)
     return waiting
 
 
-def _open(part: Component, gap: Gap, waiting: int) -> Incident:
-    seconds = round((gap[1] - gap[0]).total_seconds())
+def _open_incident(part: Component, gap: Interval, *, waiting: int) -> Incident:
     message = (
-        f"Slipway's {part.label.lower()} was away for {seconds} seconds, until {gap[1]:%H:%M:%S} UTC. "
-        f"{waiting} launches that waited then, and all heartbeat limits, were given that time back. "
-        "If you did not stop it yourself, look at its log of that time."
+        f"Slipway's {part.label.lower()} was away for {gap.length.total_seconds():.0f} seconds, "
+        f"until {gap.end:%H:%M:%S} UTC. That time was added to the deadlines of {waiting} waiting launches and to all "
+        "heartbeat limits. If you did not stop it yourself, check its log of that time."
     )
     incident = Incident.objects.create(
         kind=IncidentKind.OWN_OUTAGE,
         scope=part.value,
-        opened_at=gap[0],
-        resolved_at=gap[1],
+        opened_at=gap.start,
+        resolved_at=gap.end,
         count=waiting,
         message=message,
     )
-    payload: dict[str, Any] = {"kind": incident.kind, "scope": incident.scope, "count": waiting, "message": message}
-    told = {**payload, "incident_id": incident.pk}
-    # It is over when it is noticed: those who keep a list of open incidents hear both.
-    outbox.record(
-        [
-            outbox.NewEvent(event_type=EventType.INCIDENT_OPENED, payload=told),
-            outbox.NewEvent(event_type=EventType.INCIDENT_RESOLVED, payload=told),
-        ]
-    )
+    # The outage is over when it is noticed. Consumers that keep a list of open incidents need both events.
+    record_incident_events(incident, EventType.INCIDENT_OPENED, EventType.INCIDENT_RESOLVED)
     return incident

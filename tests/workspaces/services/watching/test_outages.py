@@ -1,5 +1,6 @@
-"""Our own outage is nobody's fault: deadlines and heartbeat limits are extended by the gap, once, with one incident."""
+"""After an outage of our own, deadlines and heartbeat limits are extended by the gap, once, with one incident."""
 
+import doctest
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,8 +16,10 @@ from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Heartbeat, Launch, Workspace
 from workspaces.models.incidents import Component, Incident, Liveness
 from workspaces.services.stopping.hibernate import hibernate
+from workspaces.services.watching import intervals
+from workspaces.services.watching.intervals import Interval, moment_before
 from workspaces.services.watching.liveness import mark_silent_offline
-from workspaces.services.watching.outages import moment_before, record_liveness, without
+from workspaces.services.watching.outages import record_liveness
 from workspaces.services.watching.sweep import sweep_stuck
 
 pytestmark = pytest.mark.django_db
@@ -51,7 +54,7 @@ def test_the_override_is_extended_too():
     assert len(sweep_stuck(now=after(21.1), policy=minute).failed) == 1
 
 
-def test_who_began_in_the_gap_gets_only_what_it_lost():
+def test_a_launch_that_began_in_the_gap_gets_back_only_what_it_lost():
     record_liveness(part=Component.SWEEP, now=after(0))
     begun = booting(now=after(15))
     record_liveness(part=Component.SWEEP, now=after(20))
@@ -86,13 +89,13 @@ def test_the_first_sign_of_life_ever_is_no_outage():
     assert Incident.objects.count() == 0
 
 
-def test_a_clock_that_is_behind_takes_no_sign_of_life_back():
+def test_a_clock_that_is_behind_does_not_move_the_liveness_record_back():
     record_liveness(part=Component.WEB, now=after(5))
     assert record_liveness(part=Component.WEB, now=after(4)) is None
     assert Liveness.objects.get().alive_at == after(5)
 
 
-def test_nobody_is_lost_by_the_silence_of_our_own_outage():
+def test_no_workspace_is_lost_because_of_our_own_outage():
     up = online(now=after(0))
     away(since=1, until=60)
     assert mark_silent_offline(now=after(61.9), limit=LIMIT) == []
@@ -100,7 +103,7 @@ def test_nobody_is_lost_by_the_silence_of_our_own_outage():
     assert Heartbeat.objects.get(pk=up.pk).last_heartbeat_at == after(0)
 
 
-def test_while_the_web_is_silent_nobody_is_lost_or_failed_for_it():
+def test_while_the_web_is_silent_no_workspace_is_lost_or_failed():
     up, late = online(now=after(0)), booting(now=after(0))
     record_liveness(part=Component.WEB, now=after(1))
     assert sweep_stuck(now=after(12), policy=Policy()).failed == []
@@ -127,7 +130,7 @@ def test_a_late_arrivals_grace_is_extended():
     assert late.status == WorkspaceStatus.ONLINE
 
 
-def test_a_hibernation_waits_longer_and_who_waits_for_nothing_is_left_alone():
+def test_a_hibernation_waits_longer_and_a_workspace_without_a_deadline_is_left_alone():
     up = online(now=after(0))
     hibernate(workspace_id=up.pk, forced=False, now=after(0))
     still = hibernated(now=after(0))
@@ -138,7 +141,7 @@ def test_a_hibernation_waits_longer_and_who_waits_for_nothing_is_left_alone():
     assert still.deadline_at is None
 
 
-def test_the_sweeps_task_notes_that_it_is_alive_and_excuses_before_it_fails():
+def test_the_sweep_task_records_liveness_and_extends_deadlines_before_it_fails_workspaces():
     waiting = queued()
     Workspace.objects.filter(pk=waiting.pk).update(
         phase="booting",
@@ -152,25 +155,32 @@ def test_the_sweeps_task_notes_that_it_is_alive_and_excuses_before_it_fails():
     assert Incident.objects.get().scope == Component.SWEEP
 
 
+def test_the_examples_of_intervals_are_true():
+    result = doctest.testmod(intervals, extraglobs={"noon": NOON, "minute": timedelta(minutes=1)})
+    assert result.attempted > 10
+    assert result.failed == 0
+
+
 moments = st.integers(0, 100).map(after)
-gaps = st.lists(st.tuples(moments, moments).map(sorted).map(tuple), max_size=6)
+interval = st.tuples(moments, moments).map(sorted).map(lambda ends: Interval(*ends))
+gaps = st.lists(interval, max_size=6)
 
 
 @given(gaps=gaps, limit=st.integers(1, 200))
-def test_reaching_back_counts_each_minute_outside_the_gaps_once(gaps, limit):
-    since = moment_before(now=after(100), limit=timedelta(minutes=limit), gaps=gaps)
+def test_each_minute_outside_the_gaps_counts_once(gaps, limit):
+    since = moment_before(now=after(100), duration=timedelta(minutes=limit), gaps=gaps)
     minutes = int((after(100) - since).total_seconds() // 60)
     heard = [
         minute
         for minute in range(100 - minutes, 100)
-        if not any(began <= after(minute) and after(minute + 1) <= ended for began, ended in gaps)
+        if not any(gap.start <= after(minute) and after(minute + 1) <= gap.end for gap in gaps)
     ]
     assert len(heard) == limit
 
 
-@given(gap=st.tuples(moments, moments).map(sorted).map(tuple), known=gaps)
+@given(gap=interval, known=gaps)
 def test_what_is_uncovered_overlaps_nothing_known_and_leaves_nothing_out(gap, known):
     def minutes(spans):
-        return {minute for minute in range(100) for a, b in spans if a <= after(minute) < b}
+        return {minute for minute in range(100) for span in spans if span.start <= after(minute) < span.end}
 
-    assert minutes(without(gap, known)) == minutes([gap]) - minutes(known)
+    assert minutes(gap.without(known)) == minutes([gap]) - minutes(known)
