@@ -1,15 +1,15 @@
-"""Incidents, which concern the fleet rather than one workspace, and the record of our own being alive."""
+"""Incidents of the fleet, and when the parts of Slipway were alive last."""
 
 from django.db import models
-from django.db.models import CheckConstraint, Q, UniqueConstraint
+from django.db.models import CheckConstraint, F, Func, Q, UniqueConstraint, Value
 
 
 class IncidentKind(models.TextChoices):
     """What an incident is about."""
 
-    # Many launches of one runtime or backend are late together: the brake holds their failures.
+    # Many launches of one runtime or backend are late together, so their deadline failures are held.
     MASS_LATENESS = "mass_lateness", "Mass lateness"
-    # Slipway itself was away; who waited then was given that time back.
+    # Slipway itself was away. The time was added to the deadlines of everything that waited.
     OWN_OUTAGE = "own_outage", "Own outage"
 
 
@@ -27,7 +27,7 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         return self.filter(resolved_at__isnull=True)
 
     def about_mass_lateness(self) -> "IncidentQuerySet":
-        """About launches that are late together."""
+        """Incidents of launches that are late together."""
         return self.filter(kind=IncidentKind.MASS_LATENESS)
 
     def outages(self) -> "IncidentQuerySet":
@@ -35,14 +35,26 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
 
 
 class Incident(models.Model):
-    """One incident: told once when it opens, once when it is resolved. Written by services/braking.py and outages.py.
+    """Something that concerns the fleet rather than one workspace. One event tells that it opened, one that it ended.
 
-    `let_go_at` is when the brake let its launches go though the cause was not gone, `let_go_by` who or what did so.
+    Written by services/watching/mass_lateness.py and outages.py. `let_go_at` and `let_go_by` say when and by whom its
+    launches were released although the cause was not gone.
     """
 
     kind = models.CharField(max_length=30, choices=IncidentKind.choices)
     # `runtime:hermes`, `backend:process`, `sweep`, `web`.
     scope = models.CharField(max_length=100)
+    # The part of `scope` before the first colon, and the part after it (empty without a colon).
+    scope_kind = models.GeneratedField(
+        expression=Func(F("scope"), Value(":"), Value(1), function="split_part"),
+        output_field=models.CharField(max_length=100),
+        db_persist=True,
+    )
+    scope_name = models.GeneratedField(
+        expression=Func(F("scope"), Value("^[^:]*:?"), Value(""), function="regexp_replace"),
+        output_field=models.CharField(max_length=100),
+        db_persist=True,
+    )
     opened_at = models.DateTimeField()
     let_go_at = models.DateTimeField(null=True)
     let_go_by = models.CharField(max_length=150, blank=True, default="")
@@ -56,7 +68,7 @@ class Incident(models.Model):
         ordering = ["-opened_at", "-id"]
         constraints = [
             CheckConstraint(condition=Q(kind__in=IncidentKind.values), name="incident_kind_known"),
-            # Sweeps at once raise one incident, not two.
+            # Concurrent sweeps open one incident, not two.
             UniqueConstraint(
                 fields=["kind", "scope"], condition=Q(resolved_at__isnull=True), name="incident_open_once"
             ),

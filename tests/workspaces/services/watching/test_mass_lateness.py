@@ -1,4 +1,4 @@
-"""The brake: who is late together is held, once, with one incident; evidence and operators are stronger."""
+"""Launches that are late together are held, with one incident; evidence and operators override the hold."""
 
 import threading
 from datetime import timedelta
@@ -42,7 +42,7 @@ def told(event_type):
     ("late", "booting", "is_so"),
     [(4, 4, False), (5, 5, True), (5, 9, True), (5, 10, False), (6, 10, True), (50, 100, False), (51, 100, True)],
 )
-def test_at_least_five_and_more_than_half_are_a_mass(late, booting, is_so):
+def test_mass_lateness_is_at_least_five_late_and_more_than_half(late, booting, is_so):
     assert is_mass_lateness(late=late, booting=booting) == is_so
 
 
@@ -66,14 +66,14 @@ def test_four_late_together_are_failed():
     assert Incident.objects.count() == 0
 
 
-def test_late_ones_among_as_many_that_are_not_are_failed():
+def test_late_launches_among_as_many_healthy_ones_are_failed():
     late = fleet(5)
     now = later(late[-1], minutes=11)
     fleet(5, now=now - timedelta(minutes=1))
     assert len(sweep(now).failed) == 5
 
 
-def test_another_runtimes_late_one_is_failed_while_the_first_is_held():
+def test_a_late_launch_of_another_runtime_is_failed_while_the_first_is_held():
     late = fleet(5, runtime="claude-code")
     now = later(late[-1], minutes=11)
     alone = booting(now=now - timedelta(minutes=11), provision_timeout_seconds=60)
@@ -85,7 +85,7 @@ def test_another_runtimes_late_one_is_failed_while_the_first_is_held():
     assert alone.status == WorkspaceStatus.FAILED
 
 
-def test_late_ones_of_several_runtimes_on_one_backend_are_one_incident():
+def test_late_launches_of_several_runtimes_on_one_backend_are_one_incident():
     late = fleet(3, runtime="claude-code") + fleet(3, runtime="echo")
     assert sweep(later(late[-1], minutes=11)).held == 6
     assert [incident.scope for incident in Incident.objects.all()] == ["backend:process"]
@@ -108,7 +108,7 @@ def test_failures_by_evidence_are_never_held(fake):
     assert (late[0].status, late[0].failure_code, late[0].held_since) == ("failed", "crashed", None)
 
 
-def test_the_brake_lets_go_once_the_cause_is_gone_and_fails_who_is_left():
+def test_launches_are_released_once_the_cause_is_gone_and_those_still_late_fail():
     late = fleet(20)
     now = later(late[-1], minutes=11)
     assert sweep(now).held == 20
@@ -139,7 +139,7 @@ def test_a_hold_ends_after_fifteen_minutes():
     assert (incident.let_go_by, incident.resolved_at) == ("the longest hold", now + timedelta(minutes=15.5))
 
 
-def test_a_held_launch_that_registers_is_simply_online():
+def test_a_held_launch_that_registers_is_online():
     late = fleet(5)
     now = later(late[-1], minutes=11)
     sweep(now)
@@ -149,7 +149,7 @@ def test_a_held_launch_that_registers_is_simply_online():
     assert Event.objects.filter(workspace_id=late[0].pk).count() == 2
 
 
-def test_a_held_launch_whose_new_step_moves_its_deadline_is_held_no_longer():
+def test_a_held_launch_whose_new_step_moves_its_deadline_is_released():
     stall = "runtime_config: {stall_timeout_seconds: 60}\n"
     late = [booting(config=config_for("echo", stall), runtime="") for _ in range(6)]
     now = later(late[-1], minutes=1.5)
@@ -158,7 +158,7 @@ def test_a_held_launch_whose_new_step_moves_its_deadline_is_held_no_longer():
     assert sweep(now + timedelta(seconds=1)).held == 5
 
 
-def test_an_operator_lets_them_go_and_they_are_not_held_again():
+def test_an_operator_releases_launches_and_they_are_not_held_again():
     late = fleet(6)
     now = later(late[-1], minutes=11)
     sweep(now)
@@ -172,7 +172,7 @@ def test_an_operator_lets_them_go_and_they_are_not_held_again():
         release(incident_id=Incident.objects.get().pk, by="ann", now=now)
 
 
-def test_a_dry_run_names_nobody_whom_the_brake_would_hold():
+def test_a_dry_run_leaves_out_launches_that_would_be_held():
     late = fleet(6)
     now = later(late[-1], minutes=11)
     assert list(preview_sweep(now=now, policy=NO_OVERRIDE)) == []
@@ -181,12 +181,12 @@ def test_a_dry_run_names_nobody_whom_the_brake_would_hold():
     assert list(preview_sweep(now=now, policy=NO_OVERRIDE)) == []
 
 
-def test_the_brake_counts_the_override_too():
+def test_the_override_counts_as_a_deadline_too():
     late = fleet(6)
     assert sweep(later(late[-1], minutes=2), policy=Policy(override_seconds=60)).held == 6
 
 
-def test_held_stands_in_the_api_and_on_the_page(admin_client):
+def test_the_api_and_the_admin_show_that_a_launch_is_held(admin_client):
     late = fleet(6)
     sweep(later(late[-1], minutes=11))
     assert holder(ApiScope.READ).get(f"/workspaces/{late[0].pk}").json()["held"] is True
@@ -195,7 +195,7 @@ def test_held_stands_in_the_api_and_on_the_page(admin_client):
     assert "Mass lateness" in admin_client.get("/admin/").content.decode()
 
 
-def test_an_operator_lets_go_in_the_admin(admin_client):
+def test_an_operator_releases_launches_in_the_admin(admin_client):
     late = fleet(6)
     sweep(later(late[-1], minutes=11))
     incident = Incident.objects.get()
@@ -207,7 +207,7 @@ def test_an_operator_lets_go_in_the_admin(admin_client):
     assert incident.let_go_by == "admin"
 
 
-def test_a_reader_of_incidents_may_not_let_go(client, django_user_model):
+def test_a_reader_of_incidents_may_not_release(client, django_user_model):
     from django.contrib.auth.models import Permission
 
     late = fleet(6)
@@ -220,7 +220,7 @@ def test_a_reader_of_incidents_may_not_let_go(client, django_user_model):
     assert Incident.objects.get().let_go_at is None
 
 
-def test_the_command_lists_incidents_and_lets_go(capsys):
+def test_the_command_lists_incidents_and_releases_launches(capsys):
     call_command("incidents")
     assert capsys.readouterr().out == "0 incidents are open.\n"
     late = fleet(6)
@@ -235,8 +235,20 @@ def test_the_command_lists_incidents_and_lets_go(capsys):
         call_command("incidents", let_go=incident.pk)
 
 
+@pytest.mark.parametrize(
+    ("scope", "kind", "name"),
+    [("runtime:hermes", "runtime", "hermes"), ("runtime:a:b", "runtime", "a:b"), ("web", "web", ""), (":", "", "")],
+)
+def test_the_kind_and_the_name_of_a_scope_are_columns(scope, kind, name):
+    incident = Incident.objects.create(
+        kind="mass_lateness", scope=scope, opened_at=database_now(), count=1, message="x"
+    )
+    assert (incident.scope_kind, incident.scope_name) == (kind, name)
+    assert Incident.objects.get(scope_kind=kind, scope_name=name) == incident
+
+
 @pytest.mark.django_db(transaction=True)
-def test_sweeps_at_once_raise_one_incident():
+def test_concurrent_sweeps_open_one_incident():
     late = fleet(6)
     now, barrier = later(late[-1], minutes=11), threading.Barrier(4)
 
