@@ -8,12 +8,11 @@ from uuid import UUID
 from registry.reachability import may_reach
 from workspaces import operations
 from workspaces.access.errors import RequestRefused
-from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.lifecycle.transitions import RUNNING, WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.core.trees import TreeChanged
 
-_REACHABLE = frozenset({WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})
 # Statuses that waiting can help, and after how many seconds to ask again. Others wait for an operator.
 _ASK_AGAIN_SECONDS: dict[str, int] = {
     WorkspaceStatus.PROVISIONING: 10,
@@ -33,7 +32,7 @@ class DiscoveryResult:
 
     @property
     def is_reachable(self) -> bool:
-        return self.workspace.status in _REACHABLE
+        return self.workspace.status in RUNNING
 
 
 def discover(*, caller_id: UUID, target_id: UUID) -> DiscoveryResult:

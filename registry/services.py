@@ -16,6 +16,7 @@ from workspaces.access import agent_urls
 from workspaces.access.authentication import Agent
 from workspaces.access.masking import mask, mask_strings
 from workspaces.lifecycle.transitions import (
+    RUNNING,
     FailureCode,
     FailureSource,
     Verb,
@@ -87,12 +88,9 @@ def heartbeat(agent: Agent, beat: Beat, *, clock: Clock) -> Mapping[str, Any]:
         _arrive(agent, now=clock())
     elif agent.status == WorkspaceStatus.HIBERNATING and beat.active_tasks:
         hibernate.undo_for_new_task(workspace_id=agent.workspace_id, launch_id=agent.launch_id)
-    elif agent.status in _JUDGED and (beat.error_rate is not None or beat.runtime_state is not None):
+    elif agent.status in RUNNING and (beat.error_rate is not None or beat.runtime_state is not None):
         _judge(agent, beat)
     return stored
-
-
-_JUDGED = frozenset({WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})
 
 
 def fail_by_agent(

@@ -1,8 +1,9 @@
-"""The lifecycle of a workspace as plain data: its statuses, its moves, and why one fails. Imports no model.
+"""The lifecycle of a workspace as plain data: statuses, allowed transitions, failure codes. Imports no model.
 
-TRANSITIONS is the only list of moves: services, the database's own guard, documentation and tests read it.
+TRANSITIONS is the only list of allowed transitions. Services, the database trigger, the docs and the tests read it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,44 +13,60 @@ from events.names import EventType
 
 
 class WorkspaceStatus(TextChoices):
-    """Where a workspace stands; mirrored by the Postgres enum `workspace_status`, in this order."""
+    """The status of a workspace; mirrored by the Postgres enum `workspace_status`, in this order."""
 
     # Being launched: queued, launching or booting.
     PROVISIONING = "provisioning", "Provisioning"
-    # Registered, and its heartbeats arrive.
+    # Its agent has registered and sends heartbeats.
     ONLINE = "online", "Online"
-    # Was online, and is silent or gone.
+    # It was online; now its agent is silent or its process has ended.
     OFFLINE = "offline", "Offline"
-    # Online, but its agent reports errors or calls itself wedged.
+    # Online, but its agent reports errors or says that it is wedged.
     DEGRADED = "degraded", "Degraded"
-    # A launch that did not get online; `failure` says why.
+    # Its launch did not come online; `failure` says why.
     FAILED = "failed", "Failed"
-    # Terminal: nothing leaves it.
+    # Terminal: no transition leaves it.
     REMOVED = "removed", "Removed"
-    # Stopped on purpose, until somebody resumes it.
+    # Stopped by an operator until somebody resumes it.
     PAUSED = "paused", "Paused"
-    # Stopped for idleness; a request wakes it.
+    # Stopped because it was idle; a request wakes it.
     HIBERNATED = "hibernated", "Hibernated"
-    # Claimed for hibernation; its backend has not confirmed the stop yet.
+    # Its stop is scheduled; the backend has not confirmed it yet.
     HIBERNATING = "hibernating", "Hibernating"
-    # External: run by somebody else, who has not connected it.
+    # External: somebody else runs it and has not connected it yet.
     AWAITING_AGENT = "awaiting_agent", "Awaiting agent"
 
 
+# Sets of statuses that several places ask for, each in the order of the enum.
+
+# The agent has registered and is expected to send heartbeats.
+RUNNING = (WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED)
+# Launched, and not stopped on purpose: a shutdown of Slipway pauses these.
+ACTIVE = (WorkspaceStatus.PROVISIONING, WorkspaceStatus.ONLINE, WorkspaceStatus.OFFLINE, WorkspaceStatus.DEGRADED)
+# No process may run. `failed` is not among them: its process may run until the launch's `teardown_at`.
+STOPPED = (WorkspaceStatus.REMOVED, WorkspaceStatus.PAUSED, WorkspaceStatus.HIBERNATED)
+# Waits for something, so `deadline_at` is set.
+WITH_DEADLINE = (WorkspaceStatus.PROVISIONING, WorkspaceStatus.HIBERNATING)
+# The agent of the current launch has not registered yet.
+BEFORE_REGISTRATION = (WorkspaceStatus.PROVISIONING, WorkspaceStatus.AWAITING_AGENT)
+# Entering one of these clears the stored failure.
+CLEARS_FAILURE = (WorkspaceStatus.PROVISIONING, WorkspaceStatus.ONLINE, WorkspaceStatus.AWAITING_AGENT)
+
+
 def label_of(status: str) -> str:
-    """Return a status as people read it; one of newer code, which the database may hold, as it stands there."""
+    """Return the status's label, or the status itself if only newer code knows it."""
     return WorkspaceStatus(status).label if status in WorkspaceStatus.values else status
 
 
 class Phase(TextChoices):
-    """What a provisioning workspace waits for; each phase has a clock of its own."""
+    """What a provisioning workspace waits for. Each phase has its own deadline."""
 
     NONE = "", "–"
-    # Its turn among the launches.
+    # For a launch worker.
     QUEUED = "queued", "Queued"
-    # The backend call.
+    # For the backend to start it.
     LAUNCHING = "launching", "Launching"
-    # Its agent, to register.
+    # For its agent to register.
     BOOTING = "booting", "Booting"
 
 
@@ -60,13 +77,13 @@ class FailureCode(TextChoices):
     MISSING_ENV = "missing_env", "Missing environment variables"
     BAD_CONFIG = "bad_config", "Bad configuration"
     SECRET_UNREADABLE = "secret_unreadable", "Secret unreadable"
-    # No launch task ever took it from the queue.
+    # No worker took it from the queue.
     NEVER_LAUNCHED = "never_launched", "Never launched"
     # The backend refused or failed to start it.
     LAUNCH_ERROR = "launch_error", "Launch error"
     # The process ended before it registered.
     CRASHED = "crashed", "Crashed"
-    # Its deadline passed; nothing more is known.
+    # Its deadline passed and nothing more is known.
     TIMED_OUT = "timed_out", "Timed out"
     # No new boot step within the runtime's stall limit.
     STALLED = "stalled", "Stalled"
@@ -74,7 +91,7 @@ class FailureCode(TextChoices):
 
 
 class FailureSource(TextChoices):
-    """Who failed the launch."""
+    """Which part of Slipway, or who else, failed the launch."""
 
     NONE = "", "–"
     PREFLIGHT = "preflight", "Preflight"
@@ -86,27 +103,27 @@ class FailureSource(TextChoices):
 
 
 class FailureOwner(TextChoices):
-    """Whose a failure is: where to look first. Never concluded from time alone."""
+    """Who has to fix a failure. Never concluded from elapsed time alone."""
 
     NONE = "", "–"
-    # What the operator wrote: config.yaml, secrets.
+    # The operator's config.yaml or secrets.
     CONFIGURATION = "configuration", "Configuration"
-    # What runs inside: its runtime, its boot steps.
+    # The runtime or the boot steps.
     IMAGE = "image", "Image"
     # Slipway itself.
     PLATFORM = "platform", "Platform"
-    # What it was to run on.
+    # The backend that should have run it.
     BACKEND = "backend", "Backend"
-    # An answer, too: nothing that was seen tells whose it is.
+    # The evidence does not tell.
     UNKNOWN = "unknown", "Unknown"
 
 
 class RestartPolicy(TextChoices):
-    """What happens to a workspace that was online and whose process ended."""
+    """Whether Slipway restarts a workspace that was online and whose process ended."""
 
-    # It stays offline until somebody restarts it.
+    # Leave it offline until somebody restarts it.
     NEVER = "never", "Never"
-    # It is restarted, unless its process stopped cleanly.
+    # Restart it unless its process exited with status 0.
     ON_FAILURE = "on-failure", "On failure"
 
 
@@ -118,21 +135,21 @@ class TeardownReason(TextChoices):
     RESTARTED = "restarted", "Restarted"
     PAUSED = "paused", "Paused"
     HIBERNATED = "hibernated", "Hibernated"
-    # It was online, and its process ended: what is left of it goes too.
+    # It was online and its process ended; stop whatever is left of it.
     LOST = "lost", "Lost"
     REMOVED = "removed", "Removed"
-    # Alive though nothing needs it; see services/reaping.py.
+    # It runs although nothing needs it; see services/stopping/reaper.py.
     REAPED = "reaped", "Reaped"
-    # Slipway itself was stopped; its next start launches the workspace again.
+    # Slipway itself was stopped; its next start relaunches the workspace.
     SHUT_DOWN = "shut_down", "Slipway shut down"
 
 
-# Failures that time alone decided. Only these can be taken back by a late arrival.
+# Failures decided by elapsed time alone. A late registration or heartbeat can undo only these.
 DEADLINE_FAILURES = frozenset({FailureCode.NEVER_LAUNCHED, FailureCode.TIMED_OUT, FailureCode.STALLED})
 
 
 class Verb(StrEnum):
-    """What is done to a workspace. A verb with several targets has a row of TRANSITIONS for each."""
+    """What is done to a workspace. A verb with several targets has one transition for each."""
 
     CREATE = "create"
     REGISTER = "register"
@@ -154,9 +171,10 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Transition:
-    """One row of the table. No sources: the verb makes the row. `guard` is what else must hold, in words.
+    """An allowed transition: `verb` leads from any of `sources` to `target` and writes `event`.
 
-    `is_external` marks how an external workspace is created, which the database's own guard asks for too.
+    Without sources the verb creates the workspace. `guard` says in words what else must hold; the verb's service
+    checks it. `is_external` marks the creation of external workspaces, which the database trigger checks too.
     """
 
     verb: Verb
@@ -173,7 +191,7 @@ E = EventType
 
 def _row(
     verb: Verb,
-    sources: set[WorkspaceStatus],
+    sources: Iterable[WorkspaceStatus],
     target: WorkspaceStatus,
     event: EventType,
     guard: str = "",
@@ -197,22 +215,22 @@ TRANSITIONS: tuple[Transition, ...] = (
         {S.PROVISIONING, S.AWAITING_AGENT, S.OFFLINE, S.DEGRADED},
         S.ONLINE,
         E.WORKSPACE_ONLINE,
-        "present launch",
+        "current launch",
     ),
-    _row(Verb.HEARTBEAT, {S.PROVISIONING, S.AWAITING_AGENT, S.OFFLINE}, S.ONLINE, E.WORKSPACE_ONLINE, "present launch"),
+    _row(Verb.HEARTBEAT, {S.PROVISIONING, S.AWAITING_AGENT, S.OFFLINE}, S.ONLINE, E.WORKSPACE_ONLINE, "current launch"),
     _row(
         Verb.LATE_ARRIVAL,
         {S.FAILED},
         S.ONLINE,
         E.WORKSPACE_ONLINE,
-        "present launch, failed by a deadline, before its teardown",
+        "current launch, failed by a deadline, before its teardown",
     ),
     _row(Verb.DEGRADE, {S.ONLINE}, S.DEGRADED, E.WORKSPACE_DEGRADED, "error_rate at least 0.5, or wedged"),
     _row(Verb.RECOVER, {S.DEGRADED}, S.ONLINE, E.WORKSPACE_ONLINE, "error_rate below 0.1 and not wedged"),
-    _row(Verb.LOSE, {S.ONLINE, S.DEGRADED}, S.OFFLINE, E.WORKSPACE_OFFLINE, "silent beyond the limit, or gone"),
+    _row(Verb.LOSE, RUNNING, S.OFFLINE, E.WORKSPACE_OFFLINE, "silent beyond the limit, or gone"),
     _row(
         Verb.LOSE,
-        {S.ONLINE, S.DEGRADED},
+        RUNNING,
         S.AWAITING_AGENT,
         E.WORKSPACE_AWAITING_AGENT,
         "external, silent beyond the limit",
@@ -222,7 +240,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         {S.PROVISIONING},
         S.FAILED,
         E.WORKSPACE_PROVISION_FAILED,
-        "present launch; for the sweep: deadline passed",
+        "current launch; for the sweep: deadline passed",
     ),
     _row(Verb.RESTART, _RESTARTABLE, S.PROVISIONING, E.WORKSPACE_PROVISIONING, "new launch"),
     _row(
@@ -237,7 +255,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     _row(Verb.RESUME, {S.PAUSED}, S.AWAITING_AGENT, E.WORKSPACE_AWAITING_AGENT, "external; no paused ancestor"),
     _row(
         Verb.HIBERNATE,
-        {S.ONLINE, S.DEGRADED},
+        RUNNING,
         S.HIBERNATING,
         E.WORKSPACE_HIBERNATING,
         "no active task, or forced; never external",
@@ -257,12 +275,12 @@ TRANSITIONS: tuple[Transition, ...] = (
 
 
 def find_transition(verb: Verb, target: WorkspaceStatus) -> Transition:
-    """Return the table's row for a verb and the status it leads to. Raises KeyError for a row that isn't there."""
+    """Return the transition by which the verb leads to the target. Raises KeyError if there is none."""
     return _BY_VERB_AND_TARGET[verb, target]
 
 
 def allowed_moves() -> frozenset[tuple[WorkspaceStatus, WorkspaceStatus]]:
-    """Return every (from, to) that some verb allows."""
+    """Return every (from, to) pair that some verb allows."""
     return frozenset((source, row.target) for row in TRANSITIONS for source in row.sources)
 
 

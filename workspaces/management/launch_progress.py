@@ -15,12 +15,11 @@ from rich.text import Text
 
 from postgres.clock import database_now
 from workspaces.deadlines.policy import current_policy
-from workspaces.lifecycle.transitions import WorkspaceStatus, label_of
+from workspaces.lifecycle.transitions import RUNNING, WorkspaceStatus, label_of
 from workspaces.models import Workspace
 from workspaces.overview import Overview, format_duration, format_time_left, overview, printable
 
 POLL_SECONDS = 0.3
-_ARRIVED = frozenset({WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,7 @@ def follow(workspace_id: UUID, *, out: OutputWrapper) -> End:
 
 def _end(glance: Overview) -> End:
     workspace, after = glance.workspace, format_duration(glance.age.total_seconds())
-    if glance.status in _ARRIVED:
+    if glance.status in RUNNING:
         return End(is_online=True, sentence=f"{workspace.name} is online after {after}.")
     if glance.status != WorkspaceStatus.FAILED:
         became = label_of(glance.status).lower()

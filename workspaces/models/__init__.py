@@ -1,4 +1,4 @@
-"""The models of the app, a module for each noun. Django looks for all of them here."""
+"""The models of the app, one module for each group. Django imports all of them from here."""
 
 from workspaces.models.credentials import AgentToken, ApiKey, ApiScope, RetiredSecret, Secret
 from workspaces.models.incidents import Incident, Liveness

@@ -1,4 +1,4 @@
-"""Secrets of workspaces, tokens of their agents, keys of scripts."""
+"""Secrets of workspaces, tokens of agents, API keys of scripts."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -10,17 +10,17 @@ from workspaces.models.workspaces import Workspace
 
 
 class ApiScope(models.TextChoices):
-    """What an API key may do; `admin` includes `operate`, which includes `read`."""
+    """What an API key allows; `admin` includes `operate`, which includes `read`."""
 
     READ = "read", "Read"
     OPERATE = "operate", "Operate"
     ADMIN = "admin", "Admin"
-    # For watchers outside: report bootstrap-failed, and nothing else.
+    # For external watchers: only to report bootstrap-failed.
     WATCH = "watch", "Watch"
 
 
 class Secret(models.Model):
-    """An environment variable of one workspace, or of all (workspace null), encrypted at rest."""
+    """An environment variable of one workspace, or of all if `workspace` is null; encrypted at rest."""
 
     workspace = models.ForeignKey(Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="secrets")
     name = models.CharField(max_length=255)
@@ -31,7 +31,7 @@ class Secret(models.Model):
     class Meta:
         ordering = ["name", "id"]
         constraints = [
-            # Two partial ones, since NULLS NOT DISTINCT needs Postgres 15.
+            # Two constraints because NULLS NOT DISTINCT needs Postgres 15.
             UniqueConstraint(fields=["workspace", "name"], name="secret_once_per_workspace"),
             UniqueConstraint(fields=["name"], condition=Q(workspace__isnull=True), name="secret_once_globally"),
         ]
@@ -41,7 +41,7 @@ class Secret(models.Model):
 
 
 class RetiredSecret(models.Model):
-    """A value that was replaced or deleted while a launch may still hold it: kept for masking only, then forgotten."""
+    """A replaced or deleted secret, kept for masking until no launch can have its value any more."""
 
     workspace = models.ForeignKey(Workspace, null=True, on_delete=models.CASCADE, related_name="retired_secrets")
     ciphertext = models.TextField()
@@ -52,7 +52,7 @@ class RetiredSecret(models.Model):
 
 
 class AgentToken(models.Model):
-    """A credential of one launch; only its SHA-256 is kept. Dies with the launch."""
+    """A credential of one launch, valid as long as the launch is current. Only its SHA-256 is stored."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="tokens")
     launch = models.ForeignKey(Launch, on_delete=models.PROTECT, related_name="tokens")
@@ -65,7 +65,7 @@ class AgentToken(models.Model):
 
 
 class ApiKey(models.Model):
-    """A script's credential; only its SHA-256 is kept. `prefix` helps an operator to recognise it."""
+    """A script's credential. Only its SHA-256 is stored; `prefix` lets an operator recognise it."""
 
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=12, editable=False)

@@ -1,4 +1,4 @@
-"""Launches: each attempt to get a workspace online, kept as history."""
+"""Launches: every attempt to bring a workspace online, kept as history."""
 
 import uuid
 from datetime import datetime
@@ -16,33 +16,31 @@ class LaunchOutcome(models.TextChoices):
     IN_FLIGHT = "in_flight", "In flight"
     ONLINE = "online", "Online"
     FAILED = "failed", "Failed"
-    # Another launch, a pause or the removal came before it was online.
+    # Another launch, a pause or the removal ended it before it was online.
     WITHDRAWN = "withdrawn", "Withdrawn"
 
 
 class LaunchQuerySet(models.QuerySet["Launch"]):
-    """Adjectives that chain."""
-
     def in_flight(self) -> "LaunchQuerySet":
         return self.filter(outcome=LaunchOutcome.IN_FLIGHT)
 
     def not_torn_down(self) -> "LaunchQuerySet":
-        """Not confirmed gone: its backend object may exist."""
+        """Launches that are not confirmed stopped: their backend objects may exist."""
         return self.filter(torn_down_at__isnull=True)
 
     def current(self) -> "LaunchQuerySet":
-        """Its workspace's present one."""
+        """The current launch of each workspace."""
         return self.filter(workspace__launch_id=F("pk"))
 
     def due_for_teardown(self, *, now: datetime) -> "LaunchQuerySet":
-        """Meant to be stopped by now, and not confirmed gone."""
+        """Launches whose scheduled stop is due and not confirmed."""
         return self.not_torn_down().filter(teardown_at__lte=now)
 
 
 class Launch(models.Model):
-    """One attempt to get a workspace online, kept as history. Its id is the fencing token.
+    """One attempt to bring a workspace online. Its id is the fencing token.
 
-    `teardown_at` is the intent to stop its backend object, and when; `torn_down_at` says it was confirmed gone.
+    `teardown_at` is when its backend object is to be stopped, `torn_down_at` when the backend confirmed the stop.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -54,20 +52,20 @@ class Launch(models.Model):
     launching_at = models.DateTimeField(null=True)
     booting_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
-    # When a message about it (to launch it, to stop it) was handed to the queue last; beat repeats a lost one.
+    # When a task for it (launch or teardown) was last queued; Celery beat queues a lost one again.
     dispatched_at = models.DateTimeField(null=True)
-    # What was seen of it last: state, exit_code, detail, at.
+    # The last observation of it: {state, exit_code, detail, at}.
     evidence = models.JSONField(default=dict)
     failure_code = models.CharField(max_length=30, choices=FailureCode.choices, blank=True, default="")
-    # The deadline failure that a late arrival took back: the limit had flipped a healthy launch.
+    # The deadline failure that a late registration undid: the limit had failed a healthy launch.
     false_flip_code = models.CharField(
         max_length=30, choices=FailureCode.choices, blank=True, default="", db_default=""
     )
     teardown_at = models.DateTimeField(null=True)
     teardown_reason = models.CharField(max_length=20, choices=TeardownReason.choices, blank=True, default="")
-    # Hibernated by force: goes on whatever task begins meanwhile.
+    # A forced hibernation: a task that begins meanwhile does not cancel it.
     teardown_is_forced = models.BooleanField(default=False, db_default=False)
-    # How often the stop was sent since it is meant.
+    # How often the stop was sent since it was scheduled.
     teardown_attempts = models.PositiveIntegerField(default=0)
     teardown_error = models.TextField(blank=True, default="")
     torn_down_at = models.DateTimeField(null=True)
@@ -87,17 +85,17 @@ class Launch(models.Model):
             ),
         ]
         indexes = [
-            # services/tearing_down.py: what is to be stopped.
+            # services/stopping/teardown.py: launches to stop.
             models.Index(
                 fields=["teardown_at"],
                 condition=Q(torn_down_at__isnull=True, teardown_at__isnull=False),
                 name="launch_to_tear_down",
             ),
-            # services/watching.py and services/dispatching.py: launches in flight.
+            # services/watching/watch.py and services/launching/redispatch.py: launches in flight.
             models.Index(fields=["queued_at"], condition=Q(outcome="in_flight"), name="launch_in_flight"),
-            # services/standstill.py: whether a backend's queue moved lately; boot_times.py: the launches of some days.
+            # services/launching/stalled_queue.py: when a queue last moved; deadlines/boot_times.py: recent launches.
             models.Index(fields=["launching_at"], name="launch_launching"),
-            # flips.py: launches that a deadline flipped, taken back or not.
+            # deadlines/false_timeouts.py: launches that a deadline failed, undone or not.
             models.Index(
                 fields=["runtime"],
                 condition=Q(failure_code__in=sorted(DEADLINE_FAILURES)) | ~Q(false_flip_code=""),

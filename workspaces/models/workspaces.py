@@ -1,4 +1,4 @@
-"""Workspaces, and what their agents said last."""
+"""Workspaces, and the last heartbeats of their agents."""
 
 import uuid
 from collections.abc import Collection
@@ -15,6 +15,9 @@ from django.db.models.lookups import IsNull
 from postgres.enum_field import EnumField
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import (
+    ACTIVE,
+    RUNNING,
+    WITH_DEADLINE,
     FailureCode,
     FailureOwner,
     FailureSource,
@@ -30,67 +33,59 @@ MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
 class BackendKind(models.TextChoices):
     """Where a workspace runs."""
 
-    # A process beside the worker; isolates nothing.
+    # A process on the worker's host, without isolation.
     PROCESS = "process", "Process"
-    # Run by somebody else, who connects it.
+    # Somebody else runs it and connects it.
     EXTERNAL = "external", "External"
-    # Runs nowhere: its agents are played by `manage.py simulate`.
+    # Runs nowhere: `manage.py simulate` plays its agents.
     SIMULATED = "simulated", "Simulated"
 
     @property
     def gives_address(self) -> bool:
-        """Tell whether the backend's own address of a workspace stands, whatever its agent says."""
+        """Return whether the backend assigns the workspace's URL; what its agent reports is ignored then."""
         return self in {BackendKind.PROCESS, BackendKind.SIMULATED}
 
 
 def is_overdue(*, now: datetime, override: timedelta | None) -> Q:
-    """Return the condition of those past the deadline in force: see WorkspaceQuerySet.overdue."""
+    """Return the condition for workspaces past their effective deadline; see WorkspaceQuerySet.overdue."""
     if override is None:
         return Q(deadline_at__lte=now)
     return Q(phase_entered_at__lte=now - override)
 
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
-    """Adjectives that chain."""
-
     def not_removed(self) -> "WorkspaceQuerySet":
-        """Not removed."""
         return self.exclude(status=WorkspaceStatus.REMOVED)
 
     def provisioning(self) -> "WorkspaceQuerySet":
         return self.filter(status=WorkspaceStatus.PROVISIONING)
 
     def overdue(self, *, now: datetime, override: timedelta | None = None) -> "WorkspaceQuerySet":
-        """Past the deadline in force: the stored one, or `override` (a timedelta) after the phase began."""
+        """Workspaces past their effective deadline: the stored one, or `override` after the phase began."""
         return self.filter(is_overdue(now=now, override=override))
 
     def expects_heartbeats(self) -> "WorkspaceQuerySet":
-        """Expected to send heartbeats."""
-        return self.filter(status__in=[WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED])
+        return self.filter(status__in=RUNNING)
 
-    def running(self) -> "WorkspaceQuerySet":
-        """Launched by us and not stopped: what a shutdown of Slipway has to stop."""
-        return self.exclude(backend=BackendKind.EXTERNAL).filter(
-            status__in=[
-                WorkspaceStatus.PROVISIONING,
-                WorkspaceStatus.ONLINE,
-                WorkspaceStatus.DEGRADED,
-                WorkspaceStatus.OFFLINE,
-            ]
-        )
+    def active(self) -> "WorkspaceQuerySet":
+        """Workspaces that Slipway launched and nobody stopped: a shutdown of Slipway has to stop these."""
+        return self.exclude(backend=BackendKind.EXTERNAL).filter(status__in=ACTIVE)
 
 
 class Workspace(models.Model):
-    """One agent's workspace. services/moving.py and its callers alone write `status` and the launch's clocks."""
+    """A workspace for one agent.
+
+    Only services/core/transition.py writes `status` and `version`; only the services write the clocks of the launch.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100)
     role = models.CharField(max_length=200, blank=True, default="")
     tier = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(10)])
     runtime = models.CharField(max_length=63)
-    # A catalog entry's name; empty where `config` was pasted.
+    # The name of a catalog entry; empty if `config` was pasted.
     template = models.CharField(max_length=63, blank=True, default="")
-    # The pasted config.yaml; empty where the template's present one counts.
+    # The pasted config.yaml; empty if the template's current one is used.
     config = models.TextField(blank=True, default="")
     model = models.CharField(max_length=200, blank=True, default="")
     backend = models.CharField(max_length=20, choices=BackendKind.choices, default=BackendKind.PROCESS)
@@ -100,11 +95,11 @@ class Workspace(models.Model):
     y = models.FloatField(default=0)
     budget_limit = models.PositiveBigIntegerField(null=True, blank=True, help_text="Cents a month.")
     hibernation_idle_minutes = models.PositiveIntegerField(null=True, blank=True)
-    # Its own sweep limit for booting, in seconds; comes before the template's.
+    # Its own sweep limit for booting; takes precedence over the template's.
     provision_timeout_seconds = models.PositiveIntegerField(null=True, blank=True)
-    # The same as it was when the present launch began, 0 for none: a change holds from the next launch on.
+    # A copy from when the current launch began, 0 for none: a change takes effect with the next launch.
     launch_timeout_seconds = models.PositiveIntegerField(null=True, editable=False)
-    # What the effective config.yaml said when it was read last.
+    # The limits of the effective config.yaml when it was last read.
     template_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, editable=False)
     stall_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, editable=False)
     restart_policy = models.CharField(
@@ -118,9 +113,9 @@ class Workspace(models.Model):
     status = EnumField(
         enum=WorkspaceStatus, enum_type="workspace_status", default=WorkspaceStatus.PROVISIONING, editable=False
     )
-    # Raised by exactly one with each move; counts moves only.
+    # Raised by exactly one with each transition, and by nothing else.
     version = models.PositiveBigIntegerField(default=1, editable=False)
-    # The fencing token: what an earlier launch reports can't touch the present one.
+    # The fencing token: reports of an earlier launch can't change the current one.
     launch_id = models.UUIDField(default=uuid.uuid4, editable=False)
     phase = models.CharField(max_length=20, choices=Phase.choices, blank=True, default="", editable=False)
     provisioning_started_at = models.DateTimeField(null=True, editable=False)
@@ -128,15 +123,15 @@ class Workspace(models.Model):
     progress_at = models.DateTimeField(null=True, editable=False)
     progress_step = models.CharField(max_length=200, blank=True, default="", editable=False)
     deadline_at = models.DateTimeField(null=True, editable=False)
-    # Since when the brake holds its deadline failure; see services/braking.py. Any move ends that.
+    # Since when its deadline failure is held for mass lateness. Any transition clears it.
     held_since = models.DateTimeField(null=True, editable=False)
-    # The workspace whose pause took this one along; null where it was paused itself.
+    # The ancestor whose pause also paused this one; null if it was paused itself.
     paused_by = models.UUIDField(null=True, editable=False)
-    # Restarts that its policy made since it was last online for long enough.
+    # Restarts by its policy since it was last online for long enough.
     restart_attempts = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
-    # When its policy restarts it; any move takes this back.
+    # When its policy restarts it. Any transition clears it.
     restart_due_at = models.DateTimeField(null=True, editable=False)
-    # When the files of a removed workspace were seen gone.
+    # When the files of a removed workspace were deleted.
     files_deleted_at = models.DateTimeField(null=True, editable=False)
     url = models.CharField(max_length=2000, blank=True, default="", editable=False)
     agent_card = models.JSONField(blank=True, default=dict, editable=False)
@@ -151,11 +146,11 @@ class Workspace(models.Model):
     failure_owner = models.CharField(
         max_length=20, choices=FailureOwner.choices, blank=True, default="", db_default="", editable=False
     )
-    # The phase of provisioning in which it failed; empty where it was online before.
+    # The phase of provisioning in which it failed; empty if it was online before.
     failure_phase = models.CharField(
         max_length=20, choices=Phase.choices, blank=True, default="", db_default="", editable=False
     )
-    # What was known then: last step and when, what the backend said, which limit; see services/failing.py.
+    # The facts at that time: last step, what the backend reported, which limit; see services/launching/fail.py.
     failure_known = models.JSONField(
         blank=True, default=dict, db_default=Value({}, output_field=models.JSONField()), editable=False
     )
@@ -174,10 +169,9 @@ class Workspace(models.Model):
             ),
             CheckConstraint(condition=Q(failure_owner__in=FailureOwner.values), name="workspace_failure_owner_known"),
             CheckConstraint(condition=Q(failure_phase__in=Phase.values), name="workspace_failure_phase_known"),
-            # Whatever crashes, the sweep finds it: nothing waits without a deadline.
+            # Nothing waits without a deadline, so the sweep finds it whatever crashes.
             CheckConstraint(
-                condition=~Q(status__in=[WorkspaceStatus.PROVISIONING, WorkspaceStatus.HIBERNATING])
-                | Q(deadline_at__isnull=False),
+                condition=~Q(status__in=list(WITH_DEADLINE)) | Q(deadline_at__isnull=False),
                 name="workspace_waits_with_a_deadline",
             ),
             CheckConstraint(
@@ -204,41 +198,41 @@ class Workspace(models.Model):
             ),
         ]
         indexes = [
-            # services/sweeping.py, without an override.
+            # services/watching/sweep.py, without an override.
             models.Index(
                 fields=["deadline_at"], condition=Q(status=WorkspaceStatus.PROVISIONING), name="workspace_deadline"
             ),
-            # services/sweeping.py, under PROVISION_TIMEOUT_SECONDS.
+            # services/watching/sweep.py, under PROVISION_TIMEOUT_SECONDS.
             models.Index(
                 fields=["phase_entered_at"],
                 condition=Q(status=WorkspaceStatus.PROVISIONING),
                 name="workspace_phase_entered",
             ),
-            # services/braking.py: how many are booting and late, from the index alone.
+            # services/watching/mass_lateness.py: counts booting and late ones by an index-only scan.
             models.Index(
                 fields=["runtime", "backend", "deadline_at"],
                 condition=Q(status=WorkspaceStatus.PROVISIONING, phase=Phase.BOOTING),
                 name="workspace_booting",
             ),
-            # services/braking.py: whom the brake holds.
+            # services/watching/mass_lateness.py: workspaces whose failure is held.
             models.Index(fields=["id"], condition=Q(held_since__isnull=False), name="workspace_held"),
-            # registry/services.py: those whose heartbeats are looked at.
+            # services/watching/watch.py: workspaces that should run.
             models.Index(
                 fields=["id"],
-                condition=Q(status__in=[WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED]),
+                condition=Q(status__in=list(RUNNING)),
                 name="workspace_alive",
             ),
-            # services/hibernating.py: claims whose deadline passed.
+            # services/stopping/hibernate.py: hibernations whose deadline passed.
             models.Index(
                 fields=["deadline_at"],
                 condition=Q(status=WorkspaceStatus.HIBERNATING),
                 name="workspace_hibernating",
             ),
-            # services/reviving.py: restarts that are due.
+            # services/watching/crash_recovery.py: restarts that are due.
             models.Index(
                 fields=["restart_due_at"], condition=Q(restart_due_at__isnull=False), name="workspace_restart_due"
             ),
-            # services/removing.py: removed ones whose files may still be there.
+            # services/stopping/remove.py: removed workspaces whose files may still exist.
             models.Index(
                 fields=["id"],
                 condition=Q(status=WorkspaceStatus.REMOVED, files_deleted_at__isnull=True),
@@ -251,13 +245,13 @@ class Workspace(models.Model):
         return self.name
 
     @classmethod
-    def from_db(  # type: ignore[override]  # the stubs are Django 6's, which passes one more: that shall fail (ADR 16)
+    def from_db(  # type: ignore[override]  # Django 6 passes one argument more and has to fail here (ADR 16)
         cls, db: str | None, field_names: Collection[str], values: Collection[Any]
     ) -> "Workspace":
-        """Return the instance of a row that was read; a field that was not is read when somebody asks for it.
+        """Return an instance made of a row; fields that were not selected are deferred.
 
-        As Django's own does, which first marks each of some fifty fields as read or not: for the few fields that a
-        sweep or a list needs of thousands of rows, that is most of the work.
+        Django's own from_db first goes through all of the nearly fifty fields. For a sweep or a list, which select a
+        few fields of thousands of rows, that is most of the work.
         """
         row = cls.__new__(cls)
         row.__dict__.update(zip(field_names, values, strict=True))
@@ -271,13 +265,13 @@ class Workspace(models.Model):
 
     @property
     def own_limit_seconds(self) -> int | None:
-        """Return its own sweep limit for booting: that of the launch in flight, or else of the next one."""
+        """Return its own sweep limit for booting: of the launch in flight, otherwise of the next one."""
         is_in_flight = bool(self.phase) and self.launch_timeout_seconds is not None
         return self.launch_timeout_seconds if is_in_flight else self.provision_timeout_seconds
 
     @property
     def failure(self) -> dict[str, Any] | None:
-        """Return the stored failure in the API's shape, or None."""
+        """Return the stored failure in the shape of the API, or None."""
         if not self.failure_code:
             return None
         return {
@@ -294,39 +288,37 @@ class Workspace(models.Model):
 
 
 class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
-    """Adjectives that chain."""
-
     def committed_asynchronously(self) -> "HeartbeatQuerySet":
-        """Let this UPDATE commit without waiting for the disk, unless it is part of a longer transaction.
+        """Let this UPDATE commit without waiting for the disk, unless a longer transaction is open.
 
-        For what is said again soon. A crash of the database may lose the last instants of it, nothing else (ADR 19).
+        For data that is sent again soon: a crash of the database may lose the last few instants of it (ADR 19).
         """
-        # All that a longer one does would be as easily lost: an operator may have each request be one.
+        # A longer transaction (ATOMIC_REQUESTS, for example) would lose everything else in it as easily.
         if connection.in_atomic_block:
             return self.all()
         return self.filter(IsNull(_COMMIT_UNAWAITED, False))
 
 
-# By the statement itself: a SET before it would be another round trip. As long as its transaction lasts.
+# Set by the UPDATE itself, for its transaction only: a SET before it would be another round trip.
 _COMMIT_UNAWAITED = Func(
     *(Value("synchronous_commit"), Value("off"), Value(True)), function="set_config", output_field=models.TextField()
 )
 
 
 class Heartbeat(models.Model):
-    """What a workspace's agent said last: one narrow row each, so that beats never queue behind a sweep.
+    """The last heartbeat of a workspace's agent, in a narrow row of its own so that it never waits for a sweep.
 
-    No column that a beat writes is indexed, and pages keep room (fillfactor 70): every update is heap-only.
+    No column that a heartbeat writes is indexed, and the table has fillfactor 70, so every update is heap-only.
     """
 
     workspace = models.OneToOneField(Workspace, primary_key=True, on_delete=models.CASCADE, related_name="heartbeat")
-    # The launch whose agent is heard: a beat of an earlier one finds no row to write.
+    # The current launch: a heartbeat of an earlier one finds no row to update.
     launch_id = models.UUIDField(null=True)
     last_heartbeat_at = models.DateTimeField(db_default=Now())
     error_rate = models.FloatField(default=0)
     sample_error = models.TextField(blank=True, default="")
     active_tasks = models.PositiveIntegerField(default=0)
-    # Since when its beats have told of no active task; null while they tell of one.
+    # Since when its heartbeats report no active task; null while they report one.
     idle_since = models.DateTimeField(null=True)
     uptime_seconds = models.PositiveBigIntegerField(default=0)
     current_task = models.TextField(blank=True, default="")

@@ -153,7 +153,7 @@ def beat_and_pause(_):
 def register_and_slipways_own_stop(_):
     waiting = booting()
     # Slipway's stop takes all that runs: what earlier meetings left is none of this one's.
-    for row in Workspace.objects.running().exclude(pk=waiting.pk):
+    for row in Workspace.objects.active().exclude(pk=waiting.pk):
         pause(workspace_id=row.pk, now=database_now())
     return Scene(
         actions={"register": lambda: arrive(waiting), "stop": lambda: pause_all_for_shutdown(now=database_now())}

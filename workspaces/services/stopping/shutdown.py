@@ -15,7 +15,7 @@ from workspaces.services.stopping.pause import PAUSE
 @transaction.atomic
 def pause_all_for_shutdown(*, now: datetime) -> list[Launch]:
     """Pause every workspace that runs, and mean its object to stop now. Return the launches to tear down."""
-    ids = list(Workspace.objects.running().values_list("pk", flat=True))
+    ids = list(Workspace.objects.active().values_list("pk", flat=True))
     lock_roots(ids)
     locked = lock_workspaces(ids)
     # Whose process ended and is confirmed gone has nothing to stop: it stays offline, its planned restart with it.

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from workspaces.access.masking import mask
-from workspaces.lifecycle.transitions import Verb, WorkspaceStatus, find_transition
+from workspaces.lifecycle.transitions import RUNNING, Verb, WorkspaceStatus, find_transition
 from workspaces.models import Heartbeat, Workspace
 from workspaces.services.core.transition import (
     StatusChange,
@@ -28,9 +28,7 @@ def mark_silent_offline(*, now: datetime, limit: timedelta) -> list[Workspace]:
     """Take every workspace offline that was silent for longer than `limit` (external ones: awaiting their agent)."""
     # Time in which nobody could be heard is no silence.
     cutoff = outages.heartbeat_cutoff(now=now, limit=limit)
-    silent = Heartbeat.objects.filter(
-        workspace__status__in=[WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED], last_heartbeat_at__lt=cutoff
-    )
+    silent = Heartbeat.objects.filter(workspace__status__in=RUNNING, last_heartbeat_at__lt=cutoff)
     lost: list[Workspace] = []
     ids = list(silent.order_by("workspace_id").values_list("workspace_id", flat=True))
     for start in range(0, len(ids), BATCH):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
+from workspaces.lifecycle.transitions import RUNNING, FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import BackendKind, Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, describe_exit
 from workspaces.provisioners.registry import get_provisioner
@@ -19,8 +19,6 @@ from workspaces.services.watching.crash_recovery import DEAD_STATES, mark_dead_o
 from workspaces.services.watching.last_look import crash_message, log_database_errors
 
 logger = logging.getLogger(__name__)
-
-_ALIVE = frozenset({WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})
 
 
 def watch_boots(*, clock: Callable[[], datetime]) -> list[UUID]:
@@ -61,7 +59,7 @@ def _settle_arrived(launch: Launch, observation: Observation, *, clock: Callable
 
 
 def _arrived() -> Iterator[Launch]:
-    alive = Q(workspace__status__in=_ALIVE)
+    alive = Q(workspace__status__in=RUNNING)
     # What became of its process decides how a hibernation that is not confirmed ends.
     hibernating = Q(workspace__status=WorkspaceStatus.HIBERNATING)
     # Silent ones: their process may have ended meanwhile, perhaps while nobody watched.
