@@ -141,14 +141,14 @@ def pause(workspace_id: UUID) -> OperationResult:
     now = database_now()
     cascade = pause_service.pause(workspace_id=workspace_id, now=now)
     tasks.enqueue_due_teardowns(now=now)
-    return OperationResult(changed=cascade.moved, skipped=cascade.left)
+    return OperationResult(changed=cascade.changed, skipped=cascade.refused)
 
 
 def resume(workspace_id: UUID) -> OperationResult:
     """Launch a workspace again, and the descendants that its pause stopped."""
     cascade = resume_service.resume(workspace_id=workspace_id, now=database_now())
-    _enqueue_launches(cascade.moved)
-    return OperationResult(changed=cascade.moved, skipped=cascade.left)
+    _enqueue_launches(cascade.changed)
+    return OperationResult(changed=cascade.changed, skipped=cascade.refused)
 
 
 def hibernate(workspace_id: UUID, *, force: bool = False) -> OperationResult:
@@ -171,7 +171,7 @@ def remove(workspace_id: UUID, *, confirm: bool = False) -> OperationResult:
     now = database_now()
     cascade = remove_service.remove(workspace_id=workspace_id, confirmed=confirm, now=now)
     tasks.enqueue_due_teardowns(now=now)
-    return OperationResult(changed=cascade.moved, skipped=cascade.left)
+    return OperationResult(changed=cascade.changed, skipped=cascade.refused)
 
 
 def _enqueue_launches(workspaces: Iterable[Workspace]) -> None:

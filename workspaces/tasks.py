@@ -101,7 +101,7 @@ def reap() -> None:
     enqueue_due_teardowns(now=database_now())
     secrets.delete_unused_retired_secrets()
     if not reaped.is_empty:
-        counts = {"meant": len(reaped.meant), "unknown": len(reaped.unknown), "unasked": len(reaped.unasked)}
+        counts = {name: len(getattr(reaped, name)) for name in ("scheduled", "unknown", "unreachable")}
         logger.info("Reaped", extra=counts)
 
 

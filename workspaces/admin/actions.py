@@ -14,7 +14,7 @@ from unfold.enums import ActionVariant
 from workspaces.admin.base import StrictAdmin, hidden_fields
 from workspaces.models import Workspace
 from workspaces.operations import OPERATIONS, BulkResult, Operation, run_each
-from workspaces.services.core.trees import with_descendants
+from workspaces.services.core.lineage import with_descendants
 
 _SHOWN_NAMES = 20
 

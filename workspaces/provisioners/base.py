@@ -18,6 +18,10 @@ class BackendState(StrEnum):
     UNKNOWN = "unknown"
 
 
+# No process of the launch runs any more.
+DEAD_STATES = frozenset({BackendState.EXITED, BackendState.MISSING})
+
+
 @dataclass(frozen=True, kw_only=True)
 class LaunchKey:
     """Names one launch's object at a backend; known before the object is made, so that a crash loses nothing."""

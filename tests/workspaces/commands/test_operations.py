@@ -132,4 +132,4 @@ def test_resume_under_a_paused_ancestor_names_it():
     parent = online(name="parent")
     child = online(name="child", parent_id=parent.pk)
     pause(workspace_id=parent.pk, now=database_now())
-    assert "parent, above it, is paused" in refused("resume", str(child.pk))
+    assert "its ancestor parent is paused" in refused("resume", str(child.pk))

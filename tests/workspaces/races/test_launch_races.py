@@ -155,7 +155,7 @@ def test_a_late_register_never_revives_a_removed_workspace():
     )
     workspace.refresh_from_db()
     assert workspace.status == WorkspaceStatus.REMOVED
-    assert [row.pk for row in results[0].moved] == [workspace.pk]
+    assert [row.pk for row in results[0].changed] == [workspace.pk]
     assert_log_agrees(workspace)
     with pytest.raises(TransitionRefused):
         arrive(workspace)

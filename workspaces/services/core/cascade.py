@@ -1,4 +1,4 @@
-"""What an operation on a tree of workspaces did: whom it moved, and whom the database refused."""
+"""The result of a verb on a tree of workspaces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,25 +6,26 @@ from dataclasses import dataclass
 from workspaces.models import Workspace
 from workspaces.services.core.transition import StatusChange, TransitionRefused
 
-_LEFT_OUT = "the database refused it; the log says why."
-
 
 @dataclass(frozen=True, kw_only=True)
 class Cascade:
-    """What a verb on a tree moved, the one it was asked for first, and what it could not move."""
+    """The workspaces that a verb on a tree changed, the requested one first, and those that the database refused."""
 
-    moved: list[Workspace]
-    left: list[Workspace]
+    changed: list[Workspace]
+    refused: list[Workspace]
 
     @property
     def workspace(self) -> Workspace:
-        return self.moved[0]
+        return self.changed[0]
 
     @classmethod
-    def of(cls, affected: Sequence[Workspace], left: Sequence[StatusChange]) -> "Cascade":
-        """Return who was moved. Raises TransitionRefused, which undoes all, where the one asked for could not be."""
-        refused = {step.workspace.pk for step in left}
-        if affected[0].pk in refused:
-            raise TransitionRefused(affected[0], _LEFT_OUT)
-        moved = [row for row in affected if row.pk not in refused]
-        return cls(moved=moved, left=[step.workspace for step in left])
+    def from_result(cls, affected: Sequence[Workspace], refused: Sequence[StatusChange]) -> "Cascade":
+        """Split the affected workspaces, the requested one first, by what the database refused.
+
+        Raises TransitionRefused, which rolls back the whole verb, if the requested one was refused.
+        """
+        refused_ids = {step.workspace.pk for step in refused}
+        if affected[0].pk in refused_ids:
+            raise TransitionRefused(affected[0], "the database refused it; the log says why.")
+        changed = [row for row in affected if row.pk not in refused_ids]
+        return cls(changed=changed, refused=[step.workspace for step in refused])

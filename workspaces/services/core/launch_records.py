@@ -1,4 +1,4 @@
-"""What a launch is at its beginning and at its end: shared by the verbs that start or stop one."""
+"""The beginning and the end of a launch, shared by all verbs that start or stop one."""
 
 import uuid
 from collections.abc import Sequence
@@ -11,32 +11,13 @@ from workspaces.deadlines.policy import current_policy, effective_deadline, stor
 from workspaces.lifecycle.transitions import Phase, TeardownReason
 from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, LaunchQuerySet, Workspace
 
-
-def new_launch(workspace: Workspace, *, now: datetime) -> tuple[Launch, dict[str, Any]]:
-    """Write the row of a new launch; return it with the workspace fields that begin it."""
-    launch = Launch.objects.create(
-        id=uuid.uuid4(),
-        workspace=workspace,
-        backend=workspace.backend,
-        runtime=workspace.runtime,
-        queued_at=now,
-        # Nothing of ours runs for an external one: there is nothing to tear down.
-        torn_down_at=now if workspace.backend == BackendKind.EXTERNAL else None,
-    )
-    return launch, new_launch_fields(workspace, launch_id=launch.pk, now=now)
-
-
-def reset_heartbeats(workspaces: Sequence[Workspace]) -> None:
-    """Listen to the agents of these workspaces' new launches, and to nobody else.
-
-    What an earlier launch's agent said is nothing to judge the new one by; its spend is the workspace's.
-    """
-    present = Workspace.objects.filter(pk=OuterRef("pk")).values("launch_id")
-    told_before = Heartbeat.objects.filter(pk__in=[workspace.pk for workspace in workspaces])
-    told_before.update(launch_id=Subquery(present), **_UNHEARD)
-
-
-_UNHEARD: dict[str, Any] = {
+NO_TEARDOWN_FIELDS: dict[str, Any] = {
+    "teardown_at": None,
+    "teardown_reason": TeardownReason.NONE,
+    "teardown_is_forced": False,
+}
+# A heartbeat's values before the agent has sent one. Its `monthly_spend` belongs to the workspace and stays.
+_NO_HEARTBEAT_FIELDS: dict[str, Any] = {
     "error_rate": 0,
     "sample_error": "",
     "active_tasks": 0,
@@ -48,20 +29,30 @@ _UNHEARD: dict[str, Any] = {
 }
 
 
-def new_launch_fields(workspace: Workspace, *, launch_id: uuid.UUID, now: datetime) -> dict[str, Any]:
-    """Return the fields of a workspace whose launch begins now: queued, with its deadline."""
-    return {
-        "launch_id": launch_id,
+def new_launch(workspace: Workspace, *, now: datetime) -> tuple[Launch, dict[str, Any]]:
+    """Insert a launch in flight. Return it with the workspace's fields as they are when it begins: queued."""
+    launch = Launch.objects.create(
+        id=uuid.uuid4(),
+        workspace=workspace,
+        backend=workspace.backend,
+        runtime=workspace.runtime,
+        queued_at=now,
+        # Slipway runs nothing for an external workspace, so there is nothing to tear down.
+        torn_down_at=now if workspace.backend == BackendKind.EXTERNAL else None,
+    )
+    fields = {
+        "launch_id": launch.pk,
         "launch_timeout_seconds": workspace.provision_timeout_seconds or 0,
         "provisioning_started_at": now,
         "progress_at": now,
         "progress_step": "",
         **phase_fields(workspace, Phase.QUEUED, now=now),
     }
+    return launch, fields
 
 
 def phase_fields(workspace: Workspace, phase: Phase, *, now: datetime) -> dict[str, Any]:
-    """Return the fields of a workspace that enters a phase of its provisioning now."""
+    """Return the fields of a workspace that enters a phase of its provisioning now, with the phase's deadline."""
     return {
         "phase": phase,
         "phase_entered_at": now,
@@ -69,9 +60,9 @@ def phase_fields(workspace: Workspace, phase: Phase, *, now: datetime) -> dict[s
     }
 
 
-def provisioning_payload(workspace: Workspace, begun: dict[str, Any]) -> dict[str, Any]:
-    """Return the payload of WORKSPACE_PROVISIONING for a launch that begins with these fields."""
-    launched = Workspace(phase_entered_at=begun["phase_entered_at"], deadline_at=begun["deadline_at"])
+def provisioning_payload(workspace: Workspace, launch_fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the payload of WORKSPACE_PROVISIONING for a launch that begins with these fields of `new_launch`."""
+    launched = Workspace(phase_entered_at=launch_fields["phase_entered_at"], deadline_at=launch_fields["deadline_at"])
     deadline = effective_deadline(launched, policy=current_policy())
     return {
         "name": workspace.name,
@@ -82,25 +73,32 @@ def provisioning_payload(workspace: Workspace, begun: dict[str, Any]) -> dict[st
     }
 
 
+def reset_heartbeats(workspaces: Sequence[Workspace]) -> None:
+    """Bind the heartbeat rows of these workspaces to their new launches and clear what earlier agents reported."""
+    launch_id = Workspace.objects.filter(pk=OuterRef("pk")).values("launch_id")
+    heartbeats = Heartbeat.objects.filter(pk__in=[workspace.pk for workspace in workspaces])
+    heartbeats.update(launch_id=Subquery(launch_id), **_NO_HEARTBEAT_FIELDS)
+
+
 def end_current_launches(workspaces: Sequence[Workspace], *, reason: TeardownReason, now: datetime) -> None:
-    """Withdraw what these workspaces' present launches have not reached, and mean their backend objects to stop now."""
-    present = Launch.objects.filter(pk__in=[workspace.launch_id for workspace in workspaces])
-    present.in_flight().update(outcome=LaunchOutcome.WITHDRAWN, ended_at=now)
-    schedule_teardown(present, at=now, reason=reason, now=now)
+    """Withdraw these workspaces' current launches if they are in flight, and schedule their teardown for now."""
+    current = Launch.objects.filter(pk__in=[workspace.launch_id for workspace in workspaces])
+    current.in_flight().update(outcome=LaunchOutcome.WITHDRAWN, ended_at=now)
+    schedule_teardown(current, at=now, reason=reason, now=now)
 
 
 def schedule_teardown(
-    rows: LaunchQuerySet, *, at: datetime, reason: TeardownReason, now: datetime, is_forced: bool = False
+    launches: LaunchQuerySet, *, at: datetime, reason: TeardownReason, now: datetime, is_forced: bool = False
 ) -> None:
-    """Store the intent to stop these launches' backend objects. What never began to launch has none: it is gone.
+    """Store when these launches' backend objects are to be stopped, except for those already confirmed stopped.
 
-    Called under the workspaces' locks, so that no launch begins in between.
+    Call it under the workspaces' locks, so that no worker begins one of the launches in between.
     """
-    rows.not_torn_down().update(**teardown_fields(at=at, reason=reason, now=now, is_forced=is_forced))
+    launches.not_torn_down().update(**teardown_fields(at=at, reason=reason, now=now, is_forced=is_forced))
 
 
 def teardown_fields(*, at: datetime, reason: TeardownReason, now: datetime, is_forced: bool = False) -> dict[str, Any]:
-    """Return the fields of a standing launch whose backend object is to be stopped."""
+    """Return the fields of a launch that is to be stopped. One that never began has no object: it is torn down now."""
     never_begun = When(launching_at__isnull=True, then=Value(now, output_field=DateTimeField()))
     return {
         "teardown_at": at,
@@ -113,12 +111,5 @@ def teardown_fields(*, at: datetime, reason: TeardownReason, now: datetime, is_f
 
 
 def cancel_teardown(launch_id: uuid.UUID) -> None:
-    """Take back the intent to stop a launch's backend object, under its workspace's lock."""
+    """Cancel the scheduled stop of a launch, under its workspace's lock."""
     Launch.objects.filter(pk=launch_id, teardown_at__isnull=False).update(**NO_TEARDOWN_FIELDS)
-
-
-NO_TEARDOWN_FIELDS: dict[str, Any] = {
-    "teardown_at": None,
-    "teardown_reason": TeardownReason.NONE,
-    "teardown_is_forced": False,
-}

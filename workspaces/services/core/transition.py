@@ -1,10 +1,9 @@
-"""How a move is made: `move` is the only writer of `status`. For the verbs of this package, nobody else."""
+"""Status transitions: `transition` is the only writer of `status`. Only services call it."""
 
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -13,17 +12,20 @@ from django.db.models import Field
 from psycopg import sql
 
 from events import outbox
-from workspaces.lifecycle.transitions import Phase, Transition, WorkspaceStatus, label_of
+from workspaces.lifecycle.transitions import (
+    CLEARS_FAILURE,
+    WITH_DEADLINE,
+    Phase,
+    Transition,
+    WorkspaceStatus,
+    label_of,
+)
 from workspaces.models import Workspace
-from workspaces.services.core import locked_rows as rows
+from workspaces.services.core import locked_rows
 from workspaces.services.core.lineage import event_subjects
 
 logger = logging.getLogger(__name__)
 
-# Statuses in which something is awaited, so that a deadline holds.
-_WAITING = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.HIBERNATING})
-# Statuses in which an earlier failure is history.
-_FRESH = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.ONLINE, WorkspaceStatus.AWAITING_AGENT})
 _NO_FAILURE: dict[str, Any] = {
     "failure_code": "",
     "failure_source": "",
@@ -37,14 +39,14 @@ _NO_FAILURE: dict[str, Any] = {
 
 
 class UnknownWorkspace(LookupError):
-    """There is no workspace with this id."""
+    """There is no workspace with this ID."""
 
     def __init__(self, workspace_id: UUID) -> None:
         super().__init__(f"There is no workspace {workspace_id}.")
 
 
 class TransitionRefused(Exception):
-    """The workspace is not where this verb may start from, or its guard said no; nothing was changed."""
+    """The verb can't start from the workspace's status, or its guard refused it; nothing was changed."""
 
     def __init__(self, workspace: Workspace, reason: str) -> None:
         super().__init__(f"{workspace.name} is {label_of(workspace.status).lower()}: {reason}")
@@ -53,7 +55,7 @@ class TransitionRefused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class StatusChange:
-    """One workspace's part in a move: the fields it changes beside status and version, and its event's payload."""
+    """One workspace in a transition: the fields that change besides status and version, and its event's payload."""
 
     workspace: Workspace
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -61,11 +63,11 @@ class StatusChange:
 
 
 def lock_workspaces(workspace_ids: Iterable[UUID]) -> list[Workspace]:
-    """Lock these rows by primary key, in id order, and return them as they are now.
+    """Lock these rows by primary key, in id order, and return them as they are now. Unknown ids are left out.
 
-    Ask a guard only afterwards: under READ COMMITTED a join or EXISTS inside the locking statement sees stale data.
+    Check a guard only afterwards: under READ COMMITTED a join or EXISTS in the locking statement sees stale data.
     """
-    return rows.read_locked(workspace_ids)
+    return locked_rows.read_locked(workspace_ids)
 
 
 def lock_workspace(workspace_id: UUID) -> Workspace:
@@ -76,57 +78,66 @@ def lock_workspace(workspace_id: UUID) -> Workspace:
     return found[0]
 
 
-def check_source(workspace: Workspace, edge: Transition) -> None:
-    """Raise TransitionRefused unless the table lets this verb start from the workspace's status."""
-    if workspace.status not in edge.sources:
-        raise TransitionRefused(workspace, f"it can't {edge.verb} from there.")
+def check_source(workspace: Workspace, rule: Transition) -> None:
+    """Raise TransitionRefused unless the transition may start from the workspace's status."""
+    if workspace.status not in rule.sources:
+        raise TransitionRefused(workspace, f"it can't {rule.verb} from there.")
 
 
-def transition(edge: Transition, steps: Sequence[StatusChange]) -> None:
-    """Move a locked set along one row of the table: one UPDATE, its events in one INSERT, in the open transaction."""
+def transition(rule: Transition, steps: Sequence[StatusChange]) -> None:
+    """Apply one of TRANSITIONS to locked workspaces: one UPDATE, and one INSERT for the events.
+
+    Each step changes the same fields. Call it in a transaction; the caller checks the guard. Raises TransitionRefused,
+    or DatabaseError if a constraint or the trigger refuses a row.
+    """
     if not steps:
         return
     for step in steps:
-        check_source(step.workspace, edge)
-    settled = _settled(edge.target)
-    changes = [{**settled, **step.changes, "status": edge.target} for step in steps]
+        check_source(step.workspace, rule)
+    reset = _reset_fields(rule.target)
+    changes = [{**reset, **step.changes, "status": rule.target} for step in steps]
     _write([step.workspace for step in steps], changes)
-    _record(edge, steps, raised_by=1)
-    # Last: where the database refused any of it, the rows in memory still say what is true.
+    _record_events(rule, steps, version_step=1)
+    # Last, so that the instances stay true if the database refuses a row.
     for step, changed in zip(steps, changes, strict=True):
-        _apply(step.workspace, {**changed, "version": step.workspace.version + 1})
+        for name, value in changed.items():
+            setattr(step.workspace, name, value)
+        step.workspace.version += 1
 
 
-def transition_each(edge: Transition, steps: Sequence[StatusChange]) -> list[StatusChange]:
-    """Move a locked set; where the database refuses the batch, halve it down to the bad rows. Return those left out."""
+def transition_each(rule: Transition, steps: Sequence[StatusChange]) -> list[StatusChange]:
+    """Apply a transition to all workspaces that the database accepts; return the steps it refused.
+
+    A refused batch is split in halves until only the bad rows are left. Raises TransitionRefused.
+    """
     try:
         with transaction.atomic():
-            transition(edge, steps)
+            transition(rule, steps)
     except DatabaseError:
         if len(steps) == 1:
+            workspace_id = steps[0].workspace.pk
             logger.exception(
-                "A workspace could not be moved",
-                extra={"workspace_id": steps[0].workspace.pk, "verb": str(edge.verb)},
+                "The database refused a transition", extra={"workspace_id": workspace_id, "verb": str(rule.verb)}
             )
             return list(steps)
         middle = len(steps) // 2
-        return transition_each(edge, steps[:middle]) + transition_each(edge, steps[middle:])
+        return transition_each(rule, steps[:middle]) + transition_each(rule, steps[middle:])
     return []
 
 
-def record_creation(edge: Transition, step: StatusChange) -> None:
-    """Write the event of a row that was just created."""
-    _record(edge, [step], raised_by=0)
+def record_creation(rule: Transition, step: StatusChange) -> None:
+    """Write the event of a workspace that was just inserted."""
+    _record_events(rule, [step], version_step=0)
 
 
-def _record(edge: Transition, steps: Sequence[StatusChange], *, raised_by: int) -> None:
+def _record_events(rule: Transition, steps: Sequence[StatusChange], *, version_step: int) -> None:
     subjects = event_subjects([step.workspace for step in steps])
     outbox.record(
         [
             outbox.NewEvent(
-                event_type=edge.event,
+                event_type=rule.event,
                 workspace_id=step.workspace.pk,
-                version=step.workspace.version + raised_by,
+                version=step.workspace.version + version_step,
                 is_move=True,
                 payload=step.payload,
                 subject=subject,
@@ -136,61 +147,52 @@ def _record(edge: Transition, steps: Sequence[StatusChange], *, raised_by: int) 
     )
 
 
-def _settled(target: WorkspaceStatus) -> dict[str, Any]:
-    # What held for the status that is left: whose pause it was, and when a policy would restart it.
-    settled: dict[str, Any] = {"paused_by": None, "restart_due_at": None, "held_since": None}
-    settled |= {} if target in _WAITING else {"phase": Phase.NONE, "deadline_at": None}
-    return settled | (_NO_FAILURE if target in _FRESH else {})
-
-
-def _apply(workspace: Workspace, changes: Mapping[str, Any]) -> None:
-    for name, value in changes.items():
-        setattr(workspace, name, value)
+def _reset_fields(target: WorkspaceStatus) -> dict[str, Any]:
+    """Return the fields that entering a status resets: they described the status that was left."""
+    reset: dict[str, Any] = {"paused_by": None, "restart_due_at": None, "held_since": None}
+    if target not in WITH_DEADLINE:
+        reset |= {"phase": Phase.NONE, "deadline_at": None}
+    if target in CLEARS_FAILURE:
+        reset |= _NO_FAILURE
+    return reset
 
 
 def _write(rows: Sequence[Workspace], changes: Sequence[Mapping[str, Any]]) -> None:
-    """Write each row's own values in one UPDATE. All rows change the same fields; what they share is sent once."""
+    """Write the changes of each row in one UPDATE and raise its version.
+
+    A value that all rows share is a parameter; the others come as JSON, one object a row. Two launches that fail for
+    different reasons give:
+
+        UPDATE workspaces_workspace AS workspace
+        SET version = workspace.version + 1, "status" = 'failed', "failure_message" = new."failure_message"
+        FROM jsonb_to_recordset('[{"id": …, "failure_message": …}, …]'::jsonb)
+            AS new (id uuid, "failure_message" text)
+        WHERE workspace.id = new.id
+    """
     first = changes[0]
-    shared = {name for name in first if all(change[name] == first[name] for change in changes)}
-    alike = [_field(name) for name in first if name in shared]
-    own = [_field(name) for name in first if name not in shared]
-    columns = [(field.attname, field.name) for field in own]
-    new = [
-        {"id": row.pk.hex, **{column: change[name] for column, name in columns}}
+    fields = {name: cast("Field[Any, Any]", Workspace._meta.get_field(name)) for name in first}
+    shared = [name for name in first if all(change[name] == first[name] for change in changes)]
+    own = [name for name in first if name not in shared]
+    assignments: list[sql.Composable] = [sql.SQL("version = workspace.version + 1")]
+    assignments += [sql.SQL("{} = %s").format(sql.Identifier(fields[name].attname)) for name in shared]
+    assignments += [sql.SQL("{0} = new.{0}").format(sql.Identifier(fields[name].attname)) for name in own]
+    columns = [sql.SQL("id uuid"), *(_column_definition(fields[name]) for name in own)]
+    values = [fields[name].get_db_prep_save(first[name], connection) for name in shared]
+    records = [
+        {"id": row.pk, **{fields[name].attname: change[name] for name in own}}
         for row, change in zip(rows, changes, strict=True)
     ]
-    values = [field.get_db_prep_save(first[field.name], connection) for field in alike]
+    statement = sql.SQL(
+        "UPDATE workspaces_workspace AS workspace SET {assignments}"
+        " FROM jsonb_to_recordset(%s::jsonb) AS new ({columns}) WHERE workspace.id = new.id"
+    ).format(assignments=sql.SQL(", ").join(assignments), columns=sql.SQL(", ").join(columns))
     with connection.cursor() as cursor:
-        cursor.execute(_update(alike, own), [*values, json.dumps(new, default=_text)])
+        cursor.execute(statement, [*values, json.dumps(records, default=str)])
         if cursor.rowcount != len(rows):
-            # The rows are locked: a difference means that a verb moved a row it doesn't hold.
+            # The rows are locked, so this is a service that changes a row without its lock.
             raise RuntimeError(f"{cursor.rowcount} of {len(rows)} rows were written")
 
 
-def _update(alike: Sequence["Field[Any, Any]"], own: Sequence["Field[Any, Any]"]) -> sql.Composed:
-    assignments = [sql.SQL("{} = %s").format(sql.Identifier(field.attname)) for field in alike]
-    assignments += [sql.SQL("{0} = new.{0}").format(sql.Identifier(field.attname)) for field in own]
-    columns = [sql.SQL("id uuid"), *(_column(field) for field in own)]
-    return sql.SQL(
-        "UPDATE workspaces_workspace AS present SET version = present.version + 1, {assignments}"
-        " FROM jsonb_to_recordset(%s::jsonb) AS new ({columns}) WHERE present.id = new.id"
-    ).format(assignments=_listed(assignments), columns=_listed(columns))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, datetime | UUID):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is no column's value")
-
-
-def _field(name: str) -> "Field[Any, Any]":
-    return cast("Field[Any, Any]", Workspace._meta.get_field(name))
-
-
-def _listed(parts: Sequence[sql.Composable]) -> sql.Composed:
-    return sql.SQL(", ").join(parts)
-
-
-def _column(field: "Field[Any, Any]") -> sql.Composed:
+def _column_definition(field: "Field[Any, Any]") -> sql.Composed:
     type_name = sql.SQL(field.db_type(connection) or "text")  # dynamic-sql: the name of a type, by Django's own field
     return sql.SQL("{} {}").format(sql.Identifier(field.attname), type_name)

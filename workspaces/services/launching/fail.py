@@ -1,4 +1,4 @@
-"""Fail a launch: one way for preflight, launcher, watcher, sweep, agent and operator."""
+"""Fail a launch. Preflight, launcher, watcher, sweep, agent and operator all fail it this way."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,7 +32,10 @@ from workspaces.services.core.transition import (
 )
 
 FAIL = find_transition(Verb.FAIL, WorkspaceStatus.FAILED)
-_UNSAID = "No reason was given. The end of the log, where there is one, is all that is known."
+MAX_MESSAGE_CHARACTERS = 4000
+_NO_MESSAGE = "No reason was given. Read the end of the log, if there is one."
+
+Evidence = Mapping[UUID, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,30 +45,39 @@ class FailureReason:
     code: FailureCode
     source: FailureSource
     message: str
+    # Names of missing environment variables.
     missing: Sequence[str] = ()
     log_tail: str = ""
-    # What only this source knows, for the event: `timeout_secs`, say.
+    # Further keys of the event's payload: the sweep's `timeout_secs`, for example.
     extra: Mapping[str, Any] = field(default_factory=dict)
-    # Facts beside what the row and the watcher's evidence tell: which limit fired, say.
+    # Facts that neither the row nor the watcher's evidence has: which limit was reached, for example.
     known: Mapping[str, Any] = field(default_factory=dict)
 
 
 @transaction.atomic
 def fail(*, workspace_id: UUID, launch_id: UUID, reason: FailureReason, now: datetime) -> Workspace:
-    """Fail this launch and tell everyone. Raises UnknownWorkspace, or TransitionRefused where it moved on."""
+    """Fail this launch. Secrets in the reason are masked. Raises UnknownWorkspace.
+
+    Raises TransitionRefused if the workspace is not provisioning or another launch has begun.
+    """
     workspace = lock_workspace(workspace_id)
     check_source(workspace, FAIL)
     if workspace.launch_id != launch_id:
         raise TransitionRefused(workspace, "another launch has begun since.")
     evidence = current_evidence([workspace])
-    transition(FAIL, [_step(workspace, _masked(workspace, reason), evidence, now=now)])
+    masked = replace(
+        reason,
+        message=mask(reason.message, workspace_id=workspace.pk).strip()[:MAX_MESSAGE_CHARACTERS] or _NO_MESSAGE,
+        log_tail=last_bytes(mask(reason.log_tail, workspace_id=workspace.pk)),
+    )
+    transition(FAIL, [_failure_step(workspace, masked, evidence, now=now)])
     _end_launches([(workspace, reason)], now=now)
     return workspace
 
 
 @transaction.atomic
 def cancel(*, workspace_id: UUID, by: str, now: datetime) -> Workspace:
-    """Fail the present launch because an operator says so. Raises UnknownWorkspace or TransitionRefused."""
+    """Fail the current launch on behalf of an operator. Raises UnknownWorkspace or TransitionRefused."""
     workspace = lock_workspace(workspace_id)
     reason = FailureReason(
         code=FailureCode.CANCELLED,
@@ -78,60 +90,68 @@ def cancel(*, workspace_id: UUID, by: str, now: datetime) -> Workspace:
 def fail_locked(
     reasons: Sequence[tuple[Workspace, FailureReason]], *, now: datetime
 ) -> tuple[list[Workspace], list[Workspace]]:
-    """Fail a locked set, for the sweep; its reasons hold no secrets. Return who was failed, and who couldn't be."""
+    """Fail locked workspaces for the sweep, whose reasons hold no secrets.
+
+    Return the failed workspaces and those that the database refused.
+    """
     evidence = current_evidence([workspace for workspace, _ in reasons])
-    left_out = transition_each(FAIL, [_step(workspace, reason, evidence, now=now) for workspace, reason in reasons])
-    refused = {step.workspace.pk for step in left_out}
-    failed = [(workspace, reason) for workspace, reason in reasons if workspace.pk not in refused]
+    steps = [_failure_step(workspace, reason, evidence, now=now) for workspace, reason in reasons]
+    refused = [step.workspace for step in transition_each(FAIL, steps)]
+    refused_ids = {workspace.pk for workspace in refused}
+    failed = [(workspace, reason) for workspace, reason in reasons if workspace.pk not in refused_ids]
     _end_launches(failed, now=now)
-    return [workspace for workspace, _ in failed], [step.workspace for step in left_out]
-
-
-def _masked(workspace: Workspace, reason: FailureReason) -> FailureReason:
-    return FailureReason(
-        code=reason.code,
-        source=reason.source,
-        message=mask(reason.message, workspace_id=workspace.pk).strip()[:4000] or _UNSAID,
-        missing=reason.missing,
-        log_tail=last_bytes(mask(reason.log_tail, workspace_id=workspace.pk)),
-        extra=reason.extra,
-        known=reason.known,
-    )
-
-
-Evidence = Mapping[UUID, Mapping[str, Any]]
+    return [workspace for workspace, _ in failed], refused
 
 
 def current_evidence(workspaces: Sequence[Workspace]) -> Evidence:
-    """Return what the watcher stored of these workspaces' present launches, by launch."""
+    """Return the watcher's last observation of these workspaces' current launches, by launch id."""
     rows = Launch.objects.filter(pk__among=[workspace.launch_id for workspace in workspaces]).exclude(evidence={})
     return dict(rows.values_list("pk", "evidence"))
 
 
-def _step(workspace: Workspace, reason: FailureReason, evidence: Evidence, *, now: datetime) -> StatusChange:
+def _failure_step(workspace: Workspace, reason: FailureReason, evidence: Evidence, *, now: datetime) -> StatusChange:
+    """Return the stored failure and the payload of its event: {error, code, source, …}, see the wire contract."""
     seen = evidence.get(workspace.launch_id, {})
-    # The watcher's last look, for a sweep that sees no log itself; masked when it was stored.
-    if seen.get("log_tail") and not reason.log_tail:
-        reason = replace(reason, log_tail=str(seen["log_tail"]))
+    # The sweep reads no log, but the watcher stored the end of it, masked.
+    log_tail = reason.log_tail or str(seen.get("log_tail") or "")
+    owner = owner_of(reason.code, source=reason.source, evidence=seen)
+    known = known_facts(workspace, reason, seen)
     changes = {
         "failure_code": reason.code,
         "failure_source": reason.source,
         "failure_message": reason.message,
         "failure_at": now,
-        "failure_log_tail": reason.log_tail,
-        "failure_owner": owner_of(reason.code, source=reason.source, evidence=seen),
+        "failure_log_tail": log_tail,
+        "failure_owner": owner,
         "failure_phase": workspace.phase,
-        "failure_known": _known(workspace, reason, seen),
+        "failure_known": known,
     }
-    return StatusChange(workspace=workspace, changes=changes, payload=_payload(workspace, reason, changes))
+    payload = {
+        "error": reason.message,
+        "code": reason.code.value,
+        "source": reason.source.value,
+        "runtime": workspace.runtime,
+        "launch_id": str(workspace.launch_id),
+        "owner": owner.value,
+        "phase": str(workspace.phase),
+        "known": known,
+        "advice": advice_for(reason.code),
+        **reason.extra,
+    }
+    if reason.missing:
+        payload["missing"] = list(reason.missing)
+    if log_tail:
+        payload["log_tail"] = log_tail
+    return StatusChange(workspace=workspace, changes=changes, payload=payload)
 
 
-def _known(workspace: Workspace, reason: FailureReason, seen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts at hand, without a guess: what is not known is not there."""
+def known_facts(workspace: Workspace, reason: FailureReason, seen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts about a failure, times in ISO 8601; a fact that is not known has no key."""
+    step_at = workspace.progress_at if workspace.progress_step else None
     facts = {
         "last_step": workspace.progress_step,
-        "last_step_at": _iso(workspace.progress_at) if workspace.progress_step else None,
-        "phase_entered_at": _iso(workspace.phase_entered_at),
+        "last_step_at": step_at.isoformat() if step_at else None,
+        "phase_entered_at": workspace.phase_entered_at.isoformat() if workspace.phase_entered_at else None,
         "backend_state": seen.get("state"),
         "exit_code": seen.get("exit_code"),
         "backend_seen_at": seen.get("at"),
@@ -140,37 +160,13 @@ def _known(workspace: Workspace, reason: FailureReason, seen: Mapping[str, Any])
     return {name: value for name, value in facts.items() if value not in (None, "")}
 
 
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
-
-
-def _payload(workspace: Workspace, reason: FailureReason, changes: Mapping[str, Any]) -> dict[str, Any]:
-    payload = {
-        "error": reason.message,
-        "code": reason.code.value,
-        "source": reason.source.value,
-        "runtime": workspace.runtime,
-        "launch_id": str(workspace.launch_id),
-        "owner": changes["failure_owner"].value,
-        "phase": str(workspace.phase),
-        "known": changes["failure_known"],
-        "advice": advice_for(reason.code),
-        **reason.extra,
-    }
-    if reason.missing:
-        payload["missing"] = list(reason.missing)
-    if reason.log_tail:
-        payload["log_tail"] = reason.log_tail
-    return payload
-
-
 def _end_launches(failed: Sequence[tuple[Workspace, FailureReason]], *, now: datetime) -> None:
-    """Close the launches and say when their backend objects go: at once, or after the grace where time alone failed."""
+    """End the launches and schedule their teardown: at once, or after the grace if only time failed them."""
     for code in {reason.code for _, reason in failed}:
         launch_ids = [workspace.launch_id for workspace, reason in failed if reason.code == code]
         grace = timedelta(seconds=settings.TEARDOWN_GRACE_SECONDS if code in DEADLINE_FAILURES else 0)
-        meant = launch_records.teardown_fields(at=now + grace, reason=TeardownReason.FAILED, now=now)
-        # One UPDATE: a launch in flight stands, so its end and the intent to stop it go together.
+        teardown = launch_records.teardown_fields(at=now + grace, reason=TeardownReason.FAILED, now=now)
+        # One UPDATE for both: a launch in flight is never torn down.
         Launch.objects.filter(pk__among=launch_ids).update(
-            outcome=LaunchOutcome.FAILED, ended_at=now, failure_code=code, **meant
+            outcome=LaunchOutcome.FAILED, ended_at=now, failure_code=code, **teardown
         )

@@ -1,6 +1,6 @@
-"""Launch a workspace: preflight, the predecessor gone, the backend's start.
+"""Launch a workspace: preflight, stop its earlier launches, start it on its backend.
 
-Nothing is asked of a backend inside a transaction.
+No transaction is open while a backend is called.
 """
 
 import logging
@@ -15,7 +15,7 @@ from django.db import transaction
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration.preflight import PreflightFailed, Prepared, preflight
 from workspaces.deadlines.policy import current_policy, launching_limit, start_retry_seconds
-from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
+from workspaces.lifecycle.transitions import RUNNING, FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import Launch, LaunchOutcome, LaunchQuerySet, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
 from workspaces.provisioners.registry import get_provisioner
@@ -31,14 +31,14 @@ Clock = Callable[[], datetime]
 
 
 def launch(*, workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
-    """Launch, and leave the workspace booting or failed. Does nothing where this launch is not the one that waits.
+    """Launch a queued workspace; afterwards it is booting or failed. Do nothing if this launch isn't waiting.
 
-    May be called twice, and may die at any line: the row's deadline and the watcher settle what it leaves.
+    May run twice, and may die at any line: the row's deadline and the watcher finish what it leaves.
     """
     try:
         _launch(workspace_id, launch_id, clock)
-    except (TransitionRefused, UnknownWorkspace) as moved_on:
-        logger.info("A launch ended before its task", extra={"launch_id": launch_id, "why": str(moved_on)})
+    except (TransitionRefused, UnknownWorkspace) as refused:
+        logger.info("A launch ended before its task", extra={"launch_id": launch_id, "why": str(refused)})
 
 
 def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
@@ -48,23 +48,25 @@ def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
     workspace = found[0]
     try:
         prepared = preflight(workspace)
-    except PreflightFailed as error:
-        _fail(workspace, error.code, FailureSource.PREFLIGHT, str(error), clock, missing=error.missing)
-        return
-    spec = _begin(workspace_id, launch_id, prepared, now=clock())
-    if spec is None:
-        return
-    try:
-        _clear_predecessors(workspace, clock)
+        spec = _begin(workspace_id, launch_id, prepared, now=clock())
+        if spec is None:
+            return
+        _stop_earlier_launches(workspace, clock)
         observation = get_provisioner(workspace.backend).start(spec)
+    except PreflightFailed as error:
+        reason = FailureReason(
+            code=error.code, source=FailureSource.PREFLIGHT, message=str(error), missing=error.missing
+        )
     except ProvisionerError as error:
-        _fail(workspace, FailureCode.LAUNCH_ERROR, FailureSource.LAUNCHER, str(error), clock)
+        reason = FailureReason(code=FailureCode.LAUNCH_ERROR, source=FailureSource.LAUNCHER, message=str(error))
+    else:
+        enter_booting(workspace_id=workspace_id, launch_id=launch_id, observation=observation, now=clock())
         return
-    enter_booting(workspace_id=workspace_id, launch_id=launch_id, observation=observation, now=clock())
+    fail(workspace_id=workspace_id, launch_id=launch_id, reason=reason, now=clock())
 
 
 def _is_waiting(workspace: Workspace, launch_id: UUID, *, clock: Clock) -> bool:
-    """Tell whether this launch is to be begun: queued, or begun so long ago that its worker is taken for dead."""
+    """Return whether this launch should begin: it is queued, or it began so long ago that its worker must be dead."""
     if workspace.launch_id != launch_id or workspace.status != WorkspaceStatus.PROVISIONING:
         return False
     if workspace.phase == Phase.LAUNCHING and workspace.progress_at is not None:
@@ -74,12 +76,15 @@ def _is_waiting(workspace: Workspace, launch_id: UUID, *, clock: Clock) -> bool:
 
 @transaction.atomic
 def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: datetime) -> LaunchSpec | None:
-    """Store the phase, its deadline and a token before anything is attempted; None where another worker was first."""
+    """Enter the launching phase with its deadline, and mint the agent's token, before the backend is called.
+
+    Return what the backend needs, or None if another worker was first or the queue's limits don't allow it yet.
+    """
     workspace = lock_workspace(workspace_id)
     if not _is_waiting(workspace, launch_id, clock=lambda: now):
         return None
     if workspace.phase == Phase.QUEUED and not queue_limits.may_start(workspace, now=now):
-        # It stays queued; beat, and each launch that makes room, sends it again.
+        # It stays queued. Celery beat, and each launch that makes room, dispatches it again.
         Launch.objects.filter(pk=launch_id).update(dispatched_at=None)
         return None
     changes: dict[str, Any] = {
@@ -92,10 +97,11 @@ def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: date
         changes |= launch_records.phase_fields(workspace, Phase.LAUNCHING, now=now)
     Workspace.objects.filter(pk=workspace_id).update(**changes)
     Launch.objects.filter(pk=launch_id, launching_at__isnull=True).update(launching_at=now)
-    return _spec(workspace, prepared, token=mint_agent_token(workspace))
+    return launch_spec(workspace, prepared, token=mint_agent_token(workspace))
 
 
-def _spec(workspace: Workspace, prepared: Prepared, *, token: str) -> LaunchSpec:
+def launch_spec(workspace: Workspace, prepared: Prepared, *, token: str) -> LaunchSpec:
+    """Return what a backend needs to start the workspace: its secrets and the variables of the wire contract."""
     environment = {
         **prepared.environment,
         "WORKSPACE_ID": str(workspace.pk),
@@ -118,62 +124,49 @@ def _spec(workspace: Workspace, prepared: Prepared, *, token: str) -> LaunchSpec
     )
 
 
-def _clear_predecessors(workspace: Workspace, clock: Clock) -> None:
-    """Stop what earlier launches left and see it gone. Raises ProvisionerError where that can't be confirmed."""
+def _stop_earlier_launches(workspace: Workspace, clock: Clock) -> None:
+    """Stop the backend objects of earlier launches. Raises ProvisionerError if one can't be confirmed stopped."""
     if workspace.version == 1:
-        # Every launch but the first begins with a move, which the database's own guard counts.
+        # Each later launch begins with a transition, which raises the version.
         return
     for earlier in Launch.objects.not_torn_down().filter(workspace=workspace).exclude(pk=workspace.launch_id):
         if not tear_down(launch_id=earlier.pk, now=clock()):
             raise ProvisionerError(
                 f"The previous launch ({earlier.pk}) could not be confirmed gone, so a second process was not started. "
-                "Look at that host; once you know that it is gone, declare it gone in the admin and restart."
+                "Check its host. When you know that it is gone, declare it gone in the admin and restart."
             )
-
-
-def _fail(
-    workspace: Workspace,
-    code: FailureCode,
-    source: FailureSource,
-    message: str,
-    clock: Clock,
-    missing: list[str] | None = None,
-) -> None:
-    reason = FailureReason(code=code, source=source, message=message, missing=missing or [])
-    fail(workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=clock())
 
 
 @transaction.atomic
 def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observation, now: datetime) -> None:
-    """Record that the backend runs this launch's object. An agent that was quicker stays online.
+    """Record that the backend has started this launch's object. The workspace's lock decides what that means now:
 
-    A launch that was superseded meanwhile is meant to be stopped instead: its object must not outlive it.
+    - the launch is awaited: the workspace is booting, or already online if its agent was quicker;
+    - its deadline failed it, but its grace lasts: its agent may still register, so store its URL;
+    - a later launch, a pause or a removal came first: schedule the teardown, so that the object doesn't outlive it.
     """
     workspace = lock_workspace(workspace_id)
     launch_row = Launch.objects.filter(pk=launch_id)
-    is_failed = workspace.launch_id == launch_id and workspace.status == WorkspaceStatus.FAILED
-    if is_failed and _is_within_grace(launch_row, now=now):
-        # Time alone failed it, and its backend was slow: its agent may still arrive, and be reached.
+    is_current = workspace.launch_id == launch_id
+    changes: dict[str, Any] = {}
+    if is_current and workspace.status in (WorkspaceStatus.PROVISIONING, *RUNNING):
+        launch_row.filter(booting_at__isnull=True).update(booting_at=now)
+        if observation.url:
+            changes["url"] = observation.url
+        if workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase == Phase.LAUNCHING:
+            changes |= launch_records.phase_fields(workspace, Phase.BOOTING, now=now) | {"progress_at": now}
+    elif is_current and workspace.status == WorkspaceStatus.FAILED and _is_in_grace(launch_row, now=now):
         launch_row.update(booting_at=now)
-        Workspace.objects.filter(pk=workspace_id).update(url=observation.url)
-        return
-    if workspace.launch_id != launch_id or workspace.status not in _EXPECTED:
-        # What this start wrote goes too, though the files of a removed one were seen gone before it.
-        Workspace.objects.filter(pk=workspace_id).update(files_deleted_at=None)
+        changes["url"] = observation.url
+    else:
+        # The start may have written files again after those of a removed workspace were deleted.
+        changes["files_deleted_at"] = None
         if observation.state != BackendState.EXITED:
-            # Even one that was confirmed gone: this start came after that look.
+            # An earlier confirmation that the object is gone doesn't count: it came before this start.
             launch_row.update(teardown_at=now, torn_down_at=None)
-        return
-    launch_row.filter(booting_at__isnull=True).update(booting_at=now)
-    changes: dict[str, Any] = {"url": observation.url} if observation.url else {}
-    if workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase == Phase.LAUNCHING:
-        changes |= launch_records.phase_fields(workspace, Phase.BOOTING, now=now) | {"progress_at": now}
     if changes:
         Workspace.objects.filter(pk=workspace_id).update(**changes)
 
 
-def _is_within_grace(launch_row: LaunchQuerySet, *, now: datetime) -> bool:
+def _is_in_grace(launch_row: LaunchQuerySet, *, now: datetime) -> bool:
     return launch_row.not_torn_down().filter(outcome=LaunchOutcome.FAILED, teardown_at__gt=now).exists()
-
-
-_EXPECTED = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.ONLINE, WorkspaceStatus.DEGRADED})

@@ -1,4 +1,4 @@
-"""An agent arrives: its workspace is online."""
+"""Bring a workspace online when its agent registers or sends a heartbeat."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from django.db.models import Case, F, Value, When
 from events import outbox
 from events.names import EventType
 from workspaces.lifecycle.transitions import (
+    BEFORE_REGISTRATION,
     DEADLINE_FAILURES,
     Transition,
     Verb,
@@ -32,7 +33,7 @@ from workspaces.services.core.transition import (
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """What an agent says of itself. Where the backend gives the address, `url` is ignored."""
+    """What an agent registers with. `url` is ignored if the backend assigns the URL."""
 
     url: str
     agent_card: Mapping[str, Any]
@@ -42,106 +43,72 @@ class Registration:
 def mark_online(
     *, workspace_id: UUID, launch_id: UUID, verb: Verb, registration: Registration | None, now: datetime
 ) -> Workspace:
-    """Bring a workspace online by `register` (with a registration) or by `heartbeat` (without).
+    """Bring a workspace online by `register` (with a registration) or `heartbeat` (without).
 
-    Registering again while online replaces url and card without a move. A deadline failure within its grace is taken
-    back. Raises UnknownWorkspace, or TransitionRefused (also for a launch that isn't the present one).
+    A registration while online replaces URL and card without a transition. A deadline failure is undone during its
+    grace. Raises UnknownWorkspace, and TransitionRefused, also for a launch that isn't current.
     """
     workspace = lock_workspace(workspace_id)
     if workspace.launch_id != launch_id:
         raise TransitionRefused(workspace, "another launch has begun since.")
-    changes = _registered(workspace, registration)
+    registered: dict[str, Any] = {}
+    if registration is not None:
+        url = workspace.url if BackendKind(workspace.backend).gives_address else registration.url
+        registered = {"url": url, "agent_card": dict(registration.agent_card)}
+    heartbeat = Heartbeat.objects.filter(pk=workspace.pk)
     if workspace.status == WorkspaceStatus.ONLINE:
-        _hear(workspace, now=now)
-        _replace(workspace, changes)
+        heartbeat.update(last_heartbeat_at=now)
+        _replace_registration(workspace, registered)
         return workspace
-    row = _transition(workspace, verb, now=now)
-    recovered_from = workspace.status
-    transition(
-        row, [StatusChange(workspace=workspace, changes=changes, payload=_payload(workspace, changes, recovered_from))]
-    )
-    # The time that it was not there is no idleness.
-    idle_anew = Case(When(active_tasks=0, then=Value(now)), default=F("idle_since"))
-    _hear(workspace, now=now, idle_since=idle_anew)
+    payload = {"url": workspace.url, "agent_card": workspace.agent_card, **registered}
+    if workspace.status not in BEFORE_REGISTRATION:
+        payload["recovered_from"] = str(workspace.status)
+    rule = _find_rule(workspace, verb, now=now)
+    transition(rule, [StatusChange(workspace=workspace, changes=registered, payload=payload)])
+    # Reset both times, so that neither a long boot counts as silence nor the time offline as idleness.
+    idle_since = Case(When(active_tasks=0, then=Value(now)), default=F("idle_since"))
+    heartbeat.update(last_heartbeat_at=now, idle_since=idle_since)
     _end_launch(launch_id, now=now)
     return workspace
 
 
-def _hear(workspace: Workspace, *, now: datetime, **more: Any) -> None:
-    """It is heard of now: else the next look for silent ones would take a long boot for silence."""
-    Heartbeat.objects.filter(pk=workspace.pk).update(last_heartbeat_at=now, **more)
-
-
-def _transition(workspace: Workspace, verb: Verb, *, now: datetime) -> Transition:
-    if workspace.status == WorkspaceStatus.FAILED and _is_within_grace(workspace, now=now):
+def _find_rule(workspace: Workspace, verb: Verb, *, now: datetime) -> Transition:
+    """Return the transition that leads online. Raises TransitionRefused if the verb or a stop forbids it."""
+    launch = Launch.objects.filter(pk=workspace.launch_id)
+    is_failed_by_deadline = workspace.status == WorkspaceStatus.FAILED and workspace.failure_code in DEADLINE_FAILURES
+    # `now` is from before the lock: the stop may have been sent since, which `teardown_attempts` tells.
+    in_grace = launch.not_torn_down().filter(teardown_at__gt=now, teardown_attempts=0)
+    if is_failed_by_deadline and in_grace.exists():
         return find_transition(Verb.LATE_ARRIVAL, WorkspaceStatus.ONLINE)
-    row = find_transition(verb, WorkspaceStatus.ONLINE)
-    check_source(workspace, row)
-    if workspace.status == WorkspaceStatus.OFFLINE and _is_meant_to_stop(workspace, now=now):
+    rule = find_transition(verb, WorkspaceStatus.ONLINE)
+    check_source(workspace, rule)
+    if workspace.status == WorkspaceStatus.OFFLINE and launch.filter(teardown_at__lte=now).exists():
         raise TransitionRefused(workspace, "its process was seen to end, and what is left of it is being stopped.")
-    return row
+    return rule
 
 
-def _is_meant_to_stop(workspace: Workspace, *, now: datetime) -> bool:
-    return Launch.objects.filter(pk=workspace.launch_id, teardown_at__lte=now).exists()
-
-
-def _is_within_grace(workspace: Workspace, *, now: datetime) -> bool:
-    """Ask, under the workspace's lock, whether time alone failed it and its backend object still stands.
-
-    `now` was read before the lock was had: the stop may have been sent since.
-    """
-    unstopped = Launch.objects.not_torn_down().filter(pk=workspace.launch_id, teardown_at__gt=now, teardown_attempts=0)
-    return workspace.failure_code in DEADLINE_FAILURES and unstopped.exists()
-
-
-def _registered(workspace: Workspace, registration: Registration | None) -> dict[str, Any]:
-    if registration is None:
-        return {}
-    url = workspace.url if BackendKind(workspace.backend).gives_address else registration.url
-    return {"url": url, "agent_card": dict(registration.agent_card)}
-
-
-def _payload(workspace: Workspace, changes: Mapping[str, Any], recovered_from: str) -> dict[str, Any]:
-    payload = {
-        "url": changes.get("url", workspace.url),
-        "agent_card": changes.get("agent_card", workspace.agent_card),
-    }
-    if recovered_from not in {WorkspaceStatus.PROVISIONING, WorkspaceStatus.AWAITING_AGENT}:
-        payload["recovered_from"] = str(recovered_from)
-    return payload
-
-
-def _replace(workspace: Workspace, changes: Mapping[str, Any]) -> None:
-    """Store a new url and card of a workspace that is online already; an event only where the card changed."""
-    if not changes:
+def _replace_registration(workspace: Workspace, registered: Mapping[str, Any]) -> None:
+    """Store the URL and card of a workspace that is already online; write an event only if the card changed."""
+    if not registered:
         return
-    card_changed = workspace.agent_card != changes["agent_card"]
-    Workspace.objects.filter(pk=workspace.pk).update(**changes)
-    workspace.url, workspace.agent_card = changes["url"], changes["agent_card"]
+    card_changed = workspace.agent_card != registered["agent_card"]
+    Workspace.objects.filter(pk=workspace.pk).update(**registered)
+    workspace.url, workspace.agent_card = registered["url"], registered["agent_card"]
     if card_changed:
-        record_card_update(workspace)
-
-
-def record_card_update(workspace: Workspace) -> None:
-    """Tell that the agent's card changed; `workspace` is locked and holds the new one."""
-    outbox.record(
-        [
-            outbox.NewEvent(
-                event_type=EventType.AGENT_CARD_UPDATED,
-                workspace_id=workspace.pk,
-                version=workspace.version,
-                payload={"agent_card": workspace.agent_card},
-                subject=event_subjects([workspace])[0],
-            )
-        ]
-    )
+        event = outbox.NewEvent(
+            event_type=EventType.AGENT_CARD_UPDATED,
+            workspace_id=workspace.pk,
+            version=workspace.version,
+            payload={"agent_card": workspace.agent_card},
+            subject=event_subjects([workspace])[0],
+        )
+        outbox.record([event])
 
 
 def _end_launch(launch_id: UUID, *, now: datetime) -> None:
-    """Record that the launch led here, and take back the intent to stop it, which a late arrival finds."""
-    in_flight = Launch.objects.filter(pk=launch_id).exclude(outcome=LaunchOutcome.ONLINE)
-    # A launch that a deadline had failed keeps that code as a false flip: the measure of the limits.
+    """Record that the launch came online, and cancel the teardown that its deadline failure may have scheduled."""
+    # A deadline failure that is undone here stays on record, as a measure of how well the limits fit.
     ended = {"outcome": LaunchOutcome.ONLINE, "ended_at": now, "false_flip_code": F("failure_code"), "failure_code": ""}
-    if not in_flight.update(**ended, **launch_records.NO_TEARDOWN_FIELDS):
+    not_yet_online = Launch.objects.filter(pk=launch_id).exclude(outcome=LaunchOutcome.ONLINE)
+    if not not_yet_online.update(**ended, **launch_records.NO_TEARDOWN_FIELDS):
         launch_records.cancel_teardown(launch_id)

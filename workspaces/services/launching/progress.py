@@ -1,4 +1,4 @@
-"""Record a boot step: a new one moves the stall deadline, never past the hard limit; a repeated one moves nothing."""
+"""Record the boot steps that an agent reports."""
 
 from datetime import datetime
 from uuid import UUID
@@ -12,18 +12,21 @@ from workspaces.models import Workspace
 from workspaces.services.core.transition import lock_workspace
 
 MAX_STEP_CHARACTERS = 200
-# Masking costs a hash a character of what looks like a token.
-_LOOKED_AT_CHARACTERS = 2_000
+# Masking computes a hash for each character of text that looks like a token, so it gets a bounded text.
+_MASKED_CHARACTERS = 2_000
 
 
 @transaction.atomic
 def record_progress(*, workspace_id: UUID, launch_id: UUID, step: str, now: datetime) -> tuple[Workspace, bool]:
-    """Store the step of a booting workspace. Return it, and whether the step was new. Raises UnknownWorkspace."""
+    """Store the boot step of a launch. Return the workspace, and whether the step was new. Raises UnknownWorkspace.
+
+    A new step moves the stall deadline, but never past the hard limit; a repeated one changes nothing.
+    """
     workspace = lock_workspace(workspace_id)
-    # An agent may report before the worker has stored that the backend started it.
-    step = mask(step[:_LOOKED_AT_CHARACTERS], workspace_id=workspace_id)[:MAX_STEP_CHARACTERS]
-    booting = workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase != Phase.QUEUED
-    if not booting or workspace.launch_id != launch_id or step == workspace.progress_step:
+    step = mask(step[:_MASKED_CHARACTERS], workspace_id=workspace_id)[:MAX_STEP_CHARACTERS]
+    # Not only in the booting phase: the agent may report before the worker has recorded that it was started.
+    is_started = workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase != Phase.QUEUED
+    if not is_started or workspace.launch_id != launch_id or step == workspace.progress_step:
         return workspace, False
     workspace.progress_step, workspace.progress_at = step, now
     if workspace.phase_entered_at is not None:

@@ -1,4 +1,7 @@
-"""Whose turn it is among the queued launches of a backend: in the order of the queue, so many at a time, so often."""
+"""Limits on the queue of a backend: how many launches start at once, and how far apart.
+
+LAUNCH_CONCURRENCY and LAUNCH_PAUSE_MILLISECONDS set them; 0, the default, is no limit. The oldest launch starts first.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -14,37 +17,39 @@ from workspaces.models import BackendKind, Launch, LaunchQuerySet, Workspace
 
 
 def queue_positions() -> Mapping[UUID, int]:
-    """Return the place of each queued launch in its backend's queue, by workspace; the first is 1. One query."""
-    place = Window(RowNumber(), partition_by="backend", order_by=("queued_at", "pk"))
-    return dict(_queued().annotate(place=place).order_by().values_list("workspace_id", "place"))
+    """Return by workspace id the position of its launch in its backend's queue; the first is 1. One query."""
+    position = Window(RowNumber(), partition_by="backend", order_by=("queued_at", "pk"))
+    return dict(_queued().annotate(position=position).order_by().values_list("workspace_id", "position"))
 
 
 def may_start(workspace: Workspace, *, now: datetime) -> bool:
-    """Tell whether a queued launch may be begun now. Asked in the transaction that begins it, under its lock.
+    """Return whether a queued launch may start now. Call it in the transaction that starts it, under its lock.
 
-    Without limits (the default) that costs no query.
+    Without limits it costs no query.
     """
-    if not settings.LAUNCH_CONCURRENCY and not settings.LAUNCH_PAUSE_MILLISECONDS:
+    pause = timedelta(milliseconds=settings.LAUNCH_PAUSE_MILLISECONDS)
+    if not settings.LAUNCH_CONCURRENCY and not pause:
         return True
     lock_until_commit(AdvisoryLock.LAUNCH_QUEUE, key=workspace.backend)
-    if not _pause_is_over(workspace.backend, now=now):
+    started = Launch.objects.filter(backend=workspace.backend, launching_at__gt=now - pause)
+    if pause and started.exists():
         return False
-    return queue_positions().get(workspace.pk, 1) <= _free_places(workspace.backend)
+    return queue_positions().get(workspace.pk, 1) <= _free_slots(workspace.backend)
 
 
 def next_in_queue(*, after: UUID) -> list[tuple[UUID, UUID]]:
-    """Return (workspace id, launch id) of those whose turn it is on this launch's backend, now that it made room.
+    """Return (workspace id, launch id) of the launches that may start now that launch `after` has made room.
 
-    Nobody where a pause is kept between launches: beat sends the next one when it is over.
+    Empty if a pause is kept between launches: Celery beat dispatches the next one when the pause is over.
     """
     if not settings.LAUNCH_CONCURRENCY or settings.LAUNCH_PAUSE_MILLISECONDS:
         return []
+    # A launch that did not begin made no room: it still waits itself.
     backend = Launch.objects.filter(pk=after).exclude(launching_at=None).values_list("backend", flat=True).first()
     if backend is None:
-        # It made no room: it waits, too.
         return []
     first = _queued().filter(backend=backend).order_by("queued_at", "pk")
-    return list(first.values_list("workspace_id", "pk")[: _free_places(backend)])
+    return list(first.values_list("workspace_id", "pk")[: _free_slots(backend)])
 
 
 def _queued() -> LaunchQuerySet:
@@ -52,14 +57,8 @@ def _queued() -> LaunchQuerySet:
     return waiting.exclude(backend=BackendKind.EXTERNAL)
 
 
-def _free_places(backend: str) -> int:
+def _free_slots(backend: str) -> int:
     if not settings.LAUNCH_CONCURRENCY:
         return 1
-    begun = Workspace.objects.provisioning().filter(phase=Phase.LAUNCHING, backend=backend).count()
-    return max(settings.LAUNCH_CONCURRENCY - begun, 0)
-
-
-def _pause_is_over(backend: str, *, now: datetime) -> bool:
-    pause = timedelta(milliseconds=settings.LAUNCH_PAUSE_MILLISECONDS)
-    recent = Launch.objects.filter(backend=backend, launching_at__gt=now - pause)
-    return not pause or not recent.exists()
+    launching = Workspace.objects.provisioning().filter(phase=Phase.LAUNCHING, backend=backend).count()
+    return max(settings.LAUNCH_CONCURRENCY - launching, 0)

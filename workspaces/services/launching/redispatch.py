@@ -1,4 +1,4 @@
-"""Find launches whose message to a worker was lost: a broker's outage, a killed worker."""
+"""Find launches whose task was lost, by an outage of the broker or a killed worker."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -9,21 +9,21 @@ from workspaces.deadlines.policy import current_policy, start_retry_seconds
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import BackendKind, Launch
 
-# Long against the time a message takes, short against the ten minutes that a launch may be queued.
+# Much longer than a task takes to reach a worker, much shorter than the ten minutes that a launch may be queued.
 REPEAT_AFTER_SECONDS = 20
 
 
 def claim_undispatched(*, now: datetime) -> list[tuple[UUID, UUID]]:
-    """Return (workspace id, launch id) of present launches that no worker has taken, and mark them dispatched."""
+    """Return (workspace id, launch id) of current launches that no worker has taken, and mark them dispatched."""
     cutoff = now - timedelta(seconds=REPEAT_AFTER_SECONDS)
     queued = Q(workspace__phase=Phase.QUEUED)
-    lost = Q(
+    worker_died = Q(
         workspace__phase=Phase.LAUNCHING,
         workspace__progress_at__lte=now - timedelta(seconds=start_retry_seconds(policy=current_policy())),
     )
     due = (
         Launch.objects.in_flight()
-        .filter(queued | lost, workspace__status=WorkspaceStatus.PROVISIONING, workspace__launch_id=F("pk"))
+        .filter(queued | worker_died, workspace__status=WorkspaceStatus.PROVISIONING, workspace__launch_id=F("pk"))
         .filter(Q(dispatched_at__lte=cutoff) | Q(dispatched_at__isnull=True, queued_at__lte=now - timedelta(seconds=2)))
         .exclude(backend=BackendKind.EXTERNAL)
     )

@@ -1,4 +1,4 @@
-"""Begin a new launch of a workspace that was there before: what restart, resume, wake and its policy share."""
+"""Begin a new launch of an existing workspace, for restart, resume, wake and the restart policy."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,27 +13,32 @@ from workspaces.services.core.transition import StatusChange, check_source, tran
 def begin_launch(
     workspace: Workspace,
     *,
-    row: Transition,
+    rule: Transition,
     now: datetime,
     changes: Mapping[str, Any] | None = None,
     payload: Mapping[str, Any] | None = None,
 ) -> None:
-    """Move a locked workspace along `row` into provisioning under a new launch, its predecessor meant to stop."""
-    check_source(workspace, row)
-    transition(row, [_step(workspace, now=now, changes=changes, payload=payload)])
+    """Apply a transition into provisioning to a locked workspace, and schedule the teardown of its last launch.
+
+    `changes` and `payload` are added to those of the transition. Raises TransitionRefused.
+    """
+    check_source(workspace, rule)
+    transition(rule, [_relaunch_step(workspace, now=now, changes=changes, payload=payload)])
     launch_records.reset_heartbeats([workspace])
 
 
-def begin_launches(workspaces: Sequence[Workspace], *, row: Transition, now: datetime) -> list[StatusChange]:
-    """Do the same for a locked set, in one move; return those that the database refused."""
-    left = transition_each(row, [_step(workspace, now=now) for workspace in workspaces]) if workspaces else []
-    refused = {step.workspace.pk for step in left}
-    Launch.objects.filter(pk__in=[step.changes["launch_id"] for step in left]).delete()
-    launch_records.reset_heartbeats([workspace for workspace in workspaces if workspace.pk not in refused])
-    return left
+def begin_launches(workspaces: Sequence[Workspace], *, rule: Transition, now: datetime) -> list[StatusChange]:
+    """Do the same for locked workspaces in one transition; return the steps that the database refused."""
+    if not workspaces:
+        return []
+    refused = transition_each(rule, [_relaunch_step(workspace, now=now) for workspace in workspaces])
+    refused_ids = {step.workspace.pk for step in refused}
+    Launch.objects.filter(pk__in=[step.changes["launch_id"] for step in refused]).delete()
+    launch_records.reset_heartbeats([workspace for workspace in workspaces if workspace.pk not in refused_ids])
+    return refused
 
 
-def _step(
+def _relaunch_step(
     workspace: Workspace,
     *,
     now: datetime,
@@ -41,10 +46,10 @@ def _step(
     payload: Mapping[str, Any] | None = None,
 ) -> StatusChange:
     launch_records.end_current_launches([workspace], reason=TeardownReason.RESTARTED, now=now)
-    _, begun = launch_records.new_launch(workspace, now=now)
-    told = launch_records.provisioning_payload(workspace, begun)
-    # Its policy counts anew, unless it is the policy that asks.
-    anew = {"url": "", "restart_attempts": 0}
+    _, launch_fields = launch_records.new_launch(workspace, now=now)
     return StatusChange(
-        workspace=workspace, changes={**begun, **anew, **(changes or {})}, payload={**told, **(payload or {})}
+        workspace=workspace,
+        # The restart policy counts from zero, unless `changes` says that it is the one that restarts.
+        changes={**launch_fields, "url": "", "restart_attempts": 0, **(changes or {})},
+        payload={**launch_records.provisioning_payload(workspace, launch_fields), **(payload or {})},
     )

@@ -1,6 +1,6 @@
 """Pause a workspace and its descendants.
 
-`paused_by` records whose pause took a workspace along; resume (launching/resume.py) brings back exactly those.
+`paused_by` records which ancestor's pause paused a workspace. launching/resume.py resumes exactly those.
 """
 
 from datetime import datetime
@@ -9,7 +9,6 @@ from uuid import UUID
 from django.db import transaction
 
 from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStatus, find_transition
-from workspaces.models import Workspace
 from workspaces.services.core import launch_records
 from workspaces.services.core.cascade import Cascade
 from workspaces.services.core.transition import StatusChange, check_source, transition_each
@@ -20,25 +19,22 @@ PAUSE = find_transition(Verb.PAUSE, WorkspaceStatus.PAUSED)
 
 @transaction.atomic
 def pause(*, workspace_id: UUID, now: datetime) -> Cascade:
-    """Pause it and all below it that runs or may run again, and mean their processes to stop.
+    """Pause a workspace, and the descendants whose status allows it, and schedule the stop of their processes.
 
     Raises UnknownWorkspace or TransitionRefused.
     """
     rows = lock_tree(workspace_id)
     check_source(rows[0], PAUSE)
     affected = [row for row in rows if row.status in PAUSE.sources]
-    left = transition_each(PAUSE, [_pause_step(row, asked_for=workspace_id) for row in affected])
-    cascade = Cascade.of(affected, left)
-    # An external one's launch is its own: it lasts until its next restart.
-    ours = [row for row in cascade.moved if not row.is_external]
-    launch_records.end_current_launches(ours, reason=TeardownReason.PAUSED, now=now)
+    steps = []
+    for row in affected:
+        paused_by = None if row.pk == workspace_id else workspace_id
+        # An external agent sends its URL only once, so the URL stays.
+        changes = {"paused_by": paused_by, "url": row.url if row.is_external else ""}
+        payload = {"name": row.name, "paused_by": str(paused_by) if paused_by else None}
+        steps.append(StatusChange(workspace=row, changes=changes, payload=payload))
+    cascade = Cascade.from_result(affected, transition_each(PAUSE, steps))
+    # The launch of an external workspace, and with it its token, stays valid until the next restart.
+    launched_by_us = [row for row in cascade.changed if not row.is_external]
+    launch_records.end_current_launches(launched_by_us, reason=TeardownReason.PAUSED, now=now)
     return cascade
-
-
-def _pause_step(row: Workspace, *, asked_for: UUID) -> StatusChange:
-    took_along = None if row.pk == asked_for else asked_for
-    payload = {"name": row.name, "paused_by": str(took_along) if took_along else None}
-    # Whoever runs an external one keeps its address, and sends it only once.
-    return StatusChange(
-        workspace=row, changes={"paused_by": took_along, "url": row.url if row.is_external else ""}, payload=payload
-    )

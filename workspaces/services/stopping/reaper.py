@@ -1,11 +1,9 @@
-"""The reaper: finds backend objects that nothing needs any more, and has them stopped.
+"""The reaper: stops backend objects that nothing needs any more.
 
-Whatever a crash, a lost race or an operator's hand left running is found by asking the backends what they hold, not by
-what the database believes.
+It asks the backends what runs, whatever the database says. So it finds what a crash, a lost race or an operator left.
 """
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -13,61 +11,84 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from workspaces.lifecycle.transitions import TeardownReason, WorkspaceStatus
+from workspaces.lifecycle.transitions import STOPPED, TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
-from workspaces.provisioners.base import BackendState, LaunchKey, ProvisionerError
+from workspaces.provisioners.base import DEAD_STATES, LaunchKey, ProvisionerError
 from workspaces.provisioners.registry import LAUNCHABLE_KINDS, get_provisioner
 from workspaces.services.core.transition import UnknownWorkspace, lock_workspace
 
 logger = logging.getLogger(__name__)
 
-# Statuses in which no process of a workspace is to run. `failed` has its grace, which stands on the launch.
-_STOPPED = frozenset({WorkspaceStatus.REMOVED, WorkspaceStatus.PAUSED, WorkspaceStatus.HIBERNATED})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Reaped:
-    """What the reaper found: launches now meant to stop, objects that no row knows, backends that can't be asked."""
+    """The result of a reaper's run.
 
-    meant: list[UUID] = field(default_factory=list)
+    `scheduled`: ids of launches whose stop it scheduled. `unknown`: objects that no row knows, with their backend's
+    kind. `unreachable`: kinds of backends that could not be asked.
+    """
+
+    scheduled: list[UUID] = field(default_factory=list)
     unknown: list[tuple[str, LaunchKey]] = field(default_factory=list)
-    unasked: list[str] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
-        return not (self.meant or self.unknown or self.unasked)
+        return not (self.scheduled or self.unknown or self.unreachable)
 
 
 def reap(*, now: datetime) -> Reaped:
-    """Ask each backend what it holds; mean to stop what nothing needs, and name what no row knows: see `stop_unknown`.
+    """Ask each backend for its objects and schedule the stop of those that nothing needs.
 
-    A backend that can't be asked is left alone: could not ask is not gone, and not superfluous either.
+    Objects that no row knows are only returned; pass them to `stop_unknown`. A backend that can't be asked is skipped.
     """
     reaped = Reaped()
     for kind in LAUNCHABLE_KINDS:
         try:
-            held = get_provisioner(kind).running_launches()
+            keys = list(get_provisioner(kind).running_launches())
         except ProvisionerError as error:
-            logger.warning("A backend can't be asked what it holds", extra={"backend": kind, "detail": str(error)})
-            reaped.unasked.append(kind)
+            logger.warning("A backend can't be asked for its objects", extra={"backend": kind, "detail": str(error)})
+            reaped.unreachable.append(kind)
             continue
-        _reap_held(kind, held, reaped, now=now)
+        # Read after the listing: a launch is committed before its object is created, so every object has its row.
+        known = set(Launch.objects.filter(pk__in=[key.launch_id for key in keys]).values_list("pk", flat=True))
+        reaped.unknown.extend((kind, key) for key in keys if key.launch_id not in known)
+        reaped.scheduled.extend(
+            key.launch_id for key in keys if key.launch_id in known and _schedule_if_unneeded(key, now=now)
+        )
     return reaped
 
 
-def _reap_held(kind: str, held: Iterable[LaunchKey], reaped: Reaped, *, now: datetime) -> None:
-    # Rows are read after the listing: a launch is committed before its object is made, so each object has its row.
-    keys = list(held)
-    known = set(Launch.objects.filter(pk__in=[key.launch_id for key in keys]).values_list("pk", flat=True))
-    for key in keys:
-        if key.launch_id not in known:
-            reaped.unknown.append((kind, key))
-        elif _mean_to_stop(key, now=now):
-            reaped.meant.append(key.launch_id)
+@transaction.atomic
+def _schedule_if_unneeded(key: LaunchKey, *, now: datetime) -> bool:
+    """Schedule the stop of an object that nothing needs, under its workspace's lock; return whether it did."""
+    try:
+        workspace = lock_workspace(key.workspace_id)
+    except UnknownWorkspace:
+        return False
+    launch = Launch.objects.filter(pk=key.launch_id).first()
+    if launch is None or is_needed(workspace, launch):
+        return False
+    reason = launch.teardown_reason or TeardownReason.REAPED
+    # Also if it was once confirmed or declared gone: the backend has it now.
+    Launch.objects.filter(pk=launch.pk).update(teardown_at=now, teardown_reason=reason, torn_down_at=None)
+    # It may have written files again after those of a removed workspace were deleted.
+    Workspace.objects.filter(pk=workspace.pk).update(files_deleted_at=None)
+    logger.warning("An object that nothing needs is to be stopped", extra={"launch_id": launch.pk})
+    return True
+
+
+def is_needed(workspace: Workspace, launch: Launch) -> bool:
+    """Return whether an existing object is left alone: its launch is current and should run, or a stop is scheduled."""
+    if launch.torn_down_at is not None:
+        return False
+    if launch.teardown_at is not None:
+        return True
+    return launch.pk == workspace.launch_id and workspace.status not in (*STOPPED, WorkspaceStatus.FAILED)
 
 
 def stop_unknown(kind: str, key: LaunchKey) -> bool:
-    """Stop an object unless a row knows it; tell whether it is gone. If not, the next listing names it again."""
+    """Stop an object unless a row knows it by now. Return whether it is gone; if not, the next run finds it again."""
     if Launch.objects.filter(pk=key.launch_id).exists():
         return False
     try:
@@ -77,33 +98,6 @@ def stop_unknown(kind: str, key: LaunchKey) -> bool:
             "An unknown object could not be stopped", extra={"launch_id": key.launch_id, "detail": str(error)}
         )
         return False
-    is_gone = seen.state in {BackendState.EXITED, BackendState.MISSING}
+    is_gone = seen.state in DEAD_STATES
     logger.warning("An object that no row knows was stopped", extra={"launch_id": key.launch_id, "is_gone": is_gone})
     return is_gone
-
-
-@transaction.atomic
-def _mean_to_stop(key: LaunchKey, *, now: datetime) -> bool:
-    """Store the intent where, under the workspace's lock, nothing needs the object; tell whether it is a new one."""
-    try:
-        workspace = lock_workspace(key.workspace_id)
-    except UnknownWorkspace:
-        return False
-    launch = Launch.objects.filter(pk=key.launch_id).first()
-    if launch is None or not _is_superfluous(workspace, launch):
-        return False
-    reason = launch.teardown_reason or TeardownReason.REAPED
-    # Even one that was confirmed gone, or declared so: it is there.
-    Launch.objects.filter(pk=launch.pk).update(teardown_at=now, teardown_reason=reason, torn_down_at=None)
-    # What it wrote since goes with it, where its workspace was removed.
-    Workspace.objects.filter(pk=workspace.pk).update(files_deleted_at=None)
-    logger.warning("An object that nothing needs is to be stopped", extra={"launch_id": launch.pk})
-    return True
-
-
-def _is_superfluous(workspace: Workspace, launch: Launch) -> bool:
-    """Tell whether the object is alive for nothing, and no intent to stop it stands that is being carried out."""
-    if launch.torn_down_at is None and launch.teardown_at is not None:
-        return False
-    is_present = launch.pk == workspace.launch_id
-    return not is_present or launch.torn_down_at is not None or workspace.status in _STOPPED | {WorkspaceStatus.FAILED}

@@ -1,7 +1,7 @@
-"""Remove a workspace and its descendants: terminal.
+"""Remove a workspace and its descendants, for good.
 
-Gone at once: its secrets, and every token (they answer 410). Gone once its process is confirmed stopped: its working
-folder and logs. What stays: the row itself, its launches and its events.
+Deleted at once: secrets and tokens (which answer 410). Deleted when the process is confirmed stopped: the working
+folder and the logs. Kept: the row itself, its launches and its events.
 """
 
 import logging
@@ -22,11 +22,11 @@ from workspaces.services.core.trees import lock_tree
 logger = logging.getLogger(__name__)
 
 REMOVE = find_transition(Verb.REMOVE, WorkspaceStatus.REMOVED)
-_FOLDERS_AT_ONCE = 200
+_WORKSPACES_AT_ONCE = 200
 
 
 class HasChildren(Exception):
-    """The workspace has children, which would go with it: say that this is meant. `children` are their (id, name)."""
+    """The workspace has children, which would be removed too, so confirm. `children` are their (id, name) pairs."""
 
     def __init__(self, children: list[tuple[UUID, str]]) -> None:
         names = ", ".join(name for _, name in children[:5])
@@ -36,40 +36,41 @@ class HasChildren(Exception):
 
 @transaction.atomic
 def remove(*, workspace_id: UUID, confirmed: bool, now: datetime) -> Cascade:
-    """Remove it and all below it.
+    """Remove a workspace and its descendants.
 
-    Raises UnknownWorkspace, TransitionRefused for one that is removed already, HasChildren where not confirmed.
+    Raises UnknownWorkspace, TransitionRefused if it is already removed, HasChildren if not confirmed.
     """
     rows = lock_tree(workspace_id)
     if rows[0].status == WorkspaceStatus.REMOVED:
-        raise TransitionRefused(rows[0], "it is removed already.")
+        raise TransitionRefused(rows[0], "it is already removed.")
     if len(rows) > 1 and not confirmed:
         raise HasChildren([(row.pk, row.name) for row in rows if row.parent_id == workspace_id])
-    steps = [StatusChange(workspace=row, payload=_payload(row, workspace_id, len(rows) - 1)) for row in rows]
-    cascade = Cascade.of(rows, transition_each(REMOVE, steps))
-    launch_records.end_current_launches(cascade.moved, reason=TeardownReason.REMOVED, now=now)
-    Secret.objects.filter(workspace__in=cascade.moved).delete()
+    # The event of the requested one counts its descendants, whose own events count nothing.
+    counts = {row.pk: 0 for row in rows} | {workspace_id: len(rows) - 1}
+    steps = [StatusChange(workspace=row, payload={"cascade_deleted": counts[row.pk]}) for row in rows]
+    cascade = Cascade.from_result(rows, transition_each(REMOVE, steps))
+    launch_records.end_current_launches(cascade.changed, reason=TeardownReason.REMOVED, now=now)
+    Secret.objects.filter(workspace__in=cascade.changed).delete()
     return cascade
 
 
-def _payload(row: Workspace, asked_for: UUID, descendants: int) -> dict[str, int]:
-    return {"cascade_deleted": descendants if row.pk == asked_for else 0}
-
-
 def delete_files(*, now: datetime) -> tuple[list[UUID], list[UUID]]:
-    """Delete the files of removed workspaces of which nothing runs any more; return whose are gone and whose stay."""
+    """Delete the files of removed workspaces whose launches are all confirmed stopped.
+
+    Return the ids of those whose files are deleted, and of those where it failed and is tried again.
+    """
     removed = Workspace.objects.filter(status=WorkspaceStatus.REMOVED, files_deleted_at__isnull=True)
-    idle = removed.exclude(launches__in=Launch.objects.not_torn_down()).order_by("pk")
-    gone: list[UUID] = []
-    stay: list[UUID] = []
-    for workspace_id, kind in idle.values_list("pk", "backend")[:_FOLDERS_AT_ONCE]:
-        (gone if _delete(workspace_id, kind) else stay).append(workspace_id)
-    Workspace.objects.filter(pk__in=gone).update(files_deleted_at=now)
-    return gone, stay
+    stopped = removed.exclude(launches__in=Launch.objects.not_torn_down()).order_by("pk")
+    deleted: list[UUID] = []
+    failed: list[UUID] = []
+    for workspace_id, kind in stopped.values_list("pk", "backend")[:_WORKSPACES_AT_ONCE]:
+        (deleted if _delete(workspace_id, kind) else failed).append(workspace_id)
+    Workspace.objects.filter(pk__in=deleted).update(files_deleted_at=now)
+    return deleted, failed
 
 
 def delete_files_of(workspace_id: UUID, *, now: datetime) -> None:
-    """Delete one removed workspace's files, unless something of it may run still; what is left is tried again."""
+    """Delete one workspace's files if it is removed and all of its launches are confirmed stopped."""
     removed = Workspace.objects.filter(pk=workspace_id, status=WorkspaceStatus.REMOVED, files_deleted_at__isnull=True)
     kind = removed.exclude(launches__in=Launch.objects.not_torn_down()).values_list("backend", flat=True).first()
     if kind and _delete(workspace_id, kind):

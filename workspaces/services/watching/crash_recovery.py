@@ -24,7 +24,7 @@ from workspaces.lifecycle.transitions import (
     find_transition,
 )
 from workspaces.models import Heartbeat, Launch, LaunchOutcome, Workspace
-from workspaces.provisioners.base import BackendState, Observation, describe_exit
+from workspaces.provisioners.base import DEAD_STATES, BackendState, Observation, describe_exit
 from workspaces.services.core import launch_records
 from workspaces.services.core.transition import (
     StatusChange,
@@ -33,7 +33,7 @@ from workspaces.services.core.transition import (
     lock_workspace,
     transition,
 )
-from workspaces.services.core.trees import TreeChanged, lock_in_tree, refuse_under_paused
+from workspaces.services.core.trees import TreeChanged, check_no_paused_ancestor, lock_in_tree
 from workspaces.services.launching.relaunch import begin_launch
 from workspaces.services.watching.liveness import LOSE
 
@@ -42,7 +42,6 @@ FIRST_DELAY_SECONDS = 10
 # Online for this long, a workspace has recovered: its restarts are counted anew.
 RECOVERED_AFTER = timedelta(minutes=10)
 RESTART = find_transition(Verb.RESTART, WorkspaceStatus.PROVISIONING)
-DEAD_STATES = frozenset({BackendState.EXITED, BackendState.MISSING})
 
 
 def restart_delay(attempt: int) -> timedelta:
@@ -156,8 +155,8 @@ def _restart(workspace_id: UUID, *, now: datetime) -> Workspace:
     is_due = workspace.restart_due_at is not None and workspace.restart_due_at <= now
     if workspace.status != WorkspaceStatus.OFFLINE or not is_due:
         raise TransitionRefused(workspace, "its policy's restart is no longer due.")
-    refuse_under_paused(workspace)
+    check_no_paused_ancestor(workspace)
     attempt = workspace.restart_attempts + 1
     told = {"restart": {"reason": workspace.failure_message, "attempt": attempt}}
-    begin_launch(workspace, row=RESTART, now=now, changes={"restart_attempts": attempt}, payload=told)
+    begin_launch(workspace, rule=RESTART, now=now, changes={"restart_attempts": attempt}, payload=told)
     return workspace

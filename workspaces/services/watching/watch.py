@@ -10,12 +10,12 @@ from django.db.models import Q
 
 from workspaces.lifecycle.transitions import RUNNING, FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import BackendKind, Launch, Workspace
-from workspaces.provisioners.base import BackendState, LaunchKey, Observation, describe_exit
+from workspaces.provisioners.base import DEAD_STATES, BackendState, LaunchKey, Observation, describe_exit
 from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.launching.launch import enter_booting
-from workspaces.services.watching.crash_recovery import DEAD_STATES, mark_dead_offline
+from workspaces.services.watching.crash_recovery import mark_dead_offline
 from workspaces.services.watching.last_look import crash_message, log_database_errors
 
 logger = logging.getLogger(__name__)

@@ -180,14 +180,14 @@ def test_a_predecessor_that_stays_unknown_fails_the_restart_until_it_is_declared
 def test_a_launch_that_was_removed_while_its_worker_slept_never_starts(monkeypatch):
     workspace = queued()
     prepared, removed = threading.Event(), threading.Event()
-    clear = launch_service._clear_predecessors
+    stop_earlier = launch_service._stop_earlier_launches
 
-    def clear_then_sleep(*arguments):
-        clear(*arguments)
+    def stop_then_sleep(*arguments):
+        stop_earlier(*arguments)
         prepared.set()
         assert removed.wait(WAIT_SECONDS)
 
-    monkeypatch.setattr(launch_service, "_clear_predecessors", clear_then_sleep)
+    monkeypatch.setattr(launch_service, "_stop_earlier_launches", stop_then_sleep)
 
     def work():
         launch(Workspace.objects.get(pk=workspace.pk))

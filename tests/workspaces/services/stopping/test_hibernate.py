@@ -71,7 +71,7 @@ def test_a_busy_one_is_refused_unless_forced(idle):
 
 
 def test_an_external_one_is_refused_even_by_force():
-    with pytest.raises(TransitionRefused, match="whoever runs it"):
+    with pytest.raises(TransitionRefused, match="only those who run it can stop it"):
         hibernating(external(url="http://localhost:8080"), forced=True)
 
 
@@ -212,7 +212,7 @@ def test_it_never_happens_to_a_busy_one(patient):
 def test_it_never_happens_to_one_that_became_busy_since_the_look(patient, monkeypatch):
     now = after(20, patient)
     AgentCaller(patient).beat(active_tasks=1)
-    monkeypatch.setattr("workspaces.services.stopping.hibernate._idle", lambda **_: [patient.pk])
+    monkeypatch.setattr("workspaces.services.stopping.hibernate.idle_ids", lambda **_: [patient.pk])
     assert hibernate_idle(now=now, limit=LIMIT) == []
     assert fresh(patient).status == S.ONLINE
 

@@ -34,11 +34,11 @@ def status_of(workspace):
 
 def paused(workspace):
     """Pause it; return the names of those that were moved."""
-    return [row.name for row in pause(workspace_id=workspace.pk, now=database_now()).moved]
+    return [row.name for row in pause(workspace_id=workspace.pk, now=database_now()).changed]
 
 
 def resumed(workspace):
-    return [row.name for row in resume(workspace_id=workspace.pk, now=database_now()).moved]
+    return [row.name for row in resume(workspace_id=workspace.pk, now=database_now()).changed]
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_resume_forgets_the_tasks_that_the_last_launch_told_of(parent):
 
 def test_a_resume_under_a_paused_ancestor_is_refused_by_its_name(parent, grandchild):
     paused(parent)
-    with pytest.raises(TransitionRefused, match="child, above it, is paused"):
+    with pytest.raises(TransitionRefused, match="its ancestor child is paused"):
         resumed(grandchild)
     assert status_of(grandchild) == S.PAUSED
 
@@ -204,9 +204,9 @@ def test_nothing_is_restarted_or_woken_under_a_pause(parent, child):
     paused(parent)
     put_into(child, S.ONLINE, paused_by=None)
     put_into(asleep, S.HIBERNATED, paused_by=None)
-    with pytest.raises(TransitionRefused, match="parent, above it, is paused"):
+    with pytest.raises(TransitionRefused, match="its ancestor parent is paused"):
         restart(workspace_id=child.pk, now=database_now())
-    with pytest.raises(TransitionRefused, match="parent, above it, is paused"):
+    with pytest.raises(TransitionRefused, match="its ancestor parent is paused"):
         wake(workspace_id=asleep.pk, now=database_now())
 
 

@@ -25,7 +25,7 @@ S = WorkspaceStatus
 
 
 def reaped():
-    return reap(now=database_now()).meant
+    return reap(now=database_now()).scheduled
 
 
 def stop_all_due():
@@ -112,7 +112,7 @@ def test_a_backend_that_cannot_be_asked_loses_nothing(fake):
     running_on(fake, workspace)
     put_into(workspace, S.PAUSED)
     fake.unreachable = True
-    assert reap(now=database_now()).unasked == ["process"]
+    assert reap(now=database_now()).unreachable == ["process"]
     assert Launch.objects.get(pk=workspace.launch_id).teardown_at is None
 
 
@@ -191,7 +191,7 @@ def test_a_removal_takes_the_whole_tree_along_and_stops_what_was_going_to_sleep(
     grandchild = booting(name="grandchild", parent_id=child.pk)
     hibernate(workspace_id=child.pk, forced=False, now=database_now())
     cascade = remove(workspace_id=parent.pk, confirmed=True, now=database_now())
-    assert [row.pk for row in cascade.moved] == [parent.pk, child.pk, grandchild.pk]
+    assert [row.pk for row in cascade.changed] == [parent.pk, child.pk, grandchild.pk]
     reasons = set(Launch.objects.values_list("teardown_reason", flat=True))
     assert reasons == {TeardownReason.REMOVED}
 
