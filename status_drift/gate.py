@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from status_drift.completeness import migration_findings, status_findings
+from status_drift.enum_terms import EnumTerm, event_names, native_enums
 from status_drift.findings import Finding, Report
-from status_drift.python_scan import StatusScan, scan_events
+from status_drift.python_literals import StatusScan, scan_events
 from status_drift.sources import Findings, Source, sources
-from status_drift.sql_scan import SqlScan
-from status_drift.structure import migration_findings, status_findings
-from status_drift.vocabulary import EnumTerm, event_names, native_enums
+from status_drift.sql_literals import SqlScan
 
 
 def static_report(root: Path) -> Report:
@@ -54,7 +54,7 @@ def _idle(report: Report, terms: list[EnumTerm], events: dict[str, str]) -> list
         "place that speaks of a status": report.mentions,
     }
     return [
-        Finding(message=f"The gate found no {what} to check.", fix="Its reach is broken: see workspaces/drift/.")
+        Finding(message=f"The gate found no {what} to check.", fix="The gate looks in the wrong place: see status_drift/sources.py.")
         for what, number in looked_at.items()
         if not number
     ]

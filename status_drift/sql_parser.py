@@ -6,8 +6,8 @@ from typing import Any
 from pglast import ast, parse_plpgsql, parse_sql
 from pglast.parser import ParseError
 
-from status_drift.claims import walk
-from status_drift.sql_text import Hole, Part
+from status_drift.sql_columns import walk
+from status_drift.sql_templates import Hole, Part
 
 # What a hole may be: a name (which stands for a value too), a parameter, an assignment, a list, a text, nothing.
 _READINGS = ("hole_{}", "${}", "hole_{0} = hole_{0}", "(hole_{})", "'hole_{}'", "")

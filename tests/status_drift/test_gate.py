@@ -14,12 +14,12 @@ from django.db.migrations import Migration, RunPython
 from django.db.models import TextChoices
 
 from postgres.enum_operations import AddEnumValue
-from status_drift import structure
+from status_drift import completeness
+from status_drift.completeness import filter_values, migration_findings, status_findings
+from status_drift.enum_terms import EnumTerm, native_enums
 from status_drift.gate import scan_source, static_report
 from status_drift.management.commands import check_status_drift
 from status_drift.sources import parse
-from status_drift.structure import filter_values, migration_findings, status_findings
-from status_drift.vocabulary import EnumTerm, native_enums
 from workspaces.lifecycle import transitions, trigger
 from workspaces.lifecycle.transitions import TRANSITIONS, Verb, WorkspaceStatus
 
@@ -126,7 +126,7 @@ DIFFERING = {
 @pytest.mark.parametrize(("members", "message"), DIFFERING.values(), ids=DIFFERING.keys())
 def test_an_enum_that_the_migrations_do_not_end_with_is_named(members, message, monkeypatch):
     bound = {"workspace_status": ("workspaces", enum_of(**members))}
-    monkeypatch.setattr(structure, "bound_enums", lambda: bound)
+    monkeypatch.setattr(completeness, "bound_enums", lambda: bound)
     (finding,) = migration_findings()
     assert finding.message.startswith(message)
 
@@ -147,7 +147,7 @@ def test_a_migration_that_adds_a_value_and_does_more_is_named(monkeypatch):
     adding = AddEnumValue("workspace_status", "quarantined", after="failed")
     crowded = Migration("0099_crowded", "workspaces")
     crowded.operations = [adding, RunPython(RunPython.noop)]
-    monkeypatch.setattr(structure, "operations", lambda graph: [(crowded, adding)])
+    monkeypatch.setattr(completeness, "operations", lambda graph: [(crowded, adding)])
     (finding,) = migration_findings()
     assert finding.message == "workspaces.0099_crowded does more than add a value."
 

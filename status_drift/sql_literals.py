@@ -4,11 +4,11 @@ import ast
 from typing import Any
 
 from status_drift import sql_parser
-from status_drift.claims import Claims, speaks_of, texts_of
-from status_drift.folding import folded
+from status_drift.constant_text import constant_text
+from status_drift.enum_terms import EnumTerm
 from status_drift.sources import DYNAMIC_SQL, Findings, Source, last_name
-from status_drift.sql_text import Hole, Reader, Template, is_sql
-from status_drift.vocabulary import EnumTerm
+from status_drift.sql_columns import Claims, speaks_of, texts_of
+from status_drift.sql_templates import Hole, Reader, Template, is_sql
 
 # Whoever takes SQL as text; the value is the place of its parameters.
 _SINKS = {
@@ -220,7 +220,7 @@ class SqlScan:
 
 def _is_open_part(node: ast.AST) -> bool:
     """Tell whether the node is a `SQL(…)` whose text is no constant: judged for itself, wherever it is put in."""
-    return isinstance(node, ast.Call) and is_sql(node) and bool(node.args) and folded(node.args[0]) is None
+    return isinstance(node, ast.Call) and is_sql(node) and bool(node.args) and constant_text(node.args[0]) is None
 
 
 def _values(node: ast.Call, place: int | None) -> ast.expr | None:
@@ -238,7 +238,7 @@ def _is_anothers(node: ast.Call) -> bool:
     """
     if not isinstance(node.func, ast.Attribute) or last_name(node.func.value) in {"shutil", "copy"}:
         return True
-    text = folded(node.args[0]) if node.args else None
+    text = constant_text(node.args[0]) if node.args else None
     return len(node.args) > 2 or (text is not None and len(text.split()) == 1)
 
 

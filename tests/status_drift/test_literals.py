@@ -4,9 +4,9 @@ import textwrap
 
 import pytest
 
+from status_drift.enum_terms import event_names, native_enums
 from status_drift.gate import scan_source
 from status_drift.sources import parse, resolve_imports
-from status_drift.vocabulary import event_names, native_enums
 
 PYTHON = {
     "a keyword": 'create(status="failed")',

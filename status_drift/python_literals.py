@@ -4,9 +4,9 @@ import ast
 from collections.abc import Iterable, Iterator
 from urllib.parse import parse_qsl
 
-from status_drift.folding import folded
+from status_drift.constant_text import constant_text
+from status_drift.enum_terms import EnumTerm
 from status_drift.sources import Findings, Source, last_name
-from status_drift.vocabulary import EnumTerm
 
 # Arguments of Case and When: what they hold belongs to whatever the expression is assigned to or compared with.
 _PASSED_ON = frozenset({"then", "default"})
@@ -17,7 +17,7 @@ _Comprehension = (ast.For, ast.AsyncFor, ast.comprehension)
 def scan_events(source: Source, names: dict[str, str], findings: Findings) -> None:
     """Report each string that is the name of an event: it is unmistakable, whatever stands beside it."""
     for node in ast.walk(source.tree):
-        value = folded(node)
+        value = constant_text(node)
         if value in names and id(node) not in source.docstrings:
             line = getattr(node, "lineno", 1)
             findings.add(f"The event name {value!r} is written out.", f"Use {names[value]}.", line=line)
@@ -207,7 +207,7 @@ class StatusScan(ast.NodeVisitor):
         return is_text and node.value.isidentifier() and self._term.is_named(node.value)  # type: ignore[attr-defined]
 
     def _query_string(self, node: ast.expr) -> None:
-        value = folded(node)
+        value = constant_text(node)
         if value is None or "?" not in value:
             return
         for key, each in parse_qsl(value.partition("?")[2]):
@@ -236,7 +236,7 @@ class StatusScan(ast.NodeVisitor):
 
     def _literals(self, node: ast.AST, seen: set[str]) -> Iterator[tuple[ast.AST, str]]:
         """Yield the raw values in an expression, also behind a name of this file and in a list as one string."""
-        value = folded(node)
+        value = constant_text(node)
         if value is not None:
             words = [value] if self._term.member(value) else value.replace(",", " ").split()
             if all(map(self._term.member, words)):

@@ -3,16 +3,16 @@
 import ast
 
 
-def folded(node: ast.AST) -> str | None:
+def constant_text(node: ast.AST) -> str | None:
     """Return the constant text of the expression, or None where it has none."""
     if isinstance(node, ast.Constant):
         return _text(node.value)
     if isinstance(node, ast.JoinedStr):
-        return _joined([folded(part) for part in node.values])
+        return _joined([constant_text(part) for part in node.values])
     if isinstance(node, ast.FormattedValue):
-        return folded(node.value)
+        return constant_text(node.value)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _joined([folded(node.left), folded(node.right)])
+        return _joined([constant_text(node.left), constant_text(node.right)])
     return None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from string import Formatter
 
-from status_drift.folding import folded
+from status_drift.constant_text import constant_text
 from status_drift.sources import Function, Source, last_name
 
 _DEPTH = 5
@@ -68,7 +68,7 @@ class Reader:
         return [Template(tuple(one.parts), (*one.spans, span)) for one in found]
 
     def _read(self, node: ast.expr, depth: int) -> list[Template]:
-        text = folded(node)
+        text = constant_text(node)
         if text is not None:
             return [Template((text,))]
         if depth == 0:
@@ -117,7 +117,7 @@ class Reader:
     def _piece(self, part: ast.expr) -> list[Template]:
         if isinstance(part, ast.FormattedValue):
             return [Template((self.hole(part.value, quoted=False),))]
-        return [Template((folded(part) or "",))]
+        return [Template((constant_text(part) or "",))]
 
     def _binary(self, node: ast.BinOp, depth: int) -> list[Template]:
         left = self.templates(node.left, depth - 1)
@@ -228,7 +228,7 @@ class Reader:
 
     def _constant(self, node: ast.expr) -> str | None:
         behind = self._source.constants.get(last_name(node), [])
-        return folded(node) if len(behind) != 1 or not isinstance(node, ast.Name) else folded(behind[0])
+        return constant_text(node) if len(behind) != 1 or not isinstance(node, ast.Name) else constant_text(behind[0])
 
 
 def is_sql(node: ast.expr) -> bool:
@@ -272,7 +272,11 @@ def _argument(call: ast.Call, function: Function, name: str) -> ast.expr | None:
 def _items(values: ast.expr | None) -> dict[str, ast.expr]:
     if not isinstance(values, ast.Dict):
         return {}
-    return {folded(key) or "": value for key, value in zip(values.keys, values.values, strict=True) if key is not None}
+    return {
+        constant_text(key) or "": value
+        for key, value in zip(values.keys, values.values, strict=True)
+        if key is not None
+    }
 
 
 def _placeholders(text: str) -> Iterator[tuple[str, str | None]]:

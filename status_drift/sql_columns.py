@@ -5,7 +5,7 @@ from typing import Any
 
 from pglast import ast
 
-from status_drift.vocabulary import EnumTerm
+from status_drift.enum_terms import EnumTerm
 
 
 class Claims:
