@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from django.apps import apps
 from django.db import models
@@ -9,26 +10,73 @@ from django.db import models
 from events.names import EphemeralEventType, EventType
 from postgres.enum_field import EnumField
 
+# A text that needs no more edits than these to become a value is taken for a misspelled one.
+MAX_EDITS = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnumTerm:
-    """One native enum: its values, and the names beside which a raw value is taken for one of them.
+    """One native enum: its values, and the fields and columns beside which a string is taken for one of them.
 
-    `members` are the ways to write a value, by the value; `words` are the names of the fields bound to it.
+    `members` maps each value to the code for it (`WorkspaceStatus.FAILED`); `fields` are the model fields bound to the
+    type, `field_names` and `tables` their names and tables.
     """
 
     type_name: str
     members: Mapping[str, str]
-    words: frozenset[str]
+    field_names: frozenset[str]
     tables: frozenset[str]
+    fields: frozenset[models.Field] = frozenset()
+
+    @property
+    def enum_name(self) -> str:
+        return next(iter(self.members.values())).partition(".")[0]
+
+    @property
+    def label(self) -> str:
+        """Return the word for a value in messages: the name of its field."""
+        return min(self.field_names)
 
     def is_named(self, identifier: str) -> bool:
-        """Tell whether the identifier speaks of this enum: `new_status`, `workspace__status__in`, `STATUSES`."""
-        return any(word in identifier.casefold() for word in self.words)
+        """Tell whether the identifier contains the field's name: `new_status`, `workspace__status__in`, `STATUSES`."""
+        return any(name in identifier.casefold() for name in self.field_names)
 
     def member(self, text: str) -> str | None:
-        """Return how to write the value rightly, in whatever case it is written here; None for another text."""
+        """Return the code for a value, whatever its letter case; None if the enum has no such value."""
         return self.members.get(text.strip().casefold())
+
+    def misspelled(self, text: str) -> str | None:
+        """Return the code for the value within MAX_EDITS of the text, None for a value itself or any other text."""
+        folded = text.strip().casefold()
+        distance, member = min((edit_distance(folded, value), member) for value, member in self.members.items())
+        return member if 0 < distance <= MAX_EDITS else None
+
+    def advice(self, text: str) -> str:
+        """Return what to write instead of a text that is no value."""
+        near = self.misspelled(text)
+        if near is None:
+            close = get_close_matches(text.strip().casefold(), self.members, n=1)
+            near = self.members[close[0]] if close else None
+        return f"Did you mean {near}?" if near else f"Use a member of {self.enum_name}."
+
+
+def edit_distance(left: str, right: str) -> int:
+    """Count the letters to insert, delete, replace or swap with their neighbour to turn one text into the other.
+
+    Returns MAX_EDITS + 1 for texts whose lengths alone differ by more than MAX_EDITS.
+    """
+    if abs(len(left) - len(right)) > MAX_EDITS:
+        return MAX_EDITS + 1
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, letter in enumerate(left, start=1):
+        earlier, before, row = before, row, [i]
+        for j, other in enumerate(right, start=1):
+            edits = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == right[j - 2] and left[i - 2] == other:
+                edits = min(edits, earlier[j - 2] + 1)
+            row.append(edits)
+    return row[-1]
 
 
 def native_enums() -> list[EnumTerm]:
@@ -46,16 +94,17 @@ def enum_term(type_name: str, fields: Iterable[EnumField]) -> EnumTerm:
     bound = list(fields)
     return EnumTerm(
         type_name=type_name,
-        members={value.casefold(): spelled for value, spelled in _spelled(bound[0].enum).items()},
-        words=frozenset(field.name.casefold() for field in bound),
+        members={value.casefold(): code for value, code in _codes(bound[0].enum).items()},
+        field_names=frozenset(field.name.casefold() for field in bound),
         tables=frozenset(field.model._meta.db_table for field in bound),
+        fields=frozenset(bound),
     )
 
 
 def event_names() -> dict[str, str]:
-    """Return how to write each event name, by the name."""
-    return _spelled(EventType) | _spelled(EphemeralEventType)
+    """Map each event name to the code for it."""
+    return _codes(EventType) | _codes(EphemeralEventType)
 
 
-def _spelled(enum: type[models.TextChoices] | None) -> dict[str, str]:
+def _codes(enum: type[models.TextChoices] | None) -> dict[str, str]:
     return {str(member.value): f"{enum.__name__}.{member.name}" for member in enum} if enum else {}

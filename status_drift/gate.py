@@ -6,7 +6,8 @@ from pathlib import Path
 from status_drift.completeness import migration_findings, status_findings
 from status_drift.enum_terms import EnumTerm, event_names, native_enums
 from status_drift.findings import Finding, Report
-from status_drift.python_literals import StatusScan, scan_events
+from status_drift.model_types import ModelTypes
+from status_drift.python_literals import EnumVisitor, scan_event_names
 from status_drift.sources import Findings, Source, sources
 from status_drift.sql_literals import SqlScan
 
@@ -33,9 +34,10 @@ def scan_source(source: Source, *, terms: list[EnumTerm], events: dict[str, str]
     sql = SqlScan(source, terms, events, findings)
     mentions = 0
     if not source.is_migration and not source.defines_a_set:
-        scan_events(source, events, findings)
+        scan_event_names(source, events, findings)
+        types = ModelTypes(source)
         for term in terms:
-            visitor = StatusScan(source, term, findings)
+            visitor = EnumVisitor(source, term, findings, types)
             visitor.visit(source.tree)
             mentions += visitor.mentions
     sql.scan()
@@ -54,7 +56,10 @@ def _idle(report: Report, terms: list[EnumTerm], events: dict[str, str]) -> list
         "place that speaks of a status": report.mentions,
     }
     return [
-        Finding(message=f"The gate found no {what} to check.", fix="The gate looks in the wrong place: see status_drift/sources.py.")
+        Finding(
+            message=f"The gate found no {what} to check.",
+            fix="Correct PACKAGES in status_drift/sources.py.",
+        )
         for what, number in looked_at.items()
         if not number
     ]

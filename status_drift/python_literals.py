@@ -1,21 +1,40 @@
-"""Raw statuses in Python: any literal that is a value of a native enum, beside anything named like its field."""
+"""Statuses written out in Python: a string beside the field of a native enum, or beside anything named like it."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from enum import Enum
 from urllib.parse import parse_qsl
 
 from status_drift.constant_text import constant_text
 from status_drift.enum_terms import EnumTerm
-from status_drift.sources import Findings, Source, last_name
+from status_drift.literal_texts import VALUE_KEYWORDS, LiteralText, LiteralTexts
+from status_drift.model_types import ModelClass, ModelTypes, field_at, relations
+from status_drift.sources import NO_STATUS, Findings, Function, Source, last_name
 
-# Arguments of Case and When: what they hold belongs to whatever the expression is assigned to or compared with.
-_PASSED_ON = frozenset({"then", "default"})
 _CONDITIONAL = frozenset({"Case", "When"})
-_Comprehension = (ast.For, ast.AsyncFor, ast.comprehension)
+# What one of these gives is compared as the text itself.
+_SAME_TEXT = frozenset({"lower", "upper", "casefold", "strip"})
+# Types whose items are values.
+_COLLECTIONS = frozenset(
+    {"list", "set", "frozenset", "Sequence", "Iterable", "Iterator", "Collection", "Set", "Optional"}
+)
+# Keywords of a queryset's methods that hold lookups in a dict; None stands for `**`.
+_LOOKUP_DICTS = frozenset({None, "defaults", "create_defaults"})
 
 
-def scan_events(source: Source, names: dict[str, str], findings: Findings) -> None:
-    """Report each string that is the name of an event: it is unmistakable, whatever stands beside it."""
+class Neighbour(Enum):
+    """What a string stands beside, which decides what is reported."""
+
+    # The enum's own field: every string is reported.
+    FIELD = "field"
+    # Something named like the field: values and misspelled values are reported.
+    NAME = "name"
+    # A field of that name that has another type: nothing is reported.
+    OTHER_FIELD = "other field"
+
+
+def scan_event_names(source: Source, names: dict[str, str], findings: Findings) -> None:
+    """Report each string that is an event's name, whatever stands beside it."""
     for node in ast.walk(source.tree):
         value = constant_text(node)
         if value in names and id(node) not in source.docstrings:
@@ -23,32 +42,50 @@ def scan_events(source: Source, names: dict[str, str], findings: Findings) -> No
             findings.add(f"The event name {value!r} is written out.", f"Use {names[value]}.", line=line)
 
 
-class StatusScan(ast.NodeVisitor):
-    """Visits one file for one enum; each method knows one way in which a value stands beside a name."""
+class EnumVisitor(ast.NodeVisitor):
+    """Visits one file for one enum; each method knows one way in which a string stands beside a name."""
 
-    def __init__(self, source: Source, term: EnumTerm, findings: Findings) -> None:
+    def __init__(self, source: Source, term: EnumTerm, findings: Findings, types: ModelTypes) -> None:
         self._source = source
         self._term = term
         self._findings = findings
+        self._types = types
+        self._texts = LiteralTexts(source, types)
         self.mentions = 0
 
-    # --- Where a literal stands beside a name ----------------------------------------------------
+    # --- Where a string stands beside a name -----------------------------------------------------
 
     def visit_Call(self, node: ast.Call) -> None:
         for keyword in node.keywords:
             if keyword.arg and self._term.is_named(keyword.arg):
-                self._report(keyword.value)
-        named_argument = any(self._is_key(argument) for argument in node.args)
-        if named_argument or self._names_function(node.func) or self._is_named_case(node):
-            self._report_all([*node.args, *(word.value for word in node.keywords if word.arg in _PASSED_ON)])
-        if isinstance(node.func, ast.Attribute) and any(map(self._names, node.args)):
-            self._report_keys(node.func.value)
+                self._report(keyword.value, self._lookup(self._types.model_of_lookups(node), keyword.arg))
+        self._visit_arguments(node)
+        table = node.func.value if isinstance(node.func, ast.Attribute) else None
+        if isinstance(table, ast.Dict) and (neighbour := self._strongest(node.args)):
+            self._report_all(filter(None, table.keys), neighbour)
         self.generic_visit(node)
+
+    def _visit_arguments(self, node: ast.Call) -> None:
+        values = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg in VALUE_KEYWORDS)]
+        function = node.func
+        if last_name(function) == self._term.enum_name:
+            self._report_all(values, Neighbour.FIELD)
+        elif any(map(self._is_key, node.args)):
+            named = len(node.args) > 2 and last_name(function) in {"getattr", "setattr"}
+            owner = self._types.model_of(node.args[0]) if named else None
+            neighbour = self._lookup(owner, node.args[1].value) if named else Neighbour.NAME  # type: ignore[attr-defined]
+            self._report_all(values[2:] if named else values, neighbour)
+        elif self._term.is_named(last_name(function)) or (last_name(function) in _CONDITIONAL and self._names(node)):
+            self._report_all(values, Neighbour.NAME)
+        elif isinstance(function, ast.Attribute) and self._is_named_target(function.value):
+            # A method of the status: `row.status.startswith(…)`.
+            neighbour = self._neighbour(function.value)
+            self._report_all(values, Neighbour.NAME if neighbour == Neighbour.FIELD else neighbour)
 
     def visit_Compare(self, node: ast.Compare) -> None:
         operands = [node.left, *node.comparators]
-        if any(map(self._names, operands)):
-            self._report_all(operand for operand in operands if not self._is_key(operand))
+        if neighbour := self._strongest(operands):
+            self._report_all((operand for operand in operands if not self._is_key(operand)), neighbour)
         self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> None:
@@ -57,8 +94,10 @@ class StatusScan(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        if self._names_target(node.target) or self._names(node.annotation):
-            self._report_all([node.annotation, *([node.value] if node.value else [])])
+        if self._is_named_target(node.target) or self._names(node.annotation):
+            self._report(node.annotation, Neighbour.NAME)
+            if node.value is not None:
+                self._report(node.value, self._typed(node.annotation) or self._neighbour(node.target))
         self.generic_visit(node)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
@@ -71,129 +110,185 @@ class StatusScan(ast.NodeVisitor):
 
     def visit_Dict(self, node: ast.Dict) -> None:
         for key, value in zip(node.keys, node.values, strict=True):
-            if key is not None and (self._is_key(key) or self._term.is_named(last_name(key))):
-                self._report(value)
+            if key is not None and self._is_key(key):
+                self._report(value, self._lookup(self._model_of_literal(node), key.value))  # type: ignore[attr-defined]
+            elif key is not None and self._term.is_named(last_name(key)):
+                self._report(value, Neighbour.NAME)
         self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
-        if self._names_target(node.value):
-            self._report(node.slice)
-        if self._names(node.slice):
-            self._report_keys(node.value)
+        if self._is_named_target(node.value):
+            self._report(node.slice, Neighbour.NAME)
+        if isinstance(node.value, ast.Dict) and (neighbour := self._strongest([node.slice])):
+            self._report_all(filter(None, node.value.keys), neighbour)
         self.generic_visit(node)
 
-    def visit_Tuple(self, node: ast.Tuple) -> None:
-        self._pair(node)
+    def visit_Tuple(self, node: ast.Tuple | ast.List) -> None:
+        if node.elts and self._is_key(node.elts[0]):
+            neighbour = self._lookup(self._model_of_literal(node), node.elts[0].value)  # type: ignore[attr-defined]
+            self._report_all(node.elts[1:], neighbour)
+        self.generic_visit(node)
 
-    def visit_List(self, node: ast.List) -> None:
-        self._pair(node)
+    visit_List = visit_Tuple  # noqa: N815
 
-    def visit_For(self, node: ast.For) -> None:
-        self._loop(node)
+    def visit_For(self, node: ast.For | ast.AsyncFor | ast.comprehension) -> None:
+        if any(map(self._is_named_target, ast.walk(node.target))):
+            self._report(node.iter, Neighbour.NAME)
+        self.generic_visit(node)
 
-    def visit_AsyncFor(self, node: ast.AsyncFor) -> None:
-        self._loop(node)
-
-    def visit_comprehension(self, node: ast.comprehension) -> None:
-        self._loop(node)
+    visit_AsyncFor = visit_comprehension = visit_For  # noqa: N815
 
     def visit_Match(self, node: ast.Match) -> None:
-        if self._names(node.subject):
-            self._report_all(case.pattern for case in node.cases)
+        if neighbour := self._strongest([node.subject]):
+            self._report_all((case.pattern for case in node.cases), neighbour)
         self.generic_visit(node)
 
     def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
-        self._report_all(pattern for key, pattern in zip(node.keys, node.patterns, strict=True) if self._is_key(key))
+        for key, pattern in zip(node.keys, node.patterns, strict=True):
+            if self._is_key(key):
+                self._report(pattern, Neighbour.NAME)
         self.generic_visit(node)
 
     def visit_MatchClass(self, node: ast.MatchClass) -> None:
-        pairs = zip(node.kwd_attrs, node.kwd_patterns, strict=True)
-        self._report_all(pattern for name, pattern in pairs if self._term.is_named(name))
+        for name, pattern in zip(node.kwd_attrs, node.kwd_patterns, strict=True):
+            if self._term.is_named(name):
+                self._report(pattern, self._lookup(self._types.model_of(node.cls), name))
         self.generic_visit(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self._function(node)
+    def visit_FunctionDef(self, node: Function) -> None:
+        self._visit_parameters(node.args)
+        returns = self._typed(node.returns)
+        if returns or self._term.is_named(node.name) or (node.returns is not None and self._names(node.returns)):
+            returned = [one.value for one in ast.walk(node) if isinstance(one, (ast.Return, ast.Yield))]
+            self._report_all(filter(None, returned), returns or Neighbour.NAME)
+        self.generic_visit(node)
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self._function(node)
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        self._defaults(node.args)
+        self._visit_parameters(node.args)
         self.generic_visit(node)
+
+    def _visit_parameters(self, arguments: ast.arguments) -> None:
+        positional = [*arguments.posonlyargs, *arguments.args]
+        undefaulted = len(positional) - len(arguments.defaults)
+        defaults = [*[None] * undefaulted, *arguments.defaults, *arguments.kw_defaults]
+        for argument, default in zip([*positional, *arguments.kwonlyargs], defaults, strict=True):
+            annotation = argument.annotation
+            if not self._term.is_named(argument.arg) and not (annotation is not None and self._names(annotation)):
+                continue
+            if annotation is not None:
+                self._report(annotation, Neighbour.NAME)
+            if default is not None:
+                self._report(default, self._typed(annotation) or Neighbour.NAME)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         if self._term.is_named(node.name):
-            self._report_all(one.value for one in node.body if isinstance(one, ast.Assign))
+            self._report_all((one.value for one in node.body if isinstance(one, ast.Assign)), Neighbour.NAME)
         self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        self._query_string(node)
+        self._visit_query_string(node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         for part in node.values:
-            self._query_string(part)
+            self._visit_query_string(part)
         self.generic_visit(node)
 
-    # --- What they share -------------------------------------------------------------------------
+    def _visit_query_string(self, node: ast.expr) -> None:
+        value = constant_text(node)
+        if value is None or "?" not in value:
+            return
+        for key, each in parse_qsl(value.partition("?")[2]):
+            if self._term.is_named(key):
+                self._judge(LiteralText(node=node, text=each, is_value=True), Neighbour.NAME)
 
     def _assign(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, (ast.Tuple, ast.List)):
-            same = isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts)
+            paired = isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts)
             for place, one in enumerate(target.elts):
-                self._assign(one, value.elts[place] if same else value)  # type: ignore[attr-defined]
-        elif self._names_target(target):
-            self._report(value)
+                self._assign(one, value.elts[place] if paired else value)  # type: ignore[attr-defined]
+        elif self._is_named_target(target):
+            self._report(value, self._neighbour(target))
 
-    def _pair(self, node: ast.Tuple | ast.List) -> None:
-        if node.elts and self._is_key(node.elts[0]):
-            self._report_all(node.elts[1:])
-        self.generic_visit(node)
+    # --- What stands beside it -------------------------------------------------------------------
 
-    def _loop(self, node: ast.For | ast.AsyncFor | ast.comprehension) -> None:
-        if any(self._names_target(target) for target in ast.walk(node.target)):
-            self._report(node.iter)
-        self.generic_visit(node)
+    def _strongest(self, nodes: Iterable[ast.expr]) -> Neighbour | None:
+        """Return what one of the expressions is, the enum's field before all else; None if none has its name."""
+        found = [self._neighbour(node) for node in nodes if self._field_of(node) or self._names(node)]
+        return min(found, key=list(Neighbour).index, default=None)
 
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        self._defaults(node.args)
-        if self._term.is_named(node.name) or (node.returns is not None and self._names(node.returns)):
-            returned = [one.value for one in ast.walk(node) if isinstance(one, (ast.Return, ast.Yield))]
-            self._report_all(value for value in returned if value is not None)
-        self.generic_visit(node)
+    def _neighbour(self, node: ast.AST) -> Neighbour:
+        return self._field_of(node) or Neighbour.NAME
 
-    def _defaults(self, arguments: ast.arguments) -> None:
-        positional = [*arguments.posonlyargs, *arguments.args]
-        pairs = [*zip(reversed(positional), reversed(arguments.defaults), strict=False)]
-        pairs += [
-            (name, value) for name, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value
-        ]
-        for argument, value in pairs:
-            if self._names_argument(argument):
-                self._report(value)
-        for argument in [*positional, *arguments.kwonlyargs]:
-            if argument.annotation is not None and self._names_argument(argument):
-                self._report(argument.annotation)
+    def _field_of(self, node: ast.AST, depth: int = 3) -> Neighbour | None:
+        """Return whether the expression is the enum's field or another one; None if its file doesn't tell."""
+        match node:
+            case ast.Name() if depth:
+                return self._field_of_variable(node, depth - 1)
+            case ast.Attribute(value=owner, attr="value") | ast.NamedExpr(value=owner):
+                return self._field_of(owner, depth)
+            case ast.Call(func=ast.Name(id="str"), args=[owner]):
+                return self._field_of(owner, depth)
+            case ast.Call(func=ast.Attribute(value=owner, attr=name), args=[]) if name in _SAME_TEXT:
+                return self._field_of(owner, depth)
+            case (
+                ast.Attribute(value=owner, attr=name)
+                | ast.Subscript(value=owner, slice=ast.Constant(value=str(name)))
+                | ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name)), *_])
+                | ast.Call(func=ast.Attribute(value=owner, attr="get"), args=[ast.Constant(value=str(name)), *_])
+            ) if self._term.is_named(name):
+                found = self._lookup(self._types.model_of(owner), name)
+                return found if found != Neighbour.NAME else None
+        return None
 
-    def _names_argument(self, argument: ast.arg) -> bool:
-        by_type = argument.annotation is not None and self._names(argument.annotation)
-        return by_type or self._term.is_named(argument.arg)
+    def _field_of_variable(self, node: ast.Name, depth: int) -> Neighbour | None:
+        bindings = self._types.bindings(node)
+        for binding in bindings:
+            if typed := self._typed(binding.annotation):
+                return typed
+        if len(bindings) == 1 and bindings[0].value is not None:
+            return self._field_of(bindings[0].value, depth)
+        return None
 
-    def _names_function(self, function: ast.expr) -> bool:
-        if self._term.is_named(last_name(function)):
-            return True
-        # A method of what is named: `row.status.startswith(…)`.
-        return isinstance(function, ast.Attribute) and self._names_target(function.value)
+    def _lookup(self, model: ModelClass | None, path: str) -> Neighbour:
+        """Return what a model's lookup or attribute leads to: `status`, `workspace__status__in`."""
+        first, _, rest = path.partition("__")
+        if model is None and rest:
+            model, path = relations().get(first), rest
+        field = field_at(model, path) if model else None
+        if field is None:
+            return Neighbour.NAME
+        return Neighbour.FIELD if field in self._term.fields else Neighbour.OTHER_FIELD
 
-    def _is_named_case(self, node: ast.Call) -> bool:
-        return last_name(node.func) in _CONDITIONAL and self._names(node)
+    def _typed(self, annotation: ast.expr | None) -> Neighbour | None:
+        """Return FIELD for the enum's own type, optional or in a collection: `WorkspaceStatus | None`."""
+        match annotation:
+            case ast.Name() | ast.Attribute() if last_name(annotation) == self._term.enum_name:
+                return Neighbour.FIELD
+            case ast.Constant(value=str(text)) if text == self._term.enum_name:
+                return Neighbour.FIELD
+            case ast.BinOp(left=inner, right=ast.Constant(value=None)):
+                return self._typed(inner)
+            case ast.Subscript(value=kind, slice=inner) if last_name(kind) in _COLLECTIONS:
+                return self._typed(inner)
+        return None
 
-    def _names_target(self, node: ast.AST) -> bool:
+    def _model_of_literal(self, node: ast.expr) -> ModelClass | None:
+        """Return the model whose lookups a dict or a pair holds: `filter(**{…})`, `defaults={…}`, `Q((…))`."""
+        around = [one for _, one in zip(range(2), self._source.ancestors(node), strict=False)]
+        call = next((one for one in around if isinstance(one, ast.Call)), None)
+        if call is None or (isinstance(around[0], ast.keyword) and around[0].arg not in _LOOKUP_DICTS):
+            return None
+        return self._types.model_of_lookups(call)
+
+    def _is_named_target(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Subscript):
-            return self._is_key(node.slice) or self._names_target(node.value)
+            return self._is_key(node.slice) or self._is_named_target(node.value)
         return self._term.is_named(last_name(node))
 
     def _names(self, node: ast.AST) -> bool:
-        """Tell whether the expression speaks of the enum: by an identifier, a keyword, or a key as `row["status"]`."""
+        """Tell whether the expression has the field's name as an identifier, a keyword or a key: `row["status"]`."""
         return any(
             self._term.is_named(last_name(part))
             or self._is_key(part)
@@ -206,67 +301,44 @@ class StatusScan(ast.NodeVisitor):
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
         return is_text and node.value.isidentifier() and self._term.is_named(node.value)  # type: ignore[attr-defined]
 
-    def _query_string(self, node: ast.expr) -> None:
-        value = constant_text(node)
-        if value is None or "?" not in value:
-            return
-        for key, each in parse_qsl(value.partition("?")[2]):
-            if self._term.is_named(key) and self._term.member(each):
-                self._tell(node, each)
+    # --- What is reported ------------------------------------------------------------------------
 
-    def _report_keys(self, node: ast.expr) -> None:
-        if isinstance(node, ast.Dict):
-            self._report_all(key for key in node.keys if key is not None)
-
-    def _report_all(self, nodes: Iterable[ast.AST]) -> None:
+    def _report_all(self, nodes: Iterable[ast.AST], neighbour: Neighbour) -> None:
         for node in nodes:
-            self._report(node)
+            self._report(node, neighbour)
 
-    def _report(self, node: ast.AST) -> None:
+    def _report(self, node: ast.AST, neighbour: Neighbour) -> None:
         self.mentions += 1
-        for literal, value in self._literals(node, set()):
-            self._tell(literal, value)
-
-    def _tell(self, literal: ast.AST, value: str) -> None:
-        line = getattr(literal, "lineno", 1)
-        member = self._term.member(value)
-        name = next(iter(sorted(self._term.words)))
-        ends = (getattr(literal, "end_lineno", line) or line,)
-        self._findings.add(f"The {name} {value!r} is written out.", f"Use {member}.", line=line, also=ends)
-
-    def _literals(self, node: ast.AST, seen: set[str]) -> Iterator[tuple[ast.AST, str]]:
-        """Yield the raw values in an expression, also behind a name of this file and in a list as one string."""
-        value = constant_text(node)
-        if value is not None:
-            words = [value] if self._term.member(value) else value.replace(",", " ").split()
-            if all(map(self._term.member, words)):
-                yield from ((node, word) for word in words)
+        if neighbour == Neighbour.OTHER_FIELD:
             return
-        yield from self._behind(node, seen)
-        for child in self._children(node):
-            yield from self._literals(child, seen)
+        if isinstance(node, ast.Dict) and not any(map(self._is_status, node.values)):
+            self._report_all(filter(None, node.keys), Neighbour.NAME)
+        for literal in self._texts.of(node):
+            words = literal.text.replace(",", " ").split()
+            each = words if len(words) > 1 and all(map(self._resembles, words)) else [literal.text]
+            for word in each:
+                self._judge(LiteralText(node=literal.node, text=word, is_value=literal.is_value), neighbour)
 
-    def _behind(self, node: ast.AST, seen: set[str]) -> Iterator[tuple[ast.AST, str]]:
-        """Yield what a name stands for, where it was written; what another file wrote counts where it is used."""
-        name = last_name(node)
-        if isinstance(node, ast.Attribute):
-            # A class's own; `row.code` is no name of this file.
-            name = f"{last_name(node.value)}.{name}"
-        if not name or name in seen:
+    def _is_status(self, node: ast.expr) -> bool:
+        text = constant_text(node) or last_name(node)
+        return self._resembles(text) if text else self._names(node)
+
+    def _resembles(self, text: str) -> bool:
+        return bool(self._term.member(text) or self._term.misspelled(text))
+
+    def _judge(self, literal: LiteralText, neighbour: Neighbour) -> None:
+        text, label = literal.text, self._term.label
+        if member := self._term.member(text):
+            message, fix = f"The {label} {text!r} is written out.", f"Use {member}."
+        elif not literal.is_value:
             return
-        for behind in filter(_is_plain, self._source.constants.get(name, [])):
-            yield from self._literals(behind, seen | {name})
-        for behind in filter(_is_plain, self._source.imported.get(name, [])):
-            yield from ((node, value) for _, value in self._literals(behind, seen | {name}))
-
-    def _children(self, node: ast.AST) -> Iterator[ast.AST]:
-        for child in ast.iter_child_nodes(node):
-            # A comparison is judged by itself; another keyword claims its value for another name.
-            claimed = isinstance(child, ast.keyword) and child.arg not in _PASSED_ON
-            if not claimed and not isinstance(child, ast.Compare):
-                yield child
-
-
-def _is_plain(node: ast.expr) -> bool:
-    """Tell whether a name stands for what is written there, and not for what a call makes of it."""
-    return isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Name))
+        elif neighbour == Neighbour.FIELD:
+            message, fix = f"{self._term.enum_name} has no value {text!r}.", self._term.advice(text)
+        elif self._term.misspelled(text):
+            message = f"{text!r} looks like a misspelled {label}."
+            fix = f"{self._term.advice(text)} If it means something else, add `# {NO_STATUS} reason`."
+        else:
+            return
+        line = getattr(literal.node, "lineno", 1)
+        end = getattr(literal.node, "end_lineno", line) or line
+        self._findings.add(message, fix, line=line, about=text, also=(end,))

@@ -5,6 +5,7 @@ import io
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from status_drift.findings import Finding, Report, Silenced
@@ -49,6 +50,21 @@ class Source:
     calls: dict[str, list[ast.Call]] = field(default_factory=dict)
     loads: dict[str, list[ast.expr]] = field(default_factory=dict)
     scopes: dict[int, Function] = field(default_factory=dict)
+    imports: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @cached_property
+    def _parents(self) -> dict[int, ast.AST]:
+        return {id(child): node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+
+    def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
+        """Yield what the node stands in, from the innermost outwards."""
+        while parent := self._parents.get(id(node)):
+            node = parent
+            yield node
+
+    @property
+    def is_sql(self) -> bool:
+        return self.path.endswith(".sql")
 
     @property
     def is_migration(self) -> bool:
@@ -65,23 +81,12 @@ class Source:
 
 
 def sources(root: Path) -> list[Source]:
-    """Parse all production Python and .sql files under the project's folder."""
-    paths = sorted([*(found for name in PACKAGES for found in (root / name).rglob("*.py")), root / "manage.py"])
-    parsed = [parse(path.read_text(), path=path.relative_to(root).as_posix()) for path in paths if path.exists()]
+    """Parse all Python and SQL files of our packages under the project's folder."""
+    found = [path for package in PACKAGES for kind in ("*.py", "*.sql") for path in (root / package).rglob(kind)]
+    paths = sorted(path for path in (*found, root / "manage.py") if path.exists())
+    parsed = [parse(path.read_text(), path=path.relative_to(root).as_posix()) for path in paths]
     resolve_imports(parsed)
-    files = sorted(found for name in PACKAGES for found in (root / name).rglob("*.sql"))
-    return parsed + [parse_sql_file(path.read_text(), path=path.relative_to(root).as_posix()) for path in files]
-
-
-def parse_sql_file(text: str, *, path: str) -> Source:
-    """Return a .sql file as if Python executed its text: one call on the file's own lines, with its `--` comments."""
-    lines = text.splitlines()
-    call = ast.Call(func=ast.Name("execute", ast.Load()), args=[ast.Constant(text)], keywords=[])
-    tree = ast.fix_missing_locations(ast.Module(body=[ast.Expr(call)], type_ignores=[]))
-    for node in (call, call.args[0]):
-        node.lineno, node.end_lineno = 1, len(lines)
-    comments = {number: line[line.index("--") :] for number, line in enumerate(lines, start=1) if "--" in line}
-    return Source(path=path, tree=tree, comments=comments, lines=lines)
+    return parsed
 
 
 def resolve_imports(parsed: list[Source]) -> None:
@@ -98,29 +103,42 @@ def resolve_imports(parsed: list[Source]) -> None:
 
 
 def parse(text: str, *, path: str) -> Source:
-    """Return the file's tree with what the scans ask of it. Raises SyntaxError."""
+    """Return the file's tree with what the scans ask of it; an SQL file has an empty tree. Raises SyntaxError."""
+    if path.endswith(".sql"):
+        comments = dict(enumerate(map(_sql_comment, text.splitlines()), start=1))
+        return Source(path=path, tree=ast.parse(""), comments=comments, lines=text.splitlines())
     tree = ast.parse(text, filename=path)
-    source = Source(path=path, tree=tree, comments=_comments(text), lines=text.splitlines())
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    comments = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+    source = Source(path=path, tree=tree, comments=comments, lines=text.splitlines())
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            source.docstrings.add(id(node.value))
-        for name, value in [*_assigned(node), *_assigned_in_class(node)]:
-            if name:
-                source.constants.setdefault(name, []).append(value)
-        if isinstance(node, ast.Call):
-            source.calls.setdefault(last_name(node.func), []).append(node)
-        elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
-            source.loads.setdefault(last_name(node), []).append(node)
-        elif isinstance(node, Function):
-            source.functions.setdefault(node.name, []).append(node)
-            # An inner function comes later in the walk, and has the last word.
-            source.scopes |= {id(inner): node for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+        _index(node, source)
     return source
 
 
-def _comments(text: str) -> dict[int, str]:
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+def _sql_comment(line: str) -> str:
+    """Return a line's comment, also one inside a function's body; a `--` in a string begins none."""
+    before, dashes, comment = line.partition("--")
+    return comment if dashes and before.count("'") % 2 == 0 else ""
+
+
+def _index(node: ast.AST, source: Source) -> None:
+    for name, value in [*_assigned(node), *_assigned_in_class(node)]:
+        if name:
+            source.constants.setdefault(name, []).append(value)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        source.docstrings.add(id(node.value))
+    elif isinstance(node, ast.ImportFrom):
+        module = "" if node.level else node.module or ""
+        source.imports |= {alias.asname or alias.name: (module, alias.name) for alias in node.names}
+    elif isinstance(node, ast.Call):
+        source.calls.setdefault(last_name(node.func), []).append(node)
+    elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
+        source.loads.setdefault(last_name(node), []).append(node)
+    elif isinstance(node, Function):
+        source.functions.setdefault(node.name, []).append(node)
+        # An inner function comes later in the walk, and has the last word.
+        source.scopes |= {id(inner): node for inner in ast.walk(node) if isinstance(inner, ast.Name)}
 
 
 def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
@@ -154,11 +172,23 @@ class Findings:
         self._seen: set[tuple[int, str]] = set()
         self._used: set[int] = set()
 
-    def add(self, message: str, fix: str, *, line: int, also: tuple[int, ...] = (), mark: str = NO_STATUS) -> None:
-        """Report it, unless the mark on its line silences it, or on one of `also`: where its string starts or ends."""
-        if (line, message) in self._seen:
+    def add(
+        self,
+        message: str,
+        fix: str,
+        *,
+        line: int,
+        about: str = "",
+        also: tuple[int, ...] = (),
+        mark: str = NO_STATUS,
+    ) -> None:
+        """Report what is wrong about a text, once a line.
+
+        A mark silences it on its line and on those of `also`: where the string or the statement starts and ends.
+        """
+        if (line, about or message) in self._seen:
             return
-        self._seen.add((line, message))
+        self._seen.add((line, about or message))
         for place in (line, *also):
             if reason := self._reason(place, mark):
                 self._used.add(place)
@@ -173,9 +203,9 @@ class Findings:
             if mark is None or line in self._used:
                 continue
             message = "This mark silences nothing." if self._reason(line, mark) else "This mark gives no reason."
-            self.report.findings.append(
-                Finding(path=self._source.path, line=line, message=message, fix=f"Write `# {mark} reason`, or drop it.")
-            )
+            sign = "--" if self._source.is_sql else "#"
+            fix = f"Write `{sign} {mark} reason`, or remove it."
+            self.report.findings.append(Finding(path=self._source.path, line=line, message=message, fix=fix))
         return self.report
 
     def _reason(self, line: int, mark: str) -> str:

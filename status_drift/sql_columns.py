@@ -1,69 +1,60 @@
-"""Which column a literal of a statement belongs to: what another one claims is no status."""
+"""Which strings of an SQL statement belong to a column of the enum: `status = 'failed'`, not `outcome = 'failed'`."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from itertools import zip_longest
 from typing import Any
 
+from django.apps import apps
 from pglast import ast
+from pglast.enums import A_Expr_Kind
 
 from status_drift.enum_terms import EnumTerm
 
-
-class Claims:
-    """Finds the values of one statement that no other column claims: `outcome = 'failed'` is no status."""
-
-    def __init__(self, term: EnumTerm) -> None:
-        self._term = term
-
-    def unclaimed(self, node: Any, claimed: bool = False) -> Iterator[str]:
-        """Yield each value of the enum that stands as a literal here, unless it belongs to a column of another name."""
-        if isinstance(node, (tuple, list)):
-            for item in node:
-                yield from self.unclaimed(item, claimed)
-        elif isinstance(node, ast.A_Const):
-            if not claimed and isinstance(node.val, ast.String) and self._term.member(node.val.sval):
-                yield node.val.sval
-        elif isinstance(node, ast.InsertStmt):
-            yield from self._inserted(node)
-        elif isinstance(node, ast.Node):
-            claimed = self._claim(node, claimed)
-            for child in _children(node):
-                yield from self.unclaimed(child, claimed)
-
-    def _claim(self, node: Any, claimed: bool) -> bool:
-        if isinstance(node, ast.ResTarget) and node.name:
-            return not self._term.is_named(node.name)
-        if isinstance(node, ast.TypeCast) and _type_of(node) == self._term.type_name:
-            return False
-        if isinstance(node, (ast.A_Expr, ast.FuncCall, ast.CoalesceExpr)):
-            columns = [name for child in _children(node) for name in _direct_columns(child)]
-            return claimed if not columns else not any(map(self._term.is_named, columns))
-        if isinstance(node, (ast.SelectStmt, ast.UpdateStmt, ast.DeleteStmt, ast.CommonTableExpr)):
-            return False
-        return claimed
-
-    def _inserted(self, node: Any) -> Iterator[str]:
-        names = [target.name for target in node.cols or ()]
-        select = node.selectStmt
-        rows = [list(row) for row in select.valuesLists or ()] if select is not None else []
-        if select is not None and not rows and select.targetList:
-            rows = [list(select.targetList)]
-        for row in rows:
-            for place, value in enumerate(row):
-                other = place < len(names) and not self._term.is_named(names[place])
-                yield from () if other else self.unclaimed(_bare(value))
-        rest = [child for slot, child in _slots(node) if slot != "selectStmt"]
-        if select is not None:
-            rest += [child for slot, child in _slots(select) if slot not in {"valuesLists", "targetList"}]
-        for child in rest:
-            yield from self.unclaimed(child)
+_WRITING = (ast.InsertStmt, ast.UpdateStmt, ast.MergeStmt)
+_STATEMENTS = (*_WRITING, ast.SelectStmt, ast.DeleteStmt, ast.CommonTableExpr)
+# These give one of their operands.
+_CHOOSING = (ast.CoalesceExpr, ast.MinMaxExpr)
+_COMPARING = frozenset({"=", "<>", "!=", "<", ">", "<=", ">="})
+# `a = ANY (…)`, `a IN (…)`, `a IS DISTINCT FROM b`, `NULLIF (a, b)`, `a BETWEEN b AND c` and their like; not LIKE.
+_COMPARING_KINDS = frozenset(
+    {
+        A_Expr_Kind.AEXPR_OP_ANY,
+        A_Expr_Kind.AEXPR_OP_ALL,
+        A_Expr_Kind.AEXPR_IN,
+        A_Expr_Kind.AEXPR_DISTINCT,
+        A_Expr_Kind.AEXPR_NOT_DISTINCT,
+        A_Expr_Kind.AEXPR_NULLIF,
+        A_Expr_Kind.AEXPR_BETWEEN,
+        A_Expr_Kind.AEXPR_NOT_BETWEEN,
+    }
+)
 
 
-def _bare(value: Any) -> Any:
-    # The place counts in `INSERT … SELECT`, not the name that an output has.
-    return value.val if isinstance(value, ast.ResTarget) else value
+class Neighbour(Enum):
+    """What a string stands beside, which decides what is reported."""
+
+    # A column of the enum, of a table that has it: every string is reported.
+    COLUMN = "column"
+    # A column named like it: values and misspelled values are reported.
+    NAME = "name"
+    # No column: values are reported.
+    NOTHING = "nothing"
+    # A column that has another name, or that another table has: nothing is reported.
+    OTHER_COLUMN = "other column"
 
 
-def speaks_of(statement: Any, term: EnumTerm) -> bool:
+@dataclass(frozen=True)
+class SqlText:
+    """A string in a statement, or an item of an array that is written as one: `'{online,paused}'`."""
+
+    text: str
+    neighbour: Neighbour
+
+
+def mentions(statement: Any, term: EnumTerm) -> bool:
     """Tell whether the statement names a column of the enum or its type, or fills its table without naming columns."""
     for node in walk(statement):
         if isinstance(node, ast.InsertStmt) and not node.cols and node.relation.relname.casefold() in term.tables:
@@ -73,6 +64,132 @@ def speaks_of(statement: Any, term: EnumTerm) -> bool:
         if any(term.is_named(name) for name in _identifiers(node)):
             return True
     return False
+
+
+class ColumnReader:
+    """Finds the strings of one statement that may be values of the enum."""
+
+    def __init__(self, term: EnumTerm, statement: Any) -> None:
+        self._term = term
+        self._statement = statement
+        self._done: set[int] = set()
+        relations = [node for node in walk(statement) if isinstance(node, ast.RangeVar)]
+        self._tables = {(one.alias.aliasname if one.alias else one.relname): one.relname for one in relations}
+
+    def texts(self) -> Iterator[SqlText]:
+        """Yield each string that no other column takes."""
+        for text in self._texts(self._statement, Neighbour.NOTHING, ""):
+            if text.neighbour != Neighbour.OTHER_COLUMN:
+                yield text
+
+    def _texts(self, node: Any, neighbour: Neighbour, table: str) -> Iterator[SqlText]:
+        """Yield the strings below a node; `table` is the one that the statement around it writes to."""
+        match node:
+            case tuple() | list():
+                for item in node:
+                    if id(item) not in self._done:
+                        yield from self._texts(item, neighbour, table)
+            case ast.A_Const(val=ast.String(sval=text)):
+                yield from (SqlText(item, neighbour) for item in _items(text))
+            case ast.CaseExpr():
+                yield from self._case(node, neighbour, table)
+            case ast.Node():
+                yield from self._below(node, neighbour, table)
+
+    def _below(self, node: Any, neighbour: Neighbour, table: str) -> Iterator[SqlText]:
+        if isinstance(node, _STATEMENTS):
+            table = node.relation.relname if isinstance(node, _WRITING) else ""
+        for value, beside in self._by_place(node):
+            yield from self._texts(value, beside, table)
+            self._done.add(id(value))
+        yield from self._texts(_children(node), self._neighbour(node, neighbour, table), table)
+
+    def _neighbour(self, node: Any, around: Neighbour, table: str) -> Neighbour:
+        """Return what the strings right below a node stand beside."""
+        if isinstance(node, ast.ResTarget) and node.name:
+            column = self._column((node.name,), table)
+            # Without a table that is written, it is the name of an output.
+            return Neighbour.NAME if column == Neighbour.COLUMN and not table else column
+        if isinstance(node, ast.TypeCast):
+            names = node.typeName.names if node.typeName else ()
+            return Neighbour.COLUMN if names and names[-1].sval == self._term.type_name else around
+        if isinstance(node, (ast.A_Expr, ast.FuncCall, *_CHOOSING)):
+            compares = isinstance(node, _CHOOSING) or _compares(node)
+            strongest = self._strongest(_children(node), around)
+            return Neighbour.NAME if strongest == Neighbour.COLUMN and not compares else strongest
+        return Neighbour.NOTHING if isinstance(node, _STATEMENTS) else around
+
+    def _strongest(self, node: Any, otherwise: Neighbour = Neighbour.NOTHING) -> Neighbour:
+        """Return what an operand's columns are, the enum's own before all else; `otherwise` if it has no column."""
+        columns = [self._column(names) for names in _direct_columns(node)]
+        return min(columns or [otherwise], key=list(Neighbour).index)
+
+    def _column(self, names: tuple[str, ...], table: str = "") -> Neighbour:
+        """Return what a column is: `("status",)`, `("w", "status")`."""
+        *owner, column = names
+        if not self._term.is_named(column):
+            return Neighbour.OTHER_COLUMN
+        if column.casefold() not in self._term.field_names:
+            return Neighbour.NAME
+        if owner:
+            table = self._tables.get(owner[-1], owner[-1])
+        tables = {table.casefold()} if table else {name.casefold() for name in self._tables.values()}
+        having = {name for name in tables if name in self._term.tables or column.casefold() in _columns().get(name, ())}
+        if not having:
+            return Neighbour.NAME
+        if having <= self._term.tables:
+            return Neighbour.COLUMN
+        return Neighbour.NAME if having & self._term.tables else Neighbour.OTHER_COLUMN
+
+    def _case(self, node: Any, neighbour: Neighbour, table: str) -> Iterator[SqlText]:
+        """Take conditions for the column between CASE and WHEN, results for what the whole expression stands beside."""
+        beside = self._strongest(node.arg) if node.arg else Neighbour.NOTHING
+        yield from self._texts(node.arg, Neighbour.NOTHING, table)
+        for when in node.args:
+            yield from self._texts(when.expr, beside, table)
+            yield from self._texts(when.result, neighbour, table)
+        yield from self._texts(node.defresult, neighbour, table)
+
+    def _by_place(self, node: Any) -> Iterator[tuple[Any, Neighbour]]:
+        """Yield the values that belong to a column by their place: `(status, id) VALUES (…)`, `(status, id) = …`."""
+        if isinstance(node, ast.InsertStmt) and node.selectStmt is not None:
+            table, select = node.relation.relname, node.selectStmt
+            columns = [self._column((target.name,), table) for target in node.cols or ()]
+            rest = Neighbour.NAME if not columns and table in self._term.tables else Neighbour.NOTHING
+            # In `INSERT … SELECT` the place counts, not the name that an output has.
+            selected = [] if select.valuesLists else [[target.val for target in select.targetList or ()]]
+            for row in (*(select.valuesLists or ()), *selected):
+                yield from zip_longest(row, columns[: len(row)], fillvalue=rest)
+        elif isinstance(node, ast.CommonTableExpr) and isinstance(node.ctequery, ast.SelectStmt):
+            columns = [self._column((name.sval,), node.ctename) for name in node.aliascolnames or ()]
+            for row in node.ctequery.valuesLists or ():
+                yield from zip(row, columns, strict=False)
+        elif isinstance(node, ast.A_Expr) and isinstance(node.lexpr, ast.RowExpr):
+            columns = [self._strongest(one) for one in node.lexpr.args]
+            rows = node.rexpr if isinstance(node.rexpr, tuple) else (node.rexpr,)
+            for row in rows:
+                if isinstance(row, ast.RowExpr):
+                    yield from zip(row.args, columns, strict=False)
+
+
+@cache
+def _columns() -> dict[str, set[str]]:
+    """Map each table of ours to its columns."""
+    return {
+        one._meta.db_table: {field.column for field in one._meta.local_concrete_fields} for one in apps.get_models()
+    }
+
+
+def _compares(node: Any) -> bool:
+    if not isinstance(node, ast.A_Expr):
+        return False
+    return node.kind in _COMPARING_KINDS or (
+        node.kind == A_Expr_Kind.AEXPR_OP and node.name is not None and node.name[-1].sval in _COMPARING
+    )
+
+
+def _items(text: str) -> list[str]:
+    return text[1:-1].split(",") if text.startswith("{") and text.endswith("}") else [text]
 
 
 def _identifiers(node: Any) -> Iterator[str]:
@@ -85,24 +202,22 @@ def _identifiers(node: Any) -> Iterator[str]:
         yield from (part.sval for part in names or ())
 
 
-def _direct_columns(node: Any) -> Iterator[str]:
-    """Yield the columns of an operand, not those of a query or a case inside it."""
+def _direct_columns(node: Any) -> Iterator[tuple[str, ...]]:
+    """Yield the columns of an operand with the names before them, not those of a query or a case inside it."""
     if isinstance(node, (tuple, list)):
         for item in node:
             yield from _direct_columns(item)
     elif isinstance(node, ast.ColumnRef):
-        yield from (part.sval for part in node.fields[-1:] if isinstance(part, ast.String))
+        names = tuple(part.sval for part in node.fields if isinstance(part, ast.String))
+        if names and isinstance(node.fields[-1], ast.String):
+            yield names
     elif isinstance(node, ast.Node) and not isinstance(node, (ast.SubLink, ast.SelectStmt, ast.CaseExpr)):
         for child in _children(node):
             yield from _direct_columns(child)
 
 
-def _type_of(cast: Any) -> str:
-    names = cast.typeName.names if cast.typeName else ()
-    return names[-1].sval if names else ""
-
-
-def texts_of(statement: Any) -> Iterator[str]:
+def strings(statement: Any) -> Iterator[str]:
+    """Yield every string in a statement."""
     for node in walk(statement):
         if isinstance(node, ast.A_Const) and isinstance(node.val, ast.String):
             yield node.val.sval
@@ -120,8 +235,4 @@ def walk(node: Any) -> Iterator[Any]:
 
 
 def _children(node: Any) -> list[Any]:
-    return [child for _, child in _slots(node)]
-
-
-def _slots(node: Any) -> list[tuple[str, Any]]:
-    return [(slot, getattr(node, slot)) for slot in node if getattr(node, slot) is not None]
+    return [child for slot in node if (child := getattr(node, slot)) is not None]

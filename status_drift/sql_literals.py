@@ -6,8 +6,8 @@ from typing import Any
 from status_drift import sql_parser
 from status_drift.constant_text import constant_text
 from status_drift.enum_terms import EnumTerm
-from status_drift.sources import DYNAMIC_SQL, Findings, Source, last_name
-from status_drift.sql_columns import Claims, speaks_of, texts_of
+from status_drift.sources import DYNAMIC_SQL, NO_STATUS, Findings, Source, last_name
+from status_drift.sql_columns import ColumnReader, Neighbour, mentions, strings
 from status_drift.sql_templates import Hole, Reader, Template, is_sql
 
 # Whoever takes SQL as text; the value is the place of its parameters.
@@ -48,7 +48,10 @@ class SqlScan:
         self.mentions = 0
 
     def scan(self) -> None:
-        """Look first at what is handed to a database, then at every other text that is DML."""
+        """Scan an SQL file; of a Python file what a database executes, then every other text that is DML."""
+        if self._source.is_sql:
+            self._file()
+            return
         for node in ast.walk(self._source.tree):
             if isinstance(node, ast.Call):
                 self._call(node)
@@ -56,6 +59,17 @@ class SqlScan:
             if isinstance(node, ast.Attribute):
                 self._unknown(ast.unparse(node), ((node.lineno, node.end_lineno or node.lineno),))
         self._texts(self._source.tree)
+
+    def _file(self) -> None:
+        for text, line in sql_parser.split_statements("\n".join(self._source.lines)):
+            spans = ((line, line + text.count("\n")),)
+            try:
+                # A file that Python formats has placeholders.
+                self._statements(self._parse(Template((text,)), None, is_fragment=False), spans)
+            except sql_parser.Unparseable as error:
+                self._unreadable(text, str(error), spans)
+            except sql_parser.Unknown as hole:
+                self._unknown(str(hole), spans)
 
     # --- Where SQL is ----------------------------------------------------------------------------
 
@@ -191,30 +205,42 @@ class SqlScan:
                     self._statements(inner, spans)
 
     def _statement(self, statement: Any, spans: tuple[tuple[int, int], ...]) -> None:
-        for value in texts_of(statement):
+        for value in strings(statement):
             if value in self._events:
-                self._tell(f"The event name {value!r} is written out in SQL.", self._events[value], value, spans)
+                fix = f"Pass {self._events[value]} as a parameter."
+                self._tell(f"The event name {value!r} is written out in SQL.", fix, value, spans)
         if self._source.is_migration:
             return
         for term in self._terms:
-            if not speaks_of(statement, term):
+            if not mentions(statement, term):
                 continue
             self.mentions += 1
-            for value in Claims(term).unclaimed(statement):
-                name = next(iter(sorted(term.words)))
-                message = f"The {name} {value!r} is written out in SQL."
-                self._tell(message, term.member(value) or "", value, spans)
+            for text in ColumnReader(term, statement).texts():
+                self._judge_text(term, text.text, text.neighbour, spans)
 
-    def _tell(self, message: str, member: str, value: str, spans: tuple[tuple[int, int], ...]) -> None:
+    def _judge_text(self, term: EnumTerm, text: str, neighbour: Neighbour, spans: tuple[tuple[int, int], ...]) -> None:
+        if member := term.member(text):
+            message, fix = f"The {term.label} {text!r} is written out in SQL.", f"Pass {member} as a parameter."
+        elif neighbour == Neighbour.COLUMN:
+            message, fix = f"{term.enum_name} has no value {text!r}, which this SQL uses.", term.advice(text)
+        elif neighbour == Neighbour.NAME and term.misspelled(text):
+            message = f"{text!r} in this SQL looks like a misspelled {term.label}."
+            fix = f"{term.advice(text)} If it means something else, add the comment `{NO_STATUS} reason`."
+        else:
+            return
+        self._tell(message, fix, text, spans)
+
+    def _tell(self, message: str, fix: str, value: str, spans: tuple[tuple[int, int], ...]) -> None:
         line = self._line_of(value, spans)
         ends = tuple(place for span in spans for place in span)
-        self._findings.add(message, f"Pass {member} as a parameter.", line=line, also=ends)
+        self._findings.add(message, fix, line=line, about=value, also=ends)
 
     def _line_of(self, value: str, spans: tuple[tuple[int, int], ...]) -> int:
-        for first, last in spans:
-            for line in range(first, last + 1):
-                if value in self._source.lines[line - 1]:
-                    return line
+        for text in (f"'{value}'", value):
+            for first, last in spans:
+                for line in range(first, last + 1):
+                    if text in self._source.lines[line - 1]:
+                        return line
         return spans[0][0]
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pglast import ast, parse_plpgsql, parse_sql
-from pglast.parser import ParseError
+from pglast.parser import ParseError, split
+from pglast.stream import RawStream
 
 from status_drift.sql_columns import walk
 from status_drift.sql_templates import Hole, Part
@@ -49,6 +50,15 @@ def parse(parts: tuple[Part, ...], *, is_fragment: bool = False) -> list[Any]:
         except Unparseable as refused:
             error = error or refused
     raise error or Unparseable("nothing to parse")
+
+
+def split_statements(text: str) -> list[tuple[str, int]]:
+    """Return each statement of a file with the line that it begins on; the whole text if it can't be parsed as is."""
+    try:
+        pieces = split(text, only_slices=True)
+    except ParseError:
+        return [(text, 1)]
+    return [(text[piece], text.count("\n", 0, piece.start) + 1) for piece in pieces]
 
 
 def is_dml(statements: list[Any]) -> bool:
@@ -118,34 +128,38 @@ def _advance(readings: list[int | None], starts: list[int], error: ParseError) -
 
 
 def nested(statement: Any) -> Iterator[tuple[str, list[Any] | None]]:
-    """Yield the texts inside a DO block or a PL/pgSQL function, each with its statements (None: unparseable)."""
-    for text in _plpgsql(statement):
-        yield text, _nested_statements(text)
-
-
-def _nested_statements(text: str) -> list[Any] | None:
-    left, assigned, right = text.partition(":=")
-    # An assignment is judged as one to a column: `NEW.status := 'x'`.
-    column = left.strip().rpartition(".")[2]
-    # Parsed only.
-    candidate = f"UPDATE t SET {column} = {right}" if assigned else text  # noqa: S608
-    try:
-        return parse((candidate,), is_fragment=True)
-    except Unparseable:
-        return None
-
-
-def _plpgsql(statement: Any) -> Iterator[str]:
+    """Yield the texts inside a DO block or the body of a function, each with its statements (None: unparseable)."""
     if not isinstance(statement, (ast.DoStmt, ast.CreateFunctionStmt)):
         return
-    options = (statement.args if isinstance(statement, ast.DoStmt) else statement.options) or ()
-    values = {option.defname: option.arg for option in options}
-    language = values["language"].sval if "language" in values else "plpgsql"
-    if language != "plpgsql" or "as" not in values:
+    is_block = isinstance(statement, ast.DoStmt)
+    options = {option.defname: option.arg for option in (statement.args if is_block else statement.options) or ()}
+    language = options["language"].sval if "language" in options else "plpgsql"
+    if "as" not in options or language not in {"plpgsql", "sql"}:
         return
-    body = values["as"].sval if isinstance(statement, ast.DoStmt) else values["as"][0].sval
-    returns = "trigger" if isinstance(statement, ast.CreateFunctionStmt) else "void"
-    yield from _queries(parse_plpgsql(f"CREATE FUNCTION f() RETURNS {returns} LANGUAGE plpgsql AS $_f_$ {body} $_f_$"))
+    body = options["as"].sval if is_block else options["as"][0].sval
+    if language == "sql":
+        yield body, _statements_or_none((body,))
+        return
+    wrapped = f"CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $_f_$ {body} $_f_$"
+    try:
+        queries = [*_queries(parse_plpgsql(wrapped if is_block else RawStream()(statement)))]
+    except ParseError:
+        yield body, None
+        return
+    for text in queries:
+        left, assigned, right = text.partition(":=")
+        # An assignment is judged as one to a column: `NEW.status := 'x'`.
+        column = left.strip().rpartition(".")[2]
+        # Parsed only.
+        candidate = f"UPDATE t SET {column} = {right}" if assigned else text  # noqa: S608
+        yield text, _statements_or_none((candidate,))
+
+
+def _statements_or_none(parts: tuple[Part, ...]) -> list[Any] | None:
+    try:
+        return parse(parts, is_fragment=True)
+    except Unparseable:
+        return None
 
 
 def _queries(node: Any) -> Iterator[str]:

@@ -67,7 +67,7 @@ def test_a_gate_that_finds_nothing_to_check_is_not_green(tmp_path):
 def test_the_gate_guards_the_native_enum_of_the_workspace():
     (term,) = native_enums()
     assert term.type_name == "workspace_status"
-    assert term.words == {"status"}
+    assert term.field_names == {"status"}
     assert set(term.members) == set(WorkspaceStatus.values)
 
 
@@ -154,7 +154,7 @@ def test_a_migration_that_adds_a_value_and_does_more_is_named(monkeypatch):
 
 def test_every_native_enum_is_guarded_by_the_name_of_its_field():
     kind = EnumTerm(
-        type_name="job_kind", members={"slow": "Kind.SLOW"}, words=frozenset({"kind"}), tables=frozenset({"job"})
+        type_name="job_kind", members={"slow": "Kind.SLOW"}, field_names=frozenset({"kind"}), tables=frozenset({"job"})
     )
     text = "row.kind = 'slow'\ncursor.execute(\"UPDATE job SET kind = 'slow'\")\nrow.status = 'slow'\n"
     found = scan_source(parse(text, path="workspaces/planted.py"), terms=[*native_enums(), kind], events={}).findings

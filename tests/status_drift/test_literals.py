@@ -1,12 +1,14 @@
 """Every way to write a status by hand that we could think of is found, and what only looks like one is not."""
 
 import textwrap
+from dataclasses import replace
 
 import pytest
 
-from status_drift.enum_terms import event_names, native_enums
+from status_drift.enum_terms import MAX_EDITS, edit_distance, enum_term, event_names, native_enums
 from status_drift.gate import scan_source
 from status_drift.sources import parse, resolve_imports
+from workspaces.models.workspaces import Workspace
 
 PYTHON = {
     "a keyword": 'create(status="failed")',
@@ -88,6 +90,84 @@ PYTHON = {
     "an event's name compared": 'event.event_type == "AGENT_CARD_UPDATED"',
     "a live event's name": 'send({"event": "WORKSPACE_PROGRESS"})',
 }
+# Beside these the model is known, so every string is a finding; {} is the string's text.
+KNOWN_MODEL = {
+    "update": 'Workspace.objects.update(status="{}")',
+    "filter": 'Workspace.objects.filter(status="{}")',
+    "a chain": 'Workspace.objects.exclude(name="x").select_related("parent").filter(status="{}").count()',
+    "a queryset's own method": 'Workspace.objects.not_removed().update(status="{}")',
+    "__in": 'Workspace.objects.filter(status__in=("{}",))',
+    "__in with a member": 'Workspace.objects.filter(status__in=[S.ONLINE, "{}"])',
+    "__in with a split string": 'Workspace.objects.filter(status__in="{}".split(","))',
+    "another lookup": 'Workspace.objects.exclude(status__iexact="{}")',
+    "create": 'Workspace.objects.create(name="x", status="{}")',
+    "get_or_create's defaults": 'Workspace.objects.get_or_create(pk=1, defaults={{"status": "{}"}})',
+    "keywords from a dict": 'Workspace.objects.filter(**{{"status": "{}"}})',
+    "a constructor": 'Workspace(name="x", status="{}").save()',
+    "an imported model": 'from workspaces.models.workspaces import Workspace as W\n\nW.objects.update(status="{}")',
+    "a module's model": 'models.Workspace.objects.update(status="{}")',
+    "an asynchronous call": 'async def f():\n    return await Workspace.objects.aget(status="{}")',
+    "Q": 'Workspace.objects.filter(Q(name="x") | ~Q(status="{}"))',
+    "Q of a pair": 'Workspace.objects.filter(Q(("status", "{}")))',
+    "When": 'Workspace.objects.annotate(x=Case(When(status="{}", then=Value(1))))',
+    "Case": 'Workspace.objects.update(status=Case(When(pk=1, then=Value("{}")), default=F("status")))',
+    "Coalesce": 'Workspace.objects.update(status=Coalesce("status", Value("{}")))',
+    "a conditional expression": 'Workspace.objects.update(status="{}" if broken else S.ONLINE)',
+    "a constant's name": 'BROKEN = "{}"\nWorkspace.objects.filter(status=BROKEN)',
+    "a local variable": 'def f():\n    broken = "{}"\n    Workspace.objects.filter(status=broken)',
+    "a relation": 'Launch.objects.filter(workspace__status="{}")',
+    "a relation's __in": 'Launch.objects.filter(workspace__status__in=["{}"])',
+    "a relation of an unknown queryset": 'rows.filter(workspace__status="{}")',
+    "a relation inside Q": 'x = Q(workspace__status="{}")',
+    "a relation's row": 'launch = Launch.objects.get(pk=1)\nlaunch.workspace.status = "{}"',
+    "a relation's queryset": 'def f(parent: Workspace):\n    parent.children.filter(status="{}")',
+    "a typed parameter": 'def f(row: Workspace):\n    row.status = "{}"',
+    "a typed parameter, as text": 'def f(row: "Workspace | None"):\n    return row.status == "{}"',
+    "a typed queryset": 'def f(rows: QuerySet[Workspace]):\n    rows.filter(status="{}")',
+    "a typed list": 'def f(rows: list[Workspace]):\n    return [row for row in rows if row.status == "{}"]',
+    "a typed variable": 'row: Workspace = find()\nrow.status = "{}"',
+    "a typed function": 'def find() -> Workspace:\n    return x\n\n\nrow = find()\nrow.status = "{}"',
+    "a variable named by the model": 'workspace.status = "{}"',
+    "an attribute named by the model": 'self.workspace.status = "{}"',
+    "a new row": 'row = Workspace()\nrow.status = "{}"',
+    "a row that was read": 'row = Workspace.objects.get(pk=1)\nif row.status != "{}":\n    pass',
+    "a row of get_or_create": 'row, created = Workspace.objects.get_or_create(pk=1)\nrow.status = "{}"',
+    "a row of a loop": 'for row in Workspace.objects.all():\n    row.status = "{}"',
+    "a row of enumerate": 'for n, row in enumerate(Workspace.objects.all()):\n    row.status = "{}"',
+    "an item": 'Workspace.objects.all()[0].status == "{}"',
+    "a queryset in steps": 'rows = Workspace.objects.all()\nrows = rows.filter(pk=1)\nrows.update(status="{}")',
+    "get_object_or_404": 'row = get_object_or_404(Workspace, pk=1)\nrow.status = "{}"',
+    "first or None": 'row = None\nrow = Workspace.objects.first() or None\nrow.status = "{}"',
+    "self of the model": 'class Workspace(Model):\n    def f(self):\n        return self.status == "{}"',
+    "the model's constraint": (
+        'class Workspace(Model):\n    class Meta:\n        x = [CheckConstraint(condition=Q(status="{}"))]'
+    ),
+    "self of its queryset": (
+        'class WorkspaceQuerySet(QuerySet):\n    def f(self):\n        return self.filter(status="{}")'
+    ),
+    "self of a queryset by its type": (
+        'class Fleet(QuerySet["Workspace"]):\n    def f(self):\n        return self.filter(status="{}")'
+    ),
+    "a comparison": 'def f(row: Workspace):\n    return "{}" == row.status',
+    "a membership": 'def f(row: Workspace):\n    return row.status in ("{}", S.ONLINE)',
+    "a membership in a set": 'def f(row: Workspace):\n    return row.status not in {{"{}"}}',
+    "a comparison of str()": 'def f(row: Workspace):\n    return str(row.status) == "{}"',
+    "a comparison of the value": 'def f(row: Workspace):\n    return row.status.value == "{}"',
+    "a comparison of getattr": 'def f(row: Workspace):\n    return getattr(row, "status") == "{}"',
+    "a comparison of a variable": 'def f(row: Workspace):\n    now = row.status\n    return now == "{}"',
+    "setattr": 'def f(row: Workspace):\n    setattr(row, "status", "{}")',
+    "match": 'def f(row: Workspace):\n    match row.status:\n        case "{}" | S.ONLINE:\n            pass',
+    "match on the model": 'match row:\n    case Workspace(status="{}"):\n        pass',
+    "a literal mapping": 'def f(row: Workspace):\n    return {{"{}": 1}}[row.status]',
+    "a literal mapping's get": 'def f(row: Workspace):\n    return {{"{}": 1}}.get(row.status)',
+    "the enum": 'WorkspaceStatus("{}")',
+    "a variable of the enum": 'state: WorkspaceStatus = "{}"',
+    "an optional variable of the enum": 'state: WorkspaceStatus | None = "{}"',
+    "a set of the enum": 'STATES: frozenset[WorkspaceStatus] = frozenset({{"{}"}})',
+    "a parameter of the enum": 'def f(state: WorkspaceStatus = "{}"):\n    pass',
+    "a comparison of a parameter of the enum": 'def f(state: WorkspaceStatus):\n    return state == "{}"',
+    "a result of the enum": 'def f() -> WorkspaceStatus:\n    return "{}"',
+}
 SQL = {
     "UPDATE": "cursor.execute(\"UPDATE workspaces_workspace SET status = 'failed' WHERE id = 1\")",
     "lower-case letters": "cursor.execute(\"update workspaces_workspace set status='failed'\")",
@@ -157,6 +237,42 @@ SQL = {
     "a DO block": "cursor.execute(\"DO $$ BEGIN UPDATE t SET status = 'failed'; END $$\")",
     "several statements": "cursor.execute(\"SELECT 1; UPDATE t SET status = 'failed'\")",
     "an event's name": "cursor.execute(\"SELECT 1 FROM events_event WHERE event_type = 'WORKSPACE_ONLINE'\")",
+}
+# Here the table is known, so every string is a finding; {} is the string's text.
+KNOWN_TABLE = {
+    "UPDATE": "UPDATE workspaces_workspace SET status = '{}'",
+    "UPDATE with an alias": "UPDATE workspaces_workspace AS w SET status = '{}' FROM events_event AS e",
+    "CASE in SET": "UPDATE workspaces_workspace SET status = CASE WHEN held THEN '{}' ELSE status END",
+    "coalesce in SET": "UPDATE workspaces_workspace SET status = coalesce(status, '{}')",
+    "WHERE": "SELECT id FROM workspaces_workspace WHERE status = '{}'",
+    "WHERE, the other way round": "SELECT id FROM workspaces_workspace WHERE '{}' <> status",
+    "IN": "DELETE FROM workspaces_workspace WHERE status IN ('{}')",
+    "ANY": "DELETE FROM workspaces_workspace WHERE status = ANY (ARRAY['{}'])",
+    "ANY of an array's text": "DELETE FROM workspaces_workspace WHERE status = ANY ('{{{}}}')",
+    "IS DISTINCT FROM": "DELETE FROM workspaces_workspace WHERE status IS DISTINCT FROM '{}'",
+    "a cast column": "SELECT 1 FROM workspaces_workspace WHERE status::text = '{}'",
+    "a join": "SELECT 1 FROM events_event AS e JOIN workspaces_workspace AS w ON w.status = '{}'",
+    "a subquery": "DELETE FROM t WHERE id IN (SELECT id FROM workspaces_workspace WHERE status = '{}')",
+    "a CTE": "WITH f AS (SELECT id FROM workspaces_workspace WHERE status = '{}') SELECT * FROM f",
+    "CASE over it": "SELECT CASE status WHEN '{}' THEN 'x' END FROM workspaces_workspace",
+    "a row": "SELECT 1 FROM workspaces_workspace WHERE (status, name) = ('{}', 'x')",
+    "rows": "SELECT 1 FROM workspaces_workspace WHERE (status, name) IN (('{}', 'x'))",
+    "INSERT": "INSERT INTO workspaces_workspace (name, status) VALUES ('x', '{}')",
+    "INSERT SELECT": "INSERT INTO workspaces_workspace (name, status) SELECT 'x', '{}'",
+    "ON CONFLICT": "INSERT INTO workspaces_workspace (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET status = '{}'",
+    "MERGE": "MERGE INTO workspaces_workspace USING u ON u.id = 1 WHEN MATCHED THEN UPDATE SET status = '{}'",
+    "an index": "CREATE INDEX i ON workspaces_workspace (id) WHERE status = '{}'",
+    "the type": "SELECT '{}'::workspace_status",
+    "the type's array": "SELECT '{{{}}}'::workspace_status[]",
+    "a DO block": "DO $$ BEGIN UPDATE workspaces_workspace SET status = '{}'; END $$",
+    "a function in PL/pgSQL": (
+        "CREATE FUNCTION f(a integer) RETURNS SETOF integer LANGUAGE plpgsql AS $$\nBEGIN\n"
+        "    RETURN QUERY SELECT 1 FROM workspaces_workspace WHERE status = '{}';\nEND $$"
+    ),
+    "a function in SQL": (
+        "CREATE FUNCTION f() RETURNS integer LANGUAGE sql AS $$ SELECT 1 FROM workspaces_workspace w"
+        " WHERE w.status = '{}' $$"
+    ),
 }
 UNREADABLE = {
     "broken SQL": 'cursor.execute("UPDATE SET WHERE")',
@@ -265,6 +381,29 @@ LOOK_ALIKES = {
     "a clause in prose": 'logger.info(f"Update of {name}: select {what} or {that}")',
     "no statement at all": "RunSQL('SELECT 1', RunSQL.noop)",
     "an event's label": 'label = "Online"',
+    "a health check's word": 'answer = {"status": "ready"}\nresponse.status == "ok"\nservice.status = "listening"',
+    "another word in a queryset of elsewhere": 'rows.filter(status="broken")',
+    "another class of the model's name": 'from other import Workspace\n\nWorkspace.objects.filter(status="broken")',
+    "a snapshot": 'def f(workspace: Snapshot):\n    return workspace.status == "broken"',
+    "another of the model's fields": 'Workspace.objects.filter(name="broken", status=S.FAILED)',
+    "another of a relation's fields": 'Launch.objects.filter(outcome="broken", workspace__name="failed")',
+    "an annotation": 'Workspace.objects.annotate(status_note=Value("broken"))',
+    "the field's own name": 'Workspace.objects.update(status=F("status"))\nrow = Workspace.objects.values("status")',
+    "an argument on the way to a status": 'Workspace.objects.update(status=choose("broken"))',
+    "a subquery of another field": 'Workspace.objects.filter(status__in=Subquery(rows.filter(name="broken")))',
+    "a method of the status": 'workspace.status.replace("_", " ")',
+    "a label of the status": 'workspace.status.label == "Broken"',
+    "a table of labels": 'LABELS: dict[WorkspaceStatus, str] = {S.FAILED: "It broke"}',
+    "a table of verbs": 'STATUS_BY_VERB = {"pause": S.PAUSED, "remove": S.REMOVED}',
+    "a variable of elsewhere": 'def f(state):\n    Workspace.objects.filter(status=state)\n\n\nstate = "broken"',
+    "SQL about another table's column": "cursor.execute(\"UPDATE events_delivery SET state = 'broken'\")",
+    "SQL about an unknown table": "cursor.execute(\"UPDATE jobs SET status = 'broken'\")",
+    "SQL with another string": "cursor.execute(\"UPDATE workspaces_workspace SET status = %s, name = 'broken'\")",
+    "SQL that formats the status": (
+        "cursor.execute(\"SELECT replace(status::text, '_', ' '), status || '>' FROM workspaces_workspace\")"
+    ),
+    "SQL with an output of that name": "cursor.execute(\"SELECT 'broken' AS status FROM workspaces_workspace\")",
+    "SQL with a key of that name": "cursor.execute(\"SELECT e.payload->>'status' = 'broken' FROM events_event e\")",
     "a name inside a longer text": 'help = "Sends WORKSPACE_ONLINE when it is"',
 }
 
@@ -280,11 +419,50 @@ def test_a_raw_status_in_python_is_found(text):
     assert "led" in written or "WORKSPACE" in written or "AGENT" in written
 
 
+@pytest.mark.parametrize(
+    "text",
+    [text for text in PYTHON.values() if "led" in text],
+    ids=[kind for kind, text in PYTHON.items() if "led" in text],
+)
+def test_a_misspelled_status_in_python_is_found(text):
+    misspelled = text.replace("failed", "faild").replace("Failed", "Faild").replace('"led"', '"ld"')
+    findings = found(misspelled).findings
+    assert len({finding.line for finding in findings}) == 1
+    assert any(finding.fix.startswith("Did you mean WorkspaceStatus.FAILED?") for finding in findings)
+
+
+@pytest.mark.parametrize("value", ["failed", "faild", "broken"])
+@pytest.mark.parametrize("text", KNOWN_MODEL.values(), ids=KNOWN_MODEL.keys())
+def test_any_string_beside_the_field_of_a_known_model_is_found(text, value):
+    (finding,) = found(text.format(value)).findings
+    assert repr(value) in finding.message
+
+
 @pytest.mark.parametrize("text", SQL.values(), ids=SQL.keys())
 def test_a_raw_status_in_sql_is_found(text):
     findings = found(text).findings
     assert [finding.message for finding in findings if "written out in SQL" in finding.message], findings
     assert not [finding for finding in findings if "can't be parsed" in finding.message]
+
+
+@pytest.mark.parametrize("value", ["failed", "faild", "broken"])
+@pytest.mark.parametrize("path", ["workspaces/planted.py", "workspaces/planted.sql"])
+@pytest.mark.parametrize("text", KNOWN_TABLE.values(), ids=KNOWN_TABLE.keys())
+def test_any_string_beside_the_column_of_a_known_table_is_found(text, path, value):
+    sql = text.format(value)
+    (finding,) = found(sql if path.endswith(".sql") else f"cursor.execute({sql!r})", path=path).findings
+    assert repr(value) in finding.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [text for text in SQL.values() if "failed" in text],
+    ids=[kind for kind, text in SQL.items() if "failed" in text],
+)
+def test_a_misspelled_status_in_sql_is_found(text):
+    (finding,) = found(text.replace("failed", "faild")).findings
+    assert "'faild'" in finding.message
+    assert finding.fix.startswith("Did you mean WorkspaceStatus.FAILED?")
 
 
 @pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE.keys())
@@ -393,3 +571,75 @@ def test_a_migrations_sql_may_name_a_status_but_must_parse():
     path = "workspaces/migrations/0009_x.py"
     assert found("RunSQL(\"UPDATE t SET status = 'failed'\")", path=path).findings == []
     assert len(found('RunSQL("UPDATE t SET SET")', path=path).findings) == 1
+
+
+def test_a_field_of_that_name_with_another_type_is_left_alone():
+    field = Workspace._meta.get_field("status")
+    term = enum_term("workspace_status", [field])
+    term = replace(term, field_names=frozenset({"state"}), fields=frozenset())
+    text = 'Delivery.objects.filter(state="failed")\ndelivery.state = "faild"\n'
+    sql = "cursor.execute(\"UPDATE events_delivery SET state = 'failed' WHERE state = 'faild'\")\n"
+    assert scan_source(parse(text + sql, path="events/planted.py"), terms=[term], events={}).findings == []
+    (finding,) = scan_source(parse('job.state = "failed"', path="x.py"), terms=[term], events={}).findings
+    assert finding.fix == "Use WorkspaceStatus.FAILED."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            'Workspace.objects.update(status="awaiting_agnet")',
+            "WorkspaceStatus has no value 'awaiting_agnet'. Did you mean WorkspaceStatus.AWAITING_AGENT?",
+        ),
+        ('Workspace.objects.update(status="broken")', "WorkspaceStatus has no value 'broken'. Use a member"),
+        (
+            'row.status = "onlin"',
+            "'onlin' looks like a misspelled status. Did you mean WorkspaceStatus.ONLINE? If it means something else, "
+            "add `# not-a-workspace-status: reason`.",
+        ),
+    ],
+)
+def test_a_finding_about_an_unknown_value_says_which_one_was_meant(text, message):
+    (finding,) = found(text).findings
+    assert str(finding).startswith(f"workspaces/planted.py:1: {message}")
+
+
+def test_a_finding_in_an_sql_file_names_its_line_and_a_comment_silences_it():
+    text = (
+        "-- Rows whose status = 'failed'.\nSELECT 1;\nUPDATE workspaces_workspace\nSET status = 'failed'\n"
+        "WHERE status = 'broken'; -- not-a-workspace-status: a test\n"
+    )
+    (finding,) = found(text.replace("-- not", "-- "), path="workspaces/sql/x.sql").findings[:1]
+    assert (finding.path, finding.line) == ("workspaces/sql/x.sql", 4)
+    report = found(text, path="workspaces/sql/x.sql")
+    assert report.findings == []
+    assert {one.reason for one in report.silenced} == {"a test"}
+
+
+def test_an_sql_file_that_cannot_be_parsed_is_reported():
+    (finding,) = found("SELECT 1;\nSELEC 2;\n", path="workspaces/sql/x.sql").findings
+    assert "can't be parsed" in finding.message
+
+
+def test_an_sql_file_with_placeholders_is_judged():
+    text = "SELECT {names} FROM workspaces_workspace WHERE status = 'broken' AND id = %s"
+    (finding,) = found(text, path="workspaces/sql/x.sql").findings
+    assert finding.message.startswith("WorkspaceStatus has no value 'broken'")
+
+
+def test_a_mark_without_a_reason_in_an_sql_file_is_reported_in_its_own_syntax():
+    (finding,) = found("SELECT 1; -- not-a-workspace-status:", path="workspaces/sql/x.sql").findings
+    assert finding.fix == "Write `-- not-a-workspace-status: reason`, or remove it."
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "edits"),
+    [("online", "online", 0), ("onlin", "online", 1), ("onilne", "online", 1), ("olnie", "online", 2), ("x", "on", 2)],
+)
+def test_the_distance_of_two_texts_counts_edits_and_swaps(left, right, edits):
+    assert edit_distance(left, right) == edits
+    assert edit_distance(right, left) == edits
+
+
+def test_texts_of_very_different_length_are_further_apart_than_any_misspelling():
+    assert edit_distance("on", "offline") == MAX_EDITS + 1
