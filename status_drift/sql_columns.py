@@ -175,9 +175,8 @@ class ColumnReader:
 @cache
 def _columns() -> dict[str, set[str]]:
     """Map each table of ours to its columns."""
-    return {
-        one._meta.db_table: {field.column for field in one._meta.local_concrete_fields} for one in apps.get_models()
-    }
+    tables = [model._meta for model in apps.get_models()]
+    return {table.db_table: {str(field.column) for field in table.local_concrete_fields} for table in tables}
 
 
 def _compares(node: Any) -> bool:
