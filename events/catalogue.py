@@ -1,9 +1,10 @@
 """Every event by name: when it is sent, and the JSON Schema of its payload. Plain data: imports no model.
 
-A payload may hold more than its schema names. What is too large is replaced by a text (events/payload_limits.py).
+A payload holds no field that its schema doesn't list; the tests check every event that they cause. A value that is too
+large is replaced by a text (events/payload_limits.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,46 +18,63 @@ IDENTIFIER: Schema = {"type": "string", "format": "uuid"}
 MOMENT: Schema = {"type": "string", "format": "date-time"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 CENTS: Schema = {"type": "integer", "minimum": 0, "description": "cents"}
-CARD: Schema = {"type": ["object", "string"], "description": "as the agent sent it, masked; a text where too large"}
+CARD: Schema = {"type": ["object", "string"], "description": "as the agent sent it, masked; a text if too large"}
 VERSION: Schema = {"type": "integer", "minimum": 1, "description": "the workspace's version"}
+EXIT_CODE: Schema = {"type": ["integer", "null"], "description": "negative for a signal"}
 
-# The stable codes of a failure and who failed it, as the wire contract has them (tests compare with the lifecycle).
+# The values of the lifecycle's enums, as the wire contract lists them. A test compares the two.
 FAILURE_CODES = (
     *("missing_env", "bad_config", "secret_unreadable", "never_launched", "launch_error"),
     *("crashed", "timed_out", "stalled", "cancelled"),
 )
-FAILURE_SOURCES = (*("preflight", "launcher", "bootstrap_watcher", "provision_timeout_sweep", "agent", "operator"),)
+FAILURE_SOURCES = ("preflight", "launcher", "bootstrap_watcher", "provision_timeout_sweep", "agent", "operator")
+FAILURE_OWNERS = ("configuration", "image", "platform", "backend", "unknown")
+PHASES = ("queued", "launching", "booting")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogueEntry:
-    """What a consumer needs to know of an event."""
+    """When an event is sent, and the fields of its payload. Every workspace's event has `version`, too."""
 
     when: str
     required: Mapping[str, Schema] = field(default_factory=dict)
     optional: Mapping[str, Schema] = field(default_factory=dict)
-    # Of what concerns the fleet, workspace and version are null.
+    # False for an event about the fleet: its workspace and version are null.
     of_workspace: bool = True
 
     @property
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the payload."""
         required = {**self.required, **({"version": VERSION} if self.of_workspace else {})}
-        return {
-            "type": "object",
-            "properties": {name: dict(each) for name, each in {**required, **self.optional}.items()},
-            "required": list(required),
-            "additionalProperties": True,
-        }
+        return _closed({**required, **self.optional}, required=required)
+
+
+def _closed(properties: Mapping[str, Schema], *, required: Iterable[str] = ()) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {name: dict(schema) for name, schema in properties.items()},
+        "required": list(required),
+        "additionalProperties": False,
+    }
 
 
 def _nullable(schema: Schema) -> Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-def _named(when: str) -> CatalogueEntry:
-    return CatalogueEntry(when=when, required={"name": TEXT})
-
+# What was seen of a failed launch. A fact that is not known is missing.
+FAILURE_FACTS: Mapping[str, Schema] = {
+    "last_step": SENTENCE,
+    "last_step_at": MOMENT,
+    "phase_entered_at": MOMENT,
+    "backend_state": SENTENCE,
+    "backend_seen_at": MOMENT,
+    "exit_code": EXIT_CODE,
+    "limit_seconds": {"type": "number", "minimum": 0},
+    "limit_source": SENTENCE,
+}
+INCIDENT_FIELDS: Mapping[str, Schema] = {"kind": SENTENCE, "scope": TEXT, "count": COUNT}
+INCIDENT_ID: Schema = {"type": "integer", "minimum": 1, "description": "absent for a channel's incident"}
 
 CATALOGUE: dict[EventType | EphemeralEventType, CatalogueEntry] = {
     EventType.WORKSPACE_PROVISIONING: CatalogueEntry(
@@ -68,19 +86,29 @@ CATALOGUE: dict[EventType | EphemeralEventType, CatalogueEntry] = {
             "parent_id": _nullable(IDENTIFIER),
             "deadline_at": _nullable(MOMENT),
         },
+        optional={
+            "restart": {
+                **_closed({"reason": TEXT, "attempt": COUNT}, required=("reason", "attempt")),
+                "description": "if the restart policy began it",
+            },
+        },
     ),
     EventType.WORKSPACE_ONLINE: CatalogueEntry(
-        when="Its agent registered, or was heard of again (`recovered_from`).",
+        when="Its agent registered, or sent a heartbeat again (`recovered_from`).",
         optional={"url": TEXT, "agent_card": CARD, "recovered_from": SENTENCE},
     ),
     EventType.WORKSPACE_PROVISION_FAILED: CatalogueEntry(
-        when="A launch did not get online, whoever found that out (`source`).",
+        when="A launch did not get online. `source` says who found out, `owner` where to look first.",
         required={
             "error": SENTENCE,
             "code": {"enum": list(FAILURE_CODES)},
             "source": {"enum": list(FAILURE_SOURCES)},
             "runtime": TEXT,
             "launch_id": IDENTIFIER,
+            "owner": {"enum": list(FAILURE_OWNERS)},
+            "phase": {"enum": list(PHASES)},
+            "known": _closed(FAILURE_FACTS),
+            "advice": TEXT,
         },
         optional={
             "missing": {"type": "array", "items": SENTENCE, "description": "environment variables; preflight, agent"},
@@ -89,45 +117,70 @@ CATALOGUE: dict[EventType | EphemeralEventType, CatalogueEntry] = {
         },
     ),
     EventType.WORKSPACE_OFFLINE: CatalogueEntry(
-        when="It fell silent, or its process was seen to have ended.",
-        required={"last_heartbeat_at": _nullable(MOMENT)},
+        when="Its heartbeats stopped, or its process was seen to have ended (`state`).",
+        required={"name": TEXT, "last_heartbeat_at": MOMENT},
+        optional={
+            "state": SENTENCE,
+            "exit_code": EXIT_CODE,
+            "error": SENTENCE,
+            "owner": {"enum": list(FAILURE_OWNERS)},
+            "log_tail": TEXT,
+            "restart_due_at": {**_nullable(MOMENT), "description": "null if its policy doesn't restart it"},
+        },
     ),
     EventType.WORKSPACE_DEGRADED: CatalogueEntry(
         when="It reports errors (`error_rate`), or calls itself wedged (`runtime_state`).",
         required={"sample_error": TEXT},
         optional={"error_rate": {"type": "number", "minimum": 0, "maximum": 1}, "runtime_state": SENTENCE},
     ),
-    EventType.WORKSPACE_PAUSED: _named("It was stopped on purpose, until somebody resumes it."),
-    EventType.WORKSPACE_HIBERNATING: _named("It is being stopped for idleness."),
-    EventType.WORKSPACE_HIBERNATED: _named("It was stopped for idleness; a wake launches it."),
-    EventType.WORKSPACE_AWAITING_AGENT: _named("It is run by somebody else, who has not connected it."),
+    EventType.WORKSPACE_PAUSED: CatalogueEntry(
+        when="It was stopped on purpose, until somebody resumes it.",
+        required={"name": TEXT},
+        optional={"paused_by": {**_nullable(IDENTIFIER), "description": "the ancestor that was paused"}},
+    ),
+    EventType.WORKSPACE_HIBERNATING: CatalogueEntry(
+        when="It is being stopped because it is idle.", required={"name": TEXT}
+    ),
+    EventType.WORKSPACE_HIBERNATED: CatalogueEntry(
+        when="It was stopped because it was idle; a wake launches it.", required={"name": TEXT}
+    ),
+    EventType.WORKSPACE_AWAITING_AGENT: CatalogueEntry(
+        when="It is external, and its agent is not connected.",
+        required={"name": TEXT},
+        optional={"last_heartbeat_at": MOMENT},
+    ),
     EventType.WORKSPACE_REMOVED: CatalogueEntry(
-        when="It was removed, for good; `cascade_deleted` counts those removed below it.",
+        when="It was removed for good. `cascade_deleted` counts its descendants, which were removed with it.",
         required={"cascade_deleted": COUNT},
     ),
-    EventType.AGENT_CARD_UPDATED: CatalogueEntry(when="Its agent sent another card.", required={"agent_card": CARD}),
+    EventType.AGENT_CARD_UPDATED: CatalogueEntry(
+        when="Its agent sent a different card.", required={"agent_card": CARD}
+    ),
     EventType.WORKSPACE_OVER_BUDGET: CatalogueEntry(
         when="It spent more this month than its limit.", required={"budget_limit": CENTS, "monthly_spend": CENTS}
     ),
     EventType.INCIDENT_OPENED: CatalogueEntry(
         when="Something concerns the fleet, or a channel.",
-        required={"kind": SENTENCE, "scope": TEXT, "count": COUNT, "message": SENTENCE},
+        required={**INCIDENT_FIELDS, "message": SENTENCE},
+        optional={"incident_id": INCIDENT_ID},
         of_workspace=False,
     ),
     EventType.INCIDENT_RESOLVED: CatalogueEntry(
         when="An incident is over.",
-        required={"kind": SENTENCE, "scope": TEXT, "count": COUNT, "message": TEXT},
+        required={**INCIDENT_FIELDS, "message": TEXT},
+        optional={"incident_id": INCIDENT_ID},
         of_workspace=False,
     ),
     EphemeralEventType.WORKSPACE_PROGRESS: CatalogueEntry(
         when="A boot reached a new step.",
-        required={"phase": SENTENCE, "step": SENTENCE, "deadline_at": _nullable(MOMENT)},
+        required={"phase": {"enum": list(PHASES)}, "step": SENTENCE, "deadline_at": _nullable(MOMENT)},
     ),
     EphemeralEventType.WORKSPACE_HEARTBEAT: CatalogueEntry(
         when="Its agent sent a heartbeat.",
         required={"active_tasks": COUNT, "uptime_seconds": _nullable(COUNT)},
     ),
     EphemeralEventType.TASK_UPDATED: CatalogueEntry(
-        when="Its agent took up another task, or ended one.", required={"current_task": TEXT, "active_tasks": COUNT}
+        when="Its agent began another task, or its number of tasks changed.",
+        required={"current_task": TEXT, "active_tasks": COUNT},
     ),
 }

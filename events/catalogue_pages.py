@@ -11,24 +11,25 @@ from events.names import EphemeralEventType, EventType
 _HEAD = """\
 # Events
 
-Printed from `events/catalogue.py` by `manage.py event_catalogue`; change it there. The same as
-[AsyncAPI](asyncapi.yaml), with JSON Schemas. How to listen: [live streams](streams.md), [channels](channels/README.md).
+Generated from `events/catalogue.py` by `manage.py event_catalogue`; change it there. [asyncapi.yaml](asyncapi.yaml)
+describes the same events with JSON Schemas. To receive them, use [live streams](streams.md) or
+[channels](channels/README.md).
 
-Every event has this envelope on the live streams, and as `data` of a webhook:
+Live streams send every event in this envelope, and webhooks send it as `data`:
 
 ```json
 {"event": "…", "workspace_id": "…", "timestamp": "…", "payload": {}, "position": 42, "version": 7}
 ```
 
-`position` is its place in the log: gap-free, and what a client resumes by. `version` counts the workspace's moves; an
-event applies if its version is at least the one held. A payload may hold more than is named here, and what is marked
-`?` may be missing.
+`position` is the event's place in the log. Positions have no gaps, and a client resumes from one. `version` counts the
+workspace's changes of status: apply an event if its version is at least the one that you hold. Fields marked `?` may be
+missing. A later release may add fields; ignore those that you don't know.
 """
 _LIVE = """
 ## Live only
 
-Told to whoever listens, over Redis, best effort; never stored, without a position, and sent to no channel. Of several
-within a tenth of a second the last is told.
+Published over Redis to connected clients, best effort. They are not stored, have no position and go to no channel. If
+several of one workspace and name come within a tenth of a second, clients get the last one.
 """
 
 
@@ -43,7 +44,7 @@ def reference_page() -> str:
 def asyncapi_page() -> str:
     """Return docs/reference/asyncapi.yaml."""
     text = yaml.safe_dump(_asyncapi(), sort_keys=False, allow_unicode=True, width=110)
-    return f"# Printed from events/catalogue.py by `manage.py event_catalogue`.\n{text}"
+    return f"# Generated from events/catalogue.py by `manage.py event_catalogue`.\n{text}"
 
 
 def _row(name: EventType | EphemeralEventType) -> str:

@@ -9,6 +9,7 @@ import pytest
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from events import ephemeral
 from events.models import Event
 from tests.events.payload_schemas import misfits
 
@@ -41,15 +42,23 @@ _INVENTED_PAYLOADS = (
 
 
 @pytest.fixture(autouse=True)
-def check_payloads(request):
-    """Check every event that a test left behind against the catalogue."""
+def check_payloads(request, monkeypatch):
+    """Check every event that a test recorded or published against the catalogue."""
     has_events = request.node.get_closest_marker("django_db") and not request.node.nodeid.startswith(_INVENTED_PAYLOADS)
+    found = []
     if has_events:
         # Depend on the database fixture, so that this runs before the database is emptied.
         request.getfixturevalue("_django_db_marker")
+        publish = ephemeral.publish
+
+        def publish_and_keep(*events):
+            found.extend((event.event_type, {**event.payload, "version": event.version}) for event in events)
+            publish(*events)
+
+        monkeypatch.setattr(ephemeral, "publish", publish_and_keep)
     yield
     if has_events and not connection.needs_rollback:
         # A test of an outage may leave no usable connection.
         with suppress(DatabaseError):
-            events = Event.objects.values_list("event_type", "payload")
-            assert [misfit for event_type, payload in events for misfit in misfits(event_type, payload)] == []
+            found += Event.objects.values_list("event_type", "payload")
+    assert [misfit for event_type, payload in found for misfit in misfits(event_type, payload)] == []

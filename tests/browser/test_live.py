@@ -6,9 +6,12 @@ import pytest
 from django.contrib.sessions.models import Session
 from playwright.sync_api import expect
 
+from events.names import EphemeralEventType, EventType
 from postgres.clock import database_now
 from tests.workspaces import factories
 from workspaces.services.stopping.remove import remove
+
+NAMES = [*EventType.values, *EphemeralEventType.values]
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]
 
@@ -65,6 +68,49 @@ def test_page_of_a_workspace_follows_it_and_keeps_what_is_being_typed(desk):
     assert desk.page.input_value("[name=role]") == "half-typed"
     assert not desk.was_reloaded()
     assert desk.problems == []
+
+
+# A stream that the test writes to: the newest EventSource of the page, which connects to nothing.
+_FAKE_STREAM = """
+    delete window.SharedWorker;
+    delete window.BroadcastChannel;
+    window.EventSource = class {
+        constructor() {
+            window.fakeStream = this;
+            setTimeout(() => this.onopen(), 0);
+        }
+        close() {}
+    };
+"""
+
+
+@pytest.fixture
+def fetches(desk):
+    """Return a function that sends an event to the page and tells whether the page fetched itself again."""
+    desk.page.context.add_init_script(_FAKE_STREAM)
+
+    def fetches(name, workspace):
+        event = {"event": name, "workspace_id": str(workspace.pk)}
+        answers = []
+        listen = lambda answer: answers.append(answer.request.resource_type)  # noqa: E731
+        desk.page.on("response", listen)
+        desk.page.evaluate("event => fakeStream.onmessage({data: JSON.stringify(event), lastEventId: ''})", event)
+        desk.page.wait_for_timeout(600)
+        desk.page.remove_listener("response", listen)
+        return "fetch" in answers
+
+    return fetches
+
+
+@pytest.mark.parametrize("is_own_page", [False, True])
+def test_every_event_refreshes_the_page_but_beats_and_tasks_only_the_workspace_s_own(desk, fetches, is_own_page):
+    workspace = factories.online()
+    desk.open_workspace(workspace) if is_own_page else desk.open_list()
+
+    refreshed = {name for name in [*NAMES, "AN_EVENT_OF_A_LATER_RELEASE"] if fetches(name, workspace)}
+
+    only_own = set() if is_own_page else {"WORKSPACE_HEARTBEAT", "TASK_UPDATED"}
+    assert {*NAMES, "AN_EVENT_OF_A_LATER_RELEASE"} - refreshed == only_own
 
 
 def test_deadline_ticks(desk):

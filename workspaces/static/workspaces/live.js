@@ -160,29 +160,13 @@
 
     // --- The stream -----------------------------------------------------------------------------------------------
 
-    // What each event changes on this page. The server renders what is true, so most need no more than a look at it; a
-    // name that is not here gets one too. tests/events/test_catalogue.py holds this table against the events' names.
+    // Every event makes the page fetch itself again, whatever its name. These are frequent, and only the workspace's own
+    // page shows what they tell. tests/browser/test_live.py sends every event that there is to both kinds of page.
     const HANDLERS = {
-        WORKSPACE_PROVISIONING: refreshSoon,
-        WORKSPACE_ONLINE: refreshSoon,
-        WORKSPACE_PROVISION_FAILED: refreshSoon,
-        WORKSPACE_OFFLINE: refreshSoon,
-        WORKSPACE_DEGRADED: refreshSoon,
-        WORKSPACE_PAUSED: refreshSoon,
-        WORKSPACE_HIBERNATING: refreshSoon,
-        WORKSPACE_HIBERNATED: refreshSoon,
-        WORKSPACE_AWAITING_AGENT: refreshSoon,
-        WORKSPACE_REMOVED: refreshSoon,
-        AGENT_CARD_UPDATED: refreshSoon,
-        WORKSPACE_OVER_BUDGET: refreshSoon,
-        INCIDENT_OPENED: refreshSoon,
-        INCIDENT_RESOLVED: refreshSoon,
-        WORKSPACE_PROGRESS: refreshSoon,
         WORKSPACE_HEARTBEAT: refreshOwn,
         TASK_UPDATED: refreshOwn,
     };
 
-    // A fleet's chatter: only the workspace's own page shows it.
     function refreshOwn(event) {
         if (location.pathname.includes(event.workspace_id)) refreshSoon();
     }
