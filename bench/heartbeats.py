@@ -76,13 +76,16 @@ def _beat(agents: list[object], taken: HeartbeatTimes, began: float, stopped: th
     from django.db import connection
 
     from postgres.clock import database_now
-    from registry.services import Beat, heartbeat
+    from registry.schemas import HeartbeatIn
+    from registry.services import heartbeat
 
     chance = random.Random(number)  # noqa: S311
     due = began + number * _PAUSE / THREADS
     while not stopped.is_set():
         time.sleep(max(0.0, due - time.monotonic()))
-        heartbeat(chance.choice(agents), Beat(error_rate=0.0, uptime_seconds=int(due)), clock=database_now)
+        agent = chance.choice(agents)
+        report = HeartbeatIn(workspace_id=agent.workspace_id, error_rate=0.0, uptime_seconds=int(due))
+        heartbeat(agent, report, clock=database_now)
         taken.append((due, time.monotonic() - due))
         due += _PAUSE
     connection.close()

@@ -1,4 +1,4 @@
-"""The registry's calls: what running workspaces and their watchers tell us."""
+"""The registry's API: what running workspaces and their watchers report."""
 
 from http import HTTPStatus
 from typing import Any
@@ -10,7 +10,7 @@ from ninja import Router, Status
 from postgres.clock import database_now
 from registry import discovery, services
 from registry.authentication import authenticate_agent, require_agent
-from registry.live_updates import publish_heartbeat, publish_progress
+from registry.live_updates import publish_progress
 from registry.schemas import BootstrapFailedIn, FailedIn, HeartbeatIn, ProgressIn, RegisterIn
 from workspaces.access.agent_urls import ForbiddenUrl
 from workspaces.access.authentication import Access
@@ -30,7 +30,7 @@ watchers = Router(
 
 @router.post("/register")
 def register(request: HttpRequest, body: RegisterIn) -> dict[str, str]:
-    """Bring the workspace online, or replace its url and card where it is online."""
+    """Bring the workspace online, or replace the URL and card of one that is online."""
     agent = require_agent(request, claimed=body.id)
     try:
         services.register(agent, url=body.url, agent_card=body.agent_card, now=agent.received_at)
@@ -41,16 +41,15 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, str]:
 
 @router.post("/heartbeat")
 def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, str]:
-    """Store a sign of life; a first one completes a boot."""
+    """Store that the agent is alive, and what it reports. The first heartbeat of a launch completes its boot."""
     agent = require_agent(request, claimed=body.workspace_id)
-    beat = services.Beat(**body.model_dump(exclude={"workspace_id"}))
-    publish_heartbeat(agent, stored=services.heartbeat(agent, beat, clock=database_now))
+    services.heartbeat(agent, body, clock=database_now)
     return {"status": "ok"}
 
 
 @router.post("/progress")
 def report_progress(request: HttpRequest, body: ProgressIn) -> dict[str, Any]:
-    """Record a boot step; the answer holds the deadline in force."""
+    """Record a boot step. The answer has the current deadline."""
     agent = require_agent(request, claimed=body.workspace_id)
     workspace, is_new = record_progress(
         workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step, now=agent.received_at
@@ -77,7 +76,10 @@ def failed(request: HttpRequest, body: FailedIn) -> dict[str, Any]:
 
 @router.get("/discover/{workspace_id}", response={200: dict[str, Any], 503: dict[str, Any]})
 def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> Any:
-    """Tell a workspace's agent where another one is; one that hibernates is woken, and 503 says when to ask again."""
+    """Tell a workspace's agent the URL of another workspace.
+
+    A hibernated one is woken. The answer is 503 while it can't be reached; Retry-After says when to ask again.
+    """
     agent = require_agent(request, claimed=_caller(request))
     found = discovery.discover(caller_id=agent.workspace_id, target_id=workspace_id)
     target = found.workspace
@@ -96,13 +98,13 @@ def _caller(request: HttpRequest) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        sentence = "X-Workspace-ID is no workspace's id."
+        sentence = "X-Workspace-ID is not a workspace ID."
         raise RequestRefused(HTTPStatus.BAD_REQUEST, sentence, code="bad_request") from error
 
 
 @watchers.post("/{workspace_id}/bootstrap-failed")
 def bootstrap_failed(request: HttpRequest, workspace_id: UUID, body: BootstrapFailedIn) -> dict[str, bool]:
-    """Fail a launch because its bootstrap was seen to fail from outside."""
+    """Fail a launch because a watcher saw its bootstrap fail."""
     has_failed = services.fail_by_watcher(
         workspace_id=workspace_id,
         launch_id=body.launch_id,

@@ -1,8 +1,7 @@
-"""What running workspaces report, told on to those who look at present: best effort, and never stored."""
+"""Publishes what workspaces report to the live streams. Nothing of it is stored."""
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 from events import ephemeral
 from events.ephemeral import EphemeralEvent
@@ -13,34 +12,47 @@ from workspaces.models import Workspace
 from workspaces.services.core.lineage import ancestors_by_parent, event_subjects
 
 
-def publish_heartbeat(agent: Agent, *, stored: Mapping[str, Any]) -> None:
-    """Tell of a heartbeat, and of its task where that is another one than before."""
-    told = agent.snapshot
-    ancestors = ancestors_by_parent([told.parent_id])[told.parent_id]
-    subject = {"name": told.name, "runtime": told.runtime, "ancestors": ancestors}
-    task = stored.get("current_task", told.current_task)
-    active_tasks = stored.get("active_tasks", told.active_tasks)
-    alive = {"active_tasks": active_tasks, "uptime_seconds": stored.get("uptime_seconds")}
-    events = [_event(EphemeralEventType.WORKSPACE_HEARTBEAT, agent.workspace_id, told.version, alive, subject)]
-    if (task, active_tasks) != (told.current_task, told.active_tasks):
-        working = {"current_task": task, "active_tasks": active_tasks}
-        events.append(_event(EphemeralEventType.TASK_UPDATED, agent.workspace_id, told.version, working, subject))
+def publish_heartbeat(agent: Agent, columns: Mapping[str, Any]) -> None:
+    """Publish a heartbeat, and its task if that changed.
+
+    `columns` are those that the heartbeat updated, with masked texts; `agent.snapshot` has the earlier values.
+    """
+    before = agent.snapshot
+    ancestors = ancestors_by_parent([before.parent_id])[before.parent_id]
+    about: dict[str, Any] = {
+        "workspace_id": agent.workspace_id,
+        "version": before.version,
+        "subject": {"name": before.name, "runtime": before.runtime, "ancestors": ancestors},
+    }
+    task = columns.get("current_task", before.current_task)
+    active_tasks = columns.get("active_tasks", before.active_tasks)
+    events = [
+        EphemeralEvent(
+            event_type=EphemeralEventType.WORKSPACE_HEARTBEAT,
+            payload={"active_tasks": active_tasks, "uptime_seconds": columns.get("uptime_seconds")},
+            **about,
+        )
+    ]
+    if (task, active_tasks) != (before.current_task, before.active_tasks):
+        payload = {"current_task": task, "active_tasks": active_tasks}
+        events.append(EphemeralEvent(event_type=EphemeralEventType.TASK_UPDATED, payload=payload, **about))
     ephemeral.publish(*events)
 
 
 def publish_progress(workspace: Workspace) -> None:
-    """Tell of a new boot step."""
+    """Publish a new boot step."""
     deadline_at = effective_deadline(workspace, policy=current_policy())
-    step = {
-        "phase": workspace.phase,
-        "step": workspace.progress_step,
-        "deadline_at": deadline_at.isoformat() if deadline_at else None,
-    }
     (subject,) = event_subjects([workspace])
-    ephemeral.publish(_event(EphemeralEventType.WORKSPACE_PROGRESS, workspace.pk, workspace.version, step, subject))
-
-
-def _event(
-    name: EphemeralEventType, workspace_id: UUID, version: int, payload: Mapping[str, Any], subject: Mapping[str, Any]
-) -> EphemeralEvent:
-    return EphemeralEvent(event_type=name, workspace_id=workspace_id, version=version, payload=payload, subject=subject)
+    ephemeral.publish(
+        EphemeralEvent(
+            event_type=EphemeralEventType.WORKSPACE_PROGRESS,
+            workspace_id=workspace.pk,
+            version=workspace.version,
+            payload={
+                "phase": workspace.phase,
+                "step": workspace.progress_step,
+                "deadline_at": deadline_at.isoformat() if deadline_at else None,
+            },
+            subject=subject,
+        )
+    )

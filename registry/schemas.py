@@ -1,6 +1,7 @@
-"""The bodies of the registry's calls, as the wire contract has them. Numbers and switches are never made from text.
+"""The request bodies of the registry's API, as the wire contract describes them.
 
-Pydantic's own models: Ninja's Schema would take any value for an object, and look for attributes.
+They are plain Pydantic models, since Ninja's Schema accepts any value as an object and reads its attributes. Numbers
+and booleans are strict: a text is not converted.
 """
 
 from enum import StrEnum
@@ -10,11 +11,10 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictFloat, StrictInt
 
 from agent import rules
-from registry.services import WEDGED
 from workspaces.access.agent_urls import MAX_URL_CHARACTERS
 from workspaces.lifecycle.transitions import FailureCode
 
-# What the columns of Heartbeat hold.
+# The largest values that the columns of Heartbeat can store.
 _LARGEST_COUNT = 2**31 - 1
 _LARGEST_AMOUNT = 2**63 - 1
 
@@ -25,25 +25,25 @@ def _one_line(text: str) -> str:
     return text.strip()
 
 
-def _variable(name: str) -> str:
+def _environment_name(name: str) -> str:
     if not rules.is_environment_name(name):
         raise ValueError("must be the name of an environment variable")
     return name
 
 
-Line = Annotated[str, AfterValidator(_one_line)]
+SingleLine = Annotated[str, AfterValidator(_one_line)]
 Rate = Annotated[StrictFloat, Field(ge=0, le=1)]
 Count = Annotated[StrictInt, Field(ge=0, le=_LARGEST_COUNT)]
 Amount = Annotated[StrictInt, Field(ge=0, le=_LARGEST_AMOUNT)]
-Variable = Annotated[str, Field(max_length=255), AfterValidator(_variable)]
+EnvironmentName = Annotated[str, Field(max_length=255), AfterValidator(_environment_name)]
 AgentFailureCode = Literal[FailureCode.MISSING_ENV, FailureCode.BAD_CONFIG, FailureCode.CRASHED]
 
 
 class RuntimeState(StrEnum):
-    """What a runtime says of itself."""
+    """What an agent says about its runtime."""
 
     FINE = ""
-    WEDGED = WEDGED
+    WEDGED = "wedged"
 
 
 class RegisterIn(BaseModel):
@@ -71,7 +71,7 @@ class HeartbeatIn(BaseModel):
 
 class ProgressIn(BaseModel):
     workspace_id: UUID
-    step: Line
+    step: SingleLine
     detail: str | None = None
 
 
@@ -79,7 +79,7 @@ class FailedIn(BaseModel):
     workspace_id: UUID
     code: AgentFailureCode
     error: str
-    missing: Annotated[list[Variable], Field(max_length=200)] | None = None
+    missing: Annotated[list[EnvironmentName], Field(max_length=200)] | None = None
     log_tail: str | None = None
 
 

@@ -6,7 +6,8 @@ import pytest
 from celery import Celery
 
 from postgres.clock import database_now
-from registry.services import Beat, heartbeat
+from registry.schemas import HeartbeatIn
+from registry.services import heartbeat
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import booting, later, launching, online, queued
 from workspaces import enqueue
@@ -70,7 +71,8 @@ def test_a_beat_of_an_earlier_launch_writes_nothing_on_the_new_ones_row():
     token = mint_agent_token(workspace)
     earlier = find_agent(token)
     restart(workspace_id=workspace.pk, now=database_now())
-    heartbeat(earlier, Beat(error_rate=0.9, active_tasks=7, runtime_state="wedged"), clock=database_now)
+    report = HeartbeatIn(workspace_id=earlier.workspace_id, error_rate=0.9, active_tasks=7, runtime_state="wedged")
+    heartbeat(earlier, report, clock=database_now)
     beat = Heartbeat.objects.get(pk=workspace.pk)
     assert (beat.error_rate, beat.active_tasks, beat.runtime_state) == (0, 0, "")
     assert beat.launch_id == Workspace.objects.get(pk=workspace.pk).launch_id

@@ -12,6 +12,7 @@ from devserver.stop_workspaces import request_stops
 from events.models import Event
 from registry import services as registry
 from registry import tasks as registry_tasks
+from registry.schemas import HeartbeatIn
 from tests.workspaces.invariants import objects_of
 from tests.workspaces.unguarded import unguarded
 from workspaces import tasks
@@ -144,7 +145,7 @@ class Fleet:
         running = {key.launch_id for key in objects_of(self.backend)}
         for launch in Launch.objects.current().filter(pk__in=running, workspace__status__in=ARRIVED):
             if agent := agent_of(launch):
-                registry.heartbeat(agent, registry.Beat(), clock=lambda: self.clock.now)
+                registry.heartbeat(agent, HeartbeatIn(workspace_id=agent.workspace_id), clock=lambda: self.clock.now)
 
 
 def launches_of(workspace_id):

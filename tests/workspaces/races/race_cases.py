@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from postgres.clock import database_now
 from registry import services as registry
+from registry.schemas import HeartbeatIn
 from tests.workspaces.factories import arrive, booting, config_for, failed, hibernated, online, queued, running_on
 from tests.workspaces.fake_provisioner import FakeProvisioner
 from tests.workspaces.races.racing import Action, Met
@@ -359,7 +360,7 @@ def _sweep():
 def _beat(workspace, **said):
     """A beat whose token was looked up before the meeting."""
     agent = find_agent(mint_agent_token(workspace))
-    return lambda: registry.heartbeat(agent, registry.Beat(**said), clock=database_now)
+    return lambda: registry.heartbeat(agent, HeartbeatIn(workspace_id=agent.workspace_id, **said), clock=database_now)
 
 
 def _bootstrap_failed(workspace):

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from registry import services as registry
+from registry.schemas import HeartbeatIn
 from tests.workspaces.factories import config_for, external, queued
 from tests.workspaces.fake_backend import backend_in_memory
 from tests.workspaces.invariants import assert_one_object_each, assert_sound, objects_of
@@ -223,9 +224,14 @@ class Lives(RuleBasedStateMachine):
         self._report(workspace, ago, is_new, lambda agent: _tell(agent, what, now=self.fleet.clock.now))
 
     def beat(self, workspace, ago, is_new, busy, sick, state):
-        beat = registry.Beat(active_tasks=busy, error_rate=sick, runtime_state=state)
+        says = {"active_tasks": busy, "error_rate": sick, "runtime_state": state}
         clock = lambda: self.fleet.clock.now  # noqa: E731
-        self._report(workspace, ago, is_new, lambda agent: registry.heartbeat(agent, beat, clock=clock))
+        self._report(
+            workspace,
+            ago,
+            is_new,
+            lambda agent: registry.heartbeat(agent, HeartbeatIn(workspace_id=agent.workspace_id, **says), clock=clock),
+        )
 
     def _report(self, workspace, ago, is_new, tell):
         agent = self._agent(workspace, ago, is_new)
