@@ -19,7 +19,7 @@ def photograph_channels(page: Page, *, admin: str, images: Path) -> None:
     page.get_by_role("link", name="audit log").click()
     page.get_by_role("link", name="Send a test").click()
     page.get_by_role("button", name="Send").click()
-    page.get_by_text("It was taken").wait_for()
+    page.get_by_text("The test was accepted").wait_for()
     page.screenshot(path=images / "admin-channel-test.png")
     page.get_by_role("link", name="Back to the channel").click()
     page.goto(f"{admin}workspaces/workspace/")

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from events.delivery.channel_health import counted_by_kind, oldest_due_at
+from events.delivery.channel_health import count_by_kind, oldest_due_at
 from events.positions import count_unpositioned, last_position, oldest_unpositioned_at
 from postgres.clock import database_now
 
@@ -21,7 +21,7 @@ def fanout_families() -> Iterator[Metric]:
     ):
         yield GaugeMetricFamily(f"slipway_{name}", explanation, value=value)
     family = GaugeMetricFamily("slipway_deliveries", "Deliveries that are not delivered.", labels=["kind", "state"])
-    for kind, state, number in counted_by_kind():
+    for kind, state, number in count_by_kind():
         family.add_metric([kind, state], number)
     yield family
 

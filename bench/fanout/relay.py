@@ -283,12 +283,12 @@ def _truncate() -> None:
 
 @contextmanager
 def _channel(url: str) -> Iterator[int]:
-    from events.channels.webhook.kind import KIND
-    from events.delivery.channel_operations import encrypted
+    from events.channels.webhook.kind import WEBHOOK
+    from events.delivery.channel_operations import encrypt_options
     from events.models import Channel
 
-    options = encrypted({"url": url, "headers": {}, **KIND.initial_options()})
-    channel = Channel.objects.create(name=url, kind=KIND.name, sealed_options=options, concurrency=CONCURRENCY)
+    options = encrypt_options({"url": url, "headers": {}, **WEBHOOK.initial_options()})
+    channel = Channel.objects.create(name=url, kind=WEBHOOK.name, sealed_options=options, concurrency=CONCURRENCY)
     yield channel.pk
     channel.delete()
 

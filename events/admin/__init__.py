@@ -1,5 +1,5 @@
-"""The admin's pages of events, channels and deliveries; Django looks for them here."""
+"""The admin's pages for events, channels and deliveries. Django loads them from here."""
 
-from events.admin.events import EventAdmin
+from events.admin import channels, deliveries, events
 
-__all__ = ["EventAdmin"]
+__all__ = ["channels", "deliveries", "events"]

@@ -1,7 +1,8 @@
-"""The admin's form of a channel: what all have in common, and what its kind asks for."""
+"""The admin's form for a channel: the fields that all channels have, and the options of its kind."""
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from django import forms
@@ -26,8 +27,8 @@ _WORD = re.compile(r"[A-Za-z0-9._-]{1,63}")
 _MAX_WORDS = 50
 
 
-class WordsField(forms.CharField):
-    """Words separated by commas or spaces, as a list."""
+class WordListField(forms.CharField):
+    """A list of words, entered with commas or spaces between them."""
 
     widget = UnfoldAdminTextInputWidget
 
@@ -38,14 +39,16 @@ class WordsField(forms.CharField):
         words = list(dict.fromkeys(super().clean(value).replace(",", " ").split()))
         for word in words:
             if not _WORD.fullmatch(word):
-                raise ValidationError(f"{word[:80]!r} can't be one: use letters, digits, dots, dashes, underscores.")
+                raise ValidationError(
+                    f"{word[:80]!r} is not allowed. Use only letters, digits, dots, hyphens and underscores."
+                )
         if len(words) > _MAX_WORDS:
-            raise ValidationError(f"These are {len(words)}; at most {_MAX_WORDS} can be listed.")
+            raise ValidationError(f"You entered {len(words)} words; at most {_MAX_WORDS} are allowed.")
         return words
 
 
 class ChannelForm(forms.ModelForm):
-    """A channel's name, what it wants, and how it is sent to."""
+    """A channel's name, filters and limits. `form_for` adds the options of its kind."""
 
     name = forms.CharField(max_length=100, widget=UnfoldAdminTextInputWidget)
     event_types = forms.MultipleChoiceField(
@@ -53,31 +56,36 @@ class ChannelForm(forms.ModelForm):
         choices=[(name, name) for name in EventType.values],
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        help_text="None chosen: all. Every filter that is set must match.",
+        help_text="Select none to send all events. An event has to match every filter that is set.",
     )
     failure_codes = forms.MultipleChoiceField(
         choices=[(code, code) for code in FAILURE_CODES],
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        help_text="Only failures with these codes. None chosen: all events.",
+        help_text="Only failures with these codes. Select none to send all events.",
     )
-    runtimes = WordsField(required=False, max_length=2000, help_text="Such as hermes, langgraph. Empty: all.")
+    runtimes = WordListField(
+        required=False, max_length=2000, help_text="For example hermes, langgraph. Leave empty for all."
+    )
     workspace_id = forms.UUIDField(
-        label="Workspace", required=False, widget=UnfoldAdminTextInputWidget, help_text="An id. Empty: all."
+        label="Workspace",
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="A workspace ID. Leave empty for all.",
     )
     with_descendants = forms.BooleanField(
-        label="And all below it", required=False, initial=True, widget=UnfoldBooleanSwitchWidget
+        label="Include its descendants", required=False, initial=True, widget=UnfoldBooleanSwitchWidget
     )
     concurrency = forms.IntegerField(
-        label="Sends at a time",
+        label="Concurrent sends",
         initial=4,
         min_value=1,
         max_value=32,
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text="Of different workspaces; one workspace's events go one after the other.",
+        help_text="For different workspaces. Events of one workspace are sent one after the other.",
     )
     timeout_seconds = forms.IntegerField(
-        label="Time limit of a send (seconds)",
+        label="Timeout of a send (seconds)",
         initial=10,
         min_value=1,
         max_value=30,
@@ -89,50 +97,47 @@ class ChannelForm(forms.ModelForm):
         fields = [*COMMON, *FILTERS]
 
     kind: Kind
-    present: Mapping[str, Any]
+    stored: Mapping[str, Any]
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         instance: Channel | None = keywords.get("instance")
-        stored = instance if instance is not None and instance.pk else None
-        keywords["initial"] = {**(stored.options if stored else {}), **(keywords.get("initial") or {})}
+        channel = instance if instance is not None and instance.pk else None
+        keywords["initial"] = {**(channel.options if channel else {}), **(keywords.get("initial") or {})}
         super().__init__(*args, **keywords)
-        self.present = _readable(stored) if stored else {}
-        for name in self.kind.form.sealed if stored else ():
+        self.stored = {}
+        if channel is None:
+            return
+        # If the key is lost, the operator has to enter the encrypted options again.
+        with suppress(SendFailed):
+            self.stored = all_options(channel)
+        for name in self.kind.form.encrypted:
             self.fields[name].required = False
-            self.fields[name].help_text = f"{self.fields[name].help_text} Empty: stays as it is."
+            self.fields[name].help_text = f"{self.fields[name].help_text} Leave empty to keep the stored value."
 
     def clean_timeout_seconds(self) -> int:
         seconds: int = self.cleaned_data["timeout_seconds"]
         if 2 * seconds > settings.DELIVERY_LEASE_SECONDS:
             raise ValidationError(
-                f"At most {settings.DELIVERY_LEASE_SECONDS // 2}: half of DELIVERY_LEASE_SECONDS, "
-                "after which a delivery counts as lost."
+                f"At most {settings.DELIVERY_LEASE_SECONDS // 2}, half of DELIVERY_LEASE_SECONDS: a send must not "
+                "outlast the lease."
             )
         return seconds
 
     def plain_options(self) -> dict[str, Any]:
         """Return the options that may be shown."""
-        names = self.kind.form.declared_names()
-        return {name: self.cleaned_data[name] for name in names if name not in self.kind.form.sealed}
+        names = self.kind.form.option_names()
+        return {name: self.cleaned_data[name] for name in names if name not in self.kind.form.encrypted}
 
-    def sealed_options(self) -> dict[str, Any]:
-        """Return the options that are encrypted: what was entered, over what is there."""
-        kept = {name: value for name, value in self.present.items() if name not in self.kind.form.declared_names()}
+    def encrypted_options(self) -> dict[str, Any]:
+        """Return the options to encrypt, not encrypted yet: what was entered, else what is stored."""
+        kept = {name: value for name, value in self.stored.items() if name not in self.kind.form.option_names()}
         options = kept or self.kind.initial_options()
-        for name in self.kind.form.sealed:
-            is_entered = bool(str(self.data.get(name, "")).strip()) or name not in self.present
-            options[name] = self.cleaned_data[name] if is_entered else self.present[name]
+        for name in self.kind.form.encrypted:
+            is_entered = bool(str(self.data.get(name, "")).strip()) or name not in self.stored
+            options[name] = self.cleaned_data[name] if is_entered else self.stored[name]
         return options
 
 
 def form_for(kind: Kind) -> type[ChannelForm]:
-    """Return the form of a channel of this kind: its own fields and the common ones."""
+    """Return the form class for channels of this kind: its own options and the common fields."""
     return type(f"{kind.name.title()}ChannelForm", (kind.form, ChannelForm), {"kind": kind, "Meta": ChannelForm.Meta})
-
-
-def _readable(channel: Channel) -> dict[str, Any]:
-    try:
-        return all_options(channel)
-    except SendFailed:
-        # Its key is lost: what is entered now begins anew.
-        return {}

@@ -1,4 +1,4 @@
-"""Deliveries in the admin: each attempt with what was answered; dead letters can be sent anew."""
+"""Deliveries in the admin, with each attempt and its answer. Dead letters can be redriven."""
 
 import json
 from typing import Any
@@ -10,15 +10,15 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from events.admin.read_only import ChoicesFilter, ReadOnlyAdmin
 from events.delivery import channel_operations
 from events.models import Channel, Delivery, DeliveryState
 from postgres.clock import database_now
 
-# All of it is on the delivery's own page.
-_WORD_CHARACTERS = 100
+# The list shows the beginning of an answer; the delivery's own page shows all of it.
+_ANSWER_CHARACTERS = 100
 _LABELS = {
     DeliveryState.WAITING.label: "info",
     DeliveryState.SENDING.label: "info",
@@ -27,15 +27,9 @@ _LABELS = {
 }
 
 
-class StateFilter(SimpleListFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: DjangoModelAdmin) -> list[tuple[str, str]]:
-        return DeliveryState.choices
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        return queryset.filter(state=self.value()) if self.value() in DeliveryState.values else queryset
+class StateFilter(ChoicesFilter):
+    title = parameter_name = field = "state"
+    choices_type = DeliveryState
 
 
 class ChannelFilter(SimpleListFilter):
@@ -47,42 +41,25 @@ class ChannelFilter(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
         value = self.value() or ""
-        # Longer ones are no id of a row, and more than the database's integer.
+        # Longer numbers don't fit the database's integer.
         return queryset.filter(channel_id=int(value)) if value.isdecimal() and len(value) < 19 else queryset
 
 
-class DeliveryAdmin(ModelAdmin):
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
     """Deliveries, newest first."""
 
-    list_display = ["event_name", "workspace_name", "channel", "state_label", "attempts", "next_attempt", "last_word"]
+    list_display = ["event", "workspace_name", "channel", "state_label", "attempts", "next_attempt", "last_answer"]
     list_filter = [StateFilter, ChannelFilter]
     list_select_related = ["channel", "event"]
     ordering = ["-id"]
     sortable_by: list[str] = []
-    show_full_result_count = False
     list_fullwidth = True
     actions = ["redrive_selected"]
-    fields = ["channel", "event", "state_label", "attempts", "next_attempt", "settled_at", "attempts_made"]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    fields = ["channel", "event", "state_label", "attempts", "next_attempt", "settled_at", "attempt_history"]
 
     def has_redrive_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm("events.change_channel"))
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Refuse: any lookup that somebody types into the address would reach the database."""
-        return False
-
-    @display(description="Event")
-    def event_name(self, delivery: Delivery) -> str:
-        return str(delivery.event)
 
     @display(description="Workspace")
     def workspace_name(self, delivery: Delivery) -> str:
@@ -99,13 +76,13 @@ class DeliveryAdmin(ModelAdmin):
         return f"{delivery.next_attempt_at:%Y-%m-%d %H:%M:%S UTC}"
 
     @display(description="Last answer")
-    def last_word(self, delivery: Delivery) -> str:
+    def last_answer(self, delivery: Delivery) -> str:
         last = delivery.history[-1] if delivery.history else {}
-        word = str(last.get("error") or last.get("answer") or "")
-        return word if len(word) <= _WORD_CHARACTERS else word[:_WORD_CHARACTERS] + "…"
+        text = str(last.get("error") or last.get("answer") or "")
+        return text if len(text) <= _ANSWER_CHARACTERS else text[:_ANSWER_CHARACTERS] + "…"
 
     @display(description="Attempts made")
-    def attempts_made(self, delivery: Delivery) -> SafeString | str:
+    def attempt_history(self, delivery: Delivery) -> SafeString | str:
         if not delivery.history:
             return "None yet."
         text = "\n".join(json.dumps(entry, ensure_ascii=False, indent=2) for entry in delivery.history)
@@ -113,6 +90,6 @@ class DeliveryAdmin(ModelAdmin):
 
     @admin.action(description="Redrive", permissions=["redrive"])
     def redrive_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
-        chosen = Delivery.objects.filter(pk__in=list(queryset.order_by().values_list("pk", flat=True)))
-        count = channel_operations.redrive(chosen, now=database_now())
-        self.message_user(request, f"{count} redriven.", messages.SUCCESS if count else messages.WARNING)
+        selected = Delivery.objects.filter(pk__in=list(queryset.order_by().values_list("pk", flat=True)))
+        count = channel_operations.redrive(selected, now=database_now())
+        self.message_user(request, f"Dead letters redriven: {count}.", messages.SUCCESS if count else messages.WARNING)

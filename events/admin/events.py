@@ -1,7 +1,6 @@
-"""The event log in the admin, read only; channels and deliveries have modules of their own."""
+"""The event log in the admin, read only."""
 
 import json
-from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
@@ -11,73 +10,63 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from events.admin.channels import ChannelAdmin
-from events.admin.deliveries import DeliveryAdmin
-from events.models import Channel, Delivery, Event
+from events.admin.read_only import ChoicesFilter, ReadOnlyAdmin
+from events.models import Event
 from events.names import EventType
 
-admin.site.register(Channel, ChannelAdmin)
-admin.site.register(Delivery, DeliveryAdmin)
 
-
-class NameFilter(SimpleListFilter):
-    """By the event's name."""
-
-    title = "event"
-    parameter_name = "event"
-
-    def lookups(self, request: HttpRequest, model_admin: DjangoModelAdmin) -> list[tuple[str, str]]:
-        return EventType.choices
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        return queryset.filter(event_type=self.value()) if self.value() in EventType.values else queryset
+class NameFilter(ChoicesFilter):
+    title = parameter_name = "event"
+    field = "event_type"
+    choices_type = EventType
 
 
 class WorkspaceFilter(SimpleListFilter):
-    """By one workspace, whose id comes with the address."""
+    """Filters by one workspace. Links set it: it offers no workspaces to choose from."""
 
     title = "workspace"
     parameter_name = "workspace"
 
     def lookups(self, request: HttpRequest, model_admin: DjangoModelAdmin) -> list[tuple[str, str]]:
-        asked_for = _uuid(request.GET.get(self.parameter_name, ""))
-        return [(str(asked_for), f"Only {asked_for}")] if asked_for else []
+        workspace_id = _parse_uuid(request.GET.get(self.parameter_name, ""))
+        return [(str(workspace_id), f"Only {workspace_id}")] if workspace_id else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        asked_for = _uuid(self.value() or "")
-        return queryset.filter(workspace_id=asked_for) if asked_for else queryset
+        workspace_id = _parse_uuid(self.value() or "")
+        return queryset.filter(workspace_id=workspace_id) if workspace_id else queryset
+
+
+def _parse_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 @admin.register(Event)
-class EventAdmin(ModelAdmin):
+class EventAdmin(ReadOnlyAdmin):
     """Events, newest first."""
 
-    list_display = ["place", "name", "subject_name", "created"]
-    list_display_links = ["place", "name"]
+    list_display = ["position_label", "name", "subject_name", "created"]
+    list_display_links = ["position_label", "name"]
     list_filter = [NameFilter, WorkspaceFilter]
     ordering = ["-id"]
-    sortable_by = ["place"]
-    show_full_result_count = False
-    fields = ["event_type", "place", "subject_name", "workspace_id", "version", "is_move", "created", "pretty_payload"]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Allow the filters above: any other lookup typed into the address would reach the database."""
-        return lookup in {NameFilter.parameter_name, WorkspaceFilter.parameter_name}
+    sortable_by = ["position_label"]
+    fields = [
+        "event_type",
+        "position_label",
+        "subject_name",
+        "workspace_id",
+        "version",
+        "is_move",
+        "created",
+        "pretty_payload",
+    ]
 
     @display(description="Position", ordering="id")
-    def place(self, event: Event) -> str:
+    def position_label(self, event: Event) -> str:
         return str(event.position) if event.position else "not yet"
 
     @display(description="Event")
@@ -96,10 +85,3 @@ class EventAdmin(ModelAdmin):
     def pretty_payload(self, event: Event) -> SafeString:
         text = json.dumps(event.payload, indent=2, ensure_ascii=False)
         return format_html('<pre class="slipway-log" tabindex="0">{}</pre>', text)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

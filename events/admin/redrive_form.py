@@ -1,4 +1,4 @@
-"""Which dead letters to send anew: all, or those of events since a time."""
+"""The form that asks which dead letters of a channel to send again."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from events.models import Delivery
 
 
 class RedriveForm(forms.Form):
-    """All dead letters of a channel, or those since a time."""
+    """All dead letters of a channel, or those of events since a time."""
 
     since = forms.DateTimeField(
         label="Only events since (UTC)",
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "2026-01-31 14:00"}),
-        help_text="Empty: all dead letters.",
-        error_messages={"invalid": "This is no time: write it like 2026-01-31 14:00."},
+        help_text="Leave empty to redrive all dead letters.",
+        error_messages={"invalid": "This is not a date and time. Enter one like 2026-01-31 14:00."},
     )
 
-    def chosen(self, deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        """Return which of these are meant."""
+    def selected(self, deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        """Return those of the deliveries that the form selects."""
         since: Any = self.cleaned_data["since"]
         return deliveries.filter(event__created_at__gte=since) if since else deliveries

@@ -1,36 +1,49 @@
-"""What a kind of channel is, and what passes between it and the delivery."""
+"""The interface between a kind of channel and the delivery."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from django import forms
 
 from events.envelope import LoggedEvent
 
+# How much of a receiver's response is kept.
 RESPONSE_BYTES = 1024
+# A receiver that asks for a longer pause counts as down.
+LONGEST_RETRY_AFTER = timedelta(hours=12)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """One event as a channel sends it; equal at every attempt."""
+    """One event to send to a receiver. Every attempt sends the same content."""
 
-    # The idempotency key: the event's id, or that of a test.
+    # The idempotency key: the event's ID, or `test-…` for a test message.
     id: str
     event: LoggedEvent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What the receiver answered to a message that it took."""
+    """How the receiver confirmed a message.
+
+    `answer` is a short summary such as "HTTP 200", `response` the beginning of what it sent back.
+    """
 
     answer: str
     response: str = ""
 
 
 class SendFailed(Exception):
-    """The receiver did not take the message; its text says why, and holds no secret."""
+    """The receiver did not accept a message. The text says why and contains no secret.
+
+    `is_permanent`: the same message would fail again, so it becomes a dead letter at once.
+    `is_gone`: the receiver wants no more messages, so the channel is disabled.
+    `retry_after`: the receiver asked for a pause; it applies to the whole channel, `LONGEST_RETRY_AFTER` at most.
+    `answer` and `response`: as in `Receipt`.
+    """
 
     def __init__(
         self,
@@ -43,62 +56,64 @@ class SendFailed(Exception):
         response: str = "",
     ) -> None:
         super().__init__(reason)
-        # The same message would fail again, whenever it is sent.
         self.is_permanent = is_permanent
-        # The receiver wants nothing any more.
         self.is_gone = is_gone
-        # The receiver asked to be left alone for so long.
-        self.retry_after = retry_after
+        self.retry_after = min(retry_after, LONGEST_RETRY_AFTER) if retry_after else None
         self.answer = answer
         self.response = response
 
 
-class Sender(Protocol):
-    """An open connection to one receiver; used by several threads at a time."""
+class Sender(ABC):
+    """Sends to one receiver. Several threads use one sender at the same time."""
 
+    @abstractmethod
+    def __init__(self, options: Mapping[str, Any], *, timeout_seconds: float) -> None:
+        """Prepare to send with these options, the encrypted ones decrypted.
+
+        Each send has to end within `timeout_seconds`. Raises SendFailed if the options can't be used.
+        """
+
+    @abstractmethod
     def send(self, messages: Sequence[Message]) -> Receipt:
-        """Send one message, or several equal ones as one. Raises SendFailed; ends within the channel's time limit."""
-        ...
+        """Send one message; a grouped kind may get several equal ones to send as one.
 
-    def close(self) -> None:
-        """Free what it holds."""
-        ...
+        Raises SendFailed.
+        """
+
+    def close(self) -> None:  # noqa: B027 (most senders hold nothing)
+        """Free the connections it holds."""
 
 
 class KindForm(forms.Form):
-    """What a kind needs to know. Each field's name is an option's; what it is cleaned to is stored, as JSON."""
+    """The admin's form for a kind's options: each field is an option.
 
-    # Options that are encrypted at rest and never shown again; left empty, the present value stays.
-    sealed: tuple[str, ...] = ()
+    A cleaned value is stored as JSON under the field's name.
+    """
 
-    # The stored options of a channel that is changed.
-    present: Mapping[str, Any] = {}
+    # Options that are encrypted at rest and never shown again. If one is left empty, its stored value stays.
+    encrypted: tuple[str, ...] = ()
+
+    # The options of the channel that is being changed, decrypted; empty for a new channel.
+    stored: Mapping[str, Any] = {}
 
     @classmethod
-    def declared_names(cls) -> list[str]:
+    def option_names(cls) -> list[str]:
         """Return the names of the kind's own options."""
         return list(cls.base_fields)
 
 
-class Kind(Protocol):
-    """A kind of channel: a module of this package offers one, and registry.py lists it."""
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of channel, listed in registry.py."""
 
+    # Stored in `Channel.kind`; also the name of its folder and its page in docs/reference/channels.
     name: str
     label: str
-    # Many equal messages go out as one, with a count.
-    is_grouped: bool
-    # Its messages go out one after the other, whatever workspace they are of.
-    is_sequential: bool
-
-    @property
-    def form(self) -> type[KindForm]:
-        """What the kind needs to know."""
-        ...
-
-    def initial_options(self) -> dict[str, Any]:
-        """Return sealed options that a new channel gets without being asked."""
-        ...
-
-    def open(self, options: Mapping[str, Any], *, timeout_seconds: float) -> Sender:
-        """Return a sender with these options, sealed ones included. Raises SendFailed where they can't be used."""
-        ...
+    form: type[KindForm]
+    sender: type[Sender]
+    # Whether many equal messages are sent as one with a count: for channels that people read.
+    is_grouped: bool = False
+    # Whether messages are sent one at a time, even those of different workspaces.
+    is_sequential: bool = False
+    # Makes the encrypted options that a new channel gets besides those in the form.
+    initial_options: Callable[[], dict[str, Any]] = dict

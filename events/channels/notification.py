@@ -1,6 +1,6 @@
-"""An event in words for people: what happened to which workspace, why, since when, and where to look."""
+"""Events as text for people: what happened to which workspace, why, since when, and where to look."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,28 +11,29 @@ from django.urls import reverse
 from events.channels.base import Message
 from events.names import TEST_EVENT, EventType
 
-_NAMED = 10
-_ERROR_CHARACTERS = 1500
+_MAX_NAMES = 10
+_MAX_CAUSE_CHARACTERS = 1500
 
-# What is said of a workspace, in one sentence without its end; tests hold every name to it.
-_SAID: dict[str, str] = {
+# The rest of a title that begins with the workspace's name. A test checks that every event name is listed.
+_PREDICATES: dict[str, str] = {
     EventType.WORKSPACE_PROVISIONING: "is being launched",
     EventType.WORKSPACE_ONLINE: "is online",
     EventType.WORKSPACE_PROVISION_FAILED: "failed",
     EventType.WORKSPACE_OFFLINE: "is offline",
     EventType.WORKSPACE_DEGRADED: "is degraded",
     EventType.WORKSPACE_PAUSED: "was paused",
-    EventType.WORKSPACE_HIBERNATING: "goes into hibernation",
-    EventType.WORKSPACE_HIBERNATED: "hibernates",
-    EventType.WORKSPACE_AWAITING_AGENT: "awaits its agent",
+    EventType.WORKSPACE_HIBERNATING: "is going into hibernation",
+    EventType.WORKSPACE_HIBERNATED: "is hibernated",
+    EventType.WORKSPACE_AWAITING_AGENT: "is waiting for its agent",
     EventType.WORKSPACE_REMOVED: "was removed",
     EventType.AGENT_CARD_UPDATED: "has a new agent card",
     EventType.WORKSPACE_OVER_BUDGET: "is over its budget",
-    EventType.INCIDENT_OPENED: "Incident",
-    EventType.INCIDENT_RESOLVED: "Incident resolved",
     TEST_EVENT: "of this channel",
 }
-_INCIDENTS = frozenset({EventType.INCIDENT_OPENED, EventType.INCIDENT_RESOLVED})
+_INCIDENTS: dict[str, str] = {
+    EventType.INCIDENT_OPENED: "Incident",
+    EventType.INCIDENT_RESOLVED: "Incident resolved",
+}
 _BAD = frozenset(
     {
         EventType.WORKSPACE_PROVISION_FAILED,
@@ -45,8 +46,8 @@ _BAD = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wording:
-    """A message for people: a title, facts as (name, text), and a link."""
+class Notification:
+    """A message for people: a title, facts as (name, text), and a link to the admin."""
 
     title: str
     facts: Sequence[tuple[str, str]]
@@ -55,88 +56,80 @@ class Wording:
 
     @property
     def text(self) -> str:
-        """Return the facts and the link as lines."""
+        """The facts and the link, one per line."""
         return "\n".join([*(f"{name}: {text}" for name, text in self.facts), self.link])
 
 
-def worded(messages: Sequence[Message]) -> Wording:
-    """Return one message for people of one event, or of several equal ones with their number."""
-    first = messages[0]
-    name = first.event.event_type
-    if len(messages) == 1:
-        return Wording(title=_title(first), facts=_facts(first), link=_link(first), is_bad=name in _BAD)
-    return Wording(
-        title=f"{len(messages)} × {_sameness(first)}",
+def notification_of(messages: Sequence[Message]) -> Notification:
+    """Return one notification of one message, or of several with the same group key."""
+    return single_notification(messages[0]) if len(messages) == 1 else grouped_notification(messages)
+
+
+def single_notification(message: Message) -> Notification:
+    """Return what happened to one workspace, or which incident was opened or resolved."""
+    event = message.event
+    code = f" ({event.payload['code']})" if event.payload.get("code") else ""
+    # During an upgrade, the log may contain a name that this version doesn't know.
+    title = f"{_workspace_name(message)} {_PREDICATES.get(event.event_type, event.event_type)}{code}"
+    if event.event_type in _INCIDENTS:
+        title = f"{_INCIDENTS[event.event_type]}: {event.payload.get('kind', '')}".rstrip(": ")
+    link = _admin_url("events_event_changelist")
+    if event.workspace_id:
+        link = _admin_url("workspaces_workspace_change", event.workspace_id)
+    facts = [
+        ("Why", _cause(message)),
+        ("Missing", ", ".join(map(str, event.payload.get("missing") or []))),
+        ("Runtime", str(event.subject.get("runtime") or "")),
+        ("Since", _utc(event.created_at)),
+    ]
+    return Notification(
+        title=title,
+        facts=[(name, text) for name, text in facts if text],
+        link=link,
+        is_bad=event.event_type in _BAD,
+    )
+
+
+def grouped_notification(messages: Sequence[Message]) -> Notification:
+    """Return how often something happened, to which workspaces, and when."""
+    first, last = messages[0], messages[-1]
+    name, detail = group_key(first)
+    label = EventType(name).label if name in EventType.values else name
+    names = list(dict.fromkeys(_workspace_name(message) for message in messages))
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return Notification(
+        title=f"{len(messages)} × {label}: {detail}" if detail else f"{len(messages)} × {label}",
         facts=[
-            ("Workspaces", _names(messages)),
-            ("For example", _cause(first.event.payload)),
-            ("Between", f"{_moment(first.event.created_at)} and {_moment(messages[-1].event.created_at)}"),
+            ("Workspaces", ", ".join(names[:_MAX_NAMES]) + more),
+            ("For example", _cause(first)),
+            ("Between", f"{_utc(first.event.created_at)} and {_utc(last.event.created_at)}"),
         ],
-        link=_address("events_event_changelist"),
+        link=_admin_url("events_event_changelist"),
         is_bad=name in _BAD,
     )
 
 
 def group_key(message: Message) -> tuple[str, str]:
-    """Return what makes messages equal for a flood: the event's name, and the failure's code or incident's kind."""
+    """Return the event's name and its failure code or incident kind. Messages with the same key can be grouped."""
     payload = message.event.payload
     return message.event.event_type, str(payload.get("code") or payload.get("kind") or "")
 
 
-def _title(message: Message) -> str:
-    # During an upgrade the log may hold a name that this code doesn't know yet.
-    said = _SAID.get(message.event.event_type, message.event.event_type)
-    payload = message.event.payload
-    if message.event.event_type in _INCIDENTS:
-        return f"{said}: {payload.get('kind', '')}".rstrip(": ")
-    code = f" ({payload['code']})" if payload.get("code") else ""
-    return f"{_name(message)} {said}{code}"
-
-
-def _sameness(message: Message) -> str:
-    name, detail = group_key(message)
-    label = EventType(name).label if name in EventType.values else name
-    return f"{label}: {detail}" if detail else label
-
-
-def _facts(message: Message) -> list[tuple[str, str]]:
-    payload = message.event.payload
-    facts = [
-        ("Why", _cause(payload)),
-        ("Missing", ", ".join(map(str, payload.get("missing") or []))),
-        ("Runtime", str(message.event.subject.get("runtime") or "")),
-        ("Since", _moment(message.event.created_at)),
-    ]
-    return [(name, text) for name, text in facts if text]
-
-
-def _cause(payload: Mapping[str, Any]) -> str:
+def _cause(message: Message) -> str:
+    """Return the first text in the payload that says why, shortened."""
     for name in ("error", "message", "sample_error", "runtime_state"):
-        if text := str(payload.get(name) or "").strip():
-            return text if len(text) <= _ERROR_CHARACTERS else text[:_ERROR_CHARACTERS] + "…"
+        if text := str(message.event.payload.get(name) or "").strip():
+            return text if len(text) <= _MAX_CAUSE_CHARACTERS else text[:_MAX_CAUSE_CHARACTERS] + "…"
     return ""
 
 
-def _names(messages: Sequence[Message]) -> str:
-    names = list(dict.fromkeys(_name(message) for message in messages))
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
-def _name(message: Message) -> str:
+def _workspace_name(message: Message) -> str:
     return str(message.event.subject.get("name") or message.event.workspace_id or "The fleet")
 
 
-def _moment(moment: datetime) -> str:
+def _utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _link(message: Message) -> str:
-    workspace_id = message.event.workspace_id
-    if workspace_id is None:
-        return _address("events_event_changelist")
-    return _address("workspaces_workspace_change", workspace_id)
-
-
-def _address(page: str, *arguments: Any) -> str:
+def _admin_url(page: str, *arguments: Any) -> str:
     return f"{settings.PLATFORM_URL}{reverse(f'admin:{page}', args=arguments)}"

@@ -1,21 +1,22 @@
-"""The kinds of channels that there are. Another kind is another module and one line here."""
+"""The list of all kinds of channels. To add one, see docs/how-to/add-a-channel.md."""
 
 from events.channels.base import Kind
-from events.channels.chat.kind import KIND as CHAT
-from events.channels.email.kind import KIND as EMAIL
-from events.channels.log.kind import KIND as LOG
-from events.channels.redis_stream.kind import KIND as REDIS_STREAM
-from events.channels.webhook.kind import KIND as WEBHOOK
+from events.channels.chat.kind import CHAT
+from events.channels.email.kind import EMAIL
+from events.channels.log.kind import LOG
+from events.channels.redis_stream.kind import REDIS_STREAM
+from events.channels.webhook.kind import WEBHOOK
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (WEBHOOK, CHAT, EMAIL, REDIS_STREAM, LOG)}
+# In the order in which the admin offers them.
+KINDS = {kind.name: kind for kind in (WEBHOOK, CHAT, EMAIL, REDIS_STREAM, LOG)}
 
 
 class UnknownKind(LookupError):
-    """No kind has this name: the channel was made by another version of Slipway."""
+    """No kind has this name. Another version of Slipway may have created the channel."""
 
 
 def kind_of(name: str) -> Kind:
-    """Return the kind. Raises UnknownKind."""
+    """Return the kind with this name. Raises UnknownKind."""
     try:
         return KINDS[name]
     except KeyError:

@@ -1,4 +1,4 @@
-"""How a channel is: read for the admin in a fixed number of queries."""
+"""The health of channels, for the admin and the metrics."""
 
 from datetime import datetime
 
@@ -10,19 +10,19 @@ from events.models import Channel, Delivery, DeliveryState
 OPEN = (DeliveryState.WAITING, DeliveryState.SENDING)
 
 
-def with_counts(channels: QuerySet[Channel]) -> QuerySet[Channel]:
-    """Return the channels with `backlog` and `dead_letters`."""
-    return channels.annotate(backlog=_count(*OPEN), dead_letters=_count(DeliveryState.DEAD))
+def with_delivery_counts(channels: QuerySet[Channel]) -> QuerySet[Channel]:
+    """Annotate the channels with `backlog` and `dead_letters`, in the same query."""
 
+    def count(*states: DeliveryState) -> Coalesce:
+        found = Delivery.objects.filter(channel_id=OuterRef("pk"), state__in=states).order_by()
+        counted = found.values("channel_id").annotate(number=Count("pk")).values("number")
+        return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
 
-def _count(*states: DeliveryState) -> Coalesce:
-    found = Delivery.objects.filter(channel_id=OuterRef("pk"), state__in=states).order_by()
-    counted = found.values("channel_id").annotate(number=Count("pk")).values("number")
-    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
+    return channels.annotate(backlog=count(*OPEN), dead_letters=count(DeliveryState.DEAD))
 
 
 def state_of(channel: Channel, *, now: datetime) -> str:
-    """Return in a word whether it sends."""
+    """Return Disabled, Paused, Held, Failing or Sending."""
     if not channel.is_enabled:
         return "Disabled"
     if channel.paused_at:
@@ -35,37 +35,37 @@ def state_of(channel: Channel, *, now: datetime) -> str:
 
 
 def health_rows(channel: Channel, *, now: datetime) -> list[tuple[str, str]]:
-    """Return what its page shows, as (name, text)."""
+    """Return what the channel's page shows, as (name, text). The channel has `with_delivery_counts`."""
+    held = channel.held_until and channel.held_until > now
     rows = [
         ("State", state_of(channel, now=now)),
         ("Why disabled", channel.disabled_reason),
-        ("Held until", f"{_moment(channel.held_until)}: its receiver asked for that" if _is_held(channel, now) else ""),
-        ("Last success", _moment(channel.last_success_at)),
+        ("Held until", f"{_utc(channel.held_until)}, as the receiver asked" if held else ""),
+        ("Last success", _utc(channel.last_success_at)),
         ("Latency", f"{channel.last_latency_ms} ms" if channel.last_latency_ms is not None else ""),
-        ("Last error", f"{_moment(channel.last_error_at)}: {channel.last_error}" if channel.last_error_at else ""),
+        ("Last error", f"{_utc(channel.last_error_at)}: {channel.last_error}" if channel.last_error_at else ""),
         ("Backlog", str(channel.backlog)),  # type: ignore[attr-defined]
         ("Dead letters", str(channel.dead_letters)),  # type: ignore[attr-defined]
     ]
     return [(name, text) for name, text in rows if text]
 
 
-def _is_held(channel: Channel, now: datetime) -> bool:
-    return bool(channel.held_until and channel.held_until > now)
-
-
-def _moment(moment: datetime | None) -> str:
+def _utc(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
 
 
-def counted_by_kind() -> list[tuple[str, str, int]]:
-    """Return (kind, state, number) of all deliveries that wait, are being sent, or are dead letters."""
+def count_by_kind() -> list[tuple[str, str, int]]:
+    """Return (kind, state, number) of the deliveries that are waiting, being sent, or dead letters."""
     undelivered = Delivery.objects.filter(state__in=[*OPEN, DeliveryState.DEAD]).order_by("channel__kind", "state")
     counted = undelivered.values_list("channel__kind", "state").annotate(number=Count("pk"))
     return [(kind, str(state), number) for kind, state, number in counted]
 
 
 def oldest_due_at(*, now: datetime) -> datetime | None:
-    """Return since when a first attempt is due on a channel that may be sent to; None where none is."""
+    """Return when the oldest first attempt became due that has not been made, or None.
+
+    Leaves out channels that may not be sent to now.
+    """
     due = Delivery.objects.filter(
         channel__in=Channel.objects.sending(now=now),
         state=DeliveryState.WAITING,

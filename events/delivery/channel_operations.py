@@ -1,4 +1,4 @@
-"""What operators do with channels: pause, resume, enable, rotate, redrive, test. Each is one short transaction."""
+"""What operators do with channels: pause, resume, enable, disable, redrive, rotate, test. Each is one transaction."""
 
 import json
 import time
@@ -13,9 +13,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from events import outbox
-from events.channels.base import Message, SendFailed
+from events.channels.base import Message, Receipt, SendFailed
 from events.channels.registry import kind_of
-from events.channels.webhook import kind as webhook_channel
+from events.channels.webhook import signing
 from events.delivery.claims import announce_due
 from events.envelope import LoggedEvent
 from events.models import Channel, Delivery, DeliveryState
@@ -23,36 +23,39 @@ from events.names import TEST_EVENT, EventType
 from events.outbox import NewEvent
 from postgres import encryption
 
+# The `kind` of the incident that tells that a channel was disabled.
 DISABLED_KIND = "channel_disabled"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What the receiver said to a test."""
+class ReceiverAnswer:
+    """How a receiver answered a test message. `answer` and `response` are as in `Receipt`."""
 
-    is_taken: bool
+    is_accepted: bool
     answer: str
     response: str
     latency_ms: int
 
 
 def all_options(channel: Channel) -> dict[str, Any]:
-    """Return a channel's options, sealed ones included. Raises SendFailed where they can't be decrypted."""
+    """Return a channel's options, with the encrypted ones decrypted. Raises SendFailed if that is not possible."""
     if not channel.sealed_options:
         return dict(channel.options)
     try:
         return {**channel.options, **json.loads(encryption.decrypt(channel.sealed_options))}
     except encryption.CannotDecrypt as error:
-        raise SendFailed(f"Its sealed options are unreadable. {error} Add the key, or enter them anew.") from error
+        raise SendFailed(
+            f"The channel's encrypted options can't be decrypted. {error} Add the key, or enter the options again."
+        ) from error
 
 
-def encrypted(options: Mapping[str, Any]) -> str:
-    """Return options as they are kept where nobody may read them."""
+def encrypt_options(options: Mapping[str, Any]) -> str:
+    """Return the options as they are stored in `Channel.sealed_options`."""
     return encryption.encrypt(json.dumps(dict(options)))
 
 
-def send_test(channel: Channel, *, now: datetime) -> Answer:
-    """Send a message that is no event, now, and return what was answered. Queues nothing, and changes no health."""
+def send_test(channel: Channel, *, now: datetime) -> ReceiverAnswer:
+    """Send a test message now. Queues nothing and doesn't change the channel's health."""
     event = LoggedEvent(
         position=0,
         event_type=TEST_EVENT,
@@ -63,28 +66,29 @@ def send_test(channel: Channel, *, now: datetime) -> Answer:
         subject={"name": "A test"},
     )
     message = Message(id=f"test-{uuid4()}", event=event)
-    began = time.monotonic()
+    result: Receipt | SendFailed
+    started = time.monotonic()
     try:
-        kind = kind_of(channel.kind)
-        with closing(kind.open(all_options(channel), timeout_seconds=channel.timeout_seconds)) as sender:
-            receipt = sender.send([message])
+        sender = kind_of(channel.kind).sender(all_options(channel), timeout_seconds=channel.timeout_seconds)
+        with closing(sender):
+            result = sender.send([message])
     except SendFailed as error:
-        answer = f"{error.answer} {error}".strip()
-        return Answer(is_taken=False, answer=answer, response=error.response, latency_ms=_since(began))
-    return Answer(is_taken=True, answer=receipt.answer, response=receipt.response, latency_ms=_since(began))
-
-
-def _since(began: float) -> int:
-    return int((time.monotonic() - began) * 1000)
+        result = error
+    return ReceiverAnswer(
+        is_accepted=isinstance(result, Receipt),
+        answer=result.answer if isinstance(result, Receipt) else f"{result.answer} {result}".strip(),
+        response=result.response,
+        latency_ms=int((time.monotonic() - started) * 1000),
+    )
 
 
 def pause(channels: QuerySet[Channel], *, now: datetime) -> int:
-    """Stop sending; events go on queueing. Return how many were not paused before."""
+    """Stop sending; events are still queued. Return how many channels were not paused before."""
     return channels.filter(paused_at__isnull=True).update(paused_at=now)
 
 
 def resume(channels: QuerySet[Channel]) -> int:
-    """Send again what has queued, in its order. Return how many were paused."""
+    """Send what has been queued, in order. Return how many channels were paused before."""
     with transaction.atomic():
         count = channels.filter(paused_at__isnull=False).update(paused_at=None, held_until=None)
         announce_due()
@@ -92,7 +96,10 @@ def resume(channels: QuerySet[Channel]) -> int:
 
 
 def enable(channels: QuerySet[Channel]) -> int:
-    """Queue events again, and send what was left. Return how many were disabled; an incident of them is resolved."""
+    """Queue events again and send what was queued before. Resolve the incident of each channel.
+
+    Return how many channels were disabled before.
+    """
     with transaction.atomic():
         disabled = list(channels.filter(is_enabled=False).select_for_update(no_key=True).order_by("pk"))
         if not disabled:
@@ -105,7 +112,10 @@ def enable(channels: QuerySet[Channel]) -> int:
 
 
 def disable(channel: Channel, *, reason: str) -> bool:
-    """Queue nothing more for it, and open an incident: everyone else hears of it. False where it was disabled."""
+    """Queue no more events for the channel, and open an incident for the other channels to report.
+
+    Return False if it was disabled already.
+    """
     with transaction.atomic():
         changes: dict[str, Any] = {"is_enabled": False, "disabled_reason": reason}
         if not Channel.objects.filter(pk=channel.pk, is_enabled=True).update(**changes):
@@ -121,7 +131,7 @@ def _incident(name: EventType, channel: Channel, reason: str) -> NewEvent:
 
 
 def redrive(deliveries: QuerySet[Delivery], *, now: datetime) -> int:
-    """Send dead letters anew, from the first attempt on; return how many. A narrower set is the caller's choice."""
+    """Send the dead letters among these deliveries again, beginning with a first attempt. Return how many."""
     with transaction.atomic():
         count = deliveries.filter(state=DeliveryState.DEAD).update(
             state=DeliveryState.WAITING, attempts=0, next_attempt_at=now, settled_at=None
@@ -131,10 +141,10 @@ def redrive(deliveries: QuerySet[Delivery], *, now: datetime) -> int:
 
 
 def rotate_secret(channel: Channel, *, now: datetime) -> str:
-    """Give a webhook a new signing secret and return it, shown this once; the old one signs along for a day."""
+    """Give a webhook a new signing secret and return it; it can't be shown again. The old one also signs for a day."""
     with transaction.atomic():
         locked = Channel.objects.select_for_update(no_key=True).get(pk=channel.pk)
         options = json.loads(encryption.decrypt(locked.sealed_options))
-        options["signing"] = webhook_channel.rotated(options["signing"], now=now)
-        Channel.objects.filter(pk=channel.pk).update(sealed_options=encrypted(options))
+        options["signing"] = signing.rotate(options["signing"], now=now)
+        Channel.objects.filter(pk=channel.pk).update(sealed_options=encrypt_options(options))
     return str(options["signing"][0]["secret"])

@@ -1,14 +1,15 @@
-"""Claims deliveries for a while, and marks what came of them: in batches, each a short transaction.
+"""Claims deliveries for a limited time and marks what came of them, each in one statement and a short transaction.
 
-Nothing is sent here. A claim is a lease: whoever dies with it is waited for until it ends, then another takes over.
-The database does both, each in one call (events/sql/events_claim.sql, events_mark.sql).
+A claim is a lease: if the process that holds it dies, another takes over when the lease ends. The database functions
+that do both are events/sql/events_claim.sql and events_mark.sql. Nothing is sent here.
 """
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Self
 from uuid import UUID
 
 from django.db import connection
@@ -18,124 +19,125 @@ from events.channels.base import Message
 from events.envelope import LoggedEvent
 from events.models import Channel, Delivery, DeliveryState
 
-# `manage.py deliver` listens here. The relay rings too, from within the database.
+# `manage.py deliver` listens to this Postgres channel. The relay notifies it from a database function.
 DELIVERIES_CHANNEL = "slipway_deliveries_due"
 BATCH_SIZE = 200
+# How many attempts `Delivery.history` keeps.
 HISTORY_LENGTH = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claimed:
-    """One delivery to be made, and how many attempts of it have failed."""
+class ClaimedDelivery(Message):
+    """A message to send, with the delivery that it belongs to and how many of its attempts have failed."""
 
-    id: int
+    delivery_id: int
     attempts: int
-    message: Message
 
-    @property
-    def position(self) -> int:
-        """Its place in the log."""
-        return self.message.event.position or 0
-
-    @property
-    def workspace_id(self) -> UUID | None:
-        """The workspace among whose events the order holds."""
-        return self.message.event.workspace_id
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> Self:
+        """Return the delivery from a row of the database function `events_claim`."""
+        delivery_id, attempts, event_id, position, event_type, workspace_id, version, payload, created_at, subject = row
+        event = LoggedEvent(
+            position=position,
+            event_type=event_type,
+            workspace_id=UUID(workspace_id) if workspace_id else None,
+            version=version,
+            payload=payload,
+            created_at=datetime.fromisoformat(created_at),
+            subject=subject,
+        )
+        return cls(id=str(event_id), event=event, delivery_id=delivery_id, attempts=attempts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A channel, and a batch of its deliveries in the log's order, for as long as the lease lasts."""
+    """A batch of one channel's deliveries, in the log's order, that only this process may send until the lease ends."""
 
     channel: Channel
-    until: datetime
-    deliveries: Sequence[Claimed]
+    deliveries: Sequence[ClaimedDelivery]
+    claimed_at: datetime
+    leased_until: datetime
+    _monotonic: float = field(default_factory=time.monotonic)
+
+    def now(self) -> datetime:
+        """Return the database's time without asking it: sending threads have no connection."""
+        return self.claimed_at + timedelta(seconds=time.monotonic() - self._monotonic)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """What one attempt came to. Without a next attempt a failed one is a dead letter."""
+    """The outcome of one attempt. A failed one without `next_attempt_at` makes the delivery a dead letter.
 
-    delivery: Claimed
+    `entry` is appended to `Delivery.history`: {at, ok, latency_ms, answer, response, error}.
+    """
+
+    delivery: ClaimedDelivery
     is_delivered: bool
     at: datetime
     next_attempt_at: datetime | None = None
     entry: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def state(self) -> DeliveryState:
-        """The delivery's state after it."""
-        if self.is_delivered:
-            return DeliveryState.DELIVERED
-        return DeliveryState.WAITING if self.next_attempt_at else DeliveryState.DEAD
-
 
 def announce_due() -> None:
-    """Say on commit that something may be sent."""
+    """Wake up `manage.py deliver` when the current transaction commits."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, '')", [DELIVERIES_CHANNEL])
 
 
 def due_channels(*, now: datetime) -> list[int]:
-    """Return the channels that have something to send now, or whose lease a dead process left behind."""
+    """Return the IDs of channels that have a delivery to send now, or an expired lease."""
     deliveries = Delivery.objects.filter(channel_id=OuterRef("pk"))
     waiting = deliveries.filter(state=DeliveryState.WAITING, next_attempt_at__lte=now)
-    left = deliveries.filter(state=DeliveryState.SENDING, leased_until__lte=now)
-    # Three questions, each of which has a partial index of its own.
-    is_due = Q(Exists(waiting.filter(attempts=0))) | Q(Exists(waiting.filter(attempts__gt=0))) | Q(Exists(left))
+    expired = deliveries.filter(state=DeliveryState.SENDING, leased_until__lte=now)
+    # Each of the three conditions has its own partial index.
+    is_due = Q(Exists(waiting.filter(attempts=0))) | Q(Exists(waiting.filter(attempts__gt=0))) | Q(Exists(expired))
     return list(Channel.objects.sending(now=now).filter(is_due).order_by("pk").values_list("pk", flat=True))
 
 
 def claim(channel: Channel, *, now: datetime, until: datetime, limit: int = BATCH_SIZE) -> Claim | None:
-    """Take a batch of what is due. None where nothing is, or nothing may be sent, or another holds a claim of it.
+    """Claim up to `limit` due first attempts and as many due retries of a channel.
 
-    One claim a channel at a time keeps the order and bounds the concurrency, however many processes deliver.
+    Return None if nothing is due, the channel may not be sent to, or another process holds a claim of it: one claim
+    per channel keeps the order and bounds the concurrency, however many processes deliver.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT events_claim(%s, %s, %s, %s)", [channel.pk, limit, now, until])
         (rows,) = cursor.fetchone()
     if rows is None:
         return None
-    return Claim(channel=channel, until=until, deliveries=[_claimed(row) for row in rows])
+    deliveries = [ClaimedDelivery.from_row(row) for row in rows]
+    return Claim(channel=channel, deliveries=deliveries, claimed_at=now, leased_until=until)
 
 
 def mark(claim: Claim, marks: Sequence[Mark]) -> int:
-    """Write what came of some of the claim's deliveries; return how many were still its own."""
-    # One document for all: an array a column costs more to write out than the UPDATE takes.
-    rows = json.dumps([_row(mark) for mark in marks])
+    """Store the outcomes of some of the claim's deliveries. Return how many the claim still held."""
+    rows = []
+    for each in marks:
+        state = DeliveryState.WAITING if each.next_attempt_at else DeliveryState.DEAD
+        if each.is_delivered:
+            state = DeliveryState.DELIVERED
+        row = {
+            "id": each.delivery.delivery_id,
+            "state": state,
+            "attempts": each.delivery.attempts + 1,
+            "settled_at": None if state == DeliveryState.WAITING else each.at.isoformat(),
+            "next_attempt_at": each.next_attempt_at.isoformat() if each.next_attempt_at else None,
+            "entry": each.entry,
+        }
+        rows.append(row)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT events_mark(%s, %s, %s)", [rows, claim.until, HISTORY_LENGTH])
+        # One JSON document for all rows: adapting an array for each column takes longer than the UPDATE.
+        cursor.execute("SELECT events_mark(%s, %s, %s)", [json.dumps(rows), claim.leased_until, HISTORY_LENGTH])
         count: int = cursor.fetchone()[0]
     return count
 
 
-def release(claim: Claim, deliveries: Sequence[Claimed], *, next_attempt_at: datetime | None = None) -> None:
-    """Give back what was not sent; it counts as no attempt."""
+def release(claim: Claim, deliveries: Sequence[ClaimedDelivery], *, next_attempt_at: datetime | None = None) -> None:
+    """Give back deliveries that were not attempted. With `next_attempt_at`, they are due only then."""
     changes: dict[str, Any] = {"next_attempt_at": next_attempt_at} if next_attempt_at else {}
-    held = Delivery.objects.filter(pk__in=[delivery.id for delivery in deliveries], state=DeliveryState.SENDING)
-    held.filter(leased_until=claim.until).update(state=DeliveryState.WAITING, leased_until=None, **changes)
-
-
-def _row(mark: Mark) -> dict[str, Any]:
-    return {
-        "id": mark.delivery.id,
-        "state": mark.state,
-        "attempts": mark.delivery.attempts + 1,
-        "settled_at": None if mark.state == DeliveryState.WAITING else mark.at.isoformat(),
-        "next_attempt_at": mark.next_attempt_at.isoformat() if mark.next_attempt_at else None,
-        "entry": mark.entry,
-    }
-
-
-def _claimed(row: list[Any]) -> Claimed:
-    delivery_id, attempts, event_id, position, event_type, workspace_id, version, payload, created_at, subject = row
-    event = LoggedEvent(
-        position=position,
-        event_type=event_type,
-        workspace_id=UUID(workspace_id) if workspace_id else None,
-        version=version,
-        payload=payload,
-        created_at=datetime.fromisoformat(created_at),
-        subject=subject,
+    still_held = Delivery.objects.filter(
+        pk__in=[delivery.delivery_id for delivery in deliveries],
+        state=DeliveryState.SENDING,
+        leased_until=claim.leased_until,
     )
-    return Claimed(id=delivery_id, attempts=attempts, message=Message(id=str(event_id), event=event))
+    still_held.update(state=DeliveryState.WAITING, leased_until=None, **changes)

@@ -1,97 +1,69 @@
-"""Flood control for channels that people read: many equal events become one message with their number."""
+"""Grouping for channels that people read: many equal events become one message with a count.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Up to `SINGLE_MESSAGES` equal messages are sent singly within the window. Further ones are held until the window ends
+and are then sent as one. Messages are equal if their `group_key` is.
+"""
+
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from django.db.models import Count, Max
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
 from events.channels.notification import group_key
-from events.delivery.claims import Claim, Claimed
+from events.delivery.claims import Claim, ClaimedDelivery
 from events.models import Delivery, DeliveryState
 
-# So many messages of a sort go out one by one within the window; what comes on top waits, and goes out as one.
 SINGLE_MESSAGES = 3
 
-Sort = tuple[str, str]
+GroupKey = tuple[str, str]
+Groups = list[list[ClaimedDelivery]]
+Held = dict[datetime, list[ClaimedDelivery]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sorted:
-    """What of a claim goes out now, each unit as one message, and what is held until when."""
+def group(claim: Claim, *, window: timedelta) -> tuple[Groups, Held]:
+    """Return the deliveries to send now, each group as one message, and those to hold, by the time to hold them until.
 
-    units: list[list[Claimed]]
-    held: dict[datetime, list[Claimed]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recent:
-    """What went out of one sort within the window, and when the last did."""
-
-    count: int
-    last_at: datetime
-
-
-def group(claim: Claim, *, now: datetime, window: timedelta) -> Sorted:
-    """Group a claim's deliveries. A workspace's later events wait behind one that is held, so that order is kept."""
-    recent = _recent(claim, since=now - window)
-    by_sort: dict[Sort, list[Claimed]] = {}
+    Later events of a workspace wait behind one that is held, so that the order is kept. Retries are never held.
+    """
+    now = claim.now()
+    equals: dict[GroupKey, list[ClaimedDelivery]] = {}
     for delivery in claim.deliveries:
-        by_sort.setdefault(group_key(delivery.message), []).append(delivery)
-    held_until = {
-        sort: recent[sort].last_at + window
-        for sort, deliveries in by_sort.items()
-        if sort in recent and recent[sort].count + len(deliveries) > SINGLE_MESSAGES
+        equals.setdefault(group_key(delivery), []).append(delivery)
+    held_keys = {
+        key: last_sent_at + window
+        for key, (count, last_sent_at) in _sent_since(claim, now - window).items()
+        if key in equals and count + len(equals[key]) > SINGLE_MESSAGES
     }
-    going, held = _split(claim.deliveries, held_until, _held_workspaces(claim, now))
-    return Sorted(units=_units(going), held=held)
-
-
-def _split(
-    deliveries: Sequence[Claimed], held_until: dict[Sort, datetime], workspaces: dict[UUID, datetime]
-) -> tuple[list[Claimed], dict[datetime, list[Claimed]]]:
-    going: list[Claimed] = []
-    held: dict[datetime, list[Claimed]] = {}
-    for delivery in deliveries:
-        key = delivery.workspace_id
-        until = held_until.get(group_key(delivery.message)) or (workspaces.get(key) if key else None)
+    held_before = Delivery.objects.filter(
+        channel_id=claim.channel.pk, state=DeliveryState.WAITING, attempts=0, next_attempt_at__gt=now
+    ).exclude(workspace_id=None)
+    held_workspaces = dict(held_before.values_list("workspace_id").annotate(until=Max("next_attempt_at")))
+    to_send: dict[GroupKey, list[ClaimedDelivery]] = {}
+    held: Held = {}
+    for delivery in claim.deliveries:
+        key, workspace_id = group_key(delivery), delivery.event.workspace_id
+        until = held_keys.get(key) or held_workspaces.get(workspace_id)
         if until is None or delivery.attempts:
-            going.append(delivery)
-            continue
-        held.setdefault(until, []).append(delivery)
-        if key:
-            workspaces.setdefault(key, until)
-    return going, held
+            to_send.setdefault(key, []).append(delivery)
+        else:
+            held.setdefault(until, []).append(delivery)
+            if workspace_id:
+                held_workspaces.setdefault(workspace_id, until)
+    groups: Groups = []
+    for deliveries in to_send.values():
+        groups += [deliveries] if len(deliveries) > SINGLE_MESSAGES else [[each] for each in deliveries]
+    return sorted(groups, key=lambda each: each[0].event.position), held
 
 
-def _units(deliveries: Sequence[Claimed]) -> list[list[Claimed]]:
-    """Return each delivery alone, or with its equals where there are too many; in order of each unit's first."""
-    by_sort: dict[Sort, list[Claimed]] = {}
-    for delivery in deliveries:
-        by_sort.setdefault(group_key(delivery.message), []).append(delivery)
-    units: list[list[Claimed]] = []
-    for equals in by_sort.values():
-        units += [equals] if len(equals) > SINGLE_MESSAGES else [[each] for each in equals]
-    return sorted(units, key=lambda unit: unit[0].position)
-
-
-def _recent(claim: Claim, *, since: datetime) -> dict[Sort, Recent]:
-    sent = Delivery.objects.filter(
+def _sent_since(claim: Claim, since: datetime) -> dict[GroupKey, tuple[int, datetime]]:
+    """Return how many messages of each group key the channel has delivered since then, and when the last one."""
+    delivered = Delivery.objects.filter(
         channel_id=claim.channel.pk, settled_at__gt=since, state=DeliveryState.DELIVERED
     ).values_list(
         "event__event_type",
+        # As group_key does.
         Coalesce(KeyTextTransform("code", "event__payload"), KeyTextTransform("kind", "event__payload")),
     )
-    counted = sent.annotate(count=Count("pk"), last_at=Max("settled_at")).order_by()
-    return {(name, detail or ""): Recent(count=count, last_at=last_at) for name, detail, count, last_at in counted}
-
-
-def _held_workspaces(claim: Claim, now: datetime) -> dict[UUID, datetime]:
-    """Return the workspaces of which an event is held back already, and until when."""
-    held = Delivery.objects.filter(
-        channel_id=claim.channel.pk, state=DeliveryState.WAITING, attempts=0, next_attempt_at__gt=now
-    )
-    return dict(held.exclude(workspace_id=None).values_list("workspace_id").annotate(until=Max("next_attempt_at")))
+    counted = delivered.annotate(count=Count("pk"), last_at=Max("settled_at")).order_by()
+    return {(name, detail or ""): (count, last_at) for name, detail, count, last_at in counted}

@@ -1,8 +1,10 @@
-"""When a delivery is tried again: pure functions, so that the rule is a table."""
+"""When a failed delivery is tried again."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-# After the first attempt, which is immediate (issue of the fan-out; the schedule of Standard Webhooks, drawn out).
+from events.channels.base import SendFailed
+
+# After the first attempt, which is immediate. The schedule that Standard Webhooks recommends, extended.
 PAUSES = (
     timedelta(seconds=5),
     timedelta(minutes=1),
@@ -13,17 +15,19 @@ PAUSES = (
     timedelta(hours=10),
 )
 MAX_ATTEMPTS = len(PAUSES) + 1
-# A receiver that asks for more than this is as good as down.
-LONGEST_RETRY_AFTER = timedelta(hours=12)
-# Whole fleets fail at one moment: a fifth to either side spreads their retries.
+# Many deliveries fail at the same moment: spread their retries by a fifth to either side.
 _JITTER = 0.2
 
 
-def pause_after(attempts: int, *, divisor: int, random: float) -> timedelta | None:
-    """Return how long to wait after this many failed attempts; None where that was the last one.
+def next_attempt_at(
+    *, attempts: int, failure: SendFailed, now: datetime, divisor: int, random: float
+) -> datetime | None:
+    """Return when to try again after so many failed attempts, or None to make the delivery a dead letter.
 
-    `random` is evenly spread over 0..1; `divisor` shortens the schedule for tests.
+    The pause is the schedule's own, or the longer one that the receiver asked for. `divisor` shortens the schedule
+    for tests. `random` is evenly distributed over 0..1.
     """
-    if attempts >= MAX_ATTEMPTS:
+    if failure.is_permanent or attempts >= MAX_ATTEMPTS:
         return None
-    return PAUSES[attempts - 1] / divisor * (1 - _JITTER + 2 * _JITTER * random)
+    pause = PAUSES[attempts - 1] / divisor * (1 - _JITTER + 2 * _JITTER * random)
+    return now + max(pause, failure.retry_after or timedelta(0))

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from events import outbox
 from events.catalogue import CATALOGUE, FAILURE_CODES, FAILURE_OWNERS, FAILURE_SOURCES, PHASES
 from events.channels.base import Message
-from events.channels.notification import worded
+from events.channels.notification import notification_of
 from events.envelope import LoggedEvent
 from events.names import EphemeralEventType, EventType
 from tests.events.payload_schemas import misfits, validator
@@ -41,7 +41,7 @@ def test_a_name_is_put_into_words_for_people(name):
         created_at=datetime.now(UTC),
         subject={"name": "a workspace"},
     )
-    title = worded([Message(id="1", event=event)]).title
+    title = notification_of([Message(id="1", event=event)]).title
     assert name.value not in title
     assert len(title.split()) >= 2
 

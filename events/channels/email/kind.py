@@ -1,4 +1,4 @@
-"""E-mail through Django's own backend (EMAIL_URL), as text and as HTML."""
+"""Sends e-mail as text and HTML through Django's mail backend (EMAIL_URL)."""
 
 import smtplib
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,19 @@ from django.core.validators import validate_email
 from django.template.loader import render_to_string
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from events.channels.base import KindForm, Message, Receipt, SendFailed
-from events.channels.notification import worded
+from events.channels.base import RESPONSE_BYTES, Kind, KindForm, Message, Receipt, Sender, SendFailed
+from events.channels.notification import notification_of
 
 MAX_RECIPIENTS = 50
 
 
 class EmailForm(KindForm):
-    """Who gets the mail."""
+    """The recipients and the subject's prefix."""
 
     recipients = forms.CharField(
         max_length=5000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="One address a line.",
+        help_text="One address per line.",
     )
     subject_prefix = forms.CharField(
         required=False, max_length=50, initial="[Slipway]", widget=UnfoldAdminTextInputWidget
@@ -33,88 +33,64 @@ class EmailForm(KindForm):
     def clean_recipients(self) -> str:
         addresses = self.cleaned_data["recipients"].replace(",", "\n").split()
         if not settings.EMAIL_URL:
-            raise ValidationError("No mail can be sent: EMAIL_URL is not set (see .env.example).")
+            raise ValidationError("Slipway can't send e-mail: EMAIL_URL is not set (see .env.example).")
         if len(addresses) > MAX_RECIPIENTS:
-            raise ValidationError(f"These are {len(addresses)} addresses; at most {MAX_RECIPIENTS} can be served.")
+            raise ValidationError(f"You entered {len(addresses)} addresses; at most {MAX_RECIPIENTS} are allowed.")
         for address in addresses:
-            _check(address)
+            try:
+                validate_email(address)
+            except ValidationError:
+                raise ValidationError(f"{address[:80]} is not an e-mail address.") from None
         return "\n".join(addresses)
 
-    def clean_subject_prefix(self) -> str:
-        return " ".join(str(self.cleaned_data["subject_prefix"]).split())
 
-
-def _check(address: str) -> None:
-    try:
-        validate_email(address)
-    except ValidationError:
-        raise ValidationError(f"{address[:80]} is no e-mail address.") from None
-
-
-class EmailKind:
-    name = "email"
-    label = "E-mail"
-    form = EmailForm
-    is_grouped = True
-    # One conversation with the mail server at a time.
-    is_sequential = True
-
-    def initial_options(self) -> dict[str, Any]:
-        return {}
-
-    def open(self, options: Mapping[str, Any], *, timeout_seconds: float) -> "EmailSender":
-        if not settings.EMAIL_URL:
-            raise SendFailed("EMAIL_URL is not set, so no mail can be sent (see .env.example).")
-        return EmailSender(options, timeout_seconds=timeout_seconds)
-
-
-KIND = EmailKind()
-
-
-class EmailSender:
-    """Sends one mail to all recipients."""
+class EmailSender(Sender):
+    """Sends one e-mail to all recipients."""
 
     def __init__(self, options: Mapping[str, Any], *, timeout_seconds: float) -> None:
+        if not settings.EMAIL_URL:
+            raise SendFailed("Slipway can't send e-mail: EMAIL_URL is not set (see .env.example).")
         self._recipients = options["recipients"].split()
         self._prefix = options.get("subject_prefix", "")
-        self._seconds = timeout_seconds
+        # Backends that connect to no server take no timeout.
+        self._limits: dict[str, Any] = {"timeout": timeout_seconds} if settings.EMAIL_URL.startswith("smtp") else {}
 
     def send(self, messages: Sequence[Message]) -> Receipt:
-        wording = worded(messages)
-        # Names may hold anything, a header may not.
-        subject = " ".join(f"{self._prefix} {wording.title}".split())[:200]
-        # Backends that connect nowhere take no time limit.
-        limit: dict[str, Any] = {"timeout": self._seconds} if settings.EMAIL_URL.startswith("smtp") else {}
-        backend = get_connection(**limit)
+        notification = notification_of(messages)
         mail = EmailMultiAlternatives(
-            subject=subject,
-            body=wording.text,
+            # A workspace's name may contain line ends, a header must not.
+            subject=" ".join(f"{self._prefix} {notification.title}".split())[:200],
+            body=notification.text,
             to=self._recipients,
-            connection=backend,
-            # Mail programs show a repeated one once.
+            connection=get_connection(**self._limits),
             headers={
+                # Mail programs show a repeated message only once.
                 "Message-ID": f"<event-{messages[0].id}-{len(messages)}@slipway>",
                 "Auto-Submitted": "auto-generated",
             },
         )
-        mail.attach_alternative(render_to_string("events/mail.html", {"wording": wording}), "text/html")
-        return _sent(mail)
+        mail.attach_alternative(render_to_string("events/mail.html", {"notification": notification}), "text/html")
+        try:
+            mail.send()
+        except smtplib.SMTPRecipientsRefused as error:
+            codes = {code for code, _ in error.recipients.values()}
+            raise SendFailed(
+                f"The mail server refused all recipients: {sorted(codes)}.", is_permanent=min(codes) >= 500
+            ) from error
+        except smtplib.SMTPResponseException as error:
+            text = error.smtp_error if isinstance(error.smtp_error, str) else error.smtp_error.decode(errors="replace")
+            raise SendFailed(f"The mail server answered {error.smtp_code}.", response=text[:RESPONSE_BYTES]) from error
+        except (smtplib.SMTPException, OSError) as error:
+            raise SendFailed(f"Sending to the mail server failed: {type(error).__name__}: {error}") from error
+        return Receipt(answer=f"sent to {len(self._recipients)}")
 
-    def close(self) -> None:
-        pass
 
-
-def _sent(mail: EmailMultiAlternatives) -> Receipt:
-    try:
-        mail.send()
-    except smtplib.SMTPRecipientsRefused as error:
-        answers = {code for code, _ in error.recipients.values()}
-        raise SendFailed(
-            f"All recipients were refused: {sorted(answers)}.", is_permanent=min(answers) >= 500
-        ) from error
-    except smtplib.SMTPResponseException as error:
-        text = error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
-        raise SendFailed(f"The mail server answered {error.smtp_code}.", response=text[:1024]) from error
-    except (smtplib.SMTPException, OSError) as error:
-        raise SendFailed(f"The mail server could not be used: {type(error).__name__}: {error}") from error
-    return Receipt(answer=f"sent to {len(mail.to)}")
+EMAIL = Kind(
+    name="email",
+    label="E-mail",
+    form=EmailForm,
+    sender=EmailSender,
+    is_grouped=True,
+    # One connection to the mail server at a time.
+    is_sequential=True,
+)

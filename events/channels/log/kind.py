@@ -1,4 +1,4 @@
-"""The log: one line of JSON an event, on the delivering process's own output, for whatever collects that."""
+"""Writes each event to the delivering process's error output, as one line of JSON."""
 
 import json
 import logging
@@ -8,16 +8,17 @@ from typing import Any
 from django import forms
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from events.channels.base import KindForm, Message, Receipt
+from events.channels.base import Kind, KindForm, Message, Receipt, Sender
 from events.envelope import envelope
 
+# config/settings.py gives this logger a handler that adds nothing to the line.
 logger = logging.getLogger(__name__)
 
 _LEVELS = ["INFO", "WARNING", "ERROR"]
 
 
 class LogForm(KindForm):
-    """How loud it is."""
+    """The level of the lines."""
 
     level = forms.ChoiceField(
         choices=[(level, level) for level in _LEVELS],
@@ -27,35 +28,23 @@ class LogForm(KindForm):
     )
 
 
-class LogKind:
-    name = "log"
-    label = "Log"
-    form = LogForm
-    is_grouped = False
-    is_sequential = True
+class LogSender(Sender):
+    """Writes to the log: {id, level, subject} and the live envelope's keys."""
 
-    def initial_options(self) -> dict[str, Any]:
-        return {}
-
-    def open(self, options: Mapping[str, Any], *, timeout_seconds: float) -> "LogSender":
-        return LogSender(level=logging.getLevelNamesMapping()[options["level"]])
-
-
-KIND = LogKind()
-
-
-class LogSender:
-    """Writes lines."""
-
-    def __init__(self, *, level: int) -> None:
-        self._level = level
+    def __init__(self, options: Mapping[str, Any], *, timeout_seconds: float) -> None:
+        self._level = options["level"]
 
     def send(self, messages: Sequence[Message]) -> Receipt:
         (message,) = messages
-        level = logging.getLevelName(self._level)
-        line = {"id": message.id, "level": level, **envelope(message.event), "subject": dict(message.event.subject)}
-        logger.log(self._level, "%s", json.dumps(line, ensure_ascii=False, separators=(",", ":")))
+        line = {
+            "id": message.id,
+            "level": self._level,
+            **envelope(message.event),
+            "subject": dict(message.event.subject),
+        }
+        level = logging.getLevelNamesMapping()[self._level]
+        logger.log(level, "%s", json.dumps(line, ensure_ascii=False, separators=(",", ":")))
         return Receipt(answer="written")
 
-    def close(self) -> None:
-        pass
+
+LOG = Kind(name="log", label="Log", form=LogForm, sender=LogSender, is_sequential=True)

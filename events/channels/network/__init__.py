@@ -1,1 +1,1 @@
-"""The guard of outgoing addresses: what a channel may connect to."""
+"""The guard of outgoing connections: which addresses are allowed, and clients that connect to no others."""

@@ -1,7 +1,7 @@
-"""HTTP connections that only lead where channels may go, and that end in time.
+"""HTTP connections that lead only to addresses that channels may reach, and that end in time.
 
-The address is judged when the connection is made, and is the one connected to: a name that changes its mind between
-the look and the connection changes nothing. Redirects are not followed by this layer.
+The address is checked when the connection is made and is the one connected to, so a name that resolves differently a
+moment later changes nothing. Redirects are not followed here.
 """
 
 import socket
@@ -15,64 +15,65 @@ from typing import Any
 
 import httpcore
 
-from events.channels.network.addresses import reachable_address
+from events.channels.network.addresses import Purpose, resolve_allowed
 
-# The time at which the present request must be over, on the monotonic clock; each thread has its own.
+# When the current request of this thread has to be over, on the monotonic clock.
 _ends_at: ContextVar[float] = ContextVar("ends_at")
 
 
 def limit_request(*, seconds: float) -> None:
-    """Let the requests that this thread makes from now on end within that time, whatever the other side trickles."""
+    """End this thread's next requests after so many seconds from now, even if the receiver sends byte by byte."""
     _ends_at.set(time.monotonic() + seconds)
 
 
 class Connections:
-    """Kept-alive connections under guard; as many as are used at a time.
+    """Guarded kept-alive connections, as many as are in use at the same time.
 
-    Each is a pool of one: threads that share a larger one spend more time waiting for its lock than for the network.
+    Each is a pool with one connection. Threads that share a larger pool wait longer for its lock than for the network.
     """
 
     def __init__(self) -> None:
-        # Made once: reading the system's certificates takes longer than a request.
-        self._tls = ssl.create_default_context()
-        self._tls.set_alpn_protocols(["http/1.1"])
+        # Create it once: loading the system's certificates takes longer than a request.
+        self._ssl_context = ssl.create_default_context()
+        self._ssl_context.set_alpn_protocols(["http/1.1"])
         self._idle: deque[httpcore.ConnectionPool] = deque()
 
     @contextmanager
     def one(self) -> Iterator[httpcore.ConnectionPool]:
-        """Lend a connection to this thread."""
+        """Lend a connection to this thread for the duration of the block."""
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self._new()
+            connection = httpcore.ConnectionPool(
+                ssl_context=self._ssl_context,
+                max_connections=1,
+                network_backend=_GuardedBackend(),
+                keepalive_expiry=30,
+            )
         try:
             yield connection
         finally:
             self._idle.append(connection)
 
     def close(self) -> None:
-        """Close all that are not lent."""
+        """Close all connections that are not in use."""
         while self._idle:
             self._idle.pop().close()
 
-    def _new(self) -> httpcore.ConnectionPool:
-        return httpcore.ConnectionPool(
-            ssl_context=self._tls, max_connections=1, network_backend=_GuardedBackend(), keepalive_expiry=30
-        )
 
-
-def _seconds_left(timeout: float | None) -> float:
+def _limit(timeout: float | None) -> float:
+    """Return the timeout, or the seconds that the request has left if they are fewer."""
     left = _ends_at.get() - time.monotonic()
     if left <= 0:
-        raise httpcore.ReadTimeout("It took too long.")
+        raise httpcore.ReadTimeout("The request took too long.")
     return left if timeout is None else min(left, timeout)
 
 
 class _GuardedBackend(httpcore.NetworkBackend):
-    """Connects to the address that was judged."""
+    """Connects to the address that was checked."""
 
     def __init__(self) -> None:
-        self._plain = httpcore.SyncBackend()
+        self._backend = httpcore.SyncBackend()
 
     def connect_tcp(
         self,
@@ -82,10 +83,9 @@ class _GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        address = reachable_address(host, port)
+        address = resolve_allowed(host, port, purpose=Purpose.CHANNEL)
         options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *(socket_options or [])]
-        stream = self._plain.connect_tcp(address, port, _seconds_left(timeout), local_address, options)
-        return _TimedStream(stream)
+        return _TimedStream(self._backend.connect_tcp(address, port, _limit(timeout), local_address, options))
 
 
 class _TimedStream(httpcore.NetworkStream):
@@ -95,10 +95,10 @@ class _TimedStream(httpcore.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _seconds_left(timeout))
+        return self._stream.read(max_bytes, _limit(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _seconds_left(timeout))
+        self._stream.write(buffer, _limit(timeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -106,7 +106,7 @@ class _TimedStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, _seconds_left(timeout)))
+        return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, _limit(timeout)))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

@@ -1,4 +1,4 @@
-"""Redis streams: XADD with an id that says the event's position, trimmed to about a length."""
+"""Adds events to a Redis stream (XADD). The entry's ID contains the event's position; the stream is trimmed."""
 
 import json
 import re
@@ -11,30 +11,32 @@ from django import forms
 from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
-from events.channels.base import KindForm, Message, Receipt, SendFailed
-from events.channels.network.addresses import ForbiddenAddress, Unresolved, reachable_address
+from events.channels.base import Kind, KindForm, Message, Receipt, Sender, SendFailed
+from events.channels.network.addresses import ForbiddenAddress, Purpose, Unresolved, resolve_allowed
 from events.envelope import envelope
 
-_KEY = re.compile(r"[\x21-\x7e]{1,200}")
-_PORT = 6379
-# A test has no position, 0-0 is no id, and one by the clock would lie ahead of every position.
-_PLACE_OF_A_TEST = "0-1"
+_STREAM_NAME = re.compile(r"[\x21-\x7e]{1,200}")
+_DEFAULT_PORT = 6379
+# A test message has no position. 0-0 is not a valid ID, and an ID made from the clock would be higher than any
+# position.
+_TEST_ENTRY_ID = "0-1"
+_INVALID_URL = "This is not a Redis URL. Enter one like rediss://:password@redis.example.com:6379/0."
 
 
 class RedisStreamForm(KindForm):
-    """The server, the stream, and how long it may grow."""
+    """The server, the stream and its maximum length."""
 
-    sealed = ("url",)
+    encrypted = ("url",)
 
     url = forms.CharField(
-        label="Address",
+        label="URL",
         max_length=500,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}, render_value=False),
-        help_text="Such as rediss://:password@redis.example.com:6379/0. Encrypted, never shown again.",
+        help_text="For example rediss://:password@redis.example.com:6379/0. Encrypted and never shown again.",
     )
     stream = forms.CharField(max_length=200, initial="slipway:events", widget=UnfoldAdminTextInputWidget)
     max_length = forms.IntegerField(
-        label="About this many entries are kept",
+        label="Approximate number of entries to keep",
         initial=100_000,
         min_value=100,
         max_value=100_000_000,
@@ -42,48 +44,31 @@ class RedisStreamForm(KindForm):
     )
 
     def clean_url(self) -> str:
-        url = str(self.cleaned_data["url"]).strip()
+        url = str(self.cleaned_data["url"])
         try:
-            _server(url)
+            _pinned_url(url)
         except (ValueError, ForbiddenAddress) as error:
             raise ValidationError(str(error)) from None
         except Unresolved:
-            # Its name server may be down just now: every connection asks again.
+            # The name server may be down for a moment. Every connection checks again.
             pass
         return url
 
     def clean_stream(self) -> str:
-        if not _KEY.fullmatch(self.cleaned_data["stream"]):
-            raise ValidationError("Name the stream in letters, digits and signs, without spaces.")
+        if not _STREAM_NAME.fullmatch(self.cleaned_data["stream"]):
+            raise ValidationError("Use only ASCII letters, digits and punctuation, without spaces.")
         return str(self.cleaned_data["stream"])
 
 
-class RedisStreamKind:
-    name = "redis_stream"
-    label = "Redis stream"
-    form = RedisStreamForm
-    is_grouped = False
-    # Ids in a stream only rise, so entries are added one after the other.
-    is_sequential = True
-
-    def initial_options(self) -> dict[str, Any]:
-        return {}
-
-    def open(self, options: Mapping[str, Any], *, timeout_seconds: float) -> "RedisStreamSender":
-        return RedisStreamSender(options, timeout_seconds=timeout_seconds)
-
-
-KIND = RedisStreamKind()
-
-
-class RedisStreamSender:
-    """Adds entries to one stream: {id, event, position, workspace_id, data: the live envelope}."""
+class RedisStreamSender(Sender):
+    """Adds entries to one stream: {id, event, position, workspace_id, data: the live envelope as JSON}."""
 
     def __init__(self, options: Mapping[str, Any], *, timeout_seconds: float) -> None:
         self._stream = options["stream"]
         self._max_length = options["max_length"]
+        limits = {"socket_timeout": timeout_seconds / 2, "socket_connect_timeout": timeout_seconds / 2}
         try:
-            self._client = _client(options["url"], seconds=timeout_seconds)
+            self._client = redis.Redis.from_url(_pinned_url(options["url"]), **limits)
         except (ValueError, ForbiddenAddress) as error:
             raise SendFailed(str(error), is_permanent=True) from error
         except Unresolved as error:
@@ -91,32 +76,27 @@ class RedisStreamSender:
 
     def send(self, messages: Sequence[Message]) -> Receipt:
         (message,) = messages
+        entry_id = f"{message.event.position}-0" if message.event.position else _TEST_ENTRY_ID
         try:
-            return Receipt(answer=self._add(message))
+            try:
+                return self._add(message, entry_id)
+            except redis.ResponseError as error:
+                if "equal or smaller" not in str(error):
+                    raise
+            existing: Any = self._client.xrange(self._stream, entry_id, entry_id)
+            if any(fields[b"id"] == message.id.encode() for _, fields in existing):
+                # An earlier attempt added it.
+                return Receipt(answer=f"{entry_id} was already in the stream")
+            # The stream contains later events: append this one. Its field `position` says where it belongs.
+            newest = self._client.xinfo_stream(self._stream)["last-generated-id"].decode()
+            return self._add(message, f"{newest.partition('-')[0]}-*")
         except (redis.RedisError, OSError) as error:
-            raise SendFailed(f"Redis did not take the entry: {type(error).__name__}: {error}") from error
+            raise SendFailed(f"Redis did not add the entry: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         self._client.close()
 
-    def _add(self, message: Message) -> str:
-        place = f"{message.event.position}-0" if message.event.position else _PLACE_OF_A_TEST
-        try:
-            return self._xadd(message, place)
-        except redis.ResponseError as error:
-            if "equal or smaller" not in str(error):
-                raise
-        if self._has(message, place):
-            return f"{place}, which was there already"
-        # Later ones are there: it comes in late, behind the newest, and its own `position` says where it belongs.
-        newest = self._client.xinfo_stream(self._stream)["last-generated-id"].decode()
-        return self._xadd(message, f"{newest.partition('-')[0]}-*")
-
-    def _has(self, message: Message, place: str) -> bool:
-        present: Any = self._client.xrange(self._stream, place, place)
-        return any(fields[b"id"] == message.id.encode() for _, fields in present)
-
-    def _xadd(self, message: Message, place: str) -> str:
+    def _add(self, message: Message, entry_id: str) -> Receipt:
         data = envelope(message.event)
         fields: dict[Any, Any] = {
             "id": message.id,
@@ -125,34 +105,35 @@ class RedisStreamSender:
             "workspace_id": data["workspace_id"] or "",
             "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")),
         }
-        added = self._client.xadd(self._stream, fields, id=place, maxlen=self._max_length, approximate=True)
-        return added.decode() if isinstance(added, bytes) else str(added)
+        added = self._client.xadd(self._stream, fields, id=entry_id, maxlen=self._max_length, approximate=True)
+        return Receipt(answer=added.decode() if isinstance(added, bytes) else str(added))
 
 
-def _client(url: str, *, seconds: float) -> redis.Redis:
-    address = _server(url)
-    parts = urlsplit(url)
-    limits = {"socket_timeout": seconds / 2, "socket_connect_timeout": seconds / 2}
-    if parts.scheme == "rediss":
-        # The certificate is for the name, so the name is what is connected to.
-        return redis.Redis.from_url(url, **limits)
-    pinned = parts._replace(netloc=_netloc(parts.netloc, address, parts.port or _PORT))
-    return redis.Redis.from_url(pinned.geturl(), **limits)
+def _pinned_url(url: str) -> str:
+    """Return the URL with the host's address in place of its name. Raises ValueError, ForbiddenAddress, Unresolved.
 
-
-def _netloc(netloc: str, address: str, port: int) -> str:
-    login, at, _ = netloc.rpartition("@")
-    return f"{login}{at}[{address}]:{port}" if ":" in address else f"{login}{at}{address}:{port}"
-
-
-def _server(url: str) -> str:
-    """Return the address to connect to. Raises ValueError, ForbiddenAddress, Unresolved."""
-    wrong = "This is no Redis address: write it like rediss://:password@redis.example.com:6379/0."
+    A rediss:// URL keeps the name, because the certificate is checked against it.
+    """
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or _PORT
+        host, port = parts.hostname, parts.port or _DEFAULT_PORT
     except ValueError:
-        raise ValueError(wrong) from None
+        raise ValueError(_INVALID_URL) from None
     if parts.scheme not in {"redis", "rediss"} or not host:
-        raise ValueError(wrong)
-    return reachable_address(host, port)
+        raise ValueError(_INVALID_URL)
+    address = resolve_allowed(host, port, purpose=Purpose.CHANNEL)
+    if parts.scheme == "rediss":
+        return url
+    login, at, _ = parts.netloc.rpartition("@")
+    bracketed = f"[{address}]" if ":" in address else address
+    return parts._replace(netloc=f"{login}{at}{bracketed}:{port}").geturl()
+
+
+REDIS_STREAM = Kind(
+    name="redis_stream",
+    label="Redis stream",
+    form=RedisStreamForm,
+    sender=RedisStreamSender,
+    # The IDs in a stream have to increase, so entries are added one at a time.
+    is_sequential=True,
+)

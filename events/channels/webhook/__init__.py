@@ -1,1 +1,1 @@
-"""Webhooks, signed as Standard Webhooks says."""
+"""Webhooks: signed HTTP requests."""

@@ -1,8 +1,6 @@
-"""Webhooks, signed as Standard Webhooks has it: HTTP POST to an address, to be verified by the receiver."""
+"""HTTP POST to a URL, signed as Standard Webhooks defines it so that the receiver can verify it."""
 
-import base64
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -11,156 +9,94 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore
-from standardwebhooks import Webhook
 
-from events.channels.base import RESPONSE_BYTES, Message, Receipt, SendFailed
+from events.channels.base import RESPONSE_BYTES, Kind, Message, Receipt, Sender, SendFailed
 from events.channels.network.addresses import ForbiddenAddress, Unresolved
 from events.channels.network.guarded_http import Connections, limit_request
 from events.channels.webhook.form import WebhookForm
+from events.channels.webhook.signing import Signer, initial_options
 from events.envelope import envelope
 
-ROTATION_OVERLAP = timedelta(hours=24)
-_SECRET_BYTES = 32
-# More than an answer needs; reading it to its end lets the connection be used again.
+# The operator's own headers can't replace these (webhook/form.py).
+_HEADERS = {"Content-Type": "application/json", "User-Agent": "Slipway", "Accept": "*/*"}
+# Read more than is kept: a connection can only be reused if the response was read to its end.
 _READ_BYTES = 65_536
-# Statuses that speak of the message itself: the same bytes would get the same answer.
-_REFUSED = frozenset({400, 405, 406, 411, 413, 414, 415, 422, 431})
-# The receiver has moved for good; following would send a signed message wherever an answer points.
+# The receiver rejects the message itself, so the same bytes would be rejected again.
+_REJECTED = frozenset({400, 405, 406, 411, 413, 414, 415, 422, 431})
+# The receiver moved permanently. Redirects are not followed: they could lead a signed message anywhere.
 _MOVED = frozenset({301, 308})
 
 
-class WebhookKind:
-    name = "webhook"
-    label = "Webhook"
-    form = WebhookForm
-    is_grouped = False
-    is_sequential = False
-
-    def initial_options(self) -> dict[str, Any]:
-        """Return the first signing secret."""
-        return {"signing": [{"secret": new_secret(), "until": None}]}
-
-    def open(self, options: Mapping[str, Any], *, timeout_seconds: float) -> "WebhookSender":
-        return WebhookSender(options, timeout_seconds=timeout_seconds)
-
-
-KIND = WebhookKind()
-
-
-def new_secret() -> str:
-    """Return a signing secret in the form that Standard Webhooks' libraries take."""
-    return "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
-
-
-def rotated(signing: Sequence[Mapping[str, Any]], *, now: datetime) -> list[dict[str, Any]]:
-    """Return the signing secrets with a new one in front; the present one signs along until the overlap is over."""
-    until = (now + ROTATION_OVERLAP).isoformat()
-    present = [{"secret": each["secret"], "until": each["until"] or until} for each in valid(signing, now=now)]
-    return [{"secret": new_secret(), "until": None}, *present]
-
-
-def valid(signing: Sequence[Mapping[str, Any]], *, now: datetime) -> list[Mapping[str, Any]]:
-    """Return the secrets that sign now."""
-    return [each for each in signing if each["until"] is None or datetime.fromisoformat(each["until"]) > now]
-
-
-def body_of(message: Message) -> bytes:
-    """Return the body: the same bytes at every attempt, since an event never changes."""
-    data = envelope(message.event)
-    body = {"type": message.event.event_type, "timestamp": data["timestamp"], "data": data}
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-class WebhookSender:
-    """Posts to one address over kept-alive connections."""
+class WebhookSender(Sender):
+    """Posts to one URL over kept-alive connections."""
 
     def __init__(self, options: Mapping[str, Any], *, timeout_seconds: float) -> None:
         self._url = httpcore.URL(options["url"])
-        self._headers = {**options.get("headers", {}), **_OUR_HEADERS}
-        self._signing = [(Webhook(each["secret"]), each["until"]) for each in options["signing"]]
-        self._seconds = timeout_seconds
+        self._headers = {**options.get("headers", {}), **_HEADERS}
+        self._signer = Signer(options["signing"])
+        self._timeout_seconds = timeout_seconds
         self._connections = Connections()
 
     def send(self, messages: Sequence[Message]) -> Receipt:
         (message,) = messages
-        body = body_of(message)
-        status, headers, response = self._post(body, self._signed(message.id, body))
-        return _judged(status, headers, response)
-
-    def close(self) -> None:
-        self._connections.close()
-
-    def _signed(self, message_id: str, body: bytes) -> list[tuple[str, str]]:
-        now = datetime.now(tz=UTC)
-        text = body.decode()
-        signatures = [
-            hook.sign(message_id, now, text)
-            for hook, until in self._signing
-            if until is None or datetime.fromisoformat(until) > now
-        ]
-        return [
-            ("webhook-id", message_id),
-            ("webhook-timestamp", str(int(now.timestamp()))),
-            ("webhook-signature", " ".join(signatures)),
-        ]
-
-    def _post(self, body: bytes, signature: list[tuple[str, str]]) -> tuple[int, dict[bytes, bytes], str]:
-        limit_request(seconds=self._seconds)
-        headers = [*self._headers.items(), *signature]
+        data = envelope(message.event)
+        body = json.dumps(
+            {"type": message.event.event_type, "timestamp": data["timestamp"], "data": data},
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+        headers = [*self._headers.items(), *self._signer.headers(message.id, body)]
+        received = b""
+        limit_request(seconds=self._timeout_seconds)
         try:
             with (
                 self._connections.one() as connection,
-                connection.stream("POST", self._url, headers=headers, content=body) as response,
+                connection.stream("POST", self._url, headers=headers, content=body.encode()) as response,
             ):
-                text = _beginning(response)
-                return response.status, {name.lower(): value for name, value in response.headers}, text
+                for chunk in response.iter_stream():
+                    received += chunk
+                    if len(received) >= _READ_BYTES:
+                        break
         except ForbiddenAddress as error:
             raise SendFailed(str(error), is_permanent=True) from error
         except Unresolved as error:
             raise SendFailed(str(error)) from error
         except (httpcore.TimeoutException, TimeoutError) as error:
-            raise SendFailed(f"It did not answer within {self._seconds:g} s.") from error
+            raise SendFailed(f"The receiver did not answer within {self._timeout_seconds:g} s.") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             raise SendFailed(f"The connection failed: {error or type(error).__name__}") from error
+        text = received[:RESPONSE_BYTES].decode(errors="replace").replace("\0", "")
+        return receipt_of(response.status, {name.lower(): value for name, value in response.headers}, text)
+
+    def close(self) -> None:
+        self._connections.close()
 
 
-_OUR_HEADERS = {"Content-Type": "application/json", "User-Agent": "Slipway", "Accept": "*/*"}
-
-
-def _beginning(response: httpcore.Response) -> str:
-    """Read the answer, at most so much of it, and return its first KiB."""
-    read = b""
-    for chunk in response.iter_stream():
-        read += chunk
-        if len(read) >= _READ_BYTES:
-            break
-    return read[:RESPONSE_BYTES].decode(errors="replace").replace("\0", "")
-
-
-def _judged(status: int, headers: Mapping[bytes, bytes], response: str) -> Receipt:
+def receipt_of(status: int, headers: Mapping[bytes, bytes], text: str) -> Receipt:
+    """Return a receipt for a 2xx response. Raises SendFailed for any other."""
     answer = f"HTTP {status}"
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return Receipt(answer=answer, response=response)
+        return Receipt(answer=answer, response=text)
+    reason = f"The receiver answered {status}."
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        # Name only the host: the rest of the URL may contain a secret.
+        host = urlsplit(headers.get(b"location", b"").decode(errors="replace")).hostname or "the same host"
+        reason = (
+            f"The receiver answered {status} and redirects to {host}. "
+            "Redirects are not followed: enter the final URL instead."
+        )
     raise SendFailed(
-        _reason(status, headers),
-        is_permanent=status in _REFUSED | _MOVED,
+        reason,
+        is_permanent=status in _REJECTED | _MOVED,
         is_gone=status == HTTPStatus.GONE,
-        retry_after=_retry_after(headers.get(b"retry-after", b"").decode(errors="replace")),
+        retry_after=parse_retry_after(headers.get(b"retry-after", b"").decode(errors="replace")),
         answer=answer,
-        response=response,
+        response=text,
     )
 
 
-def _reason(status: int, headers: Mapping[bytes, bytes]) -> str:
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        # The host only: an address may hold a secret.
-        host = urlsplit(headers.get(b"location", b"").decode(errors="replace")).hostname or "the same host"
-        return f"It answered {status} and points to {host}. Redirects are not followed: enter the address itself."
-    return f"It answered {status}."
-
-
-def _retry_after(text: str) -> timedelta | None:
-    """Return what Retry-After asks for: seconds, or a date; None where it asks for nothing that can be understood."""
+def parse_retry_after(text: str) -> timedelta | None:
+    """Parse a Retry-After header: seconds or an HTTP date. Return None if it is neither."""
     if text.isascii() and text.isdigit():
         return timedelta(seconds=min(int(text), 10**6))
     try:
@@ -168,3 +104,6 @@ def _retry_after(text: str) -> timedelta | None:
     except ValueError:
         return None
     return max(moment.astimezone(UTC) - datetime.now(tz=UTC), timedelta(0))
+
+
+WEBHOOK = Kind(name="webhook", label="Webhook", form=WebhookForm, sender=WebhookSender, initial_options=initial_options)

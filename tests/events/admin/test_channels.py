@@ -1,7 +1,5 @@
 """Channels in the admin: made and changed by kind, never showing a secret; what operators do with them."""
 
-import ipaddress
-
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
@@ -14,7 +12,7 @@ from events.delivery.deliverer import deliver_all_due
 from events.models import Channel, Delivery, DeliveryState
 from postgres.clock import database_now
 from tests.events.channels import factories
-from tests.events.channels.receivers import Answer, receiving
+from tests.events.channels.receivers import Answer
 from tests.events.conftest import online, publish
 
 pytestmark = pytest.mark.django_db
@@ -27,13 +25,6 @@ COMMON = {"name": "ops", "concurrency": "4", "timeout_seconds": "10", "with_desc
 def operator(client):
     client.force_login(User.objects.create_superuser("operator"))
     return client
-
-
-@pytest.fixture
-def receiver(settings):
-    settings.DELIVERY_ALLOW_PRIVATE = [ipaddress.ip_network("127.0.0.0/8")]
-    with receiving() as receiver:
-        yield receiver
 
 
 def errors_of(answer):
@@ -84,11 +75,11 @@ def test_a_webhook_is_made_and_its_secret_shown_this_once(operator, receiver):
     ("data", "field", "said"),
     [
         ({"name": ""}, "name", "required"),
-        ({"url": "https://10.0.0.1/"}, "url", "no public address"),
+        ({"url": "https://10.0.0.1/"}, "url", "not a public address"),
         ({"workspace_id": "nonsense"}, "workspace_id", "UUID"),
         ({"event_types": ["NONSENSE"]}, "event_types", "NONSENSE"),
         ({"failure_codes": ["nonsense"]}, "failure_codes", "nonsense"),
-        ({"runtimes": "a;b"}, "runtimes", "can't be one"),
+        ({"runtimes": "a;b"}, "runtimes", "is not allowed"),
         ({"concurrency": "0"}, "concurrency", "greater than or equal to 1"),
         ({"timeout_seconds": "31"}, "timeout_seconds", "less than or equal to 30"),
     ],
@@ -138,11 +129,11 @@ def test_the_test_button_shows_the_answer(operator, receiver):
     assert operator.get(page(channel, "test")).status_code == 200
     assert receiver.got == []
     text = text_of(operator.post(page(channel, "test")))
-    assert "It was not taken" in text
+    assert "The test failed" in text
     assert "HTTP 503" in text
     assert "closed &lt;b&gt;today&lt;/b&gt;" in text
     receiver.answer = lambda request: Answer()
-    assert "It was taken" in text_of(operator.post(page(channel, "test")))
+    assert "The test was accepted" in text_of(operator.post(page(channel, "test")))
 
 
 def test_pause_resume_and_enable_do_what_they_say(operator, receiver):
@@ -172,16 +163,16 @@ def test_dead_letters_are_redriven_one_all_or_since(operator, receiver):
     dead = dead_letters(receiver, 3)
     one = dead.first()
     selected = {"action": "redrive_selected", "_selected_action": [one.pk]}
-    assert "1 redriven" in messages_of(operator.post("/admin/events/delivery/", selected, follow=True))
+    assert "Dead letters redriven: 1." in messages_of(operator.post("/admin/events/delivery/", selected, follow=True))
     future = {"since": "2999-01-01 00:00"}
-    assert "0 dead letters" in messages_of(operator.post(page(channel, "redrive"), future, follow=True))
-    assert "no time" in text_of(operator.post(page(channel, "redrive"), {"since": "soon"}))
+    assert "Dead letters redriven: 0." in messages_of(operator.post(page(channel, "redrive"), future, follow=True))
+    assert "not a date and time" in text_of(operator.post(page(channel, "redrive"), {"since": "soon"}))
     assert dead.count() == 2
     past = {"since": "2020-01-01 00:00"}
-    assert "2 dead letters" in messages_of(operator.post(page(channel, "redrive"), past, follow=True))
+    assert "Dead letters redriven: 2." in messages_of(operator.post(page(channel, "redrive"), past, follow=True))
     dead_letters(receiver, 2)
     selected = {"action": "redrive_selected", "_selected_action": [channel.pk]}
-    assert "5 dead letters" in messages_of(operator.post(LIST, selected, follow=True))
+    assert "Dead letters redriven: 5." in messages_of(operator.post(LIST, selected, follow=True))
 
 
 def test_a_delivery_s_page_shows_each_attempt_with_what_was_answered(operator, receiver):
@@ -190,6 +181,39 @@ def test_a_delivery_s_page_shows_each_attempt_with_what_was_answered(operator, r
     text = text_of(operator.get(reverse("admin:events_delivery_change", args=[delivery.pk])))
     assert "HTTP 400" in text
     assert "never" in text
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        ("", 3),
+        ("state=dead", 2),
+        ("state=delivered", 1),
+        ("state=nonsense", 3),
+        ("channel={}", 3),
+        ("channel=0", 0),
+        ("channel=nonsense", 3),
+        ("channel={}&state=dead", 2),
+    ],
+)
+def test_deliveries_are_filtered_by_state_and_channel(operator, receiver, query, number):
+    channel = factories.webhook(receiver.url)
+    dead_letters(receiver, 2)
+    publish(online())
+    deliver_all_due()
+    answer = operator.get(f"/admin/events/delivery/?{query.format(channel.pk)}")
+    assert answer.context["cl"].result_count == number
+
+
+def test_a_channel_s_page_links_to_its_deliveries(operator, receiver):
+    channel = factories.webhook(receiver.url)
+    address = f"/admin/events/delivery/?channel={channel.pk}"
+    assert f'href="{address}"' in text_of(operator.get(page(channel)))
+    assert operator.get(address).status_code == 200
+
+
+def test_lookups_other_than_the_filters_are_refused(operator):
+    assert operator.get("/admin/events/delivery/?event__payload__code=crashed").status_code == 400
 
 
 def test_rotating_shows_the_new_secret_once(operator, receiver):

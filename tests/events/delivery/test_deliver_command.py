@@ -1,6 +1,5 @@
 """`manage.py deliver` as a process: what it sends, how it stops, and what an outage of Postgres does to it."""
 
-import ipaddress
 import json
 import signal
 import subprocess
@@ -11,18 +10,11 @@ from django.db import connection
 
 from events.delivery.deliverer import APPLICATION_NAME
 from tests.events.channels.factories import channel, signing_secret, webhook
-from tests.events.channels.receivers import Answer, receiving
+from tests.events.channels.receivers import Answer
 from tests.events.conftest import online, publish
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def receiver(settings):
-    settings.DELIVERY_ALLOW_PRIVATE = [ipaddress.ip_network("127.0.0.0/8")]
-    with receiving() as receiver:
-        yield receiver
 
 
 @pytest.fixture

@@ -1,0 +1,68 @@
+"""Chats through Apprise, against a receiver that plays Mattermost."""
+
+import ipaddress
+import json
+
+import pytest
+
+from events.channels.base import SendFailed
+from events.channels.registry import kind_of
+from tests.events.channels.factories import failure, form_errors, mattermost, sending
+from tests.events.channels.receivers import Answer, receiving
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_chat_gets_what_failed_why_since_when_and_a_link(receiver):
+    with sending("chat", {"url": mattermost(receiver)}) as sender:
+        failed = failure(error="Missing required environment variable OPENAI_API_KEY.", code="missing_env")
+        sender.send([failed])
+    text = json.loads(receiver.got[0].body)["text"]
+    assert "nightly failed (missing_env)" in text
+    assert "Why: Missing required environment variable OPENAI_API_KEY." in text
+    assert f"Since: {failed.event.created_at:%Y-%m-%d %H:%M}" in text
+    assert f"https://slipway.example.com/admin/workspaces/workspace/{failed.event.workspace_id}/change/" in text
+
+
+def test_a_chat_that_does_not_take_it_says_why(receiver):
+    receiver.answer = lambda request: Answer(404)
+    with sending("chat", {"url": mattermost(receiver)}) as sender, pytest.raises(SendFailed, match="404") as failed:
+        sender.send([failure()])
+    assert "3ccdd113474722377935511fc85d3dd4" not in str(failed.value)
+
+
+def test_a_chat_on_a_private_address_is_refused_and_gets_nothing():
+    with receiving() as private, sending("chat", {"url": mattermost(private)}) as sender:
+        with pytest.raises(SendFailed):
+            sender.send([failure()])
+        assert private.got == []
+
+
+def test_a_chat_s_redirect_to_a_private_address_is_refused(receiver, settings):
+    settings.DELIVERY_ALLOW_PRIVATE = [ipaddress.ip_network("127.0.0.1/32")]
+    with receiving() as private:
+        port = private.server_address[1]
+        receiver.answer = lambda request: Answer(307, {"Location": f"http://127.0.0.2:{port}/"})
+        with sending("chat", {"url": mattermost(receiver)}) as sender, pytest.raises(SendFailed):
+            sender.send([failure()])
+        assert private.got == []
+
+
+@pytest.mark.parametrize("url", ["nonsense", "file:///etc/passwd", "syslog://", "json://example.com", "slack://short"])
+def test_the_chat_s_form_refuses_what_is_no_chat(url):
+    assert form_errors("chat", url=url)["url"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general",
+        "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+        "tgram://123456789:abcdefg_hijklmnop/12315544/",
+        "mmosts://chat.example.com/3ccdd113474722377935511fc85d3dd4",
+        "matrixs://user:secret@matrix.example.com/#room",
+    ],
+)
+def test_the_chat_s_form_takes_the_usual_ones(url):
+    form = kind_of("chat").form({"url": url})
+    assert form.is_valid(), form.errors

@@ -1,0 +1,70 @@
+"""E-mail against a real mail server."""
+
+from dataclasses import replace
+from email import message_from_bytes, policy
+
+import pytest
+
+from events.channels.base import Message, SendFailed
+from tests.events.channels.factories import failure, form_errors, sending
+from tests.events.channels.mail_server import mail_server
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def mails(settings):
+    with mail_server() as server:
+        settings.EMAIL_URL = f"smtp://127.0.0.1:{server.port}"
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+        settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = ""
+        yield server
+
+
+def test_a_mail_goes_out_as_text_and_as_html(mails, loopback_allowed):
+    with sending("email", {"recipients": "ops@example.com\noncall@example.com", "subject_prefix": "[S]"}) as sender:
+        sender.send([failure(error="<b>It broke</b>\nbadly.")])
+    mail = message_from_bytes(mails.mails[0], policy=policy.default)
+    assert mail["Subject"] == "[S] nightly failed (crashed)"
+    assert mail["To"] == "ops@example.com, oncall@example.com"
+    text, html = (part.get_content() for part in mail.iter_parts())
+    assert "<b>It broke</b>\nbadly." in text.replace("\r\n", "\n")
+    assert "&lt;b&gt;It broke&lt;/b&gt;" in html
+    assert "https://slipway.example.com/admin/workspaces/workspace/" in html
+
+
+def test_a_name_with_a_line_end_makes_no_header_of_its_own(mails, loopback_allowed):
+    event = replace(failure().event, subject={"name": "x\r\nBcc: evil@example.com"})
+    evil = Message(id="1", event=event)
+    with sending("email", {"recipients": "ops@example.com", "subject_prefix": ""}) as sender:
+        sender.send([evil])
+    mail = message_from_bytes(mails.mails[0], policy=policy.default)
+    assert mail["Bcc"] is None
+    assert mail["Subject"].startswith("x Bcc: evil@example.com failed")
+
+
+@pytest.mark.parametrize(("answer", "is_permanent"), [(b"550 unknown", True), (b"450 later", False)])
+def test_a_recipient_that_is_refused_for_good_is_a_permanent_failure(mails, answer, is_permanent):
+    mails.answer = answer
+    options = {"recipients": "ops@example.com", "subject_prefix": ""}
+    with sending("email", options) as sender, pytest.raises(SendFailed, match=answer[:3].decode()) as failed:
+        sender.send([failure()])
+    assert failed.value.is_permanent is is_permanent
+
+
+@pytest.mark.parametrize(
+    ("recipients", "said"),
+    [
+        ("", "required"),
+        ("nonsense", "nonsense is not"),
+        ("\n".join(f"a{n}@example.com" for n in range(51)), "at most 50"),
+    ],
+)
+def test_the_mail_s_form_names_what_is_wrong(mails, recipients, said):
+    assert said in form_errors("email", recipients=recipients)["recipients"]
+
+
+def test_the_mail_s_form_says_that_no_server_is_set(settings):
+    settings.EMAIL_URL = ""
+    assert "EMAIL_URL" in form_errors("email", recipients="ops@example.com")["recipients"]

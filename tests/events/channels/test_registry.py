@@ -1,0 +1,38 @@
+"""The list of kinds: every kind has a folder, a form, a sender and a page."""
+
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+import events.channels
+from events.channels.registry import KINDS, UnknownKind, kind_of
+
+PAGES = settings.BASE_DIR / "docs" / "reference" / "channels"
+
+
+def test_the_names_that_stored_channels_use_stay_in_the_order_of_the_admin():
+    assert list(KINDS)[:5] == ["webhook", "chat", "email", "redis_stream", "log"]
+
+
+def test_every_folder_with_a_kind_is_in_the_registry():
+    folder = Path(events.channels.__path__[0])
+    assert {path.parent.name for path in folder.glob("*/kind.py")} == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_kind_has_a_page_that_names_each_option(kind):
+    page = (PAGES / f"{kind.name}.md").read_text()
+    for name in kind.form.option_names():
+        assert f"`{name}`" in page
+    assert f"[{kind.name}]({kind.name}.md)" in (PAGES / "README.md").read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_kind_encrypts_options_of_its_form(kind):
+    assert set(kind.form.encrypted) <= set(kind.form.option_names())
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(UnknownKind, match="'pigeon'"):
+        kind_of("pigeon")

@@ -1,0 +1,177 @@
+"""Webhooks against a real receiver that verifies with the library of Standard Webhooks."""
+
+import ipaddress
+import socket
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from events.channels.base import Receipt, SendFailed
+from events.channels.registry import kind_of
+from events.channels.webhook import signing
+from events.channels.webhook.kind import parse_retry_after, receipt_of
+from postgres.clock import database_now
+from tests.events.channels.factories import failure, form_errors, message, sending
+from tests.events.channels.receivers import receiving
+
+pytestmark = pytest.mark.django_db
+
+
+def options_for(url, **more):
+    return {"url": url, "headers": {}, **signing.initial_options(), **more}
+
+
+def test_a_webhook_is_refused_where_its_address_is_private_when_it_is_sent(settings):
+    with receiving() as private, sending("webhook", options_for(private.url)) as sender:
+        with pytest.raises(SendFailed, match="not a public address") as failed:
+            sender.send([message()])
+        assert failed.value.is_permanent
+        assert private.got == []
+
+
+def test_a_webhook_connects_to_the_address_that_was_judged_whatever_its_name_says_next(monkeypatch, settings):
+    """A name server that gives an allowed address to the judge and a private one to the connection."""
+    settings.DELIVERY_ALLOW_PRIVATE = [ipaddress.ip_network("127.0.0.2/32")]
+    answers = iter(["127.0.0.2", "127.0.0.1"])
+    real = socket.getaddrinfo
+
+    def rebinding(host, port, *arguments, **keywords):
+        return real(next(answers) if host == "rebind.example.com" else host, port, *arguments, **keywords)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    with receiving() as private:
+        port = private.server_address[1]
+        options = options_for(f"http://rebind.example.com:{port}/")
+        with sending("webhook", options) as sender, pytest.raises(SendFailed, match="The connection failed"):
+            sender.send([message()])
+        assert private.got == []
+    assert next(answers) == "127.0.0.1"
+
+
+def test_both_secrets_sign_while_they_overlap_and_the_old_one_no_longer_then(receiver):
+    now = database_now()
+    old = signing.initial_options()["signing"]
+    both = signing.rotate(old, now=now)
+    with sending("webhook", options_for(receiver.url, signing=both)) as sender:
+        sender.send([message()])
+    for each in both:
+        assert Webhook(each["secret"]).verify(receiver.got[0].body, receiver.got[0].headers)
+    assert [signing.is_valid(each, now + timedelta(hours=25)) for each in both] == [True, False]
+    late = [both[0], {**both[1], "until": (now - timedelta(seconds=1)).isoformat()}]
+    with sending("webhook", options_for(receiver.url, signing=late)) as sender:
+        sender.send([message()])
+    assert Webhook(both[0]["secret"]).verify(receiver.got[1].body, receiver.got[1].headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(both[1]["secret"]).verify(receiver.got[1].body, receiver.got[1].headers)
+
+
+def test_rotating_twice_keeps_the_first_secret_s_own_end():
+    now = database_now()
+    once = signing.rotate(signing.initial_options()["signing"], now=now)
+    twice = signing.rotate(once, now=now + timedelta(hours=1))
+    assert [each["until"] for each in twice] == [
+        None,
+        (now + timedelta(hours=25)).isoformat(),
+        (now + timedelta(hours=24)).isoformat(),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("0", 0),
+        ("120", 120),
+        ("9" * 30, 1_000_000),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_or_is_ignored(text, seconds):
+    assert parse_retry_after(text) == (None if seconds is None else timedelta(seconds=seconds))
+
+
+def test_retry_after_as_a_date_is_the_time_until_then():
+    soon = datetime.now(tz=UTC) + timedelta(minutes=5)
+    assert timedelta(minutes=4) < parse_retry_after(format_datetime(soon, usegmt=True)) <= timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "is_permanent", "is_gone", "retry_after"),
+    [
+        (500, {}, False, False, None),
+        (404, {}, False, False, None),
+        (302, {}, False, False, None),
+        (301, {}, True, False, None),
+        (308, {}, True, False, None),
+        (400, {}, True, False, None),
+        (431, {}, True, False, None),
+        (410, {}, False, True, None),
+        (429, {b"retry-after": b"120"}, False, False, timedelta(minutes=2)),
+        (503, {b"retry-after": b"999999"}, False, False, timedelta(hours=12)),
+    ],
+)
+def test_a_status_other_than_2xx_is_a_failure(status, headers, is_permanent, is_gone, retry_after):
+    with pytest.raises(SendFailed) as failed:
+        receipt_of(status, headers, "no")
+    error = failed.value
+    assert (error.is_permanent, error.is_gone, error.retry_after) == (is_permanent, is_gone, retry_after)
+    assert (error.answer, error.response) == (f"HTTP {status}", "no")
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_a_2xx_status_is_a_receipt(status):
+    assert receipt_of(status, {}, "ok") == Receipt(answer=f"HTTP {status}", response="ok")
+
+
+def test_a_connection_is_used_again(receiver):
+    with sending("webhook", options_for(receiver.url)) as sender:
+        for position in range(5):
+            sender.send([message(position)])
+    assert len(receiver.got) == 5
+    assert len(receiver.ports) == 1
+
+
+def test_the_body_holds_texts_of_every_script_and_verifies(receiver):
+    options = options_for(receiver.url)
+    with sending("webhook", options) as sender:
+        sender.send([failure(error='Ключ "α" 缺失 \u2028 </script>')])
+    got = receiver.got[0]
+    body = Webhook(options["signing"][0]["secret"]).verify(got.body, got.headers)
+    assert body["data"]["payload"]["error"] == 'Ключ "α" 缺失 \u2028 </script>'
+    assert got.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "said"),
+    [
+        ({}, "url", "required"),
+        ({"url": "nonsense"}, "url", "not a URL"),
+        ({"url": "ftp://example.com/"}, "url", "not a URL"),
+        ({"url": "https://"}, "url", "not a URL"),
+        ({"url": "https://example.com:99999/"}, "url", "not a URL"),
+        ({"url": "https://[::1/"}, "url", "not a URL"),
+        ({"url": "https://exa mple.com/"}, "url", "not a URL"),
+        ({"url": "https://user:pw@example.com/"}, "url", "Authorization"),
+        ({"url": "http://8.8.8.8/", "is_https_only": "on"}, "url", "not https"),
+        ({"url": "https://169.254.169.254/latest"}, "url", "not a public address"),
+        ({"url": "https://localhost/"}, "url", "not a public address"),
+        ({"url": "https://8.8.8.8/", "headers": "nonsense"}, "headers", "Line 1"),
+        ({"url": "https://8.8.8.8/", "headers": "A: b\nB: ä"}, "headers", "Line 2"),
+        ({"url": "https://8.8.8.8/", "headers": "Host: x"}, "headers", "Slipway sets"),
+        ({"url": "https://8.8.8.8/", "headers": "Webhook-Id: x"}, "headers", "Slipway sets"),
+        ({"url": "https://8.8.8.8/", "headers": "\n".join(f"X-{n}: 1" for n in range(21))}, "headers", "at most 20"),
+    ],
+)
+def test_the_webhook_s_form_names_what_is_wrong(data, field, said):
+    assert said in form_errors("webhook", **data)[field]
+
+
+def test_the_webhook_s_form_takes_what_can_be_sent_to():
+    form = kind_of("webhook").form({"url": " https://8.8.8.8/hook ", "headers": "Authorization: Bearer a:b\nX-A: 1"})
+    assert form.is_valid(), form.errors
+    headers = {"Authorization": "Bearer a:b", "X-A": "1"}
+    assert form.cleaned_data == {"url": "https://8.8.8.8/hook", "is_https_only": False, "headers": headers}
