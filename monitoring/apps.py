@@ -7,5 +7,5 @@ class MonitoringConfig(AppConfig):
     name = "monitoring"
 
     def ready(self) -> None:
-        """Register our system checks, which read models."""
+        """Register the system checks. They import models, so this waits until all apps are loaded."""
         import_module("monitoring.checks")

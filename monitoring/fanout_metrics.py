@@ -1,4 +1,4 @@
-"""The way of events in numbers, for Prometheus: how far the relay is behind, and what waits for the channels."""
+"""Prometheus metrics of the relay and of delivery: how far behind they are, and what waits."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,16 +11,18 @@ from postgres.clock import database_now
 
 
 def fanout_families() -> Iterator[Metric]:
-    """Yield the families, in a fixed number of queries. Names no channel."""
+    """Yield the metric families in a fixed number of queries. No label names a channel."""
     now = database_now()
-    for name, explanation, value in (
-        ("events_unpositioned", "Events that wait for the relay.", count_unpositioned()),
-        ("events_last_position", "The position given to an event last.", last_position()),
-        ("relay_lag_seconds", "How long an event has waited for the relay.", _age(oldest_unpositioned_at(), now)),
-        ("delivery_lag_seconds", "How long a first attempt has been due.", _age(oldest_due_at(now=now), now)),
+    oldest, due = _age(oldest_unpositioned_at(), now), _age(oldest_due_at(now=now), now)
+    for name, help_text, value in (
+        ("events_unpositioned", "Events without a position that wait for the relay.", count_unpositioned()),
+        ("events_last_position", "The last position that the relay gave to an event.", last_position()),
+        ("relay_lag_seconds", "Age of the oldest event that waits for the relay, in seconds.", oldest),
+        ("delivery_lag_seconds", "Time since the oldest first attempt became due, in seconds.", due),
     ):
-        yield GaugeMetricFamily(f"slipway_{name}", explanation, value=value)
-    family = GaugeMetricFamily("slipway_deliveries", "Deliveries that are not delivered.", labels=["kind", "state"])
+        yield GaugeMetricFamily(f"slipway_{name}", help_text, value=value)
+    labels = ["kind", "state"]
+    family = GaugeMetricFamily("slipway_deliveries", "Deliveries that are waiting, being sent or dead.", labels=labels)
     for kind, state, number in count_by_kind():
         family.add_metric([kind, state], number)
     yield family

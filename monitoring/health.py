@@ -1,4 +1,4 @@
-"""Whether this process lives, whether it can serve, and the fleet's numbers. Open to all: they name nobody."""
+"""The views /health, /ready and /metrics. They need no login and name no workspace."""
 
 from dataclasses import asdict
 from http import HTTPStatus
@@ -15,13 +15,13 @@ from monitoring.readiness import OPTIONAL, readiness
 
 @require_safe
 def health(request: HttpRequest) -> HttpResponse:
-    """Answer as long as the process runs; asks nothing of anybody."""
+    """Answer 200 as long as the process runs. Uses neither the database nor Redis."""
     return _json({"status": "ok"})
 
 
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
-    """Tell what works and what doesn't: 200 where this process can serve, if need be without Redis (degraded)."""
+    """Say what works and what does not: 200 if this process can serve, also without Redis (`degraded`), else 503."""
     checks = readiness()
     failing = {name for name, check in checks.items() if not check.ok}
     answer = {"checks": {name: asdict(check) for name, check in checks.items()}}
@@ -32,11 +32,11 @@ def ready(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Return the metrics as Prometheus' text."""
+    """Return the metrics in the Prometheus text format, or 503 if the database does not answer."""
     try:
         return HttpResponse(render_metrics(), content_type=CONTENT_TYPE_LATEST)
     except DatabaseError:
-        error = "The database does not answer, so the metrics are not known."
+        error = "The database does not answer, so there are no metrics."
         return _json({"error": error}, status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 

@@ -1,4 +1,4 @@
-"""The fleet in numbers, for Prometheus: read from the database at each scrape. Holds no workspace's name."""
+"""Prometheus metrics of the fleet, read from the database at each scrape. No label names a workspace."""
 
 from collections.abc import Iterator
 
@@ -16,75 +16,73 @@ from workspaces.services.watching.sweep import last_sweep_run
 
 
 class FleetCollector(Collector):
-    """A fixed number of queries, whatever the fleet's size."""
+    """Collects all metrics in a fixed number of queries, whatever the size of the fleet."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the families."""
-        yield _workspaces()
-        yield _launches()
-        yield from _flips()
-        yield from _sweep()
-        yield GaugeMetricFamily(
-            "slipway_oldest_queued_seconds", "How long the oldest queued launch has waited.", value=_oldest_queued()
-        )
+        """Yield the metric families."""
+        yield from fleet_families()
+        yield from deadline_failure_families()
+        yield from sweep_families()
         yield from fanout_families()
 
 
 def render_metrics() -> bytes:
-    """Return the metrics as Prometheus' text."""
+    """Return all metrics in the Prometheus text format."""
     registry = CollectorRegistry()
     registry.register(FleetCollector())
     return generate_latest(registry)
 
 
-def _workspaces() -> Metric:
-    family = GaugeMetricFamily("slipway_workspaces", "Workspaces.", labels=["status", "runtime"])
+def fleet_families() -> Iterator[Metric]:
+    """Yield how many workspaces and launches there are, and how long the oldest queued launch has waited."""
+    workspaces = GaugeMetricFamily("slipway_workspaces", "Workspaces.", labels=["status", "runtime"])
     counted = Workspace.objects.order_by().values_list("status", "runtime").annotate(number=Count("pk"))
     for status, runtime, number in counted:
-        family.add_metric([str(status), runtime], number)
-    return family
+        workspaces.add_metric([str(status), runtime], number)
+    yield workspaces
+    launches = GaugeMetricFamily(
+        "slipway_launches", "Launches, including past ones.", labels=["outcome", "failure_code"]
+    )
+    ended = Launch.objects.order_by().values_list("outcome", "failure_code").annotate(number=Count("pk"))
+    for outcome, failure_code, number in ended:
+        launches.add_metric([outcome, failure_code], number)
+    yield launches
+    queued = Workspace.objects.provisioning().filter(phase=Phase.QUEUED)
+    since = queued.aggregate(since=Min("phase_entered_at"))["since"]
+    waited = (database_now() - since).total_seconds() if since else 0.0
+    help_text = "How long the oldest queued launch has waited, in seconds."
+    yield GaugeMetricFamily("slipway_oldest_queued_seconds", help_text, value=waited)
 
 
-def _launches() -> Metric:
-    family = GaugeMetricFamily("slipway_launches", "Launches, past ones too.", labels=["outcome", "failure_code"])
-    counted = Launch.objects.order_by().values_list("outcome", "failure_code").annotate(number=Count("pk"))
-    for outcome, failure_code, number in counted:
-        family.add_metric([outcome, failure_code], number)
-    return family
-
-
-def _flips() -> Iterator[Metric]:
-    flips = GaugeMetricFamily("slipway_deadline_flips", "Launches that a deadline failed.", labels=["runtime"])
+def deadline_failure_families() -> Iterator[Metric]:
+    """Yield how many launches failed by a deadline, and how many of those failures were wrong, by runtime."""
+    failures = GaugeMetricFamily("slipway_deadline_flips", "Launches that failed by a deadline.", labels=["runtime"])
     false = GaugeMetricFamily(
-        "slipway_deadline_false_flips", "Of these, launches that arrived within the grace.", labels=["runtime"]
+        "slipway_deadline_false_flips",
+        "Launches that failed by a deadline although their agent registered within the grace period.",
+        labels=["runtime"],
     )
     for each in false_timeouts_by_runtime():
-        flips.add_metric([each.runtime], each.number)
+        failures.add_metric([each.runtime], each.number)
         false.add_metric([each.runtime], each.false)
-    yield flips
+    yield failures
     yield false
 
 
-def _sweep() -> Iterator[Metric]:
-    """The sweep's own record; nothing before the first one, rather than a zero that looks well."""
+def sweep_families() -> Iterator[Metric]:
+    """Yield the record of the last sweep, and nothing before the first, because zeros would look healthy."""
     run = last_sweep_run()
     if run is None:
         return
     age = (database_now() - run.ran_at).total_seconds()
-    for name, explanation, value in (
-        ("age_seconds", "How long ago the last sweep ran.", age),
-        ("duration_seconds", "How long it took.", run.duration_seconds),
-        ("lag_seconds", "How long the earliest deadline that it found had passed.", run.lag_seconds),
-        ("looked_at", "Overdue workspaces that it read.", run.looked_at),
-        ("flips", "Workspaces that it failed.", run.flips),
-        ("held", "Workspaces that the brake kept it from failing.", run.held),
-        ("postponed", "Workspaces that await their turn in a queue that moves.", run.postponed),
+    for name, help_text, value in (
+        ("age_seconds", "Time since the last sweep, in seconds.", age),
+        ("duration_seconds", "Duration of the last sweep, in seconds.", run.duration_seconds),
+        ("lag_seconds", "Time since the earliest deadline that the last sweep found, in seconds.", run.lag_seconds),
+        ("looked_at", "Overdue workspaces that the last sweep read.", run.looked_at),
+        ("flips", "Workspaces that the last sweep failed.", run.flips),
+        ("held", "Workspaces that are held because many launches are late together.", run.held),
+        ("postponed", "Workspaces that wait in a queue that moves.", run.postponed),
         ("set_aside", "Workspaces that the database refused to fail.", run.set_aside),
     ):
-        yield GaugeMetricFamily(f"slipway_sweep_{name}", explanation, value=value)
-
-
-def _oldest_queued() -> float:
-    queued = Workspace.objects.provisioning().filter(phase=Phase.QUEUED)
-    since = queued.aggregate(since=Min("phase_entered_at"))["since"]
-    return (database_now() - since).total_seconds() if since else 0.0
+        yield GaugeMetricFamily(f"slipway_sweep_{name}", help_text, value=value)

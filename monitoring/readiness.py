@@ -1,9 +1,8 @@
-"""What has to work for this process to serve, each asked with a time limit."""
+"""Checks of what this process needs in order to serve, each with a time limit."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
+from functools import cache
 
 import redis
 from django.conf import settings
@@ -18,66 +17,76 @@ from workspaces.deadlines.policy import current_policy
 from workspaces.services.watching.sweep import MISSED_SWEEPS, last_sweep_run, overdue_workspaces
 
 MAX_RELAY_LAG_SECONDS = 10
-_ANSWER_SECONDS = 2
+_TIMEOUT_SECONDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadinessCheck:
-    """One answer; `detail` is for people and names no address and no secret."""
+    """The result of one check. `detail` is a sentence for people; it holds no address and no secret."""
 
     ok: bool
     detail: str
 
 
-# Without Redis nothing is lost and the API serves; launches wait for the next message or for beat. A sweep that does
-# not run is for people to mend: were this process taken out of service, the agents that it fails to hear would be late.
+# Without Redis nothing is lost and the API serves; launches wait for the next message or for beat. If the sweep does
+# not run, people must act: taking this process out of service would only stop it from hearing the agents.
 OPTIONAL = frozenset({"redis", "sweep"})
 
 
 def readiness() -> dict[str, ReadinessCheck]:
-    """Ask everything, also after a failure: an operator wants to see all that is missing."""
-    stored = {"database": _database, "migrations": _migrations, "enum": _enum, "relay": _relay, "sweep": _sweep}
-    return {name: _asked_of_database(question) for name, question in stored.items()} | {"redis": _redis()}
+    """Run every check, even after one failed, so that an operator sees everything that is wrong."""
+    of_database = {
+        "database": check_database,
+        "migrations": check_migrations,
+        "enum": check_enums,
+        "relay": check_relay,
+        "sweep": check_sweep,
+    }
+    results = {}
+    for name, check in of_database.items():
+        try:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{_TIMEOUT_SECONDS}s"])
+                results[name] = check()
+        except DatabaseError as error:
+            detail = f"The database does not answer ({type(error).__name__})."
+            results[name] = ReadinessCheck(ok=False, detail=detail)
+    return results | {"redis": check_redis()}
 
 
-def _asked_of_database(question: Callable[[], ReadinessCheck]) -> ReadinessCheck:
-    try:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{_ANSWER_SECONDS}s"])
-            return question()
-    except DatabaseError as error:
-        return ReadinessCheck(ok=False, detail=f"The database does not answer ({type(error).__name__}).")
-
-
-def _database() -> ReadinessCheck:
+def check_database() -> ReadinessCheck:
+    """Check that the database answers."""
     database_now()
     return ReadinessCheck(ok=True, detail="It answers.")
 
 
-def _migrations() -> ReadinessCheck:
-    missing = _known_migrations() - MigrationRecorder(connection).applied_migrations().keys()
+def check_migrations() -> ReadinessCheck:
+    """Check that every migration of this code is applied."""
+    missing = known_migrations() - MigrationRecorder(connection).applied_migrations().keys()
     if missing:
         return ReadinessCheck(ok=False, detail=f"{len(missing)} migrations are not applied: run `manage.py migrate`.")
     return ReadinessCheck(ok=True, detail="All are applied.")
 
 
-@lru_cache(maxsize=1)
-def _known_migrations() -> frozenset[tuple[str, str]]:
+@cache
+def known_migrations() -> frozenset[tuple[str, str]]:
+    """Return the (app, name) of every migration on disk."""
     return frozenset(MigrationLoader(None).disk_migrations)
 
 
-def _enum() -> ReadinessCheck:
+def check_enums() -> ReadinessCheck:
+    """Check that the database's enums have every value of this code. Additional values, of newer code, are fine."""
     enums = live_enums()
     missing = [f"{enum.type_name} lacks {', '.join(enum.missing)}" for enum in enums if enum.missing]
     if missing:
         return ReadinessCheck(ok=False, detail=f"{'; '.join(missing)}: run `manage.py migrate`.")
-    # Newer code's values are tolerated: this process reads them as plain text.
     extra = [f"{enum.type_name} also has {', '.join(enum.extra)}" for enum in enums if enum.extra]
-    return ReadinessCheck(ok=True, detail=f"The database knows every status{''.join(f'; {one}' for one in extra)}.")
+    return ReadinessCheck(ok=True, detail="; ".join(["The database knows every status", *extra]) + ".")
 
 
-def _relay() -> ReadinessCheck:
+def check_relay() -> ReadinessCheck:
+    """Check that no event has waited for its position for MAX_RELAY_LAG_SECONDS."""
     oldest = oldest_unpositioned_at()
     lag = (database_now() - oldest).total_seconds() if oldest else 0
     if lag >= MAX_RELAY_LAG_SECONDS:
@@ -85,23 +94,23 @@ def _relay() -> ReadinessCheck:
     return ReadinessCheck(ok=True, detail=f"Events wait for {lag:.0f} s.")
 
 
-def _sweep() -> ReadinessCheck:
+def check_sweep() -> ReadinessCheck:
+    """Check that a sweep ran within MISSED_SWEEPS intervals, or that nothing has been overdue for that long."""
     now, allowed = database_now(), timedelta(seconds=MISSED_SWEEPS * settings.SWEEP_INTERVAL_SECONDS)
+    hint = ": are beat and the worker of the queue “sweep” running?"
     run = last_sweep_run()
     if run is None:
         is_missed = overdue_workspaces(now=now - allowed, policy=current_policy()).exists()
-        return ReadinessCheck(ok=not is_missed, detail=f"No sweep has run yet{_BEAT if is_missed else '.'}")
+        return ReadinessCheck(ok=not is_missed, detail=f"No sweep has run yet{hint if is_missed else '.'}")
     age = (now - run.ran_at).total_seconds()
     if age > allowed.total_seconds():
-        return ReadinessCheck(ok=False, detail=f"The last sweep ran {age:.0f} s ago{_BEAT}")
+        return ReadinessCheck(ok=False, detail=f"The last sweep ran {age:.0f} s ago{hint}")
     return ReadinessCheck(ok=True, detail=f"The last sweep ran {max(age, 0):.0f} s ago.")
 
 
-_BEAT = ": are beat and the worker of the queue “sweep” running?"
-
-
-def _redis() -> ReadinessCheck:
-    limits = {"socket_timeout": _ANSWER_SECONDS, "socket_connect_timeout": _ANSWER_SECONDS}
+def check_redis() -> ReadinessCheck:
+    """Check that Redis answers a ping."""
+    limits = {"socket_timeout": _TIMEOUT_SECONDS, "socket_connect_timeout": _TIMEOUT_SECONDS}
     try:
         with redis.Redis.from_url(settings.REDIS_URL, **limits) as client:
             client.ping()

@@ -1,6 +1,6 @@
-"""The web's sign of life: a thread in each web process that stores, every few seconds, that it is alive.
+"""A thread in each web process that records every few seconds that the web is alive.
 
-It writes through the same database as the agents' reports: where it can't, they couldn't either.
+It uses the same database as the agents' reports, so if it can't write, they can't either.
 """
 
 import logging
@@ -21,25 +21,26 @@ INTERVAL_SECONDS = 10.0
 
 @cache
 def start_web_liveness() -> threading.Thread:
-    """Start the thread, once a process. It ends with the process."""
-    thread = threading.Thread(target=_keep_noting, name="alive", daemon=True)
+    """Start the thread, once per process. It ends with the process."""
+    thread = threading.Thread(target=run_web_liveness, name="alive", daemon=True)
     thread.start()
     return thread
 
 
-def _keep_noting() -> None:
+def run_web_liveness() -> None:
+    """Record that the web is alive every INTERVAL_SECONDS, without end."""
     while True:
         record_web_liveness()
         time.sleep(INTERVAL_SECONDS)
 
 
 def record_web_liveness() -> None:
-    """Store one sign of life; a database that is away gets the next one."""
+    """Record once that the web is alive. If the database is away, log that and close the connection."""
     try:
         close_old_connections()
         incident = record_liveness(part=Component.WEB, now=database_now())
     except Error as error:
-        logger.warning("The web could not store that it is alive", extra={"error": type(error).__name__})
+        logger.warning("The web could not record that it is alive", extra={"error": type(error).__name__})
         connection.close()
         return
     if incident:
