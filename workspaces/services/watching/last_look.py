@@ -1,4 +1,4 @@
-"""The watcher's last look at a boot, at its own limit: what it sees is stored for the sweep, which decides by time."""
+"""The watcher's last look at a boot, taken at the watcher's limit and stored for the sweep, which decides by time."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from workspaces.provisioners.registry import get_provisioner
 
 logger = logging.getLogger(__name__)
 
-# A line of a boot's log that begins with this says that the boot is over and failed, though a process may live on.
+# A log line that begins with this marker says that the boot failed, even if a process lives on.
 CRASH_MARKER = "SLIPWAY-BOOTSTRAP-FAILED"
 _NEEDED = (
     *("id", "launch_id", "backend", "runtime", "phase", "phase_entered_at"),
@@ -26,7 +26,7 @@ _NEEDED = (
 
 
 def crash_message(log: str) -> str | None:
-    """Return what the log's crash marker says, empty where it gives no reason; None where there is no marker."""
+    """Return the text after the log's crash marker (may be empty), or None if the log holds no marker."""
     for line in log.splitlines():
         if line.startswith(CRASH_MARKER):
             return line.removeprefix(CRASH_MARKER).lstrip(": ").strip()
@@ -34,37 +34,37 @@ def crash_message(log: str) -> str | None:
 
 
 def take_last_looks(*, clock: Callable[[], datetime], policy: Policy) -> list[UUID]:
-    """Look once more at every boot that reached the watcher's limit. Return the workspaces looked at; fails nobody."""
+    """Inspect every boot that reached the watcher's limit and store what is seen. Return the workspaces' IDs.
+
+    Each boot gets one last look. No workspace fails here.
+    """
     now = clock()
+    booting = Workspace.objects.provisioning().filter(phase=Phase.BOOTING).exclude(backend=BackendKind.EXTERNAL)
+    seen = Launch.objects.in_flight().filter(evidence__has_key="last_look_at").values("pk")
+    rows = booting.exclude(launch_id__in=seen).only(*_NEEDED).order_by("phase_entered_at", "pk")
     looked_at = []
-    for workspace in _booting():
+    for workspace in list(rows):
         limit = watcher_deadline(workspace, policy=policy)
         if limit is None or limit > now:
             continue
         key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
         observation = get_provisioner(workspace.backend).inspect(key)
         with log_database_errors(key.launch_id):
-            if _store(key, observation, now=clock()):
+            if _store_last_look(key, observation, now=clock()):
                 looked_at.append(workspace.pk)
     return looked_at
 
 
 @contextmanager
 def log_database_errors(launch_id: UUID) -> Iterator[None]:
-    """Log what the database refuses of one row, and let the watcher's look go on to the others."""
+    """Log that the database refused to store one launch, and let the watcher go on with the others."""
     try:
         yield
     except (DataError, IntegrityError):
         logger.exception("What was seen of a launch could not be stored", extra={"launch_id": launch_id})
 
 
-def _booting() -> list[Workspace]:
-    rows = Workspace.objects.provisioning().filter(phase=Phase.BOOTING).exclude(backend=BackendKind.EXTERNAL)
-    seen = Launch.objects.in_flight().filter(evidence__has_key="last_look_at").values("pk")
-    return list(rows.exclude(launch_id__in=seen).only(*_NEEDED).order_by("phase_entered_at", "pk"))
-
-
-def _store(key: LaunchKey, observation: Observation, *, now: datetime) -> bool:
+def _store_last_look(key: LaunchKey, observation: Observation, *, now: datetime) -> bool:
     evidence = {
         "state": observation.state.value,
         "exit_code": observation.exit_code,

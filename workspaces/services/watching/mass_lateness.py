@@ -110,7 +110,13 @@ def find_mass_lateness(*, now: datetime, policy: Policy) -> dict[Scope, list[Lat
     A backend on which several runtimes are late is one scope, because it is one cause; its launches then don't count
     for their runtimes.
     """
-    counts = _uncovered_counts(now=now, policy=policy)
+    is_late = is_overdue(now=now, override=policy.override)
+    # Counts `runtime`, which the partial index holds, so that Postgres need not read the rows.
+    grouped = _booting().order_by().values("runtime", "backend")
+    rows = list(grouped.annotate(booting=Count("runtime"), late=Count("runtime", filter=is_late)))
+    covered = [Scope.of(incident) for incident in Incident.objects.unresolved().about_mass_lateness()]
+    every_count = [LatenessCount(**row) for row in rows]
+    counts = [count for count in every_count if not any(scope.includes(count) for scope in covered)]
     backends = {
         scope: group
         for scope, group in _by_scope(counts, kind="backend").items()
@@ -133,16 +139,6 @@ def would_be_held(*, now: datetime, policy: Policy) -> Q:
 def is_mass_lateness(*, late: int, booting: int) -> bool:
     """Tell whether so many late launches are no coincidence: at least BRAKE_LEAST_LATE and more than BRAKE_PERCENT."""
     return late >= settings.BRAKE_LEAST_LATE and late * 100 > booting * settings.BRAKE_PERCENT
-
-
-def _uncovered_counts(*, now: datetime, policy: Policy) -> list[LatenessCount]:
-    is_late = is_overdue(now=now, override=policy.override)
-    # Counts `runtime`, which the partial index holds, so that Postgres need not read the rows.
-    grouped = _booting().order_by().values("runtime", "backend")
-    rows = list(grouped.annotate(booting=Count("runtime"), late=Count("runtime", filter=is_late)))
-    covered = [Scope.of(incident) for incident in Incident.objects.unresolved().about_mass_lateness()]
-    counts = [LatenessCount(**row) for row in rows]
-    return [count for count in counts if not any(scope.includes(count) for scope in covered)]
 
 
 def _by_scope(counts: Iterable[LatenessCount], *, kind: str) -> dict[Scope, list[LatenessCount]]:

@@ -1,4 +1,4 @@
-"""The sweep: fail what is provisioning beyond its deadline. Time alone is decided here, and nowhere else."""
+"""The sweep: fail workspaces that are provisioning beyond their deadline. Nothing else fails a launch by time alone."""
 
 import time
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from workspaces.services.launching.fail import FailureReason, fail_locked
 from workspaces.services.watching import mass_lateness
 
 BATCH = 1000
-# So many intervals without a sweep are a fault, not a delay.
+# After this many intervals without a sweep, readiness and the admin say that the sweep does not run.
 MISSED_SWEEPS = 4
-# What a flip reads of a row; the rest (its config, its agent's card) may be long.
+# The fields that failing a workspace reads. The others, such as config and agent card, may be large.
 _NEEDED = (
     *("id", "name", "runtime", "backend", "parent_id", "status", "version", "launch_id"),
     *("phase", "phase_entered_at", "progress_at", "progress_step", "deadline_at", "held_since"),
@@ -31,75 +31,82 @@ _NEEDED = (
 
 @dataclass(kw_only=True)
 class SweepReport:
-    """What a sweep did. `set_aside` are rows that the database refused; they are logged and tried by the next one.
-
-    `looked_at` counts the overdue rows that it read; `postponed` those that await their turn in a queue that moves,
-    `held` those that the brake keeps.
-    """
+    """What one sweep did."""
 
     failed: list[Workspace] = field(default_factory=list)
+    # Workspaces that the database refused to fail. They are logged, and the next sweep tries them again.
     set_aside: list[Workspace] = field(default_factory=list)
+    # How many overdue workspaces it read.
     looked_at: int = 0
+    # How many wait in a queue that moves.
     postponed: int = 0
+    # How many are held because many launches are late together.
     held: int = 0
-    # The earliest deadline that had passed: how late this sweep came.
+    # The earliest deadline that had passed: it tells how late this sweep came.
     earliest_deadline_at: datetime | None = None
+
+    def as_run(self, *, now: datetime, duration_seconds: float) -> dict[str, Any]:
+        """Return the fields of the SweepRun that records this sweep."""
+        lag = (now - self.earliest_deadline_at).total_seconds() if self.earliest_deadline_at else 0
+        return {
+            "ran_at": now,
+            "duration_seconds": duration_seconds,
+            "lag_seconds": max(lag, 0),
+            "looked_at": self.looked_at,
+            "flips": len(self.failed),
+            "held": self.held,
+            "postponed": self.postponed,
+            "set_aside": len(self.set_aside),
+        }
 
 
 def sweep_stuck(*, now: datetime, policy: Policy) -> SweepReport:
-    """Fail every overdue workspace, each with its event. Harmless beside other sweeps and whoever is quicker."""
-    began = time.monotonic()
+    """Fail every overdue workspace and record an event for each.
+
+    Each batch is a transaction of its own. Rows that another transaction has locked are skipped, so several sweeps may
+    run at once.
+    """
+    started = time.monotonic()
     report = SweepReport(held=mass_lateness.hold_mass_lateness(now=now, policy=policy))
-    # Nearly always nobody is late: one look, without a transaction.
-    is_anybody_late = overdue_workspaces(now=now, policy=policy).exists()
-    while is_anybody_late and _sweep_batch(report, now=now, policy=policy):
-        pass
-    _record(report, now=now, duration_seconds=time.monotonic() - began)
+    # Usually no workspace is late, and this query without a transaction is all.
+    has_more = overdue_workspaces(now=now, policy=policy).exists()
+    while has_more:
+        has_more = _sweep_batch(report, now=now, policy=policy)
+    run = report.as_run(now=now, duration_seconds=time.monotonic() - started)
+    if not SweepRun.objects.update(**run):
+        # A new or flushed database has no row yet. Two sweeps may both create it, so conflicts are ignored.
+        SweepRun.objects.bulk_create([SweepRun(**run)], ignore_conflicts=True)
     return report
 
 
 def last_sweep_run() -> SweepRun | None:
-    """Return what the last sweep wrote of itself; None before the first."""
+    """Return the record of the last sweep, or None before the first."""
     return SweepRun.objects.first()
 
 
-def _record(report: SweepReport, *, now: datetime, duration_seconds: float) -> None:
-    lag = (now - report.earliest_deadline_at).total_seconds() if report.earliest_deadline_at else 0
-    written: dict[str, Any] = {
-        "ran_at": now,
-        "duration_seconds": duration_seconds,
-        "lag_seconds": max(lag, 0),
-        "looked_at": report.looked_at,
-        "flips": len(report.failed),
-        "held": report.held,
-        "postponed": report.postponed,
-        "set_aside": len(report.set_aside),
-    }
-    if not SweepRun.objects.update(**written):
-        # Created on need, not by a migration: a flushed database has none. Two first sweeps are harmless.
-        SweepRun.objects.bulk_create([SweepRun(**written)], ignore_conflicts=True)
-
-
 def preview_sweep(*, now: datetime, policy: Policy) -> Iterator[tuple[Workspace, FailureReason]]:
-    """Look, without touching: who a sweep would fail now, and why."""
+    """Yield the workspaces that a sweep would fail now, each with the reason. Changes nothing."""
     moving = stalled_queue.queue_last_moved_at(now=now, policy=policy)
     to_hold = mass_lateness.would_be_held(now=now, policy=policy)
     for row in overdue_workspaces(now=now, policy=policy).exclude(to_hold).iterator():
-        deadline = _passed(row, now=now, policy=policy)
-        awaits_its_turn = row.phase == Phase.QUEUED and row.backend in moving
-        if deadline is not None and not awaits_its_turn:
+        deadline = _passed_deadline(row, now=now, policy=policy)
+        is_in_moving_queue = row.phase == Phase.QUEUED and row.backend in moving
+        if deadline is not None and not is_in_moving_queue:
             yield row, timeout_reason(row, deadline)
 
 
 def overdue_workspaces(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
-    """Return who is past the deadline in force and not held, the longest first. A partial index serves either clock."""
+    """Return the workspaces past the deadline in force and not held, the longest overdue first.
+
+    A partial index serves this query, `workspace_deadline` without an override and `workspace_phase_entered` with one.
+    """
     rows = Workspace.objects.provisioning().overdue(now=now, override=policy.override)
-    free = rows.filter(held_since__isnull=True)
-    return free.only(*_NEEDED).order_by("deadline_at" if policy.override is None else "phase_entered_at", "pk")
+    not_held = rows.filter(held_since__isnull=True)
+    return not_held.only(*_NEEDED).order_by("deadline_at" if policy.override is None else "phase_entered_at", "pk")
 
 
 def next_deadlines(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
-    """Return whose deadline passes next, the nearest first; those past it are not among them."""
+    """Return the provisioning workspaces whose deadline is still to come, the nearest first."""
     rows = Workspace.objects.provisioning().only(*_NEEDED)
     if policy.override is None:
         return rows.filter(deadline_at__gt=now).order_by("deadline_at", "pk")
@@ -108,27 +115,22 @@ def next_deadlines(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
 
 @transaction.atomic
 def _sweep_batch(report: SweepReport, *, now: datetime, policy: Policy) -> bool:
-    """Fail one batch; tell whether there may be more. Who holds a row's lock is dealing with it: it is skipped."""
+    """Fail one batch, add it to the report, and tell whether there may be more."""
     rows = _lock_overdue(now=now, policy=policy, without=[row.pk for row in report.set_aside])
     if not rows:
         return False
-    # Asked again on the locked row: what was overdue when it was listed may have registered since.
-    late = [(row, deadline) for row in rows if (deadline := _passed(row, now=now, policy=policy))]
+    # Ask again about the locked rows: an agent may have registered since the query listed them.
+    late = [(row, deadline) for row in rows if (deadline := _passed_deadline(row, now=now, policy=policy))]
     waiting = stalled_queue.postpone([row for row, _ in late], now=now, policy=policy)
     reasons = [(row, timeout_reason(row, deadline)) for row, deadline in late if row.pk not in waiting]
     failed, set_aside = fail_locked(reasons, now=now)
-    _note(report, late, postponed=len(waiting))
+    report.looked_at += len(late)
+    report.postponed += len(waiting)
     report.failed.extend(failed)
     report.set_aside.extend(set_aside)
-    return len(rows) == BATCH
-
-
-def _note(report: SweepReport, late: list[tuple[Workspace, Deadline]], *, postponed: int) -> None:
-    report.looked_at += len(late)
-    report.postponed += postponed
-    passed = [deadline.at for _, deadline in late]
     known = [report.earliest_deadline_at] if report.earliest_deadline_at else []
-    report.earliest_deadline_at = min([*known, *passed], default=None)
+    report.earliest_deadline_at = min([*known, *(deadline.at for _, deadline in late)], default=None)
+    return len(rows) == BATCH
 
 
 def _lock_overdue(*, now: datetime, policy: Policy, without: list[UUID]) -> list[Workspace]:
@@ -138,30 +140,37 @@ def _lock_overdue(*, now: datetime, policy: Policy, without: list[UUID]) -> list
     return list(rows.select_for_update(of=("self",), skip_locked=True, no_key=True)[:BATCH])
 
 
-def _passed(workspace: Workspace, *, now: datetime, policy: Policy) -> Deadline | None:
-    """Return the deadline in force of this row, as it is now, where it has passed."""
+def _passed_deadline(workspace: Workspace, *, now: datetime, policy: Policy) -> Deadline | None:
+    """Return the deadline that this workspace has passed; None if it has not, is held, or is no longer provisioning."""
+    if workspace.status != WorkspaceStatus.PROVISIONING or workspace.held_since is not None:
+        return None
     deadline = deadline_in_force(workspace, policy=policy)
-    is_waiting = workspace.status == WorkspaceStatus.PROVISIONING and workspace.held_since is None
-    is_late = is_waiting and deadline is not None and deadline.at <= now
-    return deadline if is_late else None
+    return deadline if deadline is not None and deadline.at <= now else None
 
 
 def timeout_reason(workspace: Workspace, deadline: Deadline) -> FailureReason:
-    """Say why time failed it: which limit, in which phase, and what was seen last. Claims nothing beyond that."""
-    stalled_seconds = workspace.stall_timeout_seconds if deadline.is_stall else None
-    alike = _reason(workspace.phase, deadline.limit, stalled_seconds)
-    return replace(alike, message=alike.message.replace(_SEEN, _last_seen(workspace)))
+    """Return the reason of a failure by time: which limit, in which phase, and the last boot step if there is one."""
+    stall_seconds = workspace.stall_timeout_seconds if deadline.is_stall else None
+    reason = _reason_of_limit(workspace.phase, deadline.limit, stall_seconds)
+    last_seen = "It reported no boot step."
+    if workspace.progress_step and workspace.progress_at is not None:
+        at = workspace.progress_at.time().isoformat("seconds")
+        last_seen = f"The last boot step it reported was “{workspace.progress_step}”, at {at} UTC."
+    return replace(reason, message=reason.message.replace(_SEEN, last_seen))
 
 
 @lru_cache(maxsize=1024)
-def _reason(phase: str, limit: Limit, stalled_seconds: int | None) -> FailureReason:
-    """Return the reason of all that such a limit fails; where what was seen of each belongs, it says _SEEN."""
-    if stalled_seconds is None:
+def _reason_of_limit(phase: str, limit: Limit, stall_seconds: int | None) -> FailureReason:
+    """Return what all failures by this limit share. The message contains _SEEN where the last boot step belongs.
+
+    Cached because a sweep may fail thousands of workspaces by the same few limits.
+    """
+    if stall_seconds is None:
         code, sentence = _BY_PHASE[Phase(phase)]
         seconds, source = limit.seconds, limit.source.value
     else:
         code, sentence = FailureCode.STALLED, _STALLED
-        seconds, source = stalled_seconds, "runtime_config.stall_timeout_seconds"
+        seconds, source = stall_seconds, "runtime_config.stall_timeout_seconds"
     return FailureReason(
         code=code,
         source=FailureSource.PROVISION_TIMEOUT_SWEEP,
@@ -169,13 +178,6 @@ def _reason(phase: str, limit: Limit, stalled_seconds: int | None) -> FailureRea
         extra={"timeout_secs": seconds, "phase": phase},
         known={"limit_seconds": seconds, "limit_source": source},
     )
-
-
-def _last_seen(workspace: Workspace) -> str:
-    if not workspace.progress_step or workspace.progress_at is None:
-        return "It reported no boot step."
-    at = workspace.progress_at.time().isoformat("seconds")
-    return f"The last boot step it reported was “{workspace.progress_step}”, at {at} UTC."
 
 
 _SEEN = "{seen}"

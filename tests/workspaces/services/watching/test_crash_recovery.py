@@ -150,7 +150,7 @@ def test_an_unknown_end_is_no_clean_stop(fake):
 
 @pytest.mark.parametrize(
     ("policy", "exit_code", "why"),
-    [(RestartPolicy.ON_FAILURE, 0, "a clean stop"), (RestartPolicy.NEVER, 1, "policy restarts it never")],
+    [(RestartPolicy.ON_FAILURE, 0, "a clean stop"), (RestartPolicy.NEVER, 1, "restart policy is `never`")],
 )
 def test_a_clean_stop_or_a_policy_of_never_restarts_nobody(fake, policy, exit_code, why):
     lost = dies(fake, online(restart_policy=policy), exit_code=exit_code)
