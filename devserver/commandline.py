@@ -1,4 +1,4 @@
-"""The program behind `manage.py`: what a command needs is there before Django loads, and what fails is one sentence."""
+"""The program behind `manage.py`: prepares what a command needs before Django loads, and prints errors as messages."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 
 from django.core.management import execute_from_command_line
@@ -23,13 +23,13 @@ from devserver.local_environment import (
 from devserver.ownership import Role
 from devserver.servers.embedded import LOCALHOST
 
-# These look at the code only.
+# These commands look at the code only.
 _OFFLINE = {"help", "version", "lifecycle_diagram", "operations_page", "collectstatic", "findstatic", "diffsettings"}
 DEFAULT_PORT = 8000
 
 
 def main() -> None:
-    """Run the command line; exit with 1 and one sentence where the machine, not the code, is at fault."""
+    """Run the command line; exit with 1 and one message if the machine, not the code, is at fault."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     with exit_with_message():
         run(sys.argv)
@@ -38,30 +38,31 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> None:
     """Run one command with all that it needs."""
     read_dotenv()
-    with ExitStack() as stack:
-        _complete_environment(arguments, stack=stack)
-        # Here, since an explanation may have to ask the database.
-        with exit_with_message():
-            execute_from_command_line(list(arguments))
+    # The message is made while the servers still run: it may depend on what the database says.
+    with environment_for_command(arguments), exit_with_message():
+        execute_from_command_line(list(arguments))
 
 
-def _complete_environment(arguments: Sequence[str], *, stack: ExitStack) -> None:
+def environment_for_command(arguments: Sequence[str]) -> AbstractContextManager[None]:
+    """Return the context in which a command has its servers, keys and addresses."""
     if is_offline(arguments):
-        # With both URLs set this is production, where a missing key is to be reported.
+        # With both URLs set this is production, where a missing key must be reported.
         if needs_embedded_servers():
             set_placeholder_settings()
-    elif arguments[1] == "up":
-        stack.enter_context(_environment_for_up(up_port(arguments)))
-    elif arguments[1] == "demo":
-        stack.enter_context(_environment_for_demo(setup.parse_options(arguments[2:])))
-    elif needs_embedded_servers():
-        _end_cleanly_on_signals()
-        stack.enter_context(complete_environment(role=Role.COMMAND, command=f"manage.py {arguments[1]}"))
+        return nullcontext()
+    command = arguments[1]
+    if command in {"up", "demo"}:
+        _exit_cleanly_on_signals()
+        return _environment_for_up(arguments) if command == "up" else _environment_for_demo(arguments)
+    if needs_embedded_servers():
+        _exit_cleanly_on_signals()
+        return complete_environment(role=Role.COMMAND, command=f"manage.py {command}")
+    return nullcontext()
 
 
-def _environment_for_up(port: int) -> AbstractContextManager[None]:
-    _end_cleanly_on_signals()
-    # Where the workspaces that are launched here reach us.
+def _environment_for_up(arguments: Sequence[str]) -> AbstractContextManager[None]:
+    port = up_port(arguments)
+    # Where workspaces that are launched here reach the platform.
     os.environ.setdefault("PLATFORM_URL", f"http://{LOCALHOST}:{port}")
     return complete_environment(
         role=Role.UP,
@@ -71,8 +72,8 @@ def _environment_for_up(port: int) -> AbstractContextManager[None]:
     )
 
 
-def _environment_for_demo(options: setup.DemoOptions) -> AbstractContextManager[None]:
-    _end_cleanly_on_signals()
+def _environment_for_demo(arguments: Sequence[str]) -> AbstractContextManager[None]:
+    options = setup.parse_options(arguments[2:])
     setup.prepare_folder(options.folder)
     setup.set_environment(options)
 
@@ -85,7 +86,7 @@ def _environment_for_demo(options: setup.DemoOptions) -> AbstractContextManager[
 
 
 def is_offline(arguments: Sequence[str]) -> bool:
-    """Tell whether the command uses neither database nor Redis."""
+    """Return whether the command uses neither database nor Redis."""
     command, options = arguments[1:2], set(arguments[1:])
     if not command or command[0] in _OFFLINE or options & {"--help", "-h", "--version"}:
         return True
@@ -93,7 +94,7 @@ def is_offline(arguments: Sequence[str]) -> bool:
 
 
 def up_port(arguments: Sequence[str]) -> int:
-    """Return the port that `up` will serve on; the command itself reports what else is wrong."""
+    """Return the web port of `up`; the command itself reports other errors. Raises LocalSetupError."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     try:
@@ -106,9 +107,9 @@ def up_port(arguments: Sequence[str]) -> int:
 
 
 def refuse_taken_port(port: int, *, command: str) -> None:
-    """Raise where somebody listens on the web port."""
+    """Raise LocalSetupError if the web port is taken."""
     with socket.socket() as probe:
-        # A connection of the last run that lingers in TIME_WAIT takes nothing.
+        # Connections of the last run in TIME_WAIT don't block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOCALHOST, port))
@@ -123,8 +124,8 @@ def refuse_taken_port(port: int, *, command: str) -> None:
             ) from None
 
 
-def _end_cleanly_on_signals() -> None:
-    # The default of these ends us on the spot, and our servers would stay.
+def _exit_cleanly_on_signals() -> None:
+    # By default these signals end the process at once, and its servers would go on running.
     def leave(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 

@@ -1,12 +1,12 @@
-"""The terminal of `make up`: our own sentences, and the children's lines with their names before them."""
+"""The terminal of `make up`: our own messages, and the output of the children with their names before each line."""
 
 import os
 import threading
 from typing import IO
 
-# Cyan, green, yellow, blue, magenta, and the bright ones after them: each readable on dark and on light.
+# Cyan, green, yellow, blue, magenta, bright cyan, bright green: readable on dark and light backgrounds.
 _COLOURS = (36, 32, 33, 34, 35, 96, 92)
-_WIDTH = 8
+_NAME_WIDTH = 8
 
 
 class Console:
@@ -20,27 +20,24 @@ class Console:
         self._is_coloured = self._is_terminal and "NO_COLOR" not in os.environ
 
     @property
-    def has_lost_terminal(self) -> bool:
-        """Tell whether the terminal that we began on was closed; nobody can press Ctrl-C any more."""
+    def is_terminal_closed(self) -> bool:
+        """Return whether the terminal that we started on was closed, so that nobody can press Ctrl-C any more."""
         return self._is_terminal and not self._stream.isatty()
 
-    def say(self, text: str = "") -> None:
-        """Write a sentence of our own."""
+    def write(self, text: str = "") -> None:
+        """Write a message of our own."""
         with self._lock:
             try:
                 self._stream.write(text + "\n")
                 self._stream.flush()
             except (OSError, ValueError):
-                # The terminal was closed: there is nobody left to tell, and stopping must go on.
+                # The terminal was closed. Stopping must go on without it.
                 return
 
-    def relay(self, name: str, line: str) -> None:
-        """Write a line of a child."""
-        self.say(f"{self._prefix(name)} {line}")
-
-    def _prefix(self, name: str) -> str:
-        prefix = f"{name:<{_WIDTH}}|"
-        if not self._is_coloured:
-            return prefix
-        colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
-        return f"\x1b[{colour}m{prefix}\x1b[0m"
+    def write_output(self, name: str, line: str) -> None:
+        """Write a line that a child printed."""
+        prefix = f"{name:<{_NAME_WIDTH}}|"
+        if self._is_coloured:
+            colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
+            prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+        self.write(f"{prefix} {line}")

@@ -59,7 +59,7 @@ def _explain_system(error: OSError) -> str | None:
 def _servers_complaint() -> str | None:
     # A server of our own knows better than its client why it went away.
     machine = local_environment.local_servers
-    complaints = (server.complaint() for server in (machine.servers if machine else ()))
+    complaints = (server.current_error() for server in (machine.servers if machine else ()))
     return next((str(complaint) for complaint in complaints if complaint), None)
 
 

@@ -1,8 +1,6 @@
-"""What a first `make up` gives its operator: an account, and a workspace that boots before their eyes."""
+"""What the first `make up` creates: the operator's account, and a workspace whose launch the terminal shows."""
 
 import secrets
-import time
-from collections.abc import Iterator
 
 from django.contrib.auth import get_user_model
 
@@ -15,11 +13,10 @@ from workspaces.services.launching import create
 
 OPERATOR = "admin"
 FIRST_TEMPLATE = "echo"
-_PATIENCE_SECONDS = 120.0
 
 
 def create_operator() -> str | None:
-    """Create the operator's account and return its password, which is kept nowhere; None where there is one."""
+    """Create the operator's account and return its password, which is stored nowhere; None if the account exists."""
     users = get_user_model()._default_manager
     if users.filter(**{users.model.USERNAME_FIELD: OPERATOR}).exists():
         return None
@@ -28,35 +25,43 @@ def create_operator() -> str | None:
     return password
 
 
-def create_first_workspace() -> Workspace | None:
-    """Create a workspace of the catalog's simplest template; None where any was ever created."""
-    if Workspace.objects.exists():
-        return None
-    workspace = create.create(create.CreateRequest(template=FIRST_TEMPLATE), now=database_now()).workspace
+def create_workspace(request: create.CreateRequest) -> Workspace:
+    """Create a workspace and hand its launch to the workers."""
+    workspace = create.create(request, now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     return workspace
 
 
-def follow(workspace: Workspace, *, console: Console) -> Iterator[None]:
-    """Print each step of a launch as it happens, until the workspace is online or failed; yields while it waits."""
-    limit, last = time.monotonic() + _PATIENCE_SECONDS, ""
-    while True:
-        workspace.refresh_from_db()
-        step = _describe(workspace)
-        if step != last:
-            console.say(f"  {workspace.name}: {step}")
-            last = step
-        if workspace.status != WorkspaceStatus.PROVISIONING:
-            return
-        if time.monotonic() > limit:
-            console.say(f"  {workspace.name} goes on booting; the admin shows how far it is.")
-            return
-        yield
+class FirstWorkspace:
+    """A workspace from the catalog's simplest template, created only if the database has never had a workspace."""
 
+    def __init__(self, *, console: Console) -> None:
+        self.console = console
+        self._workspace: Workspace | None = None
+        self._last_line = ""
 
-def _describe(workspace: Workspace) -> str:
-    if workspace.status == WorkspaceStatus.PROVISIONING:
-        return " · ".join(part for part in (workspace.phase, workspace.progress_step) if part)
-    if workspace.status == WorkspaceStatus.FAILED:
-        return f"failed: {workspace.failure_message}"
-    return str(workspace.status)
+    def create(self) -> None:
+        """Create the workspace."""
+        if not Workspace.objects.exists():
+            self._workspace = create_workspace(create.CreateRequest(template=FIRST_TEMPLATE))
+            self.console.write("Launching a first workspace:")
+
+    def report(self) -> None:
+        """Print how far the launch is, if that has changed since the last report."""
+        if self._workspace is None:
+            return
+        self._workspace.refresh_from_db()
+        progress = str(self._workspace.status)
+        if self._workspace.status == WorkspaceStatus.PROVISIONING:
+            progress = " · ".join(part for part in (self._workspace.phase, self._workspace.progress_step) if part)
+        elif self._workspace.status == WorkspaceStatus.FAILED:
+            progress = f"failed: {self._workspace.failure_message}"
+        line = f"  {self._workspace.name}: {progress}"
+        if line != self._last_line:
+            self.console.write(line)
+            self._last_line = line
+
+    @property
+    def has_booted(self) -> bool:
+        """Return whether the last report was of a launch that had ended, or there is no launch to report."""
+        return self._workspace is None or self._workspace.status != WorkspaceStatus.PROVISIONING

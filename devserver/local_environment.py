@@ -1,32 +1,24 @@
-"""What `manage.py` does before Django loads: complete the environment of a machine that has no servers set up."""
+"""What `manage.py` does before Django loads: complete the environment of a machine that has no servers configured."""
 
 import os
 import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-import environ
 from cryptography.fernet import Fernet
 
-from devserver.ownership import (
-    Membership,
-    OwnerRecord,
-    Ownership,
-    Role,
-    State,
-    read_owner,
-    try_to_join,
-    try_to_own,
-)
-from devserver.servers.embedded import Server, secret_file
+from devserver.ownership import Membership, Ownership, Role, State, read_owner, try_to_join, try_to_own
+from devserver.servers.embedded import Server, read_or_create_secret
 from devserver.servers.embedded_postgres import start_postgres
 from devserver.servers.embedded_redis import start_redis
 from devserver.stale_processes import stop_stale_processes
+from workspaces.configuration.env_files import BadAssignment, parse_assignments
 
 PROJECT = Path(__file__).resolve().parent.parent
+_OTHER_FOLDER = "Set DATA_DIR to a folder of your own."
 _QUIET_SECONDS = 1.0
 _START_LIMIT_SECONDS = 180.0
 _MEMBER_LIMIT_SECONDS = 3600.0
@@ -38,14 +30,14 @@ class LocalSetupError(Exception):
 
 
 class LocalServers:
-    """The servers that this process owns, and its hold on the data folder."""
+    """The embedded servers that this process owns, and its lock on the data folder."""
 
     def __init__(self, ownership: Ownership) -> None:
         self.ownership = ownership
         self.servers: list[Server] = []
 
     def start(self) -> None:
-        """Start the servers that nobody named, and name them to Django and to our children."""
+        """Start a server for each URL that is unset, and set the URL for Django and for our children."""
         for variable, start in (("DATABASE_URL", start_postgres), ("REDIS_URL", start_redis)):
             if not os.environ.get(variable):
                 server = start(self.ownership.folder / start.__name__.removeprefix("start_"))
@@ -58,23 +50,19 @@ class LocalServers:
         self.ownership.announce(State.READY, **urls)
 
     def stop(self) -> None:
-        """Stop the servers; a command waits for those who joined them, `make up` has told everyone to go."""
+        """Stop the servers. A command first waits for the commands that use them too; `make up` doesn't wait."""
         self.ownership.announce(State.STOPPING)
         try:
-            if self.ownership.owner.role is Role.COMMAND:
-                self._wait_for_members()
+            is_command = self.ownership.owner.role is Role.COMMAND
+            if is_command and not self.ownership.wait_for_members(seconds=_QUIET_SECONDS):
+                _print("Done. Other commands still use the servers that this one started: waiting for them to end.")
+                self.ownership.wait_for_members(seconds=_MEMBER_LIMIT_SECONDS)
         finally:
             for server in reversed(self.servers):
                 server.stop()
 
-    def _wait_for_members(self) -> None:
-        if self.ownership.wait_for_members(seconds=_QUIET_SECONDS):
-            return
-        _say("Done. Other commands still use the servers that this one started: waiting for them to end.")
-        self.ownership.wait_for_members(seconds=_MEMBER_LIMIT_SECONDS)
 
-
-# What this process owns; the command `up` reads it.
+# The servers of this process; None if it owns none. `make up` supervises them.
 local_servers: LocalServers | None = None
 
 
@@ -82,18 +70,25 @@ local_servers: LocalServers | None = None
 
 
 def read_dotenv() -> None:
-    """Read `.env` in the project's root, where there is one; what the environment says wins."""
-    if (PROJECT / ".env").exists():
-        environ.Env.read_env(PROJECT / ".env")
+    """Read `.env` in the project's root, if there is one. Variables that are already set win."""
+    path = PROJECT / ".env"
+    if not path.exists():
+        return
+    try:
+        values = parse_assignments(path.read_text(encoding="utf-8"))
+    except (BadAssignment, UnicodeDecodeError) as error:
+        raise LocalSetupError(f"{path}: {error}") from None
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
 
 
 def needs_embedded_servers() -> bool:
-    """Tell whether an embedded server has to stand in for one that nobody named."""
+    """Return whether DATABASE_URL or REDIS_URL is unset."""
     return not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"))
 
 
 def prepare_data_dir() -> Path:
-    """Return the folder of local data, made for us alone."""
+    """Return the folder for local data, created for this user alone. Raises LocalSetupError."""
     folder = Path(os.environ.get("DATA_DIR") or PROJECT / ".data").resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -105,66 +100,66 @@ def prepare_data_dir() -> Path:
     return folder
 
 
-_OTHER_FOLDER = "Set DATA_DIR to a folder of your own."
-
-
 def set_keys(folder: Path) -> None:
-    """Set the keys that are unset from files in the folder, made on the first run."""
+    """Set the keys that are unset from files in the folder, which the first run creates."""
     makers: dict[str, Callable[[], str]] = {
         "SECRET_KEY": lambda: secrets.token_urlsafe(48),
         "SECRETS_KEYS": lambda: Fernet.generate_key().decode(),
     }
     for name, make in makers.items():
         if not os.environ.get(name):
-            os.environ[name] = secret_file(folder / name.lower(), make=make)
+            os.environ[name] = read_or_create_secret(folder / name.lower(), make=make)
 
 
 def set_placeholder_settings() -> None:
-    """Fill in what settings require for a command that uses none of it, such as `help`."""
+    """Set what the settings require for a command that uses none of it, such as `help`."""
     os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
     os.environ.setdefault("SECRETS_KEYS", Fernet.generate_key().decode())
-    # Port 1 is nobody's: what should use these after all fails at once.
+    # Nothing listens on port 1, so a command that connects after all fails at once.
     os.environ.setdefault("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
     os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:1/0")
 
 
-# --- Owning and joining --------------------------------------------------------------------------
+# --- Owning and sharing the servers --------------------------------------------------------------
 
 
 @contextmanager
 def complete_environment(
     *, role: Role, command: str, address: str = "", before_start: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
-    """Complete the environment for one command: own the servers, or share those of the owner.
+    """Complete the environment for one command: start servers, or share those of the folder's owner.
 
-    `before_start` is asked once the lock is ours and leftovers are gone, and may refuse by raising.
+    `before_start` is called once we own the folder and stale processes are stopped; it may raise to refuse the start.
     """
     folder = prepare_data_dir()
     if needs_embedded_servers():
         set_keys(folder)
-    with ExitStack() as stack:
-        hold = _own_or_join(folder, role=role, command=command, address=address)
-        stack.callback(hold.release)
+    hold = _own_or_join(folder, role=role, command=command, address=address)
+    try:
         if isinstance(hold, Membership):
-            os.environ.setdefault("DATABASE_URL", hold.owner.database_url)
-            os.environ.setdefault("REDIS_URL", hold.owner.redis_url)
-            if hold.owner.platform_url:
-                os.environ.setdefault("PLATFORM_URL", hold.owner.platform_url)
+            owner = hold.owner
+            os.environ.setdefault("DATABASE_URL", owner.database_url)
+            os.environ.setdefault("REDIS_URL", owner.redis_url)
+            if owner.platform_url:
+                os.environ.setdefault("PLATFORM_URL", owner.platform_url)
+            yield
         else:
-            stack.enter_context(_running(hold, before_start=before_start))
-        yield
+            with _servers_running(hold, before_start=before_start):
+                yield
+    finally:
+        hold.release()
 
 
 @contextmanager
-def _running(ownership: Ownership, *, before_start: Callable[[], None]) -> Iterator[None]:
+def _servers_running(ownership: Ownership, *, before_start: Callable[[], None]) -> Iterator[None]:
     global local_servers
     if number := stop_stale_processes(ownership.folder):
-        _say(f"The last run did not end cleanly: stopped {number} processes that it left behind.")
+        _print(f"The last run did not end cleanly: stopped {number} processes that it left behind.")
     before_start()
     local_servers = LocalServers(ownership)
     try:
         local_servers.start()
-        # `make up` still has to migrate and to start its children.
+        # `make up` announces it later: it still has to migrate and to start its children.
         if ownership.owner.role is Role.COMMAND:
             local_servers.announce_ready()
         yield
@@ -174,36 +169,24 @@ def _running(ownership: Ownership, *, before_start: Callable[[], None]) -> Itera
 
 
 def _own_or_join(folder: Path, *, role: Role, command: str, address: str) -> Ownership | Membership:
-    began, has_spoken = time.monotonic(), False
+    began, has_reported = time.monotonic(), False
     while True:
         if ownership := try_to_own(folder, role=role, command=command, address=address):
             return ownership
         if role is Role.COMMAND and (membership := try_to_join(folder)):
             return membership
         owner, waited = read_owner(folder), time.monotonic() - began
-        _refuse_second_up(owner, role=role)
-        if waited > _QUIET_SECONDS and owner and not has_spoken:
-            _say(f"Waiting for `{owner.command}` (pid {owner.pid}), which {_doing(owner)}.")
-            has_spoken = True
+        if role is Role.UP and owner and owner.role is Role.UP and owner.state is not State.STOPPING:
+            raise LocalSetupError(f"Slipway already runs at {owner.address} (pid {owner.pid}); stop that one first.")
+        if waited > _QUIET_SECONDS and owner and not has_reported:
+            _print(f"Waiting for `{owner.command}` (pid {owner.pid}), which {owner.state.activity}.")
+            has_reported = True
         if waited > _START_LIMIT_SECONDS and role is Role.COMMAND:
-            raise LocalSetupError(f"The owner of {folder} has not become ready for {waited:.0f} s: {_describe(owner)}.")
+            name = f"`{owner.command}`, pid {owner.pid}" if owner else "it left no record"
+            raise LocalSetupError(f"The owner of {folder} has not become ready for {waited:.0f} s: {name}.")
         time.sleep(_POLL_SECONDS)
 
 
-def _refuse_second_up(owner: OwnerRecord | None, *, role: Role) -> None:
-    if role is Role.UP and owner and owner.role is Role.UP and owner.state is not State.STOPPING:
-        raise LocalSetupError(f"Slipway already runs at {owner.address} (pid {owner.pid}); stop that one first.")
-
-
-def _doing(owner: OwnerRecord) -> str:
-    doing = {State.STARTING: "is starting the servers", State.STOPPING: "is stopping the servers"}
-    return doing.get(owner.state, "uses the servers")
-
-
-def _describe(owner: OwnerRecord | None) -> str:
-    return f"`{owner.command}`, pid {owner.pid}" if owner else "it left no record"
-
-
-def _say(sentence: str) -> None:
-    sys.stderr.write(sentence + "\n")
+def _print(message: str) -> None:
+    sys.stderr.write(message + "\n")
     sys.stderr.flush()

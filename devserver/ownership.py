@@ -1,164 +1,158 @@
-"""Which process owns this machine's embedded servers: a lock that the kernel frees, and a record of who holds it."""
+"""Which process owns a data folder and its servers: a lock that the kernel frees, and a record of its holder."""
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from devserver.processes import identify, wait_until
-from workspaces.provisioners.process.processes import Process, is_alive
+import psutil
+from filelock import FileLock, ReadWriteLock, Timeout
+
+from devserver.processes import is_alive, start_time, wait_until
 
 
 class Role(StrEnum):
-    """For how long a process owns the servers."""
+    """How long a process owns the servers."""
 
-    # `make up`: until it is told to stop.
+    # `make up` or `make demo`: until it is stopped.
     UP = "up"
-    # Any other command: for its own duration.
+    # Any other command: until it ends.
     COMMAND = "command"
 
 
 class State(StrEnum):
-    """How far the owner has come."""
+    """The state of the owner's servers."""
 
     STARTING = "starting"
     READY = "ready"
     STOPPING = "stopping"
 
+    @property
+    def activity(self) -> str:
+        """Return what the owner does, as the end of a sentence."""
+        return "uses the servers" if self is State.READY else f"is {self.value} the servers"
+
 
 @dataclass(frozen=True, kw_only=True)
 class OwnerRecord:
-    """The record that the owner writes for the others."""
+    """What the owner writes down for other processes."""
 
     pid: int
-    started_at: int
+    # In seconds after the host's boot: another process may get the same pid later.
+    started_at: float
     role: Role
     command: str
     state: State = State.STARTING
-    # Where the web UI is; empty for a command.
+    # Where the admin is; empty for a command.
     address: str = ""
-    # Where agents reach it: what a command launches must find the owner's web, not a default one.
+    # Where agents reach the web server: workspaces that a command launches must report to it.
     platform_url: str = ""
     database_url: str = ""
     redis_url: str = ""
 
-    @property
-    def is_alive(self) -> bool:
-        """Tell whether the process that wrote the record still runs."""
-        return is_alive(Process(self.pid, self.started_at))
-
 
 class Ownership:
-    """The lock, held; whoever has it may start servers in the folder."""
+    """The held lock on a data folder. Its holder may start servers in the folder."""
 
-    def __init__(self, folder: Path, *, descriptor: int, owner: OwnerRecord) -> None:
+    def __init__(self, folder: Path, *, lock: FileLock, owner: OwnerRecord) -> None:
         self.folder = folder
         self.owner = owner
-        self.is_released = False
-        self._descriptor = descriptor
-        _write(folder, owner)
+        self.lock = lock
+        _write_record(folder, owner)
 
     def announce(self, state: State, *, database_url: str = "", redis_url: str = "") -> None:
-        """Tell the others how far we are and, once ready, the servers' addresses."""
+        """Tell other processes the state of the servers and, once they are ready, their addresses."""
         self.owner = replace(
             self.owner,
             state=state,
             database_url=database_url or self.owner.database_url,
             redis_url=redis_url or self.owner.redis_url,
         )
-        _write(self.folder, self.owner)
+        _write_record(self.folder, self.owner)
 
     def wait_for_members(self, *, seconds: float) -> bool:
-        """Wait until nobody uses our servers any more, for at most so long; return whether that is so."""
-        with _open(self.folder / "members.lock") as descriptor:
-            return wait_until(lambda: _try_lock(descriptor, fcntl.LOCK_EX), seconds=seconds)
+        """Wait until no other process uses our servers; return whether that happened in time."""
+        lock = ReadWriteLock(self.folder / "members.lock")
+
+        def is_unused() -> bool:
+            try:
+                with lock.write_lock(blocking=False):
+                    return True
+            except Timeout:
+                return False
+
+        # Asked again and again: SQLite, which holds this lock, doesn't hear Ctrl-C while it waits.
+        return wait_until(is_unused, seconds=seconds)
 
     def release(self) -> None:
-        """Let the next one own the servers."""
+        """Let another process own the folder."""
         with suppress(FileNotFoundError):
             (self.folder / "owner.json").unlink()
-        os.close(self._descriptor)
-        self.is_released = True
+        self.lock.release()
 
 
 class Membership:
-    """A share in another process' servers: a short-lived owner waits for us before it stops them."""
+    """A share in another process's servers. An owner that is a command waits for us before it stops them."""
 
-    def __init__(self, *, descriptor: int, owner: OwnerRecord) -> None:
+    def __init__(self, *, lock: ReadWriteLock, owner: OwnerRecord) -> None:
         self.owner = owner
-        self._descriptor = descriptor
+        self._lock = lock
 
     def release(self) -> None:
-        """Tell the owner that we need the servers no more."""
-        os.close(self._descriptor)
+        """Tell the owner that we no longer need the servers."""
+        self._lock.release()
 
 
 def try_to_own(folder: Path, *, role: Role, command: str, address: str = "") -> Ownership | None:
-    """Take the lock, or return None where another process has it."""
-    descriptor = os.open(folder / "owner.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    if not _try_lock(descriptor, fcntl.LOCK_EX):
-        os.close(descriptor)
+    """Take the lock of a data folder, or return None if another process holds it."""
+    lock = FileLock(folder / "owner.lock", mode=0o600, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
         return None
-    us = identify(os.getpid())
-    assert us is not None, "the running process is in /proc"  # noqa: S101 (Linux without /proc can't run this)
     owner = OwnerRecord(
-        pid=us.pid,
-        started_at=us.started_at,
+        pid=os.getpid(),
+        started_at=start_time(psutil.Process()),
         role=role,
         command=command,
         address=address,
         platform_url=os.environ.get("PLATFORM_URL", "") if role is Role.UP else "",
     )
-    return Ownership(folder, descriptor=descriptor, owner=owner)
+    return Ownership(folder, lock=lock, owner=owner)
 
 
 def try_to_join(folder: Path) -> Membership | None:
     """Take a share in the owner's servers, or return None while they are not ready."""
-    descriptor = os.open(folder / "members.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    # The order matters: an owner says that it stops before it waits for the members.
-    if _try_lock(descriptor, fcntl.LOCK_SH):
-        owner = read_owner(folder)
-        if owner and owner.state is State.READY:
-            return Membership(descriptor=descriptor, owner=owner)
-    os.close(descriptor)
+    lock = ReadWriteLock(folder / "members.lock")
+    try:
+        lock.acquire_read(blocking=False)
+    except Timeout:
+        return None
+    # Only now read the record: an owner announces that it stops before it looks for members.
+    owner = read_owner(folder)
+    if owner and owner.state is State.READY:
+        return Membership(lock=lock, owner=owner)
+    lock.release()
     return None
 
 
 def read_owner(folder: Path) -> OwnerRecord | None:
-    """Return what the living owner says; None where there is none or it has said nothing yet."""
+    """Return the record of the living owner; None if there is no owner or it has written nothing yet."""
     try:
         data = json.loads((folder / "owner.json").read_text())
         owner = OwnerRecord(**{**data, "role": Role(data["role"]), "state": State(data["state"])})
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        process = psutil.Process(owner.pid)
+        return owner if is_alive(process) and start_time(process) == owner.started_at else None
+    except (FileNotFoundError, ValueError, TypeError, KeyError, psutil.NoSuchProcess):
         return None
-    return owner if owner.is_alive else None
 
 
-def _write(folder: Path, owner: OwnerRecord) -> None:
-    # It holds passwords, and a reader must never see half of it.
+def _write_record(folder: Path, owner: OwnerRecord) -> None:
+    # It holds passwords, and readers must never see half of it.
     draft = folder / "owner.json.draft"
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(asdict(owner), file)
     draft.replace(folder / "owner.json")
-
-
-def _try_lock(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

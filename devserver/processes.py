@@ -1,47 +1,64 @@
-"""The host's processes as the supervisor needs them: found by session or environment, waited for."""
+"""Processes of this host, as psutil shows them: which are alive, who belongs to a session, and waiting for them."""
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable
 
-from workspaces.provisioners.process.processes import Process, stat_of
+import psutil
 
-PROC = Path("/proc")
-_DEAD = frozenset({"Z", "X", "x"})
+_DEAD = frozenset({psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
 _POLL_SECONDS = 0.02
 
 
-def identify(pid: int) -> Process | None:
-    """Return who has the pid now, or None where nobody who lives has it."""
-    stat = stat_of(pid)
-    return Process(pid, stat.started_at) if stat and stat.state not in _DEAD else None
-
-
-def living() -> Iterator[Process]:
-    """Yield the processes of this host."""
-    for entry in os.listdir(PROC):
-        if entry.isdigit() and (process := identify(int(entry))):
-            yield process
-
-
-def session_members(leader: Process) -> list[Process]:
-    """Return the living processes of the session that this process led, itself included."""
-    now = stat_of(leader.pid)
-    # A session keeps its number while it has members; a leader with another start time is another session's.
-    if now and now.started_at != leader.started_at:
-        return []
-    return [process for process in living() if (stat := stat_of(process.pid)) and stat.session == leader.pid]
-
-
-def environment(pid: int) -> dict[str, str]:
-    """Return the environment that the process was started with; empty where it can't be read."""
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether this very process still runs; a zombie doesn't, nor does a later process with the same pid."""
     try:
-        raw = (PROC / str(pid) / "environ").read_bytes()
-    except OSError:
-        return {}
-    pairs = (item.partition(b"=") for item in raw.split(b"\0") if b"=" in item)
-    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+        return process.is_running() and process.status() not in _DEAD
+    except psutil.NoSuchProcess:
+        return False
+
+
+def start_time(process: psutil.Process) -> float:
+    """Return when the process started, in seconds after the host's boot; with the pid it identifies the process.
+
+    Unlike `create_time()` it stays the same when the clock of the host is set.
+    """
+    return round(process.create_time() - psutil.boot_time(), 2)
+
+
+def find_processes(is_wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
+    """Return the living processes that meet a condition; those that end meanwhile, or can't be read, are left out."""
+    found = []
+    for pid in psutil.pids():
+        try:
+            process = psutil.Process(pid)
+            if is_wanted(process) and is_alive(process):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def session_members(leader: psutil.Process) -> list[psutil.Process]:
+    """Return the living processes of the session that this process leads or led, itself included."""
+    # A session outlives its leader. If another process has the leader's pid now, the session is that one's.
+    if psutil.pid_exists(leader.pid) and not leader.is_running():
+        return []
+    return find_processes(lambda process: os.getsid(process.pid) == leader.pid)
+
+
+def signal_all(processes: Iterable[psutil.Process], number: int) -> None:
+    """Send a signal to each process that still runs."""
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def wait_until_gone(processes: Collection[psutil.Process], *, seconds: float) -> bool:
+    """Wait until none of the processes runs any more; return whether that happened in time."""
+    return wait_until(lambda: not any(map(is_alive, processes)), seconds=seconds)
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:

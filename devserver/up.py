@@ -1,10 +1,14 @@
-"""`make up` from its first child to its last: start, tell the operator, keep running, stop."""
+"""`make up`: start the processes, take the steps of the start, keep running until a signal, stop everything."""
 
+import logging
+import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 import httpx
@@ -22,135 +26,127 @@ from workspaces import tasks
 from workspaces.models import BackendKind
 from workspaces.services.launching.resume_after_shutdown import resume_after_shutdown
 
+logger = logging.getLogger(__name__)
+
 _TICK_SECONDS = 0.2
-_WEB_PATIENCE_SECONDS = 60.0
-# Together with the servers' and the workspaces' own, these stay below the ten seconds that a stop may take.
+# With the time for the servers and the workspaces, a stop must take less than ten seconds.
 _WORKER_STOP_SECONDS = 2.0
 _WEB_STOP_SECONDS = 1.0
-_RESET = f".venv/bin/python manage.py changepassword {first_run.OPERATOR}"
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ForcedStop(Exception):
-    """The operator asked a second time: no more waiting."""
+    """A second signal came while a step was running: don't wait for the step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A named part of the start. Its action is called at each tick until the step is done.
+
+    If that takes longer than `patience_seconds`, print `late_message` and go on to the next step.
+    """
+
+    name: str
+    action: Callable[[], object] = lambda: None
+    is_done: Callable[[], bool] = lambda: True
+    patience_seconds: float = math.inf
+    late_message: str = ""
 
 
 class DevServer:
-    """One run of Slipway on this machine."""
+    """All processes of Slipway on this machine, from their start to their stop."""
 
-    def __init__(self, *, port: int, resumes: bool, creates_first: bool, console: Console) -> None:
-        self.port = port
-        self.resumes = resumes
-        self.creates_first = creates_first
+    def __init__(self, *, port: int, console: Console, steps: Sequence[Step], stops_workspaces: bool = True) -> None:
+        self.steps = [
+            *_first_steps(port=port, console=console),
+            *steps,
+            Step(name="keep running", is_done=lambda: False),
+        ]
         self.console = console
+        self.stops_workspaces = stops_workspaces
         self.supervisor = Supervisor(console=console)
-        self.back: list[Child] = [children.beat(console=console), *children.workers(console=console)]
+        self.workers: list[Child] = [children.beat(console=console), *children.workers(console=console)]
         if settings.PROVISIONER == BackendKind.SIMULATED:
-            self.back.append(children.simulator(console=console))
-        # They stop last, so that what the stop of the workspaces leads to is told, too.
-        self.front: list[Child] = [
+            self.workers.append(children.simulator(console=console))
+        # These stop last, so that the events of the stop are delivered too.
+        self.web_and_events: list[Child] = [
             children.web(port=port, console=console),
             children.relay(console=console),
             children.deliver(console=console),
         ]
-        self._stop = threading.Event()
+        self._stop_requested = threading.Event()
         self._is_forced = False
+        self._is_in_step = False
 
     def run(self) -> None:
         """Run until a signal says stop, then stop everything."""
         call_command("migrate", interactive=False, verbosity=0)
-        with self._signals():
+        with self._signals_handled():
             try:
-                self._start()
-                self._keep_running()
+                self._start_processes()
+                self._take_steps()
+            except ForcedStop:
+                pass
             finally:
-                self._end()
+                self._stop()
 
-    # --- Start -----------------------------------------------------------------------------------
-
-    def _start(self) -> None:
+    def _start_processes(self) -> None:
         if local_environment.local_servers:
             for server in local_environment.local_servers.servers:
-                self.supervisor.adopt(server)
-        self.supervisor.start([*self.front, *self.back])
+                self.supervisor.watch(server)
+        self.supervisor.start([*self.web_and_events, *self.workers])
 
-    def _keep_running(self) -> None:
-        for _ in self._story():
-            self.supervisor.tick()
-            # The signal for a closed terminal reaches the session's first process only, which may be make.
-            if self._stop.wait(_TICK_SECONDS) or self.console.has_lost_terminal:
-                return
+    def _take_steps(self) -> None:
+        self._is_in_step = True
+        for step in self.steps:
+            logger.debug("step begins", extra={"step": step.name})
+            limit = time.monotonic() + step.patience_seconds
+            step.action()
+            while not step.is_done():
+                if time.monotonic() > limit:
+                    self.console.write(step.late_message)
+                    break
+                self.supervisor.tick()
+                # SIGHUP of a closed terminal reaches only the first process of the session, which may be make.
+                if self._stop_requested.wait(_TICK_SECONDS) or self.console.is_terminal_closed:
+                    return
+                step.action()
 
-    def _story(self) -> Iterator[None]:
-        """Tell the operator what happens; yields whenever there is time to look after the children."""
-        yield from self._until_web_answers()
-        if local_environment.local_servers:
-            local_environment.local_servers.announce_ready()
-        yield from self._scenes()
-        while True:
-            yield
-
-    def _scenes(self) -> Iterator[None]:
-        """Tell what is special about this run, once all of it is up."""
-        yield from self._launch_workspaces()
-        self._summarise(password=first_run.create_operator())
-
-    def _until_web_answers(self) -> Iterator[None]:
-        limit = time.monotonic() + _WEB_PATIENCE_SECONDS
-        while not _answers(f"http://{LOCALHOST}:{self.port}/health"):
-            if time.monotonic() > limit:
-                self.console.say(f"The web server does not answer on port {self.port} yet; its lines above say why.")
-                return
-            yield
-
-    def _launch_workspaces(self) -> Iterator[None]:
-        if self.resumes and (number := _resume()):
-            self.console.say(f"Launching {_count(number)} again that the last stop had stopped.")
-        if self.creates_first and (workspace := first_run.create_first_workspace()):
-            self.console.say("Launching a first workspace:")
-            yield from first_run.follow(workspace, console=self.console)
-
-    def _summarise(self, *, password: str | None) -> None:
-        account = f"User {first_run.OPERATOR}, password {password} (shown this once)"
-        if password is None:
-            account = f"User {first_run.OPERATOR}; for a new password: {_RESET}"
-        lines = [f"Slipway runs at http://{LOCALHOST}:{self.port}/admin/", account, "Ctrl-C stops everything."]
-        self.console.say("\n" + "\n".join(f"  {line}" for line in lines) + "\n")
-
-    # --- Stop ------------------------------------------------------------------------------------
-
-    def _end(self) -> None:
+    def _stop(self) -> None:
+        self._is_in_step = False
+        self.console.write("Stopping. Press Ctrl-C again to stop by force.")
         try:
-            self.console.say("Stopping; once more Ctrl-C ends it by force.")
-            self.supervisor.end(self.back, seconds=_WORKER_STOP_SECONDS)
-            self._stop_workspaces()
-        except ForcedStop:
-            self.supervisor.end(self.back, seconds=0)
-            self._stop_workspaces()
+            self.supervisor.stop(self.workers, seconds=_WORKER_STOP_SECONDS, is_forced=lambda: self._is_forced)
+            if self.stops_workspaces:
+                self._stop_workspaces()
         finally:
-            self.supervisor.end(self.front, seconds=0 if self._is_forced else _WEB_STOP_SECONDS)
-        self.console.say("Stopped.")
+            self.supervisor.stop(self.web_and_events, seconds=_WEB_STOP_SECONDS, is_forced=lambda: self._is_forced)
+        self.console.write("Stopped.")
 
     def _stop_workspaces(self) -> None:
-        # Ours may have ended with an earlier life of the server.
+        # The database server may have been restarted since the connection was made.
         connection.close()
         try:
-            stopped, left = stop_workspaces()
+            stopped, unconfirmed = stop_workspaces()
         except DatabaseError as error:
-            self.console.say(f"The workspaces could not be stopped, the database is away: {error}")
+            self.console.write(f"The workspaces could not be stopped, since the database can't be reached: {error}")
             return
         if stopped:
-            self.console.say(f"Stopped {_count(stopped)}; the next `make up` launches what ran again.")
-        if left:
-            self.console.say(f"Could not confirm the stop of {_count(left)}; the next run tries again.")
+            self.console.write(f"Stopped {_count(stopped)}; the next `make up` launches them again.")
+        if unconfirmed:
+            self.console.write(f"Could not confirm the stop of {_count(unconfirmed)}; the next run tries again.")
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals_handled(self) -> Iterator[None]:
+        """Request a stop at the first signal and force it at the second."""
+
         def on_signal(_number: int, _frame: FrameType | None) -> None:
-            if self._stop.is_set() and not self._is_forced:
+            if not self._stop_requested.is_set():
+                self._stop_requested.set()
+            elif not self._is_forced:
                 self._is_forced = True
-                raise ForcedStop
-            self._stop.set()
+                if self._is_in_step:
+                    raise ForcedStop
 
         before = {number: signal.signal(number, on_signal) for number in _STOP_SIGNALS}
         try:
@@ -160,20 +156,70 @@ class DevServer:
                 signal.signal(number, handler)
 
 
-@transaction.atomic
-def _resume() -> int:
-    resumed = resume_after_shutdown(now=database_now())
-    for workspace in resumed:
-        tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
-    return len(resumed)
+# --- The steps -----------------------------------------------------------------------------------
+
+
+def _first_steps(*, port: int, console: Console) -> list[Step]:
+    def web_answers() -> bool:
+        try:
+            return httpx.get(f"http://{LOCALHOST}:{port}/health", timeout=2, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    def announce_ready() -> None:
+        if local_environment.local_servers:
+            local_environment.local_servers.announce_ready()
+
+    return [
+        Step(
+            name="wait for the web server",
+            is_done=web_answers,
+            patience_seconds=60,
+            late_message=f"The web server does not answer on port {port} yet; see its lines above for the reason.",
+        ),
+        Step(name="let other commands use the servers", action=announce_ready),
+    ]
+
+
+def up_steps(*, port: int, console: Console, resumes: bool, creates_first: bool) -> list[Step]:
+    """Return what `make up` does once the web server answers."""
+    first = first_run.FirstWorkspace(console=console)
+    steps = []
+    if resumes:
+        steps.append(Step(name="launch paused workspaces again", action=partial(_resume_workspaces, console)))
+    if creates_first:
+        steps.append(Step(name="create a first workspace", action=first.create))
+        steps.append(
+            Step(
+                name="show its launch",
+                action=first.report,
+                is_done=lambda: first.has_booted,
+                patience_seconds=120,
+                late_message="  It is still booting; the admin shows how far it is.",
+            )
+        )
+    steps.append(Step(name="print address and account", action=partial(_print_summary, console, port=port)))
+    return steps
+
+
+def _resume_workspaces(console: Console) -> None:
+    with transaction.atomic():
+        resumed = resume_after_shutdown(now=database_now())
+        for workspace in resumed:
+            tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    if resumed:
+        console.write(f"Launching {_count(len(resumed))} again that the last stop had stopped.")
+
+
+def _print_summary(console: Console, *, port: int) -> None:
+    account = (
+        f"User {first_run.OPERATOR}; for a new password: .venv/bin/python manage.py changepassword {first_run.OPERATOR}"
+    )
+    if password := first_run.create_operator():
+        account = f"User {first_run.OPERATOR}, password {password} (shown this once)"
+    lines = [f"Slipway runs at http://{LOCALHOST}:{port}/admin/", account, "Ctrl-C stops everything."]
+    console.write("\n" + "\n".join(f"  {line}" for line in lines) + "\n")
 
 
 def _count(number: int) -> str:
     return "1 workspace" if number == 1 else f"{number} workspaces"
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False

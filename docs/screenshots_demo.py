@@ -58,7 +58,7 @@ def photograph_demo(folder: Path, *, images: Path, size: dict[str, int]) -> None
             page.screenshot(path=images / "demo-held.png")
             page.goto(admin)
             page.screenshot(path=images / "demo-incident.png")
-            demo.wait_for("(What was promised)")
+            demo.wait_for("(What was expected)")
             page.goto(f"{admin}workspaces/workspace/?status=failed")
             page.wait_for_selector("#live[data-state=live]")
             page.screenshot(path=images / "demo-failed.png")

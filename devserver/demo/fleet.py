@@ -71,8 +71,8 @@ class Group:
     name: str
     count: int
     runtime: str
-    what: str
-    promise: Expectation = ONLINE
+    description: str
+    expectation: Expectation = ONLINE
     behaviour: Behaviour = Behaviour.HEALTHY
     boot: Minutes = (0.5, 2)
     # When they are launched, counted from the fleet's beginning.
@@ -93,16 +93,16 @@ GROUPS = (
         name="unset",
         count=1,
         runtime="langgraph",
-        what="a required variable is not set",
-        promise=_failed(FailureCode.MISSING_ENV),
+        description="a required variable is not set",
+        expectation=_failed(FailureCode.MISSING_ENV),
         required_env="OPENAI_API_KEY",
     ),
     Group(
         name="stuck",
         count=3,
         runtime="langgraph",
-        what="begin their boot and never end it",
-        promise=_failed(FailureCode.TIMED_OUT),
+        description="begin their boot and never end it",
+        expectation=_failed(FailureCode.TIMED_OUT),
         behaviour=Behaviour.NEVER,
         boot=(2, 6),
     ),
@@ -110,8 +110,8 @@ GROUPS = (
         name="stuck-hermes",
         count=1,
         runtime="hermes",
-        what="the same, with hermes' limit",
-        promise=_failed(FailureCode.TIMED_OUT),
+        description="the same, with hermes' limit",
+        expectation=_failed(FailureCode.TIMED_OUT),
         behaviour=Behaviour.NEVER,
         boot=(10, 20),
     ),
@@ -119,8 +119,8 @@ GROUPS = (
         name="stalled",
         count=1,
         runtime="langgraph",
-        what="no new step within its stall limit",
-        promise=_failed(FailureCode.STALLED),
+        description="no new step within its stall limit",
+        expectation=_failed(FailureCode.STALLED),
         behaviour=Behaviour.NEVER,
         boot=(2, 4),
         stall=4,
@@ -129,8 +129,8 @@ GROUPS = (
         name="too-late",
         count=1,
         runtime="claude-code",
-        what="boots longer than its limit",
-        promise=Expectation(statuses=frozenset({S.ONLINE}), is_taken_back=True),
+        description="boots longer than its limit",
+        expectation=Expectation(statuses=frozenset({S.ONLINE}), is_taken_back=True),
         behaviour=Behaviour.SLOW,
         boot=(13, 13),
     ),
@@ -138,8 +138,8 @@ GROUPS = (
         name="crash",
         count=5,
         runtime="claude-code",
-        what="a boot step fails, or it is killed",
-        promise=_failed(FailureCode.CRASHED),
+        description="a boot step fails, or it is killed",
+        expectation=_failed(FailureCode.CRASHED),
         behaviour=Behaviour.CRASH,
         boot=(2, 8),
     ),
@@ -147,16 +147,16 @@ GROUPS = (
         name="hermes",
         count=12,
         runtime="hermes",
-        what="healthy, but slow: 18 to 27 minutes",
+        description="healthy, but slow: 18 to 27 minutes",
         behaviour=Behaviour.SLOW,
         boot=(18, 27),
     ),
-    Group(name="greeter", count=11, runtime="echo", what="healthy"),
+    Group(name="greeter", count=11, runtime="echo", description="healthy"),
     Group(
         name="late-crash",
         count=3,
         runtime="echo",
-        what="crash once after they were online",
+        description="crash once after they were online",
         behaviour=Behaviour.CRASH_LATE,
         times=1,
     ),
@@ -164,37 +164,37 @@ GROUPS = (
         name="flaky",
         count=3,
         runtime="echo",
-        what="lose calls, and report errors now and then",
-        promise=Expectation(statuses=frozenset(RUNNING)),
+        description="lose calls, and report errors now and then",
+        expectation=Expectation(statuses=frozenset(RUNNING)),
         behaviour=Behaviour.FLAKY,
     ),
     Group(
         name="silent",
         count=3,
         runtime="echo",
-        what="stop their heartbeats and live on",
-        promise=Expectation(statuses=frozenset({S.OFFLINE})),
+        description="stop their heartbeats and live on",
+        expectation=Expectation(statuses=frozenset({S.OFFLINE})),
         behaviour=Behaviour.SILENT,
     ),
     Group(
         name="twice",
         count=2,
         runtime="echo",
-        what="register twice at once",
+        description="register twice at once",
         behaviour=Behaviour.DUPLICATE_REGISTER,
     ),
     Group(
         name="unheard",
         count=2,
         runtime="echo",
-        what="hear no answer and register again",
+        description="hear no answer and register again",
         behaviour=Behaviour.LOST_ACK,
     ),
     Group(
         name="skewed",
         count=2,
         runtime="echo",
-        what="their clock is an hour wrong",
+        description="their clock is an hour wrong",
         behaviour=Behaviour.CLOCK_SKEW,
     ),
     Group(
@@ -202,9 +202,9 @@ GROUPS = (
         name="mirror",
         count=10,
         runtime="crewai",
-        what="wait for one slow mirror, all at once",
+        description="wait for one slow mirror, all at once",
         # Whom a sweep meets when most have just arrived, it may fail a moment too early: the late arrival wins.
-        promise=Expectation(statuses=frozenset({S.ONLINE}), is_taken_back=None),
+        expectation=Expectation(statuses=frozenset({S.ONLINE}), is_taken_back=None),
         behaviour=Behaviour.SLOW,
         boot=(15, 15),
         begins=2,
@@ -225,8 +225,8 @@ class Member:
     begins_seconds: float
 
     @property
-    def promise(self) -> Expectation:
-        return self.group.promise
+    def expectation(self) -> Expectation:
+        return self.group.expectation
 
 
 def make_fleet(*, speed: float, seed: int, groups: Iterable[Group] = GROUPS) -> list[Member]:

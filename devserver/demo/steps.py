@@ -1,147 +1,132 @@
-"""`make demo`: a simulated fleet in every condition, and what becomes of it, told as it happens."""
+"""The steps of `make demo`: launch a simulated fleet, report what happens, compare the outcome with the expectation."""
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from devserver import first_run
 from devserver.console import Console
 from devserver.demo import fleet
 from devserver.demo.fleet import Group, Member, Outcome
 from devserver.servers.embedded import LOCALHOST
-from devserver.up import DevServer
-from postgres.clock import database_now
-from workspaces import tasks
+from devserver.up import Step
 from workspaces.models import Workspace
 from workspaces.models.incidents import Incident
 from workspaces.services.launching import create
 
-# To open the browser and sign in before it begins.
+# Time to open the browser and log in before the fleet is launched.
 TIME_TO_SIGN_IN_SECONDS = 20.0
-# The longest boot that is failed, hermes' limit, and what the sweep and slow machines need after it.
+# In minutes of a real fleet: the longest boot limit (hermes), then time for the sweep and for slow machines.
 LASTS_MINUTES = 40
 _LOOK_SECONDS = 1.0
-# Of the field, as the minutes above: ten seconds in a usual demo.
-_TELL_MINUTES = 100 / 60
+# At the usual speed, ten seconds between two lines about the fleet's statuses.
+_REPORT_SECONDS = 100
 
 
-class Demo(DevServer):
-    """A run whose workspaces are simulated. Its data is nobody's: the next demo deletes it."""
+class Demo:
+    """A simulated fleet on a running Slipway. Its data is deleted by the next demo."""
 
-    def __init__(self, *, port: int, speed: float, seed: int, patience_seconds: float, console: Console) -> None:
-        super().__init__(port=port, resumes=False, creates_first=False, console=console)
+    def __init__(self, *, port: int, speed: float, seed: int, sign_in_seconds: float, console: Console) -> None:
+        self.admin = f"http://{LOCALHOST}:{port}/admin/"
         self.speed = speed
-        self.fleet = fleet.make_fleet(speed=speed, seed=seed)
-        self.patience_seconds = patience_seconds
-        self._began = 0.0
+        self.console = console
+        self.sign_in_seconds = sign_in_seconds
+        self.members = fleet.make_fleet(speed=speed, seed=seed)
+        self._waiting = list(self.members)
+        self._begins_at = 0.0
+        self._outcomes: Mapping[str, Outcome] = {}
+        self._incidents = (0, 0)
+        self._looked_at = self._reported_at = 0.0
+        self._counts = ""
 
-    def _scenes(self) -> Iterator[None]:
-        self._introduce(password=first_run.create_operator())
-        yield from _wait(self.patience_seconds)
-        self._began = time.monotonic()
-        yield from self._launch()
-        yield from self._follow()
-        self._sum_up()
+    def steps(self) -> list[Step]:
+        """Return what the demo does once the web server answers."""
+        return [
+            Step(name="introduce the demo", action=self._introduce),
+            Step(name="launch the fleet", action=self._launch_due_members, is_done=lambda: not self._waiting),
+            Step(name="report what happens", action=self._look, is_done=self._is_over),
+            Step(name="compare with the expectations", action=self._sum_up),
+        ]
 
-    def _introduce(self, *, password: str | None) -> None:
-        admin = f"http://{LOCALHOST}:{self.port}/admin/"
+    def _introduce(self) -> None:
         lines = [
-            f"The demo runs at {admin}workspaces/workspace/",
-            f"User {first_run.OPERATOR}, password {password}",
-            f"{len(self.fleet)} simulated workspaces are launched in {self.patience_seconds:.0f} seconds: sign in, and "
+            f"The demo runs at {self.admin}workspaces/workspace/",
+            f"User {first_run.OPERATOR}, password {first_run.create_operator()}",
+            f"{len(self.members)} simulated workspaces are launched in {self.sign_in_seconds:.0f} seconds: log in and "
             "watch the list.",
-            f"One minute here is {self.speed:g} minutes of the field, limits and boots alike.",
+            f"One minute here is {self.speed:g} minutes of a real fleet, for limits and boots alike.",
             "Ctrl-C ends it.",
         ]
-        self.console.say("\n" + "\n".join(f"  {line}" for line in lines) + "\n")
+        self.console.write("\n" + "\n".join(f"  {line}" for line in lines) + "\n")
+        self._begins_at = time.monotonic() + self.sign_in_seconds
 
-    def _launch(self) -> Iterator[None]:
-        for member in self.fleet:
-            # Those of one moment in one go: late together, they are to be late in one sweep.
-            while self._elapsed < member.begins_seconds:
-                yield
-            create_member(member)
+    def _launch_due_members(self) -> None:
+        # Members of one moment are launched in one go, so that one sweep finds them late together.
+        while self._waiting and self._waiting[0].begins_seconds <= self._elapsed:
+            create_member(self._waiting.pop(0))
 
-    def _follow(self) -> Iterator[None]:
-        """Tell how the statuses change and what the brake does, until every promise is kept or the time is up."""
-        told, told_at, heard = "", 0.0, (0, 0)
-        while self._elapsed < LASTS_MINUTES * 60 / self.speed and not self._is_settled():
-            if (incidents := fleet.count_incident_events()) != heard:
-                heard = incidents
-                self._tell(_last_incident())
-            counts = _counts()
-            if counts != told and time.monotonic() - told_at >= _TELL_MINUTES * 60 / self.speed:
-                told, told_at = counts, time.monotonic()
-                self._tell(counts)
-            yield from _wait(_LOOK_SECONDS)
+    def _look(self) -> None:
+        """Print new incidents, and from time to time how many workspaces have which status."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = now
+        self._outcomes = fleet.outcomes(self.members)
+        if (incidents := fleet.count_incident_events()) != self._incidents:
+            self._incidents = incidents
+            incident = Incident.objects.latest("pk")
+            self._print("The incident is resolved." if incident.resolved_at else f"Incident: {incident.message}")
+        rows = Workspace.objects.order_by().values_list("status", "held_since")
+        counts = _format(Counter("held" if held_since else status for status, held_since in rows))
+        if counts != self._counts and now - self._reported_at >= _REPORT_SECONDS / self.speed:
+            self._counts, self._reported_at = counts, now
+            self._print(counts)
 
-    def _is_settled(self) -> bool:
-        seen = fleet.outcomes(self.fleet)
-        opened, resolved = fleet.count_incident_events()
-        are_kept = all(member.name in seen and member.promise.is_met_by(seen[member.name]) for member in self.fleet)
-        return are_kept and opened == resolved and self._elapsed > fleet.LONGEST_LIMIT_MINUTES * 60 / self.speed
+    def _is_over(self) -> bool:
+        """Return whether every expectation is met and can't be broken by a limit any more, or the time is up."""
+        if self._elapsed > LASTS_MINUTES * 60 / self.speed:
+            return True
+        are_limits_over = self._elapsed > fleet.LONGEST_LIMIT_MINUTES * 60 / self.speed
+        opened, resolved = self._incidents
+        are_met = all(
+            member.name in self._outcomes and member.expectation.is_met_by(self._outcomes[member.name])
+            for member in self.members
+        )
+        return are_limits_over and are_met and opened == resolved
 
     def _sum_up(self) -> None:
-        seen = fleet.outcomes(self.fleet)
-        opened, resolved = fleet.count_incident_events()
-        groups = {member.group.name: member.group for member in self.fleet}
-        rows = [
-            _row(group, [member for member in self.fleet if member.group is group], seen) for group in groups.values()
+        groups = {member.group.name: member.group for member in self.members}
+        rows = [_row(group, self.members, self._outcomes) for group in groups.values()]
+        opened, resolved = self._incidents
+        expected = "one incident, opened and resolved"
+        rows.append(f"  {'the brake':<59} {expected:<38} {opened} opened, {resolved} resolved")
+        places = [
+            "  Look at:",
+            f"    {self.admin}workspaces/workspace/?status=failed   each failure, its reason and the end of its log",
+            f"    {self.admin}workspaces/incident/   the one incident of the brake",
+            f"    {self.admin}   which failures a late arrival undid, the record of the sweep, boot times",
+            "  Ctrl-C ends the demo.",
         ]
-        self.console.say("\n  What was promised, and what became of it:\n\n" + "\n".join(rows))
-        promised = "one incident, opened and resolved"
-        self.console.say(f"  {'the brake':<59} {promised:<38} {opened} opened, {resolved} resolved\n")
-        self.console.say("\n".join(f"  {line}" for line in self._places()) + "\n")
+        self.console.write("\n  What was expected, and what happened:\n\n" + "\n".join([*rows, "", *places]) + "\n")
 
-    def _places(self) -> Sequence[str]:
-        admin = f"http://{LOCALHOST}:{self.port}/admin/"
-        return [
-            "Look at:",
-            f"  {admin}workspaces/workspace/?status=failed   each failure, its reason and the end of its log",
-            f"  {admin}workspaces/incident/   the brake's one incident",
-            f"  {admin}   which failures by time a late arrival took back, the sweep's own record, boot times",
-            "Ctrl-C ends the demo.",
-        ]
-
-    def _tell(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         minutes, seconds = divmod(int(self._elapsed), 60)
-        self.console.say(f"  {minutes}:{seconds:02}  {text}")
+        self.console.write(f"  {minutes}:{seconds:02}  {text}")
 
     @property
     def _elapsed(self) -> float:
-        return time.monotonic() - self._began
-
-    def _stop_workspaces(self) -> None:
-        """Leave them: they end with the simulator, and nobody launches them again."""
-
-
-def _wait(seconds: float) -> Iterator[None]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        yield
+        return time.monotonic() - self._begins_at
 
 
 def create_member(member: Member) -> None:
     """Create a workspace of the fleet and hand its launch to the workers."""
-    request = create.CreateRequest(name=member.name, config=member.config)
-    workspace = create.create(request, now=database_now()).workspace
-    tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    first_run.create_workspace(create.CreateRequest(name=member.name, config=member.config))
 
 
-def _counts() -> str:
-    rows = Workspace.objects.order_by().values_list("status", "held_since")
-    counts = Counter("held" if held_since else status for status, held_since in rows)
+def _row(group: Group, members: Sequence[Member], outcomes: Mapping[str, Outcome]) -> str:
+    counts = Counter(str(outcomes.get(member.name, "not created")) for member in members if member.group is group)
+    return f"  {group.name:<13} {group.count:>2}  {group.description:<42} {group.expectation!s:<38} {_format(counts)}"
+
+
+def _format(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {word}" for word, number in sorted(counts.items()))
-
-
-def _last_incident() -> str:
-    incident = Incident.objects.order_by("pk").last()
-    if incident is None:
-        return "An incident was told."
-    return "The incident is resolved." if incident.resolved_at else f"Incident: {incident.message}"
-
-
-def _row(group: Group, members: Sequence[Member], seen: Mapping[str, Outcome]) -> str:
-    became = Counter(str(seen.get(member.name, "not created")) for member in members)
-    words = ", ".join(f"{number} {word}" for word, number in sorted(became.items()))
-    return f"  {group.name:<13} {group.count:>2}  {group.what:<42} {group.promise!s:<38} {words}"

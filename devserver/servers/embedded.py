@@ -93,7 +93,7 @@ class Server:
         reason = full_disk_message(self.folder) if _tells_full_disk(words) else _telling_line(words)
         return f"ended: {reason}".rstrip(".")
 
-    def complaint(self) -> ServerError | None:
+    def current_error(self) -> ServerError | None:
         """Return what is wrong with the server, None where it runs and has met no full disk."""
         words = self._words()
         if self.has_exited or _tells_full_disk(words):
@@ -153,7 +153,7 @@ def _await(server: Server, *, ready: Callable[[Server], bool]) -> None:
     except BaseException:
         server.stop()
         raise
-    if server.has_exited and (complaint := server.complaint()):
+    if server.has_exited and (complaint := server.current_error()):
         raise complaint
     if not in_time:
         server.stop()
@@ -172,7 +172,7 @@ def find_program(*names: str) -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-def secret_file(path: Path, *, make: Callable[[], str] = lambda: secrets.token_urlsafe(32)) -> str:
+def read_or_create_secret(path: Path, *, make: Callable[[], str] = lambda: secrets.token_urlsafe(32)) -> str:
     """Return the text of a file that only we may read, made once; it is never there half written."""
     if not path.exists():
         draft = path.with_name(f"{path.name}.{os.getpid()}")

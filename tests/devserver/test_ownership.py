@@ -28,7 +28,7 @@ def owned(tmp_path):
     hold = ownership.try_to_own(tmp_path, role=Role.COMMAND, command="manage.py migrate")
     assert hold is not None
     yield hold
-    if not hold.is_released:
+    if hold.lock.is_locked:
         hold.release()
 
 

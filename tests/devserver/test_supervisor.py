@@ -5,15 +5,15 @@ import os
 import signal
 import sys
 
+import psutil
 import pytest
 
 from devserver import supervisor
 from devserver.console import Console
-from devserver.processes import identify
+from devserver.processes import is_alive
 from devserver.stale_processes import SUPERVISED_FROM, stop_stale_processes
 from devserver.supervisor import Child, Supervisor
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from workspaces.provisioners.process.processes import is_alive
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
@@ -92,7 +92,7 @@ def test_the_delay_doubles_up_to_half_a_minute_and_starts_over_after_a_steady_mi
         child.process.wait(timeout=PATIENCE_SECONDS)
         clock.now += seconds
         keeper.tick()
-        delay = keeper.watches[0].due_at - clock.now
+        delay = keeper.watched[0].restart_at - clock.now
         clock.now += delay
         keeper.tick()
         return delay
@@ -116,24 +116,20 @@ def test_a_child_that_ignores_term_is_killed_when_its_time_is_up(make_child, scr
     keeper = Supervisor(console=Console(screen))
     keeper.start([child])
     assert shown(screen, "ready")
-    keeper.end([child], seconds=0.3)
+    keeper.stop([child], seconds=0.3)
     assert child.process.returncode == -signal.SIGKILL
 
 
 def family(child, screen):
     child.spawn()
     assert shown(screen, "\n")
-    grandchild = identify(int(screen.getvalue().rpartition("|")[2]))
-    parent = identify(child.process.pid)
-    assert parent is not None
-    assert grandchild is not None
-    return parent, grandchild
+    return psutil.Process(child.process.pid), psutil.Process(int(screen.getvalue().rpartition("|")[2]))
 
 
 def test_what_a_child_started_ends_with_it(make_child, screen):
     child = make_child(FAMILY)
     _, grandchild = family(child, screen)
-    Supervisor(console=Console(screen)).end([child], seconds=5)
+    Supervisor(console=Console(screen)).stop([child], seconds=5)
     assert not is_alive(grandchild)
 
 
@@ -151,11 +147,11 @@ def test_an_ended_child_is_not_started_again(make_child, screen):
     child = make_child("import time; time.sleep(60)")
     keeper = Supervisor(console=Console(screen))
     keeper.start([child])
-    keeper.end([child], seconds=5)
+    keeper.stop([child], seconds=5)
     ended = child.process
     keeper.tick()
     assert child.process is ended
-    assert keeper.watches == []
+    assert keeper.watched == []
 
 
 def test_children_of_a_supervisor_that_was_killed_are_found_by_their_folder(make_child, screen, tmp_path):
@@ -180,7 +176,7 @@ def test_a_terminal_that_was_closed_stops_nobody():
     terminal = io.StringIO()
     console = Console(terminal)
     terminal.close()
-    console.say("into the void")
+    console.write("into the void")
     assert terminal.closed
 
 
@@ -188,10 +184,10 @@ def test_a_terminal_that_was_closed_is_noticed():
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "w") as terminal:
         console = Console(terminal)
-        assert not console.has_lost_terminal
+        assert not console.is_terminal_closed
         os.close(ours)
-        assert console.has_lost_terminal
+        assert console.is_terminal_closed
 
 
 def test_what_is_no_terminal_can_not_be_lost(screen):
-    assert not Console(screen).has_lost_terminal
+    assert not Console(screen).is_terminal_closed

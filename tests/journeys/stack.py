@@ -1,18 +1,16 @@
 """A whole Slipway on the test's own database: the very children of `make up`, that a test may kill one by one."""
 
 import io
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
+import psutil
 from django.conf import settings
 
 from devserver import children
 from devserver.console import Console
-from devserver.processes import identify
 from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.lifecycle.transitions import WorkspaceStatus
@@ -99,9 +97,9 @@ def kill_agent_of(workspace):
     """Kill the agent and what it started; the shim, the first of them, stays to write the exit down."""
     (pids,) = processes_of(workspace).values()
     # A later one may have the lower pid.
-    _, *others = sorted(filter(None, map(identify, pids)), key=lambda process: (process.started_at, process.pid))
+    _, *others = sorted(map(psutil.Process, pids), key=lambda process: (process.create_time(), process.pid))
     for process in others:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
 
 
 def processes_of(workspace):

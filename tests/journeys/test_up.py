@@ -11,10 +11,9 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
-from devserver.processes import environment as environment_of
-from devserver.processes import living
 from devserver.stale_processes import SUPERVISED_FROM
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -124,12 +123,20 @@ def ours(machine):
     """Return the processes that carry one of our launches or belong to the supervisor's tree."""
     folder = machine["DATA_DIR"]
     found = []
-    for process in living():
-        variables = environment_of(process.pid)
+    for pid in psutil.pids():
+        variables = environment_of(pid)
         in_launch = "LAUNCH_ID" in variables and folder in variables.get("WORKSPACE_CONFIG_PATH", "")
-        if in_launch or variables.get(SUPERVISED_FROM) == folder or is_server(process.pid, folder):
-            found.append(process.pid)
+        if in_launch or variables.get(SUPERVISED_FROM) == folder or is_server(pid, folder):
+            found.append(pid)
     return found
+
+
+def environment_of(pid):
+    try:
+        return psutil.Process(pid).environ()
+    except psutil.Error:
+        # It has ended since it was found.
+        return {}
 
 
 def relays(machine):
@@ -241,7 +248,7 @@ from workspaces import tasks
 from postgres.clock import database_now
 from workspaces.services.launching import create
 for number in range(20):
-    request = create.Request(template="echo", name=f"echo {number}")
+    request = create.CreateRequest(template="echo", name=f"echo {number}")
     workspace = create.create(request, now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
 """
@@ -262,6 +269,6 @@ def test_a_second_ctrl_c_ends_it_by_force_and_still_leaves_nothing(machine, up):
     run = up()
     run.wait_for("Ctrl-C stops everything.")
     run.process.send_signal(signal.SIGINT)
-    run.wait_for("once more Ctrl-C")
+    run.wait_for("Press Ctrl-C again")
     assert run.stop(signal.SIGINT) < STOP_SECONDS
     assert ours(machine) == []

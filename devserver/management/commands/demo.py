@@ -6,19 +6,20 @@ from django.core.management.base import BaseCommand, CommandParser
 from devserver.console import Console
 from devserver.demo import setup
 from devserver.demo.steps import TIME_TO_SIGN_IN_SECONDS, Demo
+from devserver.up import DevServer
 
 
 class Command(BaseCommand):
     help = (
         "Show a simulated fleet of 60 in every condition, in the browser, within five minutes: healthy slow boots "
-        "survive, the dead are failed with their reason, a mass slowdown is held. Has its own servers and data folder."
+        "survive, dead ones fail with their reason, a mass slowdown is held. Uses its own servers and data folder."
     )
-    # The servers' own checks run with the migration.
+    # The children run their own checks; `migrate` needs none.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         setup.add_options(parser)
-        parser.add_argument("--seed", type=int, default=1, help="another one draws other boots (default: %(default)s)")
+        parser.add_argument("--seed", type=int, default=1, help="draw other boot times (default: %(default)s)")
         parser.add_argument(
             "--patience",
             type=float,
@@ -27,10 +28,13 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        Demo(
+        console = Console(sys.stdout)
+        demo = Demo(
             port=options["port"],
             speed=options["speed"],
             seed=options["seed"],
-            patience_seconds=options["patience"],
-            console=Console(sys.stdout),
-        ).run()
+            sign_in_seconds=options["patience"],
+            console=console,
+        )
+        # The workspaces end with the simulator, and the next demo deletes them.
+        DevServer(port=options["port"], console=console, steps=demo.steps(), stops_workspaces=False).run()

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from devserver.servers import embedded, embedded_postgres
-from devserver.servers.embedded import PortTakenError, ServerError, secret_file
+from devserver.servers.embedded import PortTakenError, ServerError, read_or_create_secret
 from devserver.servers.embedded_postgres import start_postgres
 from devserver.servers.embedded_redis import start_redis
 from devserver.stale_processes import stop_stale_processes
@@ -125,7 +125,7 @@ def test_postgres_never_runs_as_root_even_where_user_namespaces_are_denied(monke
     # An unprivileged user can't enter pytest's own folders.
     folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
     folder.chmod(0o755)
-    monkeypatch.setattr(embedded_postgres, "program", lambda *_names: None)
+    monkeypatch.setattr(embedded_postgres, "find_program", lambda *_names: None)
     server = start_postgres(folder / "data" / "postgres", durable=False)
     try:
         assert Path(f"/proc/{server.process.pid}").stat().st_uid == (os.geteuid() or 65534)
@@ -173,8 +173,8 @@ def test_a_port_that_is_never_free_is_said_at_the_end(tmp_path, postgres, monkey
 
 
 def test_a_secret_file_is_made_once_for_us_alone(tmp_path):
-    first = secret_file(tmp_path / "key")
-    assert secret_file(tmp_path / "key") == first
+    first = read_or_create_secret(tmp_path / "key")
+    assert read_or_create_secret(tmp_path / "key") == first
     assert len(first) >= 32
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["key"]

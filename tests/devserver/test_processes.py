@@ -1,0 +1,61 @@
+"""Processes are told apart by pid and start time, and belong to the session that they were started in."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from devserver.processes import find_processes, is_alive, session_members, start_time, wait_until_gone
+from tests.waiting import PATIENCE_SECONDS, wait_until
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+@pytest.fixture
+def sleeper():
+    """A process that leads a session of its own."""
+    with subprocess.Popen(SLEEP, start_new_session=True) as process:
+        yield psutil.Process(process.pid)
+        process.kill()
+
+
+def test_a_process_that_was_killed_is_dead_even_before_its_parent_notices(sleeper):
+    assert is_alive(sleeper)
+    sleeper.kill()
+    wait_until(lambda: sleeper.status() == psutil.STATUS_ZOMBIE)
+    assert not is_alive(sleeper)
+    assert wait_until_gone([sleeper], seconds=PATIENCE_SECONDS)
+
+
+def test_the_start_time_is_the_same_when_the_clock_is_set(sleeper, monkeypatch):
+    before, boot = start_time(sleeper), psutil.boot_time()
+    module = sys.modules[type(sleeper._proc).__module__]
+    monkeypatch.setattr(module, "boot_time", lambda: boot + 3600)
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot + 3600)
+    later = psutil.Process(sleeper.pid)
+    assert later.create_time() == pytest.approx(sleeper.create_time() + 3600, abs=2)
+    assert start_time(later) == before
+
+
+def test_a_session_is_found_by_its_leader_even_after_the_leader_has_ended(sleeper):
+    program = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL).pid)"
+    command = [sys.executable, "-c", program, *SLEEP]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        leader = psutil.Process(process.pid)
+        member = psutil.Process(int(process.stdout.readline()))
+        process.wait(timeout=PATIENCE_SECONDS)
+    assert session_members(leader) == [member]
+    assert session_members(sleeper) == [sleeper]
+    member.kill()
+
+
+def test_a_process_that_ends_while_processes_are_searched_is_left_out(sleeper):
+    def is_wanted(process):
+        if process != sleeper:
+            return False
+        raise psutil.NoSuchProcess(process.pid)
+
+    assert find_processes(is_wanted) == []
+    assert psutil.Process(os.getpid()) in find_processes(lambda process: process.pid == os.getpid())
