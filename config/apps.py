@@ -7,5 +7,5 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        """Make our Celery application the one that every thread, web requests included, sends tasks with."""
+        """Make our Celery application the default in every thread, including those of web requests."""
         celery_app.set_default()

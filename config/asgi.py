@@ -1,4 +1,4 @@
-"""The ASGI application: everything, and the live streams, which WSGI can't serve."""
+"""The ASGI application: everything, including live streams, which WSGI can't serve."""
 
 import gc
 import os
@@ -9,7 +9,7 @@ from django.urls import get_resolver
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# Before what reads settings and models.
+# Needs to come before imports that read settings and models.
 django = get_asgi_application()
 
 from config.stream_access import require_reader  # noqa: E402
@@ -18,14 +18,14 @@ from monitoring.web_liveness import start_web_liveness  # noqa: E402
 
 live_streams = LiveStreams(authorize=require_reader)
 start_web_liveness()
-# Loaded now instead of with the first request, then left alone: to look through all of it for garbage takes Python
-# longer than an event may take to a thousand clients.
+# Load the views now instead of at the first request, then exclude everything so far from garbage collection: a
+# collection of it would take longer than an event may take to reach a thousand clients.
 get_resolver().url_patterns  # noqa: B018 (a property that loads)
 gc.collect()
 gc.freeze()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Serve a live stream beside Django's handler, everything else with it."""
+    """Serve live streams beside Django, and everything else with Django."""
     serve = live_streams if live_streams.serves(scope) else django
     await serve(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Tells Redis' being away, which heals with time, from a mistake."""
+"""Tells an unreachable Redis, which heals with time, from other errors."""
 
 import kombu.exceptions
 import redis.exceptions
@@ -7,7 +7,7 @@ BROKER_ERRORS = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError
 
 
 def broker_error(error: BaseException | None) -> BaseException | None:
-    """Return the broker's own error where it is this one or led to it; else None."""
+    """Return the broker's error if it is this one or one of its causes, else None."""
     while error is not None and not isinstance(error, BROKER_ERRORS):
         error = error.__cause__ or error.__context__
     return error

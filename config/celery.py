@@ -1,4 +1,4 @@
-"""The Celery application; its schedule is the only place that says how often something runs."""
+"""The Celery application and the schedule of its tasks."""
 
 import os
 import warnings
@@ -12,7 +12,7 @@ from django.db import close_old_connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# Said at each loss of Redis: what it advises would cancel launches that go on very well without it.
+# Celery warns each time Redis is lost. Its advice would cancel launches, which go on without Redis.
 warnings.filterwarnings("ignore", message="\nIn Celery 5.1", category=CPendingDeprecationWarning)
 
 app = Celery("slipway", task_cls="config.paced_tasks:PacedTask")
@@ -27,15 +27,15 @@ app.conf.beat_schedule = {
     "watch": {"task": "workspaces.tasks.watch", "schedule": settings.WATCH_INTERVAL_SECONDS},
     "dispatch_due": {"task": "workspaces.tasks.dispatch_due", "schedule": settings.WATCH_INTERVAL_SECONDS},
 }
-# No message expires: two hosts' clocks would have to agree on when. What piled up is ended by config/paced_tasks.py.
+# Messages don't expire: that would need hosts whose clocks agree. config/paced_tasks.py skips messages that piled up.
 
 
 @task_prerun.connect
 @task_postrun.connect
-def look_after_connections(sender: Any, **_: Any) -> None:
-    """Keep a worker's database connection from task to task; one that is broken or too old is made anew.
+def close_stale_connections(sender: Any, **_: Any) -> None:
+    """Keep a worker's database connection from task to task; close it only if it is broken or too old.
 
-    A new one a task costs as much as all that a launch asks of the database.
+    A new connection for each task would cost as much as all queries of a launch.
     """
     if not sender.request.is_eager:
         close_old_connections()

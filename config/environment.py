@@ -1,4 +1,7 @@
-"""Reads single variables for `settings.py`; a bad value stops the start with a sentence that names it."""
+"""Reads single variables for `settings.py`. A bad value stops the start with a message that names the variable.
+
+ADR 20 says why these functions check values instead of django-environ's casts.
+"""
 
 import ipaddress
 import os
@@ -11,93 +14,94 @@ from django.core.exceptions import ImproperlyConfigured
 
 MAIL_SCHEMES = ("smtp", "smtp+tls", "smtp+ssl", "consolemail", "filemail")
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_YEAR_SECONDS = 31_536_000
 
 
-def present_variables() -> environ.Env:
-    """Return the environment's reader, for which an empty variable is an unset one."""
+def read_environment() -> environ.Env:
+    """Return a reader of the environment in which empty variables count as unset."""
     env = environ.Env()
     env.ENVIRON = {name: value for name, value in os.environ.items() if value.strip()}
     return env
 
 
+def text(env: environ.Env, name: str, *, default: str = "") -> str:
+    """Return the text of a variable as it stands, without the white space around it."""
+    # `env.str` would take a value that begins with `$` for the name of another variable.
+    return str(env.ENVIRON.get(name, "")).strip() or default
+
+
 def required(env: environ.Env, name: str) -> str:
-    """Return the variable's text, or refuse to start where it is unset or empty."""
-    value = env.str(name, default="").strip()
+    """Return the text of a variable that must be set."""
+    value = text(env, name)
     if not value:
         raise ImproperlyConfigured(
             f"{name} is not set. Set it in the environment (see .env.example), "
-            "or use manage.py and make, which start embedded servers and make local keys."
+            "or use manage.py and make, which start embedded servers and create local keys."
         )
     return value
 
 
-def optional_seconds(env: environ.Env, name: str) -> int | None:
-    """Return a whole number of seconds, or None where the variable is unset or empty."""
-    text = env.str(name, default="").strip()
-    return _positive(name, text) if text else None
+def integer(env: environ.Env, name: str, *, default: int, least: int, most: int) -> int:
+    """Return a whole number between two bounds."""
+    value = text(env, name)
+    if not value:
+        return default
+    if not (value.isascii() and value.isdigit()) or not least <= int(value) <= most:
+        raise ImproperlyConfigured(f"{name}={value} can't be used: give a whole number from {least} to {most}.")
+    return int(value)
 
 
 def seconds(env: environ.Env, name: str, *, default: int) -> int:
-    """Return a whole number of seconds of at least 1."""
-    text = env.str(name, default="").strip()
-    return _positive(name, text) if text else default
+    """Return a whole number of seconds, from one second to one year."""
+    return integer(env, name, default=default, least=1, most=_YEAR_SECONDS)
 
 
-def _positive(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= 31_536_000:
-        raise ImproperlyConfigured(f"{name}={text} is no number of seconds: give a whole number from 1 to 31536000.")
-    return int(text)
-
-
-def integer(env: environ.Env, name: str, *, default: int, least: int, most: int) -> int:
-    """Return a whole number between two bounds."""
-    text = env.str(name, default="").strip()
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
-        raise ImproperlyConfigured(f"{name}={text} can't be used: give a whole number from {least} to {most}.")
-    return int(text)
+def optional_seconds(env: environ.Env, name: str) -> int | None:
+    """Return a whole number of seconds, or None if the variable is unset."""
+    return seconds(env, name, default=0) or None
 
 
 def flag(env: environ.Env, name: str, *, default: bool) -> bool:
     """Return a yes or no."""
-    text = env.str(name, default="").strip().lower()
-    if not text:
+    value = text(env, name).lower()
+    if not value:
         return default
-    if text not in _FLAGS:
-        raise ImproperlyConfigured(f"{name}={text} is neither yes nor no: give one of {', '.join(_FLAGS)}.")
-    return _FLAGS[text]
+    if value not in _FLAGS:
+        raise ImproperlyConfigured(f"{name}={value} is neither yes nor no: give one of {', '.join(_FLAGS)}.")
+    return _FLAGS[value]
 
 
 def choice(env: environ.Env, name: str, *, default: str, among: Sequence[str]) -> str:
-    """Return one of the values that there are."""
-    text = env.str(name, default="").strip() or default
-    if text not in among:
-        raise ImproperlyConfigured(f"{name}={text} is unknown: give one of {', '.join(among)}.")
-    return text
+    """Return one of the allowed values."""
+    value = text(env, name, default=default)
+    if value not in among:
+        raise ImproperlyConfigured(f"{name}={value} is unknown: give one of {', '.join(among)}.")
+    return value
 
 
 def url(env: environ.Env, name: str, *, schemes: Sequence[str], default: str = "") -> str:
-    """Return an address of one of these schemes; its text may hold a password and stays out of the message."""
-    text = env.str(name, default=default).strip() if default else required(env, name)
+    """Return a URL with one of these schemes. The message leaves the URL out, since it may hold a password."""
+    value = text(env, name, default=default) or required(env, name)
     try:
-        parts = urlsplit(text or default)
+        parts = urlsplit(value)
         is_usable = parts.scheme in schemes and (bool(parts.hostname) or parts.scheme == "unix")
-        # A port that is no number is noticed only when it is asked for.
+        # A port that is not a number raises only when it is read.
         is_usable = is_usable and parts.port != 0
     except ValueError:
         is_usable = False
     if not is_usable:
-        raise ImproperlyConfigured(f"{name} is no usable address: it must look like {schemes[0]}://host:port.")
-    return text or default
+        raise ImproperlyConfigured(f"{name} is not a usable address: it must look like {schemes[0]}://host:port.")
+    return value
 
 
 def optional_url(env: environ.Env, name: str, *, schemes: Sequence[str]) -> str:
-    """Return an address of one of these schemes, or nothing where the variable is unset or empty."""
-    text = env.str(name, default="").strip()
-    if text and urlsplit(text).scheme not in schemes:
-        raise ImproperlyConfigured(f"{name} is no usable address: it begins with one of {', '.join(schemes)}, then ://")
-    return text
+    """Return a URL with one of these schemes, or an empty string if the variable is unset."""
+    value = text(env, name)
+    if value and urlsplit(value).scheme not in schemes:
+        raise ImproperlyConfigured(
+            f"{name} is not a usable address: it must begin with one of {', '.join(schemes)}, then ://."
+        )
+    return value
 
 
 def cidr_list(env: environ.Env, name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
@@ -109,15 +113,15 @@ def cidr_list(env: environ.Env, name: str) -> list[ipaddress.IPv4Network | ipadd
 
 
 def fernet_keys(env: environ.Env, name: str) -> list[str]:
-    """Return the keys that encrypt secrets, newest first: the first encrypts, all decrypt."""
+    """Return the keys that encrypt secrets, newest first: the first one encrypts, all of them decrypt."""
     keys = [key.strip() for key in required(env, name).split(",") if key.strip()]
     for key in keys:
         try:
             Fernet(key)
         except ValueError:
-            # The key itself is a secret and stays out of the message.
+            # The key is a secret, so leave it out of the message.
             raise ImproperlyConfigured(
-                f"{name} holds a value that is no Fernet key (32 bytes, base64url). Make one with: "
+                f"{name} holds a value that is not a Fernet key (32 bytes, base64url). Make one with: "
                 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
             ) from None
     return keys

@@ -1,4 +1,4 @@
-"""One line a record: time, level, logger, the constant message, then its fields as key=value."""
+"""Log lines: time, level, logger and the constant message, then the record's fields as key=value."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 
 class FieldsFormatter(logging.Formatter):
-    """Append what was passed as `extra=` to the message."""
+    """Append the fields that were passed as `extra=` to the message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
@@ -23,28 +23,30 @@ class FieldsFormatter(logging.Formatter):
 
 
 class BrokerOutages(logging.Filter):
-    """Makes one line a while of what Celery says of Redis' being away: beat has a traceback for each due task."""
+    """Replace Celery's records about an unreachable Redis by one line every 30 seconds.
+
+    Otherwise beat logs a traceback for each task that is due.
+    """
 
     EVERY_SECONDS = 30.0
 
     def __init__(self) -> None:
         super().__init__("celery")
-        self._said_at = -math.inf
+        self._logged_at = -math.inf
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let all else pass as it is."""
-        error = _broker_error_of(record) if super().filter(record) else None
+        """Return whether to log the record; one about Redis is rewritten first."""
+        if not super().filter(record):
+            return True
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        candidates = [record.exc_info[1] if record.exc_info else None, *arguments]
+        errors = [broker_error(each) for each in candidates if isinstance(each, BaseException)]
+        error = next(filter(None, errors), None)
         if error is None:
             return True
-        if time.monotonic() - self._said_at < self.EVERY_SECONDS:
+        if time.monotonic() - self._logged_at < self.EVERY_SECONDS:
             return False
-        self._said_at = time.monotonic()
-        record.msg, record.args, record.exc_info = "Redis can't be reached, and is tried again.", (), None
+        self._logged_at = time.monotonic()
+        record.msg, record.args, record.exc_info = "Redis can't be reached; trying again.", (), None
         record.error = str(error)
         return True
-
-
-def _broker_error_of(record: logging.LogRecord) -> BaseException | None:
-    arguments = record.args if isinstance(record.args, tuple) else ()
-    told = [record.exc_info[1] if record.exc_info else None, *arguments]
-    return next(filter(None, (broker_error(each) for each in told if isinstance(each, BaseException))), None)

@@ -1,4 +1,4 @@
-"""Messages of beat that piled up while workers were away: one run does the work of all, the others end at once."""
+"""Tasks that beat sends: messages that piled up while the workers were away run once, the rest are skipped (ADR 18)."""
 
 import time
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from celery import Task
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """When this process did a task last, in seconds of its own steady clock: no host's time of day has a say in it."""
+class LastRun:
+    """When this process last ran a task, on its monotonic clock, so that no host's time of day matters."""
 
     began_at: float
     ended_at: float
 
 
-_last: dict[str, Run] = {}
+_last_runs: dict[str, LastRun] = {}
 
 
-def is_just_done(last: Run | None, *, interval_seconds: float, now: float) -> bool:
-    """Tell whether a message that comes now asks for what was done a moment ago.
+def has_just_run(last: LastRun | None, *, interval_seconds: float, now: float) -> bool:
+    """Return whether a message that comes now repeats one that was done a moment ago.
 
-    Those of a beat that is heard in time come an interval apart, less what a busy worker delays: they are all heeded.
-    After a run that takes about as long as the interval there is a short rest, so that a pile ends there too.
+    Messages that arrive in time are an interval apart, less what a busy worker delays, so all of them run. A run that
+    takes about an interval is followed by a short rest, so that a pile of messages ends there too.
     """
     if last is None:
         return False
@@ -30,23 +30,20 @@ def is_just_done(last: Run | None, *, interval_seconds: float, now: float) -> bo
 
 
 class PacedTask(Task):
-    """A task that beat sends is done by each worker process at most about once an interval; all others as ever."""
+    """A task that each worker process runs about once an interval at most, if beat sends it; others run as usual."""
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        """Do the task, unless it is a message of beat's and was just done."""
-        interval_seconds = self._interval_seconds()
+        """Run the task, unless this is a message from beat and the task has just run."""
+        schedule = self.app.conf.beat_schedule.values()
+        interval_seconds = next((entry["schedule"] for entry in schedule if entry["task"] == self.name), None)
         if self.request.called_directly or interval_seconds is None:
             return self.run(*args, **named)
         began_at = time.monotonic()
-        if is_just_done(_last.get(self.name), interval_seconds=interval_seconds, now=began_at):
+        if has_just_run(_last_runs.get(self.name), interval_seconds=interval_seconds, now=began_at):
             return None
-        # Noted at the start for the other threads, and also of a run that failed: beat's next message repeats it.
-        _last[self.name] = Run(began_at=began_at, ended_at=began_at)
+        # Recorded at the start for the other threads. A run that fails counts too: beat's next message repeats it.
+        _last_runs[self.name] = LastRun(began_at=began_at, ended_at=began_at)
         try:
             return self.run(*args, **named)
         finally:
-            _last[self.name] = Run(began_at=began_at, ended_at=time.monotonic())
-
-    def _interval_seconds(self) -> float | None:
-        schedule = self.app.conf.beat_schedule.values()
-        return next((entry["schedule"] for entry in schedule if entry["task"] == self.name), None)
+            _last_runs[self.name] = LastRun(began_at=began_at, ended_at=time.monotonic())

@@ -1,6 +1,6 @@
-"""Slipway's settings: the only reader of the environment. Importing this module starts nothing.
+"""Slipway's settings. Only this module reads the environment; importing it starts nothing.
 
-Every variable is listed with its unit and default in `.env.example`.
+`.env.example` lists every variable with its unit and default.
 """
 
 import sys
@@ -18,14 +18,15 @@ from config.environment import (
     integer,
     optional_seconds,
     optional_url,
-    present_variables,
+    read_environment,
     required,
     seconds,
+    text,
     url,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = present_variables()
+env = read_environment()
 
 # --- Django --------------------------------------------------------------------------------------
 DEBUG = flag(env, "DEBUG", default=False)
@@ -45,7 +46,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
-    # Serves the files of the API's documentation from here.
+    # Serves the API's documentation page without a CDN.
     "ninja",
     "devserver",
     "config",
@@ -56,7 +57,7 @@ INSTALLED_APPS = [
     "events",
 ]
 MIDDLEWARE = [
-    # First, so that it sees what the others answer.
+    # First, so that it sees the responses of all others.
     "config.api.error_responses.JsonErrorMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -91,7 +92,7 @@ USE_I18N = False
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-# The finders serve files straight from the packages, so that nothing has to be collected before `make up`.
+# Serve files straight from the packages, so that `make up` doesn't need collectstatic.
 WHITENOISE_USE_FINDERS = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "admin:login"
@@ -133,7 +134,7 @@ DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
 DATABASES["default"]["ENGINE"] = "postgres.backend"
 DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)
-# A pool belongs to the ASGI process alone: one opened before a prefork is shared by parent and child.
+# Only the ASGI process may use a pool: a prefork worker would share it between parent and child.
 DATABASE_POOL_SIZE = integer(env, "DATABASE_POOL_SIZE", default=0, least=0, most=1000)
 if DATABASE_POOL_SIZE:
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
@@ -145,20 +146,20 @@ else:
 
 # --- Redis and Celery ----------------------------------------------------------------------------
 REDIS_URL = url(env, "REDIS_URL", schemes=["redis", "rediss", "unix"])
-REDIS_PREFIX = env.str("REDIS_PREFIX", default="slipway:")
+REDIS_PREFIX = text(env, "REDIS_PREFIX", default="slipway:")
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": REDIS_PREFIX,
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
-    # Messages are hints; the row's deadline and beat repeat a lost one. No need to hold on for an hour.
+    # Redelivery may come early: a task that runs twice does no harm, and beat repeats lost messages anyway.
     "visibility_timeout": 300,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.2}
 CELERY_TASK_IGNORE_RESULT = True
-# In memory: a schedule file keeps times of day, and a host clock that is set back would silence beat until then.
+# Keep the schedule in memory. A schedule file holds times of day: if the clock is set back, beat would stay silent.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_TASK_DEFAULT_QUEUE = "launch"
 CELERY_TASK_ROUTES = {
@@ -172,7 +173,7 @@ CELERY_TASK_ROUTES = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# Celery would close the database connection before and after each task; config/celery.py looks after it instead.
+# Celery would close the database connection before and after each task; config/celery.py keeps it instead.
 CELERY_DB_REUSE_MAX = sys.maxsize
 SWEEP_INTERVAL_SECONDS = seconds(env, "SWEEP_INTERVAL_SECONDS", default=30)
 WATCH_INTERVAL_SECONDS = seconds(env, "WATCH_INTERVAL_SECONDS", default=5)
@@ -182,27 +183,29 @@ PROVISION_TIMEOUT_SECONDS = optional_seconds(env, "PROVISION_TIMEOUT_SECONDS")
 HEARTBEAT_INTERVAL_SECONDS = seconds(env, "HEARTBEAT_INTERVAL_SECONDS", default=30)
 HEARTBEAT_LIMIT_SECONDS = seconds(env, "HEARTBEAT_LIMIT_SECONDS", default=180)
 TEARDOWN_GRACE_SECONDS = seconds(env, "TEARDOWN_GRACE_SECONDS", default=600)
-# The brake: so many booting launches of a runtime or backend late together, and more than this share of them.
+# The brake holds failures if this many booting launches of a runtime or backend are late together, and more than this
+# share of them.
 BRAKE_LEAST_LATE = integer(env, "BRAKE_LEAST_LATE", default=5, least=1, most=1_000_000)
 BRAKE_PERCENT = integer(env, "BRAKE_PERCENT", default=50, least=0, most=100)
 BRAKE_LONGEST_HOLD_SECONDS = seconds(env, "BRAKE_LONGEST_HOLD_SECONDS", default=900)
-# A part of ours that left no sign of life for that long was away. Longer than any usual pause between two sweeps.
+# If the sweep or the web shows no sign of life for this long, it was away. Keep it longer than a usual pause between
+# two sweeps.
 OUTAGE_AFTER_SECONDS = seconds(env, "OUTAGE_AFTER_SECONDS", default=90)
 
 # --- Workspaces ----------------------------------------------------------------------------------
 PLATFORM_URL = url(env, "PLATFORM_URL", schemes=["http", "https"], default="http://127.0.0.1:8000").rstrip("/")
-DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
+DATA_DIR = Path(text(env, "DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 CATALOG_DIRS = [Path(folder).resolve() for folder in env.list("CATALOG_DIRS", default=[str(BASE_DIR / "catalog")])]
 PROVISIONER = choice(env, "PROVISIONER", default="process", among=["process", "simulated"])
-# The simulated backend launches nothing real; a system check refuses it as PROVISIONER without this.
+# A system check refuses PROVISIONER=simulated without this, since the simulated backend launches nothing real.
 ALLOW_SIMULATOR = flag(env, "ALLOW_SIMULATOR", default=False)
 LAUNCH_SLOTS = integer(env, "LAUNCH_SLOTS", default=4, least=1, most=1000)
-# Per backend: how many launches may be launching at once, and the pause between two. 0: no limit but the slots.
+# For each backend: how many launches may be starting at once, and the pause between two. 0 means no limit.
 LAUNCH_CONCURRENCY = integer(env, "LAUNCH_CONCURRENCY", default=0, least=0, most=10_000)
 LAUNCH_PAUSE_MILLISECONDS = integer(env, "LAUNCH_PAUSE_MILLISECONDS", default=0, least=0, most=600_000)
 AGENT_LOG_BYTES = integer(env, "AGENT_LOG_BYTES", default=1_048_576, least=4096, most=1_073_741_824)
 AGENT_STOP_SECONDS = seconds(env, "AGENT_STOP_SECONDS", default=5)
-# What a workspace's process inherits of ours: where programs are, and how this host reaches the network.
+# Variables that a workspace's process inherits: where programs are, and how this host reaches the network.
 AGENT_PASSTHROUGH_ENV = env.list(
     "AGENT_PASSTHROUGH_ENV",
     default=["PATH", "LANG", "TZ"]
@@ -213,24 +216,24 @@ AGENT_URL_ALLOW_PRIVATE = cidr_list(env, "AGENT_URL_ALLOW_PRIVATE")
 SECRETS_KEYS = fernet_keys(env, "SECRETS_KEYS")
 
 # --- Delivery ------------------------------------------------------------------------------------
-# Networks in which a channel's receiver may live though they are private; else it could reach what we guard.
+# Private networks in which receivers may be; all others are refused, so that no channel can reach internal services.
 DELIVERY_ALLOW_PRIVATE = cidr_list(env, "DELIVERY_ALLOW_PRIVATE")
-# For tests: makes the pauses between attempts shorter.
+# For tests: divides the pauses between attempts.
 DELIVERY_RETRY_DIVISOR = integer(env, "DELIVERY_RETRY_DIVISOR", default=1, least=1, most=10_000)
-# A claim that is not answered for that long is taken over; longer than the longest send.
+# After this long another process takes over a claimed delivery. Keep it longer than the longest send.
 DELIVERY_LEASE_SECONDS = integer(env, "DELIVERY_LEASE_SECONDS", default=60, least=2, most=3600)
-# People get one message for many equal events in that time (chat, e-mail).
+# Chat and e-mail channels group equal events within this time into one message.
 DELIVERY_FLOOD_SECONDS = integer(env, "DELIVERY_FLOOD_SECONDS", default=60, least=1, most=3600)
-# Empty: no mail can be sent, and the e-mail channel's form says so.
+# If unset, no mail can be sent, and the form of e-mail channels says so.
 EMAIL_URL = optional_url(env, "EMAIL_URL", schemes=MAIL_SCHEMES)
 vars().update(environ.Env.email_url_config(EMAIL_URL) if EMAIL_URL else {})
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="slipway@localhost")
+DEFAULT_FROM_EMAIL = text(env, "EMAIL_FROM", default="slipway@localhost")
 
 # --- HTTP ----------------------------------------------------------------------------------------
 MAX_BODY_BYTES = 1_048_576
-# The admin's forms carry a pasted config.yaml, and say themselves which of their fields is too long; the API reads its
-# bodies itself and answers 413.
+# The admin's forms hold a pasted config.yaml and report themselves which field is too long. The API reads its bodies
+# itself and answers 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * MAX_BODY_BYTES
 
 # --- Logging -------------------------------------------------------------------------------------
@@ -247,12 +250,12 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
-        # Celery reports each task twice, every few seconds for ever; what a task did is logged by the task.
+        # Celery logs each task twice, every few seconds. Tasks log what they did themselves.
         "celery": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
         "httpx": {"level": "WARNING"},
         "apprise": {"level": "WARNING"},
-        # The log channel's lines are JSON already.
+        # Lines of the log channel are already JSON.
         "events.channels.log.kind": {"handlers": ["lines"], "propagate": False},
     },
 }

@@ -1,4 +1,4 @@
-"""The WSGI application: all but the live streams, which need config.asgi."""
+"""The WSGI application: everything except live streams, which need config.asgi."""
 
 import os
 
@@ -8,7 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 application = get_wsgi_application()
 
-# After the applications are there, whose models it writes.
+# Needs models, so only after Django is set up.
 from monitoring.web_liveness import start_web_liveness  # noqa: E402
 
 start_web_liveness()

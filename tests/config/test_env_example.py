@@ -19,12 +19,12 @@ def test_the_example_lists_exactly_the_variables_that_settings_read():
 
 
 @pytest.mark.parametrize("name", sorted(READ))
-def test_each_variable_has_its_line_of_explanation(name):
+def test_each_variable_has_a_line_of_explanation(name):
     assert re.search(rf"^# .{{10,}}\n{name}=$", EXAMPLE, re.MULTILINE)
 
 
-def test_the_example_copied_as_it_is_changes_nothing(tmp_path):
-    # What is empty in it is made up by manage.py where no address is given.
+def test_an_unchanged_copy_of_the_example_changes_nothing(tmp_path):
+    # manage.py sets what the settings require, since no address is given.
     given = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "HOME": str(tmp_path)}
     empty = dict.fromkeys(READ - set(given), "")
     assert shown_settings(given) == shown_settings(given | empty)

@@ -1,4 +1,4 @@
-"""A bad value stops the start with a sentence that names the variable and the value."""
+"""A bad value stops the start with a message that names the variable and the value."""
 
 import os
 import subprocess
@@ -39,23 +39,23 @@ def import_settings(**variables):
     )
 
 
-@pytest.mark.parametrize("text", ["0", "-5", "abc", "1.5", "１２", "99999999999", "1 2"])
-def test_a_timeout_that_is_no_number_of_seconds_refuses_to_start(text):
+@pytest.mark.parametrize("text", ["0", "-5", "abc", "1.5", "１２", "1_0", "99999999999", "1 2"])
+def test_a_timeout_that_is_not_a_number_of_seconds_is_refused(text):
     with pytest.raises(ImproperlyConfigured, match=f"PROVISION_TIMEOUT_SECONDS={text} "):
         environment.optional_seconds(env(PROVISION_TIMEOUT_SECONDS=text), "PROVISION_TIMEOUT_SECONDS")
 
 
 @pytest.mark.parametrize("variables", [{}, {"PROVISION_TIMEOUT_SECONDS": ""}, {"PROVISION_TIMEOUT_SECONDS": "  "}])
-def test_an_unset_or_empty_timeout_is_no_override(variables):
+def test_an_unset_or_empty_timeout_overrides_nothing(variables):
     assert environment.optional_seconds(env(**variables), "PROVISION_TIMEOUT_SECONDS") is None
 
 
-def test_a_good_timeout_is_read_in_seconds():
+def test_a_timeout_is_read_in_seconds():
     assert environment.optional_seconds(env(PROVISION_TIMEOUT_SECONDS=" 60 "), "PROVISION_TIMEOUT_SECONDS") == 60
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "four", "1001"])
-def test_a_number_out_of_bounds_refuses_to_start(text):
+def test_a_number_out_of_bounds_is_refused(text):
     with pytest.raises(ImproperlyConfigured, match=f"LAUNCH_SLOTS={text} .*from 1 to 1000"):
         environment.integer(env(LAUNCH_SLOTS=text), "LAUNCH_SLOTS", default=4, least=1, most=1000)
 
@@ -65,44 +65,49 @@ def test_a_flag_is_read(text, value):
     assert environment.flag(env(DEBUG=text), "DEBUG", default=False) is value
 
 
-def test_a_flag_that_is_neither_yes_nor_no_refuses_to_start():
+def test_a_flag_that_is_neither_yes_nor_no_is_refused():
     with pytest.raises(ImproperlyConfigured, match="DEBUG=maybe"):
         environment.flag(env(DEBUG="maybe"), "DEBUG", default=False)
 
 
-def test_an_unknown_choice_is_refused_with_those_that_there_are():
+def test_an_unknown_choice_is_refused_with_the_allowed_values():
     with pytest.raises(ImproperlyConfigured, match=r"PROVISIONER=moon .* process, docker"):
         environment.choice(env(PROVISIONER="moon"), "PROVISIONER", default="process", among=["process", "docker"])
 
 
 @pytest.mark.parametrize("text", ["mysql://u:pw@host/db", "postgres://", "nonsense", "postgres://u:pw@host:port/db"])
-def test_a_database_address_that_is_none_is_refused_without_its_password(text):
+def test_a_bad_database_address_is_refused_without_showing_its_password(text):
     with pytest.raises(ImproperlyConfigured, match="DATABASE_URL") as refusal:
         environment.url(env(DATABASE_URL=text), "DATABASE_URL", schemes=["postgres", "postgresql"])
     assert "pw" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("text", ["redis://h:6379/0", "rediss://:pw@h/1", "unix:///run/redis.sock"])
-def test_each_kind_of_redis_address_is_taken(text):
+def test_each_kind_of_redis_address_is_accepted(text):
     assert environment.url(env(REDIS_URL=text), "REDIS_URL", schemes=["redis", "rediss", "unix"]) == text
 
 
-def test_a_network_that_is_none_is_refused():
+def test_a_bad_network_is_refused():
     with pytest.raises(ImproperlyConfigured, match=r"AGENT_URL_ALLOW_PRIVATE: .*10\.0\.0\.0/40"):
         environment.cidr_list(env(AGENT_URL_ALLOW_PRIVATE="10.0.0.0/8,10.0.0.0/40"), "AGENT_URL_ALLOW_PRIVATE")
 
 
-def test_a_key_that_is_no_fernet_key_is_refused_and_not_shown():
+def test_a_bad_fernet_key_is_refused_and_not_shown():
     with pytest.raises(ImproperlyConfigured, match="SECRETS_KEYS") as refusal:
         environment.fernet_keys(env(SECRETS_KEYS=f"{FERNET_KEY},hunter2"), "SECRETS_KEYS")
     assert "hunter2" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE))
-def test_what_every_deployment_must_set_is_asked_for_by_name(name):
+def test_a_required_variable_that_is_unset_is_named(name):
     result = import_settings(**{name: ""})
     assert result.returncode == 1
     assert f"{name} is not set." in result.stderr
+
+
+def test_a_value_that_begins_with_a_dollar_sign_is_not_replaced_by_another_variable():
+    reader = env(SECRET_KEY="$HOME", HOME="/root")
+    assert environment.required(reader, "SECRET_KEY") == "$HOME"
 
 
 def test_a_bad_value_stops_the_import_of_settings():
@@ -125,7 +130,7 @@ def test_a_mail_server_is_optional():
     assert environment.optional_url(env(EMAIL_URL=url), "EMAIL_URL", schemes=environment.MAIL_SCHEMES) == url
 
 
-def test_a_mail_server_s_address_of_another_scheme_is_refused_without_its_password():
+def test_a_mail_address_with_another_scheme_is_refused_without_showing_its_password():
     with pytest.raises(ImproperlyConfigured, match=r"EMAIL_URL.*smtp\+tls") as refused:
         environment.optional_url(env(EMAIL_URL="https://u:s3cr3t@x"), "EMAIL_URL", schemes=environment.MAIL_SCHEMES)
     assert "s3cr3t" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""A worker's database connection: kept from task to task, and made anew where it broke."""
+"""A worker keeps its database connection from task to task and replaces one that broke."""
 
 import threading
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def as_in_a_worker():
-    """Celery's own care for the connections, as each worker installs it."""
+    """Celery's own signal handlers for connections, as each worker installs them."""
     fixup = DjangoWorkerFixup(app)
     task_prerun.connect(fixup.on_task_prerun)
     task_postrun.connect(fixup.on_task_postrun)
@@ -25,8 +25,8 @@ def as_in_a_worker():
     task_postrun.disconnect(fixup.on_task_postrun)
 
 
-def backend_of_a_task():
-    """Run what a worker runs around a task; return the database process that the task had."""
+def pid_of_the_connection_of_a_task():
+    """Send the signals around a task; return the pid of the database process that serves its connection."""
     task_prerun.send(sender=tasks.reap)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
@@ -46,18 +46,18 @@ def terminate(pid):
     thread.join()
 
 
-def test_the_next_task_has_the_same_connection():
-    assert backend_of_a_task() == backend_of_a_task()
+def test_the_next_task_uses_the_same_connection():
+    assert pid_of_the_connection_of_a_task() == pid_of_the_connection_of_a_task()
 
 
-def test_the_task_after_a_lost_connection_has_a_new_one():
-    lost = backend_of_a_task()
+def test_the_task_after_a_lost_connection_uses_a_new_one():
+    lost = pid_of_the_connection_of_a_task()
     terminate(lost)
-    assert backend_of_a_task() != lost
+    assert pid_of_the_connection_of_a_task() != lost
 
 
-def last_question_of(pid):
-    """Return what this database process was asked last, as another connection sees it."""
+def last_query_of(pid):
+    """Return the last query of this database process, as another connection sees it."""
     seen = []
 
     def from_elsewhere():
@@ -73,17 +73,17 @@ def last_question_of(pid):
 
 
 def begin_a_task():
-    """Come to the point where a task asks its first question; return the database process that it would ask."""
-    pid = backend_of_a_task()
+    """Begin a task and open its connection; return the pid of the database process behind it."""
+    pid = pid_of_the_connection_of_a_task()
     task_prerun.send(sender=tasks.reap)
     with connection.cursor():
         return pid
 
 
-def test_a_connection_that_was_good_just_now_and_is_silent_is_not_asked_again():
-    assert last_question_of(begin_a_task()) == "SELECT pg_backend_pid()"
+def test_a_connection_that_was_used_just_now_is_not_checked_again():
+    assert last_query_of(begin_a_task()) == "SELECT pg_backend_pid()"
 
 
-def test_a_connection_that_was_silent_for_long_is_asked(monkeypatch):
+def test_a_connection_that_was_idle_for_long_is_checked(monkeypatch):
     monkeypatch.setattr("postgres.backend.base.BELIEVED_SECONDS", 0.0)
-    assert last_question_of(begin_a_task()) == "SELECT 1"
+    assert last_query_of(begin_a_task()) == "SELECT 1"

@@ -4,6 +4,6 @@ from workspaces.lifecycle.autodetector import Autodetector
 
 
 class Command(DjangoCommand):
-    """Django's own, which notices new statuses and moves too."""
+    """Django's command with our autodetector, which also notices new statuses and transitions."""
 
     autodetector = Autodetector
