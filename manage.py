@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Slipway's command line; without DATABASE_URL or REDIS_URL it runs on embedded servers (devserver/servers)."""
+"""Slipway's command line. If DATABASE_URL or REDIS_URL is unset, it starts embedded servers (devserver/servers)."""
 
 import sys
 
 if __name__ == "__main__":
     try:
-        # Here, since the imports take half a second, in which Ctrl-C is as good as later.
+        # Imported here, since it takes half a second in which Ctrl-C must work too.
         from devserver.commandline import main
 
         main()

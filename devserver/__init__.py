@@ -1,1 +1,1 @@
-"""`make up` and `make demo`: embedded servers, supervisor, data folder, first run."""
+"""`make up` and `make demo`: command line, embedded servers, data folder, supervisor, first run."""

@@ -1,4 +1,4 @@
-"""The processes that make a running Slipway, as `make up` starts them on one machine."""
+"""The processes of a running Slipway, as `make up` starts them on one machine."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from devserver.supervisor import Child
 
 _WEB_POOL_SIZE = "8"
 _SWEEP_PROCESSES = 2
-# Said at every start, and true by design here: `make up` as root, and files served straight from the packages.
+# Warnings at every start about what is intended here: running as root, and static files served from the packages.
 _EXPECTED_WARNINGS = (
     "ignore:You're running the worker,ignore:No directory at,ignore:StreamingHttpResponse must consume synchronous"
 )
@@ -22,14 +22,14 @@ _EXPECTED_WARNINGS = (
 def web(*, port: int, console: Console) -> Child:
     """Return the web server: one ASGI process for pages, API and live streams."""
     command = [sys.executable, "-m", "granian", "--interface", "asginl", "--host", LOCALHOST, "--port", str(port)]
-    # Granian waits for open streams, and those have no end of their own.
+    # At a stop Granian would wait for open streams, which never end by themselves.
     command += ["--workers", "1", "--workers-kill-timeout", "1"]
     command += ["--log-level", "warning", "--no-access-log", "config.asgi:application"]
     return _child("web", command, console=console, extra={"DATABASE_POOL_SIZE": _WEB_POOL_SIZE})
 
 
 def workers(*, console: Console) -> list[Child]:
-    """Return one worker a queue, so that two-minute launches starve no sweep."""
+    """Return one worker for each queue, so that slow launches don't delay the sweep."""
     pools = {
         "sweep": ["--pool", "prefork", "--concurrency", str(_SWEEP_PROCESSES)],
         "launch": ["--pool", "threads", "--concurrency", str(settings.LAUNCH_SLOTS)],
@@ -42,22 +42,22 @@ def workers(*, console: Console) -> list[Child]:
 
 
 def beat(*, console: Console) -> Child:
-    """Return the process that says when it is time."""
+    """Return Celery beat, which sends the scheduled tasks."""
     return _child("beat", [*_celery("beat"), "--loglevel", settings.LOG_LEVEL], console=console)
 
 
 def relay(*, console: Console) -> Child:
-    """Return the process that gives committed events their position."""
+    """Return the relay, which numbers committed events."""
     return _child("relay", _manage("relay"), console=console)
 
 
 def deliver(*, console: Console) -> Child:
-    """Return the process that sends events to their channels."""
+    """Return the process that delivers events to channels."""
     return _child("deliver", _manage("deliver"), console=console)
 
 
 def simulator(*, console: Console) -> Child:
-    """Return the process that plays the agents of the simulated backend."""
+    """Return the simulator, which plays the agents of the simulated backend."""
     return _child("simulate", _manage("simulate"), console=console)
 
 

@@ -1,4 +1,4 @@
-"""Stopping the workspaces of this machine, all at once: recorded as stopped, then confirmed gone."""
+"""Stops the workspaces of this machine at the end of `make up`: record them as paused, then stop their processes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
@@ -12,29 +12,29 @@ from workspaces.provisioners.base import LaunchKey, ProvisionerError
 from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.stopping import shutdown, teardown
 
-_AT_ONCE = 32
-# All of `make up` is gone within ten seconds, whatever AGENT_STOP_SECONDS grants a single stop.
+_THREADS = 32
+# `make up` must end within ten seconds, even if AGENT_STOP_SECONDS allows a single stop more.
 _STOP_SECONDS = 4.0
 
 
 def stop_workspaces() -> tuple[int, int]:
-    """Record every running workspace as stopped and stop it. Return how many are gone, and how many not."""
+    """Pause every running workspace and stop it. Return how many have stopped and how many have not."""
     launches = shutdown.pause_all_for_shutdown(now=database_now())
     request_stops(launches)
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        gone = list(pool.map(_tear_down, [launch.pk for launch in launches]))
-    return sum(gone), len(gone) - sum(gone)
+    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
+        has_stopped = list(pool.map(_tear_down, [launch.pk for launch in launches]))
+    return sum(has_stopped), len(has_stopped) - sum(has_stopped)
 
 
 def request_stops(launches: list[Launch]) -> None:
-    """Ask all of them first, so that the waiting for each runs at the same time."""
+    """Ask all launches to stop before any is waited for, so that they stop at the same time."""
     for launch in launches:
         try:
             get_provisioner(launch.backend).request_stop(
                 LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
             )
         except ProvisionerError:
-            # The teardown below asks again, and records what is wrong.
+            # The teardown asks again and records the error.
             continue
 
 
@@ -43,5 +43,5 @@ def _tear_down(launch_id: UUID) -> bool:
         seconds = min(settings.AGENT_STOP_SECONDS, _STOP_SECONDS)
         return teardown.tear_down(launch_id=launch_id, now=database_now(), stop_seconds=seconds)
     finally:
-        # Each thread has a connection of its own.
+        # Each thread has its own connection.
         connection.close()

@@ -1,4 +1,4 @@
-"""A pytest plugin: one Postgres and one Redis for the whole run, started before Django's settings are read."""
+"""A pytest plugin that starts one Postgres and one Redis for the whole run, before Django reads its settings."""
 
 import atexit
 import os
@@ -14,13 +14,13 @@ from devserver.servers.embedded_postgres import start_postgres
 from devserver.servers.embedded_redis import start_redis
 
 _SCRATCH = "SLIPWAY_TEST_SCRATCH"
-# Waits until the test run's end of the pipe is closed, however that run ended, then ends the servers.
+# Waits until the test run closes its end of the pipe, even if the run was killed, then stops the servers.
 _GUARD = "cat >/dev/null; kill -QUIT {pids} 2>/dev/null; sleep 0.5; kill -KILL {pids} 2>/dev/null; rm -rf {scratch}"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests():
-    """Complete the environment; an xdist worker inherits the servers from its controller."""
+    """Set the environment; an xdist worker inherits the servers of its controller."""
     if _SCRATCH not in os.environ:
         _start_servers()
     _separate(worker=os.environ.get("PYTEST_XDIST_WORKER", "main"))
@@ -28,7 +28,7 @@ def pytest_load_initial_conftests():
 
 def _start_servers():
     scratch = Path(tempfile.mkdtemp(prefix="slipway-tests-"))
-    # Registered first, so it runs last: when the servers are down.
+    # Registered first, so it runs last, after the servers have stopped.
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     os.environ[_SCRATCH] = str(scratch)
     postgres = start_postgres(scratch / "postgres", durable=False)
@@ -45,7 +45,7 @@ def _start_guard(servers, scratch):
     pids = " ".join(str(server.process.pid) for server in servers if server.process)
     script = _GUARD.format(pids=pids, scratch=scratch)
     guard = subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
-    # A run that ends as it should needs the guard no more.
+    # A run that ends normally doesn't need the guard.
     atexit.register(guard.wait)
     atexit.register(guard.kill)
 

@@ -1,1 +1,1 @@
-"""`make demo`: its settings, its fleet and its run."""
+"""`make demo`: its settings, its simulated fleet and its steps."""

@@ -1,6 +1,6 @@
-"""The demo's fleet: workspaces in every condition, what is promised of each, and what became of them.
+"""The demo's fleet: workspaces in every condition, the expected outcome of each, and what happened to them.
 
-Durations are those of the field, in minutes; a fleet is played so many times faster (`speed`), its limits with it.
+Durations are in minutes of a real fleet. `speed` divides them and the limits alike.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,38 +23,41 @@ STEPS = ("make a virtual environment", "install packages", "check the runtime")
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """What becomes of a workspace in the end. `code` is why it failed; `flips` whether time ever failed it wrongly."""
+    """The outcome that is expected for a workspace."""
 
     statuses: frozenset[str]
     code: str = FailureCode.NONE
-    # A failure by time that its late arrival took back. None: either way.
-    is_taken_back: bool | None = False
+    # Whether it failed at a deadline and arrived after all; None if either is fine.
+    arrived_late: bool | None = False
 
     def __str__(self) -> str:
-        words = " or ".join(sorted(self.statuses))
-        if self.code:
-            return f"{words}: {self.code}"
-        return f"failed by time, then {words} after all" if self.is_taken_back else words
+        return _describe(" or ".join(sorted(self.statuses)), code=self.code, arrived_late=bool(self.arrived_late))
 
     def is_met_by(self, outcome: "Outcome") -> bool:
-        """Tell whether this is what became of it."""
-        is_as_often = self.is_taken_back is None or self.is_taken_back == outcome.is_taken_back
-        is_for_that_reason = S.FAILED not in self.statuses or outcome.code == self.code
-        return outcome.status in self.statuses and is_as_often and is_for_that_reason
+        """Return whether the workspace has this outcome."""
+        is_arrival_met = self.arrived_late is None or self.arrived_late == outcome.arrived_late
+        is_code_met = S.FAILED not in self.statuses or outcome.code == self.code
+        return outcome.status in self.statuses and is_arrival_met and is_code_met
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a workspace so far."""
+    """What has happened to a workspace so far."""
 
     status: str
     code: str
-    is_taken_back: bool
+    arrived_late: bool
 
     def __str__(self) -> str:
-        if self.status == S.FAILED:
-            return f"{self.status}: {self.code}"
-        return f"failed by time, then {self.status} after all" if self.is_taken_back else self.status
+        # A workspace that is no longer failed keeps the code of its last failure.
+        code = self.code if self.status == S.FAILED else ""
+        return _describe(self.status, code=code, arrived_late=self.arrived_late)
+
+
+def _describe(status: str, *, code: str, arrived_late: bool) -> str:
+    if code:
+        return f"{status}: {code}"
+    return f"failed by time, then {status} after all" if arrived_late else status
 
 
 ONLINE = Expectation(statuses=frozenset({S.ONLINE}))
@@ -66,7 +69,7 @@ def _failed(code: FailureCode) -> Expectation:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Workspaces in one condition; they are called by its name and a number."""
+    """Workspaces in the same condition; their names are the group's name and a number."""
 
     name: str
     count: int
@@ -75,16 +78,16 @@ class Group:
     expectation: Expectation = ONLINE
     behaviour: Behaviour = Behaviour.HEALTHY
     boot: Minutes = (0.5, 2)
-    # When they are launched, counted from the fleet's beginning.
+    # When to launch them, in minutes after the first launch.
     begins: float = 0
     stall: float | None = None
-    # In how many of its launches it misbehaves.
+    # How many launches of a workspace misbehave; None means all.
     times: int | None = None
     required_env: str = ""
 
     @property
     def limit(self) -> float:
-        """Return its runtime's limit for booting in minutes."""
+        """Return the runtime's boot limit in minutes."""
         return BOOT_LIMITS.get(self.runtime, DEFAULT_BOOT_LIMIT).sweep_seconds / 60
 
 
@@ -130,7 +133,7 @@ GROUPS = (
         count=1,
         runtime="claude-code",
         description="boots longer than its limit",
-        expectation=Expectation(statuses=frozenset({S.ONLINE}), is_taken_back=True),
+        expectation=Expectation(statuses=frozenset({S.ONLINE}), arrived_late=True),
         behaviour=Behaviour.SLOW,
         boot=(13, 13),
     ),
@@ -198,13 +201,13 @@ GROUPS = (
         behaviour=Behaviour.CLOCK_SKEW,
     ),
     Group(
-        # Launched a little later, so that nobody else is late when all of them are.
+        # Launched a little later, so that no other workspace is late at the same time.
         name="mirror",
         count=10,
         runtime="crewai",
         description="wait for one slow mirror, all at once",
-        # Whom a sweep meets when most have just arrived, it may fail a moment too early: the late arrival wins.
-        expectation=Expectation(statuses=frozenset({S.ONLINE}), is_taken_back=None),
+        # The sweep may fail a few workspaces whose agent registers just afterwards; the late arrival undoes it.
+        expectation=Expectation(statuses=frozenset({S.ONLINE}), arrived_late=None),
         behaviour=Behaviour.SLOW,
         boot=(15, 15),
         begins=2,
@@ -217,7 +220,7 @@ LONGEST_LIMIT_MINUTES = max(group.limit for group in GROUPS)
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One workspace of a fleet, to be created so many seconds after its beginning."""
+    """One workspace of a fleet, to be created `begins_seconds` after the first launch."""
 
     name: str
     group: Group
@@ -230,7 +233,7 @@ class Member:
 
 
 def make_fleet(*, speed: float, seed: int, groups: Iterable[Group] = GROUPS) -> list[Member]:
-    """Return the fleet in the order of its launches; the same for the same seed."""
+    """Return the fleet in launch order. The same seed gives the same fleet."""
     fleet = [
         Member(
             name=f"{group.name}-{number:02}" if group.count > 1 else group.name,
@@ -248,7 +251,7 @@ def _config(group: Group, *, speed: float, seed: int) -> str:
     least, most = (minutes * 60 / speed for minutes in group.boot)
     runtime_config: dict[str, Any] = {
         "provision_timeout_seconds": max(1, round(group.limit * 60 / speed)),
-        # A simulated agent reports these and runs nothing.
+        # A simulated agent reports these steps but runs nothing.
         "boot": [{"step": step, "run": "echo"} for step in STEPS],
         "command": ["serve"],
     }
@@ -268,17 +271,17 @@ def _config(group: Group, *, speed: float, seed: int) -> str:
 
 
 def outcomes(fleet: Sequence[Member]) -> Mapping[str, Outcome]:
-    """Return what became of those that were created so far, by name."""
+    """Return the outcomes of the workspaces that were created so far, by name."""
     rows = Workspace.objects.filter(name__in=[member.name for member in fleet])
     taken_back = set(Launch.objects.exclude(false_flip_code="").values_list("workspace_id", flat=True))
     return {
-        row.name: Outcome(status=row.status, code=row.failure_code, is_taken_back=row.pk in taken_back)
+        row.name: Outcome(status=row.status, code=row.failure_code, arrived_late=row.pk in taken_back)
         for row in rows.only("name", "status", "failure_code")
     }
 
 
 def count_incident_events() -> tuple[int, int]:
-    """Return how many incidents were told to be open, and how many resolved."""
-    told = Event.objects.order_by()
-    opened = told.filter(event_type=EventType.INCIDENT_OPENED).count()
-    return opened, told.filter(event_type=EventType.INCIDENT_RESOLVED).count()
+    """Return how many events say that an incident was opened, and how many that one was resolved."""
+    events = Event.objects.order_by()
+    opened = events.filter(event_type=EventType.INCIDENT_OPENED).count()
+    return opened, events.filter(event_type=EventType.INCIDENT_RESOLVED).count()

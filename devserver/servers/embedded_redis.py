@@ -1,4 +1,4 @@
-"""A Redis that keeps nothing on disk: what it holds may be lost."""
+"""An embedded Redis that stores nothing on disk, since nothing in it must last."""
 
 import signal
 from pathlib import Path
@@ -12,7 +12,7 @@ PROGRAMS = ("redis-server", "valkey-server")
 
 
 def start_redis(folder: Path) -> Server:
-    """Start a Redis on a free port: the host's own program where there is one, else the one from the wheel."""
+    """Start a Redis on a free port: the program on PATH if there is one, else the one from the wheel."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     password = read_or_create_secret(folder / "password")
     return start_on_free_port(lambda port: _server(folder, password=password, port=port), ready=_answers)

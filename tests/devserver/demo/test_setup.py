@@ -1,4 +1,4 @@
-"""What the demo runs with: nothing of a real Slipway's, and a folder that nobody else's data is deleted from."""
+"""The demo uses no setting of a real Slipway, and deletes only what a demo created."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def real(monkeypatch):
 
 
 @pytest.mark.usefixtures("real")
-def test_nothing_that_is_set_for_a_real_slipway_is_used(tmp_path):
+def test_settings_of_a_real_slipway_are_not_used(tmp_path):
     set_environment(DemoOptions(port=8010, speed=10, folder=tmp_path))
     assert "DATABASE_URL" in READ
     assert [name for name in READ if os.environ.get(name, "").startswith("real")] == []
@@ -40,7 +40,7 @@ def test_nothing_that_is_set_for_a_real_slipway_is_used(tmp_path):
     assert os.environ["PLATFORM_URL"] == "http://127.0.0.1:8010"
 
 
-def test_its_folder_and_port_are_not_those_of_make_up():
+def test_its_folder_and_port_differ_from_those_of_make_up():
     options = parse_options([])
     assert options.folder == PROJECT / ".data-demo"
     assert options.port not in {8000, None}
@@ -50,26 +50,26 @@ def test_its_folder_and_port_are_not_those_of_make_up():
 @pytest.mark.parametrize(
     "arguments", [["--port", "0"], ["--port", "x"], ["--port", "65536"], ["--speed", "0"], ["--speed", "fast"]]
 )
-def test_what_cannot_be_played_is_one_sentence(arguments):
+def test_a_bad_option_is_one_message(arguments):
     with pytest.raises(LocalSetupError):
         parse_options(arguments)
 
 
 @pytest.mark.parametrize("speed", [1, 7, 10, 60, 1000])
-def test_the_limits_of_the_field_are_shortened_and_leave_room_for_lost_beats(speed):
+def test_the_limits_are_shortened_and_leave_room_for_lost_heartbeats(speed):
     seconds = {name: int(value) for name, value in settings_for_speed(speed).items()}
     assert seconds["TEARDOWN_GRACE_SECONDS"] == max(1, round(600 / speed))
     assert min(seconds.values()) >= 1
     assert seconds["HEARTBEAT_LIMIT_SECONDS"] >= 3 * seconds["HEARTBEAT_INTERVAL_SECONDS"]
 
 
-def test_at_the_speed_of_the_field_they_are_the_settings_defaults():
+def test_at_speed_one_they_are_the_defaults_of_the_settings():
     source = (PROJECT / "config" / "settings.py").read_text()
     for name, value in settings_for_speed(1).items():
         assert re.search(rf'"{name}", default={value}\)', source), name
 
 
-def test_a_folder_that_no_demo_made_is_refused_and_left_as_it_is(tmp_path):
+def test_a_folder_that_no_demo_created_is_refused_and_left_as_it_is(tmp_path):
     kept = tmp_path / "postgres"
     kept.mkdir()
     with pytest.raises(LocalSetupError, match="no demo made"):
@@ -77,7 +77,7 @@ def test_a_folder_that_no_demo_made_is_refused_and_left_as_it_is(tmp_path):
     assert kept.exists()
 
 
-def test_what_an_earlier_demo_left_is_deleted_and_what_its_owner_holds_is_not(tmp_path):
+def test_files_of_an_earlier_demo_are_deleted_except_those_in_use(tmp_path):
     folder = tmp_path / "demo"
     prepare_folder(folder)
     (folder / "postgres" / "data").mkdir(parents=True)
@@ -88,7 +88,7 @@ def test_what_an_earlier_demo_left_is_deleted_and_what_its_owner_holds_is_not(tm
     assert sorted(path.name for path in folder.iterdir()) == [MARKER_FILE, "owner.lock"]
 
 
-def test_of_a_link_in_its_folder_only_the_link_is_deleted(tmp_path):
+def test_symlinks_are_deleted_but_not_their_targets(tmp_path):
     folder, elsewhere = tmp_path / "demo", tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "kept").touch()
@@ -99,7 +99,7 @@ def test_of_a_link_in_its_folder_only_the_link_is_deleted(tmp_path):
     assert (elsewhere / "kept").exists()
 
 
-def test_make_help_tells_of_it():
+def test_make_help_lists_the_demo():
     makefile = (PROJECT / "Makefile").read_text()
     assert re.search(r"^demo: .*## .*fleet of 60", makefile, re.MULTILINE)
     assert f"demo: PORT = {setup.DEFAULT_PORT}" in makefile

@@ -1,4 +1,4 @@
-"""The embedded servers: they start, stop, survive a crash, and say in a sentence why they can't."""
+"""The embedded servers start, stop, survive a crash, and explain in a message why they can't."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from devserver.stale_processes import stop_stale_processes
 
 @pytest.fixture
 def started():
-    """Take servers to stop at the end, whatever becomes of the test."""
+    """A list of servers to stop at the end of the test."""
     servers = []
     yield servers
     for server in servers:
@@ -40,7 +40,7 @@ def execute(server, statement):
         return cursor.fetchall() if cursor.description else []
 
 
-def test_postgres_keeps_its_data_over_a_stop(tmp_path, postgres, started):
+def test_postgres_keeps_its_data_after_a_stop(tmp_path, postgres, started):
     execute(postgres, "CREATE TABLE kept AS SELECT 7 AS number")
     postgres.stop()
     assert postgres.has_exited
@@ -49,7 +49,7 @@ def test_postgres_keeps_its_data_over_a_stop(tmp_path, postgres, started):
     assert execute(again, "SELECT number FROM kept") == [(7,)]
 
 
-def test_postgres_wants_its_password_and_listens_on_this_host_only(postgres):
+def test_postgres_requires_its_password_and_listens_on_this_host_only(postgres):
     password = (postgres.folder / "password").read_text().strip()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(postgres.url.replace(password, "wrong"), connect_timeout=60)
@@ -76,12 +76,12 @@ def test_servers_of_an_owner_that_was_killed_are_found_and_stopped(tmp_path, pos
     assert cache.has_exited
 
 
-def test_leftovers_of_another_folder_are_let_be(tmp_path, postgres):
+def test_processes_of_another_folder_are_not_stopped(tmp_path, postgres):
     assert stop_stale_processes(tmp_path / "elsewhere") == 0
     assert not postgres.has_exited
 
 
-def test_redis_wants_its_password_and_keeps_nothing_on_disk(tmp_path, started):
+def test_redis_requires_its_password_and_stores_nothing_on_disk(tmp_path, started):
     server = start_redis(tmp_path / "redis")
     started.append(server)
     with redis.Redis.from_url(server.url, socket_timeout=60) as client:
@@ -105,13 +105,13 @@ def test_a_data_folder_of_another_postgres_is_refused_and_left_alone(tmp_path):
     assert [path.name for path in data.iterdir()] == ["PG_VERSION"]
 
 
-def test_a_folder_that_is_no_postgres_data_is_refused(tmp_path):
+def test_a_folder_without_postgres_data_is_refused(tmp_path):
     (tmp_path / "postgres" / "data").mkdir(parents=True)
     with pytest.raises(ServerError, match="PG_VERSION is missing"):
         start_postgres(tmp_path / "postgres")
 
 
-def test_an_initdb_that_was_killed_midway_is_no_obstacle(tmp_path, started):
+def test_a_start_after_initdb_was_killed_succeeds(tmp_path, started):
     unfinished = tmp_path / "postgres" / "data.unfinished"
     unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
@@ -121,7 +121,7 @@ def test_an_initdb_that_was_killed_midway_is_no_obstacle(tmp_path, started):
     assert not unfinished.exists()
 
 
-def test_postgres_never_runs_as_root_even_where_user_namespaces_are_denied(monkeypatch):
+def test_postgres_never_runs_as_root_even_if_user_namespaces_are_denied(monkeypatch):
     # An unprivileged user can't enter pytest's own folders.
     folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
     folder.chmod(0o755)
@@ -141,21 +141,21 @@ def test_postgres_never_runs_as_root_even_where_user_namespaces_are_denied(monke
         ("PANIC:  could not write to file: No space left on device", "is full. Free some space"),
         ("initdb: error: could not write: Disk quota exceeded", "is full. Free some space"),
         ("LOG: x\nFATAL:  lock file is empty\nLOG: shut down", "FATAL:  lock file is empty"),
-        ("", "it said nothing"),
+        ("", "it printed nothing"),
     ],
 )
-def test_a_server_s_last_words_become_a_sentence(tmp_path, text, sentence):
+def test_the_output_of_a_server_becomes_a_message(tmp_path, text, sentence):
     assert sentence in str(embedded.error_from_output(name="postgres", folder=tmp_path, text=text))
 
 
-def test_a_disk_with_too_little_space_for_a_first_start_is_refused_before_anything_is_made(tmp_path, monkeypatch):
+def test_a_disk_with_too_little_space_is_refused_before_anything_is_created(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded_postgres, "_NEW_DATA_BYTES", 2**62)
     with pytest.raises(ServerError, match="is full"):
         start_postgres(tmp_path / "postgres")
     assert not (tmp_path / "postgres" / "data").exists()
 
 
-def test_a_port_that_somebody_else_took_is_tried_no_second_time(tmp_path, postgres, started, monkeypatch):
+def test_a_port_that_another_program_took_is_not_tried_again(tmp_path, postgres, started, monkeypatch):
     taken = int(postgres.url.rpartition(":")[2].partition("/")[0])
     ports = [taken, embedded.free_port()]
     monkeypatch.setattr(embedded, "free_port", lambda: ports.pop(0))
@@ -165,14 +165,14 @@ def test_a_port_that_somebody_else_took_is_tried_no_second_time(tmp_path, postgr
     assert execute(server, "SELECT 1") == [(1,)]
 
 
-def test_a_port_that_is_never_free_is_said_at_the_end(tmp_path, postgres, monkeypatch):
+def test_a_port_that_is_never_free_is_reported_in_the_end(tmp_path, postgres, monkeypatch):
     taken = int(postgres.url.rpartition(":")[2].partition("/")[0])
     monkeypatch.setattr(embedded, "free_port", lambda: taken)
     with pytest.raises(PortTakenError, match="its port is in use"):
         start_postgres(tmp_path / "other", durable=False)
 
 
-def test_a_secret_file_is_made_once_for_us_alone(tmp_path):
+def test_a_secret_file_is_created_once_and_for_this_user_only(tmp_path):
     first = read_or_create_secret(tmp_path / "key")
     assert read_or_create_secret(tmp_path / "key") == first
     assert len(first) >= 32

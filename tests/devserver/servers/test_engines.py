@@ -1,4 +1,4 @@
-"""The suite's own servers: real ones, and each xdist worker apart."""
+"""The servers of the test suite are real, and each xdist worker has its own database and prefix."""
 
 import os
 import subprocess
