@@ -19,7 +19,7 @@ from django.db import DatabaseError, connection, transaction
 from devserver import children, first_run, local_environment
 from devserver.console import Console
 from devserver.servers.embedded import LOCALHOST
-from devserver.stop_workspaces import stop_workspaces
+from devserver.stop_and_resume import stop_workspaces
 from devserver.supervisor import Child, Supervisor
 from postgres.clock import database_now
 from workspaces import tasks

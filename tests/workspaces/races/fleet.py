@@ -8,7 +8,7 @@ from uuid import uuid4
 from celery import Task
 from django.db import connection
 
-from devserver.stop_workspaces import request_stops
+from devserver.stop_and_resume import request_stops
 from events.models import Event
 from registry import services as registry
 from registry import tasks as registry_tasks
