@@ -5,8 +5,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import FrameType
 
 from django.core.management import execute_from_command_line
@@ -50,39 +51,34 @@ def environment_for_command(arguments: Sequence[str]) -> AbstractContextManager[
         if needs_embedded_servers():
             set_placeholder_settings()
         return nullcontext()
-    command = arguments[1]
-    if command in {"up", "demo"}:
-        _exit_cleanly_on_signals()
-        return _environment_for_up(arguments) if command == "up" else _environment_for_demo(arguments)
-    if needs_embedded_servers():
-        _exit_cleanly_on_signals()
-        return complete_environment(role=Role.COMMAND, command=f"manage.py {command}")
+    match arguments[1]:
+        case "up":
+            port = up_port(arguments)
+            # Where workspaces that are launched here reach the platform.
+            os.environ.setdefault("PLATFORM_URL", f"http://{LOCALHOST}:{port}")
+            return _environment_for_server(port, command="make up")
+        case "demo":
+            options = setup.parse_options(arguments[2:])
+            setup.prepare_folder(options.folder)
+            setup.set_environment(options)
+            prepare = partial(setup.empty_folder, options.folder)
+            return _environment_for_server(options.port, command="make demo", prepare=prepare)
+        case command if needs_embedded_servers():
+            _exit_cleanly_on_signals()
+            return complete_environment(role=Role.COMMAND, command=f"manage.py {command}")
     return nullcontext()
 
 
-def _environment_for_up(arguments: Sequence[str]) -> AbstractContextManager[None]:
-    port = up_port(arguments)
-    # Where workspaces that are launched here reach the platform.
-    os.environ.setdefault("PLATFORM_URL", f"http://{LOCALHOST}:{port}")
-    return complete_environment(
-        role=Role.UP,
-        command="make up",
-        address=f"http://{LOCALHOST}:{port}/admin/",
-        before_start=lambda: refuse_taken_port(port, command="make up"),
-    )
-
-
-def _environment_for_demo(arguments: Sequence[str]) -> AbstractContextManager[None]:
-    options = setup.parse_options(arguments[2:])
-    setup.prepare_folder(options.folder)
-    setup.set_environment(options)
-
+def _environment_for_server(
+    port: int, *, command: str, prepare: Callable[[], None] = lambda: None
+) -> AbstractContextManager[None]:
     def before_start() -> None:
-        refuse_taken_port(options.port, command="make demo")
-        setup.empty_folder(options.folder)
+        refuse_taken_port(port, command=command)
+        prepare()
 
-    address = f"http://{LOCALHOST}:{options.port}/admin/"
-    return complete_environment(role=Role.UP, command="make demo", address=address, before_start=before_start)
+    _exit_cleanly_on_signals()
+    address = f"http://{LOCALHOST}:{port}/admin/"
+    return complete_environment(role=Role.UP, command=command, address=address, before_start=before_start)
 
 
 def is_offline(arguments: Sequence[str]) -> bool:

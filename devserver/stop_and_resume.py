@@ -1,15 +1,16 @@
-"""Stops the workspaces of this machine at the end of `make up`: record them as paused, then stop their processes."""
+"""Pauses the workspaces of this machine when `make up` stops, and launches them again at its next start."""
 
 from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 from postgres.clock import database_now
+from workspaces import tasks
 from workspaces.models import Launch
 from workspaces.provisioners.base import LaunchKey, ProvisionerError
 from workspaces.provisioners.registry import get_provisioner
+from workspaces.services.launching.resume_after_shutdown import resume_after_shutdown
 from workspaces.services.stopping import shutdown, teardown
 
 _THREADS = 32
@@ -20,9 +21,18 @@ _STOP_SECONDS = 4.0
 def stop_workspaces() -> tuple[int, int]:
     """Pause every running workspace and stop it. Return how many have stopped and how many have not."""
     launches = shutdown.pause_all_for_shutdown(now=database_now())
+    stop_seconds = min(settings.AGENT_STOP_SECONDS, _STOP_SECONDS)
+
+    def tear_down(launch: Launch) -> bool:
+        try:
+            return teardown.tear_down(launch_id=launch.pk, now=database_now(), stop_seconds=stop_seconds)
+        finally:
+            # Each thread has its own connection.
+            connection.close()
+
     request_stops(launches)
     with ThreadPoolExecutor(max_workers=_THREADS) as pool:
-        has_stopped = list(pool.map(_tear_down, [launch.pk for launch in launches]))
+        has_stopped = list(pool.map(tear_down, launches))
     return sum(has_stopped), len(has_stopped) - sum(has_stopped)
 
 
@@ -38,10 +48,10 @@ def request_stops(launches: list[Launch]) -> None:
             continue
 
 
-def _tear_down(launch_id: UUID) -> bool:
-    try:
-        seconds = min(settings.AGENT_STOP_SECONDS, _STOP_SECONDS)
-        return teardown.tear_down(launch_id=launch_id, now=database_now(), stop_seconds=seconds)
-    finally:
-        # Each thread has its own connection.
-        connection.close()
+def resume_workspaces() -> int:
+    """Launch the workspaces again that the last stop paused; return their number."""
+    with transaction.atomic():
+        resumed = resume_after_shutdown(now=database_now())
+        for workspace in resumed:
+            tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    return len(resumed)

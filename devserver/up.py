@@ -8,23 +8,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from types import FrameType
 
 import httpx
 from django.conf import settings
 from django.core.management import call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
 
 from devserver import children, first_run, local_environment
 from devserver.console import Console
 from devserver.servers.embedded import LOCALHOST
-from devserver.stop_and_resume import stop_workspaces
+from devserver.stop_and_resume import resume_workspaces, stop_workspaces
 from devserver.supervisor import Child, Supervisor
-from postgres.clock import database_now
-from workspaces import tasks
 from workspaces.models import BackendKind
-from workspaces.services.launching.resume_after_shutdown import resume_after_shutdown
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +28,7 @@ _TICK_SECONDS = 0.2
 # With the time for the servers and the workspaces, a stop must take less than ten seconds.
 _WORKER_STOP_SECONDS = 2.0
 _WEB_STOP_SECONDS = 1.0
+_NEW_PASSWORD = f".venv/bin/python manage.py changepassword {first_run.OPERATOR}"
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -58,7 +55,7 @@ class DevServer:
 
     def __init__(self, *, port: int, console: Console, steps: Sequence[Step], stops_workspaces: bool = True) -> None:
         self.steps = [
-            *_first_steps(port=port, console=console),
+            *start_steps(port=port, console=console),
             *steps,
             Step(name="keep running", is_done=lambda: False),
         ]
@@ -83,18 +80,15 @@ class DevServer:
         call_command("migrate", interactive=False, verbosity=0)
         with self._signals_handled():
             try:
-                self._start_processes()
+                if local_environment.local_servers:
+                    for server in local_environment.local_servers.servers:
+                        self.supervisor.watch(server)
+                self.supervisor.start([*self.web_and_events, *self.workers])
                 self._take_steps()
             except ForcedStop:
                 pass
             finally:
                 self._stop()
-
-    def _start_processes(self) -> None:
-        if local_environment.local_servers:
-            for server in local_environment.local_servers.servers:
-                self.supervisor.watch(server)
-        self.supervisor.start([*self.web_and_events, *self.workers])
 
     def _take_steps(self) -> None:
         self._is_in_step = True
@@ -159,7 +153,9 @@ class DevServer:
 # --- The steps -----------------------------------------------------------------------------------
 
 
-def _first_steps(*, port: int, console: Console) -> list[Step]:
+def start_steps(*, port: int, console: Console) -> list[Step]:
+    """Return the first steps of each start: wait for the web server, then let other commands use the servers."""
+
     def web_answers() -> bool:
         try:
             return httpx.get(f"http://{LOCALHOST}:{port}/health", timeout=2, trust_env=False).is_success
@@ -182,43 +178,32 @@ def _first_steps(*, port: int, console: Console) -> list[Step]:
 
 
 def up_steps(*, port: int, console: Console, resumes: bool, creates_first: bool) -> list[Step]:
-    """Return what `make up` does once the web server answers."""
+    """Return the further steps of `make up`: launch workspaces, then print the address and the account."""
     first = first_run.FirstWorkspace(console=console)
-    steps = []
-    if resumes:
-        steps.append(Step(name="launch paused workspaces again", action=partial(_resume_workspaces, console)))
-    if creates_first:
-        steps.append(Step(name="create a first workspace", action=first.create))
-        steps.append(
-            Step(
-                name="show its launch",
-                action=first.report,
-                is_done=lambda: first.has_booted,
-                patience_seconds=120,
-                late_message="  It is still booting; the admin shows how far it is.",
-            )
-        )
-    steps.append(Step(name="print address and account", action=partial(_print_summary, console, port=port)))
-    return steps
 
+    def resume() -> None:
+        if number := resume_workspaces():
+            console.write(f"Launching {_count(number)} again that the last stop had stopped.")
 
-def _resume_workspaces(console: Console) -> None:
-    with transaction.atomic():
-        resumed = resume_after_shutdown(now=database_now())
-        for workspace in resumed:
-            tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
-    if resumed:
-        console.write(f"Launching {_count(len(resumed))} again that the last stop had stopped.")
+    def print_summary() -> None:
+        account = f"User {first_run.OPERATOR}; for a new password: {_NEW_PASSWORD}"
+        if password := first_run.create_operator():
+            account = f"User {first_run.OPERATOR}, password {password} (shown this once)"
+        lines = [f"Slipway runs at http://{LOCALHOST}:{port}/admin/", account, "Ctrl-C stops everything."]
+        console.write("\n" + "\n".join(f"  {line}" for line in lines) + "\n")
 
-
-def _print_summary(console: Console, *, port: int) -> None:
-    account = (
-        f"User {first_run.OPERATOR}; for a new password: .venv/bin/python manage.py changepassword {first_run.OPERATOR}"
+    follow = Step(
+        name="show the launch",
+        action=first.report,
+        is_done=lambda: first.has_booted,
+        patience_seconds=120,
+        late_message="  It is still booting; the admin shows how far it is.",
     )
-    if password := first_run.create_operator():
-        account = f"User {first_run.OPERATOR}, password {password} (shown this once)"
-    lines = [f"Slipway runs at http://{LOCALHOST}:{port}/admin/", account, "Ctrl-C stops everything."]
-    console.write("\n" + "\n".join(f"  {line}" for line in lines) + "\n")
+    return [
+        *([Step(name="launch paused workspaces again", action=resume)] if resumes else []),
+        *([Step(name="create a first workspace", action=first.create), follow] if creates_first else []),
+        Step(name="print address and account", action=print_summary),
+    ]
 
 
 def _count(number: int) -> str:

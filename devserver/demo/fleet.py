@@ -90,6 +90,34 @@ class Group:
         """Return the runtime's boot limit in minutes."""
         return BOOT_LIMITS.get(self.runtime, DEFAULT_BOOT_LIMIT).sweep_seconds / 60
 
+    def config(self, *, speed: float, seed: int) -> str:
+        """Return the config.yaml of a workspace of this group."""
+        least, most = (minutes * 60 / speed for minutes in self.boot)
+        runtime_config: dict[str, Any] = {
+            "provision_timeout_seconds": max(1, round(self.limit * 60 / speed)),
+            # A simulated agent reports these steps but runs nothing.
+            "boot": [{"step": step, "run": "echo"} for step in STEPS],
+            "command": ["serve"],
+        }
+        if self.stall is not None:
+            runtime_config["stall_timeout_seconds"] = max(1, round(self.stall * 60 / speed))
+        if self.required_env:
+            runtime_config["required_env"] = [self.required_env]
+        simulation: dict[str, Any] = {
+            "behaviour": self.behaviour.value,
+            "boot_seconds": {"from": round(least, 3), "to": round(most, 3)},
+            "seed": seed,
+        }
+        if self.times is not None:
+            simulation["times"] = self.times
+        config = {
+            "name": self.name,
+            "runtime": self.runtime,
+            "runtime_config": runtime_config,
+            "simulation": simulation,
+        }
+        return yaml.safe_dump(config, sort_keys=False)
+
 
 GROUPS = (
     Group(
@@ -238,36 +266,13 @@ def make_fleet(*, speed: float, seed: int, groups: Iterable[Group] = GROUPS) -> 
         Member(
             name=f"{group.name}-{number:02}" if group.count > 1 else group.name,
             group=group,
-            config=_config(group, speed=speed, seed=seed * 1000 + number),
+            config=group.config(speed=speed, seed=seed * 1000 + number),
             begins_seconds=group.begins * 60 / speed,
         )
         for group in groups
         for number in range(1, group.count + 1)
     ]
     return sorted(fleet, key=lambda member: member.begins_seconds)
-
-
-def _config(group: Group, *, speed: float, seed: int) -> str:
-    least, most = (minutes * 60 / speed for minutes in group.boot)
-    runtime_config: dict[str, Any] = {
-        "provision_timeout_seconds": max(1, round(group.limit * 60 / speed)),
-        # A simulated agent reports these steps but runs nothing.
-        "boot": [{"step": step, "run": "echo"} for step in STEPS],
-        "command": ["serve"],
-    }
-    if group.stall is not None:
-        runtime_config["stall_timeout_seconds"] = max(1, round(group.stall * 60 / speed))
-    if group.required_env:
-        runtime_config["required_env"] = [group.required_env]
-    simulation: dict[str, Any] = {
-        "behaviour": group.behaviour.value,
-        "boot_seconds": {"from": round(least, 3), "to": round(most, 3)},
-        "seed": seed,
-    }
-    if group.times is not None:
-        simulation["times"] = group.times
-    config = {"name": group.name, "runtime": group.runtime, "runtime_config": runtime_config, "simulation": simulation}
-    return yaml.safe_dump(config, sort_keys=False)
 
 
 def outcomes(fleet: Sequence[Member]) -> Mapping[str, Outcome]:

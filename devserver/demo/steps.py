@@ -2,12 +2,12 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from devserver import first_run
 from devserver.console import Console
 from devserver.demo import fleet
-from devserver.demo.fleet import Group, Member, Outcome
+from devserver.demo.fleet import Member, Outcome
 from devserver.servers.embedded import LOCALHOST
 from devserver.up import Step
 from workspaces.models import Workspace
@@ -42,13 +42,14 @@ class Demo:
     def steps(self) -> list[Step]:
         """Return what the demo does once the web server answers."""
         return [
-            Step(name="introduce the demo", action=self._introduce),
-            Step(name="launch the fleet", action=self._launch_due_members, is_done=lambda: not self._waiting),
-            Step(name="report what happens", action=self._look, is_done=self._is_over),
-            Step(name="compare with the expectations", action=self._sum_up),
+            Step(name="introduce the demo", action=self.introduce),
+            Step(name="launch the fleet", action=self.launch_due_members, is_done=lambda: not self._waiting),
+            Step(name="report what happens", action=self.report_changes, is_done=self.is_over),
+            Step(name="compare with the expectations", action=self.print_outcomes),
         ]
 
-    def _introduce(self) -> None:
+    def introduce(self) -> None:
+        """Print address, account and what will happen."""
         lines = [
             f"The demo runs at {self.admin}workspaces/workspace/",
             f"User {first_run.OPERATOR}, password {first_run.create_operator()}",
@@ -60,12 +61,12 @@ class Demo:
         self.console.write("\n" + "\n".join(f"  {line}" for line in lines) + "\n")
         self._begins_at = time.monotonic() + self.sign_in_seconds
 
-    def _launch_due_members(self) -> None:
-        # Members of one moment are launched in one go, so that one sweep finds them late together.
+    def launch_due_members(self) -> None:
+        """Launch the members that are due, all at once, so that one sweep finds them late together."""
         while self._waiting and self._waiting[0].begins_seconds <= self._elapsed:
             create_member(self._waiting.pop(0))
 
-    def _look(self) -> None:
+    def report_changes(self) -> None:
         """Print new incidents, and from time to time how many workspaces have which status."""
         now = time.monotonic()
         if now - self._looked_at < _LOOK_SECONDS:
@@ -82,7 +83,7 @@ class Demo:
             self._counts, self._reported_at = counts, now
             self._print(counts)
 
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         """Return whether every expectation is met and can't be broken by a limit any more, or the time is up."""
         if self._elapsed > LASTS_MINUTES * 60 / self.speed:
             return True
@@ -94,9 +95,14 @@ class Demo:
         )
         return are_limits_over and are_met and opened == resolved
 
-    def _sum_up(self) -> None:
+    def print_outcomes(self) -> None:
+        """Print the expected and the actual outcome of each group, and where to look."""
         groups = {member.group.name: member.group for member in self.members}
-        rows = [_row(group, self.members, self._outcomes) for group in groups.values()]
+        rows = []
+        for name, group in groups.items():
+            names = [member.name for member in self.members if member.group.name == name]
+            counts = _format(Counter(str(self._outcomes.get(each, "not created")) for each in names))
+            rows.append(f"  {name:<13} {group.count:>2}  {group.description:<42} {group.expectation!s:<38} {counts}")
         opened, resolved = self._incidents
         expected = "one incident, opened and resolved"
         rows.append(f"  {'the brake':<59} {expected:<38} {opened} opened, {resolved} resolved")
@@ -121,11 +127,6 @@ class Demo:
 def create_member(member: Member) -> None:
     """Create a workspace of the fleet and hand its launch to the workers."""
     first_run.create_workspace(create.CreateRequest(name=member.name, config=member.config))
-
-
-def _row(group: Group, members: Sequence[Member], outcomes: Mapping[str, Outcome]) -> str:
-    counts = Counter(str(outcomes.get(member.name, "not created")) for member in members if member.group is group)
-    return f"  {group.name:<13} {group.count:>2}  {group.description:<42} {group.expectation!s:<38} {_format(counts)}"
 
 
 def _format(counts: Mapping[str, int]) -> str:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ class PortTakenError(ServerError):
 
 
 @dataclass
-class Server:
+class Server(ABC):
     """An embedded server and its URL."""
 
     name: str
@@ -72,6 +73,23 @@ class Server:
                 start_new_session=True,
                 **self.popen_options,
             )
+
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Return whether the server answers."""
+
+    def wait_until_ready(self) -> None:
+        """Wait until the server answers; stop it if it doesn't in time. Raises ServerError."""
+        try:
+            is_in_time = wait_until(lambda: self.has_exited or self.is_ready(), seconds=START_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
+        if self.has_exited and (error := self.current_error()):
+            raise error
+        if not is_in_time:
+            self.stop()
+            raise ServerError(f"{self.name} did not answer for {START_SECONDS:.0f} s. Its log: {self.log}")
 
     def stop(self, *, seconds: float = 5.0) -> None:
         """Stop the server and wait for its end: its own signal first, SIGKILL after so many seconds."""
@@ -132,32 +150,19 @@ def _error_line(text: str) -> str:
     return (errors or lines or ["it printed nothing."])[-1]
 
 
-def start_on_free_port(make: Callable[[int], Server], *, ready: Callable[[Server], bool]) -> Server:
-    """Start the server that `make` returns for a free port, and wait until it is ready."""
+def start_on_free_port(make: Callable[[int], Server]) -> Server:
+    """Start the server that `make` returns for a free port, and wait until it is ready. Raises ServerError."""
     for attempt in range(_PORT_ATTEMPTS):
         server = make(free_port())
         server.spawn()
         try:
-            _wait_until_ready(server, ready=ready)
+            server.wait_until_ready()
         except PortTakenError:
             if attempt + 1 == _PORT_ATTEMPTS:
                 raise
         else:
             return server
     raise AssertionError("the last attempt returns or raises")
-
-
-def _wait_until_ready(server: Server, *, ready: Callable[[Server], bool]) -> None:
-    try:
-        in_time = wait_until(lambda: server.has_exited or ready(server), seconds=START_SECONDS)
-    except BaseException:
-        server.stop()
-        raise
-    if server.has_exited and (error := server.current_error()):
-        raise error
-    if not in_time:
-        server.stop()
-        raise ServerError(f"{server.name} did not answer for {START_SECONDS:.0f} s. Its log: {server.log}")
 
 
 def free_port() -> int:

@@ -52,52 +52,55 @@ class Account:
                 os.chown(path, self.popen_options["user"], self.popen_options["group"])
 
 
+@dataclass
+class PostgresServer(Server):
+    """A Postgres and the database in it that Slipway uses."""
+
+    def is_ready(self) -> bool:
+        """Return whether the server answers; create the database if it is missing. Raises ServerError."""
+        maintenance = self.url.removesuffix(DATABASE) + "postgres"
+        try:
+            with psycopg.connect(maintenance, connect_timeout=2, autocommit=True) as connection:
+                if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+                    connection.execute(f"CREATE DATABASE {DATABASE}")
+        except psycopg.errors.DiskFull:
+            raise error_from_output(name=self.name, folder=self.folder, text="No space left on device") from None
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
 def start_postgres(folder: Path, *, durable: bool = True) -> Server:
     """Start a Postgres on a free port. The first call creates its data in `folder`. Raises ServerError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     password = read_or_create_secret(folder / "password")
-    account = _account(folder)
+    account = choose_account(folder)
     if not (folder / "data").exists():
         _initialise(folder, account=account, durable=durable)
     _refuse_foreign_data(folder / "data", account=account)
-    return start_on_free_port(
-        lambda port: _server(folder, account=account, password=password, port=port, durable=durable), ready=_answers
-    )
 
+    def make(port: int) -> Server:
+        settings = {
+            "listen_addresses": LOCALHOST,
+            "port": str(port),
+            # Use TCP only: the path of a socket may have at most 107 bytes, and that of a deep folder has more.
+            "unix_socket_directories": "",
+            "max_connections": "200",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            **({} if durable else _NOT_DURABLE),
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return PostgresServer(
+            name="postgres",
+            folder=folder,
+            command=account.command("postgres", "-D", str(folder / "data"), *options),
+            url=f"postgres://{SUPERUSER}:{password}@{LOCALHOST}:{port}/{DATABASE}",
+            stop_signal=signal.SIGINT,
+            popen_options=account.popen_options,
+        )
 
-def _server(folder: Path, *, account: Account, password: str, port: int, durable: bool) -> Server:
-    settings = {
-        "listen_addresses": LOCALHOST,
-        "port": str(port),
-        # Use TCP only: the path of a socket may have at most 107 bytes, and that of a deep folder has more.
-        "unix_socket_directories": "",
-        "max_connections": "200",
-        "timezone": "UTC",
-        "log_timezone": "UTC",
-        **({} if durable else _NOT_DURABLE),
-    }
-    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    return Server(
-        name="postgres",
-        folder=folder,
-        command=account.command("postgres", "-D", str(folder / "data"), *options),
-        url=f"postgres://{SUPERUSER}:{password}@{LOCALHOST}:{port}/{DATABASE}",
-        stop_signal=signal.SIGINT,
-        popen_options=account.popen_options,
-    )
-
-
-def _answers(server: Server) -> bool:
-    maintenance = server.url.removesuffix(DATABASE) + "postgres"
-    try:
-        with psycopg.connect(maintenance, connect_timeout=2, autocommit=True) as connection:
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
-                connection.execute(f"CREATE DATABASE {DATABASE}")
-    except psycopg.errors.DiskFull:
-        raise error_from_output(name=server.name, folder=server.folder, text="No space left on device") from None
-    except psycopg.OperationalError:
-        return False
-    return True
+    return start_on_free_port(make)
 
 
 # --- The data folder -----------------------------------------------------------------------------
@@ -114,29 +117,19 @@ def _initialise(folder: Path, *, account: Account, durable: bool) -> None:
     password_copy.touch(mode=0o600)
     password_copy.write_text((folder / "password").read_text())
     account.own(unfinished, password_copy)
+    arguments = ["-D", str(unfinished), "-U", SUPERUSER, "-A", "scram-sha-256", f"--pwfile={password_copy}"]
+    arguments += ["-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    arguments += [] if durable else ["--no-sync"]
+    options: dict[str, Any] = {"timeout": _INITDB_SECONDS, "cwd": folder, **account.popen_options}
     try:
-        _run_initdb(unfinished, password=password_copy, account=account, durable=durable)
+        command = account.command("initdb", *arguments)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+        if result.returncode:
+            raise error_from_output(name="postgres", folder=folder, text=result.stderr)
         unfinished.rename(folder / "data")
     finally:
         password_copy.unlink()
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _run_initdb(data: Path, *, password: Path, account: Account, durable: bool) -> None:
-    arguments = ["-D", str(data), "-U", SUPERUSER, "-A", "scram-sha-256", f"--pwfile={password}", "-E", "UTF8"]
-    arguments += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    arguments += [] if durable else ["--no-sync"]
-    result = subprocess.run(
-        account.command("initdb", *arguments),
-        capture_output=True,
-        text=True,
-        timeout=_INITDB_SECONDS,
-        check=False,
-        cwd=data.parent,
-        **account.popen_options,
-    )
-    if result.returncode:
-        raise error_from_output(name="postgres", folder=data.parent, text=result.stderr)
 
 
 def _refuse_foreign_data(data: Path, *, account: Account) -> None:
@@ -171,7 +164,7 @@ def _wrong_owner(data: Path) -> str:
 # --- The user ------------------------------------------------------------------------------------
 
 
-def _account(folder: Path) -> Account:
+def choose_account(folder: Path) -> Account:
     """Choose how the programs run: as this user, in a user namespace, or as an unprivileged user."""
     if os.geteuid() != 0:
         return Account(programs=_programs())

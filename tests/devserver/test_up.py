@@ -20,7 +20,7 @@ def screen():
 def run(screen, monkeypatch):
     """Run a server without processes of its own through these steps."""
     monkeypatch.setattr(up, "call_command", lambda *_arguments, **_options: None)
-    monkeypatch.setattr(up, "_first_steps", lambda **_options: [])
+    monkeypatch.setattr(up, "start_steps", lambda **_options: [])
     monkeypatch.setattr(up, "_TICK_SECONDS", 0.001)
 
     def run_through(*steps):

@@ -16,24 +16,24 @@ from workspaces.provisioners.simulated.simulator import Simulator, SimulatorAlre
 class Command(BaseCommand):
     help = (
         "Play the agents of all launches of the simulated backend (PROVISIONER=simulated) over HTTP, until it is "
-        "stopped. Its next start goes on where it stopped. docs/how-to/simulate.md tells how to use it."
+        "stopped. The next start continues where this one stopped. See docs/how-to/simulate.md."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        held = get_provisioner(BackendKind.SIMULATED)
-        assert isinstance(held, SimulatedProvisioner)  # noqa: S101 (the table of adapters says so)
+        provisioner = get_provisioner(BackendKind.SIMULATED)
+        assert isinstance(provisioner, SimulatedProvisioner)  # noqa: S101 (the table of adapters says so)
+
+        async def play() -> int:
+            stop = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            simulator = Simulator(provisioner)
+            await simulator.play(stop=stop)
+            return simulator.played
+
         try:
             with hold_simulator_lock(settings.DATA_DIR):
-                played = asyncio.run(_play(held))
+                played = asyncio.run(play())
         except SimulatorAlreadyRunning as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Played {played} launches.")
-
-
-async def _play(held: SimulatedProvisioner) -> int:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    simulator = Simulator(held)
-    await simulator.play(stop=stop)
-    return simulator.played
