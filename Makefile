@@ -1,23 +1,35 @@
-# Slipway: `make help` lists what there is. Everything runs in .venv, which `make venv` prepares.
+# Slipway. `make help` lists the targets. Everything runs in .venv, which `make venv` creates.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help venv up demo test check bench soak lock screenshots clean
 
 PYTHON ?= python3
 PORT ?= 8000
-# Tests wait a lot, for processes and for locks: twice the cores keeps the cores busy.
+# Tests often wait for processes and locks, so use more workers than cores.
 WORKERS ?= 4
 BIN := .venv/bin
 STAMP := .venv/.installed
-# Read by checks that import the settings and connect to nothing.
+# For checks that import the settings but connect to nothing.
 CHECK_ENV := DJANGO_SETTINGS_MODULE=config.settings SECRET_KEY=checks-only \
 	SECRETS_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= \
 	DATABASE_URL=postgres://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0
 
-help: ## Explain each target
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## List the targets
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-venv: $(STAMP) ## Prepare .venv with all that running and testing need
+##@ Run Slipway
+
+up: $(STAMP) ## Run everything on this machine (PORT=8001: another web port; NO_RESUME=1: don't launch paused workspaces again)
+	@exec $(BIN)/python manage.py up --port $(PORT) $(if $(NO_RESUME),--no-resume)
+
+demo: PORT = 8010
+demo: $(STAMP) ## Show a simulated fleet of 60 in every condition, within five minutes, in a data folder of its own
+	@exec $(BIN)/python manage.py demo --port $(PORT)
+
+##@ Develop
+
+venv: $(STAMP) ## Create .venv with everything that running and testing need
 
 $(STAMP): requirements.txt requirements-dev.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Slipway needs Python 3.11 or newer: $(PYTHON) is not on PATH."; exit 1; }
@@ -30,23 +42,16 @@ $(STAMP): requirements.txt requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
-up: $(STAMP) ## Run everything here; PORT=8001 chooses the web port, NO_RESUME=1 leaves stopped workspaces stopped
-	@exec $(BIN)/python manage.py up --port $(PORT) $(if $(NO_RESUME),--no-resume)
-
-demo: PORT = 8010
-demo: $(STAMP) ## Show a simulated fleet of 60 in every condition, within five minutes, in a data folder of its own
-	@exec $(BIN)/python manage.py demo --port $(PORT)
-
-test: $(STAMP) ## Run all tests on real embedded Postgres and Redis, in parallel and in random order
+test: $(STAMP) ## Run all tests with an embedded Postgres and Redis, in parallel and in random order
 	@$(BIN)/python -m pytest -n $(WORKERS) $(if $(NONE_LEFT_OUT),--none-left-out) $(PYTEST_ARGS)
 
-soak: $(STAMP) ## Run the tests with large quantities and long times
+soak: $(STAMP) ## Run the tests with large quantities and long durations
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(PYTEST_ARGS)
 
-bench: $(STAMP) ## Measure
+bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m bench
 
-check: $(STAMP) ## Check style, types, import arrows, Django's own checks, drift of statuses, migrations and generated pages
+check: $(STAMP) ## Check style, types, layers, Django's checks, status drift, migrations and generated pages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(CHECK_ENV) $(BIN)/mypy
@@ -59,15 +64,17 @@ check: $(STAMP) ## Check style, types, import arrows, Django's own checks, drift
 	$(BIN)/python manage.py operations_page --check
 	$(BIN)/python manage.py event_catalogue --check
 
-lock: $(STAMP) ## Pin the closures of requirements.in and requirements-dev.in
+##@ Maintain
+
+lock: $(STAMP) ## Pin the packages of requirements.in and requirements-dev.in and all their dependencies
 	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--output-file requirements.txt requirements.in
 	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--output-file requirements-dev.txt requirements-dev.in
 
-screenshots: $(STAMP) ## Make the pictures in docs/images from a Slipway of this build
+screenshots: $(STAMP) ## Take the screenshots in docs/images
 	@$(BIN)/python docs/screenshots.py
 
-clean: ## Remove caches; .data and .venv stay
+clean: ## Remove caches, but keep .data and .venv
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

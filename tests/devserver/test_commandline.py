@@ -1,4 +1,4 @@
-"""manage.py as an operator meets it: each command works on its own, and what is wrong is one sentence."""
+"""manage.py as an operator uses it: each command works on its own, and errors are one message."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ SLEEP = "import time, sys; print('works', flush=True); sys.stdin.readline()"
 
 @pytest.fixture
 def environment(tmp_path):
-    """A machine on which nothing is set up."""
+    """The environment of a machine without any configuration."""
     return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DATA_DIR": str(tmp_path / "data")}
 
 
@@ -62,13 +62,13 @@ def processes_in(folder):
 
 
 @pytest.mark.parametrize("arguments", [["help"], ["--help"], ["--version"], [], ["migrate", "--help"], ["check"]])
-def test_what_only_looks_at_the_code_starts_no_server_and_writes_nothing(arguments, environment):
+def test_a_command_that_only_looks_at_the_code_starts_no_server_and_writes_nothing(arguments, environment):
     result = manage(*arguments, environment=environment)
     assert result.returncode == 0, result.stderr
     assert not Path(environment["DATA_DIR"]).exists()
 
 
-def test_a_command_starts_servers_for_its_own_duration_and_finds_its_data_again(environment):
+def test_a_command_starts_servers_while_it_runs_and_the_next_one_finds_its_data(environment):
     write = "from django.contrib.auth.models import User; User.objects.create(username='kept')"
     read = "from django.contrib.auth.models import User; print(User.objects.get().username)"
     assert manage("migrate", environment=environment).returncode == 0
@@ -82,14 +82,14 @@ def test_a_command_without_migrations_says_what_to_do(environment):
     assert (result.returncode, result.stderr.strip()) == (1, NOT_MIGRATED)
 
 
-def test_a_database_that_can_not_be_reached_is_one_sentence(environment):
+def test_an_unreachable_database_is_one_message(environment):
     result = manage("migrate", environment={**environment, "DATABASE_URL": "postgres://nobody@127.0.0.1:1/none"})
     assert result.returncode == 1
     assert result.stderr.startswith("The database can't be reached: ")
     assert result.stderr.count("\n") == 1
 
 
-def test_with_both_addresses_given_nothing_is_made_up(environment):
+def test_with_both_addresses_set_no_key_is_created(environment):
     urls = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
     result = manage("migrate", environment={**environment, **urls})
     assert result.returncode == 1
@@ -97,14 +97,14 @@ def test_with_both_addresses_given_nothing_is_made_up(environment):
     assert not Path(environment["DATA_DIR"]).exists()
 
 
-def test_a_bad_setting_is_one_sentence(environment):
+def test_a_bad_setting_is_one_message(environment):
     result = manage("migrate", environment={**environment, "PROVISION_TIMEOUT_SECONDS": "abc"})
     assert result.returncode == 1
     assert result.stderr.startswith("PROVISION_TIMEOUT_SECONDS=abc ")
     assert result.stderr.count("\n") == 1
 
 
-def test_a_folder_that_can_not_be_made_is_one_sentence(environment, tmp_path):
+def test_a_folder_that_can_not_be_created_is_one_message(environment, tmp_path):
     (tmp_path / "file").write_text("")
     result = manage("migrate", environment={**environment, "DATA_DIR": str(tmp_path / "file" / "data")})
     assert result.returncode == 1
@@ -130,7 +130,7 @@ def test_a_second_command_shares_the_servers_and_the_first_waits_for_it(environm
     assert processes_in(environment["DATA_DIR"]) == []
 
 
-def test_after_an_owner_was_killed_the_next_command_stops_what_it_left_and_works(environment):
+def test_after_an_owner_was_killed_the_next_command_stops_its_processes_and_works(environment):
     with start("shell", "-v0", "-c", SLEEP, environment=environment) as killed:
         assert killed.stdout.readline() == "works\n"
         killed.kill()
@@ -142,16 +142,16 @@ def test_after_an_owner_was_killed_the_next_command_stops_what_it_left_and_works
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_command_that_is_told_to_end_takes_its_servers_along(number, environment):
-    with start("shell", "-v0", "-c", SLEEP, environment=environment) as told:
-        assert told.stdout.readline() == "works\n"
-        told.send_signal(number)
-        told.wait(timeout=PATIENCE_SECONDS)
-    assert told.returncode == 128 + number
+def test_a_command_that_is_stopped_by_a_signal_stops_its_servers(number, environment):
+    with start("shell", "-v0", "-c", SLEEP, environment=environment) as stopped:
+        assert stopped.stdout.readline() == "works\n"
+        stopped.send_signal(number)
+        stopped.wait(timeout=PATIENCE_SECONDS)
+    assert stopped.returncode == 128 + number
     assert processes_in(environment["DATA_DIR"]) == []
 
 
-def test_up_says_that_its_port_is_in_use_before_it_starts_anything(environment):
+def test_up_reports_that_its_port_is_in_use_before_it_starts_anything(environment):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -165,7 +165,7 @@ def test_up_says_that_its_port_is_in_use_before_it_starts_anything(environment):
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1"])
-def test_a_web_port_that_is_none_is_refused(port):
+def test_a_bad_web_port_is_refused(port):
     with pytest.raises(LocalSetupError, match="whole number from 1 to 65535"):
         commandline.up_port(["manage.py", "up", f"--port={port}"])
 
@@ -175,12 +175,12 @@ def test_the_web_port_is_8000_unless_chosen():
     assert commandline.up_port(["manage.py", "up", "--no-resume", "--port", "8001"]) == 8001
 
 
-FULL_DISK_STORY = """
+FULL_DISK_SCRIPT = """
 set -e
 mount -t tmpfs -o size=110m tmpfs "$MOUNT"
 "$@" migrate -v0
 "$@" shell -v0 -c "$WRITE"
-# Fails at the end of the disk, which is what it is for.
+# Fails once the disk is full, as intended.
 dd if=/dev/zero of="$MOUNT/ballast" bs=1M 2>/dev/null || true
 if [ "$1" ] && "$@" shell -v0 -c "$READ"; then exit 90; else [ $? = 1 ] || exit 91; fi
 rm "$MOUNT/ballast"
@@ -191,12 +191,12 @@ rm "$MOUNT/ballast"
 """
 
 
-def test_a_full_disk_is_a_sentence_and_loses_nothing(environment, tmp_path):
+def test_a_full_disk_is_a_message_and_loses_nothing(environment, tmp_path):
     mount = tmp_path / "mount"
     mount.mkdir()
     user = "from django.contrib.auth.models import User; "
     fill = "User.objects.bulk_create(User(username=str(n), password='x' * 100) for n in range(100_000))"
-    story = {
+    variables = {
         **environment,
         "MOUNT": str(mount),
         "DATA_DIR": str(mount / "data"),
@@ -204,10 +204,10 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(environment, tmp_path):
         "READ": user + "print(User.objects.filter(username='kept').count())",
         "FILL": user + fill,
     }
-    # A mount of our own, which nobody else sees and which ends with the shell.
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", FULL_DISK_STORY, "sh", *MANAGE]
+    # A mount in a namespace of its own, which ends with the shell.
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", FULL_DISK_SCRIPT, "sh", *MANAGE]
     result = subprocess.run(
-        command, env=story, capture_output=True, text=True, timeout=4 * PATIENCE_SECONDS, check=False
+        command, env=variables, capture_output=True, text=True, timeout=4 * PATIENCE_SECONDS, check=False
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout == "1\n"
@@ -215,9 +215,9 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(environment, tmp_path):
     assert result.stderr.count("is full. Free some space and start again") == 2
 
 
-def test_an_error_of_our_code_is_not_made_a_sentence():
+def test_a_mistake_in_the_code_is_not_a_message():
     assert message_for(ValueError("a mistake")) is None
 
 
-def test_a_full_disk_anywhere_is_a_sentence():
+def test_a_full_disk_anywhere_is_a_message():
     assert message_for(OSError(28, "No space left on device", "/data/file")) == full_disk_message("/data/file")

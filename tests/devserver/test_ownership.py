@@ -1,4 +1,4 @@
-"""Who owns the embedded servers, and how the others find out."""
+"""One process owns the data folder and its servers, and others find out from its record."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def test_a_second_process_can_not_own_the_same_folder(owned):
     assert ownership.try_to_own(owned.folder, role=Role.UP, command="make up") is None
 
 
-def test_the_folder_is_free_again_once_the_owner_lets_go(owned):
+def test_the_folder_is_free_again_after_its_owner_releases_it(owned):
     owned.release()
     again = ownership.try_to_own(owned.folder, role=Role.UP, command="make up", address="http://here")
     assert again is not None
@@ -45,12 +45,12 @@ def test_the_folder_is_free_again_once_the_owner_lets_go(owned):
 
 
 @pytest.mark.parametrize("state", [State.STARTING, State.STOPPING])
-def test_nobody_joins_an_owner_that_is_not_ready(owned, state):
+def test_no_process_joins_an_owner_that_is_not_ready(owned, state):
     owned.announce(state)
     assert ownership.try_to_join(owned.folder) is None
 
 
-def test_who_joins_learns_where_the_servers_are(owned):
+def test_a_member_learns_the_addresses_of_the_servers(owned):
     owned.announce(State.READY, **URLS)
     membership = ownership.try_to_join(owned.folder)
     assert membership.owner.database_url == URLS["database_url"]
@@ -58,7 +58,7 @@ def test_who_joins_learns_where_the_servers_are(owned):
     membership.release()
 
 
-def test_the_record_is_readable_for_us_alone_since_it_holds_passwords(owned):
+def test_only_this_user_can_read_the_record_since_it_holds_passwords(owned):
     owned.announce(State.READY, **URLS)
     assert stat.S_IMODE((owned.folder / "owner.json").stat().st_mode) == 0o600
 
@@ -77,12 +77,12 @@ def test_the_owner_waits_for_a_member_in_another_process(owned):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"pid": "x", "role": "up", "state": "odd"}'])
-def test_a_record_that_can_not_be_read_is_no_owner(tmp_path, text):
+def test_a_record_that_can_not_be_parsed_is_ignored(tmp_path, text):
     (tmp_path / "owner.json").write_text(text)
     assert ownership.read_owner(tmp_path) is None
 
 
-def test_a_record_whose_process_is_gone_is_no_owner_even_if_its_pid_lives_again(owned):
+def test_the_record_of_a_dead_process_is_ignored_even_if_another_process_has_its_pid(owned):
     record = json.loads((owned.folder / "owner.json").read_text())
     (owned.folder / "owner.json").write_text(json.dumps({**record, "pid": os.getpid(), "started_at": 1}))
     assert ownership.read_owner(owned.folder) is None

@@ -1,4 +1,4 @@
-"""The supervisor starts what died again, later each time, and ends a child with all that it started."""
+"""The supervisor restarts children that end, later each time, and stops a child with everything it started."""
 
 import io
 import os
@@ -26,7 +26,7 @@ FAMILY = (
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self):
         self.now = 1000.0
@@ -59,12 +59,12 @@ def shown(screen, text):
     return wait_until(lambda: text in screen.getvalue())
 
 
-def test_a_child_s_lines_carry_its_name(make_child, screen):
+def test_a_name_precedes_the_lines_of_a_child(make_child, screen):
     make_child("print('hello')", name="web").spawn()
     assert shown(screen, "web     | hello\n")
 
 
-def test_a_child_that_dies_is_started_again_after_a_while_and_the_log_says_so_once(make_child, screen, monkeypatch):
+def test_a_child_that_ends_is_started_again_after_a_delay_and_reported_once(make_child, screen, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(supervisor.time, "monotonic", clock.monotonic)
     child = make_child("import sys; sys.exit(3)")
@@ -111,7 +111,7 @@ def test_a_child_ended_by_a_signal_is_described_by_its_name(make_child, screen):
     assert "child was ended by SIGKILL; it is started again in 1 s." in screen.getvalue()
 
 
-def test_a_child_that_ignores_term_is_killed_when_its_time_is_up(make_child, screen):
+def test_a_child_that_ignores_sigterm_is_killed_when_its_time_is_up(make_child, screen):
     child = make_child(STUBBORN)
     keeper = Supervisor(console=Console(screen))
     keeper.start([child])
@@ -126,14 +126,14 @@ def family(child, screen):
     return psutil.Process(child.process.pid), psutil.Process(int(screen.getvalue().rpartition("|")[2]))
 
 
-def test_what_a_child_started_ends_with_it(make_child, screen):
+def test_processes_that_a_child_started_stop_with_it(make_child, screen):
     child = make_child(FAMILY)
     _, grandchild = family(child, screen)
     Supervisor(console=Console(screen)).stop([child], seconds=5)
     assert not is_alive(grandchild)
 
 
-def test_what_a_dead_child_left_behind_ends_before_it_is_started_again(make_child, screen):
+def test_processes_that_a_dead_child_left_behind_are_killed_before_it_is_started_again(make_child, screen):
     child = make_child(FAMILY)
     _, grandchild = family(child, screen)
     child.process.kill()
@@ -143,7 +143,7 @@ def test_what_a_dead_child_left_behind_ends_before_it_is_started_again(make_chil
     assert not is_alive(grandchild)
 
 
-def test_an_ended_child_is_not_started_again(make_child, screen):
+def test_a_stopped_child_is_not_started_again(make_child, screen):
     child = make_child("import time; time.sleep(60)")
     keeper = Supervisor(console=Console(screen))
     keeper.start([child])
@@ -165,14 +165,14 @@ def test_children_of_a_supervisor_that_was_killed_are_found_by_their_folder(make
     assert not others.has_exited
 
 
-def test_a_workspace_s_own_process_is_no_leftover(make_child, tmp_path):
+def test_the_process_of_a_workspace_is_not_stale(make_child, tmp_path):
     workspace = make_child("import time; time.sleep(60)", **{SUPERVISED_FROM: str(tmp_path), "LAUNCH_ID": "x"})
     workspace.spawn()
     assert stop_stale_processes(tmp_path) == 0
     assert not workspace.has_exited
 
 
-def test_a_terminal_that_was_closed_stops_nobody():
+def test_writing_to_a_closed_terminal_raises_nothing():
     terminal = io.StringIO()
     console = Console(terminal)
     terminal.close()
@@ -180,7 +180,7 @@ def test_a_terminal_that_was_closed_stops_nobody():
     assert terminal.closed
 
 
-def test_a_terminal_that_was_closed_is_noticed():
+def test_a_closed_terminal_is_noticed():
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "w") as terminal:
         console = Console(terminal)
@@ -189,5 +189,14 @@ def test_a_terminal_that_was_closed_is_noticed():
         assert console.is_terminal_closed
 
 
-def test_what_is_no_terminal_can_not_be_lost(screen):
+def test_output_to_a_file_is_not_a_closed_terminal(screen):
     assert not Console(screen).is_terminal_closed
+
+
+def test_a_forced_stop_kills_at_once(make_child, screen):
+    child = make_child(STUBBORN)
+    keeper = Supervisor(console=Console(screen))
+    keeper.start([child])
+    assert shown(screen, "ready")
+    keeper.stop([child], seconds=10 * PATIENCE_SECONDS, is_forced=lambda: True)
+    assert child.process.returncode == -signal.SIGKILL

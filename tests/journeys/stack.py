@@ -1,4 +1,4 @@
-"""A whole Slipway on the test's own database: the very children of `make up`, that a test may kill one by one."""
+"""A complete Slipway on the test's own database: the children of `make up`, which a test can kill one by one."""
 
 import io
 import subprocess
@@ -20,7 +20,7 @@ from workspaces.provisioners.registry import get_provisioner
 
 
 class Stack:
-    """Starts and kills the children by their names: web, relay, beat, sweep, launch, deliver."""
+    """Starts and kills children by name: web, relay, beat, sweep, launch, deliver."""
 
     def __init__(self, environment):
         self.port = free_port()
@@ -35,7 +35,7 @@ class Stack:
             child.environment = {**child.environment, **self.environment}
 
     def configure(self, **variables):
-        """Set variables of the children that are started from now on."""
+        """Set variables for children that are started from now on."""
         for child in self.children.values():
             child.environment = {**child.environment, **variables}
 
@@ -46,11 +46,11 @@ class Stack:
             wait_until(lambda: is_up(self.port), describe=lambda: self.output[-4000:])
 
     def kill(self, name):
-        """End a child and all its processes by SIGKILL, as a host that runs out of memory does."""
+        """Send SIGKILL to a child and all its processes, as a host that runs out of memory does."""
         self.children[name].kill()
 
     def stop(self):
-        """End all that was started; what takes its time holds up the end of nothing else."""
+        """Stop all children and workspaces; a slow child doesn't delay the others."""
         for child in self.children.values():
             child.terminate()
         for child in self.children.values():

@@ -1,4 +1,4 @@
-"""`make demo` as an operator meets it: its own data, its own end."""
+"""`make demo` as an operator uses it: with its own data, and nothing left after its stop."""
 
 import os
 import re
@@ -12,23 +12,23 @@ from tests.journeys.test_up import PATIENCE_SECONDS, STOP_SECONDS, Up, ours
 pytestmark = pytest.mark.journey
 
 
-def test_a_demo_shows_its_fleet_and_its_end_leaves_no_process_and_no_data_elsewhere(tmp_path):
+def test_a_demo_shows_its_fleet_and_leaves_no_process_and_no_data_elsewhere(tmp_path):
     folder, theirs = tmp_path / "demo", tmp_path / "data"
-    # A real Slipway's address, at which nobody listens: a demo that used it would not start.
+    # The address of a real Slipway, on which nothing listens: a demo that used it would not start.
     address = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "DATA_DIR": str(theirs)}
     real = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **address}
     demo = Up("--folder", str(folder), "--patience", "0", "--speed", "60", variables=real, command="demo")
     try:
         demo.wait_for("Ctrl-C ends it.")
-        [page] = re.findall(r"The demo runs at (http://\S+)", demo.said)
+        [page] = re.findall(r"The demo runs at (http://\S+)", demo.output)
         assert httpx.get(page, timeout=PATIENCE_SECONDS, follow_redirects=True).status_code == 200
-        assert len(re.findall(r"User admin, password \S{16}", demo.said)) == 1
-        assert "60 simulated workspaces" in demo.said
+        assert len(re.findall(r"User admin, password \S{16}", demo.output)) == 1
+        assert "60 simulated workspaces" in demo.output
         demo.wait_for(" online")
         assert demo.stop(signal.SIGINT) < STOP_SECONDS
-        assert demo.process.returncode == 0, demo.said
+        assert demo.process.returncode == 0, demo.output
     finally:
         demo.close()
-    assert "Stopped." in demo.said
+    assert "Stopped." in demo.output
     assert ours({"DATA_DIR": str(folder)}) == []
     assert not theirs.exists()

@@ -1,4 +1,4 @@
-"""`make up` from nothing to an online workspace, and back to nothing; with real processes throughout."""
+"""`make up` from nothing to an online workspace and back to nothing, with real processes."""
 
 import json
 import os
@@ -21,14 +21,14 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.journey
 PROJECT = Path(__file__).parents[2]
 MANAGE = [sys.executable, str(PROJECT / "manage.py")]
-# Nothing to online, with a Postgres that is made first.
+# For a start from nothing, which creates a Postgres first.
 PATIENCE_SECONDS = 120
-# Ten on a machine that has nothing else to do: the soak's test keeps to those.
+# Ten seconds on an idle machine; the soak test asserts that.
 STOP_SECONDS = 30
 
 
 class Up:
-    """A running `manage.py up` (or demo) and what it has said so far."""
+    """A running `manage.py up` (or demo) and its output so far."""
 
     def __init__(self, *arguments, variables, command="up"):
         self.port = free_port()
@@ -46,20 +46,20 @@ class Up:
         self._reader.start()
 
     @property
-    def said(self):
+    def output(self):
         return "".join(self.lines)
 
     def _read(self):
         self.lines.extend(self.process.stdout)
 
     def wait_for(self, text):
-        # The last lines of one that ended are still being read.
+        # If the process has ended, its last lines may still be unread.
         has_ended = lambda: not self._reader.is_alive()  # noqa: E731
-        wait_until(lambda: text in self.said or has_ended(), seconds=PATIENCE_SECONDS, describe=lambda: self.said)
-        assert text in self.said, self.said
+        wait_until(lambda: text in self.output or has_ended(), seconds=PATIENCE_SECONDS, describe=lambda: self.output)
+        assert text in self.output, self.output
 
     def stop(self, number):
-        """Return the seconds that the stop took."""
+        """Send a signal and return the seconds that the stop took."""
         began = time.monotonic()
         self.process.send_signal(number)
         self.process.wait(timeout=PATIENCE_SECONDS)
@@ -79,7 +79,7 @@ class Up:
 
 @pytest.fixture
 def machine(tmp_path):
-    """The variables of a machine on which nothing is set up."""
+    """The environment of a machine without any configuration."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -120,7 +120,7 @@ def is_online(machine):
 
 
 def ours(machine):
-    """Return the processes that carry one of our launches or belong to the supervisor's tree."""
+    """Return the pids of the workspaces, children and servers of this data folder."""
     folder = machine["DATA_DIR"]
     found = []
     for pid in psutil.pids():
@@ -135,7 +135,7 @@ def environment_of(pid):
     try:
         return psutil.Process(pid).environ()
     except psutil.Error:
-        # It has ended since it was found.
+        # The process has ended meanwhile.
         return {}
 
 
@@ -147,7 +147,7 @@ def command_of(pid):
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        # It ended since it was found.
+        # The process has ended meanwhile.
         return b""
 
 
@@ -158,11 +158,11 @@ def is_server(pid, folder):
         return False
 
 
-def test_up_boots_a_first_workspace_and_its_stop_leaves_nothing_and_its_next_start_goes_on(machine, up):
+def test_up_boots_a_first_workspace_stops_everything_and_launches_it_again_at_the_next_start(machine, up):
     first = up()
     first.wait_for("Ctrl-C stops everything.")
-    assert re.search(r"Echo: queued.*Echo: .*online", first.said, re.DOTALL), first.said
-    assert len(re.findall(r"User admin, password \S{16} \(shown this once\)", first.said)) == 1
+    assert re.search(r"Echo: queued.*Echo: .*online", first.output, re.DOTALL), first.output
+    assert len(re.findall(r"User admin, password \S{16} \(shown this once\)", first.output)) == 1
     assert httpx.get(f"http://127.0.0.1:{first.port}/health", timeout=PATIENCE_SECONDS).text == '{"status":"ok"}'
     assert httpx.get(f"http://127.0.0.1:{first.port}/admin/login/", timeout=PATIENCE_SECONDS).status_code == 200
     [created] = workspaces(machine)
@@ -171,7 +171,7 @@ def test_up_boots_a_first_workspace_and_its_stop_leaves_nothing_and_its_next_sta
     second = up()
     second.wait_for("already runs at")
     assert second.process.wait(PATIENCE_SECONDS) == 1
-    assert f"http://127.0.0.1:{first.port}/admin/ (pid {first.process.pid})" in second.said
+    assert f"http://127.0.0.1:{first.port}/admin/ (pid {first.process.pid})" in second.output
 
     assert first.stop(signal.SIGINT) < STOP_SECONDS
     assert first.process.returncode == 0
@@ -179,15 +179,15 @@ def test_up_boots_a_first_workspace_and_its_stop_leaves_nothing_and_its_next_sta
 
     third = up()
     third.wait_for("Ctrl-C stops everything.")
-    assert "Launching 1 workspace again" in third.said
-    assert "User admin; for a new password" in third.said
+    assert "Launching 1 workspace again" in third.output
+    assert "User admin; for a new password" in third.output
     wait_until(lambda: is_online(machine), seconds=PATIENCE_SECONDS)
     assert [workspace["id"] for workspace in workspaces(machine)] == [created["id"]]
     third.stop(signal.SIGHUP)
     assert ours(machine) == []
 
 
-def test_after_a_supervisor_was_killed_its_children_are_replaced_and_its_workspace_goes_on(machine, up):
+def test_after_a_supervisor_was_killed_its_children_are_replaced_and_its_workspace_keeps_running(machine, up):
     killed = up()
     killed.wait_for("Ctrl-C stops everything.")
     [before] = workspaces(machine)
@@ -195,11 +195,11 @@ def test_after_a_supervisor_was_killed_its_children_are_replaced_and_its_workspa
     assert agents
     killed.process.kill()
     killed.process.wait()
-    # On the same port, which the leftover web server still holds.
+    # On the same port, on which the stale web server still listens.
     again = Up("--port", str(killed.port), variables=machine)
     try:
         again.wait_for("Ctrl-C stops everything.")
-        assert "The last run did not end cleanly" in again.said
+        assert "The last run did not end cleanly" in again.output
         assert agents <= set(ours(machine))
         [after] = workspaces(machine)
         assert (after["id"], after["status"]) == (before["id"], "online")
@@ -209,7 +209,7 @@ def test_after_a_supervisor_was_killed_its_children_are_replaced_and_its_workspa
     assert ours(machine) == []
 
 
-def test_up_with_no_resume_leaves_what_was_stopped(machine, up):
+def test_up_with_no_resume_leaves_paused_workspaces_paused(machine, up):
     first = up()
     first.wait_for("Ctrl-C stops everything.")
     first.stop(signal.SIGINT)
@@ -218,7 +218,7 @@ def test_up_with_no_resume_leaves_what_was_stopped(machine, up):
     assert [workspace["status"] for workspace in workspaces(machine)] == ["paused"]
 
 
-def test_what_a_command_launches_beside_up_reaches_the_web_of_that_up(machine, up):
+def test_a_workspace_that_a_command_launches_beside_up_reports_to_that_up(machine, up):
     run = up("--no-first-workspace")
     run.wait_for("Ctrl-C stops everything.")
     launched = subprocess.run(
@@ -265,7 +265,7 @@ def test_a_stop_with_twenty_workspaces_takes_less_than_ten_seconds_and_leaves_no
     assert ours(machine) == []
 
 
-def test_a_second_ctrl_c_ends_it_by_force_and_still_leaves_nothing(machine, up):
+def test_a_second_ctrl_c_forces_the_stop_and_still_leaves_nothing(machine, up):
     run = up()
     run.wait_for("Ctrl-C stops everything.")
     run.process.send_signal(signal.SIGINT)
