@@ -24,6 +24,7 @@ from config.environment import (
     text,
     url,
 )
+from workspaces.provisioners.kinds import LAUNCHED_KINDS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = read_environment()
@@ -196,7 +197,7 @@ OUTAGE_AFTER_SECONDS = seconds(env, "OUTAGE_AFTER_SECONDS", default=90)
 PLATFORM_URL = url(env, "PLATFORM_URL", schemes=["http", "https"], default="http://127.0.0.1:8000").rstrip("/")
 DATA_DIR = Path(text(env, "DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 CATALOG_DIRS = [Path(folder).resolve() for folder in env.list("CATALOG_DIRS", default=[str(BASE_DIR / "catalog")])]
-PROVISIONER = choice(env, "PROVISIONER", default="process", among=["process", "simulated"])
+PROVISIONER = choice(env, "PROVISIONER", default="process", among=LAUNCHED_KINDS)
 # A system check refuses PROVISIONER=simulated without this, since the simulated backend launches nothing real.
 ALLOW_SIMULATOR = flag(env, "ALLOW_SIMULATOR", default=False)
 LAUNCH_SLOTS = integer(env, "LAUNCH_SLOTS", default=4, least=1, most=1000)

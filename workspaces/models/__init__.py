@@ -7,12 +7,12 @@ from workspaces.models.sweep_runs import SweepRun
 from workspaces.models.workspaces import (
     MAX_BUDGET_CENTS,
     MAX_TIMEOUT_SECONDS,
-    BackendKind,
     Heartbeat,
     Workspace,
     WorkspaceQuerySet,
     is_overdue,
 )
+from workspaces.provisioners.kinds import BackendKind
 
 __all__ = [
     "MAX_BUDGET_CENTS",

@@ -7,7 +7,8 @@ from django.db import models
 from django.db.models import CheckConstraint, F, Q
 
 from workspaces.lifecycle.transitions import DEADLINE_FAILURES, FailureCode, TeardownReason
-from workspaces.models.workspaces import BackendKind, Workspace
+from workspaces.models.workspaces import Workspace
+from workspaces.provisioners.kinds import BackendKind
 
 
 class LaunchOutcome(models.TextChoices):

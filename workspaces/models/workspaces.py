@@ -25,25 +25,10 @@ from workspaces.lifecycle.transitions import (
     RestartPolicy,
     WorkspaceStatus,
 )
+from workspaces.provisioners.kinds import BackendKind
 
 MAX_BUDGET_CENTS = 10**12
 MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
-
-
-class BackendKind(models.TextChoices):
-    """Where a workspace runs."""
-
-    # A process on the worker's host, without isolation.
-    PROCESS = "process", "Process"
-    # Somebody else runs it and connects it.
-    EXTERNAL = "external", "External"
-    # Runs nowhere: `manage.py simulate` plays its agents.
-    SIMULATED = "simulated", "Simulated"
-
-    @property
-    def gives_address(self) -> bool:
-        """Return whether the backend assigns the workspace's URL; what its agent reports is ignored then."""
-        return self in {BackendKind.PROCESS, BackendKind.SIMULATED}
 
 
 def is_overdue(*, now: datetime, override: timedelta | None) -> Q:

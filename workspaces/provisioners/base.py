@@ -1,4 +1,7 @@
-"""What every backend offers. Nothing here knows the database; all calls may take seconds and are made outside of it."""
+"""What every backend offers.
+
+A backend does not use the database. Its calls may take seconds, so make them outside of transactions.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +11,13 @@ from uuid import UUID
 
 
 class BackendState(StrEnum):
-    """What a backend says of one launch's object."""
+    """What a backend says about the object (process, container) of one launch."""
 
     RUNNING = "running"
     EXITED = "exited"
     # The backend answered that it holds no such object.
     MISSING = "missing"
-    # The backend could not be asked, or can't know. Unknown is not dead.
+    # The backend could not be asked, or does not know. Unknown is not dead.
     UNKNOWN = "unknown"
 
 
@@ -24,7 +27,7 @@ DEAD_STATES = frozenset({BackendState.EXITED, BackendState.MISSING})
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchKey:
-    """Names one launch's object at a backend; known before the object is made, so that a crash loses nothing."""
+    """Identifies the object of one launch. It is known before the object exists, so a crash loses no object."""
 
     workspace_id: UUID
     launch_id: UUID
@@ -34,9 +37,9 @@ class LaunchKey:
 class LaunchSpec:
     """All that a backend needs to start a workspace.
 
-    `environment` is complete but for what only the backend knows (`PORT`, the folder variables).
-    `config` is the effective configuration as a plain dict; the backend writes it beside the agent
-    as config.yaml and config.json with its own port in `a2a.port`.
+    `environment` is complete except for what only the backend knows: `PORT` and the variables that name folders.
+    `config` is the effective configuration as a plain dict. The backend writes it as config.yaml and config.json for
+    the agent, with its own port in `a2a.port`.
     """
 
     key: LaunchKey
@@ -44,13 +47,13 @@ class LaunchSpec:
     config: Mapping[str, object]
     token: str
     start_timeout_seconds: float
-    # The model asked for at creation; it may have required variables of its own.
+    # The model that the create request names. It may have required variables of its own.
     model: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """A backend's answer about one launch. `exit_code` is negative for a signal, None where not known."""
+    """A backend's answer about one launch. `exit_code` is negative for a signal and None if it is not known."""
 
     state: BackendState
     exit_code: int | None = None
@@ -60,14 +63,14 @@ class Observation:
 
 
 def describe_exit(exit_code: int | None) -> str:
-    """Return how a process ended, in words: `exited with status 3`, `was killed by signal 9`."""
+    """Describe how a process ended: `exited with status 3`, `was killed by signal 9`."""
     if exit_code is None:
-        return "ended, its exit status unknown,"
+        return "ended with an unknown exit status"
     return f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with status {exit_code}"
 
 
 class ProvisionerError(Exception):
-    """The backend refused or failed; the message says what happened and what to do."""
+    """The backend refused a call or failed. The message says what happened and what to do."""
 
 
 class Provisioner(Protocol):
@@ -76,25 +79,25 @@ class Provisioner(Protocol):
     name: str
 
     def start(self, spec: LaunchSpec) -> Observation:
-        """Start the workspace's object, or find the one that this launch already started. Raises ProvisionerError."""
+        """Start the launch's object, or return the one that it already started. Raises ProvisionerError."""
 
     def request_stop(self, key: LaunchKey) -> None:
-        """Ask the object to end (TERM) and return at once; a missing one is no error."""
+        """Ask the object to end (SIGTERM) and return at once. A missing object is not an error."""
 
     def stop(self, key: LaunchKey, *, timeout_seconds: float) -> Observation:
-        """End the object, by force after the timeout, and return what an inspection then says.
+        """End the object, by force after the timeout, and return what an inspection says afterwards.
 
-        A launch that was not started yet never will be: a start that comes later raises ProvisionerError.
+        A launch that was not started yet can't be started any more: a later `start` raises ProvisionerError.
         """
 
     def inspect(self, key: LaunchKey) -> Observation:
-        """Look without touching. Never raises for a backend that can't be asked: that is UNKNOWN."""
+        """Return the state of the object without changing it: UNKNOWN if the backend can't be asked. Raises nothing."""
 
     def forget(self, key: LaunchKey) -> None:
-        """Delete what a launch that is gone left behind (its folder, not the workspace's own data)."""
+        """Delete what an ended launch left behind: its folder, not the workspace's own data."""
 
     def destroy(self, workspace_id: UUID) -> None:
-        """Delete all files of a workspace. Raises ProvisionerError while any of its launches runs or may run."""
+        """Delete all files of a workspace. Raises ProvisionerError while one of its launches runs or may run."""
 
     def running_launches(self) -> list[LaunchKey]:
-        """Name the objects that are alive here, whoever knows of them. Raises ProvisionerError."""
+        """Return the keys of all objects that run here, also unknown ones. Raises ProvisionerError."""

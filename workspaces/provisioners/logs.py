@@ -1,4 +1,4 @@
-"""The end of a log, fit for a row, an event and a page."""
+"""Cut the end of a log to a size that fits a row, an event and a page."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ TAIL_BYTES = 8192
 
 
 def tail_of(path: Path) -> str:
-    """Return the last 8 KiB of a log in two halves (`name`, older: `name.1`); empty where there is none."""
+    """Return the last 8 KiB of a log that is rotated into `name` and the older `name.1`, or "" if there is no log."""
     newest = _last_bytes(path)
     if len(newest) < TAIL_BYTES:
         newest = _last_bytes(path.with_name(f"{path.name}.1")) + newest
@@ -14,7 +14,7 @@ def tail_of(path: Path) -> str:
 
 
 def clean_tail(raw: bytes) -> str:
-    """Return the text's last 8 KiB, cut on a character, without the NULs that Postgres refuses."""
+    """Return the last 8 KiB as text, cut between characters and without NULs, which Postgres refuses."""
     text = raw.decode(errors="replace").replace("\0", "").lstrip("\ufffd")
     return text.encode()[-TAIL_BYTES:].decode(errors="ignore")
 

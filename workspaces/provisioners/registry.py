@@ -1,4 +1,4 @@
-"""Finds the adapter for a workspace's backend; the only place where adapters meet the settings."""
+"""Find the adapter of a workspace's backend. Only this module passes settings to adapters."""
 
 import os
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from functools import cache
 
 from django.conf import settings
 
-from workspaces.models import BackendKind
 from workspaces.provisioners.base import Provisioner
+from workspaces.provisioners.kinds import BackendKind
 from workspaces.provisioners.process.provisioner import ProcessProvisioner
 from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 
@@ -23,15 +23,14 @@ def _simulated() -> Provisioner:
     return SimulatedProvisioner(root=settings.DATA_DIR / "simulated")
 
 
-# How the adapter of each kind is made that something is launched on.
+# How to make the adapter of each kind that Slipway launches on.
 ADAPTERS: dict[BackendKind, Callable[[], Provisioner]] = {
     BackendKind.PROCESS: _process,
     BackendKind.SIMULATED: _simulated,
 }
-LAUNCHABLE_KINDS = tuple(ADAPTERS)
 
 
 @cache
 def get_provisioner(kind: str) -> Provisioner:
-    """Return the adapter for a kind of backend. Raises KeyError for one that nothing is launched on."""
+    """Return the adapter of a kind of backend, one per process. Raises KeyError for `external`."""
     return ADAPTERS[BackendKind(kind)]()

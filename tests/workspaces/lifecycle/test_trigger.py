@@ -15,6 +15,7 @@ from workspaces.lifecycle.declared import declared_guard
 from workspaces.lifecycle.transitions import WorkspaceStatus, allowed_moves
 from workspaces.lifecycle.trigger import FUNCTION, guard_from_transitions
 from workspaces.models import BackendKind, Workspace
+from workspaces.provisioners.kinds import LAUNCHED_KINDS
 from workspaces.services.launching.restart import restart
 
 pytestmark = pytest.mark.django_db
@@ -102,8 +103,7 @@ def test_what_is_no_move_is_left_alone():
 
 
 FIRST = {
-    (BackendKind.PROCESS, WorkspaceStatus.PROVISIONING),
-    (BackendKind.SIMULATED, WorkspaceStatus.PROVISIONING),
+    *((kind, WorkspaceStatus.PROVISIONING) for kind in LAUNCHED_KINDS),
     (BackendKind.EXTERNAL, WorkspaceStatus.AWAITING_AGENT),
     (BackendKind.EXTERNAL, WorkspaceStatus.ONLINE),
 }

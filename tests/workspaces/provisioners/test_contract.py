@@ -1,5 +1,6 @@
-"""What every backend promises, asked of the real one and of the simulated one that stands in for it."""
+"""The contract of every backend. The fake that other tests use is a simulated backend, so it is held to it too."""
 
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 from uuid import uuid4
 
@@ -16,6 +17,8 @@ from workspaces.provisioners.base import (
     Provisioner,
     ProvisionerError,
 )
+from workspaces.provisioners.kinds import LAUNCHED_KINDS, BackendKind
+from workspaces.provisioners.registry import ADAPTERS
 from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 
 
@@ -61,16 +64,23 @@ class SimulatedWorld:
         self.backend.simulate_exit(key, exit_code=exit_code, log_tail="begun\n")
 
 
-@pytest.fixture(params=["process", "simulated"])
-def world(request, tmp_path):
-    if request.param == "simulated":
-        yield SimulatedWorld(tmp_path)
-        return
-    real = RealWorld(tmp_path)
+@contextmanager
+def process_world(folder):
+    real = RealWorld(folder)
     with running_platform() as platform:
         real.platform_url = platform.url
         yield real
         real.clean_up()
+
+
+# One entry for each backend that Slipway launches on.
+WORLDS = {BackendKind.PROCESS: process_world, BackendKind.SIMULATED: lambda folder: nullcontext(SimulatedWorld(folder))}
+
+
+@pytest.fixture(params=list(WORLDS))
+def world(request, tmp_path):
+    with WORLDS[request.param](tmp_path) as world:
+        yield world
 
 
 @pytest.fixture
@@ -83,6 +93,10 @@ def running(world):
     spec = world.spec()
     world.backend.start(spec)
     return spec.key
+
+
+def test_every_kind_that_slipway_launches_on_has_an_adapter_and_is_held_to_this_contract():
+    assert set(ADAPTERS) == set(WORLDS) == set(LAUNCHED_KINDS)
 
 
 def test_a_started_launch_runs_and_says_where(world, unstarted):

@@ -14,7 +14,8 @@ from django.db import transaction
 from workspaces.lifecycle.transitions import STOPPED, TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import DEAD_STATES, LaunchKey, ProvisionerError
-from workspaces.provisioners.registry import LAUNCHABLE_KINDS, get_provisioner
+from workspaces.provisioners.kinds import LAUNCHED_KINDS
+from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.core.transition import UnknownWorkspace, lock_workspace
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def reap(*, now: datetime) -> Reaped:
     Objects that no row knows are only returned; pass them to `stop_unknown`. A backend that can't be asked is skipped.
     """
     reaped = Reaped()
-    for kind in LAUNCHABLE_KINDS:
+    for kind in LAUNCHED_KINDS:
         try:
             keys = list(get_provisioner(kind).running_launches())
         except ProvisionerError as error:
