@@ -51,7 +51,7 @@ def test_a_mistake_is_shown_at_its_field_and_nothing_typed_is_lost(desk):
     desk.page.get_by_role("button", name="Launch").click()
 
     expect(desk.page.get_by_role("alert")).to_contain_text("Nothing was created")
-    expect(desk.page.get_by_text("config.yaml is no valid YAML")).to_be_visible()
+    expect(desk.page.get_by_text("config.yaml is not valid YAML")).to_be_visible()
     assert desk.page.input_value("[name=config]").strip() == "name: [unfinished"
     assert desk.page.input_value("[name=name]") == "kept"
     assert desk.page.input_value("[name=secrets]") == ""

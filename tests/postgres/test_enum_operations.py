@@ -207,11 +207,11 @@ def test_each_new_member_becomes_an_addition_at_its_place(wanted, expected):
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (["a", "c"], "lost b. Postgres can't take a value away"),
-        (["a", "c", "b"], "another order"),
-        (["x", "b", "y"], "lost a, c and gained x, y: rename one at a time"),
-        (["a", "c", "x"], "lost b and gained x: rename one at a time"),
-        (["a", "x", "c"], "lost b and gained x. If that is a rename, confirm it"),
+        (["a", "c"], "lost b. Postgres can't remove a value"),
+        (["a", "c", "b"], "a different order"),
+        (["x", "b", "y"], "lost a, c and gained x, y: rename one value at a time"),
+        (["a", "c", "x"], "lost b and gained x: rename one value at a time"),
+        (["a", "x", "c"], "lost b and gained x. If you renamed it, confirm that"),
     ],
 )
 def test_what_no_operation_can_do_is_said_with_what_to_do(wanted, message):

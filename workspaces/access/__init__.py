@@ -1,1 +1,1 @@
-"""Who may call and what stays secret: authentication, tokens, secrets, masking, agent URLs."""
+"""Authentication and secrecy: who may call, tokens, secrets, masking, agent URLs."""

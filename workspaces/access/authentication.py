@@ -1,4 +1,4 @@
-"""Who calls: a workspace's agent, a script with an API key, or an operator who is signed in."""
+"""Authentication: the agent of a workspace, a script with an API key, or a signed-in operator."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from workspaces.models import ApiScope, BackendKind
 
 @dataclass(frozen=True, kw_only=True)
 class WorkspaceSnapshot:
-    """What listeners were told of a workspace so far: as of the look-up, for what is told next."""
+    """A workspace as it was at the look-up, for the events that follow from the request."""
 
     name: str
     runtime: str
@@ -30,9 +30,10 @@ class WorkspaceSnapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Agent:
-    """The agent of a workspace's present launch. `status` is as of the look-up: no guard may rely on it.
+    """The agent of a workspace's current launch.
 
-    `received_at` is the database's time of the look-up.
+    `received_at` is the database's time of the look-up. `status` is the status at that time: check it again under a
+    lock before you change anything.
     """
 
     received_at: datetime
@@ -45,16 +46,16 @@ class Agent:
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """Who acts for the operators; `name` is for messages."""
+    """A signed-in user or an API key; `name` is for messages."""
 
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may call: an API key with one of the scopes, or a signed-in operator with the permission.
+    """Authenticates a request: an API key with one of the scopes, or a staff user with the permission.
 
-    With `own_agent` the agent of the workspace in the path may too. Raises Refusal for everyone else.
+    With `own_agent` also the agent of the workspace in the path. Raises RequestRefused for everyone else.
     """
 
     scopes: tuple[ApiScope, ...]
@@ -64,16 +65,16 @@ class Access:
     def __call__(self, request: HttpRequest) -> Operator | Agent:
         credential = bearer_token(request)
         if credential is None:
-            return self._of_session(request)
+            return self.authenticate_user(request)
         key = find_api_key(credential)
         if key is None:
-            return self._of_agent(request, credential)
+            return self.authenticate_agent(request, credential)
         if not any(allows(key, scope) for scope in self.scopes):
             needed = " or ".join(f"`{scope}`" for scope in self.scopes)
             raise RequestRefused(HTTPStatus.FORBIDDEN, f"This API key lacks the scope {needed}.", code="forbidden")
         return Operator(name=f"the API key {key.name}")
 
-    def _of_session(self, request: HttpRequest) -> Operator:
+    def authenticate_user(self, request: HttpRequest) -> Operator:
         user = request.user
         if not user.is_authenticated:
             raise unauthorized("Sign in, or send an API key as `Authorization: Bearer`.")
@@ -83,14 +84,11 @@ class Access:
             raise RequestRefused(HTTPStatus.FORBIDDEN, f"You lack the permission {self.permission}.", code="forbidden")
         return Operator(name=user.get_username())
 
-    def _of_agent(self, request: HttpRequest, token: str) -> Agent:
+    def authenticate_agent(self, request: HttpRequest, token: str) -> Agent:
         agent = find_agent(token)
         match = request.resolver_match
-        if (
-            not self.own_agent
-            or match is None
-            or str(agent.workspace_id) != match.kwargs.get("workspace_id", "").lower()
-        ):
+        requested = match.kwargs.get("workspace_id", "").lower() if match else ""
+        if not self.own_agent or str(agent.workspace_id) != requested:
             raise RequestRefused(
                 HTTPStatus.FORBIDDEN, "An agent's token serves only its own workspace's calls.", code="forbidden"
             )
@@ -104,60 +102,30 @@ def bearer_token(request: HttpRequest) -> str | None:
 
 
 def unauthorized(error: str, *, code: str = "unauthorized") -> RequestRefused:
-    """Return the refusal of a caller whose credential is missing or worth nothing."""
+    """Return the 401 for a missing or invalid credential."""
     return RequestRefused(HTTPStatus.UNAUTHORIZED, error, code=code)
 
 
-def find_agent(token: str) -> Agent:
-    """Return whose token this is, in one query. Raises Refusal where the launch or the workspace is past."""
-    with connection.cursor() as cursor:
-        cursor.execute(_CALLER, [digest(token)])
-        row = cursor.fetchone()
-    if row is None:
-        raise unauthorized("This credential is unknown or was revoked.")
-    found = _Credential(*row)
-    _refuse_past(found)
-    return Agent(
-        received_at=found.received_at,
-        workspace_id=found.workspace_id,
-        launch_id=found.launch_id,
-        status=found.status,
-        backend=BackendKind(found.backend),
-        snapshot=_snapshot(found),
-    )
-
-
-def _snapshot(found: "_Credential") -> WorkspaceSnapshot:
-    return WorkspaceSnapshot(
-        name=found.name,
-        runtime=found.runtime,
-        parent_id=found.parent_id,
-        version=found.version,
-        # The heartbeat's row is made with the workspace; one without it was made by hand.
-        current_task=found.current_task or "",
-        active_tasks=found.active_tasks or 0,
-    )
-
-
-class _Credential(NamedTuple):
+class _TokenRow(NamedTuple):
     received_at: datetime
     workspace_id: UUID
     launch_id: UUID
     revoked_at: datetime | None
     torn_down_at: datetime | None
     status: str
-    present_launch_id: UUID
+    current_launch_id: UUID
     backend: str
     name: str
     runtime: str
     parent_id: UUID | None
     version: int
+    # None for a workspace whose heartbeat row is missing: one that was inserted by hand.
     current_task: str | None
     active_tasks: int | None
 
 
-# By hand, since every report of every agent asks it: the ORM took longer to word it than all else that a heartbeat is.
-_CALLER = """
+# SQL instead of the ORM because every report of every agent runs it: composing the query took longer than the rest.
+_FIND_AGENT = """
 SELECT statement_timestamp(), token.workspace_id, token.launch_id, token.revoked_at, launch.torn_down_at,
        workspace.status, workspace.launch_id, workspace.backend, workspace.name, workspace.runtime,
        workspace.parent_id, workspace.version, heartbeat.current_task, heartbeat.active_tasks
@@ -169,18 +137,39 @@ WHERE token.digest = %s
 """
 
 
-def _refuse_past(found: _Credential) -> None:
-    if found.status == WorkspaceStatus.REMOVED:
+def find_agent(token: str) -> Agent:
+    """Return the agent that has this token, in one query.
+
+    Raises RequestRefused if the token is unknown or revoked, its launch is over or its workspace is removed.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND_AGENT, [digest(token)])
+        record = cursor.fetchone()
+    if record is None:
+        raise unauthorized("This credential is unknown or was revoked.")
+    row = _TokenRow(*record)
+    if row.status == WorkspaceStatus.REMOVED:
         raise RequestRefused(HTTPStatus.GONE, "This workspace was removed.", code="removed")
-    if found.launch_id != found.present_launch_id:
-        raise superseded()
-    if found.revoked_at is not None:
+    if row.launch_id != row.current_launch_id:
+        error = "A later launch has taken this one's place. Its agent is expected to end."
+        raise unauthorized(error, code="superseded")
+    if row.revoked_at is not None:
         raise unauthorized("This token was revoked.")
-    # An external launch counts as torn down from its beginning: nothing of ours runs for it.
-    if found.torn_down_at is not None and found.backend != BackendKind.EXTERNAL:
+    # An external launch counts as torn down from its beginning, because Slipway runs nothing for it.
+    if row.torn_down_at is not None and row.backend != BackendKind.EXTERNAL:
         raise unauthorized("This launch was stopped. Its agent is expected to end.", code="superseded")
-
-
-def superseded() -> RequestRefused:
-    """Return the refusal that tells an earlier launch's agent to end."""
-    return unauthorized("A later launch has taken this one's place. Its agent is expected to end.", code="superseded")
+    return Agent(
+        received_at=row.received_at,
+        workspace_id=row.workspace_id,
+        launch_id=row.launch_id,
+        status=row.status,
+        backend=BackendKind(row.backend),
+        snapshot=WorkspaceSnapshot(
+            name=row.name,
+            runtime=row.runtime,
+            parent_id=row.parent_id,
+            version=row.version,
+            current_task=row.current_task or "",
+            active_tasks=row.active_tasks or 0,
+        ),
+    )

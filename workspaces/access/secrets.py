@@ -17,17 +17,30 @@ MAX_VALUE_CHARACTERS = 65_536
 MAX_NAME_CHARACTERS = 255
 
 
+# SQL instead of the ORM for the two queries of each launch: composing them took longer than running them.
+# Global secrets come first, so that the workspace's own override them.
+_ENVIRONMENT = """
+SELECT name, ciphertext FROM workspaces_secret WHERE workspace_id = %s OR workspace_id IS NULL
+ORDER BY workspace_id NULLS FIRST, name
+"""
+_VALUES = """
+SELECT workspace_id, ciphertext FROM workspaces_secret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
+UNION ALL
+SELECT workspace_id, ciphertext FROM workspaces_retiredsecret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
+"""
+
+
 class InvalidSecret(ValueError):
-    """A secret's name or value can't be used; the message says why and never holds the value."""
+    """The name or value of a secret can't be used; the message says why and never contains the value."""
 
 
 class SecretUnreadable(Exception):
-    """A stored secret can't be decrypted with the present SECRETS_KEYS."""
+    """A stored secret can't be decrypted with the current SECRETS_KEYS."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The stored secret {name} can't be decrypted with the present SECRETS_KEYS. "
-            "Add the key it was encrypted with, or set the secret anew, then restart."
+            f"The stored secret {name} can't be decrypted with the current SECRETS_KEYS. "
+            "Add the key it was encrypted with, or set the secret again, then restart."
         )
         self.name = name
 
@@ -35,54 +48,51 @@ class SecretUnreadable(Exception):
 def check_secret(name: str, value: str) -> None:
     """Raise InvalidSecret unless this can be an environment variable of a workspace."""
     if not rules.is_environment_name(name) or len(name) > MAX_NAME_CHARACTERS:
-        raise InvalidSecret(f"{name[:80]!r} is no environment variable name: use letters, digits and underscores.")
+        raise InvalidSecret(
+            f"{name[:80]!r} is not a valid environment variable name: use letters, digits and underscores."
+        )
     if name in rules.GIVEN_NAMES:
         raise InvalidSecret(f"{name} is set by Slipway itself and can't be a secret.")
     if not value.strip():
         raise InvalidSecret(f"The value of {name} is empty.")
     if "\0" in value:
-        raise InvalidSecret(f"The value of {name} holds a NUL character, which no environment variable can.")
+        raise InvalidSecret(f"The value of {name} contains a NUL character, which environment variables can't.")
     if len(value) > MAX_VALUE_CHARACTERS:
         raise InvalidSecret(f"The value of {name} is longer than {MAX_VALUE_CHARACTERS} characters.")
 
 
 def add_initial_secrets(values: Mapping[str, str], *, workspace_id: UUID) -> None:
-    """Add the secrets of a workspace that is just being created. Raises InvalidSecret with nothing stored."""
+    """Add the secrets of a workspace that was just inserted. Raises InvalidSecret before anything is stored."""
     for name, value in values.items():
         check_secret(name, value)
-    sealed = {name: encryption.encrypt(value) for name, value in values.items()}
     Secret.objects.bulk_create(
-        [Secret(workspace_id=workspace_id, name=name, ciphertext=text) for name, text in sealed.items()]
+        Secret(workspace_id=workspace_id, name=name, ciphertext=encryption.encrypt(value))
+        for name, value in values.items()
     )
 
 
+@transaction.atomic
 def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None) -> None:
-    """Add or replace secrets of a workspace, or global ones (None). Raises InvalidSecret with nothing stored."""
+    """Add or replace secrets of a workspace, or global ones (None). Raises InvalidSecret before anything is stored."""
     for name, value in values.items():
         check_secret(name, value)
-    with transaction.atomic():
-        _refuse_removed(workspace_id)
-        for name, value in values.items():
-            defaults = {"ciphertext": encryption.encrypt(value), "updated_at": Now()}
-            # None asks for IS NULL, which the stubs don't know.
-            _retire(Secret.objects.filter(workspace_id=workspace_id, name=name))  # type: ignore[misc]
-            Secret.objects.update_or_create(workspace_id=workspace_id, name=name, defaults=defaults)  # type: ignore[misc]
+    if workspace_id is not None:
+        # Locked, because a removal deletes all secrets.
+        owner = Workspace.objects.select_for_update(of=("self",), no_key=True).filter(pk=workspace_id).first()
+        if owner is not None and owner.status == WorkspaceStatus.REMOVED:
+            raise InvalidSecret("The workspace is removed, so it can't get secrets.")
+    for name, value in values.items():
+        defaults = {"ciphertext": encryption.encrypt(value), "updated_at": Now()}
+        # None means IS NULL, which the stubs don't know.
+        _retire(Secret.objects.filter(workspace_id=workspace_id, name=name))  # type: ignore[misc]
+        Secret.objects.update_or_create(workspace_id=workspace_id, name=name, defaults=defaults)  # type: ignore[misc]
 
 
-def _refuse_removed(workspace_id: UUID | None) -> None:
-    if workspace_id is None:
-        return
-    # Locked, so that no removal, which deletes all secrets, comes in between.
-    owner = Workspace.objects.select_for_update(of=("self",), no_key=True).filter(pk=workspace_id).first()
-    if owner is not None and owner.status == WorkspaceStatus.REMOVED:
-        raise InvalidSecret("The workspace is removed: it takes no secrets any more.")
-
-
+@transaction.atomic
 def delete_secrets(secrets: QuerySet[Secret]) -> None:
-    """Delete these secrets; what runs with them still gets their values masked."""
-    with transaction.atomic():
-        _retire(secrets)
-        secrets.delete()
+    """Delete these secrets. Their values are masked as long as a launch may have them."""
+    _retire(secrets)
+    secrets.delete()
 
 
 def _retire(secrets: QuerySet[Secret]) -> None:
@@ -92,31 +102,29 @@ def _retire(secrets: QuerySet[Secret]) -> None:
 
 
 def delete_unused_retired_secrets() -> int:
-    """Delete the retired values that no launch can hold any more; return their number."""
+    """Delete the retired secrets that no launch can have any more; return their number."""
     holders = Launch.objects.not_torn_down().filter(queued_at__lte=OuterRef("retired_at"))
     own = Q(workspace__isnull=False) & ~Exists(holders.filter(workspace_id=OuterRef("workspace_id")))
-    of_all = Q(workspace__isnull=True) & ~Exists(holders)
-    number, _ = RetiredSecret.objects.filter(own | of_all).delete()
+    global_ones = Q(workspace__isnull=True) & ~Exists(holders)
+    number, _ = RetiredSecret.objects.filter(own | global_ones).delete()
     return number
 
 
 def read_environment(workspace_id: UUID) -> dict[str, str]:
-    """Return the variables a workspace gets: global ones overridden by its own. Raises SecretUnreadable."""
+    """Return the variables of a workspace: the global secrets, overridden by its own. Raises SecretUnreadable."""
+    environment: dict[str, str] = {}
     with connection.cursor() as cursor:
         cursor.execute(_ENVIRONMENT, [workspace_id])
-        return {name: _decrypt(name, ciphertext) for name, ciphertext in cursor.fetchall()}
-
-
-# By hand, as what follows: each launch asks both, and for the ORM to word them took longer than the answer.
-# Global ones first, so that the workspace's own come last and win.
-_ENVIRONMENT = """
-SELECT name, ciphertext FROM workspaces_secret WHERE workspace_id = %s OR workspace_id IS NULL
-ORDER BY workspace_id NULLS FIRST, name
-"""
+        for name, ciphertext in cursor.fetchall():
+            try:
+                environment[name] = encryption.decrypt(ciphertext)
+            except encryption.CannotDecrypt:
+                raise SecretUnreadable(name) from None
+    return environment
 
 
 def readable_values(workspace_ids: set[UUID]) -> dict[UUID | None, list[str]]:
-    """Return every value that can be decrypted, by workspace; global ones under None. For masking."""
+    """Return every value that can be decrypted, retired ones included, by workspace; global ones under None."""
     with connection.cursor() as cursor:
         cursor.execute(_VALUES, {"ids": list(workspace_ids)})
         rows = cursor.fetchall()
@@ -125,17 +133,3 @@ def readable_values(workspace_ids: set[UUID]) -> dict[UUID | None, list[str]]:
         with suppress(encryption.CannotDecrypt):
             values.setdefault(workspace_id, []).append(encryption.decrypt(ciphertext))
     return values
-
-
-_VALUES = """
-SELECT workspace_id, ciphertext FROM workspaces_secret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
-UNION ALL
-SELECT workspace_id, ciphertext FROM workspaces_retiredsecret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
-"""
-
-
-def _decrypt(name: str, ciphertext: str) -> str:
-    try:
-        return encryption.decrypt(ciphertext)
-    except encryption.CannotDecrypt:
-        raise SecretUnreadable(name) from None

@@ -1,1 +1,1 @@
-"""What a workspace is configured with: config.yaml, the catalog, env files, preflight."""
+"""The configuration of a workspace: config.yaml, the catalog, env files, preflight."""

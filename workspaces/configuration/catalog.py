@@ -1,4 +1,4 @@
-"""The templates an operator can launch: folders with a config.yaml, in CATALOG_DIRS."""
+"""The templates that an operator can launch: folders with a config.yaml in one of CATALOG_DIRS."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ CONFIG_FILE = "config.yaml"
 
 
 class UnknownTemplate(ValueError):
-    """No catalog folder has a template of this name."""
+    """The catalog has no template with this name."""
 
     def __init__(self, name: str) -> None:
         known = ", ".join(sorted(_folders())) or "none"
@@ -21,7 +21,7 @@ class UnknownTemplate(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """A catalog entry as GET /templates shows it; `problem` is set where its config.yaml can't be used."""
+    """A template as GET /templates shows it. `problem` says why its config.yaml can't be used, if so."""
 
     id: str
     name: str
@@ -32,33 +32,12 @@ class Template:
 
 
 def list_templates() -> list[Template]:
-    """Return every template, in the order of their names; an earlier folder of CATALOG_DIRS wins."""
-    return [_template(name) for name in sorted(_folders())]
+    """Return every template, ordered by name; of two with one name, the one of the earlier folder."""
+    return [read_template(name) for name in sorted(_folders())]
 
 
-def read_config_text(name: str) -> str:
-    """Return the template's config.yaml as it is now. Raises UnknownTemplate, or BadConfig where it can't be read."""
-    folder = _folders().get(name)
-    if folder is None:
-        raise UnknownTemplate(name)
-    path = folder / CONFIG_FILE
-    try:
-        # One byte more than is allowed tells that a file is too large without reading all of it.
-        with path.open("rb") as file:
-            return file.read(MAX_CONFIG_BYTES + 1).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfig(f"The template's {CONFIG_FILE} can't be read: {error}") from error
-
-
-def _folders() -> dict[str, Path]:
-    folders: dict[str, Path] = {}
-    for root in reversed(settings.CATALOG_DIRS):
-        if root.is_dir():
-            folders |= {path.parent.name: path.parent for path in root.glob(f"*/{CONFIG_FILE}")}
-    return folders
-
-
-def _template(name: str) -> Template:
+def read_template(name: str) -> Template:
+    """Return the template. Raises UnknownTemplate."""
     try:
         config = parse_config(read_config_text(name))
     except BadConfig as error:
@@ -72,3 +51,26 @@ def _template(name: str) -> Template:
         provision_timeout_seconds=rules.provision_timeout_seconds(config),
         required_env=rules.missing_names(rules.required_env(config, rules.picked_model(config))),
     )
+
+
+def read_config_text(name: str) -> str:
+    """Return the template's config.yaml as it is now. Raises UnknownTemplate, or BadConfig if it can't be read."""
+    folder = _folders().get(name)
+    if folder is None:
+        raise UnknownTemplate(name)
+    path = folder / CONFIG_FILE
+    try:
+        # One byte more than allowed is enough for `parse_config` to refuse a file that is too large.
+        with path.open("rb") as file:
+            return file.read(MAX_CONFIG_BYTES + 1).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"The template's {CONFIG_FILE} can't be read: {error}") from error
+
+
+def _folders() -> dict[str, Path]:
+    """Return the folder of each template by the template's name."""
+    folders: dict[str, Path] = {}
+    for root in reversed(settings.CATALOG_DIRS):
+        if root.is_dir():
+            folders |= {path.parent.name: path.parent for path in root.glob(f"*/{CONFIG_FILE}")}
+    return folders

@@ -1,4 +1,4 @@
-"""Preflight: whether a workspace can start at all, asked before anything is launched. Every problem at once."""
+"""Preflight: check before a launch whether a workspace can start, and report every problem at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from workspaces.models import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What passed: the effective config, and the workspace's own environment (global secrets < its own)."""
+    """The effective config, and the environment from secrets: global ones, overridden by the workspace's own."""
 
     config: dict[str, Any]
     environment: Mapping[str, str]
@@ -33,7 +33,7 @@ class Prepared:
 
 
 class PreflightFailed(Exception):
-    """The workspace can't start; the message says why and what to do."""
+    """The workspace can't start; the message says why and what to do. `missing` names missing variables."""
 
     def __init__(self, code: FailureCode, message: str, *, missing: list[str] | None = None) -> None:
         super().__init__(message)
@@ -42,33 +42,21 @@ class PreflightFailed(Exception):
 
 
 def preflight(workspace: Workspace) -> Prepared:
-    """Read the effective config.yaml and assemble the environment. Raises PreflightFailed; launches nothing."""
-    config = _config(workspace)
-    environment = _environment(workspace)
-    model = rules.picked_model(config, workspace.model or None)
-    missing = rules.missing(config, environment, model)
-    if missing:
-        raise PreflightFailed(
-            FailureCode.MISSING_ENV, rules.missing_message(missing), missing=rules.missing_names(missing)
-        )
-    return Prepared(config=config, environment=environment)
+    """Read the effective config.yaml and the environment; start nothing. Raises PreflightFailed.
 
-
-def _config(workspace: Workspace) -> dict[str, Any]:
+    The config was valid when the workspace was created, but its template and its secrets may have changed since. The
+    launch uses what is parsed here; nothing parses the text again.
+    """
     try:
-        return parse_config(workspace.config or catalog.read_config_text(workspace.template))
+        config = parse_config(workspace.config or catalog.read_config_text(workspace.template))
+        environment = secrets.read_environment(workspace.pk)
     except (BadConfig, catalog.UnknownTemplate) as error:
-        raise PreflightFailed(
-            FailureCode.BAD_CONFIG, f"{error} Correct the {_place(workspace)}, then restart."
-        ) from error
-
-
-def _place(workspace: Workspace) -> str:
-    return "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
-
-
-def _environment(workspace: Workspace) -> dict[str, str]:
-    try:
-        return secrets.read_environment(workspace.pk)
+        source = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
+        raise PreflightFailed(FailureCode.BAD_CONFIG, f"{error} Correct the {source}, then restart.") from error
     except secrets.SecretUnreadable as error:
         raise PreflightFailed(FailureCode.SECRET_UNREADABLE, str(error)) from error
+    missing = rules.missing(config, environment, rules.picked_model(config, workspace.model or None))
+    if missing:
+        names = rules.missing_names(missing)
+        raise PreflightFailed(FailureCode.MISSING_ENV, rules.missing_message(missing), missing=names)
+    return Prepared(config=config, environment=environment)

@@ -1,1 +1,1 @@
-"""Statuses, the table of transitions, and all that is made from it: trigger, diagram, migrations."""
+"""Statuses and transitions, and what is generated from them: the trigger, its migrations and the diagram."""

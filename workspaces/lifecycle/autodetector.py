@@ -1,6 +1,6 @@
-"""What `makemigrations` and `migrate` notice beside the models: the values of native enums, and the table of moves.
+"""The migration autodetector of `makemigrations` and `migrate`: it also finds enum values and changed TRANSITIONS.
 
-A class that replaces Django's; an app that brings one of its own (django-pgtrigger does) has to be joined with it.
+It replaces Django's class, so an app that brings its own (django-pgtrigger, for example) needs a common subclass.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,55 +18,71 @@ from django.db.migrations.questioner import InteractiveMigrationQuestioner, Migr
 from postgres.enum_field import EnumField
 from postgres.enum_operations import AddEnumValue, CreateEnum, RenameEnumValue
 from workspaces.lifecycle.declared import declared_enums, declared_guard
-from workspaces.lifecycle.trigger import guard_from_transitions
+from workspaces.lifecycle.trigger import GuardMoves, guard_from_transitions
 
 Confirm = Callable[[str], bool]
 
 
 class CannotMigrate(CommandError):
-    """The code's enum can't be reached from the migrations' by any operation that is safe to write unasked."""
+    """No operation that is safe to write automatically leads from the migrations' enum to the code's."""
 
 
 class Autodetector(MigrationAutodetector):
-    """Django's, and ahead of what it finds one migration for each new enum value, behind it one for the guard."""
+    """Django's autodetector, with a migration for each new enum value before its own and one for the guard after."""
 
     def _detect_changes(self, convert_apps: Any = None, graph: Any = None) -> dict[str, list[Migration]]:
         found: dict[str, list[Migration]] = super()._detect_changes(convert_apps, graph)  # type: ignore[misc]
-        for app_label, additions in self._additions(graph).items():
-            # A constraint or an index that Django found may name the new value.
-            _prepend(found, app_label, additions)
-        wanted, present = guard_from_transitions(), declared_guard(graph)
-        if not wanted.is_same_as(present):
-            _append(found, "workspaces", _migration("guard", "workspaces", wanted))
+        for app_label, migrations in self.enum_migrations(graph).items():
+            # They come first, because a constraint or an index that Django found may use a new value.
+            later = found.get(app_label, [])
+            if later:
+                later[0].dependencies.append((app_label, migrations[-1].name))  # type: ignore[attr-defined]
+            found[app_label] = [*migrations, *later]
+        guard = guard_from_transitions()
+        if not guard.is_same_as(declared_guard(graph)):
+            _append(found, "workspaces", "guard", guard)
         return found
 
-    def _additions(self, graph: MigrationGraph) -> dict[str, list[Migration]]:
+    def enum_migrations(self, graph: MigrationGraph) -> dict[str, list[Migration]]:
+        """Return by app label the migrations that bring the enum types up to the code, one operation in each."""
         declared, found = declared_enums(graph), dict[str, list[Migration]]()
         for name, (app_label, enum) in bound_enums().items():
-            app_label = declared[name].app_label if name in declared else app_label
-            for operation in self._operations(name, enum.values, declared[name].values if name in declared else None):
-                numbered = f"enum_{len(found.get(app_label, []))}"
-                _append(found, app_label, _migration(numbered, app_label, operation))
+            known = declared.get(name)
+            try:
+                operations = enum_operations(
+                    name, enum.values, known.values if known else None, confirm=self.ask_at_terminal
+                )
+            except CannotMigrate:
+                # `migrate` brings the questioner that never asks; it only reports that a migration is missing.
+                if type(self.questioner) is not MigrationQuestioner:
+                    raise
+                continue
+            for operation in operations:
+                label = known.app_label if known else app_label
+                _append(found, label, f"enum_{len(found.get(label, []))}", operation)
         return found
 
-    def _operations(self, name: str, wanted: Sequence[str], present: Sequence[str] | None) -> Sequence[Operation]:
-        try:
-            return enum_operations(name, wanted, present, confirm=self._confirm)
-        except CannotMigrate:
-            # `migrate` brings a questioner that asks nobody, and only tells that changes wait for a migration.
-            if type(self.questioner) is MigrationQuestioner:
-                return []
-            raise
-
-    def _confirm(self, question: str) -> bool:
-        """Ask whoever sits at the terminal; with nobody there the answer is no."""
+    def ask_at_terminal(self, question: str) -> bool:
+        """Ask the person at the terminal; without one the answer is no."""
         if isinstance(self.questioner, InteractiveMigrationQuestioner):
             return bool(self.questioner._boolean_input(question, default=False))  # type: ignore[attr-defined]
         return False
 
 
+def _append(found: dict[str, list[Migration]], app_label: str, name: str, operation: Operation) -> None:
+    """Add a migration that depends on the app's last one. Django gives it its final name later."""
+    migration = type("Migration", (Migration,), {"operations": [operation], "dependencies": []})(name, app_label)
+    earlier = found.setdefault(app_label, [])
+    if earlier:
+        migration.dependencies.append((app_label, earlier[-1].name))
+    earlier.append(migration)
+
+
 def bound_enums() -> dict[str, tuple[str, type[models.TextChoices]]]:
-    """Return each native enum that a model's field is bound to: its type's name, the field's app, its TextChoices."""
+    """Return for the name of each enum type that a field is bound to the field's app label and its TextChoices.
+
+    Raises CannotMigrate if two fields bind one type to different TextChoices.
+    """
     found: dict[str, tuple[str, type[models.TextChoices]]] = {}
     for model in apps.get_models():
         for field in model._meta.local_fields:
@@ -84,79 +100,58 @@ def bound_enums() -> dict[str, tuple[str, type[models.TextChoices]]]:
 def enum_operations(
     name: str, wanted: Sequence[str], present: Sequence[str] | None, *, confirm: Confirm
 ) -> Sequence[Operation]:
-    """Return what leads a type from its present values (None: no such type) to the wanted ones. Raises CannotMigrate.
+    """Return the operations that lead a type from its present values (None: no such type) to the wanted ones.
 
-    `confirm(question)` is asked where a value seems to have been renamed.
+    A value that seems to be renamed is passed to `confirm(question)`. Raises CannotMigrate.
     """
     if present is None:
         return [CreateEnum(name, list(wanted))]
-    gone = [value for value in present if value not in wanted]
-    new = [value for value in wanted if value not in present]
-    if gone:
-        return [_rename(name, wanted, present, gone=gone, new=new, confirm=confirm)]
+    lost = [value for value in present if value not in wanted]
+    added = [value for value in wanted if value not in present]
+    if lost:
+        return [_rename(name, wanted, present, lost=lost, added=added, confirm=confirm)]
     kept = [value for value in wanted if value in present]
     if kept != list(present):
         raise CannotMigrate(
-            f"The members of {name} stand in another order than the type's values: {', '.join(kept)} instead of "
-            f"{', '.join(present)}. Postgres can't reorder them: put the members back into the type's order."
+            f"The members of {name} are in a different order than the type's values: {', '.join(kept)} instead of "
+            f"{', '.join(present)}. Postgres can't reorder values, so put the members back into the type's order."
         )
-    return [_addition(name, value, wanted, present) for value in new]
-
-
-def _addition(name: str, value: str, wanted: Sequence[str], present: Sequence[str]) -> AddEnumValue:
-    place = wanted.index(value)
-    if place == 0:
-        return AddEnumValue(name, value, before=present[0])
-    # What stands before it exists by then: it was there, or is added first.
-    return AddEnumValue(name, value, after=wanted[place - 1])
+    operations = []
+    for value in added:
+        position = wanted.index(value)
+        # The value before it exists by then: it was there already, or is added first.
+        neighbour = {"after": wanted[position - 1]} if position else {"before": present[0]}
+        operations.append(AddEnumValue(name, value, **neighbour))
+    return operations
 
 
 def _rename(
-    name: str, wanted: Sequence[str], present: Sequence[str], *, gone: list[str], new: list[str], confirm: Confirm
+    name: str, wanted: Sequence[str], present: Sequence[str], *, lost: list[str], added: list[str], confirm: Confirm
 ) -> RenameEnumValue:
-    if len(gone) == len(new) == 1 and wanted.index(new[0]) == present.index(gone[0]):
-        question = f"Was {gone[0]} of {name} renamed to {new[0]}? Code that knows the old name will fail. [y/N]"
+    """Return the rename of the one lost value to the one added in its position. Raises CannotMigrate otherwise."""
+    if len(lost) == len(added) == 1 and wanted.index(added[0]) == present.index(lost[0]):
+        question = f"Was {lost[0]} of {name} renamed to {added[0]}? Code that knows the old name will fail. [y/N]"
         if confirm(question):
-            return RenameEnumValue(name, gone[0], new[0])
+            return RenameEnumValue(name, lost[0], added[0])
         raise CannotMigrate(
-            f"{name} lost {gone[0]} and gained {new[0]}. If that is a rename, confirm it: run makemigrations in a "
-            f"terminal without --no-input. If not, put {gone[0]} back: Postgres can't take a value away."
+            f"{name} lost {lost[0]} and gained {added[0]}. If you renamed it, confirm that: run makemigrations in a "
+            f"terminal without --no-input. If not, put {lost[0]} back: Postgres can't remove a value."
         )
-    more = f" and gained {', '.join(new)}: rename one at a time, a migration each" if new else ""
+    more = f" and gained {', '.join(added)}: rename one value at a time, each in its own migration" if added else ""
     raise CannotMigrate(
-        f"{name} lost {', '.join(gone)}{more}. Postgres can't take a value away: put the member back and let no row "
-        "of TRANSITIONS lead to it, or write a migration that makes a new type and moves the column to it."
+        f"{name} lost {', '.join(lost)}{more}. Postgres can't remove a value: put the member back and let no "
+        "transition lead to it, or write a migration that creates a new type and converts the column to it."
     )
 
 
-def _migration(name: str, app_label: str, operation: Operation) -> Migration:
-    # Named for good by arrange_for_graph.
-    subclass = type("Migration", (Migration,), {"operations": [operation], "dependencies": []})
-    return subclass(name, app_label)
-
-
-def _append(found: dict[str, list[Migration]], app_label: str, migration: Migration) -> None:
-    earlier = found.setdefault(app_label, [])
-    if earlier:
-        migration.dependencies.append((app_label, earlier[-1].name))  # type: ignore[attr-defined]
-    earlier.append(migration)
-
-
-def _prepend(found: dict[str, list[Migration]], app_label: str, migrations: Sequence[Migration]) -> None:
-    later = found.get(app_label, [])
-    if later:
-        later[0].dependencies.append((app_label, migrations[-1].name))  # type: ignore[attr-defined]
-    found[app_label] = [*migrations, *later]
-
-
 def drifted_guard(graph: MigrationGraph) -> Mapping[str, set[str]]:
-    """Return where the migrations' guard and the table differ: the moves that only one of them has."""
-    present = declared_guard(graph)
-    ours, theirs = _moves(guard_from_transitions()), _moves(present) if present else set()
+    """Return the moves that only TRANSITIONS or only the migrations' guard has, by which of the two has them."""
+    declared = declared_guard(graph)
+    ours, theirs = _moves(guard_from_transitions()), _moves(declared) if declared else set()
     return {"only in TRANSITIONS": ours - theirs, "only in the migrations": theirs - ours}
 
 
-def _moves(guard: Any) -> set[str]:
+def _moves(guard: GuardMoves) -> set[str]:
     moves = {f"{source} → {target}" for source, targets in guard.moves.items() for target in targets}
-    created = {f"created as {status}" for status in guard.first}
-    return moves | created | {f"created as {status} (external)" for status in guard.first_external}
+    creations = {f"created as {status}" for status in guard.first}
+    return moves | creations | {f"created as {status} (external)" for status in guard.first_external}

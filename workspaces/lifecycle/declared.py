@@ -1,4 +1,7 @@
-"""What the migrations declare, found by replaying their operations in order: a model's state knows no types."""
+"""Enum types and the guard as the migrations declare them, found by replaying their operations in order.
+
+The state of Django's models knows neither.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +17,14 @@ from workspaces.lifecycle.trigger import GuardMoves
 
 @dataclass(frozen=True)
 class DeclaredEnum:
-    """A type as the migrations leave it; its operations are in the app's migrations."""
+    """An enum type after all migrations, and the app whose migrations create and change it."""
 
     app_label: str
     values: list[str] = field(default_factory=list)
 
 
 def declared_enums(graph: MigrationGraph) -> dict[str, DeclaredEnum]:
-    """Return each type that the migrations create, by name, with its final values in their order."""
+    """Return by name each type that the migrations create, with its final values in their order."""
     found: dict[str, DeclaredEnum] = {}
     for migration, operation in operations(graph):
         if isinstance(operation, EnumOperation):
@@ -31,20 +34,20 @@ def declared_enums(graph: MigrationGraph) -> dict[str, DeclaredEnum]:
 
 
 def declared_guard(graph: MigrationGraph) -> GuardMoves | None:
-    """Return the guard that the migrations leave in force."""
+    """Return the last guard that the migrations install."""
     guards = [operation for _, operation in operations(graph) if isinstance(operation, GuardMoves)]
     return guards[-1] if guards else None
 
 
 def operations(graph: MigrationGraph) -> Iterator[tuple[Migration, Operation]]:
-    """Yield every operation that reaches the database, in the order in which they are applied."""
+    """Yield every operation on the database with its migration, in the order in which they are applied."""
     seen = set()
     for leaf in sorted(graph.leaf_nodes()):
         for key in graph.forwards_plan(leaf):
             if key not in seen:
                 seen.add(key)
                 migration = graph.nodes[key]
-                # A node without a migration is a dummy: the loader has refused those by now.
+                # A node without a migration is a dummy, which the loader has already refused.
                 yield from _flat(migration, migration.operations) if migration else ()
 
 

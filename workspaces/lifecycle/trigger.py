@@ -1,7 +1,7 @@
-"""The database's own guard: a trigger, generated from TRANSITIONS, that refuses what the table refuses.
+"""The database trigger, generated from TRANSITIONS, that refuses every other change of a status.
 
-A stray UPDATE from psql or a careless queryset can't get around the services. A migration holds the moves as data;
-`makemigrations` writes a new one when the table has changed (see autodetector.py).
+An UPDATE in psql or by a queryset can't bypass the services. Migrations contain the allowed moves as data;
+`makemigrations` writes a new migration when TRANSITIONS has changed (see autodetector.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus, allow
 
 FUNCTION = "workspaces_workspace_guard"
 
-# Text is compared, not the enum: the function outlives a value that this database doesn't know yet.
+# It compares text instead of enum values, because it may name a value that this database doesn't have yet.
 _GUARD = """
 CREATE OR REPLACE FUNCTION workspaces_workspace_guard() RETURNS trigger LANGUAGE plpgsql AS $guard$
 DECLARE
@@ -74,10 +74,10 @@ DROP FUNCTION workspaces_workspace_guard();
 
 
 class GuardMoves(Operation):
-    """Let the database allow these moves and no other; reversing brings back the guard of the migration before.
+    """Make the database allow these moves and no others; reversing it restores the moves of the migration before.
 
-    `moves` are the targets by source, `first` the statuses a row may be created with, `first_external` those of an
-    external workspace.
+    `moves` maps each status to the statuses it may lead to. `first` are the statuses of new rows, `first_external`
+    those of new external workspaces.
     """
 
     reversible = True
@@ -93,15 +93,15 @@ class GuardMoves(Operation):
         return other is not None and self.deconstruct() == other.deconstruct()
 
     def statement(self) -> sql.Composed:
-        """Return the SQL that puts this guard in force, whatever was before."""
-        # In one order, so that equal guards are equal texts.
+        """Return the SQL that installs this guard, whichever was installed before."""
+        # Sorted, so that equal guards have equal SQL.
         pairs = sorted(f"{source}>{target}" for source, targets in self.moves.items() for target in targets)
         return sql.SQL(_GUARD).format(
             moves=_array(pairs), first=_array(self.first), first_external=_array(self.first_external)
         )
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Change nothing: a trigger is no part of the models' state."""
+        """Change nothing: the state of the models has no triggers."""
 
     def database_forwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
@@ -111,19 +111,15 @@ class GuardMoves(Operation):
     def database_backwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        earlier = self._earlier(app_label)
-        execute_with_lock_timeout(schema_editor, earlier.statement() if earlier else sql.SQL(_NO_GUARD))
-
-    def _earlier(self, app_label: str) -> "GuardMoves | None":
         graph = MigrationLoader(None).graph
         (leaf,) = graph.leaf_nodes(app_label)
-        plan = [one for key in graph.forwards_plan(leaf) for one in graph.nodes[key].operations]
-        guards = [operation for operation in plan if isinstance(operation, GuardMoves)]
-        places = [place for place, guard in enumerate(guards) if guard is self]
-        return guards[places[0] - 1] if places and places[0] else None
+        operations = [operation for key in graph.forwards_plan(leaf) for operation in graph.nodes[key].operations]
+        guards = [operation for operation in operations if isinstance(operation, GuardMoves)]
+        position = next((index for index, guard in enumerate(guards) if guard is self), 0)
+        execute_with_lock_timeout(schema_editor, guards[position - 1].statement() if position else sql.SQL(_NO_GUARD))
 
     def describe(self) -> str:
-        return f"Let the database allow {sum(map(len, self.moves.values()))} moves of a workspace, and no other"
+        return f"Make the database allow {sum(map(len, self.moves.values()))} moves of a workspace, and no others"
 
     @property
     def migration_name_fragment(self) -> str:
@@ -131,16 +127,16 @@ class GuardMoves(Operation):
 
 
 def guard_from_transitions() -> GuardMoves:
-    """Return the guard that TRANSITIONS asks for now."""
+    """Return the guard that allows exactly TRANSITIONS."""
     allowed = allowed_moves()
-    created = [row for row in TRANSITIONS if not row.sources]
+    creations = [rule for rule in TRANSITIONS if not rule.sources]
     return GuardMoves(
         moves={
             source.value: [target.value for target in WorkspaceStatus if (source, target) in allowed]
             for source in WorkspaceStatus
         },
-        first=[row.target.value for row in created if not row.is_external],
-        first_external=[row.target.value for row in created if row.is_external],
+        first=[rule.target.value for rule in creations if not rule.is_external],
+        first_external=[rule.target.value for rule in creations if rule.is_external],
     )
 
 

@@ -1,1 +1,1 @@
-"""The verbs: each is one transaction. Layers: watching > launching > stopping > core."""
+"""The services: each call is one transaction. Layers: watching > launching > stopping > core."""

@@ -47,10 +47,10 @@ def of(workspace):
 
 
 PLANTED = {
-    "another status": (lambda row: put_into(row, WorkspaceStatus.PAUSED), "its row is paused, the log's last move"),
+    "another status": (lambda row: put_into(row, WorkspaceStatus.PAUSED), "its row is paused, but the log's last move"),
     "another version": (
         lambda row: Workspace.objects.filter(pk=row.pk).update(version=F("version") + 1),
-        "its row is at version 4, the log ends with version 3",
+        "its row is at version 4, but the log ends with version 3",
     ),
     "a move without its event": (lambda row: of(row).last().delete(), "the log ends with version 2"),
     "a gap": (
@@ -63,16 +63,16 @@ PLANTED = {
     ),
     "another beginning": (
         lambda row: of(row).filter(version=1).update(event_type=EventType.WORKSPACE_PAUSED),
-        "by which no workspace is created",
+        "which doesn't create a workspace",
     ),
     "a move by an event that is none": (
         lambda row: of(row).filter(version=2).update(event_type=EventType.AGENT_CARD_UPDATED),
-        "is marked as a move, and no verb writes such a one",
+        "is marked as a move, but no verb writes such an event",
     ),
     "no event at all": (lambda row: of(row).delete(), "the log has no move of it"),
     "a log without a row": (
         lambda row: of(row).update(workspace_id=uuid.uuid4()),
-        "the log tells of its moves, and there is no such row",
+        "the log has moves of it, but it has no row",
     ),
 }
 

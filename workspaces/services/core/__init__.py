@@ -1,1 +1,1 @@
-"""What all services build on: the transition, trees, locked rows, launch records."""
+"""The basis of all services: transitions, trees and their locks, launch records."""

@@ -1,1 +1,1 @@
-"""From create to online or failed: the queue, the launch, progress, restart, resume, wake."""
+"""Everything from creating a workspace to online or failed: queue, launch, progress, restart, resume, wake."""

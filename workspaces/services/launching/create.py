@@ -1,7 +1,8 @@
 """Create a workspace."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,8 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from agent import rules
-from workspaces.access import agent_urls
-from workspaces.access import secrets as access_secrets
+from workspaces.access import agent_urls, secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration import catalog
 from workspaces.configuration.parser import BadConfig, parse_config
@@ -23,12 +23,12 @@ from workspaces.services.core import launch_records
 from workspaces.services.core.transition import StatusChange, record_creation
 from workspaces.services.core.trees import BadParent, lock_parent
 
-# Control characters and halves of surrogate pairs: no terminal, header or database takes them as text.
+# Control characters and surrogates, which terminals, headers and the database don't accept as text.
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
 
 
 class InvalidWorkspace(ValueError):
-    """The request can't become a workspace; `fields` says why for each field. Nothing was created."""
+    """The request is invalid; `fields` maps each wrong field to its message. Nothing was created."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         super().__init__(" ".join(fields.values()))
@@ -37,9 +37,9 @@ class InvalidWorkspace(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class CreateRequest:
-    """What an operator asks for. One of template, config and external says what runs.
+    """What an operator asks for: exactly one of `template`, `config` (the text of a config.yaml) and `external`.
 
-    `provision_timeout_seconds` is its sweep limit for booting; `budget_limit` is in cents.
+    `provision_timeout_seconds` is the sweep limit for booting; `budget_limit` is in cents a month.
     """
 
     name: str = ""
@@ -62,7 +62,7 @@ class CreateRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Created:
-    """A new workspace; `token` is an external one's credential, shown once and kept nowhere."""
+    """A new workspace. `token` is the credential of an external one, shown once and not stored."""
 
     workspace: Workspace
     token: str = ""
@@ -72,48 +72,53 @@ class Created:
 def create(request: CreateRequest, *, now: datetime) -> Created:
     """Create a workspace that is queued for launch, or an external one that awaits its agent. Raises InvalidWorkspace.
 
-    The caller enqueues its launch on commit; where that message is lost, beat repeats it.
+    The caller enqueues the launch on commit; Celery beat queues it again if that message is lost.
     """
-    workspace = _validated(request)
-    _lock_parent(request.parent_id)
-    launch, begun = launch_records.new_launch(workspace, now=now)
-    workspace.status = _first_status(request)
-    fields = {"launch_id": launch.pk} if request.external else begun
-    for name, value in fields.items():
+    workspace = build_workspace(request)
+    if request.parent_id:
+        with _invalid_if("parent_id", BadParent):
+            lock_parent(request.parent_id)
+    launch, launch_fields = launch_records.new_launch(workspace, now=now)
+    if not request.external:
+        workspace.status = WorkspaceStatus.PROVISIONING
+        payload = launch_records.provisioning_payload(workspace, launch_fields)
+    elif request.url:
+        workspace.status = WorkspaceStatus.ONLINE
+        payload = {"url": workspace.url, "agent_card": workspace.agent_card}
+    else:
+        workspace.status = WorkspaceStatus.AWAITING_AGENT
+        payload = {"name": workspace.name}
+    for name, value in ({"launch_id": launch.pk} if request.external else launch_fields).items():
         setattr(workspace, name, value)
     workspace.save(force_insert=True)
     Heartbeat.objects.create(workspace=workspace, launch_id=launch.pk, last_heartbeat_at=now)
-    _put_secrets(request, workspace)
-    row = find_transition(Verb.CREATE, workspace.status)
-    record_creation(row, StatusChange(workspace=workspace, payload=_payload(workspace, begun)))
+    with _invalid_if("secrets", secrets.InvalidSecret):
+        secrets.add_initial_secrets(request.secrets, workspace_id=workspace.pk)
+    record_creation(find_transition(Verb.CREATE, workspace.status), StatusChange(workspace=workspace, payload=payload))
     return Created(workspace=workspace, token=mint_agent_token(workspace) if request.external else "")
 
 
-def _first_status(request: CreateRequest) -> WorkspaceStatus:
-    if not request.external:
-        return WorkspaceStatus.PROVISIONING
-    return WorkspaceStatus.ONLINE if request.url else WorkspaceStatus.AWAITING_AGENT
+@contextmanager
+def _invalid_if(field: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn these errors into an InvalidWorkspace for the field."""
+    try:
+        yield
+    except errors as error:
+        raise InvalidWorkspace({field: str(error)}) from error
 
 
-def _payload(workspace: Workspace, begun: dict[str, Any]) -> dict[str, Any]:
-    if workspace.status == WorkspaceStatus.ONLINE:
-        return {"url": workspace.url, "agent_card": workspace.agent_card}
-    if workspace.status == WorkspaceStatus.AWAITING_AGENT:
-        return {"name": workspace.name}
-    return launch_records.provisioning_payload(workspace, begun)
-
-
-def _validated(request: CreateRequest) -> Workspace:
+def build_workspace(request: CreateRequest) -> Workspace:
     """Return the unsaved workspace that the request describes. Raises InvalidWorkspace with every wrong field."""
-    text = _config_text(request)
-    config = _parsed(text, field="config" if request.config else "template") if text else {}
+    config = read_config(request)
+    tier = config.get("tier")
+    default_tier = tier if isinstance(tier, int) else 1
     workspace = Workspace(
         name=request.name.strip() or str(config.get("name") or request.template or "workspace")[:100],
         role=request.role.strip(),
         template=request.template,
         config=request.config,
         runtime=request.runtime or (rules.runtime_of(config) if config else "external"),
-        tier=request.tier if request.tier is not None else _tier(config),
+        tier=request.tier if request.tier is not None else default_tier,
         model=request.model.strip(),
         backend=BackendKind.EXTERNAL if request.external else settings.PROVISIONER,
         parent_id=request.parent_id,
@@ -126,39 +131,31 @@ def _validated(request: CreateRequest) -> Workspace:
         stall_timeout_seconds=rules.stall_timeout_seconds(config),
         labels=dict(request.labels),
     )
-    _check_fields(request, workspace)
+    if problems := field_problems(workspace):
+        raise InvalidWorkspace(problems)
     return workspace
 
 
-def _config_text(request: CreateRequest) -> str:
+def read_config(request: CreateRequest) -> dict[str, Any]:
+    """Return the parsed config.yaml, pasted or the template's; empty for an external workspace.
+
+    Raises InvalidWorkspace, also if the request doesn't say what to run.
+    """
     given = [name for name in ("template", "config", "external") if getattr(request, name)]
     if len(given) > 1:
         raise InvalidWorkspace({given[1]: f"Give a {given[0]} or {given[1]}, not both."})
     if not given:
-        raise InvalidWorkspace({"template": "Give a template's name or a config.yaml, or say that it is external."})
-    if request.url and not request.external:
-        raise InvalidWorkspace({"url": "Only an external workspace brings a url; ours get one when they start."})
-    if request.config:
-        return request.config
-    try:
-        return catalog.read_config_text(request.template) if request.template else ""
-    except (catalog.UnknownTemplate, BadConfig) as error:
-        raise InvalidWorkspace({"template": str(error)}) from error
+        raise InvalidWorkspace({"template": "Give the name of a template or a config.yaml, or make it external."})
+    if request.external:
+        return {}
+    if request.url:
+        raise InvalidWorkspace({"url": "Only an external workspace has a url of its own; others get one at launch."})
+    with _invalid_if("config" if request.config else "template", catalog.UnknownTemplate, BadConfig):
+        return parse_config(request.config or catalog.read_config_text(request.template))
 
 
-def _parsed(text: str, *, field: str) -> dict[str, Any]:
-    try:
-        return parse_config(text)
-    except BadConfig as error:
-        raise InvalidWorkspace({field: str(error)}) from error
-
-
-def _tier(config: Mapping[str, Any]) -> int:
-    tier = config.get("tier")
-    return tier if isinstance(tier, int) else 1
-
-
-def _check_fields(request: CreateRequest, workspace: Workspace) -> None:
+def field_problems(workspace: Workspace) -> dict[str, str]:
+    """Return a message for each field of an unsaved workspace that is wrong."""
     problems: dict[str, str] = {}
     try:
         workspace.clean_fields(exclude=["parent", "agent_card"])
@@ -166,32 +163,15 @@ def _check_fields(request: CreateRequest, workspace: Workspace) -> None:
         problems |= {name: f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()}
     for name in ("name", "role", "model", "runtime"):
         if any(unicodedata.category(character) in _UNPRINTABLE for character in getattr(workspace, name)):
-            problems[name] = f"{name} holds a control character."
-    limit = request.provision_timeout_seconds
+            problems[name] = f"{name} contains a control character."
+    limit = workspace.provision_timeout_seconds
     if limit is not None and not 1 <= limit <= MAX_TIMEOUT_SECONDS:
         problems["provision_timeout_seconds"] = (
             f"provision_timeout_seconds must be a whole number from 1 to {MAX_TIMEOUT_SECONDS}, not {limit}."
         )
-    try:
-        agent_urls.check_agent_url(request.url) if request.url else None
-    except agent_urls.ForbiddenUrl as error:
-        problems["url"] = str(error)
-    if problems:
-        raise InvalidWorkspace(problems)
-
-
-def _put_secrets(request: CreateRequest, workspace: Workspace) -> None:
-    try:
-        access_secrets.add_initial_secrets(request.secrets, workspace_id=workspace.pk)
-    except access_secrets.InvalidSecret as error:
-        raise InvalidWorkspace({"secrets": str(error)}) from error
-
-
-def _lock_parent(parent_id: UUID | None) -> None:
-    """Hold the parent's tree while a child is made. Raises InvalidWorkspace where nothing may be made under it."""
-    if parent_id is None:
-        return
-    try:
-        lock_parent(parent_id)
-    except BadParent as error:
-        raise InvalidWorkspace({"parent_id": str(error)}) from error
+    if workspace.url:
+        try:
+            agent_urls.check_agent_url(workspace.url)
+        except agent_urls.ForbiddenUrl as error:
+            problems["url"] = str(error)
+    return problems

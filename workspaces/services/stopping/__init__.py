@@ -1,1 +1,1 @@
-"""Pause, hibernate, remove, shutdown, and the teardown of backend objects."""
+"""Pausing, hibernating, removing, shutting down, and the teardown of backend objects."""
