@@ -1,4 +1,4 @@
-"""What docs/explanation/deadlines.md tells operators is what the code does."""
+"""docs/explanation/deadlines.md says what the code does."""
 
 import re
 
@@ -17,7 +17,7 @@ from workspaces.lifecycle.failures import owner_of
 from workspaces.lifecycle.transitions import FailureCode, FailureOwner
 
 PAGE = (settings.BASE_DIR / "docs" / "explanation" / "deadlines.md").read_text()
-# What happens, when it fails, the codes, whose it is, what is known.
+# The columns are: what happens, when it fails, the codes, the owner, what is known.
 TABLE = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("|")][
     2:
 ]
@@ -28,7 +28,7 @@ def codes_of(row):
     return re.findall(r"`(\w+)`", row[2])
 
 
-def test_there_is_one_table_and_each_code_stands_in_it():
+def test_the_table_has_every_failure_code():
     assert {len(row) for row in TABLE} == {5}
     assert {code for row in TABLE for code in codes_of(row)} == SAID
 
@@ -36,15 +36,15 @@ def test_there_is_one_table_and_each_code_stands_in_it():
 @pytest.mark.parametrize(
     "row", [row for row in TABLE if codes_of(row) not in ([], ["crashed"])], ids=lambda row: row[2]
 )
-def test_each_code_belongs_to_whom_the_table_says(row):
-    # A crash is its evidence's: test_reasons.py has that table.
+def test_each_code_has_the_owner_that_the_table_says(row):
+    # The owner of a crash follows from its evidence; test_failures.py has that table.
     assert {owner_of(code, source="", evidence={}) for code in codes_of(row)} == {FailureOwner(row[3])}
 
 
 @pytest.mark.parametrize(
     ("begins", "figures"),
     [
-        ("it waits for its turn", [f"{QUEUED_SECONDS // 60} minutes"]),
+        ("the launch waits in the queue", [f"{QUEUED_SECONDS // 60} minutes"]),
         ("its backend does not confirm", [f"{LAUNCHING_SECONDS // 60} minutes"]),
         (
             "its agent does not register",
@@ -55,11 +55,11 @@ def test_each_code_belongs_to_whom_the_table_says(row):
         ),
         ("its process was ended by a signal", [f"{settings.WATCH_INTERVAL_SECONDS} seconds"]),
         ("online, and no heartbeat", [f"{settings.HEARTBEAT_LIMIT_SECONDS} seconds"]),
-        ("going to sleep", [f"{HIBERNATING_SECONDS // 60} minutes"]),
+        ("hibernating, and its stop", [f"{HIBERNATING_SECONDS // 60} minutes"]),
         ("to be stopped", [f"{STOPPING_SECONDS // 60} minutes"]),
     ],
 )
-def test_its_figures_are_those_of_the_policy(begins, figures):
+def test_the_figures_in_the_table_are_those_of_the_policy(begins, figures):
     [row] = [row for row in TABLE if row[0].startswith(begins)]
     assert all(figure in " ".join(row[:2]) for figure in figures)
 
