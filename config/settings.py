@@ -110,7 +110,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": [lambda _: static("workspaces/admin.css")],
-    "DASHBOARD_CALLBACK": "workspaces.admin.dashboard.with_counts",
+    "DASHBOARD_CALLBACK": "workspaces.admin.dashboard.dashboard_context",
     "COLORS": {
         "primary": {
             "50": "oklch(97% .014 254.604)",

@@ -1,4 +1,4 @@
-"""Who may listen to the live streams; `events` itself knows neither sessions nor API keys."""
+"""Who may read the live streams. It is here because `events` knows neither sessions nor API keys."""
 
 from dataclasses import replace
 from uuid import UUID
@@ -18,12 +18,12 @@ READ_OWN_EVENTS = replace(READ_EVENTS, own_agent=True)
 
 
 def require_reader(request: HttpRequest, workspace_id: UUID | None) -> None:
-    """Raise StreamRefused unless an operator, or an API key, may read events.
+    """Raise StreamRefused unless an operator or an API key may read events.
 
-    With a workspace's id its own agent may too. The request did not come through Django's middleware.
+    The agent of `workspace_id` may too. The request has not passed through Django's middleware.
     """
-    _sessions.process_request(request)
-    _users.process_request(request)
+    for middleware in _MIDDLEWARE:
+        middleware.process_request(request)
     request.resolver_match = resolve(request.path_info)
     try:
         (READ_OWN_EVENTS if workspace_id else READ_EVENTS)(request)
@@ -32,10 +32,5 @@ def require_reader(request: HttpRequest, workspace_id: UUID | None) -> None:
         raise StreamRefused(refusal.status, str(refusal), headers=headers, code=refusal.code) from None
 
 
-def _unused(request: HttpRequest) -> HttpResponse:
-    raise AssertionError("No request passes here.")
-
-
-# Used for what they learn of a request, not for what they do to its answer.
-_sessions = SessionMiddleware(_unused)
-_users = AuthenticationMiddleware(_unused)
+# Only their `process_request` is used, to find the user.
+_MIDDLEWARE = (SessionMiddleware(HttpResponse), AuthenticationMiddleware(HttpResponse))

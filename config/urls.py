@@ -11,11 +11,11 @@ urlpatterns = [
     path("health", health),
     path("ready", ready),
     path("metrics", metrics),
-    # Live streams are served beside Django (config/asgi.py). Before the API, which takes `stream` for an id.
+    # config/asgi.py serves the live streams. These come before the API, which would take `stream` for an ID.
     path("events/stream", live_stream_fallback),
     path("workspaces/<str:workspace_id>/events/stream", live_stream_fallback),
     path("ws", live_stream_fallback),
-    # Before the admin, under whose prefix watchers report.
+    # Before the admin, because watchers report below /admin/workspaces.
     path("", api.urls),
     path("admin/", admin.site.urls),
 ]

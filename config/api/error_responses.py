@@ -1,4 +1,4 @@
-"""Errors that no view of ours answers: as JSON (an unknown address, a wrong method), in the admin as a page."""
+"""Responses to errors outside our views: JSON for an unknown address or a wrong method, a page in the admin."""
 
 from http import HTTPStatus
 
@@ -9,23 +9,27 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.shortcuts import render
 from django.utils.deprecation import MiddlewareMixin
 
-_SENTENCES = {
+_MESSAGES = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not answer that method; see the header Allow.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not accept this method. See the Allow header.",
 }
 
 
 class JsonErrorMiddleware(MiddlewareMixin):
-    """Replaces the text of an error by `{"error": …}`, and keeps its status and headers."""
+    """Replaces the body of an error outside the admin with `{"error": …}`. Status and headers stay."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Return the response, or its JSON twin."""
-        if not isinstance(response, HttpResponse) or not _is_bare_error(request, response):
+        """Return the response, with a JSON body if it is an error without one."""
+        if not isinstance(response, HttpResponse) or response.status_code < HTTPStatus.BAD_REQUEST:
+            return response
+        if request.path.startswith("/admin/") or "json" in response.get("Content-Type", ""):
             return response
         status = HTTPStatus(response.status_code)
-        twin = JsonResponse({"error": _SENTENCES.get(status, status.phrase)}, json_dumps_params=_COMPACT)
-        response.content, response["Content-Type"] = twin.content, twin["Content-Type"]
-        # An inner middleware may have counted the text that is no more.
+        body = JsonResponse(
+            {"error": _MESSAGES.get(status, status.phrase)}, json_dumps_params={"separators": (",", ":")}
+        )
+        response.content, response["Content-Type"] = body.content, body["Content-Type"]
+        # An inner middleware may have set the length of the old body.
         response["Content-Length"] = str(len(response.content))
         return response
 
@@ -36,14 +40,6 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
         title, sentence, status = "Too large", f"This form holds more than {limit} MiB.", 413
     else:
-        title, sentence, status = "Refused", "This request can't be read as a form of ours.", 400
+        title, sentence, status = "Bad request", "This request is not a form that can be read.", 400
     context = {**admin.site.each_context(request), "title": title, "sentence": sentence}
     return render(request, "config/refused_form.html", context, status=status)
-
-
-_COMPACT = {"separators": (",", ":")}
-
-
-def _is_bare_error(request: HttpRequest, response: HttpResponse) -> bool:
-    is_error = response.status_code >= HTTPStatus.BAD_REQUEST
-    return is_error and not request.path.startswith("/admin/") and "json" not in response.get("Content-Type", "")

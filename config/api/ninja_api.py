@@ -1,7 +1,7 @@
-"""The HTTP API: its routers, and how everything that goes wrong is told: `{"error", "code"?, "fields"?}`."""
+"""The HTTP API: its routers, and the answer to each exception."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class CompactRenderer(JSONRenderer):
-    """JSON without spaces: existing scripts compare its text."""
+    """JSON without spaces, because existing scripts compare its text."""
 
     json_dumps_params: Mapping[str, Any] = {"separators": (",", ":")}
 
@@ -50,99 +50,96 @@ api.add_router("/admin/workspaces", watchers_router)
 api.add_router("/events", events_router, auth=READ_EVENTS)
 
 
-def _answer(request: HttpRequest, status: HTTPStatus, error: str, **more: Any) -> HttpResponse:
-    said = {name: value for name, value in more.items() if value}
-    response = api.create_response(request, {"error": error, **said}, status=status)
+def respond(request: HttpRequest, status: HTTPStatus, error: str, **more: Any) -> HttpResponse:
+    """Return an error as `{"error", "code"?, "fields"?}`. Empty values are left out."""
+    given = {name: value for name, value in more.items() if value}
+    response = api.create_response(request, {"error": error, **given}, status=status)
     if status == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = "Bearer"
     return response
 
 
-@api.exception_handler(RequestRefused)
-def _refused(request: HttpRequest, refusal: RequestRefused) -> HttpResponse:
-    return _answer(request, refusal.status, str(refusal), code=refusal.code, fields=refusal.fields)
+def error_handler(status: HTTPStatus, code: str, error: str = "") -> Callable[..., HttpResponse]:
+    """Return a handler that answers with this status, code and error. Default: the text of the exception."""
+
+    def handler(request: HttpRequest, exception: Exception) -> HttpResponse:
+        return respond(request, status, error or str(exception), code=code)
+
+    return handler
 
 
-@api.exception_handler(HttpError)
-def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    # Ninja answers 400 to whatever its parser raises.
+def request_refused(request: HttpRequest, error: RequestRefused) -> HttpResponse:
+    return respond(request, error.status, str(error), code=error.code, fields=error.fields)
+
+
+def body_too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    return request_refused(request, too_large())
+
+
+def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    # Ninja turns whatever its parser raises into a 400.
     if isinstance(error.__cause__, RequestRefused):
-        return _refused(request, error.__cause__)
+        return request_refused(request, error.__cause__)
     if isinstance(error.__cause__, RequestDataTooBig):
-        return _refused(request, too_large())
-    return _answer(request, HTTPStatus(error.status_code), str(error))
+        return body_too_large(request, error.__cause__)
+    return respond(request, HTTPStatus(error.status_code), str(error))
 
 
-@api.exception_handler(RequestDataTooBig)
-def _too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
-    return _refused(request, too_large())
-
-
-@api.exception_handler(ValidationError)
-def _invalid(request: HttpRequest, invalid: ValidationError) -> HttpResponse:
-    if not request.body and any(error["loc"][0] == "body" for error in invalid.errors):
-        return _answer(request, HTTPStatus.BAD_REQUEST, "The body is empty: send a JSON object.", code="bad_json")
-    fields = {_field(error["loc"]): _sentence(error["msg"]) for error in invalid.errors}
-    if any(error["loc"][0] == "path" for error in invalid.errors):
-        return _answer(request, HTTPStatus.NOT_FOUND, "There is nothing by this id.", code="not_found", fields=fields)
+def invalid_parameters(request: HttpRequest, invalid: ValidationError) -> HttpResponse:
+    sources = {error["loc"][0] for error in invalid.errors}
+    if "body" in sources and not request.body:
+        return respond(request, HTTPStatus.BAD_REQUEST, "The body is empty. Send a JSON object.", code="bad_json")
+    fields = {}
+    for error in invalid.errors:
+        # ("body", "body", "labels", "team"): the source, the view's parameter, then the field. Else without the second.
+        path = error["loc"][2:] if error["loc"][0] == "body" else error["loc"][1:]
+        text = error["msg"].removeprefix("Value error, ")
+        fields[".".join(map(str, path))[:200] or "body"] = text[:1].upper() + text[1:].removesuffix(".") + "."
+    if "path" in sources:
+        return respond(request, HTTPStatus.NOT_FOUND, "There is nothing with this ID.", code="not_found", fields=fields)
     text = " ".join(f"{name}: {reason}" for name, reason in list(fields.items())[:5])
-    return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, text, code="validation_error", fields=fields)
+    return respond(request, HTTPStatus.UNPROCESSABLE_ENTITY, text, code="validation_error", fields=fields)
 
 
-def _field(location: tuple[Any, ...]) -> str:
-    # ("body", "body", "labels", "team"): where it came from, the view's parameter, then the field.
-    parts = location[2:] if location[0] == "body" else location[1:]
-    return ".".join(str(part) for part in parts)[:200] or "body"
-
-
-def _sentence(message: str) -> str:
-    text = message.removeprefix("Value error, ")
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
-
-
-@api.exception_handler(UnknownWorkspace)
-def _unknown(request: HttpRequest, error: UnknownWorkspace) -> HttpResponse:
-    return _answer(request, HTTPStatus.NOT_FOUND, str(error), code="not_found")
-
-
-@api.exception_handler(TransitionRefused)
-def _move_refused(request: HttpRequest, error: TransitionRefused) -> HttpResponse:
+def transition_refused(request: HttpRequest, error: TransitionRefused) -> HttpResponse:
     status = str(error.workspace.status)
     if status == WorkspaceStatus.REMOVED:
-        return _answer(request, HTTPStatus.GONE, str(error), code="removed", workspace_status=status)
-    return _answer(request, HTTPStatus.CONFLICT, str(error), code="transition_refused", workspace_status=status)
+        return respond(request, HTTPStatus.GONE, str(error), code="removed", workspace_status=status)
+    return respond(request, HTTPStatus.CONFLICT, str(error), code="transition_refused", workspace_status=status)
 
 
-@api.exception_handler(TreeChanged)
-def _tree_unsteady(request: HttpRequest, error: TreeChanged) -> HttpResponse:
-    return _answer(request, HTTPStatus.CONFLICT, str(error), code="tree_unsteady")
+def invalid_workspace(request: HttpRequest, error: InvalidWorkspace) -> HttpResponse:
+    return respond(request, HTTPStatus.UNPROCESSABLE_ENTITY, str(error), code="validation_error", fields=error.fields)
 
 
-@api.exception_handler(InvalidWorkspace)
-def _invalid_workspace(request: HttpRequest, error: InvalidWorkspace) -> HttpResponse:
-    return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, str(error), code="validation_error", fields=error.fields)
-
-
-@api.exception_handler(HasChildren)
-def _has_children(request: HttpRequest, error: HasChildren) -> HttpResponse:
+def has_children(request: HttpRequest, error: HasChildren) -> HttpResponse:
     children = [{"id": child_id, "name": name} for child_id, name in error.children]
-    return _answer(request, HTTPStatus.CONFLICT, str(error), code="has_children", children=children)
+    return respond(request, HTTPStatus.CONFLICT, str(error), code="has_children", children=children)
 
 
-@api.exception_handler(Http404)
-def _not_found(request: HttpRequest, error: Http404) -> HttpResponse:
-    return _answer(request, HTTPStatus.NOT_FOUND, "There is nothing at this address.", code="not_found")
-
-
-@api.exception_handler(SuspiciousOperation)
-@api.exception_handler(RawPostDataException)
-@api.exception_handler(UnreadablePostError)
-def _unreadable(request: HttpRequest, error: Exception) -> HttpResponse:
-    return _answer(request, HTTPStatus.BAD_REQUEST, "The request can't be read: send a JSON body.", code="bad_request")
-
-
-@api.exception_handler(Exception)
-def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
+def unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
     logger.error("A request failed unexpectedly", exc_info=error, extra={"path": request.path})
-    sentence = "Something went wrong on our side; it was logged."
-    return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, sentence, code="internal")
+    text = "Something went wrong on the server. The error was logged."
+    return respond(request, HTTPStatus.INTERNAL_SERVER_ERROR, text, code="internal")
+
+
+_unreadable = error_handler(HTTPStatus.BAD_REQUEST, "bad_request", "The request can't be read. Send a JSON body.")
+# Ninja picks the handler of the closest base class.
+HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
+    RequestRefused: request_refused,
+    RequestDataTooBig: body_too_large,
+    HttpError: http_error,
+    ValidationError: invalid_parameters,
+    UnknownWorkspace: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
+    TransitionRefused: transition_refused,
+    TreeChanged: error_handler(HTTPStatus.CONFLICT, "tree_unsteady"),
+    InvalidWorkspace: invalid_workspace,
+    HasChildren: has_children,
+    Http404: error_handler(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this address."),
+    SuspiciousOperation: _unreadable,
+    RawPostDataException: _unreadable,
+    UnreadablePostError: _unreadable,
+    Exception: unexpected,
+}
+for _error_class, _handler in HANDLERS.items():
+    api.add_exception_handler(_error_class, _handler)

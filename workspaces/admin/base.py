@@ -1,4 +1,4 @@
-"""What the admin's pages share: strict addresses, and one page that asks before something is done."""
+"""Base classes of the admins, and the confirmation page."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from unfold.admin import ModelAdmin
 
 
 class StrictAdmin(ModelAdmin):
-    """Filters by its own filters only: any lookup that somebody types into the address would reach the database."""
+    """Accepts no lookups in the address but those of its filters, and no selection that is not an ID."""
 
     list_per_page = 100
 
@@ -21,17 +21,21 @@ class StrictAdmin(ModelAdmin):
         return lookup in {each.parameter_name for each in self.get_list_filter(request)}
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
-        """Refuse a selection that is no id, with which Django would ask the database and fail."""
+        """Refuse a selection that is not an ID. Django would pass it to the database, which would fail."""
         for selected in request.POST.getlist(ACTION_CHECKBOX_NAME):
             try:
                 self.opts.pk.to_python(selected)
             except ValidationError:
-                self.message_user(request, "The selection holds something that is no id.", messages.ERROR)
+                self.message_user(request, "The selection contains something that is not an ID.", messages.ERROR)
                 return HttpResponseRedirect(request.get_full_path())
         return super().response_action(request, queryset)
 
     def confirmation(self, request: HttpRequest, **context: Any) -> TemplateResponse:
-        """Return the page that asks. Context: title, question, submit; affected, along, hidden, cancel, is_danger."""
+        """Return the page that asks before something is done.
+
+        Context: title, question, submit, cancel (an address), is_danger, hidden (pairs of name and value), affected and
+        descendants (names), more_affected and more_descendants (how many names were left out).
+        """
         return TemplateResponse(
             request,
             "workspaces/confirmation.html",
@@ -40,7 +44,7 @@ class StrictAdmin(ModelAdmin):
 
 
 class ReadOnlyAdmin(StrictAdmin):
-    """Shows and triggers; what it shows is written by the services."""
+    """Shows rows that only services write."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -53,10 +57,10 @@ class ReadOnlyAdmin(StrictAdmin):
 
 
 def hidden_fields(action: str, selected: Iterable[Any], data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what makes Django run a changelist's action again, confirmed."""
+    """Return the fields that make Django run an action of the list again, confirmed."""
     fields = [("action", action), ("confirmed", "yes")]
     if data.get("select_across") == "1":
-        # Thousands of ids are no form; Django takes the changelist's own rows, and wants one id.
+        # Django takes the rows from the list. It needs one ID; thousands would make the form too large.
         fields.append(("select_across", "1"))
         selected = list(selected)[:1]
     return fields + [("_selected_action", str(key)) for key in selected]

@@ -1,4 +1,4 @@
-"""Secrets and API keys in the admin: made and replaced, never shown."""
+"""Secrets and API keys in the admin. Values are never shown."""
 
 from typing import Any
 
@@ -12,18 +12,18 @@ from postgres.clock import database_now
 from workspaces.access import secrets
 from workspaces.access.tokens import mint_api_key
 from workspaces.admin.base import StrictAdmin
-from workspaces.admin.display import moment_cell
+from workspaces.admin.display import display_time
 from workspaces.admin.forms import ApiKeyForm, SecretForm
 from workspaces.models import ApiKey, Secret
 
 
 class SecretAdmin(StrictAdmin):
-    """Secrets by name; a value can be replaced or deleted, never read."""
+    """Secrets by name. A value can be replaced or deleted, never read."""
 
     form = SecretForm
     list_display = ["name", "owner", "updated"]
     search_fields = ["name", "workspace__name", "workspace__id"]
-    search_help_text = "Name, or the workspace's name or id"
+    search_help_text = "Name, or the workspace's name or ID"
     ordering = ["name", "pk"]
     raw_id_fields = ["workspace"]
     fields = ["workspace", "name", "value"]
@@ -34,13 +34,13 @@ class SecretAdmin(StrictAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Secret | None = None) -> list[str]:
         return ["workspace", "name"] if obj else []
 
-    @display(description="For", ordering="workspace__name")
+    @display(description="Workspace", ordering="workspace__name")
     def owner(self, secret: Secret) -> str:
         return secret.workspace.name if secret.workspace else "All workspaces"
 
     @display(description="Set", ordering="updated_at")
     def updated(self, secret: Secret) -> str:
-        return moment_cell(secret.updated_at)
+        return display_time(secret.updated_at)
 
     def save_model(self, request: HttpRequest, obj: Secret, form: SecretForm, change: Any) -> None:
         secrets.put_secrets({obj.name: form.cleaned_data["value"]}, workspace_id=obj.workspace_id)
@@ -54,7 +54,7 @@ class SecretAdmin(StrictAdmin):
 
 
 class ApiKeyAdmin(StrictAdmin):
-    """API keys: made once, shown once, revoked."""
+    """API keys. A key is shown once, when it is created."""
 
     form = ApiKeyForm
     list_display = ["name", "beginning", "scope_names", "created", "state"]
@@ -64,11 +64,11 @@ class ApiKeyAdmin(StrictAdmin):
     fields = ["name", "scopes"]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: a key is what it was made as."""
+        """Refuse: keys never change."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: a revoked key stays on record."""
+        """Refuse: revoked keys are kept."""
         return False
 
     def has_revoke_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -84,7 +84,7 @@ class ApiKeyAdmin(StrictAdmin):
 
     @display(description="Created", ordering="created_at")
     def created(self, key: ApiKey) -> str:
-        return moment_cell(key.created_at)
+        return display_time(key.created_at)
 
     @display(description="State", ordering="revoked_at", label={"Valid": "success", "Revoked": "danger"})
     def state(self, key: ApiKey) -> str:
@@ -93,7 +93,7 @@ class ApiKeyAdmin(StrictAdmin):
     def save_model(self, request: HttpRequest, obj: ApiKey, form: ApiKeyForm, change: Any) -> None:
         row, key = mint_api_key(name=obj.name, scopes=form.cleaned_data["scopes"])
         obj.pk = row.pk
-        self.message_user(request, f"The key of {row.name}, shown this once: {key}", messages.WARNING)
+        self.message_user(request, f"Key of {row.name} (shown only once): {key}", messages.WARNING)
 
     @list_action(description="Revoke", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:

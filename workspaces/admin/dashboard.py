@@ -1,5 +1,6 @@
-"""The admin's first page: how many workspaces are in which status."""
+"""The admin's first page: incidents, the number of workspaces by status, the sweep, and boot times."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -8,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from postgres.clock import database_now
-from workspaces.admin.boot_time_chart import DAYS, boot_plots
+from workspaces.admin.boot_time_chart import DAYS, boot_time_charts
 from workspaces.deadlines.false_timeouts import false_timeouts_by_runtime
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
@@ -19,8 +20,8 @@ from workspaces.services.watching.sweep import MISSED_SWEEPS, last_sweep_run
 from workspaces.status_colours import colour_of
 
 
-def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add the counts to the context of the admin's index, for those who may see workspaces."""
+def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Extend the context of the admin's index for users who may see workspaces."""
     if not request.user.has_perm("workspaces.view_workspace"):
         return context
     rows = Workspace.objects.not_removed().order_by().values_list("status").annotate(number=Count("pk"))
@@ -37,28 +38,26 @@ def with_counts(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
         for status in WorkspaceStatus
         if status != WorkspaceStatus.REMOVED
     ]
-    shown = {"counts": counts, "total": sum(numbers.values()), "changelist": changelist}
-    incidents = list(Incident.objects.unresolved().order_by("-opened_at", "-pk"))
+    now = database_now()
     return {
         **context,
-        **shown,
-        "flips": false_timeouts_by_runtime(),
-        "incidents": incidents,
-        "sweep": _sweep(),
-        **_plots(),
+        "counts": counts,
+        "total": sum(numbers.values()),
+        "changelist": changelist,
+        "false_timeouts": false_timeouts_by_runtime(),
+        "incidents": list(Incident.objects.unresolved().order_by("-opened_at", "-pk")),
+        "sweep": sweep_context(now=now),
+        "charts": boot_time_charts(now=now, policy=current_policy()),
+        "chart_days": DAYS,
     }
 
 
-def _plots() -> dict[str, Any]:
-    return {"plots": boot_plots(now=database_now(), policy=current_policy()), "plot_days": DAYS}
-
-
-def _sweep() -> dict[str, Any] | None:
-    """Return the sweep's own record, with its age in words."""
+def sweep_context(*, now: datetime) -> dict[str, Any] | None:
+    """Return the last run of the sweep, with its age in words. None if it has not run yet."""
     run = last_sweep_run()
     if run is None:
         return None
-    age = max((database_now() - run.ran_at).total_seconds(), 0)
+    age = max((now - run.ran_at).total_seconds(), 0)
     return {
         "run": run,
         "age": format_duration(age),

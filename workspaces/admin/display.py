@@ -1,42 +1,44 @@
-"""Single facts of a workspace as the admin shows them: text first, colour beside it."""
+"""Values as the admin displays them."""
 
 from datetime import datetime, timedelta
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from workspaces.lifecycle.transitions import label_of
+from workspaces.deadlines.policy import stop_deadline
+from workspaces.lifecycle.transitions import TeardownReason, label_of
+from workspaces.models import Launch, Workspace
 from workspaces.overview import Overview, format_duration, format_time_left
 from workspaces.status_colours import colour_of
 
 
-def status_cell(status: str) -> SafeString:
-    """Return the status as a coloured label."""
+def display_status(status: str) -> SafeString:
+    """Return a coloured label."""
     classes = f"slipway-status slipway-status-{status} slipway-tone-{colour_of(status)}"
     return format_html('<span class="{}">{}</span>', classes, label_of(status))
 
 
-def age_cell(glance: Overview) -> SafeString | str:
-    """Return how long the present launch, or the workspace, has been there; it ticks in the browser."""
-    workspace = glance.workspace
-    since = workspace.provisioning_started_at or workspace.created_at
-    return _ticking(since, format_duration(glance.age.total_seconds()), kind="since")
+def display_age(overview: Overview) -> SafeString:
+    """Return the age of the current launch, or of the workspace. The browser keeps it current."""
+    since = overview.workspace.provisioning_started_at or overview.workspace.created_at
+    text = format_duration(overview.age.total_seconds())
+    return format_html('<time datetime="{}" data-since>{}</time>', since.isoformat(), text)
 
 
-def deadline_cell(glance: Overview) -> SafeString | str:
-    """Return the time that is left until the deadline in force; it ticks in the browser."""
-    if glance.deadline_at is None or glance.seconds_left is None:
+def display_deadline(overview: Overview) -> SafeString | str:
+    """Return the time left until the deadline in force. The browser keeps it current."""
+    if overview.deadline_at is None or overview.seconds_left is None:
         return ""
-    ticking = _ticking(glance.deadline_at, format_time_left(glance.seconds_left), kind="until")
-    if glance.workspace.held_since is None:
-        return ticking
-    why = "The brake holds its failure: many are late together."
-    return format_html('<span class="slipway-held">{} <small title="{}">held</small></span>', ticking, why)
+    text = format_time_left(overview.seconds_left)
+    left = format_html('<time datetime="{}" data-until>{}</time>', overview.deadline_at.isoformat(), text)
+    if overview.workspace.held_since is None:
+        return left
+    reason = "Many launches are late together, so this one is not failed yet."
+    return format_html('<span class="slipway-held">{} <small title="{}">held</small></span>', left, reason)
 
 
-def failure_cell(glance: Overview) -> SafeString | str:
-    """Return the failure in one line; all of it is in its title and on the workspace's page."""
-    workspace = glance.workspace
+def display_failure(workspace: Workspace) -> SafeString | str:
+    """Return the failure in one line. The whole message is in its tooltip."""
     if not workspace.failure_code:
         return ""
     return format_html(
@@ -47,27 +49,54 @@ def failure_cell(glance: Overview) -> SafeString | str:
     )
 
 
-def phase_cell(glance: Overview) -> SafeString | str:
-    """Return the phase of a launch that is on its way, and its boot step."""
-    workspace = glance.workspace
-    if not workspace.phase:
+def display_phase(overview: Overview) -> SafeString | str:
+    """Return the phase of a launch in progress, and its boot step."""
+    if not overview.phase:
         return ""
-    return format_html('<span class="slipway-phase" title="{}" data-provisioning>{}</span>', glance.phase, glance.phase)
+    return format_html('<span class="slipway-phase" title="{0}" data-provisioning>{0}</span>', overview.phase)
 
 
-def moment_cell(moment: datetime | None) -> SafeString | str:
+def display_time(moment: datetime | None) -> SafeString | str:
     """Return a point in time, to the second."""
     if moment is None:
         return ""
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M:%S UTC"))
 
 
-def lasted(start: datetime | None, end: datetime | None) -> str:
-    """Return how long something took, or nothing where it never began or has not ended."""
-    if start is None or end is None:
-        return ""
-    return format_duration(max(end - start, timedelta(0)).total_seconds())
+def display_launch_phases(launch: Launch) -> str:
+    """Return how long each finished phase took."""
+    phases = (
+        ("queued", launch.queued_at, launch.launching_at),
+        ("launching", launch.launching_at, launch.booting_at),
+        ("booting", launch.booting_at, launch.ended_at),
+    )
+    return ", ".join(
+        f"{name} {format_duration(max(end - start, timedelta(0)).total_seconds())}"
+        for name, start, end in phases
+        if start is not None and end is not None
+    )
 
 
-def _ticking(moment: datetime, text: str, *, kind: str) -> SafeString:
-    return format_html('<time datetime="{}" data-{}>{}</time>', moment.isoformat(), kind, text)
+def display_evidence(launch: Launch) -> str:
+    """Return what the backend last reported of the launch."""
+    evidence = launch.evidence or {}
+    exit_code = evidence.get("exit_code")
+    parts = (
+        str(evidence.get("state", "")),
+        "" if exit_code is None else f"exit code {exit_code}",
+        str(evidence.get("detail", "")),
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def display_teardown(launch: Launch) -> str:
+    """Return whether the launch's process is gone, is to be stopped, or could not be confirmed gone."""
+    if launch.torn_down_at:
+        return f"Gone. {launch.teardown_error}".strip()
+    if launch.teardown_at is None:
+        return "Not to be stopped"
+    if launch.teardown_attempts and launch.teardown_error:
+        return f"Not confirmed gone after {launch.teardown_attempts} attempts: {launch.teardown_error}"
+    by = stop_deadline(launch.teardown_at)
+    reason = TeardownReason(launch.teardown_reason).label.lower()
+    return f"Stop scheduled for {launch.teardown_at:%H:%M:%S UTC}, to be confirmed by {by:%H:%M:%S} ({reason})"

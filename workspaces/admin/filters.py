@@ -1,4 +1,4 @@
-"""The changelists' filters. What is not among their choices filters nothing: the address is anybody's to type."""
+"""The filters of the list of workspaces. They ignore values that they don't offer."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ ALL = "all"
 
 
 class StatusFilter(SimpleListFilter):
-    """By status; removed ones are hidden unless they are asked for."""
+    """By status. Removed workspaces are hidden unless they are chosen."""
 
     title = "status"
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
-        return [*WorkspaceStatus.choices, (ALL, "All, removed ones too")]
+        return [*WorkspaceStatus.choices, (ALL, "All, including removed")]
 
     def choices(self, changelist: Any) -> Any:
         for choice in super().choices(changelist):
-            # Django calls the choice without a parameter "All"; here that one hides what was removed.
+            # Django labels the choice without a parameter "All". Here it hides removed workspaces.
             if choice["query_string"] == changelist.get_query_string(remove=[self.parameter_name]):
                 choice["display"] = "Not removed"
             yield choice
@@ -37,7 +37,7 @@ class StatusFilter(SimpleListFilter):
 
 
 class RuntimeFilter(SimpleListFilter):
-    """By the runtimes that there are."""
+    """By the runtimes in use."""
 
     title = "runtime"
     parameter_name = "runtime"

@@ -1,6 +1,5 @@
-"""The admin's forms. They check the shape of what was typed; what it means is the services' to judge."""
+"""The admin's forms. They check the shape of the input; services check the rest."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -21,21 +20,23 @@ from workspaces.lifecycle.transitions import RestartPolicy
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, Workspace
 from workspaces.services.launching.create import CreateRequest, InvalidWorkspace
 
-no_control_characters = RegexValidator(r"[\x00-\x1f\x7f-\x9f]", "This holds a control character.", inverse_match=True)
+no_control_characters = RegexValidator(
+    r"[\x00-\x1f\x7f-\x9f]", "Control characters are not allowed.", inverse_match=True
+)
 MAX_LABELS = 50
-_MAX_LABEL_CHARACTERS = 200
+MAX_LABEL_CHARACTERS = 200
 MAX_IDLE_MINUTES = 2**31 - 1
 
 
 class SecretsWidget(UnfoldAdminTextareaWidget):
-    """A text area whose content is never sent back to the browser."""
+    """A text area that never sends its content back to the browser."""
 
     def format_value(self, value: Any) -> str:
         return ""
 
 
 class AssignmentsField(forms.CharField):
-    """NAME=VALUE lines that are secrets."""
+    """Secrets as NAME=VALUE lines."""
 
     widget = SecretsWidget
 
@@ -43,10 +44,10 @@ class AssignmentsField(forms.CharField):
         try:
             return env_files.parse_assignments(super().clean(value))
         except env_files.BadAssignment as error:
-            raise ValidationError(f"{error} {_TYPE_AGAIN}") from error
+            raise ValidationError(f"{error} {_ENTER_AGAIN}") from error
 
 
-_TYPE_AGAIN = "Type the secrets again: they are not sent back."
+_ENTER_AGAIN = "Enter the secrets again. They are never sent back to the browser."
 
 
 class LabelsField(forms.CharField):
@@ -63,23 +64,20 @@ class LabelsField(forms.CharField):
         return super().has_changed(self.prepare_value(initial), data)
 
     def clean(self, value: Any) -> Any:
-        labels = dict(_labels(super().clean(value)))
+        labels = {}
+        for number, line in enumerate(super().clean(value).splitlines(), start=1):
+            if not line.strip():
+                continue
+            name, separator, text = (part.strip() for part in line.partition("="))
+            if not (name and separator):
+                raise ValidationError(f"Line {number} is not key=value.")
+            if len(line) > MAX_LABEL_CHARACTERS:
+                raise ValidationError(f"Line {number} is longer than {MAX_LABEL_CHARACTERS} characters.")
+            no_control_characters(name + text)
+            labels[name] = text
         if len(labels) > MAX_LABELS:
-            raise ValidationError(f"A workspace can have {MAX_LABELS} labels, these are {len(labels)}.")
+            raise ValidationError(f"A workspace can have at most {MAX_LABELS} labels. These are {len(labels)}.")
         return labels
-
-
-def _labels(text: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        name, separator, value = (part.strip() for part in line.partition("="))
-        if not (name and separator):
-            raise ValidationError(f"Line {number} is no key=value.")
-        if len(line) > _MAX_LABEL_CHARACTERS:
-            raise ValidationError(f"Line {number} is longer than {_MAX_LABEL_CHARACTERS} characters.")
-        no_control_characters(name + value)
-        yield name, value
 
 
 def _timeout_field() -> forms.IntegerField:
@@ -89,7 +87,7 @@ def _timeout_field() -> forms.IntegerField:
         min_value=1,
         max_value=MAX_TIMEOUT_SECONDS,
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text="How long a boot may take; empty: as its template or runtime says. Holds from the next launch on.",
+        help_text="How long a boot may take, from the next launch on. Empty: the limit of the template or the runtime.",
     )
 
 
@@ -100,7 +98,7 @@ def _idle_field() -> forms.IntegerField:
         min_value=1,
         max_value=MAX_IDLE_MINUTES,
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text="Without an active task, while its heartbeats arrive; empty: never.",
+        help_text="Minutes without an active task, while heartbeats arrive. Empty: never.",
     )
 
 
@@ -111,12 +109,12 @@ def _policy_field(*, required: bool) -> forms.ChoiceField:
         choices=RestartPolicy.choices,
         initial=RestartPolicy.ON_FAILURE,
         widget=UnfoldAdminSelectWidget,
-        help_text="What happens where its process ends though it was online; a clean stop is no failure.",
+        help_text="What to do if the process ends while the workspace is online. A clean stop is not a failure.",
     )
 
 
 class CreateForm(forms.Form):
-    """What runs: a template or a pasted config.yaml. Everything else may stay empty."""
+    """A template or a pasted config.yaml. Everything else is optional."""
 
     template = forms.ChoiceField(required=False, widget=UnfoldAdminSelectWidget)
     config = forms.CharField(
@@ -124,21 +122,21 @@ class CreateForm(forms.Form):
         required=False,
         strip=False,
         widget=UnfoldAdminTextareaWidget(attrs={"class": "slipway-code", "rows": 12, "spellcheck": "false"}),
-        help_text="Pasted in place of a template.",
+        help_text="Instead of a template.",
     )
     name = forms.CharField(
         required=False,
         max_length=100,
         validators=[no_control_characters],
         widget=UnfoldAdminTextInputWidget,
-        help_text="Empty: the name in its config.yaml.",
+        help_text="Empty: the name in config.yaml.",
     )
     model = forms.CharField(
         required=False,
         max_length=200,
         validators=[no_control_characters],
         widget=UnfoldAdminTextInputWidget,
-        help_text="Empty: the one that its config.yaml picks.",
+        help_text="Empty: the model that config.yaml selects.",
     )
     provision_timeout_seconds = _timeout_field()
     hibernation_idle_minutes = _idle_field()
@@ -153,10 +151,10 @@ class CreateForm(forms.Form):
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         templates = catalog.list_templates()
-        choices = [(each.id, _offer(each)) for each in templates]
+        choices = [(each.id, template_label(each)) for each in templates]
         self.fields["template"].choices = [("", "– none: paste a config.yaml below –"), *choices]  # type: ignore[attr-defined]
-        needs = [f"{each.id} needs {', '.join(each.required_env)}" for each in templates if each.required_env]
-        self.fields["secrets"].help_text = " ".join(["One NAME=VALUE a line, encrypted at rest.", *_sentences(needs)])
+        needs = [f" {each.id} needs {', '.join(each.required_env)}." for each in templates if each.required_env]
+        self.fields["secrets"].help_text = "One NAME=VALUE per line. Encrypted at rest." + "".join(needs)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -168,17 +166,17 @@ class CreateForm(forms.Form):
         return cleaned
 
     def add_invalid(self, error: InvalidWorkspace) -> None:
-        """Show what the service refused at the fields it names."""
+        """Add the errors of the service to their fields."""
         for name, why in error.fields.items():
             self.add_error(name if name in self.fields else None, why)
 
-    def remind_of_secrets(self) -> None:
-        """Say that the secrets were not kept, where some were typed."""
+    def add_secrets_reminder(self) -> None:
+        """Say that the secrets must be entered again, if some were entered."""
         if self.data.get("secrets") and "secrets" not in self.errors:
-            self.add_error("secrets", _TYPE_AGAIN)
+            self.add_error("secrets", _ENTER_AGAIN)
 
     def request(self) -> CreateRequest:
-        """Return what was asked for."""
+        """Return the input as the service takes it."""
         cleaned = self.cleaned_data
         return CreateRequest(
             template=cleaned["template"],
@@ -192,18 +190,15 @@ class CreateForm(forms.Form):
         )
 
 
-def _offer(template: catalog.Template) -> str:
+def template_label(template: catalog.Template) -> str:
+    """Return the template's name in the list of choices."""
     if template.problem:
         return f"{template.id} (its config.yaml can't be used)"
     return template.id if template.id == template.runtime else f"{template.id} ({template.runtime})"
 
 
-def _sentences(needs: list[str]) -> list[str]:
-    return [f"{'; '.join(needs)}."] if needs else []
-
-
 class WorkspaceForm(forms.ModelForm):
-    """What may be changed of a workspace without moving it."""
+    """The settings of a workspace that an operator may change."""
 
     name = forms.CharField(max_length=100, validators=[no_control_characters], widget=UnfoldAdminTextInputWidget)
     role = forms.CharField(
@@ -213,7 +208,7 @@ class WorkspaceForm(forms.ModelForm):
         required=False,
         max_length=20_000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="One key=value a line.",
+        help_text="One key=value per line.",
     )
     provision_timeout_seconds = _timeout_field()
     hibernation_idle_minutes = _idle_field()
@@ -226,19 +221,19 @@ class WorkspaceForm(forms.ModelForm):
 
 
 class SecretForm(forms.ModelForm):
-    """A secret's place, name and new value; the present value is never shown."""
+    """A secret's workspace, name and new value. The current value is never shown."""
 
     value = forms.CharField(
         strip=False,
         max_length=access_secrets.MAX_VALUE_CHARACTERS,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}, render_value=False),
-        help_text="Encrypted at rest, and never shown again. A running workspace gets it at its next restart.",
+        help_text="Encrypted at rest and never shown again. A running workspace gets it at its next restart.",
     )
 
     class Meta:
         model = Secret
         fields = ["workspace", "name"]
-        help_texts = {"workspace": "A workspace's id; empty: for all workspaces."}
+        help_texts = {"workspace": "A workspace's ID. Empty: all workspaces."}
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -250,7 +245,7 @@ class SecretForm(forms.ModelForm):
                 self.add_error("value" if self.instance.pk else None, str(error))
         return cleaned
 
-    # A name that is there already is no mistake: its value is replaced.
+    # An existing name is not an error: its value is replaced.
     def validate_unique(self) -> None:
         return None
 
@@ -259,13 +254,13 @@ class SecretForm(forms.ModelForm):
 
 
 class ApiKeyForm(forms.ModelForm):
-    """A new API key: what it is for, and what it may do."""
+    """The name and the scopes of a new API key."""
 
     name = forms.CharField(max_length=100, validators=[no_control_characters], widget=UnfoldAdminTextInputWidget)
     scopes = forms.MultipleChoiceField(
         choices=ApiScope.choices,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        help_text="Admin includes operate, operate includes read; watch may only report that a boot failed.",
+        help_text="Admin includes operate, and operate includes read. Watch may only report failed boots.",
     )
 
     class Meta:

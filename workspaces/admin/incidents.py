@@ -1,4 +1,4 @@
-"""Incidents in the admin: what the brake holds, our own outages, and an operator's override."""
+"""Incidents in the admin, and the release of launches that one of them holds."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from unfold.decorators import action, display
 
 from postgres.clock import database_now
 from workspaces.admin.base import ReadOnlyAdmin
-from workspaces.admin.display import moment_cell
+from workspaces.admin.display import display_time
 from workspaces.models.incidents import Incident, IncidentKind
 from workspaces.services.watching import mass_lateness
 
@@ -25,13 +25,13 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     @display(description="Opened", ordering="opened_at")
     def opened(self, incident: Incident) -> SafeString | str:
-        return moment_cell(incident.opened_at)
+        return display_time(incident.opened_at)
 
     @display(description="State")
     def state(self, incident: Incident) -> str:
         if incident.resolved_at:
             return f"Resolved at {incident.resolved_at:%H:%M:%S} UTC"
-        return f"Let go by {incident.let_go_by}" if incident.let_go_at else "Open"
+        return f"Released by {incident.let_go_by}" if incident.let_go_at else "Open"
 
     def has_let_go_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm("workspaces.change_incident"))
@@ -46,32 +46,28 @@ class IncidentAdmin(ReadOnlyAdmin):
         )
         return super().get_actions_detail(request, object_id) if is_holding else []
 
-    @action(description="Let go …", url_path="let-go", icon="lock_open", permissions=["let_go"])
+    @action(description="Release …", url_path="let-go", icon="lock_open", permissions=["let_go"])
     def let_go(self, request: HttpRequest, object_id: str) -> HttpResponse:
         incident = self.get_object(request, object_id)
         if not isinstance(incident, Incident):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         address = reverse("admin:workspaces_incident_change", args=[incident.pk])
-        if request.method == "POST":
-            self._let_go(request, incident)
-            return HttpResponseRedirect(address)
-        return self.confirmation(
-            request,
-            title="Let these launches go?",
-            question=f"The late launches of {incident.scope} are held no longer: the next sweep fails them. "
-            "Do this where you know that they will not arrive.",
-            submit="Let go",
-            is_danger=True,
-            cancel=address,
-        )
-
-    def _let_go(self, request: HttpRequest, incident: Incident) -> None:
-        try:
-            _, number = mass_lateness.release(
-                incident_id=incident.pk, by=request.user.get_username(), now=database_now()
+        if request.method != "POST":
+            return self.confirmation(
+                request,
+                title="Release the held launches?",
+                question=f"The next sweep fails the launches of {incident.scope} that are still late. "
+                "Release them if you know that they will not come online.",
+                submit="Release",
+                is_danger=True,
+                cancel=address,
             )
+        try:
+            by = request.user.get_username()
+            _, number = mass_lateness.release(incident_id=incident.pk, by=by, now=database_now())
         except mass_lateness.UnknownIncident as error:
             self.message_user(request, str(error), messages.WARNING)
-            return
-        self.log_change(request, incident, "Let go.")
-        self.message_user(request, f"{number} launches were let go.", messages.SUCCESS)
+        else:
+            self.log_change(request, incident, "Released.")
+            self.message_user(request, f"{number} launches were released.", messages.SUCCESS)
+        return HttpResponseRedirect(address)

@@ -1,4 +1,4 @@
-"""Launches in the admin: history, and an operator's word where a backend can't be asked."""
+"""Launches in the admin, and the operator's declaration that a launch is gone."""
 
 from typing import Any
 
@@ -12,8 +12,7 @@ from unfold.decorators import action, display
 
 from postgres.clock import database_now
 from workspaces.admin.base import ReadOnlyAdmin
-from workspaces.admin.display import moment_cell
-from workspaces.admin.workspace_page import evidence_of, phases_of, teardown_of
+from workspaces.admin.display import display_evidence, display_launch_phases, display_teardown, display_time
 from workspaces.models import Launch
 from workspaces.services.stopping.teardown import confirm_stopped
 
@@ -23,7 +22,7 @@ class LaunchAdmin(ReadOnlyAdmin):
 
     list_display = ["began", "workspace_name", "runtime", "outcome", "phases", "evidence_line", "teardown"]
     search_fields = ["id", "workspace__name", "workspace__id"]
-    search_help_text = "Id, or the workspace's name or id"
+    search_help_text = "ID, or the workspace's name or ID"
     ordering = ["-queued_at", "pk"]
     actions_detail = ["declare_gone"]
     fields = [
@@ -49,7 +48,7 @@ class LaunchAdmin(ReadOnlyAdmin):
 
     @display(description="Began", ordering="queued_at")
     def began(self, launch: Launch) -> SafeString | str:
-        return moment_cell(launch.queued_at)
+        return display_time(launch.queued_at)
 
     @display(description="Workspace")
     def workspace_name(self, launch: Launch) -> str:
@@ -62,20 +61,20 @@ class LaunchAdmin(ReadOnlyAdmin):
 
     @display(description="Phases")
     def phases(self, launch: Launch) -> str:
-        return phases_of(launch)
+        return display_launch_phases(launch)
 
-    @display(description="Last seen")
+    @display(description="Last report")
     def evidence_line(self, launch: Launch) -> str:
-        return evidence_of(launch)
+        return display_evidence(launch)
 
-    @display(description="Its process")
+    @display(description="Process")
     def teardown(self, launch: Launch) -> str:
-        return teardown_of(launch)
+        return display_teardown(launch)
 
     def get_actions_detail(self, request: HttpRequest, object_id: int | str | None = None) -> Any:
         launch = self.get_object(request, str(object_id))
-        is_meant_to_stop = launch is not None and launch.teardown_at is not None and launch.torn_down_at is None
-        return super().get_actions_detail(request, object_id) if is_meant_to_stop else []
+        is_stopping = launch is not None and launch.teardown_at is not None and launch.torn_down_at is None
+        return super().get_actions_detail(request, object_id) if is_stopping else []
 
     @action(description="Declare gone …", url_path="declare-gone", icon="help_center", permissions=["declare"])
     def declare_gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -83,24 +82,20 @@ class LaunchAdmin(ReadOnlyAdmin):
         if not isinstance(launch, Launch):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         address = reverse("admin:workspaces_launch_change", args=[launch.pk])
-        if request.method == "POST":
-            self._declare(request, launch)
-            return HttpResponseRedirect(address)
-        return self.confirmation(
-            request,
-            title="Declare this launch gone?",
-            question=f"Slipway could not confirm that the process of {launch.workspace.name} has stopped, and takes "
-            "your word for it. Where it runs on after all, a restart makes two of them.",
-            submit="It is gone",
-            is_danger=True,
-            cancel=address,
-        )
-
-    def _declare(self, request: HttpRequest, launch: Launch) -> None:
+        if request.method != "POST":
+            return self.confirmation(
+                request,
+                title="Declare this launch gone?",
+                question=f"Slipway could not confirm that the process of {launch.workspace.name} has stopped. "
+                "Declare it gone only if you know that it has: if it still runs, a restart starts a second one.",
+                submit="Declare gone",
+                is_danger=True,
+                cancel=address,
+            )
         if confirm_stopped(launch_id=launch.pk, now=database_now()):
             self.log_change(request, launch, "Declared gone.")
             self.message_user(request, "1 launch was declared gone.", messages.SUCCESS)
         else:
-            self.message_user(
-                request, "0 changed: this launch is gone already, or not meant to stop.", messages.WARNING
-            )
+            text = "0 launches were changed: this one is gone already, or is not to be stopped."
+            self.message_user(request, text, messages.WARNING)
+        return HttpResponseRedirect(address)

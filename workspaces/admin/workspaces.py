@@ -1,4 +1,4 @@
-"""The operators' pages. They show and trigger; the services decide."""
+"""Workspaces in the admin, and the registration of all admins of this app."""
 
 from typing import Any
 
@@ -17,12 +17,18 @@ from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.admin.actions import OperationActions, change_url
 from workspaces.admin.credentials import ApiKeyAdmin, SecretAdmin
-from workspaces.admin.display import age_cell, deadline_cell, failure_cell, phase_cell, status_cell
+from workspaces.admin.display import (
+    display_age,
+    display_deadline,
+    display_failure,
+    display_phase,
+    display_status,
+)
 from workspaces.admin.filters import RuntimeFilter, StatusFilter
 from workspaces.admin.forms import CreateForm, WorkspaceForm
 from workspaces.admin.incidents import IncidentAdmin
 from workspaces.admin.launches import LaunchAdmin
-from workspaces.admin.workspace_page import facts_of
+from workspaces.admin.workspace_page import workspace_context
 from workspaces.deadlines.policy import current_policy
 from workspaces.models import ApiKey, Launch, Secret, Workspace
 from workspaces.models.incidents import Incident
@@ -39,13 +45,13 @@ admin.site.register(ApiKey, ApiKeyAdmin)
 
 @admin.register(Workspace)
 class WorkspaceAdmin(OperationActions):
-    """Workspaces: what there is, how it is, and the verbs."""
+    """The list of workspaces, a page for each, and the form that creates one."""
 
     form = WorkspaceForm
     list_display = ["name_and_id", "status_label", "runtime_name", "age", "deadline", "phase_or_failure"]
     list_filter = [StatusFilter, RuntimeFilter]
     search_fields = ["name", "id"]
-    search_help_text = "Name or id"
+    search_help_text = "Name or ID"
     ordering = ["name", "pk"]
     list_fullwidth = True
     change_form_template = "workspaces/workspace.html"
@@ -54,17 +60,17 @@ class WorkspaceAdmin(OperationActions):
     # --- Permissions -----------------------------------------------------------------------------
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: a row is never deleted. Removing is a verb, see `has_remove_permission`."""
+        """Refuse: rows are never deleted. `has_remove_permission` is about the operation that removes a workspace."""
         return False
 
     # --- The list --------------------------------------------------------------------------------
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        # Read before the rows: what happens in between is streamed again, and nothing is missed.
+        # Read before the rows, so that the stream repeats what happens in between.
         return super().changelist_view(request, {**(extra_context or {}), "position": last_position()})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Workspace]:
-        # Each row brings the clock along: no cell has to ask for it.
+        # The database's time comes with each row, so that no column has to query it.
         read_at = Func(function="clock_timestamp", output_field=DateTimeField())
         return super().get_queryset(request).annotate(read_at=read_at)
 
@@ -80,7 +86,7 @@ class WorkspaceAdmin(OperationActions):
 
     @display(description="Status", ordering="status")
     def status_label(self, workspace: Workspace) -> SafeString:
-        return status_cell(workspace.status)
+        return display_status(workspace.status)
 
     @display(description="Runtime", ordering="runtime")
     def runtime_name(self, workspace: Workspace) -> SafeString:
@@ -88,17 +94,16 @@ class WorkspaceAdmin(OperationActions):
 
     @display(description="Age", ordering="-created_at")
     def age(self, workspace: Workspace) -> SafeString | str:
-        return age_cell(_glance(workspace))
+        return display_age(_overview(workspace))
 
     @display(description="Deadline", ordering="deadline_at")
     def deadline(self, workspace: Workspace) -> SafeString | str:
-        return deadline_cell(_glance(workspace))
+        return display_deadline(_overview(workspace))
 
     @display(description="Phase or failure", ordering="failure_code")
     def phase_or_failure(self, workspace: Workspace) -> SafeString | str:
-        # One column: a launch that is on its way has no failure, and one that failed has no phase.
-        glance = _glance(workspace)
-        return phase_cell(glance) or failure_cell(glance)
+        # They share a column, because a launch in progress has no failure, and a failed one has no phase.
+        return display_phase(_overview(workspace)) or display_failure(workspace)
 
     # --- One workspace ---------------------------------------------------------------------------
 
@@ -107,12 +112,12 @@ class WorkspaceAdmin(OperationActions):
     ) -> HttpResponse:
         position = last_position()
         workspace = self.get_object(request, object_id)
-        facts = facts_of(workspace) if workspace and self.has_view_permission(request, workspace) else {}
-        context = {**(extra_context or {}), **facts, "position": position, "show_save_and_add_another": False}
+        page = workspace_context(workspace) if workspace and self.has_view_permission(request, workspace) else {}
+        context = {**(extra_context or {}), **page, "position": position, "show_save_and_add_another": False}
         return super().change_view(request, object_id, form_url, context)
 
     def save_model(self, request: HttpRequest, obj: Workspace, form: WorkspaceForm, change: Any) -> None:
-        # What an agent or a verb wrote since the page was rendered stays as it is.
+        # Other fields may have been written since the page was rendered.
         obj.save(update_fields=form.changed_data)
 
     # --- Create ----------------------------------------------------------------------------------
@@ -122,28 +127,30 @@ class WorkspaceAdmin(OperationActions):
     ) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = CreateForm(
-            request.POST if request.method == "POST" else None, initial={"template": request.GET.get("template", "")}
-        )
-        if request.method == "POST" and form.is_valid() and (workspace := self._create(request, form)):
-            self.message_user(request, f"{workspace.name} was created and waits for its launch.", messages.SUCCESS)
-            return HttpResponseRedirect(change_url(workspace.pk))
+        data = request.POST if request.method == "POST" else None
+        form = CreateForm(data, initial={"template": request.GET.get("template", "")})
+        if form.is_bound and form.is_valid():
+            try:
+                workspace = self.create_workspace(request, form)
+            except create.InvalidWorkspace as error:
+                form.add_invalid(error)
+            else:
+                text = f"{workspace.name} was created and is waiting for its launch."
+                self.message_user(request, text, messages.SUCCESS)
+                return HttpResponseRedirect(change_url(workspace.pk))
         if form.is_bound:
-            form.remind_of_secrets()
+            form.add_secrets_reminder()
         context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "form": form}
         return TemplateResponse(request, "workspaces/create.html", {**context, "title": "New workspace"})
 
-    def _create(self, request: HttpRequest, form: CreateForm) -> Workspace | None:
-        try:
-            with transaction.atomic():
-                workspace = create.create(form.request(), now=database_now()).workspace
-                tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
-                self.log_addition(request, workspace, "Created.")
-        except create.InvalidWorkspace as error:
-            form.add_invalid(error)
-            return None
+    def create_workspace(self, request: HttpRequest, form: CreateForm) -> Workspace:
+        """Create the workspace and enqueue its launch. Raises InvalidWorkspace."""
+        with transaction.atomic():
+            workspace = create.create(form.request(), now=database_now()).workspace
+            tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+            self.log_addition(request, workspace, "Created.")
         return workspace
 
 
-def _glance(workspace: Workspace) -> Overview:
+def _overview(workspace: Workspace) -> Overview:
     return overview(workspace, now=workspace.read_at, policy=current_policy())  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from postgres.clock import database_now
 from workspaces.access.authentication import Access, Operator
 from workspaces.access.errors import RequestRefused
 from workspaces.api.schemas import CreateIn
-from workspaces.api.serialize import WorkspaceOut, item, shown
+from workspaces.api.serialize import WorkspaceOut, select_for_json, workspace_json
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
@@ -38,35 +38,35 @@ def list_workspaces(
     status: WorkspaceStatus | None = None,
     include_removed: bool = False,
 ) -> list[dict[str, Any]]:
-    """List the workspaces by name. X-Position is the position that they reflect, from which a client streams on."""
+    """List workspaces by name. X-Position is the event position of the list, to continue from with a stream."""
     response["X-Position"] = str(last_position())
-    rows = shown(Workspace.objects.order_by("name", "id"))
+    rows = select_for_json(Workspace.objects.order_by("name", "id"))
     if status is not None:
         rows = rows.filter(status=status)
     elif not include_removed:
         rows = rows.not_removed()
     policy, positions = current_policy(), queue_limits.queue_positions()
-    return [item(row, policy=policy, positions=positions) for row in rows]
+    return [workspace_json(row, policy=policy, positions=positions) for row in rows]
 
 
 @router.get("/{workspace_id}", response=WorkspaceOut, auth=_access("view", ApiScope.READ, own_agent=True))
 def get_workspace(
     request: HttpRequest, response: HttpResponse, workspace_id: UUID, include_removed: bool = False
 ) -> dict[str, Any]:
-    """Show one workspace; one that was removed only where that is asked for."""
+    """Show one workspace. A removed one needs `include_removed`."""
     response["X-Position"] = str(last_position())
-    row = shown(Workspace.objects.filter(pk=workspace_id)).first()
+    row = select_for_json(Workspace.objects.filter(pk=workspace_id)).first()
     if row is None:
         raise UnknownWorkspace(workspace_id)
     if row.status == WorkspaceStatus.REMOVED and not include_removed:
         raise RequestRefused(HTTPStatus.GONE, f"{row.name} was removed.", code="removed")
     positions = queue_limits.queue_positions() if row.phase == Phase.QUEUED else {}
-    return item(row, policy=current_policy(), positions=positions)
+    return workspace_json(row, policy=current_policy(), positions=positions)
 
 
 @router.post("", auth=_access("add", ApiScope.OPERATE), response={HTTPStatus.CREATED: dict[str, Any]})
 def create_workspace(request: HttpRequest, body: CreateIn) -> Status:
-    """Create a workspace and launch it, or one that somebody else runs and connects."""
+    """Create a workspace and launch it, or create an external one, which its owner runs and connects."""
     created = create(body.request(), now=database_now())
     workspace = created.workspace
     if workspace.is_external:
@@ -124,7 +124,7 @@ def _id_and_status(workspace: Workspace) -> dict[str, Any]:
 
 
 def _connection(workspace: Workspace, token: str) -> dict[str, Any]:
-    """Return what an external workspace's agent needs. The token is shown this once."""
+    """Return what the agent of an external workspace needs. The token is shown only once."""
     platform = settings.PLATFORM_URL
     return {
         "connection": {

@@ -1,6 +1,6 @@
-"""The bodies of the operators' calls. Numbers and switches are never made from text.
+"""The request bodies of the operators' API. Numbers and booleans are never converted from text.
 
-Pydantic's own models, for the reason given in registry/schemas.py.
+They are plain Pydantic models; registry/schemas.py says why.
 """
 
 from typing import Annotated
@@ -22,7 +22,7 @@ Timeout = Annotated[StrictInt, Field(ge=1, le=MAX_TIMEOUT_SECONDS)]
 
 
 class CreateIn(BaseModel):
-    """One of template, config and external says what runs. null means the same as leaving a field out."""
+    """Exactly one of template, config and external says what runs. null means the same as leaving a field out."""
 
     name: Name
     role: str | None = None
@@ -42,5 +42,5 @@ class CreateIn(BaseModel):
     labels: dict[str, str] | None = None
 
     def request(self) -> CreateRequest:
-        """Return what is asked for, in the domain's words."""
+        """Return the request as the service takes it."""
         return CreateRequest(**self.model_dump(exclude_none=True))

@@ -1,4 +1,4 @@
-"""A workspace as GET /workspaces shows it. Names and units are the wire contract's."""
+"""The JSON of a workspace. Names and units are those of the wire contract."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,7 +28,7 @@ class FailureOut(Schema):
 
 
 class StoppingOut(Schema):
-    """What of it is still to be stopped: since when that is meant, and by when it should have been seen gone."""
+    """A launch that is to be stopped: since when, and when its backend must have confirmed the stop."""
 
     launch_id: UUID
     reason: str
@@ -39,7 +39,7 @@ class StoppingOut(Schema):
 
 
 class WorkspaceOut(Schema):
-    """Durations carry their unit; money is in cents."""
+    """A workspace. Names of durations end in their unit; money is in cents."""
 
     id: UUID
     name: str
@@ -77,58 +77,53 @@ class WorkspaceOut(Schema):
     stopping: StoppingOut | None
 
 
-def shown(rows: WorkspaceQuerySet) -> WorkspaceQuerySet:
-    """Select with these rows, in one query, what an item shows beside them."""
-    meant = Launch.objects.not_torn_down().filter(workspace=OuterRef("pk"), teardown_at__isnull=False)
-    columns = {name: F(column) for name, column in _OF_A_STOP.items()}
-    # The longest meant: a later launch waits for an earlier one.
-    stop = meant.order_by("teardown_at", "pk").values(stop=JSONObject(**columns))[:1]
-    return rows.select_related("heartbeat").annotate(stop=Subquery(stop))
-
-
-_OF_A_STOP = {
+# The key in `stopping`, and the column of the launch.
+_STOPPING_COLUMNS = {
     "launch_id": "id",
     "reason": "teardown_reason",
     "meant_at": "teardown_at",
     "attempts": "teardown_attempts",
     "error": "teardown_error",
 }
-# What an item shows under the name that the row gives it.
-_OF_THE_ROW = (
+# These keys have the names of the workspace's attributes.
+_WORKSPACE_FIELDS = (
     *("id", "name", "role", "tier", "status", "runtime", "url", "agent_card", "parent_id", "budget_limit"),
     *("created_at", "x", "y", "version", "phase", "progress_step", "failure"),
     *("hibernation_idle_minutes", "provision_timeout_seconds"),
     *("restart_policy", "restart_attempts", "restart_due_at", "paused_by"),
 )
-_OF_THE_HEARTBEAT = ("active_tasks", "uptime_seconds", "current_task", "monthly_spend")
+_HEARTBEAT_FIELDS = ("active_tasks", "uptime_seconds", "current_task", "monthly_spend")
 
 
-def item(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID, int]) -> dict[str, Any]:
-    """Return the item of a workspace that was selected by `shown`."""
-    heartbeat = workspace.heartbeat
-    return {
-        **{name: getattr(workspace, name) for name in _OF_THE_ROW},
-        **{name: getattr(heartbeat, name) for name in _OF_THE_HEARTBEAT},
-        "last_error_rate": heartbeat.error_rate,
-        # Existing consoles look for a failure here.
-        "last_sample_error": workspace.failure_message or heartbeat.sample_error,
-        "provision_timeout_ms": _boot_limit_ms(workspace, policy=policy),
-        "deadline_at": effective_deadline(workspace, policy=policy),
-        "held": workspace.held_since is not None,
-        "queue_position": positions.get(workspace.pk),
-        "stopping": _stopping(workspace.stop),  # type: ignore[attr-defined]
-    }
+def select_for_json(workspaces: WorkspaceQuerySet) -> WorkspaceQuerySet:
+    """Select what `workspace_json` needs beside the workspaces, in the same query."""
+    launches = Launch.objects.not_torn_down().filter(workspace=OuterRef("pk"), teardown_at__isnull=False)
+    columns = {name: F(column) for name, column in _STOPPING_COLUMNS.items()}
+    # The earliest, because a later launch waits for an earlier one.
+    stopping = launches.order_by("teardown_at", "pk").values(stopping=JSONObject(**columns))[:1]
+    return workspaces.select_related("heartbeat").annotate(stopping=Subquery(stopping))
 
 
-def _stopping(stop: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if stop is None else {**stop, "deadline_at": stop_deadline(datetime.fromisoformat(stop["meant_at"]))}
-
-
-def _boot_limit_ms(workspace: Workspace, *, policy: Policy) -> int:
+def workspace_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID, int]) -> dict[str, Any]:
+    """Return the JSON of a workspace from `select_for_json`. `positions` are the places in the launch queue."""
+    heartbeat, stopping = workspace.heartbeat, workspace.stopping  # type: ignore[attr-defined]
+    if stopping is not None:
+        stopping["deadline_at"] = stop_deadline(datetime.fromisoformat(stopping["meant_at"]))
     limit = boot_limit(
         runtime=workspace.runtime,
         workspace_seconds=workspace.own_limit_seconds,
         template_seconds=workspace.template_timeout_seconds,
         policy=policy,
     )
-    return limit.seconds * 1000
+    return {
+        **{name: getattr(workspace, name) for name in _WORKSPACE_FIELDS},
+        **{name: getattr(heartbeat, name) for name in _HEARTBEAT_FIELDS},
+        "last_error_rate": heartbeat.error_rate,
+        # Existing consoles look for a failure here.
+        "last_sample_error": workspace.failure_message or heartbeat.sample_error,
+        "provision_timeout_ms": limit.seconds * 1000,
+        "deadline_at": effective_deadline(workspace, policy=policy),
+        "held": workspace.held_since is not None,
+        "queue_position": positions.get(workspace.pk),
+        "stopping": stopping,
+    }

@@ -1,10 +1,9 @@
-"""Follows a launch in the terminal: live where there is one, a line for each change where there isn't."""
+"""Shows the progress of a launch: on one live line in a terminal, else with a line for each change."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 from uuid import UUID
 
 from django.core.management.base import OutputWrapper
@@ -23,85 +22,80 @@ POLL_SECONDS = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class End:
-    """How a launch that was followed ended, in words."""
+class LaunchResult:
+    """How a launch ended."""
 
     is_online: bool
-    sentence: str
+    text: str
 
 
-class Screen(Protocol):
-    """Where progress is shown."""
-
-    def show(self, glance: Overview) -> None: ...
-
-
-def follow(workspace_id: UUID, *, out: OutputWrapper) -> End:
-    """Show a workspace's progress until it provisions no longer; what ends the launch is everybody's to decide."""
-    with _screen(out) as screen:
+def follow_launch(workspace_id: UUID, *, out: OutputWrapper) -> LaunchResult:
+    """Show the progress of a workspace until it is no longer provisioning."""
+    with progress_view(out) as view:
         while True:
-            glance = overview(Workspace.objects.get(pk=workspace_id), now=database_now(), policy=current_policy())
-            if glance.status != WorkspaceStatus.PROVISIONING:
-                return _end(glance)
-            screen.show(glance)
+            workspace = Workspace.objects.get(pk=workspace_id)
+            current = overview(workspace, now=database_now(), policy=current_policy())
+            if workspace.status != WorkspaceStatus.PROVISIONING:
+                return launch_result(current)
+            view.show(current)
             time.sleep(POLL_SECONDS)
 
 
-def _end(glance: Overview) -> End:
-    workspace, after = glance.workspace, format_duration(glance.age.total_seconds())
-    if glance.status in RUNNING:
-        return End(is_online=True, sentence=f"{workspace.name} is online after {after}.")
-    if glance.status != WorkspaceStatus.FAILED:
-        became = label_of(glance.status).lower()
-        return End(is_online=False, sentence=f"{workspace.name} is {became} now: somebody ended its launch.")
-    sentence = f"{workspace.name} failed after {after} ({workspace.failure_code}): {workspace.failure_message}"
+def launch_result(current: Overview) -> LaunchResult:
+    """Return the result of a launch whose workspace is no longer provisioning."""
+    workspace, after = current.workspace, format_duration(current.age.total_seconds())
+    if current.status in RUNNING:
+        return LaunchResult(is_online=True, text=f"{workspace.name} is online after {after}.")
+    if current.status != WorkspaceStatus.FAILED:
+        status = label_of(current.status).lower()
+        return LaunchResult(is_online=False, text=f"{workspace.name} is {status} now: its launch was ended.")
+    text = f"{workspace.name} failed after {after} ({workspace.failure_code}): {workspace.failure_message}"
     if workspace.failure_log_tail:
-        sentence += f"\nThe end of its log:\n{workspace.failure_log_tail.rstrip()}"
-    return End(is_online=False, sentence=printable(sentence))
+        text += f"\nEnd of its log:\n{workspace.failure_log_tail.rstrip()}"
+    return LaunchResult(is_online=False, text=printable(text))
 
 
-@contextmanager
-def _screen(out: OutputWrapper) -> Iterator[Screen]:
-    if not out.isatty():
-        yield _Lines(out)
-        return
-    with Live(console=Console(), refresh_per_second=8, transient=True) as live:
-        yield _Terminal(live)
-
-
-class _Lines:
-    """One line for each phase and step."""
+class ProgressLines:
+    """Writes a line for each phase and step."""
 
     def __init__(self, out: OutputWrapper) -> None:
         self._out = out
         self._last = ""
 
-    def show(self, glance: Overview) -> None:
-        if glance.phase != self._last:
-            self._last = glance.phase
-            self._out.write(f"{printable(glance.phase)} ({_clock(glance)})")
+    def show(self, current: Overview) -> None:
+        if current.phase != self._last:
+            self._last = current.phase
+            self._out.write(f"{printable(current.phase)} ({timing(current)})")
             self._out.flush()
 
 
-class _Terminal:
-    """Keeps each step that is done above one moving line."""
+class LiveProgress:
+    """Updates one line. Finished steps stay above it."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
         self._spinner = Spinner("dots")
         self._last = ""
 
-    def show(self, glance: Overview) -> None:
-        if self._last and glance.phase != self._last:
+    def show(self, current: Overview) -> None:
+        if self._last and current.phase != self._last:
             self._live.console.print(Text.assemble(("✓ ", "green"), printable(self._last)))
-        self._last = glance.phase
-        line = Text.assemble((printable(glance.phase), "bold"), ("  " + _clock(glance), "dim"))
-        self._spinner.update(text=line)
+        self._last = current.phase
+        self._spinner.update(text=Text.assemble((printable(current.phase), "bold"), ("  " + timing(current), "dim")))
         self._live.update(self._spinner)
 
 
-def _clock(glance: Overview) -> str:
-    since = format_duration(glance.age.total_seconds())
-    if glance.seconds_left is None:
-        return since
-    return f"{since}, deadline {format_time_left(glance.seconds_left)}"
+@contextmanager
+def progress_view(out: OutputWrapper) -> Iterator[ProgressLines | LiveProgress]:
+    """Yield what shows progress on this output."""
+    if not out.isatty():
+        yield ProgressLines(out)
+        return
+    with Live(console=Console(), refresh_per_second=8, transient=True) as live:
+        yield LiveProgress(live)
+
+
+def timing(current: Overview) -> str:
+    """Return the age, and the time left until the deadline if there is one."""
+    age = format_duration(current.age.total_seconds())
+    return age if current.seconds_left is None else f"{age}, deadline {format_time_left(current.seconds_left)}"

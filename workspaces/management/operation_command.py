@@ -1,40 +1,26 @@
 """The commands of the operations, made from their table: `manage.py pause`, `manage.py resume` and so on."""
 
-import argparse
 import sys
 from types import ModuleType
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.core.management import get_commands
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from workspaces.management.examples import CommandWithExamples
 from workspaces.models import Workspace
 from workspaces.operations import OPERATIONS, Operation, run_each
 from workspaces.overview import printable
 
 _NOTHING_CHANGED = 2
-_EPILOG = """examples:
-{examples}
-
-exit codes: 0 all done, 1 some were refused (the others are done), 2 nothing was changed
-"""
+_EXIT_CODES = "exit codes: 0 all done, 1 some were refused (the others are done), 2 nothing was changed"
 
 
-class OperationCommand(BaseCommand):
+class OperationCommand(CommandWithExamples):
     """Runs one operation on the given workspaces, in one transaction each."""
 
     operation: ClassVar[Operation]
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        examples = "\n".join(f"  manage.py {subcommand} {arguments}" for arguments in self.operation.examples)
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=_EPILOG.format(examples=examples),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **kwargs,
-        )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("workspaces", nargs="+", metavar="WORKSPACE", help="a workspace's ID or unique name")
@@ -81,8 +67,14 @@ def register_commands() -> None:
     for operation in OPERATIONS:
         if operation.is_admin_only:
             continue
+        examples = [f"  manage.py {operation.name} {arguments}" for arguments in operation.examples]
         module = ModuleType(f"workspaces.management.commands.{operation.name}")
-        attributes = {"operation": operation, "help": operation.help, "__module__": module.__name__}
+        attributes = {
+            "__module__": module.__name__,
+            "operation": operation,
+            "help": operation.help,
+            "epilog": "\n".join(["examples:", *examples, "", _EXIT_CODES]),
+        }
         module.Command = type("Command", (OperationCommand,), attributes)  # type: ignore[attr-defined]
         sys.modules[module.__name__] = module
         get_commands()[operation.name] = "workspaces"

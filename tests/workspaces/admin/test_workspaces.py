@@ -174,7 +174,7 @@ def test_page_of_a_failed_one_tells_what_was_known_in_words_and_moments(operator
     page = text_of(operator.get(page_of(failed)))
 
     began = failed.failure_known["phase_entered_at"]
-    assert "The phase began" in page
+    assert "Phase began" in page
     assert f"{began[:10]} {began[11:19]} UTC</time>" in page
 
 
@@ -256,7 +256,7 @@ def test_refused_create_keeps_what_was_typed_but_for_the_secrets(operator):
     assert "name: [" in page
     assert "(line 2, column 1)" in page
     assert "s3cr3t" not in page
-    assert "Type the secrets again" in page
+    assert "Enter the secrets again" in page
 
 
 def test_a_config_of_5_mb_is_refused_at_its_field(operator):
@@ -396,7 +396,7 @@ def test_a_selection_that_is_no_id_is_refused(operator, model, action, key):
         f"/admin/{model}/", {"action": action, "_selected_action": [key, str(online.pk)]}, follow=True
     )
 
-    assert "The selection holds something that is no id." in text_of(answer)
+    assert "The selection contains something that is not an ID." in text_of(answer)
     assert Workspace.objects.get(pk=online.pk).version == online.version
 
 
@@ -408,7 +408,7 @@ def test_a_launch_that_cant_be_confirmed_gone_is_declared_gone(operator):
     address = reverse("admin:workspaces_launch_change", args=[workspace.launch_id])
     assert "Not confirmed gone after 3 attempts" in text_of(operator.get(page_of(workspace)))
     assert "declare-gone/" in text_of(operator.get(address))
-    assert "takes" in text_of(operator.get(address.replace("change/", "declare-gone/")))
+    assert "could not confirm" in text_of(operator.get(address.replace("change/", "declare-gone/")))
 
     done = text_of(operator.post(address.replace("change/", "declare-gone/"), follow=True))
 
@@ -542,7 +542,7 @@ def test_bad_secret_is_refused_and_not_sent_back(operator, data):
 
 def test_api_key_is_shown_once_and_revoked(operator):
     made = operator.post(reverse("admin:workspaces_apikey_add"), {"name": "ci", "scopes": ["read"]}, follow=True)
-    (shown,) = [str(message) for message in made.context["messages"] if "shown this once" in str(message)]
+    (shown,) = [str(message) for message in made.context["messages"] if "shown only once" in str(message)]
     key = shown.rpartition(" ")[2]
     row = find_api_key(key)
     assert row is not None

@@ -19,7 +19,7 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces import factories
 from workspaces.access import secrets
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
-from workspaces.management.launch_progress import follow
+from workspaces.management.launch_progress import follow_launch
 from workspaces.models import Workspace
 from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.stopping.remove import remove
@@ -65,7 +65,7 @@ def test_launch_needs_a_template_or_a_file(config):
     [
         (None, "can't be read: No such file"),
         (b"", "is empty"),
-        (b"\xff\xfe\x00", "no UTF-8"),
+        (b"\xff\xfe\x00", "not UTF-8"),
         (b"x" * 300_000, "256 KiB"),
     ],
 )
@@ -169,7 +169,7 @@ def test_ctrl_c_leaves_the_launch_going(stack):
 
 
 def follow_while(workspace, *, happens):
-    """Follow a launch that is ended by something that happens meanwhile; return its end and what was shown."""
+    """Follow a launch that is ended by something that happens meanwhile; return its result and what was shown."""
     out = io.StringIO()
 
     def end_it():
@@ -181,19 +181,19 @@ def follow_while(workspace, *, happens):
 
     thread = threading.Thread(target=end_it)
     thread.start()
-    end = follow(workspace.pk, out=OutputWrapper(out))
+    result = follow_launch(workspace.pk, out=OutputWrapper(out))
     thread.join()
-    return end, out.getvalue()
+    return result, out.getvalue()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_following_ends_when_it_is_online():
     workspace = factories.booting(name="mine")
 
-    end, shown = follow_while(workspace, happens=lambda: factories.arrive(workspace))
+    result, shown = follow_while(workspace, happens=lambda: factories.arrive(workspace))
 
-    assert end.is_online
-    assert end.sentence.startswith("mine is online after ")
+    assert result.is_online
+    assert result.text.startswith("mine is online after ")
     assert re.match(r"booting \(\d+ s, deadline in (10|9) min", shown)
 
 
@@ -207,23 +207,23 @@ def test_following_ends_with_the_failure_and_the_end_of_its_log():
         log_tail="\x1b[31mlast words\x1b[0m",
     )
 
-    end, _ = follow_while(
+    result, _ = follow_while(
         workspace,
         happens=lambda: fail(
             workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=database_now()
         ),
     )
 
-    assert not end.is_online
-    assert "(crashed): It broke.\nThe end of its log:\nlast words" in end.sentence
+    assert not result.is_online
+    assert "(crashed): It broke.\nEnd of its log:\nlast words" in result.text
 
 
 @pytest.mark.django_db(transaction=True)
 def test_following_ends_when_somebody_removes_it():
     workspace = factories.booting(name="mine")
 
-    end, _ = follow_while(
+    result, _ = follow_while(
         workspace, happens=lambda: remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
     )
 
-    assert (end.is_online, end.sentence) == (False, "mine is removed now: somebody ended its launch.")
+    assert (result.is_online, result.text) == (False, "mine is removed now: its launch was ended.")

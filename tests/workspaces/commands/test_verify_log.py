@@ -108,7 +108,7 @@ def test_other_events_are_no_moves():
 
 
 @pytest.mark.parametrize(
-    ("argument", "message"), [("nonsense", "no workspace's id"), (str(uuid.UUID(int=7)), "There is no")]
+    ("argument", "message"), [("nonsense", "not a workspace ID"), (str(uuid.UUID(int=7)), "There is no")]
 )
 def test_what_is_no_workspace_is_said_so(argument, message):
     with pytest.raises(CommandError, match=message):

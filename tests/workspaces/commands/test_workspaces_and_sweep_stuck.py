@@ -125,7 +125,7 @@ def test_sweep_stuck_tells_the_next_deadline_where_nothing_is_stuck():
 
     text = output_of("sweep_stuck")
 
-    assert "\n0 workspaces are stuck; 2 are provisioning, the next deadline is next's, in " in text
+    assert "\n0 workspaces are stuck; 2 are provisioning. The next deadline is that of next, in " in text
 
 
 def test_sweep_stuck_dry_run_tells_who_is_next_and_when():
@@ -142,8 +142,8 @@ def test_sweep_stuck_prints_its_record():
 
     text = output_of("sweep_stuck")
 
-    assert "Looked at 1 in " in text
-    assert ": 1 failed, 0 held, 0 await their turn; the earliest deadline passed 1 min" in text
+    assert "Checked 1 in " in text
+    assert ": 1 failed, 0 held, 0 waiting in a queue that moves; the earliest deadline passed 1 min" in text
 
 
 def test_sweep_stuck_says_that_nothing_is_provisioning():

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 
 from postgres.clock import database_now
 from tests.workspaces.factories import booting, online, queued
-from workspaces.admin.boot_time_chart import boot_plots
+from workspaces.admin.boot_time_chart import boot_time_charts
 from workspaces.deadlines.boot_times import evaluate_limit, phase_times
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import Phase
@@ -72,19 +72,19 @@ def test_the_times_of_each_phase_are_told_with_the_size_of_the_sample():
     assert times["launching"].maximum == pytest.approx(1)
 
 
-def test_the_plot_draws_the_limits_in_force_beside_the_times():
+def test_the_chart_draws_the_limits_in_force_beside_the_times():
     recorded(5)
-    (plot,) = boot_plots(now=database_now(), policy=Policy())
-    row = plot.rows[-1]
-    assert (row.phase, row.number, row.sweep.spoken, row.inner.spoken) == (Phase.BOOTING, 1, "30 min", "25 min")
+    (chart,) = boot_time_charts(now=database_now(), policy=Policy())
+    row = chart.rows[-1]
+    assert (row.phase, row.boots, row.sweep.text, row.inner.text) == (Phase.BOOTING, 1, "30 min", "25 min")
     assert row.times[0].x < row.inner.x < row.sweep.x <= 590
-    (plot,) = boot_plots(now=database_now(), policy=Policy(override_seconds=60))
-    row = plot.rows[-1]
-    assert row.sweep.spoken == "1 min"
+    (chart,) = boot_time_charts(now=database_now(), policy=Policy(override_seconds=60))
+    row = chart.rows[-1]
+    assert row.sweep.text == "1 min"
     assert row.sweep.x < row.times[0].x
 
 
-def test_the_first_page_shows_the_plot_with_its_sample(admin_client):
+def test_the_first_page_shows_the_chart_with_its_sample(admin_client):
     recorded(5)
     page = admin_client.get("/admin/").content.decode()
     assert "<svg" in page
@@ -102,8 +102,8 @@ def test_the_replay_is_told_in_one_sentence():
     recorded(21)
     recorded(30, outcome="failed", code="timed_out")
     assert output_of("--replay", "30d", "--runtime", "hermes", "--limit", "20m") == (
-        "A limit of 20 min would have killed 1 of 1 healthy boots of hermes in the last 30 d "
-        "(the longest took 21 min), and saved 10 minutes of waiting at 1 that failed.\n"
+        "A limit of 20 min would have failed 1 of 1 healthy boots of hermes in the last 30 d "
+        "(the longest took 21 min), and saved 10 minutes of waiting for 1 that failed.\n"
     )
 
 

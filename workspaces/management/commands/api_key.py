@@ -1,13 +1,13 @@
-"""`manage.py api_key`: make, list and revoke the credentials of scripts."""
+"""`manage.py api_key`: create, list and revoke API keys."""
 
-import argparse
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from postgres.clock import database_now
 from workspaces.access.tokens import InvalidKey, UnknownKey, mint_api_key, revoke_api_key
+from workspaces.management.examples import CommandWithExamples
 from workspaces.models import ApiKey, ApiScope
 
 EPILOG = """examples:
@@ -18,62 +18,58 @@ EPILOG = """examples:
 """
 
 
-class Command(BaseCommand):
-    help = "Make, list or revoke API keys. A key is sent as `Authorization: Bearer KEY`."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
-        )
+class Command(CommandWithExamples):
+    help = "Create, list or revoke API keys. A key is sent as `Authorization: Bearer KEY`."
+    epilog = EPILOG
 
     def add_arguments(self, parser: CommandParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="create | list | revoke")
-        create = verbs.add_parser("create", help="make a key and print it, this once")
-        create.add_argument("name", help="whose it is, for people")
+        actions = parser.add_subparsers(dest="action", required=True, metavar="create | list | revoke")
+        create = actions.add_parser("create", help="create a key and print it once")
+        create.add_argument("name", help="a name that says who uses the key")
         create.add_argument(
             "--scope",
             action="append",
             default=[],
             dest="scopes",
             metavar="SCOPE",
-            help=f"what it may do, repeatable: {', '.join(ApiScope.values)}",
+            help=f"what the key may do, repeatable: {', '.join(ApiScope.values)}",
         )
-        revoke = verbs.add_parser("revoke", help="make a key worthless")
-        revoke.add_argument("prefix", help="the key's beginning, as `list` shows it")
-        for verb in (create, revoke, verbs.add_parser("list", help="show the keys, without the keys themselves")):
-            verb.add_argument("--format", choices=["text", "json"], default="text", help="json is for scripts")
+        revoke = actions.add_parser("revoke", help="make a key invalid")
+        revoke.add_argument("prefix", help="the beginning of the key, as `list` shows it")
+        for action in (create, revoke, actions.add_parser("list", help="list the keys without their values")):
+            action.add_argument("--format", choices=["text", "json"], default="text", help="json is for scripts")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        as_json = options["format"] == "json"
-        verbs = {"create": self._create, "list": self._list, "revoke": self._revoke}
+        actions = {"create": self.create_key, "list": self.list_keys, "revoke": self.revoke_key}
         try:
-            text, facts = verbs[options["verb"]](options)
+            text, values = actions[options["action"]](options)
         except (InvalidKey, UnknownKey) as error:
             raise CommandError(str(error), returncode=2) from error
-        self.stdout.write(json.dumps(facts, indent=2) if as_json else text)
+        self.stdout.write(json.dumps(values, indent=2) if options["format"] == "json" else text)
 
-    def _create(self, options: dict[str, Any]) -> tuple[str, Any]:
+    def create_key(self, options: dict[str, Any]) -> tuple[str, Any]:
         row, key = mint_api_key(name=options["name"], scopes=options["scopes"])
-        sentence = f"Made 1 key, {row.name} ({', '.join(row.scopes)}). It is shown only now:"
-        return f"{sentence}\n{key}", _facts(row) | {"key": key}
+        text = f"Created 1 key, {row.name} ({', '.join(row.scopes)}). It is shown only once:\n{key}"
+        return text, key_json(row) | {"key": key}
 
-    def _list(self, options: dict[str, Any]) -> tuple[str, Any]:
-        rows = list(ApiKey.objects.order_by("name", "pk"))
-        noun = "key" if len(rows) == 1 else "keys"
-        return "\n".join([*map(_line, rows), f"{len(rows)} {noun}."]), [_facts(row) for row in rows]
+    def list_keys(self, options: dict[str, Any]) -> tuple[str, Any]:
+        rows = ApiKey.objects.order_by("name", "pk")
+        lines = []
+        for row in rows:
+            state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "valid"
+            scopes = ", ".join(row.scopes)
+            lines.append(f"{row.prefix}…  {row.name}  {scopes}  created {row.created_at:%Y-%m-%d}  {state}")
+        lines.append("1 key." if len(rows) == 1 else f"{len(rows)} keys.")
+        return "\n".join(lines), [key_json(row) for row in rows]
 
-    def _revoke(self, options: dict[str, Any]) -> tuple[str, Any]:
+    def revoke_key(self, options: dict[str, Any]) -> tuple[str, Any]:
         row = revoke_api_key(options["prefix"], now=database_now())
         row.refresh_from_db()
-        return f"Revoked 1 key, {row.name} ({row.prefix}…).", _facts(row)
+        return f"Revoked 1 key, {row.name} ({row.prefix}…).", key_json(row)
 
 
-def _line(row: ApiKey) -> str:
-    state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "valid"
-    return f"{row.prefix}…  {row.name}  {', '.join(row.scopes)}  made {row.created_at:%Y-%m-%d}  {state}"
-
-
-def _facts(row: ApiKey) -> dict[str, Any]:
+def key_json(row: ApiKey) -> dict[str, Any]:
+    """Return a key for scripts, without its value."""
     row.refresh_from_db(fields=["created_at"])
     return {
         "name": row.name,

@@ -1,13 +1,11 @@
-"""`manage.py deadlines`: which limit applies, where it comes from, and what another one would have done."""
+"""`manage.py deadlines`: explain limits, and evaluate another boot limit on past launches."""
 
-import argparse
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from postgres.clock import database_now
 from workspaces.deadlines.boot_times import evaluate_limit
@@ -19,6 +17,7 @@ from workspaces.deadlines.explanation import (
     runtime_phase_limits,
 )
 from workspaces.deadlines.policy import Policy, current_policy
+from workspaces.management.examples import CommandWithExamples
 from workspaces.management.operation_command import find_workspace_id
 from workspaces.models import Launch, Workspace
 from workspaces.overview import format_duration, format_time_left, printable
@@ -33,92 +32,81 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _OTHERS = "every other runtime"
 
 
-class Command(BaseCommand):
-    help = "Explain which deadline applies to a runtime or a workspace, and replay past launches with another limit."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
-        )
+class Command(CommandWithExamples):
+    help = "Explain the limits of a runtime or a workspace, or evaluate another boot limit on past launches."
+    epilog = EPILOG
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("subject", nargs="?", default="", help="a runtime, a workspace's id or its unique name")
-        parser.add_argument("--replay", type=_duration, metavar="30d", help="look at the launches of this long")
-        parser.add_argument("--runtime", default="", help="with --replay: whose launches")
-        parser.add_argument("--limit", type=_duration, metavar="20m", help="with --replay: the boot limit to try")
+        parser.add_argument("subject", nargs="?", default="", help="a runtime, or a workspace's ID or unique name")
+        parser.add_argument("--replay", type=duration, metavar="30d", help="evaluate a limit on this many past days")
+        parser.add_argument("--runtime", default="", help="with --replay: the runtime of the launches")
+        parser.add_argument("--limit", type=duration, metavar="20m", help="with --replay: the boot limit to evaluate")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["replay"] or options["limit"] or options["runtime"]:
-            self.stdout.write(_replayed(options))
+            self.stdout.write(evaluation(options))
             return
-        for line in _explained(options["subject"], policy=current_policy()):
+        for line in explanation(options["subject"], policy=current_policy()):
             self.stdout.write(printable(line))
 
 
-def _explained(subject: str, *, policy: Policy) -> list[str]:
+def explanation(subject: str, *, policy: Policy) -> list[str]:
+    """Return the limits of a runtime or a workspace, or of all runtimes. Raises CommandError if there is neither."""
+    runtimes = known_runtimes()
     if not subject:
-        lines = [line for name in known_runtimes() for line in _of_runtime(name, policy=policy)]
-        return lines + _of_runtime(_OTHERS, policy=policy)
-    is_runtime = subject in known_runtimes() or Launch.objects.filter(runtime=subject).exists()
+        return [line for name in [*runtimes, _OTHERS] for line in runtime_lines(name, policy=policy)]
+    is_runtime = subject in runtimes or Launch.objects.filter(runtime=subject).exists()
     named = Workspace.objects.not_removed().filter(name=subject.replace("\0", ""))
     if is_runtime and not named.exists():
-        return _of_runtime(subject, policy=policy)
-    return _of_workspace(Workspace.objects.get(pk=find_workspace_id(subject)), policy=policy)
+        return runtime_lines(subject, policy=policy)
+    return workspace_lines(Workspace.objects.get(pk=find_workspace_id(subject)), policy=policy)
 
 
-def _of_runtime(runtime: str, *, policy: Policy) -> list[str]:
-    return [f"{runtime}:", *_lines(runtime_phase_limits(runtime, policy=policy))]
+def runtime_lines(runtime: str, *, policy: Policy) -> list[str]:
+    return [f"{runtime}:", *map(limit_line, runtime_phase_limits(runtime, policy=policy))]
 
 
-def _of_workspace(workspace: Workspace, *, policy: Policy) -> list[str]:
-    lines = [f"{workspace.name} ({workspace.runtime}):", *_lines(phase_limits(workspace, policy=policy))]
+def workspace_lines(workspace: Workspace, *, policy: Policy) -> list[str]:
+    """Return the limits of a workspace, and the deadline that counts now."""
+    lines = [f"{workspace.name} ({workspace.runtime}):", *map(limit_line, phase_limits(workspace, policy=policy))]
     if workspace.stall_timeout_seconds:
         stall = format_duration(workspace.stall_timeout_seconds)
-        lines.append(
-            f"  a boot step   {stall}, from runtime_config.stall_timeout_seconds; each new step begins it anew"
-        )
-    return [*lines, _present(workspace, policy=policy)]
+        lines.append(f"  a boot step   {stall}, from runtime_config.stall_timeout_seconds; each new step restarts it")
+    deadline, state = current_deadline(workspace, policy=policy), workspace.phase or workspace.status
+    if deadline.at is None:
+        return [*lines, f"It is {workspace.status} and has no deadline: 0 limits count now."]
+    left = format_time_left(round((deadline.at - database_now()).total_seconds()))
+    which = "the stall limit" if deadline.is_stall else f"the limit for {state}"
+    return [*lines, f"It is {state}; {which} passes {left} ({deadline.at:%Y-%m-%d %H:%M:%S} UTC)."]
 
 
-def _lines(limits: Sequence[PhaseLimit]) -> list[str]:
-    return [
-        f"  {each.phase:<13} {format_duration(each.limit.seconds)}, from {each.origin}{_inner(each)}" for each in limits
-    ]
+def limit_line(each: PhaseLimit) -> str:
+    inner = f"; {each.inner_description} {format_duration(each.limit.inner_seconds)}" if each.inner_description else ""
+    return f"  {each.phase:<13} {format_duration(each.limit.seconds)}, from {each.origin}{inner}"
 
 
-def _inner(each: PhaseLimit) -> str:
-    return f"; {each.inner_description} {format_duration(each.limit.inner_seconds)}" if each.inner_description else ""
-
-
-def _present(workspace: Workspace, *, policy: Policy) -> str:
-    force, now = current_deadline(workspace, policy=policy), database_now()
-    if force.at is None:
-        return f"It is {workspace.status} and has no deadline: 0 limits count against it now."
-    left = format_time_left(round((force.at - now).total_seconds()))
-    which = "the stall limit" if force.is_stall else f"the limit for {workspace.phase or workspace.status}"
-    return f"It is {workspace.phase or workspace.status}; {which} passes {left} ({force.at:%Y-%m-%d %H:%M:%S} UTC)."
-
-
-def _replayed(options: dict[str, Any]) -> str:
+def evaluation(options: dict[str, Any]) -> str:
+    """Return the effect that another boot limit would have had on past launches. Raises CommandError."""
     missing = [f"--{name}" for name in ("replay", "runtime", "limit") if not options[name]]
     if missing:
         raise CommandError(f"Give {' and '.join(missing)} too: --replay 30d --runtime hermes --limit 20m.")
-    runtime, limit, age = options["runtime"], options["limit"], options["replay"]
-    found = evaluate_limit(runtime=runtime, limit=limit, since=database_now() - age)
-    period = format_duration(age.total_seconds())
-    if not found.healthy and not found.failed:
-        return f"0 launches of {printable(runtime)} booted in the last {period}: nothing to replay."
-    minutes = round(found.saved.total_seconds() / 60)
-    waiting = f"saved {minutes} minutes of waiting" if minutes >= 0 else f"cost {-minutes} minutes more of waiting"
+    limit, age = options["limit"], options["replay"]
+    runtime, period = printable(options["runtime"]), format_duration(age.total_seconds())
+    result = evaluate_limit(runtime=options["runtime"], limit=limit, since=database_now() - age)
+    if not result.healthy and not result.failed:
+        return f"0 launches of {runtime} booted in the last {period}: nothing to evaluate."
+    minutes = round(result.saved.total_seconds() / 60)
+    waiting = f"saved {minutes} minutes of waiting" if minutes >= 0 else f"cost {-minutes} more minutes of waiting"
     return (
-        f"A limit of {format_duration(limit.total_seconds())} would have killed {found.killed} of {found.healthy} "
-        f"healthy boots of {printable(runtime)} in the last {period} (the longest took "
-        f"{format_duration(found.longest.total_seconds())}), and {waiting} at {found.failed} that failed."
+        f"A limit of {format_duration(limit.total_seconds())} would have failed {result.killed} of {result.healthy} "
+        f"healthy boots of {runtime} in the last {period} (the longest took "
+        f"{format_duration(result.longest.total_seconds())}), and {waiting} for {result.failed} that failed."
     )
 
 
-def _duration(text: str) -> timedelta:
+def duration(text: str) -> timedelta:
+    """Return the duration of a text such as 20m. Raises ArgumentTypeError."""
     match = re.fullmatch(r"([1-9]\d{0,5})([smhdw])", text)
     if match is None:
-        raise ArgumentTypeError(f"{text!r} is no duration: give a whole number and s, m, h, d or w, such as 20m.")
+        raise ArgumentTypeError(f"{text!r} is not a duration. Give a whole number and s, m, h, d or w, such as 20m.")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})

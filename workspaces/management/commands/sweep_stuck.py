@@ -1,16 +1,16 @@
-"""`manage.py sweep_stuck`: the sweep that beat does every 30 seconds, by hand."""
+"""`manage.py sweep_stuck`: run the sweep once. Beat runs it every 30 seconds."""
 
-import argparse
 import json
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.deadlines.policy import Policy, current_policy, effective_deadline
-from workspaces.models import SweepRun, Workspace
+from workspaces.management.examples import CommandWithExamples
+from workspaces.models import Workspace
 from workspaces.models.incidents import Component
 from workspaces.overview import format_duration, format_time_left, printable
 from workspaces.services.watching import outages, sweep
@@ -22,99 +22,101 @@ EPILOG = """examples:
 """
 
 
-class Command(BaseCommand):
-    help = "Fail every workspace that is provisioning beyond its deadline, with the reason. Safe to run at any time."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
-        )
+class Command(CommandWithExamples):
+    help = "Fail each workspace that is provisioning past its deadline, with the reason. Safe to run at any time."
+    epilog = EPILOG
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="list who would be failed and why; change nothing")
+        parser.add_argument("--dry-run", action="store_true", help="list what would be failed and why; change nothing")
         parser.add_argument("--format", choices=["text", "json"], default="text", help="json is for scripts")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        now, policy = database_now(), current_policy()
-        facts = _would_fail(now=now, policy=policy) if options["dry_run"] else _fail(now=now, policy=policy)
+        now, policy, is_dry_run = database_now(), current_policy(), options["dry_run"]
+        report = preview(now=now, policy=policy) if is_dry_run else run_sweep(now=now, policy=policy)
         if options["format"] == "json":
-            self.stdout.write(json.dumps({"dry_run": options["dry_run"], **facts}, indent=2))
+            self.stdout.write(json.dumps({"dry_run": is_dry_run, **report}, indent=2))
             return
-        for row in facts["failed"]:
+        for row in report["failed"]:
             self.stdout.write(printable(f"{row['name']} ({row['id']}): {row['code']}: {row['error']}"))
-        for row in facts.get("next", []):
+        for row in report.get("next", []):
             self.stdout.write(printable(f"Next: {row['name']} ({row['id']}), {row['left']} ({row['deadline_at']})"))
-        if run := facts.get("run"):
-            self.stdout.write(_record(run))
-        self.stdout.write(_sentence(facts, is_dry_run=options["dry_run"], now=now, policy=policy))
+        if run := report.get("run"):
+            self.stdout.write(run_text(run))
+        if report["failed"] or report["set_aside"]:
+            self.stdout.write(failed_text(report, is_dry_run=is_dry_run))
+        else:
+            self.stdout.write(nothing_stuck_text(now=now, policy=policy))
 
 
-Facts = dict[str, Any]
+Report = dict[str, Any]
 
 
-def _fail(*, now: datetime, policy: Policy) -> Facts:
+def run_sweep(*, now: datetime, policy: Policy) -> Report:
+    """Sweep, and return what was done."""
     outages.record_liveness(part=Component.SWEEP, now=now)
-    report = sweep.sweep_stuck(now=now, policy=policy)
+    result = sweep.sweep_stuck(now=now, policy=policy)
     tasks.enqueue_due_teardowns(now=now)
-    failed = [_row(row, code=row.failure_code, error=row.failure_message) for row in report.failed]
-    set_aside = [{"id": str(row.pk), "name": row.name} for row in report.set_aside]
-    return {"failed": failed, "set_aside": set_aside, "run": _as_facts(sweep.last_sweep_run())}
-
-
-def _would_fail(*, now: datetime, policy: Policy) -> Facts:
-    overdue = sweep.preview_sweep(now=now, policy=policy)
-    failed = [_row(row, code=reason.code, error=reason.message) for row, reason in overdue]
-    coming = sweep.next_deadlines(now=now, policy=policy)[:NEXT_SHOWN]
-    return {"failed": failed, "set_aside": [], "next": [_next(row, now=now, policy=policy) for row in coming]}
-
-
-def _row(workspace: Workspace, *, code: str, error: str) -> dict[str, str]:
-    return {"id": str(workspace.pk), "name": workspace.name, "code": str(code), "error": error}
-
-
-def _next(workspace: Workspace, *, now: datetime, policy: Policy) -> dict[str, str]:
-    deadline = effective_deadline(workspace, policy=policy) or now
-    left = format_time_left(round((deadline - now).total_seconds()))
+    run = sweep.last_sweep_run()
+    names = ("duration_seconds", "lag_seconds", "looked_at", "flips", "held", "postponed", "set_aside")
     return {
-        "id": str(workspace.pk),
-        "name": workspace.name,
-        "phase": str(workspace.phase),
-        "deadline_at": deadline.strftime("%Y-%m-%d %H:%M:%S UTC"),
-        "left": left,
+        "failed": [failed_row(row, code=row.failure_code, error=row.failure_message) for row in result.failed],
+        "set_aside": [{"id": str(row.pk), "name": row.name} for row in result.set_aside],
+        "run": {name: round(getattr(run, name), 3) for name in names} if run else {},
     }
 
 
-def _as_facts(run: SweepRun | None) -> Facts:
-    names = ("duration_seconds", "lag_seconds", "looked_at", "flips", "held", "postponed", "set_aside")
-    return {name: round(getattr(run, name), 3) for name in names} if run else {}
+def preview(*, now: datetime, policy: Policy) -> Report:
+    """Return what a sweep would do now, and the next deadlines."""
+    overdue = sweep.preview_sweep(now=now, policy=policy)
+    upcoming = []
+    for row in sweep.next_deadlines(now=now, policy=policy)[:NEXT_SHOWN]:
+        deadline = effective_deadline(row, policy=policy) or now
+        upcoming.append(
+            {
+                "id": str(row.pk),
+                "name": row.name,
+                "phase": str(row.phase),
+                "deadline_at": deadline.strftime("%Y-%m-%d %H:%M:%S UTC"),
+                "left": format_time_left(round((deadline - now).total_seconds())),
+            }
+        )
+    failed = [failed_row(row, code=reason.code, error=reason.message) for row, reason in overdue]
+    return {"failed": failed, "set_aside": [], "next": upcoming}
 
 
-def _record(run: Facts) -> str:
-    lag = format_duration(run["lag_seconds"])
-    lateness = f"; the earliest deadline passed {lag} before" if run["looked_at"] else ""
+def failed_row(workspace: Workspace, *, code: str, error: str) -> dict[str, str]:
+    return {"id": str(workspace.pk), "name": workspace.name, "code": str(code), "error": error}
+
+
+def run_text(run: dict[str, Any]) -> str:
+    """Return the record of a run in one sentence."""
+    lag = f"; the earliest deadline passed {format_duration(run['lag_seconds'])} before" if run["looked_at"] else ""
     return (
-        f"Looked at {run['looked_at']} in {run['duration_seconds']:.2f} s: {run['flips']} failed, {run['held']} held, "
-        f"{run['postponed']} await their turn{lateness}."
+        f"Checked {run['looked_at']} in {run['duration_seconds']:.2f} s: {run['flips']} failed, {run['held']} held, "
+        f"{run['postponed']} waiting in a queue that moves{lag}."
     )
 
 
-def _sentence(facts: Facts, *, is_dry_run: bool, now: datetime, policy: Policy) -> str:
-    stuck, set_aside = facts["failed"], facts["set_aside"]
-    noun = "workspace" if len(stuck) == 1 else "workspaces"
-    if not stuck and not set_aside:
-        return _nothing_stuck(now=now, policy=policy)
+def failed_text(report: Report, *, is_dry_run: bool) -> str:
+    """Return how many workspaces were failed, or would be."""
+    number, set_aside = len(report["failed"]), len(report["set_aside"])
+    noun = "workspace" if number == 1 else "workspaces"
     if is_dry_run:
-        return f"Would fail {len(stuck)} stuck {noun}; nothing was changed."
-    aside = f" {len(set_aside)} could not be written and are tried again; the log says why." if set_aside else ""
-    return f"Failed {len(stuck)} stuck {noun}.{aside}"
+        return f"Would fail {number} stuck {noun}; nothing was changed."
+    retried = f" {set_aside} could not be written and will be tried again; see the log." if set_aside else ""
+    return f"Failed {number} stuck {noun}.{retried}"
 
 
-def _nothing_stuck(*, now: datetime, policy: Policy) -> str:
+def nothing_stuck_text(*, now: datetime, policy: Policy) -> str:
+    """Return that nothing is stuck, and the next deadline."""
     nearest = sweep.next_deadlines(now=now, policy=policy).first()
     deadline = effective_deadline(nearest, policy=policy) if nearest else None
     if nearest is None or deadline is None:
         return "0 workspaces are stuck, and 0 are provisioning."
     left = format_time_left(round((deadline - now).total_seconds()))
-    at = deadline.strftime("%H:%M:%S UTC")
-    next_one = printable(f"the next deadline is {nearest.name}'s, {left} ({at})")
-    return f"0 workspaces are stuck; {Workspace.objects.provisioning().count()} are provisioning, {next_one}."
+    number = Workspace.objects.provisioning().count()
+    name = printable(nearest.name)
+    return (
+        f"0 workspaces are stuck; {number} are provisioning. "
+        f"The next deadline is that of {name}, {left} ({deadline:%H:%M:%S UTC})."
+    )

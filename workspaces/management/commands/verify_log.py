@@ -1,3 +1,5 @@
+"""`manage.py verify_log`: compare the events with the rows."""
+
 import uuid
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
@@ -8,16 +10,18 @@ from workspaces.lifecycle.log_verification import differences
 
 
 class Command(BaseCommand):
-    help = "Replay the move events, from the oldest kept, against the rows; exit 1 where log and row differ."
+    help = (
+        "Replay each workspace's events of status changes and compare the result with its row. Exit 1 if they differ."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("workspace", nargs="?", type=_id, metavar="WORKSPACE", help="its id; without it, all")
+        parser.add_argument("workspace", nargs="?", type=workspace_id, metavar="WORKSPACE", help="an ID; default: all")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        workspace_id = options["workspace"]
-        replayed, found = differences(workspace_id)
-        if workspace_id is not None and not replayed and not found:
-            raise CommandError(f"There is no workspace {workspace_id}, and the log tells of none.", returncode=2)
+        requested = options["workspace"]
+        replayed, found = differences(requested)
+        if requested is not None and not replayed and not found:
+            raise CommandError(f"There is no workspace {requested}, and no event of one.", returncode=2)
         for difference in found:
             self.stdout.write(str(difference))
         if found:
@@ -25,8 +29,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{replayed} workspaces replayed, no difference.")
 
 
-def _id(text: str) -> uuid.UUID:
+def workspace_id(text: str) -> uuid.UUID:
     try:
         return uuid.UUID(text)
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no workspace's id") from None
+        raise ArgumentTypeError(f"{text!r} is not a workspace ID") from None

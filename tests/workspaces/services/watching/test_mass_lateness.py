@@ -201,7 +201,7 @@ def test_an_operator_releases_launches_in_the_admin(admin_client):
     incident = Incident.objects.get()
     assert "runtime:echo" in admin_client.get("/admin/workspaces/incident/").content.decode()
     address = f"/admin/workspaces/incident/{incident.pk}/let-go/"
-    assert b"Let these launches go?" in admin_client.get(address).content
+    assert b"Release the held launches?" in admin_client.get(address).content
     admin_client.post(address)
     incident.refresh_from_db()
     assert incident.let_go_by == "admin"
