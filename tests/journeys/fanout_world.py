@@ -191,7 +191,7 @@ class World:
 
 def taken_ids(receiver):
     with receiver.lock:
-        return {request.headers["webhook-id"] for request in receiver.taken}
+        return {request.headers["webhook-id"] for request in receiver.accepted}
 
 
 def check(world, receiver, secret, *, count):
@@ -210,7 +210,7 @@ def check(world, receiver, secret, *, count):
 def check_order(receiver, *, seen=lambda request: True):
     """Check that first attempts came in each workspace's order."""
     firsts = {}
-    for request in receiver.got:
+    for request in receiver.received:
         if seen(request):
             firsts.setdefault(request.headers["webhook-id"], request)
     versions = {}

@@ -84,7 +84,9 @@ def test_killing_our_processes_loses_nothing(world, receiver, size, victim):
         work = {
             "relay": Work(done=world.position),
             # It is killed with something on its way.
-            "deliver": Work(done=lambda: len(receiver.got), is_on=lambda: len(receiver.got) > len(receiver.taken)),
+            "deliver": Work(
+                done=lambda: len(receiver.received), is_on=lambda: len(receiver.received) > len(receiver.accepted)
+            ),
             "web": Work(done=lambda: listener.opened),
         }
         victims = [victim] if victim != "any" else list(work)
@@ -216,12 +218,12 @@ def test_a_receiver_that_moved_to_a_private_address_gets_its_dead_letters_when_i
         producer = world.producer(count=size.events, seconds=1)
         assert producer.wait(size.patience_seconds) == 0
         wait_until(world.settled, seconds=size.patience_seconds)
-        assert private.got == []
-        assert receiver.taken == []
+        assert private.received == []
+        assert receiver.accepted == []
         receiver.answer = lambda request: Answer()
         world.operate(f"channel_operations.redrive(Delivery.objects.filter(channel_id={key}), now=database_now())")
         finish(world, receiver, size, secret, "a receiver that answered 301")
-        assert private.got == []
+        assert private.received == []
 
 
 def test_a_receiver_that_was_gone_gets_what_was_queued_when_its_channel_is_enabled(world, receiver, size):

@@ -1,4 +1,4 @@
-"""Channels in the admin: made and changed by kind, never showing a secret; what operators do with them."""
+"""Channels in the admin: the forms of each kind, secrets that are not shown, and what operators can do."""
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -45,7 +45,7 @@ def messages_of(answer):
     return " ".join(str(message) for message in answer.context["messages"])
 
 
-def test_a_new_channel_begins_with_the_choice_of_its_kind(operator):
+def test_adding_a_channel_begins_with_choosing_its_kind(operator):
     text = text_of(operator.get(ADD))
     for kind in KINDS:
         assert f"?kind={kind}" in text
@@ -53,7 +53,7 @@ def test_a_new_channel_begins_with_the_choice_of_its_kind(operator):
     assert "?kind=webhook" in text_of(operator.get(f"{ADD}?kind=pigeon"))
 
 
-def test_a_webhook_is_made_and_its_secret_shown_this_once(operator, receiver):
+def test_the_secret_of_a_new_webhook_is_shown_once(operator, receiver):
     data = COMMON | {
         "url": receiver.url,
         "headers": "Authorization: Bearer s3cr3t",
@@ -72,7 +72,7 @@ def test_a_webhook_is_made_and_its_secret_shown_this_once(operator, receiver):
 
 
 @pytest.mark.parametrize(
-    ("data", "field", "said"),
+    ("data", "field", "message"),
     [
         ({"name": ""}, "name", "required"),
         ({"url": "https://10.0.0.1/"}, "url", "not a public address"),
@@ -84,19 +84,19 @@ def test_a_webhook_is_made_and_its_secret_shown_this_once(operator, receiver):
         ({"timeout_seconds": "31"}, "timeout_seconds", "less than or equal to 30"),
     ],
 )
-def test_what_is_wrong_is_named_at_its_field_and_nothing_is_saved(operator, data, field, said):
+def test_invalid_input_is_named_at_its_field_and_nothing_is_saved(operator, data, field, message):
     answer = operator.post(f"{ADD}?kind=webhook", COMMON | {"url": "https://8.8.8.8/"} | data)
-    assert said in errors_of(answer)[field]
+    assert message in errors_of(answer)[field]
     assert not Channel.objects.exists()
 
 
-def test_a_time_limit_of_more_than_half_the_lease_is_refused(operator, settings):
+def test_a_timeout_of_more_than_half_the_lease_is_refused(operator, settings):
     settings.DELIVERY_LEASE_SECONDS = 10
     answer = operator.post(f"{ADD}?kind=webhook", COMMON | {"url": "https://8.8.8.8/", "timeout_seconds": "6"})
     assert "At most 5" in errors_of(answer)["timeout_seconds"]
 
 
-def test_a_change_keeps_what_was_not_entered_anew(operator, receiver):
+def test_a_change_keeps_encrypted_options_that_are_left_empty(operator, receiver):
     channel = factories.webhook(receiver.url, headers={"X-A": "1"}, name="ops")
     before = all_options(channel)
     operator.post(page(channel), COMMON | {"name": "renamed", "url": "", "headers": ""})
@@ -108,13 +108,13 @@ def test_a_change_keeps_what_was_not_entered_anew(operator, receiver):
     assert all_options(channel) == before | {"url": receiver.url + "/2", "headers": {}}
 
 
-def test_https_only_is_checked_against_the_address_that_is_there(operator, receiver):
+def test_https_only_is_checked_against_the_stored_url(operator, receiver):
     channel = factories.webhook(receiver.url)
     answer = operator.post(page(channel), COMMON | {"is_https_only": "on"})
     assert "not https" in errors_of(answer)["url"]
 
 
-def test_a_change_leaves_what_the_delivery_wrote_meanwhile(operator, receiver):
+def test_a_change_keeps_what_the_delivery_wrote_meanwhile(operator, receiver):
     channel = factories.webhook(receiver.url)
     now = database_now()
     Channel.objects.update(last_success_at=now, paused_at=now)
@@ -123,11 +123,11 @@ def test_a_change_leaves_what_the_delivery_wrote_meanwhile(operator, receiver):
     assert (channel.last_success_at, channel.paused_at) == (now, now)
 
 
-def test_the_test_button_shows_the_answer(operator, receiver):
+def test_sending_a_test_shows_the_answer(operator, receiver):
     channel = factories.webhook(receiver.url)
     receiver.answer = lambda request: Answer(503, body=b"closed <b>today</b>")
     assert operator.get(page(channel, "test")).status_code == 200
-    assert receiver.got == []
+    assert receiver.received == []
     text = text_of(operator.post(page(channel, "test")))
     assert "The test failed" in text
     assert "HTTP 503" in text
@@ -136,7 +136,7 @@ def test_the_test_button_shows_the_answer(operator, receiver):
     assert "The test was accepted" in text_of(operator.post(page(channel, "test")))
 
 
-def test_pause_resume_and_enable_do_what_they_say(operator, receiver):
+def test_pause_resume_and_enable(operator, receiver):
     channel = factories.webhook(receiver.url)
     operator.post(page(channel, "pause"))
     channel.refresh_from_db()
@@ -158,7 +158,7 @@ def dead_letters(receiver, count):
     return Delivery.objects.filter(state=DeliveryState.DEAD)
 
 
-def test_dead_letters_are_redriven_one_all_or_since(operator, receiver):
+def test_dead_letters_are_redriven_singly_all_at_once_or_since_a_time(operator, receiver):
     channel = factories.webhook(receiver.url)
     dead = dead_letters(receiver, 3)
     one = dead.first()
@@ -175,7 +175,7 @@ def test_dead_letters_are_redriven_one_all_or_since(operator, receiver):
     assert "Dead letters redriven: 5." in messages_of(operator.post(LIST, selected, follow=True))
 
 
-def test_a_delivery_s_page_shows_each_attempt_with_what_was_answered(operator, receiver):
+def test_a_delivery_s_page_shows_each_attempt_with_its_answer(operator, receiver):
     factories.webhook(receiver.url)
     delivery = dead_letters(receiver, 1).get()
     text = text_of(operator.get(reverse("admin:events_delivery_change", args=[delivery.pk])))
@@ -237,13 +237,13 @@ def test_a_channel_is_deleted_with_its_deliveries(operator, receiver):
     assert not Delivery.objects.exists()
 
 
-def test_an_unknown_id_leads_back_to_the_list(operator):
+def test_an_unknown_id_redirects_to_the_list(operator):
     for action in ("test", "pause", "redrive", "rotate"):
         for key in ("0", "nonsense", "9" * 30):
             assert operator.get(f"/admin/events/channel/{key}/{action}/").status_code == 302
 
 
-def test_a_viewer_sees_channels_and_can_do_nothing(client, receiver):
+def test_a_viewer_can_see_channels_but_not_change_them(client, receiver):
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.set(permission("view_channel", "view_delivery"))
     client.force_login(viewer)
@@ -252,7 +252,7 @@ def test_a_viewer_sees_channels_and_can_do_nothing(client, receiver):
     for action in ("test", "pause", "resume", "enable", "redrive", "rotate"):
         assert client.post(page(channel, action)).status_code == 403
     assert client.get(f"{ADD}?kind=webhook").status_code == 403
-    assert receiver.got == []
+    assert receiver.received == []
 
 
 def permission(*names):

@@ -1,4 +1,4 @@
-"""A mail server, just enough of SMTP to take a message: the standard library has none any more."""
+"""A mail server with just enough of SMTP to accept a message; Python 3.12 removed the standard library's."""
 
 import socketserver
 import threading
@@ -8,7 +8,7 @@ from tests.waiting import PATIENCE_SECONDS
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """Keeps what it is sent."""
+    """Stores the mails that it receives."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -16,7 +16,7 @@ class MailServer(socketserver.ThreadingTCPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Conversation)
         self.mails = []
-        # What it says to each recipient.
+        # The answer to each recipient.
         self.answer = b"250 ok"
 
     @property

@@ -1,4 +1,4 @@
-"""An independent receiver of webhooks: the standard library's HTTP server, and the signature's own library."""
+"""A receiver of webhooks: the standard library's HTTP server, verifying with the library of Standard Webhooks."""
 
 import threading
 from collections import defaultdict
@@ -22,30 +22,30 @@ class Received:
 
 @dataclass
 class Answer:
-    """What the receiver says next. `status` 0 resets the connection."""
+    """How the receiver answers. Status 0 resets the connection."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"thanks"
     wait_seconds: float = 0
-    # Is not given before this.
+    # Waits for this event before answering.
     released: threading.Event | None = None
-    # Sends the body a byte a time, for ever.
+    # Sends the body byte by byte and never ends.
     trickles: bool = False
 
 
 class Receiver(ThreadingHTTPServer):
-    """Keeps what it gets, and answers as the test says: always the same, or by a function of the request."""
+    """Stores requests in `received`, and those answered with 2xx in `accepted`. Tests replace the function `answer`."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, port=0):
         super().__init__(("127.0.0.1", port), _Handler)
-        self.got = []
-        self.taken = []
+        self.received = []
+        self.accepted = []
         self.answer = lambda request: Answer()
-        # The clients' ports: a connection that is used again shows once.
+        # The clients' ports: a reused connection appears once.
         self.ports = set()
         # Called when a request has been answered.
         self.finished = lambda: None
@@ -59,16 +59,16 @@ class Receiver(ThreadingHTTPServer):
     def messages(self, secret):
         """Return the bodies that were answered with 2xx, each verified: {"id", "type", "timestamp", "data"}.
 
-        A signature holds for five minutes: whoever waits longer for the rest asks meanwhile.
+        A signature is valid for five minutes: call this now and then while waiting for longer.
         """
         hook, verified = Webhook(secret), self._verified[secret]
         with self.lock:
-            new = self.taken[len(verified) :]
+            new = self.accepted[len(verified) :]
         verified += [{"id": each.headers["webhook-id"], **hook.verify(each.body, each.headers)} for each in new]
         return list(verified)
 
     def handle_error(self, request, client_address):
-        """Say nothing: a client that gave up is part of the tests."""
+        """Log nothing: some tests let the client give up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -78,19 +78,19 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self):
         super().setup()
         self.server.ports.add(self.client_address[1])
-        # Headers and body of an answer are two packets: without this the second waits for the client's ack.
+        # TCP_NODELAY: otherwise the body's packet waits for the client to acknowledge the headers.
         self.connection.setsockopt(6, 1, True)
 
     def do_POST(self):
         length = int(self.headers["Content-Length"])
         body = self.rfile.read(length)
         if len(body) < length:
-            # Its sender was killed in the middle: that is no request.
+            # The sender was killed while sending.
             self.close_connection = True
             return
         request = Received(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         with self.server.lock:
-            self.server.got.append(request)
+            self.server.received.append(request)
             answer = self.server.answer(request)
         if answer.released:
             answer.released.wait(PATIENCE_SECONDS)
@@ -102,9 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with self.server.lock:
             self.server.finished()
-            # Before its sender can know.
+            # Before the answer, so that the sender can't count it first.
             if 200 <= answer.status < 300:
-                self.server.taken.append(request)
+                self.server.accepted.append(request)
         self._say(answer)
 
     def _say(self, answer):
@@ -119,12 +119,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
     def log_message(self, format, *arguments):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def receiving(port=0):
-    """A receiver that listens for as long as the block lasts."""
+    """Run a receiver for the duration of the block."""
     receiver = Receiver(port)
     thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

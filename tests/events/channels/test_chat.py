@@ -13,29 +13,29 @@ from tests.events.channels.receivers import Answer, receiving
 pytestmark = pytest.mark.django_db
 
 
-def test_a_chat_gets_what_failed_why_since_when_and_a_link(receiver):
+def test_a_chat_message_says_what_failed_why_since_when_and_links_to_it(receiver):
     with sending("chat", {"url": mattermost(receiver)}) as sender:
         failed = failure(error="Missing required environment variable OPENAI_API_KEY.", code="missing_env")
         sender.send([failed])
-    text = json.loads(receiver.got[0].body)["text"]
+    text = json.loads(receiver.received[0].body)["text"]
     assert "nightly failed (missing_env)" in text
     assert "Why: Missing required environment variable OPENAI_API_KEY." in text
     assert f"Since: {failed.event.created_at:%Y-%m-%d %H:%M}" in text
     assert f"https://slipway.example.com/admin/workspaces/workspace/{failed.event.workspace_id}/change/" in text
 
 
-def test_a_chat_that_does_not_take_it_says_why(receiver):
+def test_a_failure_says_why_the_chat_refused_the_message(receiver):
     receiver.answer = lambda request: Answer(404)
     with sending("chat", {"url": mattermost(receiver)}) as sender, pytest.raises(SendFailed, match="404") as failed:
         sender.send([failure()])
     assert "3ccdd113474722377935511fc85d3dd4" not in str(failed.value)
 
 
-def test_a_chat_on_a_private_address_is_refused_and_gets_nothing():
+def test_a_chat_on_a_private_address_is_refused():
     with receiving() as private, sending("chat", {"url": mattermost(private)}) as sender:
         with pytest.raises(SendFailed):
             sender.send([failure()])
-        assert private.got == []
+        assert private.received == []
 
 
 def test_a_chat_s_redirect_to_a_private_address_is_refused(receiver, settings):
@@ -45,11 +45,11 @@ def test_a_chat_s_redirect_to_a_private_address_is_refused(receiver, settings):
         receiver.answer = lambda request: Answer(307, {"Location": f"http://127.0.0.2:{port}/"})
         with sending("chat", {"url": mattermost(receiver)}) as sender, pytest.raises(SendFailed):
             sender.send([failure()])
-        assert private.got == []
+        assert private.received == []
 
 
 @pytest.mark.parametrize("url", ["nonsense", "file:///etc/passwd", "syslog://", "json://example.com", "slack://short"])
-def test_the_chat_s_form_refuses_what_is_no_chat(url):
+def test_the_form_refuses_other_urls(url):
     assert form_errors("chat", url=url)["url"]
 
 
@@ -63,6 +63,6 @@ def test_the_chat_s_form_refuses_what_is_no_chat(url):
         "matrixs://user:secret@matrix.example.com/#room",
     ],
 )
-def test_the_chat_s_form_takes_the_usual_ones(url):
+def test_the_form_accepts_the_usual_services(url):
     form = kind_of("chat").form({"url": url})
     assert form.is_valid(), form.errors

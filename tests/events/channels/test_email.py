@@ -22,7 +22,7 @@ def mails(settings):
         yield server
 
 
-def test_a_mail_goes_out_as_text_and_as_html(mails, loopback_allowed):
+def test_an_e_mail_has_text_and_html(mails, loopback_allowed):
     with sending("email", {"recipients": "ops@example.com\noncall@example.com", "subject_prefix": "[S]"}) as sender:
         sender.send([failure(error="<b>It broke</b>\nbadly.")])
     mail = message_from_bytes(mails.mails[0], policy=policy.default)
@@ -34,7 +34,7 @@ def test_a_mail_goes_out_as_text_and_as_html(mails, loopback_allowed):
     assert "https://slipway.example.com/admin/workspaces/workspace/" in html
 
 
-def test_a_name_with_a_line_end_makes_no_header_of_its_own(mails, loopback_allowed):
+def test_a_line_end_in_a_name_does_not_add_a_header(mails, loopback_allowed):
     event = replace(failure().event, subject={"name": "x\r\nBcc: evil@example.com"})
     evil = Message(id="1", event=event)
     with sending("email", {"recipients": "ops@example.com", "subject_prefix": ""}) as sender:
@@ -45,7 +45,7 @@ def test_a_name_with_a_line_end_makes_no_header_of_its_own(mails, loopback_allow
 
 
 @pytest.mark.parametrize(("answer", "is_permanent"), [(b"550 unknown", True), (b"450 later", False)])
-def test_a_recipient_that_is_refused_for_good_is_a_permanent_failure(mails, answer, is_permanent):
+def test_a_recipient_refused_with_5xx_is_a_permanent_failure(mails, answer, is_permanent):
     mails.answer = answer
     options = {"recipients": "ops@example.com", "subject_prefix": ""}
     with sending("email", options) as sender, pytest.raises(SendFailed, match=answer[:3].decode()) as failed:
@@ -54,17 +54,17 @@ def test_a_recipient_that_is_refused_for_good_is_a_permanent_failure(mails, answ
 
 
 @pytest.mark.parametrize(
-    ("recipients", "said"),
+    ("recipients", "reason"),
     [
         ("", "required"),
         ("nonsense", "nonsense is not"),
         ("\n".join(f"a{n}@example.com" for n in range(51)), "at most 50"),
     ],
 )
-def test_the_mail_s_form_names_what_is_wrong(mails, recipients, said):
-    assert said in form_errors("email", recipients=recipients)["recipients"]
+def test_the_form_names_what_is_wrong(mails, recipients, reason):
+    assert reason in form_errors("email", recipients=recipients)["recipients"]
 
 
-def test_the_mail_s_form_says_that_no_server_is_set(settings):
+def test_the_form_says_that_no_mail_server_is_set(settings):
     settings.EMAIL_URL = ""
     assert "EMAIL_URL" in form_errors("email", recipients="ops@example.com")["recipients"]

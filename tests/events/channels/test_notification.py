@@ -15,14 +15,14 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("name", EventType.values)
-def test_every_event_has_words_for_people(name, loopback_allowed):
+def test_every_event_has_a_title_for_people(name, loopback_allowed):
     notification = notification_of([message(event_type=name, kind="outage", message="It was down.")])
     assert name not in notification.title
     assert notification.link.startswith("https://slipway.example.com/admin/")
 
 
-def test_a_test_is_said_to_be_one(receiver):
+def test_a_test_message_says_that_it_is_one(receiver):
     channel_operations.send_test(factories.channel("chat", {"url": mattermost(receiver)}), now=database_now())
-    assert json.loads(receiver.got[0].body)["text"].startswith(
+    assert json.loads(receiver.received[0].body)["text"].startswith(
         "A test of this channel\r\nWhy: A test of the channel chat"
     )

@@ -26,7 +26,7 @@ def redis_options(name, **more):
     return {"url": django_settings.REDIS_URL, "stream": name, "max_length": 100, **more}
 
 
-def test_an_entry_has_its_position_for_an_id_and_is_added_once(stream):
+def test_an_entry_has_its_position_as_id_and_is_added_once(stream):
     client, name = stream
     first, second = message(5), message(6)
     with sending("redis_stream", redis_options(name)) as sender:
@@ -39,7 +39,7 @@ def test_an_entry_has_its_position_for_an_id_and_is_added_once(stream):
     assert json.loads(fields["data"])["position"] == 5
 
 
-def test_an_entry_that_comes_late_is_added_behind_the_newest_and_says_where_it_belongs(stream):
+def test_a_late_entry_is_appended_with_its_own_position(stream):
     client, name = stream
     with sending("redis_stream", redis_options(name)) as sender:
         for position in (4, 6, 5, 7):
@@ -49,7 +49,7 @@ def test_an_entry_that_comes_late_is_added_behind_the_newest_and_says_where_it_b
     assert [fields["position"] for _, fields in entries] == ["4", "6", "5", "7"]
 
 
-def test_tests_of_a_stream_are_added_and_are_in_no_event_s_way(stream):
+def test_test_messages_are_added_without_blocking_events(stream):
     client, name = stream
     tests = [replace(message(0), id=f"test-{number}") for number in (1, 2, 3)]
     with sending("redis_stream", redis_options(name)) as sender:
@@ -59,7 +59,7 @@ def test_tests_of_a_stream_are_added_and_are_in_no_event_s_way(stream):
     assert places == {"test-1": "0-1", "test-2": "0-2", "300": "3-0", "test-3": "3-1", "400": "4-0"}
 
 
-def test_the_stream_is_kept_to_about_its_length(stream):
+def test_the_stream_is_trimmed(stream):
     client, name = stream
     with sending("redis_stream", redis_options(name)) as sender:
         for position in range(1, 601):
@@ -67,7 +67,7 @@ def test_the_stream_is_kept_to_about_its_length(stream):
     assert 100 <= client.xlen(name) < 400
 
 
-def test_a_redis_that_is_away_is_a_failure_that_may_pass(loopback_allowed):
+def test_an_unreachable_redis_is_a_temporary_failure(loopback_allowed):
     options = redis_options("x", url="redis://127.0.0.1:1/0")
     with sending("redis_stream", options) as sender, pytest.raises(SendFailed) as failed:
         sender.send([message()])
@@ -89,5 +89,5 @@ def test_a_redis_on_a_private_address_is_refused():
         ({"url": "redis://8.8.8.8", "max_length": "5"}, "max_length"),
     ],
 )
-def test_the_stream_s_form_names_what_is_wrong(data, field):
+def test_the_form_names_what_is_wrong(data, field):
     assert form_errors("redis_stream", **{"stream": "s", "max_length": "1000", **data})[field]

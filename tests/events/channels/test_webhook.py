@@ -23,16 +23,16 @@ def options_for(url, **more):
     return {"url": url, "headers": {}, **signing.initial_options(), **more}
 
 
-def test_a_webhook_is_refused_where_its_address_is_private_when_it_is_sent(settings):
+def test_a_private_address_is_refused_when_sending(settings):
     with receiving() as private, sending("webhook", options_for(private.url)) as sender:
         with pytest.raises(SendFailed, match="not a public address") as failed:
             sender.send([message()])
         assert failed.value.is_permanent
-        assert private.got == []
+        assert private.received == []
 
 
-def test_a_webhook_connects_to_the_address_that_was_judged_whatever_its_name_says_next(monkeypatch, settings):
-    """A name server that gives an allowed address to the judge and a private one to the connection."""
+def test_the_connection_uses_the_checked_address_even_if_the_name_resolves_to_another_one_later(monkeypatch, settings):
+    """The name server answers with an allowed address first, and with a private one next."""
     settings.DELIVERY_ALLOW_PRIVATE = [ipaddress.ip_network("127.0.0.2/32")]
     answers = iter(["127.0.0.2", "127.0.0.1"])
     real = socket.getaddrinfo
@@ -46,28 +46,28 @@ def test_a_webhook_connects_to_the_address_that_was_judged_whatever_its_name_say
         options = options_for(f"http://rebind.example.com:{port}/")
         with sending("webhook", options) as sender, pytest.raises(SendFailed, match="The connection failed"):
             sender.send([message()])
-        assert private.got == []
+        assert private.received == []
     assert next(answers) == "127.0.0.1"
 
 
-def test_both_secrets_sign_while_they_overlap_and_the_old_one_no_longer_then(receiver):
+def test_both_secrets_sign_until_the_overlap_ends(receiver):
     now = database_now()
     old = signing.initial_options()["signing"]
     both = signing.rotate(old, now=now)
     with sending("webhook", options_for(receiver.url, signing=both)) as sender:
         sender.send([message()])
     for each in both:
-        assert Webhook(each["secret"]).verify(receiver.got[0].body, receiver.got[0].headers)
+        assert Webhook(each["secret"]).verify(receiver.received[0].body, receiver.received[0].headers)
     assert [signing.is_valid(each, now + timedelta(hours=25)) for each in both] == [True, False]
     late = [both[0], {**both[1], "until": (now - timedelta(seconds=1)).isoformat()}]
     with sending("webhook", options_for(receiver.url, signing=late)) as sender:
         sender.send([message()])
-    assert Webhook(both[0]["secret"]).verify(receiver.got[1].body, receiver.got[1].headers)
+    assert Webhook(both[0]["secret"]).verify(receiver.received[1].body, receiver.received[1].headers)
     with pytest.raises(WebhookVerificationError):
-        Webhook(both[1]["secret"]).verify(receiver.got[1].body, receiver.got[1].headers)
+        Webhook(both[1]["secret"]).verify(receiver.received[1].body, receiver.received[1].headers)
 
 
-def test_rotating_twice_keeps_the_first_secret_s_own_end():
+def test_rotating_twice_keeps_the_end_of_the_first_secret():
     now = database_now()
     once = signing.rotate(signing.initial_options()["signing"], now=now)
     twice = signing.rotate(once, now=now + timedelta(hours=1))
@@ -131,22 +131,22 @@ def test_a_connection_is_used_again(receiver):
     with sending("webhook", options_for(receiver.url)) as sender:
         for position in range(5):
             sender.send([message(position)])
-    assert len(receiver.got) == 5
+    assert len(receiver.received) == 5
     assert len(receiver.ports) == 1
 
 
-def test_the_body_holds_texts_of_every_script_and_verifies(receiver):
+def test_a_body_with_non_ascii_text_verifies(receiver):
     options = options_for(receiver.url)
     with sending("webhook", options) as sender:
         sender.send([failure(error='Ключ "α" 缺失 \u2028 </script>')])
-    got = receiver.got[0]
+    got = receiver.received[0]
     body = Webhook(options["signing"][0]["secret"]).verify(got.body, got.headers)
     assert body["data"]["payload"]["error"] == 'Ключ "α" 缺失 \u2028 </script>'
     assert got.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize(
-    ("data", "field", "said"),
+    ("data", "field", "reason"),
     [
         ({}, "url", "required"),
         ({"url": "nonsense"}, "url", "not a URL"),
@@ -166,11 +166,11 @@ def test_the_body_holds_texts_of_every_script_and_verifies(receiver):
         ({"url": "https://8.8.8.8/", "headers": "\n".join(f"X-{n}: 1" for n in range(21))}, "headers", "at most 20"),
     ],
 )
-def test_the_webhook_s_form_names_what_is_wrong(data, field, said):
-    assert said in form_errors("webhook", **data)[field]
+def test_the_form_names_what_is_wrong(data, field, reason):
+    assert reason in form_errors("webhook", **data)[field]
 
 
-def test_the_webhook_s_form_takes_what_can_be_sent_to():
+def test_the_form_accepts_a_public_url_and_headers():
     form = kind_of("webhook").form({"url": " https://8.8.8.8/hook ", "headers": "Authorization: Bearer a:b\nX-A: 1"})
     assert form.is_valid(), form.errors
     headers = {"Authorization": "Bearer a:b", "X-A": "1"}

@@ -1,4 +1,4 @@
-"""Tests, encryption and rotation of channels."""
+"""What operators do with channels: test them and rotate their secrets; encrypted options."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.events.channels.receivers import Answer
 pytestmark = pytest.mark.django_db
 
 
-def test_a_test_shows_what_the_receiver_answered_and_queues_nothing(receiver):
+def test_a_test_returns_the_receiver_s_answer_and_queues_nothing(receiver):
     stored = factories.webhook(receiver.url)
     receiver.answer = lambda request: Answer(202, body=b"noted")
     answer = channel_operations.send_test(stored, now=database_now())
@@ -25,7 +25,7 @@ def test_a_test_shows_what_the_receiver_answered_and_queues_nothing(receiver):
     assert not Delivery.objects.exists()
 
 
-def test_what_a_channel_must_not_show_is_encrypted_at_rest(receiver):
+def test_secret_options_are_encrypted_at_rest(receiver):
     stored = factories.webhook(receiver.url, headers={"Authorization": "Bearer s3cr3t"})
     row = Channel.objects.filter(pk=stored.pk).values().get()
     assert "s3cr3t" not in str(row)
@@ -33,7 +33,7 @@ def test_what_a_channel_must_not_show_is_encrypted_at_rest(receiver):
     assert "whsec_" not in str(row)
 
 
-def test_a_rotated_secret_is_stored_and_the_old_one_signs_along(receiver):
+def test_a_rotated_secret_is_stored_and_the_old_one_still_signs(receiver):
     stored = factories.webhook(receiver.url)
     old = factories.signing_secret(stored)
     new = channel_operations.rotate_secret(stored, now=database_now())

@@ -1,4 +1,4 @@
-"""`manage.py deliver` as a process: what it sends, how it stops, and what an outage of Postgres does to it."""
+"""`manage.py deliver` as a process: sending, stopping, and an outage of Postgres."""
 
 import json
 import signal
@@ -43,7 +43,7 @@ def listeners():
         return [pid for (pid,) in cursor.fetchall()]
 
 
-def test_once_delivers_what_is_due_and_says_how_much(deliver, receiver):
+def test_once_delivers_what_is_due_and_prints_how_many(deliver, receiver):
     channel = webhook(receiver.url)
     publish(online(), online())
     output, errors = deliver("--once").communicate(timeout=PATIENCE_SECONDS)
@@ -51,7 +51,7 @@ def test_once_delivers_what_is_due_and_says_how_much(deliver, receiver):
     assert len(receiver.messages(signing_secret(channel))) == 2
 
 
-def test_the_lines_of_a_log_channel_are_json_and_nothing_else(deliver):
+def test_a_log_channel_prints_only_json_lines(deliver):
     channel("log", {"level": "WARNING"})
     publish(online(subject={"name": "nightly"}), online())
     _, errors = deliver("--once").communicate(timeout=PATIENCE_SECONDS)
@@ -61,33 +61,33 @@ def test_the_lines_of_a_log_channel_are_json_and_nothing_else(deliver):
 
 
 @pytest.mark.parametrize("stopping", [signal.SIGTERM, signal.SIGINT])
-def test_it_delivers_what_comes_and_stops_at_once_when_told_to(deliver, receiver, stopping):
+def test_it_delivers_new_events_and_stops_on_a_signal(deliver, receiver, stopping):
     channel = webhook(receiver.url)
     child = deliver()
     wait_until(listeners)
     publish(online())
-    wait_until(lambda: receiver.taken)
+    wait_until(lambda: receiver.accepted)
     child.send_signal(stopping)
     output, errors = child.communicate(timeout=PATIENCE_SECONDS)
     assert (child.returncode, output, errors) == (0, "Delivered 1 events.\n", "")
     assert len(receiver.messages(signing_secret(channel))) == 1
 
 
-def test_a_stop_waits_for_the_message_in_hand_and_marks_it(deliver, receiver):
+def test_a_stop_waits_for_the_message_being_sent_and_marks_it(deliver, receiver):
     webhook(receiver.url, concurrency=1)
     receiver.answer = lambda request: Answer(wait_seconds=1)
     child = deliver()
     publish(*[online() for _ in range(20)])
-    wait_until(lambda: receiver.got)
+    wait_until(lambda: receiver.received)
     child.terminate()
     output, errors = child.communicate(timeout=PATIENCE_SECONDS)
     assert (child.returncode, errors) == (0, "")
-    # What it counted is what arrived: nothing was sent and not marked.
-    assert output == f"Delivered {len(receiver.taken)} events.\n"
-    assert len(receiver.taken) < 20
+    # The count equals what arrived, so everything that was sent is marked.
+    assert output == f"Delivered {len(receiver.accepted)} events.\n"
+    assert len(receiver.accepted) < 20
 
 
-def test_it_goes_on_after_its_connections_were_cut_and_says_so_once(deliver, receiver):
+def test_it_survives_cut_connections_and_logs_the_outage_once(deliver, receiver):
     webhook(receiver.url)
     child = deliver()
     wait_until(listeners)
@@ -99,7 +99,7 @@ def test_it_goes_on_after_its_connections_were_cut_and_says_so_once(deliver, rec
         )
     wait_until(lambda: listeners() not in ([], before))
     publish(online())
-    wait_until(lambda: receiver.taken)
+    wait_until(lambda: receiver.accepted)
     child.terminate()
     _, errors = child.communicate(timeout=PATIENCE_SECONDS)
     assert child.returncode == 0

@@ -1,4 +1,4 @@
-"""From a positioned event to its receivers: claims, order, retries, and what a receiver's answer leads to."""
+"""Delivery from a positioned event to its receiver: claims, order, retries, and the effect of each answer."""
 
 import threading
 from collections import Counter
@@ -30,11 +30,11 @@ def states():
 
 
 def make_due():
-    """Let the pauses between attempts be over."""
+    """Make all waiting retries due."""
     Delivery.objects.filter(state=DeliveryState.WAITING).update(next_attempt_at=database_now())
 
 
-def test_an_event_reaches_its_receiver_signed_with_its_id_and_the_live_envelope(receiver):
+def test_an_event_is_sent_signed_with_its_id_and_the_live_envelope(receiver):
     channel = webhook(receiver.url, headers={"Authorization": "Bearer abc"})
     (event,) = publish(online(subject={"name": "w", "runtime": "echo", "ancestors": []}))
     assert deliver_all_due() == 1
@@ -43,7 +43,7 @@ def test_an_event_reaches_its_receiver_signed_with_its_id_and_the_live_envelope(
     assert message["type"] == EventType.WORKSPACE_ONLINE
     assert message["data"]["position"] == 1
     assert message["data"]["payload"] == {"version": 1}
-    assert receiver.got[0].headers["authorization"] == "Bearer abc"
+    assert receiver.received[0].headers["authorization"] == "Bearer abc"
     assert states() == {DeliveryState.DELIVERED: 1}
     channel.refresh_from_db()
     assert channel.last_success_at is not None
@@ -72,23 +72,23 @@ def attempt_all(times):
         deliver_all_due()
 
 
-def test_a_failing_delivery_is_tried_eight_times_with_the_same_bytes_and_is_a_dead_letter_then(receiver):
+def test_a_failing_delivery_is_a_dead_letter_after_eight_attempts_with_the_same_bytes(receiver):
     webhook(receiver.url)
     publish(online())
     receiver.answer = failing(500, body=b"x" * 5000)
     attempt_all(8)
     assert states() == {DeliveryState.DEAD: 1}
-    assert len(receiver.got) == 8
-    assert len({request.body for request in receiver.got}) == 1
-    assert len({request.headers["webhook-id"] for request in receiver.got}) == 1
+    assert len(receiver.received) == 8
+    assert len({request.body for request in receiver.received}) == 1
+    assert len({request.headers["webhook-id"] for request in receiver.received}) == 1
     history = Delivery.objects.get().history
     assert [(entry["ok"], entry["answer"]) for entry in history] == [(False, "HTTP 500")] * 8
     assert all(len(entry["response"]) == 1024 for entry in history)
     attempt_all(1)
-    assert len(receiver.got) == 8
+    assert len(receiver.received) == 8
 
 
-def test_the_true_pauses_between_attempts_are_kept_by_a_clock_that_the_test_moves(receiver, monkeypatch):
+def test_attempts_follow_the_schedule(receiver, monkeypatch):
     webhook(receiver.url)
     publish(online())
     began, ahead = database_now(), timedelta()
@@ -99,28 +99,28 @@ def test_the_true_pauses_between_attempts_are_kept_by_a_clock_that_the_test_move
     pauses = [timedelta(seconds=5), minute, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour]
     deliver_all_due()
     for attempts, pause in enumerate(pauses, start=1):
-        # Each is a fifth longer or shorter: not a second before the shortest, and at the longest.
+        # Jitter is a fifth to either side: no attempt before the shortest pause, one after the longest.
         ahead += 0.8 * pause - timedelta(seconds=1)
         deliver_all_due()
-        assert len(receiver.got) == attempts
+        assert len(receiver.received) == attempts
         ahead += 0.4 * pause + timedelta(seconds=1)
         deliver_all_due()
-        assert len(receiver.got) == attempts + 1
+        assert len(receiver.received) == attempts + 1
     assert states() == {DeliveryState.DEAD: 1}
 
 
 @pytest.mark.parametrize("status", [400, 405, 413, 422, 301, 308])
-def test_an_answer_that_would_never_change_is_a_dead_letter_at_once(receiver, status):
+def test_a_permanent_failure_is_a_dead_letter_at_once(receiver, status):
     webhook(receiver.url)
     publish(online())
     receiver.answer = failing(status, headers={"Location": "http://10.0.0.1/"})
     deliver_all_due()
     assert states() == {DeliveryState.DEAD: 1}
-    assert len(receiver.got) == 1
+    assert len(receiver.received) == 1
 
 
 @pytest.mark.parametrize("status", [0, 302, 401, 403, 404, 408, 425, 429, 500, 502, 503])
-def test_an_answer_that_may_change_is_tried_again(receiver, status):
+def test_a_temporary_failure_is_retried(receiver, status):
     channel = webhook(receiver.url)
     publish(online())
     receiver.answer = failing(status)
@@ -131,13 +131,13 @@ def test_an_answer_that_may_change_is_tried_again(receiver, status):
     assert channel.last_success_at is None
 
 
-def test_a_redirect_is_not_followed_and_its_target_gets_nothing(receiver):
+def test_a_redirect_is_not_followed(receiver):
     with receiving() as inner:
         webhook(receiver.url)
         publish(online())
         receiver.answer = failing(302, headers={"Location": inner.url + "?token=s3cr3t"})
         deliver_all_due()
-        assert inner.got == []
+        assert inner.received == []
     entry = Delivery.objects.get().history[0]
     assert "redirects to 127.0.0.1" in entry["error"]
     assert "s3cr3t" not in str(entry)
@@ -164,22 +164,22 @@ def test_a_receiver_that_is_gone_disables_its_channel_and_opens_an_incident(rece
         assert channel_operations.enable(Channel.objects.filter(pk=channel.pk)) == 1
         relay.number_all()
         attempt_all(1)
-        # What was queued before it was disabled arrives; what happened meanwhile was never meant for it.
+        # Events queued before it was disabled arrive. Later ones were not queued.
         assert len(receiver.messages(signing_secret(channel))) == 11
         assert other.messages(signing_secret(watching))[-1]["type"] == EventType.INCIDENT_RESOLVED
 
 
-def test_a_receiver_that_asks_for_patience_gets_it_for_the_whole_channel(receiver):
+def test_retry_after_holds_the_whole_channel(receiver):
     channel = webhook(receiver.url, concurrency=1)
     receiver.answer = failing(429, headers={"Retry-After": "120"})
     publish(online(), online(), online())
     before = database_now()
     deliver_all_due()
-    assert len(receiver.got) == 1
+    assert len(receiver.received) == 1
     channel.refresh_from_db()
     assert before + timedelta(seconds=119) < channel.held_until < database_now() + timedelta(seconds=121)
     assert due_channels(now=before + timedelta(seconds=100)) == []
-    # What was not tried has lost no attempt.
+    # Only the message that was sent counts as an attempt.
     assert sorted(Delivery.objects.values_list("attempts", flat=True)) == [0, 0, 1]
     Channel.objects.update(held_until=database_now())
     receiver.answer = failing(200)
@@ -187,7 +187,7 @@ def test_a_receiver_that_asks_for_patience_gets_it_for_the_whole_channel(receive
     assert states() == {DeliveryState.DELIVERED: 3}
 
 
-def test_a_failing_delivery_blocks_no_later_one_of_its_workspace(receiver):
+def test_a_failing_delivery_does_not_block_later_ones_of_its_workspace(receiver):
     channel = webhook(receiver.url)
     workspace = uuid4()
     poison, *_ = publish(*[online(workspace, version=version) for version in (1, 2, 3)])
@@ -201,7 +201,7 @@ def test_a_failing_delivery_blocks_no_later_one_of_its_workspace(receiver):
     assert versions == [2, 3, 1]
 
 
-def test_a_claim_is_left_alone_until_its_lease_ends_and_is_taken_over_then(receiver):
+def test_a_claim_is_taken_over_when_its_lease_ends(receiver):
     channel = webhook(receiver.url)
     publish(online(), online())
     now = database_now()
@@ -215,7 +215,7 @@ def test_a_claim_is_left_alone_until_its_lease_ends_and_is_taken_over_then(recei
     assert due_channels(now=later) == [channel.pk]
     taken = claim(channel, now=later, until=later + timedelta(seconds=60))
     assert taken
-    # The dead one comes back to life, and its word counts no more.
+    # The marks of the first claim no longer count.
     marks = [Mark(delivery=each, is_delivered=False, at=later) for each in dead.deliveries]
     assert mark(dead, marks) == 0
     assert states() == {DeliveryState.SENDING: 2}
@@ -224,7 +224,7 @@ def test_a_claim_is_left_alone_until_its_lease_ends_and_is_taken_over_then(recei
     assert states() == {DeliveryState.DELIVERED: 2}
 
 
-def test_what_is_released_keeps_its_place_and_its_attempts(receiver):
+def test_released_deliveries_keep_their_order_and_attempts(receiver):
     channel = webhook(receiver.url)
     publish(*[online() for _ in range(5)])
     now = database_now()
@@ -244,7 +244,7 @@ def test_a_paused_channel_queues_and_sends_in_order_when_it_is_resumed(receiver)
     workspace = uuid4()
     publish(*[online(workspace, version=version) for version in (1, 2, 3)])
     assert deliver_all_due() == 0
-    assert receiver.got == []
+    assert receiver.received == []
     assert channel_operations.resume(Channel.objects.all()) == 1
     assert deliver_all_due() == 3
     assert [message["data"]["version"] for message in receiver.messages(signing_secret(channel))] == [1, 2, 3]
@@ -265,7 +265,7 @@ def test_dead_letters_are_redriven_from_the_first_attempt_on(receiver):
     assert [entry["ok"] for entry in one.get().history] == [False, True]
 
 
-def test_a_slow_channel_delays_no_other(receiver):
+def test_a_slow_channel_does_not_delay_others(receiver):
     with receiving() as slow:
         released = threading.Event()
         slow.answer = lambda request: Answer(released=released)
@@ -277,16 +277,16 @@ def test_a_slow_channel_delays_no_other(receiver):
         thread.start()
         try:
             wait_until(lambda: len(receiver.messages(signing_secret(fast))) == 5)
-            assert slow.taken == []
+            assert slow.accepted == []
         finally:
             deliverer.stop()
             released.set()
             thread.join(PATIENCE_SECONDS)
-    # What was not begun when it was told to stop is given back at once.
+    # Deliveries that were not attempted are given back at once.
     assert Delivery.objects.filter(state=DeliveryState.SENDING).count() == 0
 
 
-def test_no_more_sends_run_at_a_time_than_the_channel_allows(receiver):
+def test_concurrent_sends_are_limited_by_the_channel(receiver):
     webhook(receiver.url, concurrency=3)
     running, most, released = [0], [0], threading.Event()
 
@@ -322,11 +322,11 @@ def test_two_deliverers_at_once_send_each_event_once(receiver):
     for thread in threads:
         thread.join(PATIENCE_SECONDS)
     deliver_all_due()
-    assert Counter(request.headers["webhook-id"] for request in receiver.got).most_common(1)[0][1] == 1
+    assert Counter(request.headers["webhook-id"] for request in receiver.received).most_common(1)[0][1] == 1
     assert states() == {DeliveryState.DELIVERED: 150}
 
 
-def test_a_receiver_that_trickles_is_cut_off_at_the_channel_s_limit(receiver):
+def test_a_receiver_that_answers_byte_by_byte_runs_into_the_timeout(receiver):
     webhook(receiver.url, timeout_seconds=1)
     receiver.answer = failing(200, headers={"X-Slow": "1"}, trickles=True)
     publish(online())
@@ -334,17 +334,17 @@ def test_a_receiver_that_trickles_is_cut_off_at_the_channel_s_limit(receiver):
     assert "within 1 s" in Delivery.objects.get().history[0]["error"]
 
 
-def test_a_channel_whose_secrets_can_t_be_read_fails_its_deliveries_and_says_so(receiver, settings):
+def test_deliveries_fail_if_the_options_can_t_be_decrypted(receiver, settings):
     webhook(receiver.url)
     publish(online())
     settings.SECRETS_KEYS = [Fernet.generate_key().decode()]
     deliver_all_due()
-    assert receiver.got == []
+    assert receiver.received == []
     assert states() == {DeliveryState.WAITING: 1}
     assert "SECRETS_KEYS" in Channel.objects.get().last_error
 
 
-def test_a_kind_that_is_unknown_disables_the_channel_and_names_it(receiver):
+def test_an_unknown_kind_disables_the_channel(receiver):
     Channel.objects.filter(pk=webhook(receiver.url).pk).update(kind="pigeon")
     publish(online())
     deliver_all_due()
@@ -377,7 +377,7 @@ SUBJECT = {"name": "w", "runtime": "echo", "ancestors": [str(PARENT)]}
         ({"runtimes": ["echo"], "failure_codes": ["crashed"], "workspace_id": PARENT}, True),
     ],
 )
-def test_a_channel_gets_what_all_of_its_filters_match(wanted, is_queued):
+def test_an_event_is_queued_if_it_matches_all_filters(wanted, is_queued):
     webhook("http://127.0.0.1:9/", **wanted)
     failure = NewEvent(
         event_type=EventType.WORKSPACE_PROVISION_FAILED,

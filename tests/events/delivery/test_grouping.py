@@ -18,26 +18,26 @@ from tests.events.conftest import publish
 pytestmark = pytest.mark.django_db
 
 
-def test_many_equal_failures_become_one_message_with_their_number(receiver):
+def test_many_equal_failures_become_one_message_with_a_count(receiver):
     factories.channel("chat", {"url": mattermost(receiver)})
     codes = ["crashed"] * 20 + ["missing_env"] * 2
     publish(*[failed_event(f"w{number}", code) for number, code in enumerate(codes)])
     assert deliver_all_due() == 22
-    texts = [json.loads(request.body)["text"] for request in receiver.got]
+    texts = [json.loads(request.body)["text"] for request in receiver.received]
     assert len(texts) == 3
     assert "20 × Provisioning failed: crashed" in texts[0]
     assert "w0, w1, " in texts[0]
     assert "and 10 more" in texts[0]
     assert all("missing_env" in text for text in texts[1:])
 
-    # More of them within the window wait, and go out as one.
+    # Further ones within the window are held, and then sent as one.
     publish(*[failed_event(f"v{number}", "crashed") for number in range(5)])
     assert deliver_all_due() == 0
     assert Delivery.objects.filter(state=DeliveryState.WAITING).count() == 5
     Delivery.objects.filter(state=DeliveryState.DELIVERED).update(settled_at=database_now() - timedelta(minutes=2))
     Delivery.objects.filter(state=DeliveryState.WAITING).update(next_attempt_at=database_now())
     assert deliver_all_due() == 5
-    assert "5 × Provisioning failed: crashed" in json.loads(receiver.got[-1].body)["text"]
+    assert "5 × Provisioning failed: crashed" in json.loads(receiver.received[-1].body)["text"]
 
 
 def failed_event(name, code, workspace_id=None, version=1):
@@ -50,7 +50,7 @@ def failed_event(name, code, workspace_id=None, version=1):
     )
 
 
-def test_what_follows_a_failure_that_is_held_back_waits_behind_it(receiver):
+def test_a_workspace_s_later_events_wait_behind_a_held_one(receiver):
     factories.channel("chat", {"url": mattermost(receiver)})
     publish(*[failed_event(f"w{number}", "crashed") for number in range(4)])
     deliver_all_due()
@@ -62,11 +62,11 @@ def test_what_follows_a_failure_that_is_held_back_waits_behind_it(receiver):
     )
     publish(recovered)
     assert deliver_all_due() == 0
-    assert len(receiver.got) == 1
+    assert len(receiver.received) == 1
 
 
-def test_a_webhook_gets_every_event_of_a_flood(receiver):
+def test_a_webhook_gets_equal_events_singly(receiver):
     factories.webhook(receiver.url)
     publish(*[failed_event(f"w{number}", "crashed") for number in range(20)])
     assert deliver_all_due() == 20
-    assert len(receiver.got) == 20
+    assert len(receiver.received) == 20
