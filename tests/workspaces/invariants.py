@@ -1,7 +1,7 @@
 """What must be true of workspaces, launches and the log between any two transactions, whatever happened."""
 
-from workspaces.lifecycle.log_verification import differences
 from workspaces.lifecycle.transitions import TeardownReason, WorkspaceStatus
+from workspaces.log_verification import differences
 from workspaces.models import BackendKind, Launch, Workspace
 
 S = WorkspaceStatus

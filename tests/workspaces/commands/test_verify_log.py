@@ -11,8 +11,8 @@ from events.models import Event
 from events.names import EventType
 from tests.workspaces.factories import arrive, booting, failed, online, queued
 from tests.workspaces.unguarded import put_into, unguarded
-from workspaces.lifecycle.log_verification import TARGETS, differences
 from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus
+from workspaces.log_verification import TARGETS, differences
 from workspaces.models import Workspace
 from workspaces.services.launching.restart import restart
 from workspaces.services.stopping.remove import remove

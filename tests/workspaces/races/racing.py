@@ -21,7 +21,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 from events.models import Event
 from events.names import EventType
 from tests.waiting import PATIENCE_SECONDS
-from workspaces.lifecycle.log_verification import TARGETS
+from workspaces.log_verification import TARGETS
 from workspaces.models import Workspace
 from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.core.trees import BadParent

@@ -24,8 +24,8 @@ from tests.workspaces.factories import arrive, booting
 from tests.workspaces.invariants import assert_sound
 from tests.workspaces.races.racing import crowd
 from workspaces.deadlines.policy import Policy
-from workspaces.lifecycle.log_verification import differences
 from workspaces.lifecycle.transitions import Phase
+from workspaces.log_verification import differences
 from workspaces.models import Launch, LaunchOutcome, Workspace
 from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.launching.progress import record_progress

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from workspaces.lifecycle.log_verification import differences
+from workspaces.log_verification import differences
 
 
 class Command(BaseCommand):
