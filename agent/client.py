@@ -38,7 +38,11 @@ def address_of(url: str) -> Address:
     if not separator or scheme.lower() not in ("http", "https"):
         raise ValueError(f"{url} is not an http or https address")
     place, slash, path = rest.partition("/")
-    host, port = _host_and_port(place)
+    if place.startswith("["):
+        host, _, port = place[1:].partition("]")
+        port = port.removeprefix(":")
+    else:
+        host, _, port = place.partition(":")
     secure = scheme.lower() == "https"
     return Address(secure, host, int(port) if port else (443 if secure else 80), (slash + path).rstrip("/"))
 
@@ -52,14 +56,6 @@ def post(address: Address, path: str, body: object, *, token: str) -> Answer:
             return _parsed(_received(connection, deadline))
     except (OSError, ValueError) as error:
         raise Unreachable(str(error) or type(error).__name__) from error
-
-
-def _host_and_port(place: str) -> tuple[str, str]:
-    if place.startswith("["):
-        host, _, port = place[1:].partition("]")
-        return host, port.removeprefix(":")
-    host, _, port = place.partition(":")
-    return host, port
 
 
 def _connected(address: Address, deadline: float) -> socket.socket:
@@ -91,15 +87,17 @@ def _request(address: Address, path: str, payload: bytes, token: str) -> bytes:
 
 def _received(connection: socket.socket, deadline: float) -> bytes:
     received = b""
-    while not _is_complete(received):
+    while True:
         connection.settimeout(_left(deadline))
         chunk = connection.recv(65_536)
         received += chunk
         if len(received) > MAX_ANSWER_BYTES:
             raise ValueError("the answer is too long")
-        if not chunk:
-            break
-    return received
+        head, separator, body = received.partition(b"\r\n\r\n")
+        length = _header(head, b"content-length")
+        is_complete = bool(separator) and length.isdigit() and len(body) >= int(length)
+        if is_complete or not chunk:
+            return received
 
 
 def _left(deadline: float) -> float:
@@ -107,12 +105,6 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError("timed out")
     return left
-
-
-def _is_complete(received: bytes) -> bool:
-    head, separator, body = received.partition(b"\r\n\r\n")
-    length = _header(head, b"content-length")
-    return bool(separator) and length.isdigit() and len(body) >= int(length)
 
 
 def _header(head: bytes, name: bytes) -> bytes:

@@ -21,7 +21,13 @@ class Journal:
 
     def copy_from(self, descriptor: int) -> threading.Thread:
         """Copy what arrives at the descriptor until its writers are gone, in a thread that ends then."""
-        thread = threading.Thread(target=self._copy, args=(descriptor,), daemon=True)
+
+        def copy() -> None:
+            with open(descriptor, "rb", buffering=0) as source:
+                while chunk := source.read(65_536):
+                    self._write(chunk)
+
+        thread = threading.Thread(target=copy, daemon=True)
         thread.start()
         return thread
 
@@ -30,11 +36,6 @@ class Journal:
         with self._lock:
             text = self._tail.decode(errors="replace").replace("\0", "").lstrip("\ufffd")
         return text.encode()[-TAIL_BYTES:].decode(errors="ignore")
-
-    def _copy(self, descriptor: int) -> None:
-        with open(descriptor, "rb", buffering=0) as source:
-            while chunk := source.read(65_536):
-                self._write(chunk)
 
     def _write(self, chunk: bytes) -> None:
         with self._lock:

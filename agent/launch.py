@@ -26,6 +26,13 @@ class Launch(NamedTuple):
 def read_launch(environment: Mapping[str, str]) -> Launch:
     """Return this launch. Raises BadLaunch for a variable that is missing or unusable."""
     folder = _needed(environment, "WORKSPACE_CONFIG_PATH")
+    seconds = environment.get("HEARTBEAT_INTERVAL_SECONDS", "").strip()
+    try:
+        heartbeat_seconds = float(seconds) if seconds else DEFAULT_HEARTBEAT_SECONDS
+    except ValueError:
+        heartbeat_seconds = 0.0
+    if not 0 < heartbeat_seconds < float("inf"):
+        raise BadLaunch("HEARTBEAT_INTERVAL_SECONDS must be a number of seconds above 0.")
     return Launch(
         workspace_id=_needed(environment, "WORKSPACE_ID"),
         launch_id=environment.get("LAUNCH_ID", ""),
@@ -33,7 +40,7 @@ def read_launch(environment: Mapping[str, str]) -> Launch:
         token=environment.get("WORKSPACE_TOKEN", "").strip() or _token_of(folder),
         port=_needed(environment, "PORT"),
         folder=folder,
-        heartbeat_seconds=_seconds(environment, "HEARTBEAT_INTERVAL_SECONDS", DEFAULT_HEARTBEAT_SECONDS),
+        heartbeat_seconds=heartbeat_seconds,
     )
 
 
@@ -62,14 +69,3 @@ def _token_of(folder: str) -> str:
             return file.read().strip()
     except (OSError, ValueError) as error:
         raise BadLaunch(f"WORKSPACE_TOKEN is not set and {folder}/.auth_token can't be read.") from error
-
-
-def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
-    text = environment.get(name, "").strip()
-    try:
-        value = float(text) if text else default
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise BadLaunch(f"{name} must be a number of seconds above 0.")
-    return value

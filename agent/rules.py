@@ -102,8 +102,9 @@ def missing_message(requirements: Iterable[Requirement]) -> str:
     phrases = [str(one) if len(one.names) == 1 else f"one of {one}" for one in requirements]
     noun = "environment variable" if len(phrases) == 1 else "environment variables"
     them = "it" if len(phrases) == 1 else "them"
+    listed = phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
     return (
-        f"Missing required {noun} {_enumerated(phrases)}. "
+        f"Missing required {noun} {listed}. "
         f"Add {them} to this workspace's secrets or to the global secrets, then restart."
     )
 
@@ -228,7 +229,3 @@ def _plain_model(item: object, environment: Mapping[str, str]) -> object:
     if not isinstance(item, Mapping) or not isinstance(item.get("required_env"), list):
         return item
     return {**item, "required_env": _plain(_list(item, "required_env"), environment)}
-
-
-def _enumerated(phrases: list[str]) -> str:
-    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 MAX_PORT = 65_535
@@ -68,14 +69,6 @@ def _integer(path: str, value: object) -> Iterator[Problem]:
         yield Problem(path, f"must be a whole number, not {_kind(value)}")
 
 
-def _seconds(path: str, value: object) -> Iterator[Problem]:
-    yield from _between(path, value, 1, 31_536_000)
-
-
-def _port(path: str, value: object) -> Iterator[Problem]:
-    yield from _between(path, value, 1, MAX_PORT)
-
-
 def _between(path: str, value: object, least: int, most: int) -> Iterator[Problem]:
     wrong = list(_integer(path, value))
     if not wrong and isinstance(value, int) and not least <= value <= most:
@@ -104,10 +97,6 @@ def _list_of(check: Check) -> Check:
             yield from check(f"{path}[{index}]", item)
 
     return check_list
-
-
-def _anything(path: str, value: object) -> Iterator[Problem]:
-    yield from ()
 
 
 def _command(path: str, value: object) -> Iterator[Problem]:
@@ -175,6 +164,7 @@ def _shortened(value: object) -> str:
 
 
 _required_env = _list_of(_requirement)
+_seconds = partial(_between, least=1, most=31_536_000)
 _RUNTIME_CONFIG: dict[str, Check] = {
     "model": _text,
     "models": _list_of(_entry({"id": _filled, "required_env": _required_env}, required=("id",))),
@@ -196,7 +186,7 @@ _TOP: dict[str, Check] = {
     "model": _text,
     "env": _section({"required": _required_env}),
     "runtime_config": _section(_RUNTIME_CONFIG),
-    "a2a": _section({"port": _port}),
+    "a2a": _section({"port": partial(_between, least=1, most=MAX_PORT)}),
     "prompt_files": _list_of(_text),
-    "skills": _list_of(_anything),
+    "skills": _list_of(lambda path, value: iter(())),
 }

@@ -62,11 +62,16 @@ class Agent:
         """Boot, register and beat until the runtime ends; return the exit code."""
         self._journal.say(f"Launch {self._launch.launch_id} of workspace {self._launch.workspace_id} begins.")
         try:
-            config = self._checked(read_config(self._launch.folder))
+            config = read_config(self._launch.folder)
         except BadLaunch as error:
             return self._fail(EXIT_CONFIG, code="bad_config", error=str(error))
-        except MissingEnvironment as error:
-            return self._fail(EXIT_CONFIG, code="missing_env", error=str(error), missing=error.names)
+        problems = rules.problems_of_shape(config)
+        if problems or not isinstance(config, Mapping):
+            sentence = "config.json is not usable. " + "; ".join(map(str, problems)) + "."
+            return self._fail(EXIT_CONFIG, code="bad_config", error=sentence)
+        if missing := rules.missing(config, self._environment):
+            sentence = rules.missing_message(missing)
+            return self._fail(EXIT_CONFIG, code="missing_env", error=sentence, missing=rules.missing_names(missing))
         for step, command in rules.boot_steps(config):
             if exit_code := self._boot(step, command):
                 return exit_code
@@ -78,14 +83,6 @@ class Agent:
         if self._child is not None and self._child.exit_code is None:
             self._child.end()
             self._journal.say("The workspace's process is stopped.")
-
-    def _checked(self, config: object) -> Mapping[str, object]:
-        problems = rules.problems_of_shape(config)
-        if problems or not isinstance(config, Mapping):
-            raise BadLaunch("config.json is not usable. " + "; ".join(map(str, problems)) + ".")
-        if missing := rules.missing(config, self._environment):
-            raise MissingEnvironment(missing)
-        return config
 
     def _boot(self, step: str, command: str) -> int:
         self._journal.say(f"Boot step '{step}' begins.")
@@ -135,15 +132,12 @@ class Agent:
 
     def _beat(self, supervising: bool) -> int:
         while (ended := self._pause(self._launch.heartbeat_seconds)) is None:
-            self._platform.beat(self._condition(supervising))
+            uptime: dict[str, object] = {"uptime_seconds": int(time.monotonic() - self._started_at)}
+            # Only a runtime knows its tasks and errors, and may report them itself.
+            idle = {"error_rate": 0.0, "sample_error": "", "active_tasks": 0, "current_task": ""}
+            self._platform.beat(uptime if supervising else {**uptime, **idle})
         self._journal.say(f"The runtime's command {ending(ended)}.")
         return own_exit_code(ended)
-
-    def _condition(self, supervising: bool) -> dict[str, object]:
-        uptime: dict[str, object] = {"uptime_seconds": int(time.monotonic() - self._started_at)}
-        # Only a runtime knows its tasks and errors, and may report them itself.
-        idle = {"error_rate": 0.0, "sample_error": "", "active_tasks": 0, "current_task": ""}
-        return uptime if supervising else {**uptime, **idle}
 
     def _pause(self, seconds: float) -> int | None:
         """Wait; return the exit code if the runtime ends meanwhile."""
@@ -170,14 +164,6 @@ class Agent:
                 break
             self._pause(next(delays))
         return exit_code
-
-
-class MissingEnvironment(Exception):
-    """Required variables are not set. The message is for the operator; `names` lists the variables."""
-
-    def __init__(self, requirements: list[rules.Requirement]) -> None:
-        super().__init__(rules.missing_message(requirements))
-        self.names = rules.missing_names(requirements)
 
 
 def _card(config: Mapping[str, object], command: list[str]) -> dict[str, object]:
