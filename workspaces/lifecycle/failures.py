@@ -23,7 +23,9 @@ _ADVICE = {
     FailureCode.LAUNCH_ERROR: "Check its backend and the launch worker's log, then restart it.",
     FailureCode.CRASHED: "Read the end of its log, fix what it names, then restart it.",
     FailureCode.TIMED_OUT: "Check its last boot step and its log. If that step is slow but healthy, raise the limit.",
-    FailureCode.STALLED: "Check its current boot step. If that step is slow but healthy, raise the stall limit, then restart.",
+    FailureCode.STALLED: (
+        "Check its current boot step. If that step is slow but healthy, raise the stall limit, then restart."
+    ),
     FailureCode.CANCELLED: "Restart it when you need it again.",
 }
 
