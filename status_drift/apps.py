@@ -3,7 +3,7 @@ from importlib.util import find_spec
 
 from django.apps import AppConfig
 
-# The drift gate's parser: under GPL, so a requirement of development only.
+# The gate's parser, which only development requires, because it is under GPL.
 PARSER = "pglast"
 
 

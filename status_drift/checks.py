@@ -1,7 +1,6 @@
 """The gate's static half as a Django system check, for `manage.py check --deploy --tag drift`.
 
-Django has no tag that other commands leave out. Checks for deployment are what it leaves out unless they are asked for,
-and a check of the code before its deployment is what this is.
+Django runs checks before most commands, but leaves out deployment checks unless you ask for them.
 """
 
 from importlib import import_module
@@ -17,13 +16,11 @@ TAG = "drift"
 
 @register(TAG, deploy=True)
 def check_drift(**_: Any) -> list[CheckMessage]:
-    """Report whatever drifted in the code, the migrations and the table."""
-    # Imported on demand: it brings the parser, which no other command needs.
+    """Report what drifted in the code, the migrations and the transitions."""
+    # Imported on demand, because no other command needs the parser.
     report = import_module("status_drift.gate").static_report(settings.BASE_DIR)
-    return [_message(finding) for finding in report.findings]
-
-
-def _message(finding: Any) -> CheckMessage:
-    place = f"{finding.path}:{finding.line}: " if finding.path else ""
-    kind, number = (Error, "E020") if finding.severity == Severity.ERROR else (Warning, "W020")
-    return kind(f"{place}{finding.message}", hint=finding.fix, id=f"slipway.{number}")
+    messages: list[CheckMessage] = []
+    for finding in report.findings:
+        kind, number = (Error, "E020") if finding.severity == Severity.ERROR else (Warning, "W020")
+        messages.append(kind(f"{finding.place}{finding.message}", hint=finding.fix, id=f"slipway.{number}"))
+    return messages

@@ -4,9 +4,10 @@ import ast
 
 
 def constant_text(node: ast.AST) -> str | None:
-    """Return the constant text of the expression, or None where it has none."""
+    """Return the constant text of the expression, or None if it has none."""
     if isinstance(node, ast.Constant):
-        return _text(node.value)
+        value = node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
+        return value if isinstance(value, str) else None
     if isinstance(node, ast.JoinedStr):
         return _joined([constant_text(part) for part in node.values])
     if isinstance(node, ast.FormattedValue):
@@ -14,12 +15,6 @@ def constant_text(node: ast.AST) -> str | None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _joined([constant_text(node.left), constant_text(node.right)])
     return None
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return value if isinstance(value, str) else None
 
 
 def _joined(parts: list[str | None]) -> str | None:

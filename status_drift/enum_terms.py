@@ -52,7 +52,7 @@ class EnumTerm:
         return member if 0 < distance <= MAX_EDITS else None
 
     def advice(self, text: str) -> str:
-        """Return what to write instead of a text that is no value."""
+        """Return what to write instead of a text that is not a value."""
         near = self.misspelled(text)
         if near is None:
             close = get_close_matches(text.strip().casefold(), self.members, n=1)

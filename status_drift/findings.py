@@ -1,21 +1,26 @@
-"""What the drift gate reports."""
+"""What the drift gate reports, and the comments that silence it."""
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+# The comments that silence a line; each is followed by a reason.
+NO_STATUS = "not-a-workspace-status:"
+DYNAMIC_SQL = "dynamic-sql:"
+MARKS = (NO_STATUS, DYNAMIC_SQL)
+
 
 class Severity(StrEnum):
-    """Whether a finding makes the gate red."""
+    """Whether a finding fails the gate."""
 
     ERROR = "error"
-    # Tolerated, and to be known: a database that knows more than the code, say.
+    # Tolerated: a database with a value that the code lacks, for example.
     WARNING = "warning"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that drifted: where it stands (no place: in the database), what is wrong, and what to do."""
+    """One thing that drifted: where it is (no path: in the database), what is wrong, and what to do."""
 
     message: str
     fix: str
@@ -24,13 +29,16 @@ class Finding:
     severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
-        place = f"{self.path}:{self.line}: " if self.path else ""
-        return f"{place}{self.message} {self.fix}"
+        return f"{self.place}{self.message} {self.fix}"
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}:{self.line}: " if self.path else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Silenced:
-    """A literal that a comment declares to be no status, with the reason it gives."""
+    """A finding that a comment silences, with the reason it gives."""
 
     path: str
     line: int
@@ -39,7 +47,7 @@ class Silenced:
 
 @dataclass(kw_only=True)
 class Report:
-    """Everything found, and how much was looked at: a gate that looked at nothing is not green."""
+    """Everything found, and how much was checked: a gate that checked nothing fails."""
 
     findings: list[Finding] = field(default_factory=list)
     silenced: list[Silenced] = field(default_factory=list)
@@ -56,13 +64,27 @@ class Report:
         return [finding for finding in self.findings if finding.severity == Severity.WARNING]
 
     def add(self, other: "Report") -> None:
-        """Take over what another report found and counted."""
+        """Add another report's findings and counts."""
         self.findings += other.findings
         self.silenced += other.silenced
         self.files += other.files
         self.statements += other.statements
         self.mentions += other.mentions
 
-    def as_facts(self) -> dict[str, Any]:
+    def as_text(self) -> str:
+        """Return the report for people, one finding a line, the counts last."""
+        checked = "the connected database only"
+        if self.files:
+            checked = f"{self.files} files, {self.statements} SQL statements, {self.mentions} mentions of a status"
+        return "\n".join(
+            [
+                *(f"{finding.severity}: {finding}" for finding in self.findings),
+                *(f"silenced: {one.path}:{one.line}: {one.reason}" for one in self.silenced),
+                f"{len(self.errors)} errors, {len(self.warnings)} warnings, {len(self.silenced)} silenced; "
+                f"looked at {checked}.",
+            ]
+        )
+
+    def as_dict(self) -> dict[str, Any]:
         """Return the report for machines."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""The static half of the drift gate: everything that can be known without a database. Needs pglast."""
+"""The static half of the drift gate: everything that can be checked without a database. Needs pglast."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,19 +9,29 @@ from status_drift.findings import Finding, Report
 from status_drift.model_types import ModelTypes
 from status_drift.python_literals import EnumVisitor, scan_event_names
 from status_drift.sources import Findings, Source, sources
-from status_drift.sql_literals import SqlScan
+from status_drift.sql.scanner import SqlScanner
 
 
 def static_report(root: Path) -> Report:
-    """Judge the project's code, its migrations and its table of moves."""
+    """Check the project's code, its migrations and its transitions."""
     terms, events = native_enums(), event_names()
     report = scan(sources(root), terms=terms, events=events)
-    report.findings += [*migration_findings(), *status_findings(), *_idle(report, terms, events)]
+    report.findings += [*migration_findings(), *status_findings()]
+    checked = {
+        "file": report.files,
+        "native enum": len(terms),
+        "event name": len(events),
+        "SQL statement": report.statements,
+        "place that speaks of a status": report.mentions,
+    }
+    for what in (what for what, number in checked.items() if not number):
+        message, fix = f"The gate found no {what} to check.", "Correct PACKAGES in status_drift/sources.py."
+        report.findings.append(Finding(message=message, fix=fix))
     return report
 
 
 def scan(parsed: Iterable[Source], *, terms: list[EnumTerm], events: dict[str, str]) -> Report:
-    """Judge these files."""
+    """Check these files."""
     report = Report()
     for source in parsed:
         report.add(scan_source(source, terms=terms, events=events))
@@ -29,9 +39,9 @@ def scan(parsed: Iterable[Source], *, terms: list[EnumTerm], events: dict[str, s
 
 
 def scan_source(source: Source, *, terms: list[EnumTerm], events: dict[str, str]) -> Report:
-    """Judge one file: its Python (not a migration's, nor what defines the sets), and its SQL."""
+    """Check one file: its SQL and its Python, except in migrations and where the enums are defined."""
     findings = Findings(source)
-    sql = SqlScan(source, terms, events, findings)
+    sql = SqlScanner(source, terms, events, findings)
     mentions = 0
     if not source.is_migration and not source.defines_a_set:
         scan_event_names(source, events, findings)
@@ -44,22 +54,3 @@ def scan_source(source: Source, *, terms: list[EnumTerm], events: dict[str, str]
     report = findings.close()
     report.files, report.statements, report.mentions = 1, sql.statements, mentions + sql.mentions
     return report
-
-
-def _idle(report: Report, terms: list[EnumTerm], events: dict[str, str]) -> list[Finding]:
-    """A gate that found nothing to check says so, rather than green."""
-    looked_at = {
-        "file": report.files,
-        "native enum": len(terms),
-        "event name": len(events),
-        "SQL statement": report.statements,
-        "place that speaks of a status": report.mentions,
-    }
-    return [
-        Finding(
-            message=f"The gate found no {what} to check.",
-            fix="Correct PACKAGES in status_drift/sources.py.",
-        )
-        for what, number in looked_at.items()
-        if not number
-    ]

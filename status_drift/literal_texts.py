@@ -70,15 +70,12 @@ class LiteralTexts:
         if not name or name in seen:
             return
         for value in filter(_is_written_out, self._source.constants.get(name, [])):
-            is_same = name.isupper() or self._is_bound_to(node, value)
+            # A variable of another function may have the same name.
+            bindings = self._types.bindings(node) if isinstance(node, ast.Name) and not name.isupper() else None
+            is_same = bindings is None or any(one.value is value for one in bindings)
             yield from self.of(value, is_value=is_value and is_same, seen=seen | {name})
         for value in filter(_is_written_out, self._source.imported.get(name, [])):
             yield from (replace(one, node=node) for one in self.of(value, is_value=is_value, seen=seen | {name}))
-
-    def _is_bound_to(self, node: ast.AST, value: ast.expr) -> bool:
-        if isinstance(node, ast.Attribute):
-            return True
-        return isinstance(node, ast.Name) and any(one.value is value for one in self._types.bindings(node))
 
 
 def _values(node: ast.AST) -> list[ast.AST]:

@@ -1,6 +1,6 @@
-"""The live half: what the connected database knows, in one query. Needs no parser, so that production asks it too."""
+"""The live half of the gate: the values that the connected database has, in one query. Production runs it, too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection
@@ -26,12 +26,12 @@ class LiveEnum:
 
     @property
     def missing(self) -> list[str]:
-        """Return the values that a write would be refused for."""
+        """Return the values that can't be written."""
         return [value for value in self.wanted if value not in self.present]
 
     @property
     def extra(self) -> list[str]:
-        """Return the values of newer code: tolerated, read as plain text."""
+        """Return the values of newer code; they are read as plain text."""
         return [value for value in self.present if value not in self.wanted]
 
     @property
@@ -41,14 +41,18 @@ class LiveEnum:
 
 
 def live_enums() -> list[LiveEnum]:
-    """Ask the database for every native enum that the code binds."""
+    """Read from the database every native enum that a field of the code is bound to."""
     wanted = {name: enum.values for name, (_, enum) in bound_enums().items()}
-    present = _present(list(wanted))
+    present: dict[str, list[str]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_VALUES, [list(wanted)])
+        for name, value in cursor.fetchall():
+            present.setdefault(name, []).append(value)
     return [LiveEnum(type_name=name, wanted=values, present=present.get(name, [])) for name, values in wanted.items()]
 
 
 def live_findings(enums: Sequence[LiveEnum]) -> list[Finding]:
-    """Return what is missing (an error), and what there is too much or in another order (warnings)."""
+    """Return missing values as errors, extra values and another order as warnings."""
     found = []
     for enum in enums:
         for value in enum.missing:
@@ -61,8 +65,8 @@ def live_findings(enums: Sequence[LiveEnum]) -> list[Finding]:
         for value in enum.extra:
             found.append(
                 Finding(
-                    message=f"The database's {enum.type_name} has {value}, which this code does not know.",
-                    fix="Expected after a rollback; otherwise deploy the code that it belongs to.",
+                    message=f"The database's {enum.type_name} has {value}, which this code doesn't have.",
+                    fix="Expected after a rollback. Otherwise deploy the code that has it.",
                     severity=Severity.WARNING,
                 )
             )
@@ -70,17 +74,8 @@ def live_findings(enums: Sequence[LiveEnum]) -> list[Finding]:
             found.append(
                 Finding(
                     message=f"The database's {enum.type_name} has another order: {', '.join(enum.present)}.",
-                    fix="Sorting by it differs from the code's order, nothing else does.",
+                    fix="Only sorting by it differs from the code's order.",
                     severity=Severity.WARNING,
                 )
             )
-    return found
-
-
-def _present(names: list[str]) -> Mapping[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(_VALUES, [names])
-        for name, value in cursor.fetchall():
-            found.setdefault(name, []).append(value)
     return found

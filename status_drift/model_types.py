@@ -11,7 +11,7 @@ from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field, Model, QuerySet
 
-from status_drift.sources import Source, last_name
+from status_drift.sources import Source, last_name, root_name
 
 # These return what their first argument is, a row of it, or a sequence of such rows.
 _PASSING_ON = frozenset(
@@ -129,7 +129,9 @@ class ModelTypes:
 
     def bindings(self, node: ast.Name) -> list[Binding]:
         """Return what gives the name its value in the innermost scope that does."""
-        for scope in self._scopes(node):
+        for scope in self._source.ancestors(node):
+            if not isinstance(scope, Scope):
+                continue
             found = self._bindings.get(id(scope))
             if found is None:
                 found = self._bindings[id(scope)] = {}
@@ -138,11 +140,6 @@ class ModelTypes:
             if node.id in found:
                 return found[node.id]
         return []
-
-    def _scopes(self, node: ast.AST) -> Iterator[Scope]:
-        for ancestor in self._source.ancestors(node):
-            if isinstance(ancestor, Scope):
-                yield ancestor
 
     def _model_of_name(self, node: ast.Name) -> ModelClass | None:
         if node.id in {"self", "cls"}:
@@ -156,7 +153,8 @@ class ModelTypes:
             return None
         self._resolving.add(id(found))
         # `rows = rows.filter(…)` tells nothing new.
-        values = [one.value for one in found if not _is_none(one.value) and _root_name(one.value) != node.id]
+        values = [one.value for one in found if one.value is not None and root_name(one.value) != node.id]
+        values = [value for value in values if not isinstance(value, ast.Constant) or value.value is not None]
         known = {self.model_of(value) for value in values}
         self._resolving.remove(id(found))
         if not known or None in known:
@@ -262,14 +260,3 @@ def _targets(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, Binding]]
             yield from _targets(one, value.elts[place] if paired else value)  # type: ignore[attr-defined]
     elif isinstance(target, ast.Name):
         yield target.id, Binding(value=value)
-
-
-def _is_none(node: ast.expr | None) -> bool:
-    return node is None or (isinstance(node, ast.Constant) and node.value is None)
-
-
-def _root_name(node: ast.AST | None) -> str:
-    """Return the variable that a chain of attributes, calls and items begins with."""
-    while isinstance(node, (ast.Attribute, ast.Call, ast.Subscript, ast.Await)):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return last_name(node)

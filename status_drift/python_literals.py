@@ -2,14 +2,14 @@
 
 import ast
 from collections.abc import Iterable
-from enum import Enum
 from urllib.parse import parse_qsl
 
 from status_drift.constant_text import constant_text
 from status_drift.enum_terms import EnumTerm
 from status_drift.literal_texts import VALUE_KEYWORDS, LiteralText, LiteralTexts
 from status_drift.model_types import ModelClass, ModelTypes, field_at, relations
-from status_drift.sources import NO_STATUS, Findings, Function, Source, last_name
+from status_drift.neighbours import Neighbour, problem_with
+from status_drift.sources import Findings, Function, Source, last_name
 
 _CONDITIONAL = frozenset({"Case", "When"})
 # What one of these gives is compared as the text itself.
@@ -20,17 +20,6 @@ _COLLECTIONS = frozenset(
 )
 # Keywords of a queryset's methods that hold lookups in a dict; None stands for `**`.
 _LOOKUP_DICTS = frozenset({None, "defaults", "create_defaults"})
-
-
-class Neighbour(Enum):
-    """What a string stands beside, which decides what is reported."""
-
-    # The enum's own field: every string is reported.
-    FIELD = "field"
-    # Something named like the field: values and misspelled values are reported.
-    NAME = "name"
-    # A field of that name that has another type: nothing is reported.
-    OTHER_FIELD = "other field"
 
 
 def scan_event_names(source: Source, names: dict[str, str], findings: Findings) -> None:
@@ -216,7 +205,7 @@ class EnumVisitor(ast.NodeVisitor):
     def _strongest(self, nodes: Iterable[ast.expr]) -> Neighbour | None:
         """Return what one of the expressions is, the enum's field before all else; None if none has its name."""
         found = [self._neighbour(node) for node in nodes if self._field_of(node) or self._names(node)]
-        return min(found, key=list(Neighbour).index, default=None)
+        return min(found, default=None)
 
     def _neighbour(self, node: ast.AST) -> Neighbour:
         return self._field_of(node) or Neighbour.NAME
@@ -311,34 +300,23 @@ class EnumVisitor(ast.NodeVisitor):
         self.mentions += 1
         if neighbour == Neighbour.OTHER_FIELD:
             return
-        if isinstance(node, ast.Dict) and not any(map(self._is_status, node.values)):
-            self._report_all(filter(None, node.keys), Neighbour.NAME)
+        if isinstance(node, ast.Dict):
+            written = [constant_text(value) or last_name(value) for value in node.values]
+            # A table by status, or one from something else to statuses.
+            if not any(map(self._resembles, written)) and not any(map(self._names, node.values)):
+                self._report_all(filter(None, node.keys), Neighbour.NAME)
         for literal in self._texts.of(node):
             words = literal.text.replace(",", " ").split()
             each = words if len(words) > 1 and all(map(self._resembles, words)) else [literal.text]
             for word in each:
                 self._judge(LiteralText(node=literal.node, text=word, is_value=literal.is_value), neighbour)
 
-    def _is_status(self, node: ast.expr) -> bool:
-        text = constant_text(node) or last_name(node)
-        return self._resembles(text) if text else self._names(node)
-
     def _resembles(self, text: str) -> bool:
         return bool(self._term.member(text) or self._term.misspelled(text))
 
     def _judge(self, literal: LiteralText, neighbour: Neighbour) -> None:
-        text, label = literal.text, self._term.label
-        if member := self._term.member(text):
-            message, fix = f"The {label} {text!r} is written out.", f"Use {member}."
-        elif not literal.is_value:
-            return
-        elif neighbour == Neighbour.FIELD:
-            message, fix = f"{self._term.enum_name} has no value {text!r}.", self._term.advice(text)
-        elif self._term.misspelled(text):
-            message = f"{text!r} looks like a misspelled {label}."
-            fix = f"{self._term.advice(text)} If it means something else, add `# {NO_STATUS} reason`."
-        else:
-            return
-        line = getattr(literal.node, "lineno", 1)
-        end = getattr(literal.node, "end_lineno", line) or line
-        self._findings.add(message, fix, line=line, about=text, also=(end,))
+        beside = neighbour if literal.is_value else max(neighbour, Neighbour.NOTHING)
+        if problem := problem_with(literal.text, self._term, beside):
+            line = getattr(literal.node, "lineno", 1)
+            end = getattr(literal.node, "end_lineno", line) or line
+            self._findings.add(*problem, line=line, about=literal.text, also=(end,))

@@ -1,4 +1,4 @@
-"""The project's Python as the gate reads it: which files, their syntax tree, their comments, their constants."""
+"""The files that the gate reads: their syntax tree, comments, constants, calls and functions."""
 
 import ast
 import io
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from status_drift.findings import Finding, Report, Silenced
+from status_drift.findings import MARKS, NO_STATUS, Finding, Report, Silenced
 
 PACKAGES = (
     "devserver",
@@ -21,22 +21,20 @@ PACKAGES = (
     "postgres",
     "agent",
 )
-# Where the closed sets themselves are written.
+# Where the enums and the event names are defined.
 DEFINING = frozenset({"workspaces/lifecycle/transitions.py", "events/names.py"})
-# What a comment says to silence its line, with a reason behind it.
-NO_STATUS = "not-a-workspace-status:"
-DYNAMIC_SQL = "dynamic-sql:"
-MARKS = (NO_STATUS, DYNAMIC_SQL)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(kw_only=True)
 class Source:
-    """One parsed file. `comments` are by line; `constants` are the expressions a name of the file may stand for.
+    """One parsed file.
 
-    `functions`, `calls` and `loads` (every mention of a name, called or not) are by the last name; `scopes` tells, by a
-    node's id, in which function it stands.
+    `comments` are by line. `constants` are the expressions that a name of the file may stand for, `imported` those that
+    an imported name may stand for; `imports` tells where it comes from: module and name. `functions`, `calls` and
+    `loads` (each use of a name, called or not) are by the last name. `scopes` is the innermost function around a name,
+    by the id of its node.
     """
 
     path: str
@@ -53,12 +51,12 @@ class Source:
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @cached_property
-    def _parents(self) -> dict[int, ast.AST]:
+    def parents(self) -> dict[int, ast.AST]:
         return {id(child): node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
 
     def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
-        """Yield what the node stands in, from the innermost outwards."""
-        while parent := self._parents.get(id(node)):
+        """Yield the nodes around a node, from the innermost outwards."""
+        while parent := self.parents.get(id(node)):
             node = parent
             yield node
 
@@ -74,8 +72,8 @@ class Source:
     def defines_a_set(self) -> bool:
         return self.path in DEFINING
 
-    def handed_on(self, name: str) -> list[ast.expr]:
-        """Return where the name is mentioned without being called: from there, anyone may call what it stands for."""
+    def uses_without_call(self, name: str) -> list[ast.expr]:
+        """Return where the name is used without being called; from there it may be called with anything."""
         called = {id(call.func) for call in self.calls.get(name, [])}
         return [one for one in self.loads.get(name, []) if id(one) not in called]
 
@@ -90,12 +88,12 @@ def sources(root: Path) -> list[Source]:
 
 
 def resolve_imports(parsed: list[Source]) -> None:
-    """Let each file know what the names stand for that it imports from another one."""
+    """Tell each file what the names stand for that it imports from another one."""
     modules = {source.path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): source for source in parsed}
     for source in parsed:
         for node in ast.walk(source.tree):
             origin = modules.get(node.module or "") if isinstance(node, ast.ImportFrom) else None
-            # The sets themselves are imported everywhere: their members are what is asked for.
+            # Everyone imports the enums, and should.
             if origin is None or origin.defines_a_set:
                 continue
             for alias in node.names:  # type: ignore[attr-defined]
@@ -103,10 +101,14 @@ def resolve_imports(parsed: list[Source]) -> None:
 
 
 def parse(text: str, *, path: str) -> Source:
-    """Return the file's tree with what the scans ask of it; an SQL file has an empty tree. Raises SyntaxError."""
+    """Parse a Python or SQL file; an SQL file has an empty tree. Raises SyntaxError."""
     if path.endswith(".sql"):
-        comments = dict(enumerate(map(_sql_comment, text.splitlines()), start=1))
-        return Source(path=path, tree=ast.parse(""), comments=comments, lines=text.splitlines())
+        source = Source(path=path, tree=ast.parse(""), comments={}, lines=text.splitlines())
+        for number, line in enumerate(source.lines, start=1):
+            # Also inside a function's body; a `--` in a string begins no comment.
+            before, _, comment = line.partition("--")
+            source.comments[number] = comment if before.count("'") % 2 == 0 else ""
+        return source
     tree = ast.parse(text, filename=path)
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     comments = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
@@ -116,16 +118,10 @@ def parse(text: str, *, path: str) -> Source:
     return source
 
 
-def _sql_comment(line: str) -> str:
-    """Return a line's comment, also one inside a function's body; a `--` in a string begins none."""
-    before, dashes, comment = line.partition("--")
-    return comment if dashes and before.count("'") % 2 == 0 else ""
-
-
 def _index(node: ast.AST, source: Source) -> None:
-    for name, value in [*_assigned(node), *_assigned_in_class(node)]:
-        if name:
-            source.constants.setdefault(name, []).append(value)
+    """Add a node to the file's indexes."""
+    for name, value in _assigned(node):
+        source.constants.setdefault(name, []).append(value)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         source.docstrings.add(id(node.value))
     elif isinstance(node, ast.ImportFrom):
@@ -137,34 +133,59 @@ def _index(node: ast.AST, source: Source) -> None:
         source.loads.setdefault(last_name(node), []).append(node)
     elif isinstance(node, Function):
         source.functions.setdefault(node.name, []).append(node)
-        # An inner function comes later in the walk, and has the last word.
+        # The walk reaches inner functions later, so they replace the outer ones.
         source.scopes |= {id(inner): node for inner in ast.walk(node) if isinstance(inner, ast.Name)}
 
 
 def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the names that a statement gives a value to; a class's own as `Row.BROKEN` and `self.BROKEN`."""
+    targets: list[ast.expr] = []
     if isinstance(node, ast.Assign):
-        for target in node.targets:
-            yield last_name(target), node.value
+        targets = node.targets
     elif isinstance(node, (ast.AnnAssign, ast.NamedExpr, ast.AugAssign)) and node.value is not None:
-        yield last_name(node.target), node.value
-
-
-def _assigned_in_class(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """Yield a class's constants by the names that its users and its methods know: `Row.BROKEN`, `self.BROKEN`."""
-    for statement in node.body if isinstance(node, ast.ClassDef) else []:
-        for name, value in _assigned(statement):
-            yield from ((f"{owner}.{name}", value) for owner in (node.name, "self", "cls"))  # type: ignore[attr-defined]
+        targets = [node.target]
+    elif isinstance(node, ast.ClassDef):
+        own = [one for statement in node.body for one in _assigned(statement)]
+        yield from ((f"{owner}.{name}", value) for name, value in own for owner in (node.name, "self", "cls"))
+    yield from ((last_name(target), node.value) for target in targets if last_name(target))  # type: ignore[attr-defined]
 
 
 def last_name(node: ast.AST | None) -> str:
-    """Return the identifier that an expression ends with: `status` of `row.status`; empty where it has none."""
+    """Return the identifier that an expression ends with: `status` for `row.status`, "" if there is none."""
     if isinstance(node, ast.Name):
         return node.id
     return node.attr if isinstance(node, ast.Attribute) else ""
 
 
+def root_name(node: ast.AST | None) -> str:
+    """Return the variable that a chain of attributes, calls and items begins with."""
+    while isinstance(node, (ast.Attribute, ast.Call, ast.Subscript, ast.Await)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return last_name(node)
+
+
+def parameter_of(function: Function, name: str) -> ast.arg | None:
+    """Return the function's parameter of this name."""
+    return next((one for one in _parameters(function) if one.arg == name), None)
+
+
+def argument_for(call: ast.Call, function: Function, name: str) -> ast.expr | None:
+    """Return what a call passes for a parameter, None if that can't be told."""
+    for word in call.keywords:
+        if word.arg == name:
+            return word.value
+    names = [one.arg for one in _parameters(function)]
+    place = names.index(name) - (names[0] in {"self", "cls"} and isinstance(call.func, ast.Attribute))
+    is_spread = any(isinstance(one, ast.Starred) for one in call.args[:place])
+    return call.args[place] if place < len(call.args) and not is_spread else None
+
+
+def _parameters(function: Function) -> list[ast.arg]:
+    return [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+
+
 class Findings:
-    """Gathers the findings of one file: each literal once, and none that a comment silences."""
+    """Collects the findings of one file, each text once a line, without those that a comment silences."""
 
     def __init__(self, source: Source) -> None:
         self.report = Report()
@@ -182,9 +203,10 @@ class Findings:
         also: tuple[int, ...] = (),
         mark: str = NO_STATUS,
     ) -> None:
-        """Report what is wrong about a text, once a line.
+        """Report what is wrong with the text `about`.
 
-        A mark silences it on its line and on those of `also`: where the string or the statement starts and ends.
+        A comment with the mark silences it on its line, and on the lines in `also`, where the string or statement
+        starts and ends.
         """
         if (line, about or message) in self._seen:
             return
@@ -197,12 +219,12 @@ class Findings:
         self.report.findings.append(Finding(path=self._source.path, line=line, message=message, fix=fix))
 
     def close(self) -> Report:
-        """Report the marks that silence nothing or give no reason, and return everything."""
+        """Report comments that silence nothing or give no reason, and return the report."""
         for line, comment in self._source.comments.items():
             mark = next((mark for mark in MARKS if mark.rstrip(":") in comment), None)
             if mark is None or line in self._used:
                 continue
-            message = "This mark silences nothing." if self._reason(line, mark) else "This mark gives no reason."
+            message = "This comment silences nothing." if self._reason(line, mark) else "This comment gives no reason."
             sign = "--" if self._source.is_sql else "#"
             fix = f"Write `{sign} {mark} reason`, or remove it."
             self.report.findings.append(Finding(path=self._source.path, line=line, message=message, fix=fix))

@@ -1,8 +1,6 @@
 """Which strings of an SQL statement belong to a column of the enum: `status = 'failed'`, not `outcome = 'failed'`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from functools import cache
 from itertools import zip_longest
 from typing import Any
@@ -12,6 +10,7 @@ from pglast import ast
 from pglast.enums import A_Expr_Kind
 
 from status_drift.enum_terms import EnumTerm
+from status_drift.neighbours import Neighbour
 
 _WRITING = (ast.InsertStmt, ast.UpdateStmt, ast.MergeStmt)
 _STATEMENTS = (*_WRITING, ast.SelectStmt, ast.DeleteStmt, ast.CommonTableExpr)
@@ -33,36 +32,19 @@ _COMPARING_KINDS = frozenset(
 )
 
 
-class Neighbour(Enum):
-    """What a string stands beside, which decides what is reported."""
-
-    # A column of the enum, of a table that has it: every string is reported.
-    COLUMN = "column"
-    # A column named like it: values and misspelled values are reported.
-    NAME = "name"
-    # No column: values are reported.
-    NOTHING = "nothing"
-    # A column that has another name, or that another table has: nothing is reported.
-    OTHER_COLUMN = "other column"
-
-
-@dataclass(frozen=True)
-class SqlText:
-    """A string in a statement, or an item of an array that is written as one: `'{online,paused}'`."""
-
-    text: str
-    neighbour: Neighbour
-
-
 def mentions(statement: Any, term: EnumTerm) -> bool:
     """Tell whether the statement names a column of the enum or its type, or fills its table without naming columns."""
     for node in walk(statement):
-        if isinstance(node, ast.InsertStmt) and not node.cols and node.relation.relname.casefold() in term.tables:
-            return True
-        if isinstance(node, ast.TypeName) and node.names and node.names[-1].sval == term.type_name:
-            return True
-        if any(term.is_named(name) for name in _identifiers(node)):
-            return True
+        match node:
+            case ast.InsertStmt(cols=None) if node.relation.relname.casefold() in term.tables:
+                return True
+            case ast.TypeName(names=names) if names and names[-1].sval == term.type_name:
+                return True
+            case ast.ColumnRef(fields=names) | ast.Alias(colnames=names) | ast.CommonTableExpr(aliascolnames=names):
+                if any(term.is_named(name.sval) for name in names or () if isinstance(name, ast.String)):
+                    return True
+            case ast.ResTarget(name=str(name)) if term.is_named(name):
+                return True
     return False
 
 
@@ -76,13 +58,11 @@ class ColumnReader:
         relations = [node for node in walk(statement) if isinstance(node, ast.RangeVar)]
         self._tables = {(one.alias.aliasname if one.alias else one.relname): one.relname for one in relations}
 
-    def texts(self) -> Iterator[SqlText]:
-        """Yield each string that no other column takes."""
-        for text in self._texts(self._statement, Neighbour.NOTHING, ""):
-            if text.neighbour != Neighbour.OTHER_COLUMN:
-                yield text
+    def texts(self) -> Iterator[tuple[str, Neighbour]]:
+        """Yield each string with what it stands beside, and each item of an array's text: `'{online,paused}'`."""
+        return self._texts(self._statement, Neighbour.NOTHING, "")
 
-    def _texts(self, node: Any, neighbour: Neighbour, table: str) -> Iterator[SqlText]:
+    def _texts(self, node: Any, neighbour: Neighbour, table: str) -> Iterator[tuple[str, Neighbour]]:
         """Yield the strings below a node; `table` is the one that the statement around it writes to."""
         match node:
             case tuple() | list():
@@ -90,13 +70,14 @@ class ColumnReader:
                     if id(item) not in self._done:
                         yield from self._texts(item, neighbour, table)
             case ast.A_Const(val=ast.String(sval=text)):
-                yield from (SqlText(item, neighbour) for item in _items(text))
+                is_array = text.startswith("{") and text.endswith("}")
+                yield from ((item, neighbour) for item in (text[1:-1].split(",") if is_array else [text]))
             case ast.CaseExpr():
                 yield from self._case(node, neighbour, table)
             case ast.Node():
                 yield from self._below(node, neighbour, table)
 
-    def _below(self, node: Any, neighbour: Neighbour, table: str) -> Iterator[SqlText]:
+    def _below(self, node: Any, neighbour: Neighbour, table: str) -> Iterator[tuple[str, Neighbour]]:
         if isinstance(node, _STATEMENTS):
             table = node.relation.relname if isinstance(node, _WRITING) else ""
         for value, beside in self._by_place(node):
@@ -109,39 +90,42 @@ class ColumnReader:
         if isinstance(node, ast.ResTarget) and node.name:
             column = self._column((node.name,), table)
             # Without a table that is written, it is the name of an output.
-            return Neighbour.NAME if column == Neighbour.COLUMN and not table else column
+            return Neighbour.NAME if column == Neighbour.FIELD and not table else column
         if isinstance(node, ast.TypeCast):
             names = node.typeName.names if node.typeName else ()
-            return Neighbour.COLUMN if names and names[-1].sval == self._term.type_name else around
+            return Neighbour.FIELD if names and names[-1].sval == self._term.type_name else around
         if isinstance(node, (ast.A_Expr, ast.FuncCall, *_CHOOSING)):
-            compares = isinstance(node, _CHOOSING) or _compares(node)
+            operator = node.name[-1].sval if isinstance(node, ast.A_Expr) and node.name else ""
+            compares = isinstance(node, _CHOOSING) or getattr(node, "kind", None) in _COMPARING_KINDS
+            compares |= operator in _COMPARING and node.kind == A_Expr_Kind.AEXPR_OP
             strongest = self._strongest(_children(node), around)
-            return Neighbour.NAME if strongest == Neighbour.COLUMN and not compares else strongest
+            return Neighbour.NAME if strongest == Neighbour.FIELD and not compares else strongest
         return Neighbour.NOTHING if isinstance(node, _STATEMENTS) else around
 
     def _strongest(self, node: Any, otherwise: Neighbour = Neighbour.NOTHING) -> Neighbour:
         """Return what an operand's columns are, the enum's own before all else; `otherwise` if it has no column."""
         columns = [self._column(names) for names in _direct_columns(node)]
-        return min(columns or [otherwise], key=list(Neighbour).index)
+        return min(columns or [otherwise])
 
     def _column(self, names: tuple[str, ...], table: str = "") -> Neighbour:
         """Return what a column is: `("status",)`, `("w", "status")`."""
         *owner, column = names
         if not self._term.is_named(column):
-            return Neighbour.OTHER_COLUMN
+            return Neighbour.OTHER_FIELD
         if column.casefold() not in self._term.field_names:
             return Neighbour.NAME
         if owner:
             table = self._tables.get(owner[-1], owner[-1])
         tables = {table.casefold()} if table else {name.casefold() for name in self._tables.values()}
-        having = {name for name in tables if name in self._term.tables or column.casefold() in _columns().get(name, ())}
+        columns = columns_by_table()
+        having = {name for name in tables if name in self._term.tables or column.casefold() in columns.get(name, ())}
         if not having:
             return Neighbour.NAME
         if having <= self._term.tables:
-            return Neighbour.COLUMN
-        return Neighbour.NAME if having & self._term.tables else Neighbour.OTHER_COLUMN
+            return Neighbour.FIELD
+        return Neighbour.NAME if having & self._term.tables else Neighbour.OTHER_FIELD
 
-    def _case(self, node: Any, neighbour: Neighbour, table: str) -> Iterator[SqlText]:
+    def _case(self, node: Any, neighbour: Neighbour, table: str) -> Iterator[tuple[str, Neighbour]]:
         """Take conditions for the column between CASE and WHEN, results for what the whole expression stands beside."""
         beside = self._strongest(node.arg) if node.arg else Neighbour.NOTHING
         yield from self._texts(node.arg, Neighbour.NOTHING, table)
@@ -173,32 +157,10 @@ class ColumnReader:
 
 
 @cache
-def _columns() -> dict[str, set[str]]:
+def columns_by_table() -> dict[str, set[str]]:
     """Map each table of ours to its columns."""
     tables = [model._meta for model in apps.get_models()]
     return {table.db_table: {str(field.column) for field in table.local_concrete_fields} for table in tables}
-
-
-def _compares(node: Any) -> bool:
-    if not isinstance(node, ast.A_Expr):
-        return False
-    return node.kind in _COMPARING_KINDS or (
-        node.kind == A_Expr_Kind.AEXPR_OP and node.name is not None and node.name[-1].sval in _COMPARING
-    )
-
-
-def _items(text: str) -> list[str]:
-    return text[1:-1].split(",") if text.startswith("{") and text.endswith("}") else [text]
-
-
-def _identifiers(node: Any) -> Iterator[str]:
-    if isinstance(node, ast.ColumnRef):
-        yield from (part.sval for part in node.fields if isinstance(part, ast.String))
-    elif isinstance(node, ast.ResTarget) and node.name:
-        yield node.name
-    elif isinstance(node, (ast.Alias, ast.CommonTableExpr)):
-        names = node.colnames if isinstance(node, ast.Alias) else node.aliascolnames
-        yield from (part.sval for part in names or ())
 
 
 def _direct_columns(node: Any) -> Iterator[tuple[str, ...]]:
