@@ -11,14 +11,14 @@ from monitoring import checks
 from workspaces.deadlines.policy import BOOT_LIMITS, BootLimit
 
 
-def test_the_project_as_it_stands_has_no_findings():
+def test_the_project_passes_its_own_checks():
     assert run_checks() == []
 
 
 @pytest.mark.parametrize(
     ("watcher", "slack", "findings"), [(25 * 60, 5 * 60, 0), (480, 120, 0), (600, 0, 1), (70, 30, 1), (650, -50, 1)]
 )
-def test_a_watcher_limit_is_shorter_than_the_sweep_s_and_close_to_it(monkeypatch, watcher, slack, findings):
+def test_the_watcher_limit_is_shorter_than_the_sweep_limit_by_at_most_a_fifth(monkeypatch, watcher, slack, findings):
     monkeypatch.setitem(BOOT_LIMITS, "odd", BootLimit(watcher_seconds=watcher, slack_seconds=slack))
     found = checks.check_boot_limits()
     assert [problem.id for problem in found] == ["slipway.E001"] * findings
@@ -51,12 +51,12 @@ def test_a_role_whose_transactions_are_serializable_is_found():
 
 
 @pytest.mark.django_db
-def test_the_suite_s_own_database_passes():
+def test_the_database_of_the_suite_passes():
     assert checks.check_isolation_in_force(databases=["default"]) == []
     assert checks.check_postgres_version(databases=["default"]) == []
 
 
-def test_no_database_is_asked_unless_the_check_names_it():
+def test_no_database_is_queried_unless_the_check_names_it():
     assert checks.check_isolation_in_force(databases=None) == []
     assert checks.check_postgres_version(databases=None) == []
 
@@ -69,7 +69,7 @@ def test_a_postgres_that_is_too_old_is_an_error(monkeypatch):
     assert "13" in found[0].msg
 
 
-def test_a_catalog_folder_that_is_missing_and_a_template_that_is_broken_are_named(settings, tmp_path):
+def test_a_missing_catalog_folder_and_a_broken_template_are_named(settings, tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.yaml").write_text("name: [unclosed\n")
     settings.CATALOG_DIRS = [tmp_path, tmp_path / "nowhere"]
@@ -84,14 +84,14 @@ def test_a_catalog_folder_that_is_missing_and_a_template_that_is_broken_are_name
     ("provisioner", "is_allowed", "findings"),
     [("process", False, 0), ("process", True, 0), ("simulated", True, 0), ("simulated", False, 1)],
 )
-def test_the_simulator_is_refused_where_no_setting_allows_it(settings, provisioner, is_allowed, findings):
+def test_the_simulator_is_refused_unless_a_setting_allows_it(settings, provisioner, is_allowed, findings):
     settings.PROVISIONER, settings.ALLOW_SIMULATOR = provisioner, is_allowed
     found = [problem for problem in run_checks() if problem.id == "slipway.E005"]
     assert len(found) == findings
     assert all("ALLOW_SIMULATOR" in (problem.hint or "") for problem in found)
 
 
-def test_a_deployment_is_told_that_the_process_backend_isolates_nothing(settings):
+def test_a_deployment_is_warned_that_the_process_backend_isolates_nothing(settings):
     assert [problem.id for problem in checks.check_isolating_backend()] == ["slipway.W003"]
     settings.PROVISIONER = "docker"
     assert checks.check_isolating_backend() == []

@@ -1,4 +1,4 @@
-"""What /metrics tells of the fan-out."""
+"""The metrics of relay and delivery."""
 
 import re
 from datetime import timedelta
@@ -18,13 +18,13 @@ def samples(client):
     return {name: float(value) for name, value in re.findall(r"^(slipway_\S+) (\S+)$", text, re.MULTILINE)}
 
 
-def test_the_relay_s_lag_is_the_age_of_the_oldest_event_without_position(client):
+def test_the_relays_lag_is_the_age_of_the_oldest_event_without_position(client):
     assert samples(client)["slipway_relay_lag_seconds"] == 0
     record(online())
     assert 0 < samples(client)["slipway_relay_lag_seconds"] < 60
 
 
-def test_what_waits_and_what_is_dead_is_counted_by_kind(client):
+def test_waiting_and_dead_deliveries_are_counted_by_kind(client):
     webhook("http://127.0.0.1:9/")
     publish(online(), online(), online())
     first = Delivery.objects.order_by("pk")[0]

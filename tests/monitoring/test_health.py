@@ -17,14 +17,14 @@ from workspaces.models import SweepRun
 from workspaces.services.watching.sweep import sweep_stuck
 
 
-def test_health_asks_nothing_of_the_database(client):
+def test_health_does_not_query_the_database(client):
     # Without the marker, a query would fail this test.
     answer = client.get("/health")
     assert (answer.status_code, answer.content) == (200, b'{"status":"ok"}')
 
 
 @pytest.mark.django_db
-def test_a_process_that_has_all_it_needs_is_ready(client):
+def test_a_process_that_has_everything_it_needs_is_ready(client):
     answer = client.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
     assert set(answer.json()["checks"]) == {"database", "migrations", "enum", "relay", "sweep", "redis"}
@@ -32,7 +32,7 @@ def test_a_process_that_has_all_it_needs_is_ready(client):
 
 
 @pytest.mark.django_db
-def test_events_that_wait_for_their_relay_make_it_unready(client):
+def test_events_that_wait_for_the_relay_make_it_unready(client):
     booting()
     assert client.get("/ready").status_code == 200
     with unguarded():
@@ -52,7 +52,7 @@ def test_a_missing_migration_makes_it_unready(client):
 
 
 @pytest.mark.django_db
-def test_a_status_that_the_database_lacks_makes_it_unready_by_its_name(client):
+def test_a_status_that_the_database_lacks_makes_it_unready_and_is_named(client):
     with connection.cursor() as cursor:
         cursor.execute("ALTER TYPE workspace_status RENAME VALUE 'hibernated' TO 'asleep'")
     answer = client.get("/ready")
@@ -94,7 +94,7 @@ def test_a_database_that_is_away_makes_it_unready_and_leaves_it_healthy(client, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_metrics_count_the_fleet_and_name_nobody(client):
+def test_the_metrics_count_the_fleet_and_name_no_workspace(client):
     online(name="a-name-of-its-own"), booting(), failed()
     queued(now=database_now() - timedelta(seconds=100))
     unpositioned = Event.objects.count()
@@ -120,7 +120,7 @@ def test_a_scrape_takes_as_many_queries_for_a_small_fleet_as_for_a_large_one(cli
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
-def test_these_answer_reads_only(client, path):
+def test_these_pages_answer_only_get_and_head(client, path):
     answer = client.post(path)
     assert (answer.status_code, answer["Allow"]) == (405, "GET, HEAD")
 
@@ -144,7 +144,7 @@ def sample(answer, name):
 
 
 @pytest.mark.django_db
-def test_a_sweep_that_has_not_run_for_long_is_named_and_leaves_this_process_in_service(client):
+def test_a_sweep_that_has_not_run_for_long_degrades_but_keeps_the_process_in_service(client):
     now = database_now()
     sweep_stuck(now=now, policy=Policy())
     assert client.get("/ready").json()["status"] == "ready"
@@ -156,13 +156,13 @@ def test_a_sweep_that_has_not_run_for_long_is_named_and_leaves_this_process_in_s
 
 
 @pytest.mark.django_db
-def test_overdue_workspaces_that_no_sweep_ever_looked_at_are_noticed(client):
+def test_overdue_workspaces_before_the_first_sweep_are_noticed(client):
     booting(now=database_now() - timedelta(minutes=20))
     assert failing(client.get("/ready")) == ["sweep"]
 
 
 @pytest.mark.django_db
-def test_the_metrics_tell_of_the_last_sweep(client):
+def test_the_metrics_describe_the_last_sweep(client):
     assert b"slipway_sweep_" not in client.get("/metrics").content
     late, _ = booting(now=database_now() - timedelta(minutes=11)), booting()
     sweep_stuck(now=database_now(), policy=Policy())

@@ -1,4 +1,4 @@
-"""How long boots took, from the launches on record: by phase for the plot, one by one for a what-if."""
+"""How long past boots took, and what another boot limit would have done to them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from django.db.models import F, Q
 from workspaces.lifecycle.transitions import DEADLINE_FAILURES
 from workspaces.models import Launch, LaunchOutcome
 
-# An agent may be quicker than the worker that notes its start: such a phase took no time.
+# `greatest`: an agent may register before the worker records its start. Such a phase took no time.
 _PHASES = """
 SELECT runtime, phase, count(*), percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY took), max(took)
 FROM (
@@ -27,7 +27,7 @@ GROUP BY runtime, phase ORDER BY runtime, phase
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseTimes:
-    """What one phase of a runtime's healthy boots took, in seconds; `number` is the sample's size."""
+    """How long one phase of a runtime's successful boots took, in seconds. `number` is the size of the sample."""
 
     runtime: str
     phase: str
@@ -40,21 +40,22 @@ class PhaseTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitEvaluation:
-    """What another boot limit would have meant for the launches on record.
+    """What another boot limit would have done to past launches.
 
-    `healthy` boots registered, `killed` of them only after that limit. `failed` ones never did: `saved` is how much
-    sooner they would have been failed; negative where that limit would have let them wait for longer.
+    `healthy` boots registered; `false_timeouts` of them would have failed, because they took longer than the limit.
+    `longest` is the longest healthy boot. `failed` boots never registered; `saved` is how much sooner they would have
+    failed, all together. It is negative if the limit would have let them wait longer.
     """
 
     healthy: int
-    killed: int
+    false_timeouts: int
     failed: int
     saved: timedelta
     longest: timedelta
 
 
 def phase_times(*, since: datetime) -> list[PhaseTimes]:
-    """Return the times of the boots that went well since then, by runtime and phase. One query."""
+    """Return the times of successful boots since then, by runtime and phase. One query."""
     with connection.cursor() as cursor:
         cursor.execute(_PHASES, [LaunchOutcome.ONLINE, since])
         rows = cursor.fetchall()
@@ -65,18 +66,22 @@ def phase_times(*, since: datetime) -> list[PhaseTimes]:
 
 
 def evaluate_limit(*, runtime: str, limit: timedelta, since: datetime) -> LimitEvaluation:
-    """Ask the record what this boot limit would have done to a runtime's launches since then."""
+    """Return what this boot limit would have done to the runtime's launches since then. Three queries."""
     booted = Launch.objects.filter(runtime=runtime, launching_at__gte=since, booting_at__isnull=False)
-    healthy, killed, longest = 0, 0, timedelta(0)
-    for boot in _durations(booted.filter(outcome=LaunchOutcome.ONLINE)):
-        healthy, killed, longest = healthy + 1, killed + (boot > limit), max(longest, boot)
+    healthy = _durations(booted.filter(outcome=LaunchOutcome.ONLINE))
+    failed = booted.filter(outcome=LaunchOutcome.FAILED)
     by_deadline = Q(failure_code__in=sorted(DEADLINE_FAILURES))
-    ended = booted.filter(outcome=LaunchOutcome.FAILED)
-    waits = [wait - limit for wait in _durations(ended.filter(by_deadline))]
-    # What ended by evidence would have ended no later.
-    seen = [max(wait - limit, timedelta(0)) for wait in _durations(ended.exclude(by_deadline))]
-    saved = sum([*waits, *seen], timedelta(0))
-    return LimitEvaluation(healthy=healthy, killed=killed, failed=len(waits) + len(seen), saved=saved, longest=longest)
+    saved_by_time = [waited - limit for waited in _durations(failed.filter(by_deadline))]
+    # A boot that failed by evidence would not have failed later with a longer limit.
+    saved_by_evidence = [max(waited - limit, timedelta(0)) for waited in _durations(failed.exclude(by_deadline))]
+    saved = [*saved_by_time, *saved_by_evidence]
+    return LimitEvaluation(
+        healthy=len(healthy),
+        false_timeouts=sum(boot > limit for boot in healthy),
+        failed=len(saved),
+        saved=sum(saved, timedelta(0)),
+        longest=max(healthy, default=timedelta(0)),
+    )
 
 
 def _durations(launches: models.QuerySet[Launch]) -> list[timedelta]:

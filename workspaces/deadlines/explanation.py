@@ -1,4 +1,4 @@
-"""Which deadline applies, and where it comes from: the resolver's answer in words."""
+"""Explain in words which deadline applies and where it comes from."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,23 +32,25 @@ _INNER = {
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseLimit:
-    """One phase's limit; `inner` says who acts before it."""
+    """The limit of one phase."""
 
     phase: Phase
     limit: Limit
 
     @property
     def origin(self) -> str:
+        """Return in words where the limit comes from."""
         return _SOURCES[self.limit.source]
 
     @property
     def inner_description(self) -> str:
+        """Return in words what acts before the limit, to be followed by a duration; "" if nothing does."""
         return _INNER[self.phase]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurrentDeadline:
-    """A workspace's present deadline: None where it waits for nothing."""
+    """A workspace's current deadline. `at` and `last_look_at` are None if it waits for nothing."""
 
     at: datetime | None
     is_stall: bool
@@ -56,17 +58,17 @@ class CurrentDeadline:
 
 
 def phase_limits(workspace: Workspace, *, policy: Policy) -> list[PhaseLimit]:
-    """Return the limit of each phase of this workspace's provisioning."""
+    """Return the limit of each phase of this workspace's provisioning, in order."""
     return [PhaseLimit(phase=phase, limit=phase_limit(workspace, phase=phase, policy=policy)) for phase in PHASES]
 
 
 def runtime_phase_limits(runtime: str, *, policy: Policy) -> list[PhaseLimit]:
-    """Return the limits of a workspace of this runtime that sets none itself."""
+    """Return the limits of a workspace of this runtime that sets no limit itself."""
     return phase_limits(Workspace(runtime=runtime), policy=policy)
 
 
 def current_deadline(workspace: Workspace, *, policy: Policy) -> CurrentDeadline:
-    """Return the deadline that the workspace has now."""
+    """Return the workspace's current deadline under this policy."""
     deadline = deadline_in_force(workspace, policy=policy)
     return CurrentDeadline(
         at=deadline.at if deadline else None,
@@ -76,5 +78,5 @@ def current_deadline(workspace: Workspace, *, policy: Policy) -> CurrentDeadline
 
 
 def known_runtimes() -> list[str]:
-    """Return the runtimes that have a limit of their own."""
+    """Return the runtimes that have their own boot limit."""
     return sorted(BOOT_LIMITS)

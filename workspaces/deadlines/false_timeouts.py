@@ -1,4 +1,4 @@
-"""How often time alone failed a launch, and how often that was wrong: the only honest measure of the limits."""
+"""How often a deadline failed a launch, and how often that was wrong. This measures whether the limits are right."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from workspaces.models import Launch
 
 @dataclass(frozen=True, kw_only=True)
 class FalseTimeouts:
-    """A runtime's launches that a deadline failed; `false` are those whose agent arrived after all, in the grace."""
+    """How many launches of a runtime a deadline failed, and how many (`false`) registered within the grace period."""
 
     runtime: str
     number: int
@@ -18,14 +18,14 @@ class FalseTimeouts:
 
     @property
     def false_percent(self) -> int:
+        """Return the share of false timeouts, rounded, 0 to 100."""
         return round(100 * self.false / self.number) if self.number else 0
 
 
 def false_timeouts_by_runtime() -> list[FalseTimeouts]:
-    """Return each runtime that a deadline ever flipped, by name. One query, on the index `launch_flipped`."""
-    taken_back = ~Q(false_flip_code="")
-    flipped = Launch.objects.filter(Q(failure_code__in=sorted(DEADLINE_FAILURES)) | taken_back)
-    counted = (
-        flipped.order_by("runtime").values("runtime").annotate(number=Count("pk"), false=Count("pk", filter=taken_back))
-    )
-    return [FalseTimeouts(**row) for row in counted]
+    """Return each runtime with a launch that failed by a deadline, by name. One query, on index `launch_flipped`."""
+    is_false = ~Q(false_flip_code="")
+    launches = Launch.objects.filter(Q(failure_code__in=sorted(DEADLINE_FAILURES)) | is_false)
+    counted = launches.order_by("runtime").values("runtime")
+    rows = counted.annotate(number=Count("pk"), false=Count("pk", filter=is_false))
+    return [FalseTimeouts(**row) for row in rows]

@@ -1,4 +1,4 @@
-"""The deadline policy: one resolver for sweep, watcher, provisioners, agent, API and UI. Pure functions."""
+"""The deadline policy, used by sweep, watcher, provisioners, agent, API and admin. Pure functions."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,23 +9,24 @@ from django.conf import settings
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import Workspace
 
-# Counted from when its backend's queue last moved: awaiting one's turn fails nobody (services/sweeping.py).
+# Counted from when its backend's queue last moved, so waiting in a queue that moves fails no launch
+# (services/launching/stalled_queue.py).
 QUEUED_SECONDS = 10 * 60
 LAUNCHING_SECONDS = 2 * 60
-# Several attempts at the stop, their pauses doubling, fit in.
+# Long enough for several attempts at the stop, with a pause that doubles.
 HIBERNATING_SECONDS = 5 * 60
-# A stop that is not confirmed this long after it was meant calls for an operator's look; it is tried on.
+# A stop that is not confirmed after this long is shown as overdue. It is still tried again.
 STOPPING_SECONDS = 2 * 60
-# Of the launching limit, a backend's own start may take a quarter; after three eighths it may be begun once more.
+# The share of the launching limit that a backend's own start may take, and after which a lost start is tried again.
 _START_SHARE = 1 / 4
 _RETRY_SHARE = 3 / 8
-# Of a limit that somebody chose, the watcher leaves this much to the sweep.
+# The share of a limit that somebody set which lies between the watcher's last look and the sweep.
 _SLACK_SHARE = 1 / 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class BootLimit:
-    """A runtime's limits for booting. The watcher's is the inner one, so its last look comes before the sweep."""
+    """The boot limits of a runtime. The watcher's is shorter, so that its last look comes before the sweep."""
 
     watcher_seconds: int
     slack_seconds: int
@@ -36,12 +37,12 @@ class BootLimit:
 
 
 DEFAULT_BOOT_LIMIT = BootLimit(watcher_seconds=8 * 60, slack_seconds=2 * 60)
-# hermes installs itself at its first boot, which has taken over ten minutes on healthy machines.
+# hermes installs itself when it first boots, which has taken 13 minutes on healthy machines.
 BOOT_LIMITS = {"hermes": BootLimit(watcher_seconds=25 * 60, slack_seconds=5 * 60)}
 
 
 class LimitSource(StrEnum):
-    """Where a limit comes from, the strongest first."""
+    """Where a limit comes from, in order of precedence."""
 
     OVERRIDE = "PROVISION_TIMEOUT_SECONDS"
     WORKSPACE = "workspace"
@@ -52,7 +53,10 @@ class LimitSource(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """How long a phase may last, and who says so. `inner_seconds` is for who acts before the sweep: always shorter."""
+    """How long a phase may last, and where that comes from.
+
+    `inner_seconds` is the limit for what acts before the sweep; it is always shorter than `seconds`.
+    """
 
     seconds: int
     source: LimitSource
@@ -61,7 +65,7 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What an operator decides for all: the override in seconds, or None."""
+    """What the operator sets for the whole fleet: PROVISION_TIMEOUT_SECONDS, or None."""
 
     override_seconds: int | None = None
 
@@ -72,7 +76,7 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class Deadline:
-    """The deadline in force: when, by which limit, and whether that is the stall limit rather than the hard one."""
+    """When a deadline passes, by which limit, and whether that is the stall limit instead of the phase's own."""
 
     at: datetime
     limit: Limit
@@ -80,33 +84,33 @@ class Deadline:
 
 
 def current_policy() -> Policy:
-    """Return the policy that the settings hold."""
+    """Return the policy in the settings."""
     return Policy(override_seconds=settings.PROVISION_TIMEOUT_SECONDS)
 
 
 def boot_limit(*, runtime: str, workspace_seconds: int | None, template_seconds: int | None, policy: Policy) -> Limit:
     """Return the sweep limit for booting: override > workspace > template > runtime > default."""
     if policy.override_seconds is not None:
-        return _chosen(policy.override_seconds, LimitSource.OVERRIDE)
+        return _set_limit(policy.override_seconds, LimitSource.OVERRIDE)
     if workspace_seconds:
-        return _chosen(workspace_seconds, LimitSource.WORKSPACE)
+        return _set_limit(workspace_seconds, LimitSource.WORKSPACE)
     if template_seconds:
-        return _chosen(template_seconds, LimitSource.TEMPLATE)
+        return _set_limit(template_seconds, LimitSource.TEMPLATE)
     if runtime in BOOT_LIMITS:
-        return _of_table(BOOT_LIMITS[runtime], LimitSource.RUNTIME)
-    return _of_table(DEFAULT_BOOT_LIMIT, LimitSource.DEFAULT)
+        return _runtime_limit(BOOT_LIMITS[runtime], LimitSource.RUNTIME)
+    return _runtime_limit(DEFAULT_BOOT_LIMIT, LimitSource.DEFAULT)
 
 
-def _chosen(seconds: int, source: LimitSource) -> Limit:
+def _set_limit(seconds: int, source: LimitSource) -> Limit:
     return Limit(seconds=seconds, source=source, inner_seconds=seconds * (1 - _SLACK_SHARE))
 
 
-def _of_table(row: BootLimit, source: LimitSource) -> Limit:
+def _runtime_limit(row: BootLimit, source: LimitSource) -> Limit:
     return Limit(seconds=row.sweep_seconds, source=source, inner_seconds=row.watcher_seconds)
 
 
 def phase_limit(workspace: Workspace, *, phase: str, policy: Policy) -> Limit:
-    """Return the limit of one phase of this workspace's provisioning."""
+    """Return the limit of one phase of this workspace's provisioning; with Phase.NONE that of booting."""
     if phase == Phase.LAUNCHING:
         return launching_limit(policy=policy)
     if phase == Phase.QUEUED:
@@ -120,22 +124,22 @@ def phase_limit(workspace: Workspace, *, phase: str, policy: Policy) -> Limit:
 
 
 def queued_limit(*, policy: Policy) -> Limit:
-    """Return how long a queue may stand still."""
-    return _of_all(QUEUED_SECONDS, policy=policy, share=1 - _SLACK_SHARE)
+    """Return how long a queue may not move before its launches fail."""
+    return _fleet_limit(QUEUED_SECONDS, policy=policy, share=1 - _SLACK_SHARE)
 
 
 def launching_limit(*, policy: Policy) -> Limit:
-    """Return how long a launch may be launching; a backend's own start timeout is its inner limit."""
-    return _of_all(LAUNCHING_SECONDS, policy=policy, share=_START_SHARE)
+    """Return how long a launch may be launching. The inner limit is the timeout of the backend's start."""
+    return _fleet_limit(LAUNCHING_SECONDS, policy=policy, share=_START_SHARE)
 
 
 def start_retry_seconds(*, policy: Policy) -> float:
-    """Return after how long a start that shows no object was lost with its worker, and may be begun again."""
+    """Return after how many seconds a start without an object counts as lost with its worker and may be tried again."""
     return launching_limit(policy=policy).seconds * _RETRY_SHARE
 
 
-def _of_all(seconds: int, *, policy: Policy, share: float) -> Limit:
-    """Return a phase's limit that no workspace, template or runtime changes."""
+def _fleet_limit(seconds: int, *, policy: Policy, share: float) -> Limit:
+    """Return the limit of a phase that only the override changes."""
     if policy.override_seconds is not None:
         seconds, source = policy.override_seconds, LimitSource.OVERRIDE
     else:
@@ -144,9 +148,9 @@ def _of_all(seconds: int, *, policy: Policy, share: float) -> Limit:
 
 
 def stored_deadline(workspace: Workspace, *, phase: str, entered_at: datetime, progress_at: datetime) -> datetime:
-    """Return what `deadline_at` holds for a phase: the hard limit, or the stall limit where that is nearer.
+    """Return the value of `deadline_at` for a phase: its limit, or the stall limit if that comes first.
 
-    The override is no part of it: it may be lifted while a launch is in flight.
+    The override is not included, because it may be set and unset while a launch is in flight.
     """
     hard = entered_at + timedelta(seconds=phase_limit(workspace, phase=phase, policy=Policy()).seconds)
     if phase != Phase.BOOTING or not workspace.stall_timeout_seconds:
@@ -155,7 +159,7 @@ def stored_deadline(workspace: Workspace, *, phase: str, entered_at: datetime, p
 
 
 def deadline_in_force(workspace: Workspace, *, policy: Policy) -> Deadline | None:
-    """Return the deadline in force; None for a workspace that waits for nothing."""
+    """Return the deadline in force, with the override applied, or None if the workspace waits for nothing."""
     if workspace.deadline_at is None:
         return None
     entered_at = workspace.phase_entered_at
@@ -177,18 +181,18 @@ _HIBERNATING = Limit(
 
 
 def effective_deadline(workspace: Workspace, *, policy: Policy) -> datetime | None:
-    """Return when the deadline in force passes; None for a workspace that waits for nothing."""
+    """Return when the deadline in force passes, or None if the workspace waits for nothing."""
     deadline = deadline_in_force(workspace, policy=policy)
     return deadline.at if deadline else None
 
 
-def stop_deadline(meant_at: datetime) -> datetime:
-    """Return by when a backend object that was meant to stop at this time should have been seen gone."""
-    return meant_at + timedelta(seconds=STOPPING_SECONDS)
+def stop_deadline(scheduled_at: datetime) -> datetime:
+    """Return when a stop scheduled for this time becomes overdue."""
+    return scheduled_at + timedelta(seconds=STOPPING_SECONDS)
 
 
 def watcher_deadline(workspace: Workspace, *, policy: Policy) -> datetime | None:
-    """Return when the watcher takes its last look at a boot: before the hard limit, whatever that comes from."""
+    """Return when the watcher takes its last look at a boot, or None if the workspace is not booting."""
     if workspace.phase != Phase.BOOTING or workspace.phase_entered_at is None:
         return None
     limit = phase_limit(workspace, phase=workspace.phase, policy=policy)
@@ -196,7 +200,7 @@ def watcher_deadline(workspace: Workspace, *, policy: Policy) -> datetime | None
 
 
 def format_duration(seconds: int) -> str:
-    """Return a limit as messages say it: `90 seconds`, `1 minute`, `30 minutes`."""
+    """Return a limit for use in a message: `90 seconds`, `1 minute`, `30 minutes`."""
     if seconds % 60 or seconds < 60:
         return f"{seconds} seconds"
     return f"{seconds // 60} minutes" if seconds > 60 else "1 minute"

@@ -1,4 +1,4 @@
-"""What the record of launches tells: the plot of boot times, and what another limit would have done."""
+"""Boot times of past launches: the plot, and what another limit would have done."""
 
 from datetime import timedelta
 from io import StringIO
@@ -32,33 +32,33 @@ def recorded(minutes, *, outcome="online", code="", runtime="hermes"):
     )
 
 
-def replayed(limit_minutes):
+def evaluated(limit_minutes):
     return evaluate_limit(runtime="hermes", limit=limit_minutes * MINUTE, since=database_now() - timedelta(days=1))
 
 
-def test_a_shorter_limit_would_have_killed_the_boots_that_took_longer_and_saved_waiting():
+def test_a_shorter_limit_would_have_failed_longer_boots_and_saved_waiting():
     for minutes in (5, 12, 21, 29):
         recorded(minutes)
     recorded(30, outcome="failed", code="timed_out")
-    found = replayed(20)
-    assert (found.healthy, found.killed, found.failed, found.saved) == (4, 2, 1, 10 * MINUTE)
+    found = evaluated(20)
+    assert (found.healthy, found.false_timeouts, found.failed, found.saved) == (4, 2, 1, 10 * MINUTE)
     assert found.longest == 29 * MINUTE
 
 
-def test_a_longer_limit_would_have_cost_waiting_at_deadline_failures_and_none_at_crashes():
+def test_a_longer_limit_would_have_cost_waiting_for_deadline_failures_but_not_for_crashes():
     recorded(30, outcome="failed", code="timed_out")
     recorded(2, outcome="failed", code="crashed")
-    assert replayed(40).saved == -10 * MINUTE
+    assert evaluated(40).saved == -10 * MINUTE
 
 
-def test_a_replay_counts_no_other_runtime_and_nothing_older():
+def test_an_evaluation_counts_no_other_runtime_and_no_older_launch():
     recorded(5, runtime="echo")
     recorded(5)
     Launch.objects.filter(runtime="hermes").update(launching_at=database_now() - timedelta(days=2))
-    assert (replayed(1).healthy, replayed(1).killed) == (0, 0)
+    assert (evaluated(1).healthy, evaluated(1).false_timeouts) == (0, 0)
 
 
-def test_the_times_of_each_phase_are_told_with_the_size_of_the_sample():
+def test_phase_times_include_the_size_of_the_sample():
     for minutes in range(1, 101):
         recorded(minutes)
     recorded(500, outcome="failed", code="timed_out")
@@ -72,7 +72,7 @@ def test_the_times_of_each_phase_are_told_with_the_size_of_the_sample():
     assert times["launching"].maximum == pytest.approx(1)
 
 
-def test_the_chart_draws_the_limits_in_force_beside_the_times():
+def test_the_chart_shows_the_limits_in_force_beside_the_times():
     recorded(5)
     (chart,) = boot_time_charts(now=database_now(), policy=Policy())
     row = chart.rows[-1]
@@ -98,7 +98,7 @@ def output_of(*arguments):
     return out.getvalue()
 
 
-def test_the_replay_is_told_in_one_sentence():
+def test_the_command_prints_the_evaluation_as_one_sentence():
     recorded(21)
     recorded(30, outcome="failed", code="timed_out")
     assert output_of("--replay", "30d", "--runtime", "hermes", "--limit", "20m") == (
@@ -115,12 +115,12 @@ def test_the_replay_is_told_in_one_sentence():
         (("nobody",), "There is no workspace 'nobody'"),
     ],
 )
-def test_a_question_that_is_incomplete_is_answered_with_what_lacks(arguments, wanted):
+def test_an_incomplete_command_says_what_is_missing(arguments, wanted):
     with pytest.raises(CommandError, match=wanted):
         output_of(*arguments)
 
 
-def test_a_runtimes_limits_are_told_with_where_they_come_from():
+def test_the_command_explains_where_a_runtimes_limits_come_from():
     text = output_of("hermes")
     assert "queued        10 min, from the default" in text
     assert "launching     2 min, from the default; the backend's own start may take 30 s" in text
@@ -130,21 +130,21 @@ def test_a_runtimes_limits_are_told_with_where_they_come_from():
     )
 
 
-def test_the_limits_of_all_are_told_where_nothing_is_named():
+def test_the_command_without_a_subject_explains_all_runtimes():
     text = output_of()
     assert "hermes:" in text
     assert "every other runtime:\n" in text
     assert "booting       10 min, from the default; the watcher takes its last look after 8 min" in text
 
 
-def test_a_workspaces_own_limit_and_its_present_deadline_are_told():
+def test_the_command_explains_a_workspaces_own_limit_and_current_deadline():
     booting(name="mine", provision_timeout_seconds=300)
     text = output_of("mine")
     assert "booting       5 min, from the workspace's own provision_timeout_seconds" in text
     assert "It is booting; the limit for booting passes in 4 min 5" in text or "passes in 5 min" in text
 
 
-def test_the_override_is_told_for_every_phase(settings):
+def test_the_command_names_the_override_for_every_phase(settings):
     settings.PROVISION_TIMEOUT_SECONDS = 60
     assert output_of("hermes").count("1 min, from PROVISION_TIMEOUT_SECONDS in the environment") == 3
 

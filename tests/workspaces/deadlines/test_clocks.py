@@ -1,4 +1,4 @@
-"""What moves the clocks of a launch in flight, and what doesn't; and that everyone reads the same clock."""
+"""What moves the deadline of a launch in flight and what does not, and that all readers show the same one."""
 
 from datetime import datetime, timedelta
 
@@ -57,7 +57,7 @@ def step(workspace, name, *, minutes):
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: ",".join(f"{name}={value}" for name, value in edit.items()))
-def test_no_edit_moves_a_deadline_or_its_limit_not_even_at_the_next_step(edit, admin_client):
+def test_no_edit_moves_a_deadline_even_at_the_next_boot_step(edit, admin_client):
     workspace = booting(provision_timeout_seconds=300)
     before = clocks(workspace), deadline_in_force(workspace, policy=Policy())
     page = reverse("admin:workspaces_workspace_change", args=[workspace.pk])
@@ -72,7 +72,7 @@ def test_no_edit_moves_a_deadline_or_its_limit_not_even_at_the_next_step(edit, a
 
 
 @pytest.mark.parametrize("edited", [30, 9_000, None])
-def test_a_limit_that_is_changed_during_a_boot_holds_from_the_next_launch_on(edited):
+def test_a_limit_changed_during_a_boot_counts_from_the_next_launch(edited):
     workspace = booting(config=config_for("echo", STALLING), runtime="", provision_timeout_seconds=300)
     Workspace.objects.filter(pk=workspace.pk).update(provision_timeout_seconds=edited)
     for minute in range(1, 5):
@@ -102,7 +102,7 @@ def test_the_next_launch_has_the_changed_limit(edited):
     assert phase_limit(again, phase=Phase.BOOTING, policy=Policy()).seconds == (edited or 600)
 
 
-def test_a_launch_that_older_code_began_has_the_limit_that_stands_there():
+def test_a_launch_begun_by_older_code_keeps_the_stored_limit():
     workspace = booting(provision_timeout_seconds=300)
     Workspace.objects.filter(pk=workspace.pk).update(launch_timeout_seconds=None)
     row = Workspace.objects.get(pk=workspace.pk)
@@ -116,7 +116,7 @@ def test_a_launch_that_older_code_began_has_the_limit_that_stands_there():
 @pytest.mark.parametrize(
     ("more", "own"), [("", None), ("runtime_config: {provision_timeout_seconds: 700}\n", None), ("", 800)]
 )
-def test_everyone_reads_the_same_deadline(settings, more, own, override, capsys):
+def test_api_admin_and_command_show_the_same_deadline(settings, more, own, override, capsys):
     settings.PROVISION_TIMEOUT_SECONDS = override
     policy = Policy(override_seconds=override)
     workspace = booting(config=config_for("hermes", more), runtime="", provision_timeout_seconds=own)
@@ -141,7 +141,7 @@ def test_everyone_reads_the_same_deadline(settings, more, own, override, capsys)
 
 
 @pytest.mark.parametrize("override", [None, 90])
-def test_the_event_of_a_launch_and_the_answer_to_a_step_tell_the_deadline_in_force(settings, override):
+def test_the_event_and_the_answer_to_a_boot_step_have_the_deadline_in_force(settings, override):
     settings.PROVISION_TIMEOUT_SECONDS = override
     waiting = queued()
     told = Event.objects.get(workspace_id=waiting.pk, event_type=EventType.WORKSPACE_PROVISIONING)
@@ -155,7 +155,7 @@ def test_the_event_of_a_launch_and_the_answer_to_a_step_tell_the_deadline_in_for
 
 
 @pytest.mark.parametrize("override", [None, 40, 8])
-def test_a_backends_own_start_is_given_less_than_the_phase(fake, settings, override):
+def test_the_backends_start_gets_less_time_than_the_phase(fake, settings, override):
     settings.PROVISION_TIMEOUT_SECONDS = override
     workspace = queued()
     launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=clock.database_now)
@@ -165,7 +165,7 @@ def test_a_backends_own_start_is_given_less_than_the_phase(fake, settings, overr
     assert 0 < spec.start_timeout_seconds == limit.inner_seconds < limit.seconds
 
 
-def test_a_deadline_tells_whether_it_is_the_stall_limits():
+def test_a_deadline_tells_whether_it_is_the_stall_limit():
     workspace = booting(config=config_for("echo", STALLING), runtime="")
     deadline = deadline_in_force(workspace, policy=Policy())
     assert deadline is not None

@@ -1,4 +1,4 @@
-"""How often a deadline was wrong, per runtime: counted, a metric, and in the admin."""
+"""False timeouts by runtime: the count, the metric and the admin."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from workspaces.services.watching.sweep import sweep_stuck
 pytestmark = pytest.mark.django_db
 
 
-def flipped(runtime="echo"):
+def timed_out(runtime="echo"):
     late = booting(config=config_for(runtime), runtime="")
     sweep_stuck(now=later(late, minutes=31), policy=Policy())
     late.refresh_from_db()
@@ -24,10 +24,10 @@ def flipped(runtime="echo"):
 
 
 @pytest.mark.parametrize("verb", [Verb.REGISTER, Verb.HEARTBEAT])
-def test_a_late_arrival_counts_as_a_false_flip_of_its_runtime(verb):
-    late = flipped("hermes")
-    flipped("hermes")
-    flipped("echo")
+def test_a_late_arrival_counts_as_a_false_timeout_of_its_runtime(verb):
+    late = timed_out("hermes")
+    timed_out("hermes")
+    timed_out("echo")
     arrive(late, now=late.failure_at + timedelta(minutes=9), verb=verb)
     assert false_timeouts_by_runtime() == [
         FalseTimeouts(runtime="echo", number=1, false=0),
@@ -36,31 +36,31 @@ def test_a_late_arrival_counts_as_a_false_flip_of_its_runtime(verb):
     assert Launch.objects.get(pk=late.launch_id).false_flip_code == FailureCode.TIMED_OUT
 
 
-def test_an_arrival_after_the_grace_takes_nothing_back_and_counts_as_none():
-    late = flipped()
+def test_an_arrival_after_the_grace_period_is_no_false_timeout():
+    late = timed_out()
     with pytest.raises(TransitionRefused):
         arrive(late, now=late.failure_at + timedelta(minutes=10))
     assert false_timeouts_by_runtime() == [FalseTimeouts(runtime="echo", number=1, false=0)]
 
 
-def test_failures_by_evidence_and_arrivals_in_time_are_no_flips():
+def test_failures_by_evidence_and_arrivals_in_time_are_no_timeouts():
     failed()
     arrive(booting())
     queued()
     assert false_timeouts_by_runtime() == []
 
 
-def test_the_metrics_tell_flips_and_false_flips(client):
-    late = flipped("hermes")
-    flipped("hermes")
+def test_the_metrics_count_deadline_failures_and_false_timeouts(client):
+    late = timed_out("hermes")
+    timed_out("hermes")
     arrive(late, now=late.failure_at + timedelta(minutes=1))
     told = client.get("/metrics").content.decode()
     assert 'slipway_deadline_flips{runtime="hermes"} 2.0' in told
     assert 'slipway_deadline_false_flips{runtime="hermes"} 1.0' in told
 
 
-def test_the_admins_first_page_shows_the_share_of_false_flips(admin_client):
-    late = flipped("hermes")
+def test_the_admins_first_page_shows_the_share_of_false_timeouts(admin_client):
+    late = timed_out("hermes")
     arrive(late, now=late.failure_at + timedelta(minutes=1))
     page = admin_client.get("/admin/").content.decode()
     assert "<td>hermes</td><td>1</td><td>1</td><td>100 %</td>" in page

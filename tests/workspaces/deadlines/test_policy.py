@@ -1,4 +1,4 @@
-"""The policy's resolver, as a table and by its properties."""
+"""The deadline policy, as a table and by its properties."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -129,7 +129,7 @@ def test_the_watchers_last_look_comes_before_the_hard_limit(own, policy):
 
 
 @given(own=seconds, template=seconds, others=st.tuples(seconds, seconds), policy=policies)
-def test_a_weaker_source_has_no_say_beside_a_stronger_one(own, template, others, policy):
+def test_a_weaker_source_does_not_count_beside_a_stronger_one(own, template, others, policy):
     def limit(runtime, own, template):
         return boot_limit(runtime=runtime, workspace_seconds=own, template_seconds=template, policy=policy)
 

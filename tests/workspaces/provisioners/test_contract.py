@@ -99,7 +99,7 @@ def test_every_kind_that_slipway_launches_on_has_an_adapter_and_is_held_to_this_
     assert set(ADAPTERS) == set(WORLDS) == set(LAUNCHED_KINDS)
 
 
-def test_a_started_launch_runs_and_says_where(world, unstarted):
+def test_a_started_launch_runs_and_has_an_address(world, unstarted):
     seen = world.backend.start(unstarted)
     assert seen.state is BackendState.RUNNING
     assert seen.url.startswith("http://127.0.0.1:")
@@ -121,17 +121,17 @@ def test_a_stopped_launch_has_exited(world, running):
     assert world.backend.inspect(running).state is BackendState.EXITED
 
 
-def test_stopping_twice_is_no_error(world, running):
+def test_stopping_twice_is_not_an_error(world, running):
     first = world.backend.stop(running, timeout_seconds=60)
     assert world.backend.stop(running, timeout_seconds=60) == first
 
 
-def test_a_requested_stop_comes_true(world, running):
+def test_a_requested_stop_ends_the_launch(world, running):
     world.backend.request_stop(running)
     wait_until(lambda: world.backend.inspect(running).state is BackendState.EXITED)
 
 
-def test_a_launch_that_ended_by_itself_shows_its_code_and_log(world, running):
+def test_a_launch_that_ended_by_itself_has_its_exit_code_and_log(world, running):
     world.simulate_exit(running, 3)
     seen = world.backend.inspect(running)
     assert (seen.state, seen.exit_code, seen.url) == (BackendState.EXITED, 3, "")
@@ -151,7 +151,7 @@ def test_a_launch_stopped_before_its_start_never_starts(world, unstarted):
     assert world.backend.inspect(unstarted.key).state is BackendState.MISSING
 
 
-def test_a_launch_that_never_was_is_missing(world, unstarted):
+def test_an_unknown_launch_is_missing(world, unstarted):
     assert world.backend.inspect(unstarted.key).state is BackendState.MISSING
     assert world.backend.stop(unstarted.key, timeout_seconds=1).state is BackendState.MISSING
     world.backend.request_stop(unstarted.key)
@@ -160,7 +160,7 @@ def test_a_launch_that_never_was_is_missing(world, unstarted):
     assert world.backend.inspect(unstarted.key).state is BackendState.MISSING
 
 
-def test_what_runs_is_held_until_it_is_stopped(world, running):
+def test_a_running_launch_is_listed_until_it_is_stopped(world, running):
     other = world.spec()
     world.backend.start(other)
     assert {running, other.key} <= set(world.backend.running_launches())
@@ -170,7 +170,7 @@ def test_what_runs_is_held_until_it_is_stopped(world, running):
     assert other.key in held
 
 
-def test_what_ended_by_itself_is_not_held(world, running):
+def test_a_launch_that_ended_by_itself_is_not_listed(world, running):
     world.simulate_exit(running, 3)
     wait_until(lambda: running not in world.backend.running_launches())
 
@@ -181,7 +181,7 @@ def test_a_forgotten_launch_is_missing(world, running):
     assert world.backend.inspect(running).state is BackendState.MISSING
 
 
-def test_what_runs_is_neither_forgotten_nor_destroyed(world, running):
+def test_a_running_launch_can_be_neither_forgotten_nor_destroyed(world, running):
     with pytest.raises(ProvisionerError, match="still runs"):
         world.backend.forget(running)
     with pytest.raises(ProvisionerError, match="still runs"):
@@ -218,7 +218,7 @@ def test_the_fake_can_be_unreachable_which_is_not_dead(fake, faked):
     assert fake.inspect(faked).state is BackendState.RUNNING
 
 
-def test_the_fake_can_hold_what_no_stop_ends(fake, faked):
+def test_the_fake_can_hold_a_launch_that_no_stop_ends(fake, faked):
     fake.immortal.add(faked)
     seen = fake.stop(faked, timeout_seconds=1)
     assert seen.state is BackendState.RUNNING

@@ -98,8 +98,8 @@ def evaluation(options: dict[str, Any]) -> str:
     minutes = round(result.saved.total_seconds() / 60)
     waiting = f"saved {minutes} minutes of waiting" if minutes >= 0 else f"cost {-minutes} more minutes of waiting"
     return (
-        f"A limit of {format_duration(limit.total_seconds())} would have failed {result.killed} of {result.healthy} "
-        f"healthy boots of {runtime} in the last {period} (the longest took "
+        f"A limit of {format_duration(limit.total_seconds())} would have failed {result.false_timeouts} of "
+        f"{result.healthy} healthy boots of {runtime} in the last {period} (the longest took "
         f"{format_duration(result.longest.total_seconds())}), and {waiting} for {result.failed} that failed."
     )
 

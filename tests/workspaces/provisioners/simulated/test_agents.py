@@ -1,4 +1,4 @@
-"""Simulated agents on the wire: the real registry over HTTP, the real watcher and sweep."""
+"""Simulated agents over real HTTP, with the real registry, watcher and sweep."""
 
 import pytest
 
@@ -59,7 +59,7 @@ ONLINE_ONCE = [EventType.WORKSPACE_PROVISIONING, EventType.WORKSPACE_ONLINE]
 
 
 @pytest.mark.parametrize("behaviour", ["healthy", "slow", "duplicate-register", "lost-ack", "clock-skew"])
-def test_it_reports_its_steps_and_is_online_once(simulated, behaviour):
+def test_a_healthy_agent_reports_its_steps_and_is_online_once(simulated, behaviour):
     workspace = launched(behaviour)
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
@@ -71,7 +71,7 @@ def test_it_reports_its_steps_and_is_online_once(simulated, behaviour):
     assert row.url == simulated.inspect(key_of(workspace)).url
 
 
-def test_it_beats(simulated):
+def test_an_agent_sends_heartbeats(simulated):
     workspace = launched("clock-skew", more=", seed: 3")
     with playing(simulated):
         wait_until(lambda: Heartbeat.objects.filter(pk=workspace.pk, uptime_seconds__gt=0).exists())
@@ -80,7 +80,7 @@ def test_it_beats(simulated):
     assert not sweep_stuck(now=database_now(), policy=Policy()).failed
 
 
-def test_one_that_never_arrives_is_failed_by_time_alone(simulated):
+def test_an_agent_that_never_registers_fails_by_time_alone(simulated):
     workspace = launched("never")
     with playing(simulated):
         wait_until(lambda: fresh(workspace).progress_step)
@@ -95,7 +95,7 @@ def test_one_that_never_arrives_is_failed_by_time_alone(simulated):
     ("seed", "source", "exit_code"),
     [(1, FailureSource.AGENT, 1), (6, FailureSource.BOOTSTRAP_WATCHER, -9)],
 )
-def test_a_crash_is_told_by_the_agent_or_seen_by_the_watcher(simulated, seed, source, exit_code):
+def test_a_crash_is_reported_by_the_agent_or_seen_by_the_watcher(simulated, seed, source, exit_code):
     workspace = launched("crash", more=f", seed: {seed}")
     with playing(simulated):
         wait_until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
@@ -106,7 +106,7 @@ def test_a_crash_is_told_by_the_agent_or_seen_by_the_watcher(simulated, seed, so
     assert "Boot step" in row.failure_log_tail
 
 
-def test_one_that_crashes_late_was_online_and_its_end_is_seen(simulated):
+def test_a_late_crash_comes_after_online_and_is_seen(simulated):
     workspace = launched("crash-late", seconds=0)
     with playing(simulated):
         wait_until(lambda: simulated.inspect(key_of(workspace)).state is BackendState.EXITED)
@@ -117,7 +117,7 @@ def test_one_that_crashes_late_was_online_and_its_end_is_seen(simulated):
     assert moves(workspace) == [*ONLINE_ONCE, EventType.WORKSPACE_OFFLINE]
 
 
-def test_a_silent_one_lives_on(simulated):
+def test_a_silent_agents_process_lives_on(simulated):
     workspace = launched("silent", seconds=0)
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
@@ -127,14 +127,14 @@ def test_a_silent_one_lives_on(simulated):
     assert simulated.inspect(key_of(workspace)).state is BackendState.RUNNING
 
 
-def test_a_flaky_one_degrades_and_recovers(simulated):
+def test_a_flaky_agent_degrades_and_recovers(simulated):
     workspace = launched("flaky", seconds=0, more=", seed: 1")
     with playing(simulated):
         wait_until(lambda: EventType.WORKSPACE_DEGRADED in moves(workspace))
         wait_until(lambda: is_(workspace, S.ONLINE))
 
 
-def test_one_that_misbehaves_once_is_well_after_its_restart(simulated):
+def test_an_agent_that_misbehaves_once_is_healthy_after_its_restart(simulated):
     workspace = launched("crash", more=", seed: 1, times: 1")
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.FAILED))
@@ -143,7 +143,7 @@ def test_one_that_misbehaves_once_is_well_after_its_restart(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
 
 
-def test_a_superseded_one_ends(simulated):
+def test_a_superseded_agent_exits(simulated):
     workspace = launched("healthy", seconds=0)
     key = key_of(workspace)
     with playing(simulated):
@@ -154,7 +154,7 @@ def test_a_superseded_one_ends(simulated):
     assert "superseded" in simulated.inspect(key).log_tail
 
 
-def test_another_simulator_goes_on_where_one_stopped(simulated):
+def test_another_simulator_continues_where_one_stopped(simulated):
     workspace = launched("healthy", seconds=6)
     with playing(simulated):
         wait_until(lambda: fresh(workspace).progress_step == "fetch")
@@ -164,7 +164,7 @@ def test_another_simulator_goes_on_where_one_stopped(simulated):
     assert simulated.inspect(key_of(workspace)).log_tail.count("'fetch' begins") == 1
 
 
-def test_a_stopped_one_says_no_more(simulated):
+def test_a_stopped_agent_sends_nothing_more(simulated):
     workspace = launched("healthy", seconds=0)
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
@@ -178,7 +178,7 @@ def heard(workspace):
     return Heartbeat.objects.get(pk=workspace.pk).last_heartbeat_at
 
 
-def test_what_cannot_be_played_is_a_launch_error_that_names_the_key(simulated):
+def test_an_invalid_simulation_is_a_launch_error_that_names_the_key(simulated):
     workspace = create(CreateRequest(config="name: x\nsimulation: {behaviour: lazy}"), now=database_now()).workspace
     launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
     row = fresh(workspace)
@@ -186,7 +186,7 @@ def test_what_cannot_be_played_is_a_launch_error_that_names_the_key(simulated):
     assert "simulation.behaviour" in row.failure_message
 
 
-def test_secrets_are_not_kept_where_agents_are_played(simulated):
+def test_the_simulated_backend_stores_no_secrets(simulated):
     secret = {"API_KEY": "sk-very-secret"}
     workspace = create(CreateRequest(config="name: x\nruntime: echo", secrets=secret), now=database_now()).workspace
     relaunched(workspace)
@@ -196,7 +196,7 @@ def test_secrets_are_not_kept_where_agents_are_played(simulated):
     assert AgentToken.objects.filter(launch_id=workspace.launch_id).count() == 1
 
 
-def test_two_simulators_do_not_play_the_same_agents(tmp_path):
+def test_a_second_simulator_refuses_to_start(tmp_path):
     with hold_simulator_lock(tmp_path), pytest.raises(SimulatorAlreadyRunning), hold_simulator_lock(tmp_path):
         pass
     with hold_simulator_lock(tmp_path):

@@ -1,4 +1,4 @@
-"""What a simulated agent will do: read from its config, drawn from its seed."""
+"""The script of a simulated agent: parsed from its config, drawn from its seed."""
 
 from random import Random
 
@@ -38,7 +38,7 @@ def test_a_config_says_how_long_a_boot_takes(said, distribution):
 
 
 @pytest.mark.parametrize("config", [{}, {"simulation": None}, {"simulation": {}}, {"simulation": {"behaviour": None}}])
-def test_a_config_that_says_nothing_boots_healthily(config):
+def test_a_config_without_a_simulation_boots_healthily(config):
     assert parse_simulation(config) == Simulation()
 
 
@@ -55,7 +55,7 @@ def test_a_config_that_says_nothing_boots_healthily(config):
         ({"times": -1}, "times"),
     ],
 )
-def test_what_cannot_be_played_is_named(said, key):
+def test_an_invalid_simulation_is_named(said, key):
     with pytest.raises(InvalidSimulation, match=key):
         parse_simulation({"simulation": said})
 
@@ -73,26 +73,26 @@ def test_the_same_seed_makes_the_same_script(behaviour, seed):
 
 
 @given(behaviour=st.sampled_from(Behaviour), seed=st.integers(0, 10_000))
-def test_a_boot_goes_forward_and_lasts_no_longer_than_was_drawn(behaviour, seed):
+def test_a_boot_goes_forward_and_lasts_no_longer_than_drawn(behaviour, seed):
     times = [act.at_seconds for act in script(behaviour, seed).boot]
     assert times == sorted(times)
     assert 0 == times[0] <= times[-1] <= 20
 
 
 @given(seed=st.integers(0, 10_000))
-def test_who_registers_and_who_never_does(seed):
+def test_which_behaviours_register(seed):
     never = {Behaviour.NEVER, Behaviour.CRASH}
     for behaviour in Behaviour:
         registers = any(act.action in ARRIVALS for act in script(behaviour, seed).boot)
         assert registers == (behaviour not in never), behaviour
 
 
-def test_a_crash_is_told_by_some_and_comes_without_a_word_to_others():
+def test_some_crashes_are_reported_and_others_are_not():
     endings = {script(Behaviour.CRASH, seed).boot[-1].action for seed in range(20)}
     assert endings == {Action.FAIL, Action.END}
 
 
-def test_a_late_crash_follows_some_beats_and_a_silent_one_lives_on():
+def test_a_late_crash_follows_some_heartbeats_and_a_silent_agent_lives_on():
     late, silent = script(Behaviour.CRASH_LATE), script(Behaviour.SILENT)
     assert late.beats
     assert late.exit_code is not None
@@ -100,12 +100,12 @@ def test_a_late_crash_follows_some_beats_and_a_silent_one_lives_on():
     assert silent.exit_code is None
 
 
-def test_a_flaky_one_tells_of_errors_in_four_of_ten_beats():
+def test_a_flaky_agent_reports_errors_in_four_of_ten_heartbeats():
     flaky = script(Behaviour.FLAKY)
     assert [flaky.is_sick_at(beat) for beat in range(20)].count(True) == 8
     assert not any(script(Behaviour.HEALTHY).is_sick_at(beat) for beat in range(20))
 
 
-def test_one_that_misbehaves_once_is_healthy_from_its_second_launch_on():
+def test_an_agent_that_misbehaves_once_is_healthy_from_its_second_launch_on():
     assert script(Behaviour.CRASH, times=1).boot[-1].action in {Action.FAIL, Action.END}
     assert script(Behaviour.CRASH, attempt=2, times=1).boot[-1].action == Action.REGISTER

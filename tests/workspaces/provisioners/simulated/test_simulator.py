@@ -1,4 +1,4 @@
-"""The simulator on its own: what it makes of a backend that can't be read, and of a platform that refuses."""
+"""The simulator with a backend that can't be read and a platform that refuses."""
 
 import asyncio
 import logging
@@ -55,7 +55,7 @@ def wait_for_looks(count=5):
     asyncio.run(asyncio.sleep(count * LOOK_SECONDS))
 
 
-def test_one_unreadable_launch_is_told_once_and_the_others_are_played(backend, root, platform, caplog):
+def test_an_unreadable_launch_is_logged_once_and_the_others_are_played(backend, root, platform, caplog):
     broken, *others = (spec(platform_url=platform.url) for _ in range(4))
     for each in (broken, *others):
         backend.start(each)
@@ -73,7 +73,7 @@ def test_one_unreadable_launch_is_told_once_and_the_others_are_played(backend, r
         assert platform.wait_for("register", times=4).body["id"] == str(broken.key.workspace_id)
 
 
-def test_a_backend_that_cannot_be_read_is_told_once_an_outage(backend, root, platform, caplog):
+def test_an_unreadable_backend_is_logged_once_per_outage(backend, root, platform, caplog):
     message = "What is to be played could not be read"
     root.write_text("no folder")
     with caplog.at_level(logging.WARNING), playing(backend):
@@ -88,7 +88,7 @@ def test_a_backend_that_cannot_be_read_is_told_once_an_outage(backend, root, pla
         wait_until(lambda: told(caplog, message) == 2)
 
 
-def test_where_one_of_two_registrations_ends_the_agent_the_other_ends_too(backend, platform):
+def test_if_one_of_two_registrations_ends_the_agent_the_other_ends_too(backend, platform):
     # One is refused; the other would try again.
     platform.answers["register"] = [(403, {"code": "refused"}), (503, {})]
     twice = spec(platform_url=platform.url, behaviour="duplicate-register")
@@ -106,7 +106,7 @@ def test_where_one_of_two_registrations_ends_the_agent_the_other_ends_too(backen
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, EXIT_REFUSED)
 
 
-def test_a_start_on_a_full_disk_fails_alone(backend):
+def test_a_start_on_a_full_disk_fails_without_harm_to_others(backend):
     first = backend.start(spec())
     with a_full_disk(), pytest.raises(ProvisionerError):
         backend.start(spec())
@@ -137,7 +137,7 @@ def test_a_launch_whose_file_is_damaged_is_stopped_and_followed_by_the_next(back
     assert backend.start(following).state is BackendState.RUNNING
 
 
-def test_a_strange_file_among_the_running_hides_nobody(backend, root):
+def test_a_strange_file_among_the_running_launches_hides_none_of_them(backend, root):
     running = spec()
     backend.start(running)
     (root / "running" / "notes.json").write_text("{}")

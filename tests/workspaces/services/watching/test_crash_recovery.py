@@ -1,4 +1,4 @@
-"""What happens to a workspace whose process ended though it was online: its restart policy."""
+"""What happens to a workspace whose process ended while it was online: evidence and restart policy."""
 
 from datetime import timedelta
 
@@ -61,7 +61,7 @@ def last_event(workspace):
     return Event.objects.filter(workspace_id=workspace.pk).latest("id")
 
 
-def test_a_dead_one_is_offline_with_its_evidence_and_its_restart_is_planned(fake):
+def test_a_workspace_whose_process_died_is_offline_and_its_restart_is_scheduled(fake):
     now = database_now()
     lost = dies(fake, online(), exit_code=-9, at=now)
     assert (lost.status, lost.restart_due_at, lost.url) == (S.OFFLINE, now + timedelta(seconds=10), "")
@@ -72,7 +72,7 @@ def test_a_dead_one_is_offline_with_its_evidence_and_its_restart_is_planned(fake
     assert "attempt 1 of 3" in payload["error"]
 
 
-def test_its_log_is_masked(fake):
+def test_the_stored_log_is_masked(fake):
     workspace = online()
     put_secrets({"KEY": "sk-very-secret"}, workspace_id=workspace.pk)
     fake.simulate_exit(running_on(fake, workspace), exit_code=1, log_tail="KEY=sk-very-secret")
@@ -81,7 +81,7 @@ def test_its_log_is_masked(fake):
     assert "sk-very-secret" not in str(last_event(workspace).payload) + workspace.failure_log_tail
 
 
-def test_what_its_process_left_is_to_stop_and_its_token_brings_it_back_no_more(fake):
+def test_its_leftovers_are_torn_down_and_its_token_no_longer_works(fake):
     workspace = online()
     agent = AgentCaller(workspace)
     lost = dies(fake, workspace)
@@ -93,7 +93,7 @@ def test_what_its_process_left_is_to_stop_and_its_token_brings_it_back_no_more(f
     assert agent.beat().status_code == 401
 
 
-def test_it_is_restarted_when_that_is_due_with_reason_and_attempt(fake):
+def test_a_due_restart_records_its_reason_and_attempt(fake):
     lost = dies(fake, online())
     assert restart_crashed(now=lost.restart_due_at - timedelta(seconds=1)) == []
     (again,) = restart_crashed(now=lost.restart_due_at)
@@ -105,11 +105,11 @@ def test_it_is_restarted_when_that_is_due_with_reason_and_attempt(fake):
     assert restart_crashed(now=lost.restart_due_at + timedelta(hours=1)) == []
 
 
-def test_the_pauses_double():
+def test_the_delay_before_a_restart_doubles():
     assert [restart_delay(attempt).seconds for attempt in (1, 2, 3)] == [10, 20, 40]
 
 
-def test_after_three_restarts_it_is_left_alone(fake):
+def test_after_three_restarts_there_is_no_further_one(fake):
     workspace = online()
     for _ in range(MAX_RESTARTS):
         lost = dies(fake, workspace)
@@ -119,7 +119,7 @@ def test_after_three_restarts_it_is_left_alone(fake):
     assert "restarted 3 times already" in left.failure_message
 
 
-def test_ten_minutes_online_count_anew(fake):
+def test_ten_minutes_online_reset_the_count_of_restarts(fake):
     now = database_now()
     workspace = revived(dies(fake, online(now=now), at=now), at=now + timedelta(seconds=10))
     soon = dies(fake, workspace, at=now + timedelta(minutes=10))
@@ -130,21 +130,21 @@ def test_ten_minutes_online_count_anew(fake):
     assert (recovered.restart_attempts, recovered.restart_due_at) == (0, later + timedelta(seconds=10))
 
 
-def test_an_operators_restart_counts_anew_too(fake):
+def test_an_operators_restart_resets_the_count_too(fake):
     lost = dies(fake, online())
     workspace = revived(lost, at=lost.restart_due_at)
     assert workspace.restart_attempts == 1
     assert restart(workspace_id=workspace.pk, now=database_now()).workspace.restart_attempts == 0
 
 
-def test_a_vanished_one_is_restarted(fake):
+def test_a_workspace_that_its_backend_lost_is_restarted(fake):
     workspace = online()
     assert watched() == [workspace.pk]
     assert "no longer holds it" in Workspace.objects.get(pk=workspace.pk).failure_message
     assert Workspace.objects.get(pk=workspace.pk).restart_due_at is not None
 
 
-def test_an_unknown_end_is_no_clean_stop(fake):
+def test_an_unknown_exit_status_is_no_clean_stop(fake):
     assert dies(fake, online(), exit_code=None).restart_due_at is not None
 
 
@@ -152,13 +152,13 @@ def test_an_unknown_end_is_no_clean_stop(fake):
     ("policy", "exit_code", "why"),
     [(RestartPolicy.ON_FAILURE, 0, "a clean stop"), (RestartPolicy.NEVER, 1, "restart policy is `never`")],
 )
-def test_a_clean_stop_or_a_policy_of_never_restarts_nobody(fake, policy, exit_code, why):
+def test_a_clean_stop_or_the_policy_never_restarts_nothing(fake, policy, exit_code, why):
     lost = dies(fake, online(restart_policy=policy), exit_code=exit_code)
     assert (lost.status, lost.restart_due_at) == (S.OFFLINE, None)
     assert why in lost.failure_message
 
 
-def test_silence_restarts_nobody_while_it_runs_or_cannot_be_asked(fake):
+def test_a_silent_workspace_that_runs_or_cannot_be_asked_is_not_restarted(fake):
     workspace = online()
     running_on(fake, workspace)
     late = database_now() + timedelta(minutes=5)
@@ -169,7 +169,7 @@ def test_silence_restarts_nobody_while_it_runs_or_cannot_be_asked(fake):
     assert Workspace.objects.get(pk=workspace.pk).restart_due_at is None
 
 
-def test_one_that_died_unwatched_is_restarted_though_its_silence_was_seen_first(
+def test_a_process_that_died_unwatched_is_restarted_although_its_silence_was_seen_first(
     fake,
 ):
     workspace = online()
@@ -183,7 +183,7 @@ def test_one_that_died_unwatched_is_restarted_though_its_silence_was_seen_first(
     assert watched() == []
 
 
-def test_a_heartbeat_of_a_silent_one_brings_it_back_and_takes_no_restart_along(fake):
+def test_a_heartbeat_of_a_silent_workspace_brings_it_back_without_a_restart(fake):
     workspace = online()
     running_on(fake, workspace)
     mark_silent_offline(now=database_now() + timedelta(minutes=5), limit=timedelta(seconds=180))
@@ -192,13 +192,13 @@ def test_a_heartbeat_of_a_silent_one_brings_it_back_and_takes_no_restart_along(f
     assert Workspace.objects.get(pk=workspace.pk).restart_due_at is None
 
 
-def test_a_pause_takes_the_plan_back(fake):
+def test_a_pause_cancels_the_scheduled_restart(fake):
     lost = dies(fake, online())
     pause(workspace_id=lost.pk, now=database_now())
     assert restart_crashed(now=database_now() + timedelta(hours=1)) == []
 
 
-def test_watching_writes_nothing_while_all_run(fake, django_assert_num_queries):
+def test_the_watcher_writes_nothing_while_all_run(fake, django_assert_num_queries):
     for number in range(10):
         running_on(fake, online(name=f"w{number}"))
     watched()
@@ -206,7 +206,7 @@ def test_watching_writes_nothing_while_all_run(fake, django_assert_num_queries):
         assert watched() == []
 
 
-def test_evidence_of_an_earlier_launch_loses_nobody(fake):
+def test_evidence_about_an_earlier_launch_changes_nothing(fake):
     workspace = online()
     dead = Observation(state=BackendState.EXITED, exit_code=1)
     earlier = workspace.launch_id

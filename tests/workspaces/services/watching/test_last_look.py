@@ -1,4 +1,4 @@
-"""The watcher at its own limit: it stores what it sees for the sweep. And what a boot's log says of itself."""
+"""The watcher's last look at a boot, and the crash marker in a log."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def says(fake, workspace, log):
 
 
 @pytest.mark.parametrize(("runtime", "minutes"), [("echo", 8), ("hermes", 25)])
-def test_the_last_look_comes_at_the_watchers_own_limit_once_and_fails_nobody(fake, runtime, minutes):
+def test_the_last_look_comes_once_at_the_watchers_limit_and_fails_nothing(fake, runtime, minutes):
     slow = booting(config=config_for(runtime), runtime="")
     says(fake, slow, "still installing\n")
     assert look(slow, minutes=minutes - 0.1) == []
@@ -36,7 +36,7 @@ def test_the_last_look_comes_at_the_watchers_own_limit_once_and_fails_nobody(fak
     assert (evidence["state"], evidence["log_tail"]) == ("running", "still installing\n")
 
 
-def test_the_sweep_tells_what_the_last_look_saw(fake):
+def test_a_failure_by_the_sweep_shows_what_the_last_look_saw(fake):
     late = booting()
     secrets.put_secrets({"API_KEY": "hush-hush-hush"}, workspace_id=late.pk)
     says(fake, late, "key hush-hush-hush\nwaiting for a mirror\n")

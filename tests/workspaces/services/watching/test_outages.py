@@ -84,7 +84,7 @@ def test_a_pause_between_two_sweeps_is_no_outage():
     assert Liveness.objects.get().alive_at == after(4)
 
 
-def test_the_first_sign_of_life_ever_is_no_outage():
+def test_the_first_liveness_record_is_no_outage():
     assert record_liveness(part=Component.SWEEP, now=after(0)) is None
     assert Incident.objects.count() == 0
 
@@ -155,7 +155,7 @@ def test_the_sweep_task_records_liveness_and_extends_deadlines_before_it_fails_w
     assert Incident.objects.get().scope == Component.SWEEP
 
 
-def test_the_examples_of_intervals_are_true():
+def test_the_examples_in_docstrings_are_true():
     result = doctest.testmod(intervals, extraglobs={"noon": NOON, "minute": timedelta(minutes=1)})
     assert result.attempted > 10
     assert result.failed == 0
@@ -179,7 +179,7 @@ def test_each_minute_outside_the_gaps_counts_once(gaps, limit):
 
 
 @given(gap=interval, known=gaps)
-def test_what_is_uncovered_overlaps_nothing_known_and_leaves_nothing_out(gap, known):
+def test_uncovered_time_overlaps_nothing_known_and_leaves_nothing_out(gap, known):
     def minutes(spans):
         return {minute for minute in range(100) for span in spans if span.start <= after(minute) < span.end}
 

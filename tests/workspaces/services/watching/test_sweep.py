@@ -1,4 +1,4 @@
-"""The founding cases of the sweep, with time injected."""
+"""The main cases of the sweep, with the time passed in."""
 
 from datetime import timedelta
 
@@ -74,7 +74,7 @@ def test_the_override_counts_from_each_phase():
     assert swept(queued(), minutes=61 / 60, policy=ONE_MINUTE).failure_code == FailureCode.NEVER_LAUNCHED
 
 
-def test_a_rename_at_9_minutes_saves_nobody_at_11():
+def test_a_rename_at_9_minutes_does_not_move_the_deadline_at_10():
     late = booting()
     late.name = "renamed"
     late.save(update_fields=["name"])
@@ -105,7 +105,7 @@ def test_a_launching_worker_that_died_is_failed_without_claiming_a_start():
     assert "whether anything started is not known" in late.failure_message
 
 
-def test_the_queues_time_is_not_the_boots():
+def test_time_in_the_queue_does_not_count_for_the_boot():
     waited = queued()
     begun = later(waited, minutes=9)
     Workspace.objects.filter(pk=waited.pk).update(phase=Phase.LAUNCHING)
@@ -146,7 +146,7 @@ def test_sweep_leaves_a_workspace_that_came_online():
     assert sweep_stuck(now=end, policy=NO_OVERRIDE).failed == []
 
 
-def test_a_deadline_failure_keeps_its_process_until_the_grace_is_over():
+def test_a_deadline_failure_keeps_its_process_until_the_grace_period_is_over():
     late = swept(booting(), minutes=11)
     launch = Launch.objects.get(pk=late.launch_id)
     assert launch.torn_down_at is None

@@ -1,4 +1,4 @@
-"""What the sweep costs, what it survives, and that it writes what hand-written SQL would."""
+"""What the sweep costs, that odd rows do not stop it, and that it writes the same as plain SQL."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -52,7 +52,7 @@ def test_the_sweeps_query_is_served_by_its_partial_index(policy, index):
     assert "Seq Scan" not in plan
 
 
-def test_the_brake_counts_who_is_booting_from_an_index_alone():
+def test_mass_lateness_is_counted_from_an_index_alone():
     late = booting()
     with CaptureQueriesContext(connection) as queries:
         mass_lateness.find_mass_lateness(now=later(late, minutes=11), policy=NO_OVERRIDE)
@@ -82,7 +82,7 @@ def test_a_batch_takes_one_update_and_one_insert_whatever_its_size():
         assert sum("INSERT INTO events_event" in each for each in statements) == 1
 
 
-def test_an_idle_tick_is_a_few_looks_and_one_row_written():
+def test_an_idle_sweep_is_a_few_queries_and_writes_one_row():
     booting()
     sweep_stuck(now=database_now(), policy=NO_OVERRIDE)
     with CaptureQueriesContext(connection) as queries:
@@ -92,7 +92,7 @@ def test_an_idle_tick_is_a_few_looks_and_one_row_written():
     assert len(verbs) <= 4
 
 
-def test_the_sweep_writes_what_the_hand_written_limit_writes():
+def test_the_sweep_writes_the_same_as_plain_sql():
     ours, by_hand = booting(runtime="hermes"), booting(runtime="hermes")
     for row in (ours, by_hand):
         record_progress(workspace_id=row.pk, launch_id=row.launch_id, step="install", now=later(row, minutes=1))
@@ -120,7 +120,7 @@ def _comparable(workspace):
     }
 
 
-def test_a_row_that_the_database_refuses_is_set_aside_and_stops_nothing(caplog):
+def test_a_row_that_the_database_refuses_is_set_aside_and_the_others_fail(caplog):
     rows = [booting() for _ in range(6)]
     with connection.cursor() as cursor:
         # The event of its next version is there already, so that its move can have none.
@@ -147,7 +147,7 @@ def test_a_row_that_the_database_refuses_is_set_aside_and_stops_nothing(caplog):
         {"progress_step": "percent % and {braces} and “quotes”"},
     ],
 )
-def test_odd_timestamps_and_texts_stop_no_sweep(odd):
+def test_odd_timestamps_and_texts_do_not_stop_the_sweep(odd):
     strange, plain = booting(), booting()
     Workspace.objects.filter(pk=strange.pk).update(**odd)
     report = sweep_stuck(now=later(plain, minutes=11), policy=NO_OVERRIDE)
@@ -163,7 +163,7 @@ def test_a_deadline_far_away_is_not_reached_and_an_ancient_one_is():
     assert [row.pk for row in report.failed] == [ancient.pk]
 
 
-def test_the_database_lets_nobody_provision_without_a_deadline():
+def test_the_database_refuses_a_provisioning_workspace_without_a_deadline():
     waiting = booting()
     with pytest.raises(Exception, match="workspace_waits_with_a_deadline"), unguarded():
         Workspace.objects.filter(pk=waiting.pk).update(deadline_at=None)
@@ -172,7 +172,7 @@ def test_the_database_lets_nobody_provision_without_a_deadline():
 # --- The queue -----------------------------------------------------------------------------------
 
 
-def test_awaiting_ones_turn_in_a_queue_that_moves_fails_nobody():
+def test_waiting_in_a_queue_that_moves_fails_nothing():
     last = queued()
     now = later(last, minutes=11)
     launching(now=now - timedelta(minutes=1))
@@ -182,7 +182,7 @@ def test_awaiting_ones_turn_in_a_queue_that_moves_fails_nobody():
     assert last.deadline_at == now + timedelta(minutes=9)
 
 
-def test_a_queue_that_stands_still_for_ten_minutes_is_failed_though_it_moved_before():
+def test_a_queue_that_stalls_for_ten_minutes_fails_although_it_moved_before():
     last = queued()
     moved = later(last, minutes=5)
     taken = launching(now=moved)
@@ -192,14 +192,14 @@ def test_a_queue_that_stands_still_for_ten_minutes_is_failed_though_it_moved_bef
     assert (failed.pk, failed.failure_code) == (last.pk, FailureCode.NEVER_LAUNCHED)
 
 
-def test_another_backends_queue_proves_nothing_of_this_one():
+def test_the_queue_of_another_backend_does_not_count():
     last = queued()
     now = later(last, minutes=11)
     Launch.objects.filter(pk=launching(now=now - timedelta(minutes=1)).launch_id).update(backend="external")
     assert len(sweep_stuck(now=now, policy=NO_OVERRIDE).failed) == 1
 
 
-def test_under_the_override_too_a_queue_that_moves_fails_nobody():
+def test_with_the_override_a_queue_that_moves_fails_nothing_either():
     last = queued()
     now = later(last, minutes=2)
     launching(now=now - timedelta(seconds=30))
@@ -233,7 +233,7 @@ def test_the_admins_first_page_shows_the_last_run(admin_client):
     assert "<dt>Failed</dt><dd>3</dd>" in page
 
 
-def test_the_host_clock_has_no_say(time_machine):
+def test_the_clock_of_the_host_does_not_count(time_machine):
     fresh = booting()
     time_machine.move_to(datetime.now(UTC) + timedelta(hours=1))
     assert sweep_stuck(now=database_now(), policy=NO_OVERRIDE).failed == []

@@ -1,4 +1,4 @@
-"""The watcher: what a backend says of a launch in flight, and what follows. Unknown is not dead."""
+"""What the watcher does with a backend's answer about a launch in flight. Unknown is not dead."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -66,13 +66,13 @@ def looked_at(workspace):
         (queued, never_started, S.PROVISIONING),
     ],
 )
-def test_what_is_seen_dead_is_failed_and_nothing_else(fake, make, condition, status):
+def test_a_launch_fails_only_if_it_is_seen_dead(fake, make, condition, status):
     workspace = make()
     condition(fake, workspace)
     assert looked_at(workspace).status == status
 
 
-def test_a_dead_process_is_failed_by_the_watcher_with_its_status_and_the_end_of_its_log(fake):
+def test_a_failure_by_the_watcher_has_the_exit_status_and_the_end_of_the_log(fake):
     workspace = booting()
     exited(fake, workspace)
     row = looked_at(workspace)
@@ -82,7 +82,7 @@ def test_a_dead_process_is_failed_by_the_watcher_with_its_status_and_the_end_of_
     assert (event.payload["source"], event.payload["log_tail"]) == ("bootstrap_watcher", "no such module\n")
 
 
-def test_what_its_backend_lost_is_the_backends(fake):
+def test_a_launch_that_its_backend_lost_is_the_backends_failure(fake):
     workspace = booting()
     vanished(fake, workspace)
     row = looked_at(workspace)
@@ -90,7 +90,7 @@ def test_what_its_backend_lost_is_the_backends(fake):
     assert "no longer holds it" in row.failure_message
 
 
-def test_one_that_could_not_be_asked_is_told_as_unknown_and_failed_once_it_is_seen_dead(fake):
+def test_a_launch_that_cannot_be_inspected_is_unknown_and_fails_once_it_is_seen_dead(fake):
     workspace = booting()
     unreachable(fake, workspace)
     looked_at(workspace)
@@ -100,7 +100,7 @@ def test_one_that_could_not_be_asked_is_told_as_unknown_and_failed_once_it_is_se
     assert looked_at(workspace).status == S.FAILED
 
 
-def test_a_second_look_at_a_failed_one_changes_nothing(fake):
+def test_inspecting_a_failed_workspace_again_changes_nothing(fake):
     workspace = booting()
     exited(fake, workspace)
     first = looked_at(workspace)
@@ -108,7 +108,7 @@ def test_a_second_look_at_a_failed_one_changes_nothing(fake):
     assert Workspace.objects.get(pk=workspace.pk).version == first.version
 
 
-def test_a_queued_one_is_not_asked_about(fake):
+def test_a_queued_launch_is_not_inspected(fake):
     queued()
     watch_boots(clock=database_now)
     assert fake.calls == []
@@ -145,7 +145,7 @@ def take_a_last_look(*, clock):
         (at_the_watchers_limit, runs, take_a_last_look, "phase_entered_at"),
     ],
 )
-def test_a_row_that_the_database_refuses_is_logged_and_blinds_nobody_to_the_others(
+def test_a_row_that_the_database_refuses_is_logged_and_the_others_are_watched(
     fake,
     caplog,
     make,
