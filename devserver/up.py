@@ -126,7 +126,7 @@ class DevServer:
             self.console.write(f"The workspaces could not be stopped, since the database can't be reached: {error}")
             return
         if stopped:
-            self.console.write(f"Stopped {_count(stopped)}; the next `make up` launches them again.")
+            self.console.write(f"Stopped {_count(stopped)}, to be launched again by the next `make up`.")
         if unconfirmed:
             self.console.write(f"Could not confirm the stop of {_count(unconfirmed)}; the next run tries again.")
 
