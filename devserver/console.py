@@ -21,7 +21,7 @@ class Console:
 
     @property
     def is_terminal_closed(self) -> bool:
-        """Return whether the terminal that we started on was closed, so that nobody can press Ctrl-C any more."""
+        """Return whether our terminal was closed, so that Ctrl-C can't arrive any more."""
         return self._is_terminal and not self._stream.isatty()
 
     def write(self, text: str = "") -> None:

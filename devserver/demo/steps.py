@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from devserver import first_run
 from devserver.console import Console
@@ -26,13 +26,15 @@ _REPORT_SECONDS = 100
 class Demo:
     """A simulated fleet on a running Slipway. Its data is deleted by the next demo."""
 
-    def __init__(self, *, port: int, speed: float, seed: int, sign_in_seconds: float, console: Console) -> None:
+    def __init__(
+        self, *, port: int, speed: float, members: Sequence[Member], sign_in_seconds: float, console: Console
+    ) -> None:
         self.admin = f"http://{LOCALHOST}:{port}/admin/"
         self.speed = speed
         self.console = console
         self.sign_in_seconds = sign_in_seconds
-        self.members = fleet.make_fleet(speed=speed, seed=seed)
-        self._waiting = list(self.members)
+        self.members = members
+        self._waiting = list(members)
         self._begins_at = 0.0
         self._outcomes: Mapping[str, Outcome] = {}
         self._incidents = (0, 0)

@@ -1,4 +1,4 @@
-"""Processes are told apart by pid and start time, and belong to the session that they were started in."""
+"""Pid and start time identify a process, and sessions show which processes belong together."""
 
 import os
 import subprocess

@@ -5,6 +5,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from devserver.console import Console
 from devserver.demo import setup
+from devserver.demo.fleet import make_fleet
 from devserver.demo.steps import TIME_TO_SIGN_IN_SECONDS, Demo
 from devserver.up import DevServer
 
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         demo = Demo(
             port=options["port"],
             speed=options["speed"],
-            seed=options["seed"],
+            members=make_fleet(speed=options["speed"], seed=options["seed"]),
             sign_in_seconds=options["patience"],
             console=console,
         )

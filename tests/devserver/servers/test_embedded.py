@@ -136,7 +136,7 @@ def test_postgres_never_runs_as_root_even_if_user_namespaces_are_denied(monkeypa
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
         ("PANIC:  could not write to file: No space left on device", "is full. Free some space"),
         ("initdb: error: could not write: Disk quota exceeded", "is full. Free some space"),
@@ -144,8 +144,8 @@ def test_postgres_never_runs_as_root_even_if_user_namespaces_are_denied(monkeypa
         ("", "it printed nothing"),
     ],
 )
-def test_the_output_of_a_server_becomes_a_message(tmp_path, text, sentence):
-    assert sentence in str(embedded.error_from_output(name="postgres", folder=tmp_path, text=text))
+def test_the_output_of_a_server_becomes_a_message(tmp_path, text, message):
+    assert message in str(embedded.error_from_output(name="postgres", folder=tmp_path, text=text))
 
 
 def test_a_disk_with_too_little_space_is_refused_before_anything_is_created(tmp_path, monkeypatch):
