@@ -2,13 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
 from django.conf import settings
 
-from events.channels.base import Kind, Message, Receipt, Sender, SendFailed
+from events.channels.base import Kind, Sender, SendFailed
 from events.channels.registry import UnknownKind, kind_of
 from events.delivery.channel_operations import all_options, disable
 from events.delivery.claim_sender import ClaimSender
@@ -76,15 +76,15 @@ class ChannelRun:
             despite_outage(partial(store_marks, claimed, marks))
         despite_outage(partial(finish, claimed, unsent=sending.unsent, stopped_by=sending.stopped_by))
 
-    def _open_sender(self, kind: Kind, channel: Channel) -> Sender:
-        """Return the open sender, or a new one if the channel's options have changed."""
+    def _open_sender(self, kind: Kind, channel: Channel) -> Sender | SendFailed:
+        """Return the open sender, or a new one if the channel's options have changed, or why it can't be opened."""
         options = (channel.kind, channel.options, channel.sealed_options, channel.timeout_seconds)
         if self._sender is None or self._sender_options != options:
             self._close_sender()
             try:
                 self._sender = kind.sender(all_options(channel), timeout_seconds=channel.timeout_seconds)
             except SendFailed as error:
-                return _FailingSender(error)
+                return error
             self._sender_options = options
         return self._sender
 
@@ -92,13 +92,3 @@ class ChannelRun:
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.close()
-
-
-class _FailingSender(Sender):
-    """Fails each message because the real sender could not be opened."""
-
-    def __init__(self, error: SendFailed) -> None:
-        self._error = error
-
-    def send(self, messages: Sequence[Message]) -> Receipt:
-        raise self._error

@@ -25,13 +25,15 @@ _MARKS_AT_ONCE = 100
 
 
 class ClaimSender:
-    """Sends one claim and yields what to mark.
+    """Sends one claim and yields what to mark. If there is no sender, but a reason why, all attempts fail with it.
 
     `unsent` has the deliveries that were not attempted: told to stop, half of the lease over, or `stopped_by` set.
     `stopped_by` is the failure with which the receiver asked for a pause or for no more messages.
     """
 
-    def __init__(self, claim: Claim, *, kind: Kind, sender: Sender, is_stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self, claim: Claim, *, kind: Kind, sender: Sender | SendFailed, is_stopped: Callable[[], bool]
+    ) -> None:
         self.unsent: list[ClaimedDelivery] = []
         self.stopped_by: SendFailed | None = None
         self._claim = claim
@@ -72,7 +74,7 @@ class ClaimSender:
         result: Receipt | SendFailed
         started = time.monotonic()
         try:
-            result = self._sender.send(group)
+            result = self._sender if isinstance(self._sender, SendFailed) else self._sender.send(group)
         except SendFailed as error:
             result = error
         except Exception as error:

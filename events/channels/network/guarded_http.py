@@ -72,8 +72,7 @@ def _limit(timeout: float | None) -> float:
 class _GuardedBackend(httpcore.NetworkBackend):
     """Connects to the address that was checked."""
 
-    def __init__(self) -> None:
-        self._backend = httpcore.SyncBackend()
+    _backend = httpcore.SyncBackend()
 
     def connect_tcp(
         self,

@@ -1,7 +1,6 @@
 """Adds events to a Redis stream (XADD). The entry's ID contains the event's position; the stream is trimmed."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +14,6 @@ from events.channels.base import Kind, KindForm, Message, Receipt, Sender, SendF
 from events.channels.network.addresses import ForbiddenAddress, Purpose, Unresolved, resolve_allowed
 from events.envelope import envelope
 
-_STREAM_NAME = re.compile(r"[\x21-\x7e]{1,200}")
 _DEFAULT_PORT = 6379
 # A test message has no position. 0-0 is not a valid ID, and an ID made from the clock would be higher than any
 # position.
@@ -34,7 +32,13 @@ class RedisStreamForm(KindForm):
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}, render_value=False),
         help_text="For example rediss://:password@redis.example.com:6379/0. Encrypted and never shown again.",
     )
-    stream = forms.CharField(max_length=200, initial="slipway:events", widget=UnfoldAdminTextInputWidget)
+    stream = forms.RegexField(
+        r"^[\x21-\x7e]+$",
+        max_length=200,
+        initial="slipway:events",
+        widget=UnfoldAdminTextInputWidget,
+        error_messages={"invalid": "Use only ASCII letters, digits and punctuation, without spaces."},
+    )
     max_length = forms.IntegerField(
         label="Approximate number of entries to keep",
         initial=100_000,
@@ -53,11 +57,6 @@ class RedisStreamForm(KindForm):
             # The name server may be down for a moment. Every connection checks again.
             pass
         return url
-
-    def clean_stream(self) -> str:
-        if not _STREAM_NAME.fullmatch(self.cleaned_data["stream"]):
-            raise ValidationError("Use only ASCII letters, digits and punctuation, without spaces.")
-        return str(self.cleaned_data["stream"])
 
 
 class RedisStreamSender(Sender):
