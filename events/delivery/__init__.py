@@ -1,1 +1,1 @@
-"""Deliveries: from a positioned event to the channels, with claims, retries and grouping."""
+"""Delivery: from an event in the log to the receivers of its channels."""

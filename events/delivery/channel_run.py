@@ -1,4 +1,4 @@
-"""The delivery of one channel, from the claim to the marks."""
+"""The delivery of one channel's events, from the claim to the marks."""
 
 import math
 import time

@@ -1,6 +1,7 @@
-"""Delivers what the relay queued. Needs only Postgres.
+"""Wakes up when deliveries are due and serves each channel in its own thread. Needs only Postgres.
 
-Every channel that has something due is served in its own thread, so that a slow receiver delays no other channel.
+A slow receiver delays only its own channel. What happens to one channel's deliveries is in channel_run.py: claim a batch
+(claims.py), hold some of it (grouping.py), send the rest (claim_sender.py), store the outcomes (outcomes.py).
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Stores what came of a claim: outcomes of messages that were sent must not get lost, else they are sent again."""
+"""Stores the outcomes of a claim. A message whose outcome is lost is sent again."""
 
 import time
 from collections.abc import Callable, Sequence

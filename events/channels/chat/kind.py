@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from events.channels.base import Kind, KindForm, Message, Receipt, Sender, SendFailed
-from events.channels.chat.warnings import apprise_warnings
+from events.channels.chat.apprise_warnings import apprise_warnings
 from events.channels.network.addresses import ForbiddenAddress
 from events.channels.network.guarded_sockets import guarded_sockets
 from events.channels.notification import notification_of
