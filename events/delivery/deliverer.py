@@ -1,7 +1,7 @@
 """Wakes up when deliveries are due and serves each channel in its own thread. Needs only Postgres.
 
-A slow receiver delays only its own channel. What happens to one channel's deliveries is in channel_run.py: claim a batch
-(claims.py), hold some of it (grouping.py), send the rest (claim_sender.py), store the outcomes (outcomes.py).
+A slow receiver delays only its own channel. What happens to one channel's deliveries is in channel_run.py: claim a
+batch (claims.py), hold some of it (grouping.py), send the rest (claim_sender.py), store the outcomes (outcomes.py).
 """
 
 import logging
