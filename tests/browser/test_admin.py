@@ -133,7 +133,7 @@ def _focused(page):
     return page.evaluate("document.activeElement.name || document.activeElement.textContent.trim()")
 
 
-# WCAG's contrast of each label's text on what it stands on, painted onto a canvas so that any colour notation works.
+# The WCAG contrast of each label. A canvas converts any colour notation.
 _CONTRASTS = """() => {
     const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     const paint = (colours) => {

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from unfold.decorators import action
 from unfold.enums import ActionVariant
@@ -65,7 +66,7 @@ class OperationActions(StrictAdmin):
         cancel: str,
     ) -> HttpResponse:
         names, descendants = _affected_names(selected, operation)
-        label, number = operation.label, len(names)
+        label, number, total = operation.label, len(names), len(names) + len(descendants)
         return self.confirmation(
             request,
             title=f"{label} {names[0]}?" if number == 1 else f"{label} {number} workspaces?",
@@ -75,7 +76,7 @@ class OperationActions(StrictAdmin):
             descendants_label=f"Descendants that will also be {operation.past}:",
             descendants=descendants[:_SHOWN_NAMES],
             more_descendants=max(len(descendants) - _SHOWN_NAMES, 0),
-            submit=f"{label} {number + len(descendants)}" if operation.asks_first else label,
+            submit=f"{label} {total} workspace{pluralize(total)}" if operation.asks_first else label,
             is_danger=operation.is_dangerous,
             hidden=hidden,
             cancel=cancel,

@@ -1,4 +1,4 @@
-"""Whatever is sent to whichever call of the API: never a 500, always JSON."""
+"""No input to the API makes a server error, and every answer is JSON."""
 
 import json
 from urllib.parse import quote
@@ -38,7 +38,7 @@ JUNK = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=5
 )
 PARTS = st.dictionaries(st.sampled_from(FIELDS), JUNK, max_size=4)
-# With a slash in it an id would be another address.
+# An ID with a slash would be another address.
 IDS = st.none() | TEXT.filter(lambda text: text.strip(". ") and "/" not in text)
 
 
@@ -66,7 +66,7 @@ def test_no_input_makes_a_server_error(method, path):
         body = raw if raw is not None else _valid(target) | parts
         with transaction.atomic():
             answer = _send(caller, method, _address(path, some_id or str(target.pk), query), json.dumps(body))
-            # The database itself must have refused nothing.
+            # The database must not have refused anything.
             assert not connection.needs_rollback
             transaction.set_rollback(True)
         assert answer.status_code < 500, answer.content

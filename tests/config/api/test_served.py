@@ -1,4 +1,4 @@
-"""The API through the real server, over real connections: as ASGI (`make up`) and as WSGI (production)."""
+"""The API over real connections, served as ASGI (`make up`) and as WSGI (production)."""
 
 import io
 
@@ -36,14 +36,14 @@ def served(request, child_environment):
 
 
 def chunks(total):
-    """A body whose length nobody announces."""
+    """A body without a Content-Length."""
     yield b'{"workspace_id": "'
     for _ in range(total // 65_536):
         yield b"x" * 65_536
     yield b'"}'
 
 
-def test_an_agent_s_boot_over_real_connections(served):
+def test_boot_of_an_agent_over_real_connections(served):
     stuck = booting()
     agent = AgentCaller(stuck)
     served.headers = httpx.Headers(agent.headers)
@@ -54,7 +54,7 @@ def test_an_agent_s_boot_over_real_connections(served):
     assert served.post("/registry/heartbeat", json=own).content == b'{"status":"ok"}'
     assert served.get(f"/workspaces/{stuck.pk}").json()["status"] == "online"
     assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.ONLINE
-    # A body that is too large, or that nobody announced, ends in a sentence, and the connection goes on.
+    # A body that is too large or has no length gets an error message, and the connection stays open.
     for size in (1_100_000, 5_000_000):
         refused = served.post("/registry/heartbeat", content=b'{"workspace_id": "' + b"x" * size + b'"}')
         assert refused.status_code == 413

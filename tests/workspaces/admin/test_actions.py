@@ -1,4 +1,4 @@
-"""The verbs in the admin: buttons where the table allows them, questions before what is grave."""
+"""Operations in the admin: which buttons a page offers, and which operations ask first."""
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -45,7 +45,7 @@ def status(workspace):
         (S.REMOVED, set()),
     ],
 )
-def test_the_page_offers_the_verbs_that_its_status_allows(operator, at, offered):
+def test_page_offers_the_operations_that_the_status_allows(operator, at, offered):
     workspace = online()
     put_into(workspace, at)
     page = operator.get(page_of(workspace)).content.decode()
@@ -62,7 +62,7 @@ def test_the_page_offers_the_verbs_that_its_status_allows(operator, at, offered)
         ("cancel", booting, S.FAILED),
     ],
 )
-def test_a_button_asks_and_then_does(operator, verb, make, becomes):
+def test_button_asks_before_it_acts(operator, verb, make, becomes):
     workspace = make(name="one")
     before = status(workspace)
     assert operator.get(page_of(workspace, verb)).status_code == 200
@@ -71,7 +71,7 @@ def test_a_button_asks_and_then_does(operator, verb, make, becomes):
     assert status(workspace) == becomes
 
 
-def test_a_pause_of_several_names_what_goes_along_before_it_is_done(operator):
+def test_pause_names_the_descendants_before_it_acts(operator):
     parent = online(name="parent")
     child = online(name="little-one", parent_id=parent.pk)
     asked = select(operator, "pause_selected", parent)
@@ -82,7 +82,7 @@ def test_a_pause_of_several_names_what_goes_along_before_it_is_done(operator):
     assert "2 resumed." in select(operator, "resume_selected", parent, child)
 
 
-def test_a_busy_one_goes_to_sleep_only_by_force_which_asks_first(operator):
+def test_busy_workspace_hibernates_only_by_force_which_asks_first(operator):
     busy = online(name="busy")
     Heartbeat.objects.filter(pk=busy.pk).update(active_tasks=1)
     assert "1 refused: busy is online: it has 1 active tasks" in select(operator, "hibernate_selected", busy)
@@ -91,13 +91,13 @@ def test_a_busy_one_goes_to_sleep_only_by_force_which_asks_first(operator):
     assert "1 hibernating." in select(operator, "force_hibernation_selected", busy, confirmed="yes")
 
 
-def test_a_refusal_is_told_beside_what_was_done(operator):
+def test_refusals_are_reported_with_the_successes(operator):
     asleep, up = hibernated(name="asleep"), online(name="up")
     page = select(operator, "wake_selected", asleep, up)
     assert "1 woken, 1 refused: up is online: it can&#x27;t wake from there." in page
 
 
-def test_one_who_may_only_look_can_do_nothing(client):
+def test_user_with_view_permission_can_run_no_operation(client):
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_workspace"))
     client.force_login(viewer)

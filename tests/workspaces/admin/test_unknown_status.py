@@ -1,4 +1,4 @@
-"""A status that newer code left behind in the database: shown as it stands, and no reason to fall over."""
+"""A status that only newer code knows is shown as the database has it, and breaks nothing."""
 
 import json
 from io import StringIO
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def newer():
-    """A workspace in a status that this code does not know. (A value added here could not be used before a commit.)"""
+    """A workspace in an unknown status. The value is renamed, because an added one can't be used before a commit."""
     workspace = online(name="newer")
     put_into(workspace, WorkspaceStatus.HIBERNATED)
     with connection.cursor() as cursor:
@@ -34,26 +34,26 @@ def test_it_reads_back_as_plain_text(newer):
     assert type(newer.status) is str
 
 
-def test_the_admins_list_and_page_show_it(admin_client, newer):
+def test_admin_list_and_page_show_it(admin_client, newer):
     listed = admin_client.get(reverse("admin:workspaces_workspace_changelist")).content.decode()
     page = admin_client.get(reverse("admin:workspaces_workspace_change", args=[newer.pk])).content.decode()
     assert "quarantined" in listed
     assert "quarantined" in page
 
 
-def test_the_command_lists_it(newer):
+def test_command_lists_it(newer):
     out = StringIO()
     call_command("workspaces", "--format", "json", stdout=out)
     assert json.loads(out.getvalue())[0]["status"] == "quarantined"
 
 
-def test_the_api_serves_it_and_refuses_a_verb_in_words(admin_client, newer):
+def test_api_returns_it_and_refuses_a_restart_with_a_message(admin_client, newer):
     assert admin_client.get("/workspaces").json()[0]["status"] == "quarantined"
     with pytest.raises(TransitionRefused, match="newer is quarantined"):
         restart(workspace_id=newer.pk, now=newer.created_at)
 
 
-def test_its_agents_heartbeat_moves_nothing(client, newer):
+def test_heartbeat_of_its_agent_changes_no_status(client, newer):
     token = mint_agent_token(newer)
     headers = {"Authorization": f"Bearer {token}"}
     answer = client.post(

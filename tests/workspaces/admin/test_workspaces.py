@@ -1,4 +1,4 @@
-"""The admin: what it shows and triggers, who may, and what bad input gets."""
+"""The admin: what it shows, who may use it, and how it answers bad input."""
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -33,7 +33,7 @@ def operator(client):
 
 @pytest.fixture
 def viewer(client):
-    """Somebody who may look, and nothing else."""
+    """A user with view permissions only."""
     user = User.objects.create_user("viewer", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
     client.force_login(user)
@@ -168,7 +168,7 @@ def test_page_says_that_no_runtime_command_is_set(operator):
     assert "No runtime command is set" not in text_of(operator.get(page_of(commanded)))
 
 
-def test_page_of_a_failed_one_tells_what_was_known_in_words_and_moments(operator):
+def test_page_of_a_failed_workspace_shows_what_was_known(operator):
     failed = factories.failed()
 
     page = text_of(operator.get(page_of(failed)))
@@ -237,7 +237,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_create_shows_a_refusal_at_its_field_and_makes_nothing(operator, case):
+def test_create_shows_an_error_at_its_field_and_creates_nothing(operator, case):
     data, field = REFUSED[case]
 
     answer = operator.post(ADD, data)
@@ -249,7 +249,7 @@ def test_create_shows_a_refusal_at_its_field_and_makes_nothing(operator, case):
     assert "s3cr3t" not in page
 
 
-def test_refused_create_keeps_what_was_typed_but_for_the_secrets(operator):
+def test_refused_create_keeps_the_input_except_secrets(operator):
     page = text_of(operator.post(ADD, {"config": "name: [", "name": "kept", "secrets": "KEY=s3cr3t"}))
 
     assert 'value="kept"' in page
@@ -266,7 +266,7 @@ def test_a_config_of_5_mb_is_refused_at_its_field(operator):
     assert not Workspace.objects.exists()
 
 
-def test_a_form_that_is_too_large_to_be_read_is_refused_with_a_page_that_says_so(operator):
+def test_a_form_that_is_too_large_gets_a_page_that_says_so(operator):
     answer = operator.post(ADD, {"config": "x" * 9_000_000})
 
     assert answer.status_code == 413
@@ -310,7 +310,7 @@ def test_saving_writes_the_settings_and_nothing_else(operator):
         ("restart_policy", "always"),
     ],
 )
-def test_change_shows_a_refusal_at_its_field_and_writes_nothing(operator, field, value):
+def test_change_shows_an_error_at_its_field_and_writes_nothing(operator, field, value):
     workspace = factories.online(name="same")
     data = {"name": "same", "role": "", "tier": "1", "labels": "", "provision_timeout_seconds": ""}
     data |= {"restart_policy": "on-failure"}
@@ -336,7 +336,7 @@ def test_restarting_several_reports_each_refusal(operator):
     assert status_of(online) == WorkspaceStatus.PROVISIONING
 
 
-def test_removing_asks_first_and_names_the_children_that_go_along(operator):
+def test_remove_asks_first_and_names_the_descendants(operator):
     parent = factories.online(name="parent")
     child = factories.online(name="little-one", parent_id=parent.pk)
 
@@ -349,14 +349,14 @@ def test_removing_asks_first_and_names_the_children_that_go_along(operator):
     assert {status_of(parent), status_of(child)} == {WorkspaceStatus.REMOVED}
 
 
-def test_removing_a_parent_and_its_child_together_refuses_nothing(operator):
+def test_removing_a_parent_and_its_child_together_removes_both(operator):
     parent = factories.online(name="parent")
     child = factories.online(name="child", parent_id=parent.pk)
 
     assert "2 removed." in text_of(select(operator, "remove_selected", child, parent, confirmed="yes"))
 
 
-def test_looking_at_a_verbs_page_does_nothing(operator):
+def test_confirmation_page_changes_nothing(operator):
     online = factories.online()
     for verb in ("restart", "remove"):
         assert operator.get(verb_page(online, verb)).status_code == 200
@@ -372,7 +372,7 @@ def test_restart_and_remove_from_the_page_of_a_workspace(operator):
     assert status_of(workspace) == WorkspaceStatus.REMOVED
 
 
-def test_removed_workspace_offers_no_verbs(operator):
+def test_removed_workspace_offers_no_operations(operator):
     gone = factories.online()
     remove(workspace_id=gone.pk, confirmed=False, now=database_now())
 
@@ -381,7 +381,7 @@ def test_removed_workspace_offers_no_verbs(operator):
 
 @pytest.mark.parametrize("verb", ["", "restart/", "remove/"])
 @pytest.mark.parametrize("key", [UNKNOWN, "nonsense", "%00", "x" * 500])
-def test_unknown_workspace_is_said_to_be_unknown(operator, key, verb):
+def test_unknown_workspace_is_not_found(operator, key, verb):
     assert operator.get(f"{LIST}{key}/{verb or 'change/'}").status_code in {302, 404}
 
 
@@ -389,7 +389,7 @@ def test_unknown_workspace_is_said_to_be_unknown(operator, key, verb):
     ("model", "action"), [("workspaces/workspace", "restart_selected"), ("workspaces/apikey", "revoke")]
 )
 @pytest.mark.parametrize("key", ["nonsense", "\0", "x" * 500])
-def test_a_selection_that_is_no_id_is_refused(operator, model, action, key):
+def test_selection_that_is_not_an_id_is_refused(operator, model, action, key):
     online = factories.online()
 
     answer = operator.post(
@@ -400,7 +400,7 @@ def test_a_selection_that_is_no_id_is_refused(operator, model, action, key):
     assert Workspace.objects.get(pk=online.pk).version == online.version
 
 
-def test_a_launch_that_cant_be_confirmed_gone_is_declared_gone(operator):
+def test_launch_that_is_not_confirmed_gone_can_be_declared_gone(operator):
     workspace = factories.failed()
     Launch.objects.filter(pk=workspace.launch_id).update(
         teardown_reason=TeardownReason.FAILED, teardown_attempts=3, teardown_error="Its host does not answer."
@@ -419,7 +419,7 @@ def test_a_launch_that_cant_be_confirmed_gone_is_declared_gone(operator):
 # --- Who may -------------------------------------------------------------------------------------
 
 
-def test_viewer_sees_everything_and_is_offered_nothing(viewer):
+def test_viewer_sees_everything_without_buttons(viewer):
     workspace = factories.failed()
 
     listed, page = text_of(viewer.get(LIST)), text_of(viewer.get(page_of(workspace)))
@@ -430,7 +430,7 @@ def test_viewer_sees_everything_and_is_offered_nothing(viewer):
         assert offered not in listed + page
 
 
-def test_viewer_is_refused_every_verb(viewer):
+def test_viewer_can_run_no_operation(viewer):
     workspace = factories.failed()
     launch = reverse("admin:workspaces_launch_change", args=[workspace.launch_id])
 
@@ -442,7 +442,7 @@ def test_viewer_is_refused_every_verb(viewer):
     assert Workspace.objects.count() == 1
 
 
-def test_no_one_deletes_rows(operator):
+def test_rows_can_not_be_deleted(operator):
     workspace = factories.failed()
     launch = reverse("admin:workspaces_launch_delete", args=[workspace.launch_id])
 
@@ -451,7 +451,7 @@ def test_no_one_deletes_rows(operator):
     assert "delete_selected" not in text_of(operator.get(LIST))
 
 
-def test_strangers_are_sent_to_the_login(client):
+def test_anonymous_users_are_sent_to_the_login(client):
     for path in (LIST, ADD, page_of(factories.online())):
         assert client.get(path)["Location"].startswith("/admin/login/")
 
@@ -477,7 +477,7 @@ def test_strangers_are_sent_to_the_login(client):
         "workspace__failure_message__regex=((",
     ],
 )
-def test_no_address_of_a_list_is_an_error_of_ours(operator, model, query):
+def test_no_query_string_of_a_list_makes_a_server_error(operator, model, query):
     assert operator.get(f"/admin/{model}/?{query}").status_code < 500
 
 

@@ -1,4 +1,4 @@
-"""Who may call what: every credential at every call."""
+"""What each credential permits, at every call."""
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -36,13 +36,13 @@ ALLOWED = {
     "viewer": READS,
     "user who is no staff": set(),
 }
-# Whose credential is worth nothing there is told to bring one; whose is not enough is told that.
+# These get 401, because the call knows no such kind of credential. Others get 403.
 UNKNOWN_THERE = {(who, "heartbeat") for who in ALLOWED if "agent" not in who}
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("who", ALLOWED)
-def test_each_credential_opens_what_it_is_for(who, call):
+def test_each_credential_permits_what_it_is_for(who, call):
     target = booting()
     answer = _send(_caller(who, target), call, target)
     if call in ALLOWED[who]:
@@ -55,18 +55,18 @@ def test_each_credential_opens_what_it_is_for(who, call):
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("credential", ["", "no-such-credential", "é" * 5])
-def test_nobody_gets_in_with_a_credential_that_is_unknown_or_missing(credential, call):
+def test_unknown_and_missing_credentials_are_refused(credential, call):
     answer = _send(Caller(credential), call, booting())
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
 
 
-def test_a_revoked_key_opens_nothing():
+def test_a_revoked_key_permits_nothing():
     reader = holder(ApiScope.READ)
     ApiKey.objects.update(revoked_at="2026-01-01T00:00Z")
     assert reader.get("/workspaces").status_code == 401
 
 
-def test_a_session_needs_the_csrf_token_for_what_changes_something():
+def test_session_needs_the_csrf_token_for_changes():
     target = booting()
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(get_user_model().objects.create_superuser("root"))

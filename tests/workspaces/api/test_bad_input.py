@@ -1,4 +1,4 @@
-"""Bad input to POST /workspaces and to every call's body: a clear answer that names the field, and nothing changes."""
+"""Bad input to the API: the error names the field, and nothing changes."""
 
 import json
 import uuid
@@ -106,19 +106,19 @@ def test_every_wrong_field_is_named_at_once(operator):
     assert set(answer.json()["fields"]) == {"name", "tier", "secrets"}
 
 
-def test_a_bad_config_s_line_is_named(operator):
+def test_the_line_of_a_bad_config_is_named(operator):
     answer = operator.post("/workspaces", {"name": "w", "config": "name: w\nruntime: echo\ntier: [1\n"})
     assert "line" in answer.json()["fields"]["config"]
 
 
-def test_a_secret_s_value_is_in_no_answer(operator):
+def test_no_response_contains_the_value_of_a_secret(operator):
     for secrets in ({"bad name": "sk-very-secret"}, {"A": "sk-very-secret\0"}, {"A": ["sk-very-secret"]}):
         answer = operator.post("/workspaces", {"name": "w", "config": config_for("echo"), "secrets": secrets})
         assert answer.status_code == 422
         assert b"sk-very" not in answer.content
 
 
-def test_nothing_is_made_under_a_removed_parent(operator):
+def test_nothing_is_created_below_a_removed_parent(operator):
     gone = booting()
     remove(workspace_id=gone.pk, confirmed=False, now=gone.created_at)
     body = {"name": "w", "config": config_for("echo"), "parent_id": str(gone.pk)}
@@ -163,7 +163,7 @@ TAKERS = [
 
 @pytest.mark.parametrize("path", TAKERS)
 @pytest.mark.parametrize(("body", "status"), BODIES, ids=lambda part: repr(part)[:30])
-def test_a_body_that_is_no_fit_json_is_refused_and_changes_nothing(path, body, status):
+def test_an_unusable_body_is_refused_and_changes_nothing(path, body, status):
     target = booting()
     answer = _entitled(path, target).post(path.format(id=target.pk), body)
     assert answer.status_code == status
@@ -173,14 +173,14 @@ def test_a_body_that_is_no_fit_json_is_refused_and_changes_nothing(path, body, s
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/json"])
-def test_json_is_read_whatever_the_content_type_says(content_type):
+def test_json_is_read_with_any_content_type(content_type):
     target = booting()
     body = json.dumps({"workspace_id": str(target.pk)})
     answer = _entitled("/registry/heartbeat", target).post("/registry/heartbeat", body, content_type=content_type)
     assert answer.status_code == 200
 
 
-def test_a_form_is_no_json():
+def test_a_form_is_not_json():
     target = booting()
     caller = _entitled("/registry/heartbeat", target)
     answer = caller.client.post("/registry/heartbeat", {"workspace_id": str(target.pk)}, headers=caller.headers)
@@ -204,13 +204,13 @@ def test_a_form_is_no_json():
         ("/nonsense", 404),
     ],
 )
-def test_a_bad_address_gets_a_sentence(path, status):
+def test_a_bad_address_gets_an_error_message(path, status):
     answer = holder(ApiScope.READ).get(path.replace("{id}", str(failed().pk)))
     assert answer.status_code == status
     assert answer.json()["error"]
 
 
-def test_a_wrong_method_gets_a_sentence_and_the_right_ones():
+def test_a_wrong_method_gets_an_error_message_and_the_allowed_methods():
     caller = holder(ApiScope.OPERATE)
     answer = caller.client.put("/workspaces", headers=caller.headers)
     assert (answer.status_code, set(answer["Allow"].split(", "))) == (405, {"GET", "POST"})
@@ -224,7 +224,7 @@ def test_a_bad_confirm_removes_nothing():
     assert Workspace.objects.get().status == WorkspaceStatus.PROVISIONING
 
 
-def test_what_is_unexpected_is_told_without_its_details(monkeypatch):
+def test_an_unexpected_error_is_answered_without_details(monkeypatch):
     def explode(**_):
         raise RuntimeError("password=hunter2")
 
@@ -239,7 +239,7 @@ def _entitled(path, target):
 
 
 @pytest.mark.parametrize("seconds", [-5, 0, MAX_TIMEOUT_SECONDS + 1, 10**11])
-def test_no_way_in_takes_a_boot_limit_that_is_none(seconds):
+def test_the_service_refuses_a_boot_limit_out_of_range(seconds):
     with pytest.raises(InvalidWorkspace) as refused:
         create(CreateRequest(template="echo", provision_timeout_seconds=seconds), now=database_now())
     assert str(MAX_TIMEOUT_SECONDS) in refused.value.fields["provision_timeout_seconds"]

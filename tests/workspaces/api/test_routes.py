@@ -68,7 +68,7 @@ def test_an_item_shows_deadline_and_limit_in_force(reader, settings):
     assert hurried["deadline_at"] < entry["deadline_at"]
 
 
-def test_an_item_tells_its_failure_here_and_where_old_consoles_look(reader):
+def test_an_item_has_its_failure_where_old_consoles_look_too(reader):
     broken = failed(code=FailureCode.CRASHED)
     Heartbeat.objects.filter(pk=broken.pk).update(sample_error="an older error")
     entry = reader.get(f"/workspaces/{broken.pk}").json()
@@ -78,7 +78,7 @@ def test_an_item_tells_its_failure_here_and_where_old_consoles_look(reader):
     assert entry["failure"]["source"] == "bootstrap_watcher"
 
 
-def test_the_list_leaves_removed_ones_out_unless_asked(reader, operator):
+def test_the_list_omits_removed_workspaces_by_default(reader, operator):
     gone, here = booting(name="gone"), booting(name="here")
     operator.delete(f"/workspaces/{gone.pk}")
     assert [entry["name"] for entry in reader.get("/workspaces").json()] == ["here"]
@@ -114,7 +114,7 @@ def test_the_list_takes_four_queries_however_long_it_is(reader, rows):
     assert len(queries) == 4
 
 
-def test_create_queues_a_launch_and_answers_its_id(operator):
+def test_create_queues_a_launch_and_returns_the_id(operator):
     answer = create(operator, secrets={"API_KEY": "x" * 20}, labels={"team": "blue"}, provision_timeout_seconds=90)
     assert answer.status_code == 201
     made = Workspace.objects.get(pk=answer.json()["id"])
@@ -148,7 +148,7 @@ def test_an_external_workspace_with_a_url_is_online(operator):
     assert answer.json()["status"] == "online"
 
 
-def test_an_item_shows_what_is_still_to_be_stopped(operator):
+def test_an_item_shows_the_launch_that_is_to_be_stopped(operator):
     up = online()
     assert operator.get(f"/workspaces/{up.pk}").json()["stopping"] is None
     operator.post(f"/workspaces/{up.pk}/pause")
@@ -159,7 +159,7 @@ def test_an_item_shows_what_is_still_to_be_stopped(operator):
     assert operator.get("/workspaces").json()[0]["stopping"] is None
 
 
-def test_pause_and_resume_tell_what_went_along(operator):
+def test_pause_and_resume_count_the_descendants(operator):
     parent = online(name="parent")
     booting(name="child", parent_id=parent.pk)
     paused = operator.post(f"/workspaces/{parent.pk}/pause").json()
@@ -168,7 +168,7 @@ def test_pause_and_resume_tell_what_went_along(operator):
     assert (resumed["status"], resumed["went_along"]) == ("provisioning", 1)
 
 
-def test_hibernate_takes_a_busy_one_only_by_force_and_wake_brings_it_back(operator):
+def test_busy_workspace_hibernates_only_by_force_and_wakes(operator):
     busy = online(name="busy")
     Heartbeat.objects.filter(pk=busy.pk).update(active_tasks=1)
     refused = operator.post(f"/workspaces/{busy.pk}/hibernate")
@@ -180,7 +180,7 @@ def test_hibernate_takes_a_busy_one_only_by_force_and_wake_brings_it_back(operat
     assert operator.post(f"/workspaces/{busy.pk}/wake").json()["status"] == "provisioning"
 
 
-def test_a_restart_policy_is_stored_and_a_wrong_one_refused(operator):
+def test_a_restart_policy_is_stored_and_an_unknown_one_refused(operator):
     made = create(operator, restart_policy="never").json()
     assert operator.get(f"/workspaces/{made['id']}").json()["restart_policy"] == "never"
     refused = create(operator, restart_policy="always")
@@ -194,7 +194,7 @@ def test_restart_begins_a_new_launch(operator):
     assert Workspace.objects.get(pk=up.pk).launch_id != up.launch_id
 
 
-def test_restart_of_an_external_workspace_gives_a_new_token_and_voids_the_old(operator):
+def test_restart_of_an_external_workspace_replaces_its_token(operator):
     made = operator.post("/workspaces", {"name": "mine", "external": True, "url": "http://localhost:8080"}).json()
     again = operator.post(f"/workspaces/{made['id']}/restart").json()
     assert again["status"] == "awaiting_agent"
@@ -204,7 +204,7 @@ def test_restart_of_an_external_workspace_gives_a_new_token_and_voids_the_old(op
     assert Caller(again["connection"]["auth_token"]).post("/registry/heartbeat", beat).status_code == 200
 
 
-def test_cancel_fails_the_launch_and_says_who_did(operator):
+def test_cancel_fails_the_launch_and_names_the_operator(operator):
     stuck = booting()
     assert operator.post(f"/workspaces/{stuck.pk}/cancel").json()["status"] == "failed"
     stuck.refresh_from_db()
@@ -212,13 +212,13 @@ def test_cancel_fails_the_launch_and_says_who_did(operator):
     assert "the API key script" in stuck.failure_message
 
 
-def test_cancel_is_refused_where_nothing_is_launched(operator):
+def test_cancel_is_refused_if_nothing_is_launching(operator):
     answer = operator.post(f"/workspaces/{online(name='up').pk}/cancel")
     assert (answer.status_code, answer.json()["workspace_status"]) == (409, "online")
     assert "up is online" in answer.json()["error"]
 
 
-def test_remove_of_a_parent_asks_for_confirmation_and_takes_its_children_along(operator):
+def test_remove_of_a_parent_needs_confirmation_and_removes_its_children(operator):
     parent = booting(name="parent")
     child = booting(name="child", parent_id=parent.pk)
     refused = operator.delete(f"/workspaces/{parent.pk}")
@@ -231,7 +231,7 @@ def test_remove_of_a_parent_asks_for_confirmation_and_takes_its_children_along(o
 
 
 @pytest.mark.parametrize("call", ["restart", "cancel", "pause", "resume", "hibernate", "wake"])
-def test_a_removed_workspace_is_gone_for_every_verb(operator, call):
+def test_a_removed_workspace_is_gone_for_every_operation(operator, call):
     gone = booting()
     operator.delete(f"/workspaces/{gone.pk}")
     answer = operator.post(f"/workspaces/{gone.pk}/{call}")

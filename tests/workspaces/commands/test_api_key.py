@@ -19,7 +19,7 @@ def run(*arguments):
     return out.getvalue()
 
 
-def test_a_key_is_printed_once_and_opens_what_its_scopes_say():
+def test_a_key_is_printed_once_and_permits_what_its_scopes_say():
     made = json.loads(run("create", "ci", "--scope", "read", "--format", "json"))
     assert Caller(made["key"]).get("/workspaces").status_code == 200
     assert Caller(made["key"]).post("/workspaces", {"name": "x"}).status_code == 403
@@ -45,7 +45,7 @@ def test_the_list_names_each_key_and_whether_it_is_valid():
     assert [fact["name"] for fact in json.loads(run("list", "--format", "json"))] == ["backup", "ci"]
 
 
-def test_a_revoked_key_opens_nothing():
+def test_a_revoked_key_permits_nothing():
     key = json.loads(run("create", "ci", "--scope", "read", "--format", "json"))["key"]
     assert "Revoked 1 key, ci" in run("revoke", key[:6])
     assert Caller(key).get("/workspaces").status_code == 401
@@ -78,7 +78,7 @@ def test_a_prefix_of_several_keys_revokes_none():
         (["destroy"], "invalid choice: 'destroy'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_a_sentence_and_exit_code_2(arguments, error):
+def test_invalid_arguments_are_refused_with_exit_code_2(arguments, error):
     with pytest.raises(CommandError) as refused:
         run(*arguments)
     assert error in str(refused.value)

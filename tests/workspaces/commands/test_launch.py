@@ -1,4 +1,4 @@
-"""`manage.py launch`: what it refuses, and what it shows of a launch that somebody else decides."""
+"""`manage.py launch`: which arguments it refuses, and how it follows a launch."""
 
 import io
 import re
@@ -69,7 +69,7 @@ def test_launch_needs_a_template_or_a_file(config):
         (b"x" * 300_000, "256 KiB"),
     ],
 )
-def test_launch_refuses_a_file_that_is_no_config(tmp_path, content, why):
+def test_launch_refuses_an_unreadable_config(tmp_path, content, why):
     path = tmp_path / "bad.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -83,14 +83,14 @@ def test_launch_refuses_a_folder_as_a_file(tmp_path):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("secret", ["s3cr3t", "=s3cr3t", "1A=s3cr3t", "s3cr3t-key=s3cr3t"])
-def test_launch_refuses_what_is_no_secret_without_repeating_it(secret):
+def test_launch_refuses_a_bad_secret_without_repeating_it(secret):
     why = refusal_of("echo", "--secret", "OK=1", "--secret", secret)
     assert "--secret number 2" in why
     assert "s3cr3t" not in why
 
 
 @pytest.mark.django_db
-def test_launch_names_the_line_of_a_bad_env_file_and_repeats_none_of_it(tmp_path):
+def test_launch_names_the_line_of_a_bad_env_file_without_repeating_it(tmp_path):
     path = tmp_path / "secrets.env"
     path.write_text("# comment\nGOOD=1\n\ns3cr3t\n")
     why = refusal_of("echo", "--env-file", str(path))
@@ -99,7 +99,7 @@ def test_launch_names_the_line_of_a_bad_env_file_and_repeats_none_of_it(tmp_path
 
 
 @pytest.mark.django_db
-def test_launch_refuses_where_no_worker_takes_launches(config):
+def test_launch_is_refused_without_a_launch_worker(config):
     assert "No launch worker is alive. Start one with `make up`" in refusal_of("--config", str(config))
 
 
@@ -115,7 +115,7 @@ def stack(child_environment):
 
 @pytest.mark.journey
 @pytest.mark.django_db(transaction=True)
-def test_launch_refuses_where_the_broker_is_away(stack):
+def test_launch_is_refused_without_a_broker(stack):
     refused = stack.command("launch", "echo", REDIS_URL="redis://127.0.0.1:1/0")
 
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -125,7 +125,7 @@ def test_launch_refuses_where_the_broker_is_away(stack):
 
 @pytest.mark.journey
 @pytest.mark.django_db(transaction=True)
-def test_launch_creates_one_and_says_where_it_is(stack, tmp_path):
+def test_launch_creates_a_workspace_and_prints_its_address(stack, tmp_path):
     stack.start("launch")
     env_file = tmp_path / "secrets.env"
     env_file.write_text("export FIRST='one'\nSECOND=two\n")
@@ -155,7 +155,7 @@ def test_ctrl_c_leaves_the_launch_going(stack):
         stderr=subprocess.PIPE,
         text=True,
     )
-    # No web server answers its agent: it goes on booting.
+    # It goes on booting, because no web server answers its agent.
     wait_until(lambda: Workspace.objects.filter(phase="booting").exists())
     waiting.send_signal(signal.SIGINT)
     _, complaint = waiting.communicate(timeout=PATIENCE_SECONDS)
@@ -169,7 +169,7 @@ def test_ctrl_c_leaves_the_launch_going(stack):
 
 
 def follow_while(workspace, *, happens):
-    """Follow a launch that is ended by something that happens meanwhile; return its result and what was shown."""
+    """Follow a launch until `happens` ends it. Return the result and the output."""
     out = io.StringIO()
 
     def end_it():
@@ -198,7 +198,7 @@ def test_following_ends_when_it_is_online():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_following_ends_with_the_failure_and_the_end_of_its_log():
+def test_following_ends_with_the_failure_and_the_end_of_the_log():
     workspace = factories.booting(name="mine")
     reason = FailureReason(
         code=FailureCode.CRASHED,
@@ -219,7 +219,7 @@ def test_following_ends_with_the_failure_and_the_end_of_its_log():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_following_ends_when_somebody_removes_it():
+def test_following_ends_when_it_is_removed():
     workspace = factories.booting(name="mine")
 
     result, _ = follow_while(

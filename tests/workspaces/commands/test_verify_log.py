@@ -1,4 +1,4 @@
-"""`manage.py verify_log`: every difference that can be planted behind the guards' backs is reported."""
+"""`manage.py verify_log` reports every difference between events and rows."""
 
 import uuid
 from io import StringIO
@@ -26,11 +26,11 @@ def run(*arguments):
     return out.getvalue()
 
 
-def test_each_move_event_tells_of_one_status():
+def test_each_event_of_a_status_change_means_one_status():
     assert len(TARGETS) == len({(row.event, row.target) for row in TRANSITIONS})
 
 
-def test_real_histories_prove_themselves():
+def test_real_histories_have_no_difference():
     queued()
     failed()
     workspace = online()
@@ -99,7 +99,7 @@ def test_a_history_whose_beginning_was_pruned_is_replayed_from_the_oldest_kept()
     assert differences(workspace.pk) == (1, [])
 
 
-def test_other_events_are_no_moves():
+def test_other_events_are_not_replayed():
     workspace = booting()
     Event.objects.create(
         event_type=EventType.AGENT_CARD_UPDATED, workspace_id=workspace.pk, version=workspace.version, is_move=False
@@ -110,6 +110,6 @@ def test_other_events_are_no_moves():
 @pytest.mark.parametrize(
     ("argument", "message"), [("nonsense", "not a workspace ID"), (str(uuid.UUID(int=7)), "There is no")]
 )
-def test_what_is_no_workspace_is_said_so(argument, message):
+def test_an_unknown_workspace_is_refused(argument, message):
     with pytest.raises(CommandError, match=message):
         run(argument)

@@ -1,4 +1,4 @@
-"""The commands that read and sweep: `workspaces` and `sweep_stuck`."""
+"""`manage.py workspaces` and `manage.py sweep_stuck`."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def minutes_ago(minutes):
 # --- workspaces ----------------------------------------------------------------------------------
 
 
-def test_workspaces_lists_what_an_operator_asks_first():
+def test_workspaces_lists_status_phase_age_deadline_and_failure():
     factories.booting(name="slow", now=minutes_ago(3.1))
     factories.failed(name="broken")
 
@@ -44,7 +44,7 @@ def test_workspaces_lists_what_an_operator_asks_first():
         assert expected in text
 
 
-def test_workspaces_as_json_holds_the_same_facts():
+def test_workspaces_as_json():
     slow = factories.booting(name="slow", now=minutes_ago(3))
     factories.failed(name="broken")
 
@@ -66,7 +66,7 @@ def test_workspaces_shows_the_deadline_in_force(settings):
     assert row["deadline_at"] == (slow.phase_entered_at + timedelta(hours=1)).isoformat()
 
 
-def test_workspaces_by_status_finds_removed_ones_too():
+def test_workspaces_by_status_finds_removed_workspaces():
     factories.online(name="kept")
     remove(workspace_id=factories.online(name="gone").pk, confirmed=False, now=database_now())
 
@@ -74,19 +74,19 @@ def test_workspaces_by_status_finds_removed_ones_too():
     assert [row["name"] for row in json_of("workspaces", "--status", "removed")] == ["gone"]
 
 
-def test_workspaces_says_that_there_are_none():
+def test_workspaces_reports_an_empty_list():
     assert output_of("workspaces") == "0 workspaces. Launch one: manage.py launch echo --wait\n"
     assert output_of("workspaces", "--status", "failed") == "0 workspaces are failed.\n"
     assert json_of("workspaces") == []
 
 
-def test_workspaces_names_the_known_statuses_where_one_is_unknown():
+def test_workspaces_lists_the_statuses_if_one_is_unknown():
     with pytest.raises(CommandError, match=r"no status 'onlin'.*provisioning, online") as refused:
         output_of("workspaces", "--status", "onlin")
     assert refused.value.returncode == 2
 
 
-def test_workspaces_takes_terminal_commands_out_of_what_others_wrote():
+def test_workspaces_removes_terminal_escapes():
     workspace = factories.booting()
     Workspace.objects.filter(pk=workspace.pk).update(progress_step="\x1b[2J\x1b]0;mine\x07install\r")
 
@@ -119,7 +119,7 @@ def test_sweep_stuck_dry_run_names_them_and_changes_nothing():
     assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.PROVISIONING
 
 
-def test_sweep_stuck_tells_the_next_deadline_where_nothing_is_stuck():
+def test_sweep_stuck_prints_the_next_deadline_if_nothing_is_stuck():
     factories.booting(name="patient", runtime="hermes")
     factories.booting(name="next", now=minutes_ago(4))
 
@@ -128,7 +128,7 @@ def test_sweep_stuck_tells_the_next_deadline_where_nothing_is_stuck():
     assert "\n0 workspaces are stuck; 2 are provisioning. The next deadline is that of next, in " in text
 
 
-def test_sweep_stuck_dry_run_tells_who_is_next_and_when():
+def test_sweep_stuck_dry_run_prints_the_next_deadlines():
     factories.booting(name="patient", runtime="hermes")
     near = factories.booting(name="near", now=minutes_ago(4))
 
@@ -137,7 +137,7 @@ def test_sweep_stuck_dry_run_tells_who_is_next_and_when():
     assert re.match(rf"Next: near \({near.pk}\), in (5 min 5\d s|6 min) ", first)
 
 
-def test_sweep_stuck_prints_its_record():
+def test_sweep_stuck_prints_a_summary():
     factories.booting(now=minutes_ago(11))
 
     text = output_of("sweep_stuck")
