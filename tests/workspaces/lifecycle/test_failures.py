@@ -120,9 +120,9 @@ def test_a_new_launch_forgets_whose_the_last_failure_was():
 
 
 @pytest.mark.django_db
-def test_the_workspaces_page_shows_whose_it_is_and_what_to_do(admin_client):
+def test_the_page_shows_the_owner_of_the_failure_and_what_to_do(admin_client):
     stuck = booting()
     AgentCaller(stuck).failed()
     page = admin_client.get(f"/admin/workspaces/workspace/{stuck.pk}/change/").content.decode()
-    assert "Whose it is" in page
+    assert "<dt>Owner</dt>" in page
     assert advice_for(FailureCode.CRASHED) in page
