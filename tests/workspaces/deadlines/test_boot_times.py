@@ -19,7 +19,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def recorded(minutes, *, outcome="online", code="", runtime="hermes"):
-    """A launch of an hour ago whose boot took that long."""
+    """Record a launch of an hour ago whose boot took this many minutes."""
     now = database_now() - timedelta(hours=1)
     row = queued(runtime=runtime)
     Launch.objects.filter(pk=row.launch_id).update(

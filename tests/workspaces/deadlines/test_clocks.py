@@ -80,7 +80,7 @@ def test_a_limit_changed_during_a_boot_counts_from_the_next_launch(edited):
     assert clocks(workspace)["deadline_at"] == later(workspace, minutes=5)
     sweep_stuck(now=later(workspace, minutes=5), policy=Policy())
     row = Workspace.objects.get(pk=workspace.pk)
-    # The limit that fired, not the one that stands there now.
+    # The limit at the time of the failure, not the current one.
     assert (row.failure_code, row.failure_known["limit_seconds"]) == (FailureCode.TIMED_OUT, 300)
     assert "within 5 minutes" in row.failure_message
 
@@ -124,7 +124,7 @@ def test_api_admin_and_command_show_the_same_deadline(settings, more, own, overr
     at = workspace.phase_entered_at + timedelta(seconds=seconds)
     moment = timedelta(milliseconds=1)
 
-    # The resolver; API; the page's countdown; the command; the sweep's list; the sweep; the watcher, always before it.
+    # In turn: policy, API, countdown in the admin, command, the sweep's list, the sweep, and the watcher before it.
     assert effective_deadline(workspace, policy=policy) == at
     item = holder(ApiScope.READ).get(f"/workspaces/{workspace.pk}").json()
     assert datetime.fromisoformat(item["deadline_at"]) == at.replace(microsecond=at.microsecond // 1000 * 1000)

@@ -152,7 +152,7 @@ def test_the_limit_in_force_is_that_of_the_source_that_it_names(own, template, r
         LimitSource.DEFAULT: 600,
     }
     assert limit.seconds == said[limit.source]
-    # Nobody stronger had anything to say.
+    # No stronger source is set.
     assert all(said[source] is None for source in list(LimitSource)[: list(LimitSource).index(limit.source)])
 
 

@@ -23,7 +23,7 @@ from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 
 
 class World(Protocol):
-    """A backend with the power to let a launch's object end by itself."""
+    """A backend, and a way to let the object of a launch end by itself."""
 
     backend: Provisioner
 
@@ -53,7 +53,7 @@ class SimulatedWorld:
 
     @property
     def backend(self):
-        """A new adapter each time, as each worker has its own: none may remember anything."""
+        """Return a new adapter each time, because each worker has its own."""
         return SimulatedProvisioner(root=self._root)
 
     def spec(self):

@@ -1,11 +1,11 @@
-"""How a simulated agent behaves: what its config.yaml says under `simulation`. Real backends don't read that key.
+"""How a simulated agent behaves: the key `simulation` of its config.yaml. Real backends ignore that key.
 
 ```yaml
 simulation:
   behaviour: slow
   boot_seconds: {median: 720, p95: 1500}   # or a number, or {from: 60, to: 90}
-  seed: 7                                   # the same draws each time; without one, others for each workspace
-  times: 1                                  # misbehaves in its first launch only; without it, in each
+  seed: 7                                   # the same random numbers each time; without it, each workspace has its own
+  times: 1                                  # misbehave in the first launch only; without it, in every launch
 ```
 """
 
@@ -21,31 +21,31 @@ _Z95 = 1.6449
 
 
 class Behaviour(StrEnum):
-    """What a simulated agent does that a healthy one wouldn't."""
+    """What a simulated agent does differently from a healthy one."""
 
     HEALTHY = "healthy"
-    # Reports its steps and arrives, but its boot takes as long as a first hermes boot.
+    # Reports its steps and registers, but takes as long as a first hermes boot.
     SLOW = "slow"
-    # Begins its boot and never ends it; its process lives on.
+    # Begins its boot and never ends it. Its process lives on.
     NEVER = "never"
-    # A boot step fails: the agent says so and exits, or its process is killed without a word.
+    # Fails in a boot step: the agent reports it and exits, or its process is killed.
     CRASH = "crash"
-    # Registers and beats for a while, then its process ends.
+    # Registers, sends some heartbeats, then exits.
     CRASH_LATE = "crash-late"
-    # A fifth of its calls never arrives; once online, its error rate comes and goes.
+    # Loses a fifth of its calls. Once online, its error rate rises and falls.
     FLAKY = "flaky"
-    # Registers and beats a few times, then says no more though its process runs.
+    # Registers, sends a few heartbeats, then nothing more, though its process runs.
     SILENT = "silent"
     # Registers twice at the same moment.
     DUPLICATE_REGISTER = "duplicate-register"
-    # The answer to its first registration is lost: it registers again.
+    # Loses the answer to its first registration and registers again.
     LOST_ACK = "lost-ack"
-    # Its host's clock is an hour wrong.
+    # Has a clock that is an hour wrong.
     CLOCK_SKEW = "clock-skew"
 
 
 class InvalidSimulation(ValueError):
-    """The config's `simulation` can't be played; the message names the key."""
+    """The config's `simulation` is invalid. The message names the key."""
 
 
 class Distribution(Protocol):
@@ -56,7 +56,7 @@ class Distribution(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Any number between two with the same chance."""
+    """Any number of seconds between two, all equally likely."""
 
     least: float
     most: float
@@ -67,7 +67,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Lognormal:
-    """As boot times are: most near the median, a few far above it."""
+    """Seconds as real boots take them: most near the median, a few far above it."""
 
     median: float
     p95: float
@@ -76,14 +76,14 @@ class Lognormal:
         return random.lognormvariate(math.log(self.median), math.log(self.p95 / self.median) / _Z95)
 
 
-# Of a boot with warm caches, and of a first boot that installs everything.
+# A boot with warm caches, and a first boot that installs everything.
 USUAL_BOOT = Lognormal(median=20, p95=60)
 SLOW_BOOT = Lognormal(median=12 * 60, p95=24 * 60)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """What is to be played. `times`: in how many of its launches it misbehaves, None for all."""
+    """What an agent is to do. `times` is in how many launches it misbehaves; None means in all."""
 
     behaviour: Behaviour = Behaviour.HEALTHY
     boot_seconds: Distribution = USUAL_BOOT
@@ -91,34 +91,29 @@ class Simulation:
     times: int | None = None
 
     def behaviour_in(self, attempt: int) -> Behaviour:
-        """Return the behaviour of a workspace's nth launch; the first is 1."""
+        """Return the behaviour in a workspace's launch number `attempt`, from 1."""
         return self.behaviour if self.times is None or attempt <= self.times else Behaviour.HEALTHY
 
 
 def parse_simulation(config: Mapping[str, object]) -> Simulation:
-    """Return what a config says under `simulation`; a healthy boot where it says nothing. Raises InvalidSimulation."""
-    said = config.get("simulation") or {}
-    if not isinstance(said, Mapping):
+    """Parse the key `simulation` of a config; without it, the agent is healthy. Raises InvalidSimulation."""
+    keys = config.get("simulation") or {}
+    if not isinstance(keys, Mapping):
         raise InvalidSimulation("simulation must hold keys and values.")
-    behaviour = _behaviour(said.get("behaviour"))
+    name = keys.get("behaviour")
+    try:
+        behaviour = Behaviour.HEALTHY if name is None else Behaviour(str(name))
+    except ValueError:
+        known = ", ".join(Behaviour)
+        raise InvalidSimulation(f"simulation.behaviour {name!r} is unknown: give one of {known}.") from None
     usual = SLOW_BOOT if behaviour is Behaviour.SLOW else USUAL_BOOT
-    boot = said.get("boot_seconds")
+    boot = keys.get("boot_seconds")
     return Simulation(
         behaviour=behaviour,
         boot_seconds=usual if boot is None else _distribution(boot),
-        seed=_count(said, "seed"),
-        times=_count(said, "times"),
+        seed=_count(keys, "seed"),
+        times=_count(keys, "times"),
     )
-
-
-def _behaviour(value: object) -> Behaviour:
-    if value is None:
-        return Behaviour.HEALTHY
-    try:
-        return Behaviour(str(value))
-    except ValueError:
-        known = ", ".join(Behaviour)
-        raise InvalidSimulation(f"simulation.behaviour {value!r} is unknown: give one of {known}.") from None
 
 
 def _distribution(value: object) -> Distribution:
@@ -135,12 +130,12 @@ def _distribution(value: object) -> Distribution:
 
 def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise InvalidSimulation(f"simulation.boot_seconds holds {value!r}, which is no number of seconds.")
+        raise InvalidSimulation(f"simulation.boot_seconds holds {value!r}, which is not a number of seconds.")
     return float(value)
 
 
-def _count(said: Mapping[str, object], name: str) -> int | None:
-    value = said.get(name)
+def _count(keys: Mapping[str, object], name: str) -> int | None:
+    value = keys.get(name)
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
-    raise InvalidSimulation(f"simulation.{name} must be a whole number from 0, not {value!r}.")
+    raise InvalidSimulation(f"simulation.{name} must be a whole number of 0 or more, not {value!r}.")

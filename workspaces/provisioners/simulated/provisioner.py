@@ -1,11 +1,10 @@
-"""The simulated backend: what it holds runs nowhere, and `manage.py simulate` plays its agents over HTTP.
+"""The simulated backend: its launches run nowhere, and `manage.py simulate` plays their agents over HTTP.
 
-All of it stands in files, since the workers that start, look and stop, and the simulator, are processes of this host
-that come and go:
+Everything is kept in files, because workers and the simulator are processes of this host that come and go:
 
 <root>/<state>/<workspace_id>.<launch_id>.json    one launch; `state` is running, exited or barred
 <root>/ports                                      how many launches were given a port
-<root>/lock                                       held by whoever changes something
+<root>/lock                                       held by the process that reads or changes something
 """
 
 import fcntl
@@ -13,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +23,7 @@ from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Ob
 from workspaces.provisioners.logs import TAIL_BYTES
 from workspaces.provisioners.simulated.behaviours import InvalidSimulation, parse_simulation
 
-# Nothing listens there: a simulated agent takes no calls.
+# Nothing listens on these ports, because a simulated agent takes no calls.
 FIRST_PORT, PORTS = 20_000, 40_000
 _PLAYED_VARIABLES = ("PLATFORM_URL", "HEARTBEAT_INTERVAL_SECONDS")
 
@@ -32,18 +31,18 @@ _PLAYED_VARIABLES = ("PLATFORM_URL", "HEARTBEAT_INTERVAL_SECONDS")
 class _State(StrEnum):
     RUNNING = "running"
     EXITED = "exited"
-    # Its stop came before its start: it never starts.
+    # Stopped before it was started, so it never starts.
     BARRED = "barred"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedLaunch:
-    """One launch as it is kept: what to play, and how far that has come."""
+    """One launch as its file holds it: what to play, and how far the agent has come."""
 
-    # Which of its workspace's launches it is; the first is 1.
+    # The number of the launch among those of its workspace, from 1.
     attempt: int = 1
     acts_done: int = 0
-    # By this host's clock.
+    # Seconds since the epoch, by the clock of this host.
     started_at: float = 0.0
     url: str = ""
     token: str = ""
@@ -54,12 +53,12 @@ class SimulatedLaunch:
 
 
 class SimulatedProvisioner:
-    """Holds simulated launches. Whoever plays one also tells what becomes of it: says, exits, vanishes."""
+    """Keeps simulated launches. The simulator, or a test, says what becomes of them."""
 
     name = "simulated"
 
     def __init__(self, *, root: Path) -> None:
-        """The folder is made by the first start; until then nothing is held."""
+        """The first start creates the folder; until then there are no launches."""
         self._root = root
 
     # --- What every backend offers ---------------------------------------------------------------
@@ -75,8 +74,8 @@ class SimulatedProvisioner:
             if state is _State.BARRED:
                 raise ProvisionerError("This launch was stopped before it was started.")
             if state is None:
-                self._write(spec.key, _State.RUNNING, self._begun(spec))
-            return self._seen(spec.key)
+                self._write(spec.key, _State.RUNNING, self._new_launch(spec))
+            return self._observe(spec.key)
 
     def request_stop(self, key: LaunchKey) -> None:
         """See Provisioner."""
@@ -89,13 +88,13 @@ class SimulatedProvisioner:
             if self._state(key) is None:
                 self._write(key, _State.BARRED, SimulatedLaunch())
             self._end_by_stop(key)
-            return self._seen(key)
+            return self._observe(key)
 
     def inspect(self, key: LaunchKey) -> Observation:
         """See Provisioner."""
         try:
             with self._reading():
-                return self._seen(key)
+                return self._observe(key)
         except ProvisionerError as error:
             return Observation(state=BackendState.UNKNOWN, detail=str(error))
 
@@ -119,37 +118,37 @@ class SimulatedProvisioner:
         with self._reading():
             return self._keys(_State.RUNNING)
 
-    # --- What becomes of a launch by itself ------------------------------------------------------
+    # --- What the simulator does -----------------------------------------------------------------
 
     def running_launch(self, key: LaunchKey) -> SimulatedLaunch | None:
-        """Return what to play, or None for a launch that doesn't run. Raises ProvisionerError."""
+        """Return a launch to play, or None if it does not run. Raises ProvisionerError."""
         with self._reading():
             return self._read(key, _State.RUNNING) if self._state(key) is _State.RUNNING else None
 
     def save_progress(self, key: LaunchKey, *, acts_done: int) -> None:
-        """Keep how far the agent has come, so that the next simulator goes on from there."""
+        """Store how many actions the agent has done, so that the next simulator continues from there."""
         with self._changing():
             self._change(key, acts_done=acts_done)
 
     def append_log(self, key: LaunchKey, text: str) -> None:
-        """Let a launch that runs write to its log, of which the end is kept."""
+        """Append to the log of a running launch, which keeps its last 8 KiB."""
         with self._changing():
             self._log(key, text)
 
     def simulate_exit(self, key: LaunchKey, *, exit_code: int | None, log_tail: str = "") -> None:
-        """Let a launch that runs end by itself, its last words before; None: nobody learned its code."""
+        """Let a running launch end by itself after writing `log_tail`. The code is None if nobody learned it."""
         with self._changing():
             self._log(key, log_tail)
             self._end(key, exit_code=exit_code)
 
     def simulate_loss(self, key: LaunchKey) -> None:
-        """Let the backend lose the launch."""
+        """Let the backend lose a launch."""
         with self._changing():
             self._delete(key)
 
     # --- Under the lock --------------------------------------------------------------------------
 
-    def _seen(self, key: LaunchKey) -> Observation:
+    def _observe(self, key: LaunchKey) -> Observation:
         state = self._state(key)
         if state is None or state is _State.BARRED:
             return Observation(state=BackendState.MISSING, detail="No such launch was ever started.")
@@ -158,28 +157,25 @@ class SimulatedProvisioner:
             return Observation(state=BackendState.RUNNING, url=launch.url, log_tail=launch.log)
         return Observation(state=BackendState.EXITED, exit_code=launch.exit_code, log_tail=launch.log)
 
-    def _begun(self, spec: LaunchSpec) -> SimulatedLaunch:
+    def _new_launch(self, spec: LaunchSpec) -> SimulatedLaunch:
         attempts = [
             self._read_if_sound(key, state).attempt
             for state in _State
             for key in self._keys(state)
             if key.workspace_id == spec.key.workspace_id
         ]
-        return SimulatedLaunch(
-            attempt=max(attempts, default=0) + 1,
-            started_at=time.time(),
-            url=f"http://127.0.0.1:{self._next_port()}",
-            token=spec.token,
-            # Of its secrets nothing is kept.
-            environment={name: spec.environment[name] for name in _PLAYED_VARIABLES if name in spec.environment},
-            config=dict(spec.config),
-        )
-
-    def _next_port(self) -> int:
         counter = self._root / "ports"
         number = int(counter.read_text()) if counter.exists() else 0
         _replace(counter, str(number + 1))
-        return FIRST_PORT + number % PORTS
+        return SimulatedLaunch(
+            attempt=max(attempts, default=0) + 1,
+            started_at=time.time(),
+            url=f"http://127.0.0.1:{FIRST_PORT + number % PORTS}",
+            token=spec.token,
+            # Store no secrets.
+            environment={name: spec.environment[name] for name in _PLAYED_VARIABLES if name in spec.environment},
+            config=dict(spec.config),
+        )
 
     def _log(self, key: LaunchKey, text: str) -> None:
         if self._state(key) is _State.RUNNING:
@@ -187,7 +183,7 @@ class SimulatedProvisioner:
             self._change(key, log=whole.encode(errors="replace")[-TAIL_BYTES:].decode(errors="ignore"))
 
     def _end_by_stop(self, key: LaunchKey) -> None:
-        # What was damaged can be stopped too: nothing runs behind the file.
+        # A damaged file can be stopped too, because no process stands behind it.
         if self._state(key) is _State.RUNNING:
             self._write(key, _State.RUNNING, self._read_if_sound(key, _State.RUNNING))
         self._end(key, exit_code=0)
@@ -207,8 +203,13 @@ class SimulatedProvisioner:
         return next((state for state in _State if self._path(key, state).exists()), None)
 
     def _keys(self, state: _State) -> list[LaunchKey]:
-        folder = self._root / state
-        return [key for path in sorted(folder.glob("*.json")) if (key := _key_of(path))]
+        keys = []
+        for path in sorted((self._root / state).glob("*.json")):
+            # Other files are not ours.
+            with suppress(ValueError):
+                workspace_id, launch_id, _ = path.name.split(".")
+                keys.append(LaunchKey(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id)))
+        return keys
 
     def _path(self, key: LaunchKey, state: _State) -> Path:
         return self._root / state / f"{key.workspace_id}.{key.launch_id}.json"
@@ -235,16 +236,16 @@ class SimulatedProvisioner:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with self._explained():
+        with self._wrap_errors():
             for state in _State:
-                # For us alone: it holds the agents' tokens.
+                # For this user alone, because the files hold the agents' tokens.
                 (self._root / state).mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked(fcntl.LOCK_EX):
                 yield
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        with self._explained():
+        with self._wrap_errors():
             if not self._root.exists():
                 yield
                 return
@@ -261,7 +262,7 @@ class SimulatedProvisioner:
             os.close(descriptor)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _wrap_errors(self) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError, TypeError) as error:
@@ -269,16 +270,7 @@ class SimulatedProvisioner:
 
 
 def _replace(path: Path, text: str) -> None:
-    # A write that breaks off leaves what was there.
+    # An interrupted write leaves the old file.
     fresh = path.with_suffix(".new")
     fresh.write_text(text)
     fresh.replace(path)
-
-
-def _key_of(path: Path) -> LaunchKey | None:
-    """Return whose file it is, None for one that isn't ours."""
-    try:
-        workspace_id, launch_id, _ = path.name.split(".")
-        return LaunchKey(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id))
-    except ValueError:
-        return None

@@ -1,4 +1,4 @@
-"""The script of one simulated launch: what its agent does and when, drawn once from its seed. Pure."""
+"""The script of one simulated launch: what its agent does and when, drawn once from its seed. Pure functions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,29 +9,29 @@ from workspaces.provisioners.simulated.behaviours import Behaviour, Simulation
 
 KILLED = -9
 _HOUR = 3600.0
-# What a boot without named steps reports.
-_ONLY_STEP = "start"
+# The boot step that is reported if the config names none.
+_DEFAULT_STEP = "start"
 
 
 class Action(StrEnum):
     """What a simulated agent does in its boot."""
 
-    # Tells that a boot step begins.
+    # Report that a boot step begins.
     PROGRESS = "progress"
-    # Registers until that is acknowledged.
+    # Register, and try again until the platform acknowledges it.
     REGISTER = "register"
     REGISTER_TWICE = "register twice"
-    # Registers, and hears no answer.
+    # Register and lose the answer.
     REGISTER_UNHEARD = "register unheard"
-    # Tells why it can't go on, and ends.
+    # Report why the boot failed, and exit.
     FAIL = "fail"
-    # Ends without a word to the platform.
+    # Exit without a report.
     END = "end"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduledAction:
-    """One deed, so many seconds after the launch's start. `text` is the step, or what its log says at the end."""
+    """An action at a time in seconds after the launch's start. `text` is the boot step, or the last line of the log."""
 
     at_seconds: float
     action: Action
@@ -41,104 +41,115 @@ class ScheduledAction:
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """A boot, and what comes after it."""
+    """What an agent does: its boot, and then its heartbeats."""
 
     boot: tuple[ScheduledAction, ...]
-    # How often it beats before it ends with `exit_code`, or falls silent where there is none; None: without end.
+    # How many heartbeats it sends; None: without end. Then it exits with `exit_code`, or falls silent if that is None.
     beats: int | None = None
     exit_code: int | None = None
     # The share of its calls that never reach the platform.
     loss: float = 0.0
-    # Of ten beats in a row, so many tell of errors, the first of them after so many.
+    # After the healthy heartbeats, this many of every ten report errors.
     sick_beats: int = 0
     healthy_beats: int = 0
     clock_offset_seconds: float = 0.0
 
     def is_sick_at(self, beat: int) -> bool:
-        """Tell whether the nth heartbeat, from 0, tells of errors."""
+        """Tell whether the nth heartbeat, counted from 0, reports errors."""
         return (beat - self.healthy_beats) % 10 < self.sick_beats
 
 
 @dataclass(frozen=True, kw_only=True)
-class _BootPlan:
-    """What every script is written from."""
+class BootPlan:
+    """What every script starts from: the boot steps, the length of the boot, and the random numbers."""
 
     steps: tuple[ScheduledAction, ...]
     boot_seconds: float
     random: Random
 
     def boot(self, *actions: Action) -> tuple[ScheduledAction, ...]:
-        """Return the whole boot, ended by these deeds."""
+        """Return all boot steps, followed by these actions."""
         return (*self.steps, *(ScheduledAction(at_seconds=self.boot_seconds, action=action) for action in actions))
 
     def steps_before(self, seconds: float) -> tuple[ScheduledAction, ...]:
-        return tuple(act for act in self.steps if act.at_seconds <= seconds)
+        return tuple(step for step in self.steps if step.at_seconds <= seconds)
 
 
 def write_script(simulation: Simulation, *, steps: list[str], attempt: int, random: Random) -> Script:
-    """Return the script of a workspace's nth launch; the same for the same random numbers."""
+    """Return the script of a workspace's launch number `attempt`, from 1. Equal random numbers give equal scripts."""
     boot_seconds = simulation.boot_seconds.draw(random)
-    names = steps or [_ONLY_STEP]
-    acts = tuple(
+    names = steps or [_DEFAULT_STEP]
+    scheduled = tuple(
         ScheduledAction(at_seconds=boot_seconds * number / len(names), action=Action.PROGRESS, text=name)
         for number, name in enumerate(names)
     )
-    return _WRITERS[simulation.behaviour_in(attempt)](_BootPlan(steps=acts, boot_seconds=boot_seconds, random=random))
+    plan = BootPlan(steps=scheduled, boot_seconds=boot_seconds, random=random)
+    return _WRITERS[simulation.behaviour_in(attempt)](plan)
 
 
-def _healthy(draft: _BootPlan) -> Script:
-    return Script(boot=draft.boot(Action.REGISTER))
+def healthy(plan: BootPlan) -> Script:
+    """Boot, register, and send heartbeats without end."""
+    return Script(boot=plan.boot(Action.REGISTER))
 
 
-def _never(draft: _BootPlan) -> Script:
-    return Script(boot=draft.steps_before(draft.boot_seconds * draft.random.random()), beats=0)
+def never_registers(plan: BootPlan) -> Script:
+    """Report some boot steps and never register."""
+    return Script(boot=plan.steps_before(plan.boot_seconds * plan.random.random()), beats=0)
 
 
-def _crash(draft: _BootPlan) -> Script:
-    at = draft.boot_seconds * draft.random.uniform(0.3, 0.9)
-    steps = draft.steps_before(at)
-    if draft.random.random() < 1 / 2:
-        ending = ScheduledAction(at_seconds=at, action=Action.END, text="Killed", exit_code=KILLED)
+def crashes(plan: BootPlan) -> Script:
+    """Exit during the boot: half of the agents report why, the others are killed."""
+    at = plan.boot_seconds * plan.random.uniform(0.3, 0.9)
+    steps = plan.steps_before(at)
+    if plan.random.random() < 1 / 2:
+        last = ScheduledAction(at_seconds=at, action=Action.END, text="Killed", exit_code=KILLED)
     else:
-        said = f"Boot step '{steps[-1].text}' exited with status 1."
-        ending = ScheduledAction(at_seconds=at, action=Action.FAIL, text=said, exit_code=1)
-    return Script(boot=(*steps, ending))
+        text = f"Boot step '{steps[-1].text}' exited with status 1."
+        last = ScheduledAction(at_seconds=at, action=Action.FAIL, text=text, exit_code=1)
+    return Script(boot=(*steps, last))
 
 
-def _crash_late(draft: _BootPlan) -> Script:
-    beats, exit_code = draft.random.randint(3, 6), draft.random.choice([1, KILLED])
-    return Script(boot=draft.boot(Action.REGISTER), beats=beats, exit_code=exit_code)
+def crashes_late(plan: BootPlan) -> Script:
+    """Register, send a few heartbeats, then exit."""
+    beats, exit_code = plan.random.randint(3, 6), plan.random.choice([1, KILLED])
+    return Script(boot=plan.boot(Action.REGISTER), beats=beats, exit_code=exit_code)
 
 
-def _flaky(draft: _BootPlan) -> Script:
-    return Script(boot=draft.boot(Action.REGISTER), loss=1 / 5, sick_beats=4, healthy_beats=draft.random.randint(2, 9))
+def is_flaky(plan: BootPlan) -> Script:
+    """Lose a fifth of the calls, and report errors in four of ten heartbeats."""
+    healthy_beats = plan.random.randint(2, 9)
+    return Script(boot=plan.boot(Action.REGISTER), loss=1 / 5, sick_beats=4, healthy_beats=healthy_beats)
 
 
-def _silent(draft: _BootPlan) -> Script:
-    return Script(boot=draft.boot(Action.REGISTER), beats=draft.random.randint(1, 3))
+def falls_silent(plan: BootPlan) -> Script:
+    """Register, send a few heartbeats, then no more."""
+    return Script(boot=plan.boot(Action.REGISTER), beats=plan.random.randint(1, 3))
 
 
-def _duplicate_register(draft: _BootPlan) -> Script:
-    return Script(boot=draft.boot(Action.REGISTER_TWICE))
+def registers_twice(plan: BootPlan) -> Script:
+    """Register twice at the same moment."""
+    return Script(boot=plan.boot(Action.REGISTER_TWICE))
 
 
-def _lost_ack(draft: _BootPlan) -> Script:
-    return Script(boot=draft.boot(Action.REGISTER_UNHEARD, Action.REGISTER))
+def loses_answer(plan: BootPlan) -> Script:
+    """Lose the answer to the first registration and register again."""
+    return Script(boot=plan.boot(Action.REGISTER_UNHEARD, Action.REGISTER))
 
 
-def _clock_skew(draft: _BootPlan) -> Script:
-    return Script(boot=draft.boot(Action.REGISTER), clock_offset_seconds=draft.random.choice([-_HOUR, _HOUR]))
+def has_wrong_clock(plan: BootPlan) -> Script:
+    """Boot with a clock that is an hour behind or ahead."""
+    return Script(boot=plan.boot(Action.REGISTER), clock_offset_seconds=plan.random.choice([-_HOUR, _HOUR]))
 
 
-_WRITERS: Mapping[Behaviour, Callable[[_BootPlan], Script]] = {
-    Behaviour.HEALTHY: _healthy,
-    Behaviour.SLOW: _healthy,
-    Behaviour.NEVER: _never,
-    Behaviour.CRASH: _crash,
-    Behaviour.CRASH_LATE: _crash_late,
-    Behaviour.FLAKY: _flaky,
-    Behaviour.SILENT: _silent,
-    Behaviour.DUPLICATE_REGISTER: _duplicate_register,
-    Behaviour.LOST_ACK: _lost_ack,
-    Behaviour.CLOCK_SKEW: _clock_skew,
+_WRITERS: Mapping[Behaviour, Callable[[BootPlan], Script]] = {
+    Behaviour.HEALTHY: healthy,
+    Behaviour.SLOW: healthy,
+    Behaviour.NEVER: never_registers,
+    Behaviour.CRASH: crashes,
+    Behaviour.CRASH_LATE: crashes_late,
+    Behaviour.FLAKY: is_flaky,
+    Behaviour.SILENT: falls_silent,
+    Behaviour.DUPLICATE_REGISTER: registers_twice,
+    Behaviour.LOST_ACK: loses_answer,
+    Behaviour.CLOCK_SKEW: has_wrong_clock,
 }

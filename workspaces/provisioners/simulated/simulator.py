@@ -1,11 +1,11 @@
-"""The simulator: one process that plays the agents of all simulated launches of this host."""
+"""The simulator: one process plays the agents of all simulated launches on this host."""
 
 import asyncio
 import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -22,12 +22,15 @@ _CONNECTIONS = httpx.Limits(max_connections=200, max_keepalive_connections=200)
 
 
 class SimulatorAlreadyRunning(Exception):
-    """Another simulator plays the agents of this folder; end that one first."""
+    """Another simulator plays the agents of this folder. Stop it first."""
 
 
 @contextmanager
 def hold_simulator_lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock meanwhile: two would play each agent twice. Raises SimulatorAlreadyRunning."""
+    """Hold the folder's lock during the block, because two simulators would play each agent twice.
+
+    Raises SimulatorAlreadyRunning.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / "simulator.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -40,87 +43,67 @@ def hold_simulator_lock(folder: Path) -> Iterator[None]:
 
 
 class Simulator:
-    """Plays what the backend holds until it is told to stop. Its launches stay: the next one goes on with them."""
+    """Plays the agents of the backend's launches until it is stopped. The next simulator continues with them."""
 
     def __init__(self, backend: SimulatedProvisioner) -> None:
         self._backend = backend
         self._agents: dict[LaunchKey, asyncio.Task[None]] = {}
-        # What was told once is not told again at each look.
+        # Launches whose files could not be read. Each is logged once.
         self._unreadable: set[LaunchKey] = set()
         self._is_backend_away = False
+        # How many launches it has played.
         self.played = 0
 
     async def play(self, *, stop: asyncio.Event) -> None:
-        """Begin with each launch that appears, leave off with each that was stopped."""
-        # A proxy of this host's environment is none between it and itself.
+        """Play the agent of each launch that appears, and stop it when the launch is stopped, until `stop` is set."""
+        # The platform is on this host, so no proxy of the environment applies.
         async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, limits=_CONNECTIONS, trust_env=False) as http:
             try:
                 while not stop.is_set():
-                    self._look(http)
-                    await _pause(stop)
+                    self._follow_backend(http)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
             finally:
-                await self._leave(list(self._agents))
+                tasks = list(self._agents.values())
+                self._agents.clear()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _look(self, http: httpx.AsyncClient) -> None:
-        held = self._held()
-        if held is None:
-            return
-        for key in self._agents.keys() - held:
-            self._agents.pop(key).cancel()
-        self._unreadable &= held
-        for key in held - self._agents.keys():
-            self._begin(key, http)
-
-    def _held(self) -> set[LaunchKey] | None:
+    def _follow_backend(self, http: httpx.AsyncClient) -> None:
+        """Start the agents of new launches and cancel those of stopped ones."""
         try:
-            held = set(self._backend.running_launches())
+            running = set(self._backend.running_launches())
         except ProvisionerError as error:
             if not self._is_backend_away:
-                logger.warning("What is to be played could not be read", extra={"detail": str(error)})
+                logger.warning("The simulated launches could not be read", extra={"detail": str(error)})
             self._is_backend_away = True
-            return None
+            return
         self._is_backend_away = False
-        return held
+        for key in self._agents.keys() - running:
+            self._agents.pop(key).cancel()
+        self._unreadable &= running
+        for key in running - self._agents.keys():
+            self._start_agent(key, http)
 
-    def _begin(self, key: LaunchKey, http: httpx.AsyncClient) -> None:
-        played = self._read(key)
-        if played is not None:
-            self._agents[key] = asyncio.create_task(_live(key, played, self._backend, http))
+    def _start_agent(self, key: LaunchKey, http: httpx.AsyncClient) -> None:
+        try:
+            launch = self._backend.running_launch(key)
+        except ProvisionerError as error:
+            # The other launches are played. This one is tried again at each look, because its file may be repaired.
+            if key not in self._unreadable:
+                details = {"launch_id": key.launch_id, "detail": str(error)}
+                logger.warning("A simulated launch could not be read", extra=details)
+            self._unreadable.add(key)
+            return
+        self._unreadable.discard(key)
+        if launch is not None:
+            self._agents[key] = asyncio.create_task(self._run_agent(key, launch, http))
             self.played += 1
 
-    def _read(self, key: LaunchKey) -> SimulatedLaunch | None:
+    async def _run_agent(self, key: LaunchKey, launch: SimulatedLaunch, http: httpx.AsyncClient) -> None:
         try:
-            played = self._backend.running_launch(key)
-        except ProvisionerError as error:
-            # The others are played; this one is asked for at each look, since it may be mended.
-            if key not in self._unreadable:
-                logger.warning(
-                    "A simulated launch could not be read", extra={"launch_id": key.launch_id, "detail": str(error)}
-                )
-            self._unreadable.add(key)
-            return None
-        self._unreadable.discard(key)
-        return played
-
-    async def _leave(self, keys: list[LaunchKey]) -> None:
-        tasks = [self._agents.pop(key) for key in keys]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _live(
-    key: LaunchKey, played: SimulatedLaunch, backend: SimulatedProvisioner, http: httpx.AsyncClient
-) -> None:
-    try:
-        await SimulatedAgent(key, played, backend=backend, http=http).live()
-    except Exception:
-        # One that can't be played stays as it is; the others are played on.
-        logger.exception("A simulated agent broke", extra={"launch_id": key.launch_id})
-
-
-async def _pause(stop: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
-    except TimeoutError:
-        return
+            await SimulatedAgent(key, launch, backend=self._backend, http=http).run()
+        except Exception:
+            # The launch stays as it is, and the others are played on.
+            logger.exception("A simulated agent broke", extra={"launch_id": key.launch_id})

@@ -1,1 +1,1 @@
-"""What runs by itself: the sweep, the watcher, heartbeat limits, crash recovery, outages."""
+"""Services that run periodically: sweep, watcher, heartbeat limits, crash recovery, outages of our own."""

@@ -12,7 +12,7 @@ from workspaces.provisioners.simulated.simulator import Simulator
 
 @pytest.fixture
 def simulated(live_server, settings, tmp_path):
-    """The simulated backend, with the real registry for its agents to call."""
+    """Return the simulated backend; its agents call the real registry."""
     settings.PROVISIONER, settings.ALLOW_SIMULATOR, settings.DATA_DIR = "simulated", True, tmp_path
     settings.PLATFORM_URL, settings.HEARTBEAT_INTERVAL_SECONDS = live_server.url, 0.1
     registry.get_provisioner.cache_clear()
@@ -22,7 +22,7 @@ def simulated(live_server, settings, tmp_path):
 
 @contextmanager
 def playing(backend):
-    """Play the backend's agents in a thread while the block runs."""
+    """Play the backend's agents in a thread during the block."""
     stop, loop = asyncio.Event(), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(Simulator(backend).play(stop=stop),))
     thread.start()

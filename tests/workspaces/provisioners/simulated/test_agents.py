@@ -67,7 +67,7 @@ def test_a_healthy_agent_reports_its_steps_and_is_online_once(simulated, behavio
     assert moves(workspace) == ONLINE_ONCE
     assert (row.backend, row.progress_step) == (BackendKind.SIMULATED, "install")
     assert row.agent_card["note"] == f"Simulated: {behaviour}."
-    # The backend's own address stands.
+    # The address is the backend's own.
     assert row.url == simulated.inspect(key_of(workspace)).url
 
 
@@ -75,7 +75,7 @@ def test_an_agent_sends_heartbeats(simulated):
     workspace = launched("clock-skew", more=", seed: 3")
     with playing(simulated):
         wait_until(lambda: Heartbeat.objects.filter(pk=workspace.pk, uptime_seconds__gt=0).exists())
-    # An hour ahead, by its own account.
+    # Its log is an hour ahead.
     assert Heartbeat.objects.get(pk=workspace.pk).uptime_seconds >= 3600
     assert not sweep_stuck(now=database_now(), policy=Policy()).failed
 
@@ -121,7 +121,7 @@ def test_a_silent_agents_process_lives_on(simulated):
     workspace = launched("silent", seconds=0)
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
-        # Ten beats long nothing comes.
+        # Nothing comes for the time of ten heartbeats.
         wait_until(lambda: (database_now() - heard(workspace)).total_seconds() > 1)
     assert is_(workspace, S.ONLINE)
     assert simulated.inspect(key_of(workspace)).state is BackendState.RUNNING
@@ -170,7 +170,7 @@ def test_a_stopped_agent_sends_nothing_more(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
         simulated.stop(key_of(workspace), timeout_seconds=1)
         wait_until(lambda: not simulated.running_launches())
-        # Whatever was under way has arrived by then: five beats long nothing comes.
+        # Calls that were under way have arrived by now. Nothing more comes for the time of five heartbeats.
         wait_until(lambda: (database_now() - heard(workspace)).total_seconds() > 0.5)
 
 

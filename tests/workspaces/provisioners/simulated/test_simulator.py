@@ -51,7 +51,7 @@ def told(caplog, message):
 
 
 def wait_for_looks(count=5):
-    # For nothing to come, there's only waiting.
+    # To see that nothing happens, there is no way but to wait.
     asyncio.run(asyncio.sleep(count * LOOK_SECONDS))
 
 
@@ -74,7 +74,7 @@ def test_an_unreadable_launch_is_logged_once_and_the_others_are_played(backend, 
 
 
 def test_an_unreadable_backend_is_logged_once_per_outage(backend, root, platform, caplog):
-    message = "What is to be played could not be read"
+    message = "The simulated launches could not be read"
     root.write_text("no folder")
     with caplog.at_level(logging.WARNING), playing(backend):
         wait_until(lambda: told(caplog, message))
@@ -98,7 +98,7 @@ def test_if_one_of_two_registrations_ends_the_agent_the_other_ends_too(backend, 
         played = backend.running_launch(twice.key)
         assert played is not None
         async with httpx.AsyncClient(trust_env=False) as http:
-            await SimulatedAgent(twice.key, played, backend=backend, http=http).live()
+            await SimulatedAgent(twice.key, played, backend=backend, http=http).run()
             return asyncio.all_tasks() - {asyncio.current_task()}
 
     assert asyncio.run(live()) == set()
@@ -117,7 +117,7 @@ def test_a_start_on_a_full_disk_fails_without_harm_to_others(backend):
 
 @contextmanager
 def a_full_disk():
-    """Let files be opened, but nothing be written to them."""
+    """Let files be opened but not written."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:

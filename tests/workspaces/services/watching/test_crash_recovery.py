@@ -43,14 +43,14 @@ def watched(now=None):
 
 
 def dies(fake, workspace, *, exit_code=1, at=None):
-    """Let its process end, and the watcher see it."""
+    """End the process and let the watcher see it."""
     fake.simulate_exit(running_on(fake, workspace), exit_code=exit_code, log_tail="last words")
     assert watched(at) == [workspace.pk]
     return Workspace.objects.get(pk=workspace.pk)
 
 
 def revived(workspace, *, at):
-    """Let its policy restart it, and its agent arrive at once."""
+    """Restart the workspace by its policy and let its agent register at once."""
     assert [row.pk for row in restart_crashed(now=at)] == [workspace.pk]
     again = Workspace.objects.get(pk=workspace.pk)
     Workspace.objects.filter(pk=again.pk).update(**launch_records.phase_fields(again, Phase.BOOTING, now=at))
@@ -86,7 +86,7 @@ def test_its_leftovers_are_torn_down_and_its_token_no_longer_works(fake):
     agent = AgentCaller(workspace)
     lost = dies(fake, workspace)
     assert Launch.objects.get(pk=lost.launch_id).teardown_reason == TeardownReason.LOST
-    # A child that outlived the agent goes on beating.
+    # A child process that outlived the agent keeps sending heartbeats.
     assert agent.beat().status_code == 200
     assert Workspace.objects.get(pk=lost.pk).status == S.OFFLINE
     tear_down(launch_id=lost.launch_id, now=database_now())
@@ -178,7 +178,7 @@ def test_a_process_that_died_unwatched_is_restarted_although_its_silence_was_see
     events = Event.objects.count()
     lost = dies(fake, workspace)
     assert lost.restart_due_at is not None
-    # It was offline already: no move, no second event; and it is judged once.
+    # It was offline already, so there is no transition and no second event.
     assert Event.objects.count() == events
     assert watched() == []
 

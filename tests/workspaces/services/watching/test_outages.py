@@ -32,7 +32,7 @@ def after(minutes):
 
 
 def away(*, part=Component.SWEEP, since, until):
-    """Let one part of Slipway be away between these minutes after noon."""
+    """Let a part of Slipway be away between two times, in minutes after noon."""
     record_liveness(part=part, now=after(since))
     return record_liveness(part=part, now=after(until))
 

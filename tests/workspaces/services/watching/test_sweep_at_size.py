@@ -25,16 +25,16 @@ NO_OVERRIDE = Policy()
 
 
 @pytest.fixture(autouse=True)
-def _no_brake(settings):
-    """Launches that are late together are what these tests are about."""
+def _hold_nothing(settings):
+    """These tests have many late launches, which must fail and not be held."""
     settings.BRAKE_LEAST_LATE = 1000
 
 
 def explained(policy):
-    """The plan where sequential scans are no way out, as they aren't in a large table."""
+    """Return the plan without sequential scans, as in a large table."""
     rows = overdue_workspaces(now=database_now(), policy=policy).select_for_update(of=("self",), skip_locked=True)
     with connection.cursor() as cursor:
-        # For a few rows the planner takes any index and sorts; at size it takes the one that has them in order.
+        # For a few rows the planner may sort; in a large table it uses the index that has them in order.
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_sort = off")
         cursor.execute("SET LOCAL enable_bitmapscan = off")
@@ -104,7 +104,7 @@ def test_the_sweep_writes_the_same_as_plain_sql():
 
 
 def _comparable(workspace):
-    """All that a flip writes, without what differs by workspace or by the time of the sweep."""
+    """Return all that a failure writes, without what differs by workspace or by the time of the sweep."""
     workspace.refresh_from_db()
     event = Event.objects.get(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_PROVISION_FAILED)
     launch = Launch.objects.get(pk=workspace.launch_id)
@@ -123,7 +123,7 @@ def _comparable(workspace):
 def test_a_row_that_the_database_refuses_is_set_aside_and_the_others_fail(caplog):
     rows = [booting() for _ in range(6)]
     with connection.cursor() as cursor:
-        # The event of its next version is there already, so that its move can have none.
+        # The event of its next version exists already, so the database refuses to record another.
         cursor.execute(
             "INSERT INTO events_event (event_type, workspace_id, version, is_move, payload, subject)"
             " VALUES ('WORKSPACE_PAUSED', %s, %s, true, %s, '{}')",

@@ -26,7 +26,7 @@ Condition = Callable[[FakeProvisioner, Workspace], None]
 
 
 def never_started(fake, workspace):
-    """Its backend holds nothing by that name."""
+    """Let the backend lose the launch."""
 
 
 def runs(fake, workspace):
@@ -58,7 +58,7 @@ def looked_at(workspace):
         (booting, exited, S.FAILED),
         (booting, vanished, S.FAILED),
         (booting, unreachable, S.PROVISIONING),
-        # A start may be about to happen: that nothing is there yet proves nothing.
+        # The start may be about to happen, so a missing object proves nothing.
         (launching, never_started, S.PROVISIONING),
         (launching, runs, S.PROVISIONING),
         (launching, exited, S.FAILED),
@@ -116,7 +116,7 @@ def test_a_queued_launch_is_not_inspected(fake):
 
 @contextmanager
 def nothing_can_be_stored_of(workspace):
-    """Let the database refuse what is seen of this workspace's launch."""
+    """Let the database refuse to store evidence about this workspace's launch."""
     with connection.cursor() as cursor:
         cursor.execute(
             "ALTER TABLE workspaces_launch ADD CONSTRAINT refused CHECK (id <> %s OR evidence = '{}')",
@@ -156,11 +156,11 @@ def test_a_row_that_the_database_refuses_is_logged_and_the_others_are_watched(
     rows = [make() for _ in range(3)]
     for row in rows:
         condition(fake, row)
-    # The first that is looked at: the others come after it.
+    # The refused row is inspected first.
     bad, *others = sorted(rows, key=attrgetter(order))
     with nothing_can_be_stored_of(bad):
         assert set(look(clock=database_now)) == {row.pk for row in others}
     assert [record.__dict__["launch_id"] for record in caplog.records if record.levelname == "ERROR"] == [bad.launch_id]
     assert Workspace.objects.get(pk=bad.pk).status == bad.status
-    # What was refused is looked at again.
+    # The refused row is inspected again.
     assert look(clock=database_now) == [bad.pk]
