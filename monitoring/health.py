@@ -36,7 +36,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     try:
         return HttpResponse(render_metrics(), content_type=CONTENT_TYPE_LATEST)
     except DatabaseError:
-        error = "The database does not answer, so there are no metrics."
+        error = "The database does not answer, so the metrics can't be read."
         return _json({"error": error}, status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 

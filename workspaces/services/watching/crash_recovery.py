@@ -59,7 +59,7 @@ def mark_dead_offline(*, workspace_id: UUID, launch_id: UUID, observation: Obser
     launch = Launch.objects.filter(pk=launch_id, teardown_at__isnull=True).first()
     is_current = launch is not None and workspace.launch_id == launch_id and not workspace.is_external
     if launch is None or not is_current or observation.state not in DEAD_STATES:
-        raise TransitionRefused(workspace, "the observation is no evidence about its current launch.")
+        raise TransitionRefused(workspace, "the observation says nothing about its current launch.")
     changes = _failure_fields(workspace, launch, observation, now=now)
     if workspace.status == WorkspaceStatus.OFFLINE:
         Workspace.objects.filter(pk=workspace_id).update(**changes)

@@ -211,10 +211,10 @@ def test_evidence_about_an_earlier_launch_changes_nothing(fake):
     dead = Observation(state=BackendState.EXITED, exit_code=1)
     earlier = workspace.launch_id
     restart(workspace_id=workspace.pk, now=database_now())
-    with pytest.raises(TransitionRefused, match="no evidence"):
+    with pytest.raises(TransitionRefused, match="says nothing about its current launch"):
         mark_dead_offline(workspace_id=workspace.pk, launch_id=earlier, observation=dead, now=database_now())
     unknown = Observation(state=BackendState.UNKNOWN)
     again = Workspace.objects.get(pk=workspace.pk)
-    with pytest.raises(TransitionRefused, match="no evidence"):
+    with pytest.raises(TransitionRefused, match="says nothing about its current launch"):
         mark_dead_offline(workspace_id=again.pk, launch_id=again.launch_id, observation=unknown, now=database_now())
     assert Heartbeat.objects.filter(pk=workspace.pk).exists()
