@@ -109,6 +109,9 @@ class ModelTypes:
                 return self._model_of_attribute(node)
             case ast.Call():
                 return self._model_of_call(node)
+            case ast.Subscript(slice=ast.Constant(value=str())):
+                # A value of `.values()`, not a row.
+                return None
             case ast.Subscript(value=inner) | ast.Await(value=inner) | ast.NamedExpr(value=inner):
                 return self.model_of(inner)
             case ast.BoolOp(values=[inner, *_]) | ast.BinOp(left=inner):

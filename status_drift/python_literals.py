@@ -20,6 +20,8 @@ _COLLECTIONS = frozenset(
 )
 # Keywords of a queryset's methods that hold lookups in a dict; None stands for `**`.
 _LOOKUP_DICTS = frozenset({None, "defaults", "create_defaults"})
+# These take a lookup and its value as a pair.
+_TAKING_PAIRS = frozenset({"Q", "filter", "exclude", "get"})
 
 
 def scan_event_names(source: Source, names: dict[str, str], findings: Findings) -> None:
@@ -265,11 +267,13 @@ class EnumVisitor(ast.NodeVisitor):
 
     def _model_of_literal(self, node: ast.expr) -> ModelClass | None:
         """Return the model whose lookups a dict or a pair holds: `filter(**{…})`, `defaults={…}`, `Q((…))`."""
-        around = [one for _, one in zip(range(2), self._source.ancestors(node), strict=False)]
-        call = next((one for one in around if isinstance(one, ast.Call)), None)
-        if call is None or (isinstance(around[0], ast.keyword) and around[0].arg not in _LOOKUP_DICTS):
-            return None
-        return self._types.model_of_lookups(call)
+        around = [one for one in self._source.ancestors(node) if not isinstance(one, (ast.BinOp, ast.Starred))][:2]
+        match around:
+            case [ast.keyword(arg=name), ast.Call() as call] if name in _LOOKUP_DICTS:
+                return self._types.model_of_lookups(call)
+            case [ast.Call() as call, *_] if last_name(call.func) in _TAKING_PAIRS:
+                return self._types.model_of_lookups(call)
+        return None
 
     def _is_named_target(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Subscript):
