@@ -68,7 +68,7 @@ LOOK_ALIKES = {
     "the field's own name": 'Workspace.objects.update(status=F("status"))\nrow = Workspace.objects.values("status")',
     "an argument on the way to a status": 'Workspace.objects.update(status=choose("broken"))',
     "a subquery of another field": 'Workspace.objects.filter(status__in=Subquery(rows.filter(name="broken")))',
-    "the names of fields": 'Workspace.objects.bulk_update(rows, ["status", "name"])\nrow.save(update_fields=["status"])',
+    "the names of fields": 'Workspace.objects.bulk_update(x, ["status", "name"])\nrow.save(update_fields=["status"])',
     "a label of that name": 'Workspace.objects.filter(labels__contains={"status": "broken"})',
     "a label's key": 'def f(row: Workspace):\n    return row.labels["status"] == "broken"',
     "a label's key of values": 'Workspace.objects.values("labels")[0]["labels"]["status"] == "broken"',
