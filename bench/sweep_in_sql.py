@@ -50,7 +50,7 @@ SELECT 'WORKSPACE_PROVISION_FAILED', id, version, true,
         'error', failure_message, 'code', 'timed_out', 'source', 'provision_timeout_sweep', 'runtime', runtime,
         'launch_id', launch_id, 'owner', 'unknown', 'phase', 'booting', 'known', failure_known, 'timeout_secs', seconds,
         'version', version,
-        'advice', 'Look at its last boot step and its log; raise its limit if that is known to be slow.'
+        'advice', 'Check its last boot step and its log. If that step is slow but healthy, raise the limit.'
     ),
     jsonb_build_object('name', name, 'runtime', runtime, 'ancestors', '[]'::jsonb)
 FROM failed

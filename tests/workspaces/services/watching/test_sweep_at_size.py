@@ -229,7 +229,7 @@ def test_the_admins_first_page_shows_the_last_run(admin_client):
     late = [booting() for _ in range(3)]
     sweep_stuck(now=later(late[-1], minutes=11), policy=NO_OVERRIDE)
     page = " ".join(admin_client.get("/admin/").content.decode().split())
-    assert "<dt>Overdue workspaces it looked at</dt> <dd>3; the earliest deadline had passed" in page
+    assert "<dt>Overdue workspaces checked</dt> <dd>3; the earliest deadline had passed" in page
     assert "<dt>Failed</dt><dd>3</dd>" in page
 
 
