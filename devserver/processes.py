@@ -13,7 +13,8 @@ _POLL_SECONDS = 0.02
 def is_alive(process: psutil.Process) -> bool:
     """Return whether this very process still runs; a zombie doesn't, nor does a later process with the same pid."""
     try:
-        return process.is_running() and process.status() not in _DEAD
+        # While its other threads still end, a process looks like a zombie but may hold its port.
+        return process.is_running() and (process.status() not in _DEAD or process.num_threads() > 1)
     except psutil.NoSuchProcess:
         return False
 

@@ -59,3 +59,17 @@ def test_a_process_that_ends_while_processes_are_searched_is_left_out(sleeper):
 
     assert find_processes(is_wanted) == []
     assert psutil.Process(os.getpid()) in find_processes(lambda process: process.pid == os.getpid())
+
+
+def test_a_process_whose_first_thread_has_ended_is_alive_until_its_last_thread_ends():
+    program = (
+        "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); "
+        "ctypes.CDLL(None).pthread_exit(None)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program]) as process:
+        threaded = psutil.Process(process.pid)
+        wait_until(lambda: threaded.status() == psutil.STATUS_ZOMBIE)
+        assert is_alive(threaded)
+        process.kill()
+        process.wait(timeout=PATIENCE_SECONDS)
+        assert not is_alive(threaded)
