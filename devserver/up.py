@@ -92,22 +92,24 @@ class DevServer:
 
     def _take_steps(self) -> None:
         self._is_in_step = True
-        for step in self.steps:
-            logger.debug("step begins", extra={"step": step.name})
-            limit = time.monotonic() + step.patience_seconds
-            step.action()
-            while not step.is_done():
-                if time.monotonic() > limit:
-                    self.console.write(step.late_message)
-                    break
-                self.supervisor.tick()
+        try:
+            for step in self.steps:
+                logger.debug("step begins", extra={"step": step.name})
+                limit = time.monotonic() + step.patience_seconds
                 # SIGHUP of a closed terminal reaches only the first process of the session, which may be make.
-                if self._stop_requested.wait(_TICK_SECONDS) or self.console.is_terminal_closed:
-                    return
-                step.action()
+                while not (self._stop_requested.is_set() or self.console.is_terminal_closed):
+                    step.action()
+                    if step.is_done():
+                        break
+                    if time.monotonic() > limit:
+                        self.console.write(step.late_message)
+                        break
+                    self.supervisor.tick()
+                    self._stop_requested.wait(_TICK_SECONDS)
+        finally:
+            self._is_in_step = False
 
     def _stop(self) -> None:
-        self._is_in_step = False
         self.console.write("Stopping. Press Ctrl-C again to stop by force.")
         try:
             self.supervisor.stop(self.workers, seconds=_WORKER_STOP_SECONDS, is_forced=lambda: self._is_forced)

@@ -59,6 +59,12 @@ def test_a_signal_ends_the_step_that_waits_and_begins_no_other(run, screen):
     assert screen.getvalue().endswith("Stopped.\n")
 
 
+def test_after_a_signal_no_further_step_begins_even_if_the_last_one_is_done(run):
+    begun = []
+    run(STOP, Step(name="next", action=lambda: begun.append("next")))
+    assert begun == []
+
+
 def test_a_second_signal_ends_a_step_that_hangs(run, screen):
     def hang():
         press_ctrl_c()
