@@ -12,8 +12,8 @@ import pytest
 
 from agent import client
 from tests.agent.platform_stub import running_platform
+from tests.launch_processes import carrying
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from workspaces.provisioners.process.processes import carrying
 
 AGENT = Path(__file__).parent.parent.parent / "agent"
 TOKEN = "token-that-nobody-may-see"

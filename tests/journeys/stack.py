@@ -94,7 +94,7 @@ def settled(workspace):
 
 
 def kill_agent_of(workspace):
-    """Kill the agent and what it started; the shim, the first of them, stays to write the exit down."""
+    """Kill the agent and what it started; the supervisor, the first of them, stays to record the exit."""
     (pids,) = processes_of(workspace).values()
     # A later one may have the lower pid.
     _, *others = sorted(map(psutil.Process, pids), key=lambda process: (process.create_time(), process.pid))

@@ -1,6 +1,9 @@
 """Cut the end of a log to a size that fits a row, an event and a page."""
 
+import os
 from pathlib import Path
+
+from workspaces.provisioners.files import open_regular
 
 TAIL_BYTES = 8192
 
@@ -21,8 +24,8 @@ def clean_tail(raw: bytes) -> str:
 
 def _last_bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        with open(open_regular(path), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
             return file.read(TAIL_BYTES)
     except OSError:
         return b""

@@ -3,19 +3,27 @@
 import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 from django.conf import settings
 
 from workspaces.provisioners.base import Provisioner
 from workspaces.provisioners.kinds import BackendKind
+from workspaces.provisioners.process import cgroups
 from workspaces.provisioners.process.provisioner import ProcessProvisioner
 from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 
 
 def _process() -> Provisioner:
     inherited = {name: os.environ[name] for name in settings.AGENT_PASSTHROUGH_ENV if name in os.environ}
+    parent = settings.AGENT_CGROUP
+    limits = {"memory.max": settings.AGENT_MEMORY_BYTES, "pids.max": settings.AGENT_PROCESSES}
     return ProcessProvisioner(
-        root=settings.DATA_DIR / "workspaces", log_bytes=settings.AGENT_LOG_BYTES, inherited=inherited
+        root=settings.DATA_DIR / "workspaces",
+        log_bytes=settings.AGENT_LOG_BYTES,
+        inherited=inherited,
+        cgroup={"own": cgroups.own, "none": lambda: None}.get(parent, lambda: Path(parent))(),
+        limits={name: value for name, value in limits.items() if value},
     )
 
 

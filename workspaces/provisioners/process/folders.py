@@ -1,16 +1,13 @@
-"""The folders of the process backend: what lies where, and how it is written so that a crash leaves no half file.
+"""The folders of the process backend. An agent can replace all that is in them, so nothing read here is believed.
 
 <root>/<workspace_id>/work/                    the workspace's own data, kept from launch to launch
 <root>/<workspace_id>/launches/<launch_id>/    config/, process.json, exit.json, agent.log, lock, barred
 """
 
-import fcntl
 import json
 import os
-import shutil
-import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,58 +15,51 @@ from uuid import UUID
 import yaml
 
 from workspaces.provisioners.base import LaunchKey
-from workspaces.provisioners.process.processes import Host, Process
+from workspaces.provisioners.files import open_regular, write_replacing
+from workspaces.provisioners.process import cgroups
+from workspaces.provisioners.process.processes import Process
+
+MOST_BYTES = 65_536
+
+
+class Host(NamedTuple):
+    """Where a pid means something: this machine, since this boot, in this pid namespace."""
+
+    machine_id: str
+    hostname: str
+    boot_id: str
+    pid_namespace: str
+
+
+def this_host() -> Host:
+    """Return where we are. Raises OSError where there is no /proc."""
+    machine_id = Path("/etc/machine-id")
+    return Host(
+        machine_id=machine_id.read_text().strip() if machine_id.exists() else "",
+        hostname=os.uname().nodename,
+        boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        pid_namespace=os.readlink("/proc/self/ns/pid"),
+    )
 
 
 class Record(NamedTuple):
-    """What a shim wrote down of itself and of its child, the agent, before that began."""
+    """What a launch's supervisor wrote down of itself and of the agent before the agent began."""
 
     host: Host
-    shim: Process
-    child: Process
+    supervisor: Process
+    agent: Process
     port: int
+    cgroup: Path | None
 
 
-class LaunchFolder(NamedTuple):
-    """One launch's folder and the workspace's folder it lies in."""
+class LaunchFolder:
+    """One launch's folder, whether it is there or not."""
 
-    path: Path
-    work: Path
-
-    @classmethod
-    def of(cls, root: Path, key: LaunchKey) -> "LaunchFolder":
-        """Return the launch's folder, whether it is there or not."""
-        workspace = root / str(key.workspace_id)
-        return cls(path=workspace / "launches" / str(key.launch_id), work=workspace / "work")
-
-    @classmethod
-    def all_in(cls, workspace: Path) -> "list[LaunchFolder]":
-        """Return the folders of all launches of a workspace. Raises OSError."""
-        launches = workspace / "launches"
-        paths = sorted(launches.iterdir()) if launches.exists() else []
-        return [cls(path=path, work=workspace / "work") for path in paths]
-
-    @staticmethod
-    def key_of(root: Path, config: Path) -> LaunchKey | None:
-        """Return whose folder for configuration under `root` this is, or None where it is nobody's."""
-        try:
-            workspace_id, launches, launch_id, name = config.relative_to(root).parts
-            key = LaunchKey(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id))
-        except ValueError:
-            return None
-        return key if (launches, name) == ("launches", "config") else None
-
-    @property
-    def launch_id(self) -> str:
-        return self.path.name
-
-    @property
-    def config(self) -> Path:
-        return self.path / "config"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "agent.log"
+    def __init__(self, root: Path, key: LaunchKey) -> None:
+        self.key = key
+        self.work = root / str(key.workspace_id) / "work"
+        self.path = root / str(key.workspace_id) / "launches" / str(key.launch_id)
+        self.config, self.log, self.lock = (self.path / name for name in ("config", "agent.log", "lock"))
 
     def make(self) -> None:
         """Make the folders, readable for us alone."""
@@ -86,97 +76,69 @@ class LaunchFolder(NamedTuple):
 
     def write_config(self, config: Mapping[str, object], *, token: str) -> None:
         """Write the configuration for readers with YAML and without, and the token for its owner only."""
-        _write(self.config / "config.json", json.dumps(config), 0o644)
-        _write(self.config / "config.yaml", _yaml(config), 0o644)
-        _write(self.config / ".auth_token", token, 0o600)
+        # libyaml's dumper: PyYAML's own takes ten times as long.
+        text = yaml.dump(dict(config), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+        write_replacing(self.config / "config.json", json.dumps(config), 0o644)
+        write_replacing(self.config / "config.yaml", text, 0o644)
+        write_replacing(self.config / ".auth_token", token, 0o600)
 
     def record(self) -> Record | None:
-        """Return the shim's record, or None before it exists. Raises OSError, or ValueError for a damaged one."""
+        """Return the supervisor's record, None before it exists. Raises OSError, or ValueError if it is damaged."""
         fields = _read(self.path / "process.json")
         if fields is None:
             return None
         try:
-            shim, child = (Process(*fields[who]) for who in ("shim", "child"))
-            return Record(Host(**fields["host"]), shim, child, int(fields["port"]))
-        except (KeyError, TypeError) as error:
+            host = Host(**{name: _text(value) for name, value in fields["host"].items()})
+            supervisor, agent = (Process(*map(_number, fields[who])) for who in ("supervisor", "agent"))
+            cgroup = Path(_text(fields["cgroup"]))
+            return Record(host, supervisor, agent, _number(fields["port"]), cgroup if self._may_own(cgroup) else None)
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"process.json is damaged: {error}") from error
 
-    def exit_code(self) -> int | None:
-        """Return the recorded exit code (negative: a signal's number), or None where none was recorded."""
-        fields = _read(self.path / "exit.json")
-        if fields is None:
-            return None
-        if isinstance(code := fields.get("exit_code"), int):
-            return code
-        raise ValueError("exit.json is damaged")
-
-    @contextmanager
-    def locked(self) -> Iterator[int | None]:
-        """Yield the held lock's descriptor, or None where another start or a living shim holds it."""
-        with self._lock_file() as descriptor:
-            yield descriptor if lock(descriptor) else None
-
-    def is_locked(self) -> bool:
-        """Say whether something of this launch lives or is just being started."""
+    def exit(self) -> dict[str, Any] | None:
+        """Return the recorded exit, None before it exists; one without `exit_code` if it is damaged."""
         try:
-            with self._lock_file() as descriptor:
-                # Shared: two that look at once don't take each other for a launch.
-                return not lock(descriptor, fcntl.LOCK_SH)
-        except FileNotFoundError:
-            return False
+            return _read(self.path / "exit.json")
+        except (OSError, ValueError):
+            return {}
 
-    @contextmanager
-    def _lock_file(self) -> Iterator[int]:
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+    def cgroup(self, parent: Path) -> Path:
+        """Return where this launch's cgroup is made."""
+        return parent / f"slipway-{self.key.launch_id}"
+
+    def _may_own(self, cgroup: Path) -> bool:
+        return cgroup == self.cgroup(cgroup.parent) and cgroups.is_below_mount(cgroup)
 
 
-def lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
-    """Take the file's lock, which lives as long as any process that inherited the descriptor; False if taken."""
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def delete_tree(path: Path) -> None:
-    """Delete the folder with all in it, read-only folders too. Raises OSError; one that isn't there is no error."""
-    if path.exists():
-        shutil.rmtree(path, onerror=_make_writable_and_retry)
-
-
-def _make_writable_and_retry(function: Callable[..., Any], path: str, info: object) -> None:
-    with suppress(FileNotFoundError):
-        for entry in (path, os.path.dirname(path)):
-            os.chmod(entry, stat.S_IRWXU)
-        if function is os.rmdir or function is os.unlink:
-            function(path)
-        else:
-            delete_tree(Path(path))
+def launches(root: Path, workspace: str = "*") -> Iterator[LaunchFolder]:
+    """Yield the folders of launches under `root`, of one workspace or of all."""
+    for path in sorted(root.glob(f"{workspace}/launches/*")):
+        # Something else may lie here, or lead elsewhere.
+        with suppress(ValueError):
+            if path.resolve() == root.resolve() / path.relative_to(root):
+                yield LaunchFolder(root, LaunchKey(workspace_id=UUID(path.parts[-3]), launch_id=UUID(path.name)))
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        fields = json.loads(path.read_text())
+        with open(open_regular(path), "rb") as file:
+            fields = json.loads(file.read(MOST_BYTES))
     except FileNotFoundError:
         return None
+    except RecursionError as error:
+        raise ValueError(f"{path.name} is damaged") from error
     if isinstance(fields, dict):
         return fields
     raise ValueError(f"{path.name} is damaged")
 
 
-def _yaml(config: Mapping[str, object]) -> str:
-    # libyaml's dumper: PyYAML's own takes ten times as long.
-    return yaml.dump(dict(config), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+def _number(value: object) -> int:
+    if type(value) is int and 0 < value < 2**63:
+        return value
+    raise ValueError("process.json is damaged: a number is wrong")
 
 
-def _write(path: Path, text: str, mode: int) -> None:
-    fresh = path.with_name(f"{path.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    fresh.replace(path)
+def _text(value: object) -> str:
+    if isinstance(value, str) and value.isprintable() and len(value) <= 1024:
+        return value
+    raise ValueError("process.json is damaged: a text is wrong")

@@ -1,46 +1,69 @@
-"""The process backend: workspaces are processes of this host, one shim and one agent each. It isolates nothing."""
+"""The process backend: each workspace is a supervisor and an agent on this host. It isolates nothing."""
 
+import errno
+import json
+import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from agent import rules
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
+from workspaces.provisioners.files import delete_tree
 from workspaces.provisioners.logs import tail_of
-from workspaces.provisioners.process import processes, shims
-from workspaces.provisioners.process.folders import LaunchFolder, Record, delete_tree
-from workspaces.provisioners.process.ports import reserved_port
+from workspaces.provisioners.process import cgroups, processes
+from workspaces.provisioners.process.folders import LaunchFolder, Record, launches, this_host
+from workspaces.provisioners.process.locks import is_locked, locked, reserved_port
 from workspaces.provisioners.process.processes import Process
 
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
 POLL_SECONDS = 0.02
-# A shim writes the exit code at once, on a host that hardly runs within this; only a stopped one takes longer.
+# A supervisor writes the exit code at once, on a host that hardly runs within this; only a stopped one takes longer.
 EXIT_RECORD_SECONDS = 3.0
 # After KILL a process is gone unless the kernel holds it.
 KILL_SECONDS = 5.0
+# How texts are read and written: a supervisor must do it as its worker does.
+_LOCALE = ("LANG", "LC_ALL", "LC_CTYPE")
+# What `execve` takes of one variable and of all, so what a workspace's own programs can be started with.
+_MOST_BYTES_OF_ONE, _MOST_BYTES = 128 * 1024, os.sysconf("SC_ARG_MAX")
 
 
 class ProcessProvisioner:
-    """Starts, finds and ends the processes of launches, by what their shims wrote down under `root`."""
+    """Starts, finds and ends the processes of launches, by what their supervisors wrote down under `root`."""
 
     name = "process"
 
-    def __init__(self, *, root: Path, log_bytes: int, inherited: Mapping[str, str]) -> None:
-        """`inherited` is what every workspace's process gets of our own environment: PATH and the like."""
-        self._root = root
-        self._log_bytes = log_bytes
-        self._inherited = dict(inherited)
+    def __init__(
+        self,
+        *,
+        root: Path,
+        log_bytes: int,
+        inherited: Mapping[str, str],
+        cgroup: Path | None = None,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        """`inherited` is what every workspace's process gets of our own environment: PATH and the like.
+
+        Below `cgroup` each launch gets its own, if we may make it, with these `limits` by file name: `memory.max` in
+        bytes, `pids.max`. Without one its processes are found as descendants of its supervisor.
+        """
+        self._root, self._log_bytes, self._inherited = root, log_bytes, dict(inherited)
+        self._cgroup, self._limits = cgroup, dict(limits or {})
 
     def start(self, spec: LaunchSpec) -> Observation:
         """Start the agent, or find what this launch started before, running or ended. Raises ProvisionerError."""
-        folder = LaunchFolder.of(self._root, spec.key)
+        folder = LaunchFolder(self._root, spec.key)
         deadline = time.monotonic() + spec.start_timeout_seconds
         with _explained("The workspace's process could not be started"):
             folder.make()
             while True:
-                with folder.locked() as lock:
+                with locked(folder.lock) as lock:
                     if folder.record() is not None:
                         return self.inspect(spec.key)
                     if folder.is_barred():
@@ -54,97 +77,103 @@ class ProcessProvisioner:
 
     def request_stop(self, key: LaunchKey) -> None:
         """Send TERM to the agent, which ends its runtime and itself. Returns at once."""
-        folder = LaunchFolder.of(self._root, key)
+        folder = LaunchFolder(self._root, key)
         with _explained("The workspace's process could not be asked to stop"):
             if _absence(folder.record()) is None:
-                _ask(folder.record(), self._members(folder))
+                self._ask_to_end(folder)
 
     def stop(self, key: LaunchKey, *, timeout_seconds: float) -> Observation:
         """End the agent and everything that it started, by force after the timeout; look again and return that."""
-        folder = LaunchFolder.of(self._root, key)
+        folder = LaunchFolder(self._root, key)
         with _explained("The workspace's process could not be stopped"):
-            if folder.record() is None:
+            record = _readable(folder)
+            if record is None:
                 folder.bar()
-            if _absence(folder.record()) is not None:
+            if _absence(record) is not None:
                 return self.inspect(key)
-            self._end(folder, time.monotonic() + timeout_seconds)
-            self._kill(folder)
-            if left := self._members(folder):
+            asked = self._ask_to_end(folder)
+            _wait_for_end(asked, timeout_seconds)
+            if left := self._kill(folder):
                 pids = ", ".join(str(process.pid) for process in left)
                 return Observation(state=BackendState.RUNNING, detail=f"Not even KILL ended the processes {pids}.")
         return self.inspect(key)
 
     def inspect(self, key: LaunchKey) -> Observation:
         """Say what the launch's process does now. What can't be known or read is UNKNOWN, never an error."""
-        folder = LaunchFolder.of(self._root, key)
         try:
-            return self._look(folder)
+            return self._look(LaunchFolder(self._root, key))
         except (OSError, ValueError) as error:
             return Observation(state=BackendState.UNKNOWN, detail=f"The launch's record can't be read: {error}.")
 
     def forget(self, key: LaunchKey) -> None:
         """Delete a launch's folder. Raises ProvisionerError while any of its processes runs."""
-        folder = LaunchFolder.of(self._root, key)
+        folder = LaunchFolder(self._root, key)
         with _explained("The launch's folder could not be deleted"):
             self._refuse_if_running(folder)
             delete_tree(folder.path)
 
     def destroy(self, workspace_id: UUID) -> None:
         """Delete all files of a workspace. Raises ProvisionerError while any of its launches runs or may run."""
-        workspace = self._root / str(workspace_id)
         with _explained("The workspace's files could not be deleted"):
-            for folder in LaunchFolder.all_in(workspace):
-                if (seen := self._look(folder)).state is BackendState.UNKNOWN:
-                    raise ProvisionerError(f"Launch {folder.launch_id} may still run. {seen.detail}")
+            for folder in launches(self._root, str(workspace_id)):
+                if (seen := self.inspect(folder.key)).state is BackendState.UNKNOWN:
+                    raise ProvisionerError(f"Launch {folder.key.launch_id} may still run. {seen.detail}")
                 self._refuse_if_running(folder)
-            delete_tree(workspace)
+            delete_tree(self._root / str(workspace_id))
 
     def running_launches(self) -> list[LaunchKey]:
-        """Name the launches of which a process is alive, by the folders that their environments point to."""
+        """Name the launches of which a process is alive."""
         with _explained("This host's processes could not be listed"):
-            folders = processes.values_of("CONFIGS_DIR")
-        keys = (LaunchFolder.key_of(self._root, Path(folder)) for folder in sorted(folders))
-        return [key for key in keys if key is not None]
+            seen = processes.look()
+            return [folder.key for folder in launches(self._root) if any(self._members(folder, seen))]
 
     def _refuse_if_running(self, folder: LaunchFolder) -> None:
-        if self._members(folder) or folder.is_locked():
-            raise ProvisionerError(f"Launch {folder.launch_id} still runs. Stop it first.")
+        if any(self._members(folder)) or is_locked(folder.lock):
+            raise ProvisionerError(f"Launch {folder.key.launch_id} still runs. Stop it first.")
 
     # --- start -----------------------------------------------------------------------------------------
 
     def _spawn(self, folder: LaunchFolder, spec: LaunchSpec, lock: int, deadline: float) -> None:
-        with reserved_port(self._root / ".ports") as reservation:
-            config = rules.effective(spec.config, port=reservation.port, environment=spec.environment, model=spec.model)
-            folder.write_config(config, token=spec.token)
-            complaint = self._run_shim(folder, spec, (lock, reservation.descriptor), reservation.port, deadline)
-        if complaint or folder.record() is None:
-            why = complaint or "its shim was killed; if each launch ends so, the worker's log says why"
-            raise ProvisionerError(f"The workspace's process could not be started: {why}.")
-
-    def _run_shim(
-        self, folder: LaunchFolder, spec: LaunchSpec, held: tuple[int, ...], port: int, deadline: float
-    ) -> str:
-        """Start the shim and wait until its record is complete; return its complaint."""
-        record = {"host": processes.this_host()._asdict(), "port": port, "log": str(folder.log)}
-        task = {
-            "folder": str(folder.path),
-            "work": str(folder.work),
-            "parameters": {"log_bytes": self._log_bytes, "record": record},
-            "environment": self._environment(folder, spec, port),
+        """Start the supervisor and wait until its record is complete."""
+        shown = {
+            "LAUNCH_ID": str(spec.key.launch_id),
+            "WORKSPACE_ID": str(spec.key.workspace_id),
+            "WORKSPACE_CONFIG_PATH": str(folder.config),
+            "CONFIGS_DIR": str(folder.config),
         }
+        with reserved_port(self._root / ".ports") as (port, port_lock):
+            config = rules.effective(spec.config, port=port, environment=spec.environment, model=spec.model)
+            folder.write_config(config, token=spec.token)
+            environment = {**self._inherited, **spec.environment, "PORT": str(port), "HOME": str(folder.work), **shown}
+            _refuse_too_long(environment)
+            cgroup = folder.cgroup(self._cgroup) if self._cgroup else None
+            task = {
+                "work": str(folder.work),
+                "environment": environment,
+                "log_bytes": self._log_bytes,
+                "cgroup": str(cgroup) if cgroup and cgroups.make(cgroup, self._limits) else "",
+                "record": {"host": this_host()._asdict(), "port": port},
+            }
+            locale = {name: os.environ[name] for name in _LOCALE if name in os.environ}
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                # Not the workspace's own variables: the loader would obey some of them.
+                env={**self._inherited, **locale, **shown},
+                pass_fds=(lock, port_lock),
+            )
         try:
-            seconds = max(0.1, deadline - time.monotonic())
-            return shims.start(task, held=held, seconds=seconds, inherited=self._inherited)[-500:]
-        except TimeoutError:
-            shims.end_forker()
+            said, _ = process.communicate(json.dumps(task).encode(), timeout=max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
             self._kill(folder)
-            return f"it took longer than {spec.start_timeout_seconds} s"
-
-    def _environment(self, folder: LaunchFolder, spec: LaunchSpec, port: int) -> dict[str, str]:
-        config = str(folder.config)
-        own = {"PORT": str(port), "WORKSPACE_CONFIG_PATH": config, "CONFIGS_DIR": config, "HOME": str(folder.work)}
-        # By this name a launch's processes are found again, wherever they went.
-        return {**self._inherited, **spec.environment, **own, "LAUNCH_ID": str(spec.key.launch_id)}
+            process.communicate()
+            said = f"it took longer than {spec.start_timeout_seconds} s".encode()
+        if said or folder.record() is None:
+            why = said.decode(errors="replace").strip()[-500:] or "its supervisor was killed"
+            raise ProvisionerError(f"The workspace's process could not be started: {why}.")
 
     # --- inspect ---------------------------------------------------------------------------------------
 
@@ -152,87 +181,115 @@ class ProcessProvisioner:
         if not folder.path.exists():
             return Observation(state=BackendState.MISSING, detail="No such launch was ever started here.")
         record = folder.record()
-        if record is None and folder.is_locked():
+        if record is None and is_locked(folder.lock):
             return Observation(state=BackendState.UNKNOWN, detail="The launch is just being started.")
         if record is None:
             return Observation(state=BackendState.MISSING, detail="The launch was prepared, but nothing was started.")
-        if folder.exit_code() is not None:
+        if folder.exit() is not None:
             return _exited(folder)
-        return _absence(record) or self._look_at_processes(folder, record)
-
-    def _look_at_processes(self, folder: LaunchFolder, record: Record) -> Observation:
-        if processes.is_alive(record.child):
-            return self._running(folder, record)
-        _wait_while(lambda: folder.exit_code() is None and processes.is_alive(record.shim), EXIT_RECORD_SECONDS)
-        return _exited(folder)
-
-    def _running(self, folder: LaunchFolder, record: Record) -> Observation:
-        url = f"http://127.0.0.1:{record.port}"
-        return Observation(state=BackendState.RUNNING, url=url, log_tail=tail_of(folder.log))
+        return _absence(record) or _look_at_agent(folder, record)
 
     # --- stop ------------------------------------------------------------------------------------------
 
-    def _members(self, folder: LaunchFolder) -> list[Process]:
-        record = folder.record()
-        leader = record.shim if record is not None and _absence(record) is None else None
-        return processes.carrying(folder.launch_id, session_of=leader)
+    def _members(self, folder: LaunchFolder, seen: Sequence[Any] | None = None) -> tuple[list[Process], list[Process]]:
+        """Return the launch's supervisor, found by its command line, and its other living processes.
 
-    def _end(self, folder: LaunchFolder, deadline: float) -> None:
-        """Ask the agent to end, then whatever it left behind, each process once, until the deadline."""
-        asked: set[Process] = set()
-        while (members := self._members(folder)) and time.monotonic() < deadline:
-            asked |= _ask(folder.record(), [process for process in members if process not in asked])
-            _wait_for_one_to_end(members, deadline)
+        If the supervisor was killed, the others are what is in the cgroup and in its session, with their descendants.
+        """
+        seen = processes.look() if seen is None else seen
+        record = _readable(folder)
+        leader = record.supervisor if record is not None and _absence(record) is None else None
+        command = [str(SUPERVISOR), str(folder.path)]
+        roots = {each.pid for each in seen if (each.info["cmdline"] or [])[-2:] == command}
+        cgroup = self._cgroup_of(folder)
+        members = processes.family(seen, {*roots, *(cgroups.pids(cgroup) if cgroup else ())}, leader=leader)
+        # The agent is a fork and shows the same command, but leads no session.
+        supervisors = [each for each in members if each.pid in roots and processes.session_of(each.pid) == each.pid]
+        return supervisors, [each for each in members if each not in supervisors]
 
-    def _kill(self, folder: LaunchFolder) -> None:
-        """Kill all; the shim last and only if it lingers, since it records the exit code."""
+    def _cgroup_of(self, folder: LaunchFolder) -> Path | None:
+        record = _readable(folder)
+        if record is not None and record.cgroup is not None:
+            return record.cgroup
+        return folder.cgroup(self._cgroup) if self._cgroup else None
+
+    def _ask_to_end(self, folder: LaunchFolder) -> list[Process]:
+        """Send TERM to the supervisor, which passes it on, or to all where it was killed. Return who was asked."""
+        supervisors, others = self._members(folder)
+        processes.signal_all(supervisors or others, signal.SIGTERM)
+        return supervisors or others
+
+    def _kill(self, folder: LaunchFolder) -> list[Process]:
+        """Kill all and return what is left. The supervisor kills too, and ends when nothing is left below it."""
         deadline = time.monotonic() + KILL_SECONDS
-        while (members := self._members(folder)) and time.monotonic() < deadline:
-            record = folder.record()
-            others = [process for process in members if record is None or process != record.shim]
+        while any(members := self._members(folder)) and time.monotonic() < deadline:
+            supervisors, others = members
+            if cgroup := self._cgroup_of(folder):
+                cgroups.kill(cgroup)
+            processes.signal_all(supervisors, signal.SIGQUIT)
             processes.signal_all(others, signal.SIGKILL)
-            _wait_for_one_to_end(members, time.monotonic() + EXIT_RECORD_SECONDS)
+            _wait_for_end(supervisors or others, EXIT_RECORD_SECONDS)
             if not others:
-                processes.signal_all(members, signal.SIGKILL)
+                processes.signal_all(supervisors, signal.SIGKILL)
+        if cgroup := self._cgroup_of(folder):
+            cgroups.remove(cgroup)
+        return [*members[0], *members[1]]
 
 
-def _ask(record: Record | None, members: list[Process]) -> set[Process]:
-    """Send TERM to the agent if it is among the members, to all of them if it is gone; return who was asked."""
-    agent = record.child if record is not None else None
-    asked = [agent] if agent in members and agent is not None else members
-    processes.signal_all(asked, signal.SIGTERM)
-    return set(asked)
+def _refuse_too_long(environment: Mapping[str, str]) -> None:
+    """Refuse what no program can be started with: the agent would take it, and fail at its first boot step."""
+    lengths = [len(os.fsencode(f"{name}={value}")) for name, value in environment.items()]
+    if max(lengths) >= _MOST_BYTES_OF_ONE or sum(lengths) >= _MOST_BYTES:
+        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+
+
+def _readable(folder: LaunchFolder) -> Record | None:
+    """Return the record, None where there is none that can be read: an agent may have replaced it."""
+    try:
+        return folder.record()
+    except (OSError, ValueError):
+        return None
 
 
 def _absence(record: Record | None) -> Observation | None:
     """Say why the recorded pids mean nothing here and now, or None if they do."""
-    if record is None:
+    here = this_host()
+    if record is None or record.host == here:
         return None
-    here = processes.this_host()
-    if not here.is_same_machine(record.host):
-        detail = f"The launch runs on another host, {record.host.hostname}, and can only be seen from there."
-        return Observation(state=BackendState.UNKNOWN, detail=detail)
-    if here.boot_id != record.host.boot_id:
+    # Both must match: machine ids are copied with images, hostnames are given twice.
+    if (here.machine_id, here.hostname) != (record.host.machine_id, record.host.hostname):
+        where = f"on another host, {record.host.hostname},"
+    elif here.boot_id != record.host.boot_id:
         return Observation(state=BackendState.MISSING, detail="This host was booted again since the launch.")
-    if here.pid_namespace != record.host.pid_namespace:
-        detail = "The launch runs in another container of this host and can only be seen from there."
-        return Observation(state=BackendState.UNKNOWN, detail=detail)
-    return None
+    else:
+        where = "in another container of this host"
+    return Observation(state=BackendState.UNKNOWN, detail=f"The launch runs {where} and can only be seen from there.")
+
+
+def _look_at_agent(folder: LaunchFolder, record: Record) -> Observation:
+    if processes.is_alive(record.agent):
+        url = f"http://127.0.0.1:{record.port}"
+        return Observation(state=BackendState.RUNNING, url=url, log_tail=tail_of(folder.log))
+    # It is a zombie until its supervisor has recorded the exit.
+    deadline = time.monotonic() + EXIT_RECORD_SECONDS
+    while processes.is_zombie(record.agent) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return _exited(folder)
 
 
 def _exited(folder: LaunchFolder) -> Observation:
-    code = folder.exit_code()
-    detail = "" if code is not None else "The exit code is not known: the process that records it was ended too."
+    fields = folder.exit() or {}
+    code = fields.get("exit_code")
+    names = [name for name in ("memory.peak", "pids.peak") if type(fields.get(name)) is int]
+    detail = ", ".join(f"{name} {fields[name]}" for name in names)
+    if type(code) is not int or abs(code) > 255:
+        code, detail = None, "The exit code is not known: the process that records it was ended too."
     return Observation(state=BackendState.EXITED, exit_code=code, log_tail=tail_of(folder.log), detail=detail)
 
 
-def _wait_for_one_to_end(members: list[Process], deadline: float) -> None:
-    _wait_while(lambda: all(map(processes.is_alive, members)), deadline - time.monotonic())
-
-
-def _wait_while(holds: Callable[[], bool], seconds: float) -> None:
+def _wait_for_end(members: list[Process], seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and holds():
+    while any(map(processes.is_alive, members)) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
 
 

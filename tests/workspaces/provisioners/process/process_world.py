@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
+from tests.launch_processes import carrying
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.provisioners.base import LaunchKey, LaunchSpec
-from workspaces.provisioners.process import processes
 from workspaces.provisioners.process.folders import LaunchFolder
 from workspaces.provisioners.process.provisioner import ProcessProvisioner
 
@@ -24,12 +24,15 @@ class ProcessWorld:
     root: Path
     log_bytes: int = 65_536
     keys: list[LaunchKey] = field(default_factory=list)
+    cgroup: Path | None = None
     inherited: Mapping[str, str] = field(default_factory=lambda: {"PATH": os.environ["PATH"]})
 
     @property
     def backend(self):
         """Return a new adapter each time: none may remember anything."""
-        return ProcessProvisioner(root=self.root, log_bytes=self.log_bytes, inherited=self.inherited)
+        return ProcessProvisioner(
+            root=self.root, log_bytes=self.log_bytes, inherited=self.inherited, cgroup=self.cgroup
+        )
 
     def spec(self, command="exec sleep 60", *, workspace_id=None, **more):
         key = LaunchKey(workspace_id=workspace_id or uuid4(), launch_id=uuid4())
@@ -48,21 +51,20 @@ class ProcessWorld:
         return spec.key
 
     def folder(self, key):
-        return LaunchFolder.of(self.root, key)
+        return LaunchFolder(self.root, key)
 
     def members(self, key):
-        return processes.carrying(str(key.launch_id))
+        return carrying(str(key.launch_id))
 
     def agent(self, key):
         record = self.folder(key).record()
         assert record is not None
-        assert record.child is not None
-        return record.child
+        return record.agent
 
-    def shim(self, key):
+    def supervisor(self, key):
         record = self.folder(key).record()
         assert record is not None
-        return record.shim
+        return record.supervisor
 
     def wait_for_file(self, key, name):
         path = self.folder(key).work / name

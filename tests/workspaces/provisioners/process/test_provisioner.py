@@ -13,22 +13,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 import yaml
 
 from tests.left_out import FAKETIME
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.provisioners.process.process_world import ProcessWorld
-from workspaces.provisioners.base import BackendState, LaunchKey, ProvisionerError
-from workspaces.provisioners.process import processes, shims
-from workspaces.provisioners.process import provisioner as process_module
+from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
+from workspaces.provisioners.process import cgroups, locks, processes, provisioner
+from workspaces.provisioners.process.folders import this_host
 
 GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 60' & exec sleep 60"
 
 
-@pytest.fixture
-def world(tmp_path):
-    made = ProcessWorld(tmp_path / "root")
+@pytest.fixture(params=["without a cgroup", "in a cgroup"])
+def world(request, tmp_path):
+    made = ProcessWorld(tmp_path / "root", cgroup=cgroups.own() if request.param == "in a cgroup" else None)
     yield made
     made.clean_up()
 
@@ -93,16 +94,17 @@ def test_a_stop_finds_grandchildren_in_sessions_of_their_own(world):
     assert pid in [member.pid for member in world.members(key)]
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     assert world.members(key) == []
-    assert not Path(f"/proc/{pid}").exists() or processes.stat_of(pid).state == "Z"
+    assert not Path(f"/proc/{pid}").exists() or processes.stat_of(pid).state == "Z"  # type: ignore[union-attr]
 
 
 def test_a_stop_finds_what_dropped_its_environment_but_stayed_in_the_session(world):
     key = world.started("env -i /bin/sh -c 'touch bare; sleep 60' & exec sleep 60")
     world.wait_for_file(key, "bare")
-    shim = world.shim(key)
+    in_session = [pid for pid in psutil.pids() if processes.session_of(pid) == world.supervisor(key).pid]
+    assert len(in_session) > len(world.members(key))
     kill(world.agent(key))
     world.backend.stop(key, timeout_seconds=2)
-    assert processes.carrying(str(key.launch_id), session_of=shim) == []
+    assert not [stat for pid in in_session if (stat := processes.stat_of(pid)) and stat.state != "Z"]
 
 
 def test_what_ignores_term_is_killed_after_the_timeout(world):
@@ -129,18 +131,18 @@ def test_an_agent_killed_with_sigkill_has_exited_with_that_signal(world):
     assert "begins" in seen.log_tail
 
 
-def test_a_killed_shim_does_not_make_its_agent_dead(world):
+def test_a_killed_supervisor_does_not_make_its_agent_dead(world):
     key = world.started()
-    kill(world.shim(key))
+    kill(world.supervisor(key))
     assert world.backend.inspect(key).state is BackendState.RUNNING
     seen = world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, None)
     assert "not known" in seen.detail
 
 
-def test_shim_and_agent_killed_leave_an_exit_without_a_code(world):
+def test_supervisor_and_agent_killed_leave_an_exit_without_a_code(world):
     key = world.started()
-    kill(world.shim(key))
+    kill(world.supervisor(key))
     kill(world.agent(key))
     seen = world.backend.inspect(key)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, None)
@@ -148,14 +150,14 @@ def test_shim_and_agent_killed_leave_an_exit_without_a_code(world):
 
 def test_a_zombie_is_dead(world):
     key = world.started()
-    os.kill(world.shim(key).pid, signal.SIGSTOP)
+    os.kill(world.supervisor(key).pid, signal.SIGSTOP)
     agent = world.agent(key)
     os.kill(agent.pid, signal.SIGKILL)
     wait_until(lambda: (seen := processes.stat_of(agent.pid)) is not None and seen.state == "Z")
     os.kill(agent.pid, 0)
     assert not processes.is_alive(agent)
     assert world.backend.inspect(key).state is BackendState.EXITED
-    os.kill(world.shim(key).pid, signal.SIGCONT)
+    os.kill(world.supervisor(key).pid, signal.SIGCONT)
 
 
 def test_a_stop_in_the_first_moments_ends_the_agent_cleanly(world):
@@ -174,7 +176,7 @@ def test_a_pid_given_to_another_process_is_not_taken_for_the_agent(world):
 def test_two_starts_at_once_make_one_process(world):
     spec = world.spec()
     barrier = threading.Barrier(4)
-    seen = []
+    seen: list[Observation] = []
 
     def start():
         barrier.wait()
@@ -187,12 +189,12 @@ def test_two_starts_at_once_make_one_process(world):
         thread.join()
     assert {one.state for one in seen} == {BackendState.RUNNING}
     assert len({one.url for one in seen}) == 1
-    started = [pid for member in world.members(spec.key) if _is_shim_or_agent(pid := member.pid)]
-    assert sorted(started) == sorted([world.shim(spec.key).pid, world.agent(spec.key).pid])
+    started = [pid for member in world.members(spec.key) if _is_supervisor_or_agent(pid := member.pid)]
+    assert sorted(started) == sorted([world.supervisor(spec.key).pid, world.agent(spec.key).pid])
 
 
-def _is_shim_or_agent(pid):
-    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(b"/agent")
+def _is_supervisor_or_agent(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[3:4] == [os.fsencode(provisioner.SUPERVISOR)]
 
 
 def test_launches_at_once_have_different_ports(world):
@@ -202,7 +204,7 @@ def test_launches_at_once_have_different_ports(world):
 
 def test_a_port_in_use_by_another_launch_is_not_given_again(world, monkeypatch):
     offers = iter([45_001, 45_001, 45_002])
-    monkeypatch.setattr("workspaces.provisioners.process.ports._unbound_port", lambda: next(offers))
+    monkeypatch.setattr("workspaces.provisioners.process.locks._unbound_port", lambda: next(offers))
     assert [world.backend.start(world.spec()).url[-5:] for _ in range(2)] == ["45001", "45002"]
 
 
@@ -244,7 +246,7 @@ def test_a_record_of_elsewhere_is_read_for_what_it_can_tell(world, host, state, 
     seen = world.backend.inspect(key)
     assert seen.state is state
     assert detail in seen.detail
-    rewrite(world, key, **processes.this_host()._asdict())
+    rewrite(world, key, **this_host()._asdict())
 
 
 def test_a_launch_of_another_host_is_neither_signalled_nor_destroyed(world):
@@ -254,12 +256,12 @@ def test_a_launch_of_another_host_is_neither_signalled_nor_destroyed(world):
     world.backend.request_stop(key)
     with pytest.raises(ProvisionerError, match="may still run"):
         world.backend.destroy(key.workspace_id)
-    rewrite(world, key, **processes.this_host()._asdict())
+    rewrite(world, key, **this_host()._asdict())
     assert world.backend.inspect(key).state is BackendState.RUNNING
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"shim": [1]}', '{"host": {}, "shim": [1, 2], "child": 5, "port": 1}']
+    "text", ["", "{", "[]", '{"supervisor": [1]}', '{"host": {}, "supervisor": [1, 2], "agent": 5, "port": 1}']
 )
 def test_a_damaged_record_is_unknown(world, text):
     key = world.started()
@@ -281,7 +283,7 @@ def test_a_launch_whose_worker_is_at_work_is_unknown(world):
     spec = world.spec()
     folder = world.folder(spec.key)
     folder.make()
-    with folder.locked():
+    with locks.locked(folder.lock):
         assert world.backend.inspect(spec.key).state is BackendState.UNKNOWN
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
 
@@ -326,24 +328,54 @@ def test_a_worker_killed_while_it_starts_leaves_a_running_launch_or_none(world, 
     assert bool(world.members(key)) == runs
 
 
-def test_an_agent_whose_shim_dies_before_it_is_recorded_does_not_begin(world):
+# A supervisor that stands still at one of its steps.
+STANDS_STILL = """
+import sys, time
+sys.path.insert(0, {folder!r})
+import supervisor
+del sys.path[0]
+supervisor.{step} = lambda *said: time.sleep(60)
+supervisor.main(sys.argv[1])
+"""
+
+
+def replace_supervisor(monkeypatch, folder, script):
+    path = folder / "supervisor.py"
+    path.write_text(script)
+    monkeypatch.setattr(provisioner, "SUPERVISOR", path)
+
+
+@pytest.fixture
+def unrecorded(world, monkeypatch, tmp_path):
+    """A launch whose supervisor stands still before it writes its record, and the worker that waits for it."""
     spec = world.spec("touch begun; exec sleep 60")
-    folder = world.folder(spec.key)
-    folder.make()
-    # The shim stands still while it writes its record: nobody reads this pipe.
-    os.mkfifo(folder.path / "process.json.new")
+    script = STANDS_STILL.format(folder=str(provisioner.SUPERVISOR.parent), step="write_json")
+    replace_supervisor(monkeypatch, tmp_path, script)
     starting = threading.Thread(target=pytest.raises, args=(ProvisionerError, world.backend.start, spec))
     starting.start()
     wait_until(lambda: len(world.members(spec.key)) == 2)
-    shim = min(world.members(spec.key), key=lambda member: member.started_at * 2**32 + member.pid)
-    kill(shim)
+    yield spec, starting
+    starting.join(PATIENCE_SECONDS)
+
+
+def test_an_agent_whose_supervisor_dies_before_it_is_recorded_does_not_begin(world, unrecorded):
+    spec, starting = unrecorded
+    kill(world.members(spec.key)[0])
     wait_until(lambda: world.members(spec.key) == [])
     starting.join(PATIENCE_SECONDS)
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
-    assert not (folder.work / "begun").exists()
+    assert not (world.folder(spec.key).work / "begun").exists()
 
 
-def test_an_agent_holds_nothing_of_its_shims_but_its_output(world):
+def test_a_launch_is_unknown_until_it_is_recorded_and_a_stop_ends_it(world, unrecorded):
+    spec, _ = unrecorded
+    assert world.backend.inspect(spec.key).state is BackendState.UNKNOWN
+    assert world.backend.running_launches() == [spec.key]
+    assert world.backend.stop(spec.key, timeout_seconds=1).state is BackendState.MISSING
+    assert world.members(spec.key) == []
+
+
+def test_an_agent_holds_nothing_of_its_supervisor_but_its_output(world):
     key = world.started()
     # The first thing it does.
     wait_until(lambda: "begins" in world.backend.inspect(key).log_tail)
@@ -353,10 +385,7 @@ def test_an_agent_holds_nothing_of_its_shims_but_its_output(world):
 
 
 def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(world, monkeypatch, tmp_path):
-    slow = tmp_path / "slow.py"
-    slow.write_text("import time\ntime.sleep(60)\n")
-    shims.end_forker()
-    monkeypatch.setattr(shims, "FORKER", slow)
+    replace_supervisor(monkeypatch, tmp_path, "import time\ntime.sleep(60)\n")
     spec = replace(world.spec(), start_timeout_seconds=1)
     with pytest.raises(ProvisionerError, match="longer than 1 s"):
         world.backend.start(spec)
@@ -364,60 +393,52 @@ def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(world, monke
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
 
 
-# Its forks show late whose they are.
-LATE = """
-import sys, time
-sys.path.insert(0, FOLDER)
-import appearance
-at_once = appearance.Room.show
-appearance.Room.show = lambda *said: (time.sleep(1.5 if said[-1] else 0), at_once(*said))
-import fork_shims
-fork_shims.main()
-"""
-
-
-def test_a_fork_that_nobody_could_find_when_its_start_was_given_up_does_not_begin(world, monkeypatch, tmp_path):
-    late = tmp_path / "late.py"
-    late.write_text(LATE.replace("FOLDER", repr(str(shims.FORKER.parent))))
-    shims.end_forker()
-    monkeypatch.setattr(shims, "FORKER", late)
+@pytest.mark.parametrize("step", ["Log", "listen", "write_json"])
+def test_a_supervisor_that_stands_still_after_it_left_the_worker_is_given_up_too(world, monkeypatch, tmp_path, step):
+    script = STANDS_STILL.format(folder=str(provisioner.SUPERVISOR.parent), step=step)
+    replace_supervisor(monkeypatch, tmp_path, script)
     spec = replace(world.spec("touch begun; exec sleep 60"), start_timeout_seconds=1)
     with pytest.raises(ProvisionerError, match="longer than 1 s"):
         world.backend.start(spec)
-    assert world.backend.inspect(spec.key).state is BackendState.UNKNOWN
-    wait_until(lambda: not world.folder(spec.key).is_locked())
-    shims.end_forker()
+    assert world.members(spec.key) == []
+    assert not locks.is_locked(world.folder(spec.key).lock)
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
     assert not (world.folder(spec.key).work / "begun").exists()
 
 
-def test_a_forker_that_lives_but_hears_nothing_is_replaced(world, monkeypatch, tmp_path):
-    deaf = tmp_path / "deaf.py"
-    deaf.write_text("import os, sys, time\nos.close(int(sys.argv[2]))\ntime.sleep(60)\n")
-    shims.end_forker()
+def test_a_supervisor_that_ends_without_a_word_gets_a_sentence_and_the_next_start_goes_on(world, monkeypatch, tmp_path):
+    spec = world.spec()
     with monkeypatch.context() as patched:
-        patched.setattr(shims, "FORKER", deaf)
-        with pytest.raises(ProvisionerError, match="its shim was killed"):
-            world.backend.start(world.spec())
-    assert world.backend.inspect(world.started()).state is BackendState.RUNNING
+        replace_supervisor(patched, tmp_path, "import os\nos.close(0)\n")
+        with pytest.raises(ProvisionerError, match="its supervisor was killed"):
+            world.backend.start(spec)
+    assert world.backend.inspect(spec.key).state is BackendState.MISSING
+    assert world.backend.start(spec).state is BackendState.RUNNING
 
 
 @pytest.mark.parametrize(("changed", "complaint"), [
     ({"work": "/nowhere"}, "[Errno 2] No such file or directory: '/nowhere'"),
     ({"environment": {"A=B": "my-secret"}}, "illegal environment variable name"),
+    ({"environment": {"A": "my\0secret"}}, "embedded null byte"),
 ])  # fmt: skip
-def test_what_a_shim_cannot_begin_with_it_says_in_a_sentence(changed, complaint):
-    task = {"folder": "/", "work": "/", "parameters": {}, "environment": {"LAUNCH_ID": "x"}, **changed}
-    assert shims.start(task, held=[], seconds=PATIENCE_SECONDS, inherited={}) == complaint
+def test_what_a_supervisor_cannot_begin_with_it_says_in_a_sentence(tmp_path, changed, complaint):
+    task = {"work": "/", "environment": {"LAUNCH_ID": "x"}, "log_bytes": 4096, **changed}
+    command = [sys.executable, "-I", "-S", str(provisioner.SUPERVISOR), str(tmp_path)]
+    said = subprocess.run(command, input=json.dumps(task), stderr=subprocess.PIPE, text=True, check=True).stderr
+    assert said.strip() == complaint
+
+
+def test_a_task_that_its_worker_did_not_finish_to_say_starts_nothing(tmp_path):
+    command = [sys.executable, "-I", "-S", str(provisioner.SUPERVISOR), str(tmp_path)]
+    said = subprocess.run(command, input='{"work": "/', stderr=subprocess.PIPE, text=True, check=True).stderr
+    assert said.startswith("Unterminated string")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
 def wrong_clock(world):
     """Let workspaces inherit a clock that is an hour ahead, as one loaded library tells it."""
-    shims.end_forker()
     world.inherited = {**world.inherited, "LD_PRELOAD": str(FAKETIME), "FAKETIME": "+1h"}
-    yield
-    shims.end_forker()
 
 
 @pytest.mark.faketime
@@ -430,31 +451,22 @@ def test_an_agents_interpreter_is_loaded_with_what_every_workspace_inherits(worl
     assert told > began + timedelta(minutes=59)
 
 
-def test_a_killed_forker_is_replaced_and_its_shims_stay(world):
-    first = world.started()
-    kill(forker_of(world.shim(first)))
-    second = world.started()
-    assert world.backend.inspect(first).state is BackendState.RUNNING
-    assert world.backend.inspect(second).state is BackendState.RUNNING
+def test_a_supervisor_is_no_child_of_the_worker_and_leads_a_session(world):
+    supervisor = world.supervisor(world.started())
+    assert psutil.Process(supervisor.pid).ppid() != os.getpid()
+    assert processes.session_of(supervisor.pid) == supervisor.pid
 
 
-def test_a_forker_that_is_killed_before_it_forked_leaves_nothing_and_the_next_start_goes_on(
-    world,
-):
-    forker = forker_of(world.shim(world.started()))
-    os.kill(forker.pid, signal.SIGSTOP)
-    spec = world.spec()
-    starting = threading.Thread(target=pytest.raises, args=(ProvisionerError, world.backend.start, spec))
-    starting.start()
-    wait_until(lambda: world.folder(spec.key).is_locked())
-    kill(forker)
-    starting.join(PATIENCE_SECONDS)
-    assert world.backend.inspect(spec.key).state is BackendState.MISSING
-    assert world.backend.start(spec).state is BackendState.RUNNING
-
-
-def test_a_worker_has_one_forker_and_a_fork_of_the_worker_its_own(world):
+def test_a_killed_supervisor_touches_no_other_launch(world):
     first, second = world.started(), world.started()
+    kill(world.supervisor(first))
+    assert world.backend.stop(first, timeout_seconds=PATIENCE_SECONDS).state is BackendState.EXITED
+    assert world.backend.inspect(second).state is BackendState.RUNNING
+    assert world.supervisor(second) in world.members(second)
+
+
+def test_a_fork_of_a_worker_starts_launches_too(world):
+    world.started()
     forked = world.spec()
     child = os.fork()
     if not child:
@@ -463,36 +475,24 @@ def test_a_worker_has_one_forker_and_a_fork_of_the_worker_its_own(world):
         os._exit(0)
     os.waitpid(child, 0)
     assert world.backend.inspect(forked.key).state is BackendState.RUNNING
-    assert forker_of(world.shim(first)) == forker_of(world.shim(second))
-    # Its forker went with it, so that its shim belongs to nobody of ours.
-    wait_until(lambda: forker_of(world.shim(forked.key)) not in (forker_of(world.shim(first)), None))
     assert world.started()
 
 
-def forker_of(shim):
-    """Return the parent of a shim."""
-    pid = int(Path(f"/proc/{shim.pid}/stat").read_text().rpartition(")")[2].split()[1])
-    stat = processes.stat_of(pid)
-    assert stat is not None
-    return processes.Process(pid, stat.started_at)
+def test_supervisor_and_agent_are_started_without_the_workspaces_own_variables(world):
+    key = world.started(None, MY_SECRET="hunter2", LD_PRELOAD="/nowhere.so")
+    for process in (world.supervisor(key), world.agent(key)):
+        names = psutil.Process(process.pid).environ().keys() - {"LANG", "LC_ALL", "LC_CTYPE"}
+        assert names == {"PATH", "LAUNCH_ID", "WORKSPACE_ID", "WORKSPACE_CONFIG_PATH", "CONFIGS_DIR"}
 
 
-def test_of_its_environment_a_process_shows_only_by_what_it_is_found(world):
-    key = world.started(None, MY_SECRET="hunter2")
-    shown = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in (world.shim(key).pid, world.agent(key).pid)}
-    for environment in shown.values():
-        names = [entry.partition(b"=")[0].decode() for entry in environment.rstrip(b"\0").split(b"\0")]
-        assert names == ["LAUNCH_ID", "WORKSPACE_ID", "WORKSPACE_CONFIG_PATH", "CONFIGS_DIR"]
-
-
-def test_ps_tells_whose_shim_and_agent_they_are(world):
+def test_ps_tells_whose_supervisor_and_agent_they_are(world):
     key = world.started()
-    for process in (world.shim(key), world.agent(key)):
-        words = Path(f"/proc/{process.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-        assert [word.decode() for word in words[-2:]] == [str(world.folder(key).path), str(shims.AGENT)]
+    for process in (world.supervisor(key), world.agent(key)):
+        command = [sys.executable, "-I", "-S", str(provisioner.SUPERVISOR), str(world.folder(key).path)]
+        assert psutil.Process(process.pid).cmdline() == command
 
 
-def test_a_shim_that_cannot_write_says_why(world):
+def test_a_supervisor_that_cannot_write_says_why(world):
     spec = world.spec()
     folder = world.folder(spec.key)
     folder.make()
@@ -523,7 +523,7 @@ def test_a_full_disk_gets_a_sentence(world, monkeypatch):
     def refuse(*arguments):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("workspaces.provisioners.process.folders._write", refuse)
+    monkeypatch.setattr("workspaces.provisioners.process.folders.write_replacing", refuse)
     with pytest.raises(ProvisionerError, match="No space left on device"):
         world.backend.start(world.spec())
 
@@ -549,7 +549,7 @@ def test_destroying_a_workspace_follows_no_link_out_of_it(world, tmp_path):
 
 def test_only_launches_under_its_own_folder_are_held(world, tmp_path):
     key = world.started()
-    elsewhere = process_module.ProcessProvisioner(root=tmp_path / "elsewhere", log_bytes=4096, inherited={})
+    elsewhere = provisioner.ProcessProvisioner(root=tmp_path / "elsewhere", log_bytes=4096, inherited={})
     assert (world.backend.running_launches(), elsewhere.running_launches()) == ([key], [])
 
 

@@ -12,12 +12,12 @@ from django.db import connection
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
+from tests.launch_processes import carrying
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import config_for, queued
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import AgentToken, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import LaunchKey
-from workspaces.provisioners.process import processes
 from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.launching import launch as launch_service
 from workspaces.services.launching.restart import restart
@@ -42,9 +42,8 @@ def key(launch):
 
 
 def running(launch_id):
-    """The processes that carry the launch's id, wherever they are; the shim, the oldest of them, first."""
-    found = sorted(processes.carrying(str(launch_id)), key=lambda process: (process.started_at, process.pid))
-    return [process.pid for process in found]
+    """The processes that carry the launch's id, wherever they are; the supervisor, the oldest of them, first."""
+    return [process.pid for process in carrying(str(launch_id))]
 
 
 def launch(workspace):
@@ -82,9 +81,9 @@ def test_a_launch_ends_booting_with_a_process_and_a_deadline():
 
 def test_launching_twice_starts_one_process():
     workspace = booting()
-    shims = running(workspace.launch_id)
+    supervisors = running(workspace.launch_id)
     launch(workspace)
-    assert running(workspace.launch_id)[:1] == shims[:1]
+    assert running(workspace.launch_id)[:1] == supervisors[:1]
     assert Launch.objects.filter(workspace=workspace).count() == 1
     assert AgentToken.objects.filter(workspace=workspace).count() == 1
 

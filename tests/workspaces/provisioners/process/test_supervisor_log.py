@@ -1,9 +1,9 @@
-"""The shim's log, on its own; the rest of it is tested by the launches that it holds."""
+"""The launch supervisor's log on its own; test_provisioner.py tests the rest of it."""
 
 import pytest
 
 from workspaces.provisioners.logs import clean_tail, tail_of
-from workspaces.provisioners.process.shim import Log
+from workspaces.provisioners.process.supervisor import Log
 
 
 def kept(path):

@@ -1,0 +1,145 @@
+"""What tries to get away from its launch: it is stopped with it, in a cgroup and without one."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.workspaces.provisioners.process.process_world import ProcessWorld
+from workspaces.provisioners.base import BackendState
+from workspaces.provisioners.process import cgroups, processes
+
+ESCAPE = Path(__file__).with_name("escape.py")
+
+
+@pytest.fixture
+def free_world(tmp_path):
+    made = ProcessWorld(tmp_path / "root")
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture
+def caged_world(tmp_path):
+    made = ProcessWorld(tmp_path / "root", cgroup=cgroups.own())
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture(params=["without a cgroup", "in a cgroup"])
+def world(request):
+    return request.getfixturevalue("caged_world" if request.param == "in a cgroup" else "free_world")
+
+
+def escaping(world, how="waits"):
+    """Start an agent of which a process gets away."""
+    key = world.started(f"exec {sys.executable} {ESCAPE} escaped {how}")
+    world.wait_for_file(key, "escaped")
+    assert fugitive(world, key) not in {process.pid for process in world.members(key)}
+    return key
+
+
+def fugitive(world, key):
+    return int((world.folder(key).work / "escaped").read_text())
+
+
+def runs(pid):
+    stat = processes.stat_of(pid)
+    return stat is not None and stat.state != "Z"
+
+
+@pytest.mark.parametrize("how", ["waits", "deaf"])
+def test_what_got_away_is_stopped(world, how):
+    key = escaping(world, how)
+    pid = fugitive(world, key)
+    assert runs(pid)
+    seen = world.backend.stop(key, timeout_seconds=1)
+    assert (seen.state, seen.exit_code) == (BackendState.EXITED, 0)
+    assert not runs(pid)
+    assert world.backend.running_launches() == []
+
+
+def test_what_got_away_is_asked_to_end_before_it_is_killed(world):
+    key = world.started(
+        "setsid sh -c 'trap \"touch asked; exit\" TERM; touch away; while :; do sleep 0.1; done' & wait"
+    )
+    world.wait_for_file(key, "away")
+    world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
+    assert (world.folder(key).work / "asked").exists()
+
+
+def test_what_passes_its_place_on_without_end_is_stopped(world):
+    key = escaping(world, "restless")
+    world.backend.stop(key, timeout_seconds=0.5)
+    path = world.folder(key).work / "escaped"
+    last = path.stat().st_mtime_ns
+    assert world.backend.running_launches() == []
+    time.sleep(0.2)
+    assert path.stat().st_mtime_ns == last
+
+
+def test_what_got_away_outlives_its_agent_and_is_held_until_it_is_stopped(world):
+    key = escaping(world)
+    os.kill(world.agent(key).pid, signal.SIGKILL)
+    wait_until(lambda: world.backend.inspect(key).state is BackendState.EXITED)
+    assert world.backend.inspect(key).exit_code == -signal.SIGKILL
+    assert world.backend.running_launches() == [key]
+    world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
+    assert not runs(fugitive(world, key))
+
+
+def test_a_stopped_supervisor_protects_nobody(world):
+    key = escaping(world)
+    os.kill(world.supervisor(key).pid, signal.SIGSTOP)
+    world.backend.stop(key, timeout_seconds=0.2)
+    assert not runs(fugitive(world, key))
+    assert not processes.is_alive(world.supervisor(key))
+
+
+def test_without_its_supervisor_a_cgroup_still_knows_what_got_away(caged_world):
+    key = escaping(caged_world)
+    os.kill(caged_world.supervisor(key).pid, signal.SIGKILL)
+    wait_until(lambda: not processes.is_alive(caged_world.supervisor(key)))
+    (caged_world.folder(key).path / "process.json").unlink()
+    assert caged_world.backend.running_launches() == [key]
+    caged_world.backend.stop(key, timeout_seconds=0.2)
+    assert not runs(fugitive(caged_world, key))
+
+
+def test_without_supervisor_and_cgroup_the_session_and_all_below_it_is_stopped(free_world):
+    key = free_world.started("env -i setsid sleep 60 & env -i sleep 60 & exec sleep 60")
+    wait_until(lambda: len(psutil.Process(free_world.supervisor(key).pid).children(recursive=True)) == 4)
+    left = [child.pid for child in psutil.Process(free_world.supervisor(key).pid).children(recursive=True)]
+    os.kill(free_world.supervisor(key).pid, signal.SIGKILL)
+    wait_until(lambda: not processes.is_alive(free_world.supervisor(key)))
+    assert free_world.backend.running_launches() == [key]
+    free_world.backend.stop(key, timeout_seconds=0.2)
+    assert not any(map(runs, left))
+
+
+def test_a_supervisor_that_is_told_to_end_ends_the_whole_launch(world):
+    key = escaping(world)
+    os.kill(world.supervisor(key).pid, signal.SIGTERM)
+    wait_until(lambda: not processes.is_alive(world.supervisor(key)))
+    assert not runs(fugitive(world, key))
+    assert world.backend.inspect(key).exit_code == 0
+
+
+def test_a_supervisor_that_is_told_to_quit_kills_the_whole_launch(world):
+    key = escaping(world, "deaf")
+    os.kill(world.supervisor(key).pid, signal.SIGQUIT)
+    wait_until(lambda: not processes.is_alive(world.supervisor(key)))
+    assert not runs(fugitive(world, key))
+    assert world.backend.inspect(key).exit_code == -signal.SIGKILL
+
+
+def test_a_requested_stop_asks_what_got_away_as_well(world):
+    key = escaping(world)
+    world.backend.request_stop(key)
+    wait_until(lambda: not processes.is_alive(world.supervisor(key)))
+    assert not runs(fugitive(world, key))
