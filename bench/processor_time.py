@@ -20,13 +20,13 @@ def of_trees(roots: Iterable[int]) -> float:
 
 
 def of_process(pid: int) -> float:
-    """Return the time of a process with all its threads, in ticks."""
+    """Return the time of a process with all its threads."""
     return sum(_fields(pid)[11:13]) * _MS_A_TICK
 
 
-def of_children(pid: int) -> float:
-    """Return the time of a process's living children, without theirs."""
-    return sum(map(of_process, _children().get(pid, [])))
+def of_ended_children(pid: int) -> float:
+    """Return the time of the children that a process has waited for, and of theirs."""
+    return sum(_fields(pid)[13:15]) * _MS_A_TICK
 
 
 def of_one(pid: int) -> float:

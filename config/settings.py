@@ -207,7 +207,7 @@ LAUNCH_PAUSE_MILLISECONDS = integer(env, "LAUNCH_PAUSE_MILLISECONDS", default=0,
 AGENT_LOG_BYTES = integer(env, "AGENT_LOG_BYTES", default=1_048_576, least=4096, most=1_073_741_824)
 AGENT_STOP_SECONDS = seconds(env, "AGENT_STOP_SECONDS", default=5)
 # Beneath which cgroup (v2) each launch gets its own: own, none or a path. Limits need its controllers; 0: no limit.
-AGENT_CGROUP = env.str("AGENT_CGROUP", default="own")
+AGENT_CGROUP = text(env, "AGENT_CGROUP", default="own")
 AGENT_MEMORY_BYTES = integer(env, "AGENT_MEMORY_BYTES", default=0, least=0, most=2**50)
 AGENT_PROCESSES = integer(env, "AGENT_PROCESSES", default=0, least=0, most=4_194_304)
 # Variables that a workspace's process inherits: where programs are, and how this host reaches the network.

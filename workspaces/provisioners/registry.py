@@ -16,13 +16,13 @@ from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 
 def _process() -> Provisioner:
     inherited = {name: os.environ[name] for name in settings.AGENT_PASSTHROUGH_ENV if name in os.environ}
-    parent = settings.AGENT_CGROUP
+    parents = {"own": cgroups.own(), "none": None}
     limits = {"memory.max": settings.AGENT_MEMORY_BYTES, "pids.max": settings.AGENT_PROCESSES}
     return ProcessProvisioner(
         root=settings.DATA_DIR / "workspaces",
         log_bytes=settings.AGENT_LOG_BYTES,
         inherited=inherited,
-        cgroup={"own": cgroups.own, "none": lambda: None}.get(parent, lambda: Path(parent))(),
+        cgroup=parents.get(settings.AGENT_CGROUP, Path(settings.AGENT_CGROUP)),
         limits={name: value for name, value in limits.items() if value},
     )
 

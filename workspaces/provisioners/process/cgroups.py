@@ -19,6 +19,8 @@ def own() -> Path | None:
 
 def make(path: Path, limits: Mapping[str, int]) -> bool:
     """Make a cgroup with these limits; False where we may not. A limit without its controller is left out."""
+    if not is_below_mount(path):
+        return False
     try:
         path.mkdir(exist_ok=True)
     except OSError:

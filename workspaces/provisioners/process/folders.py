@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -31,6 +32,7 @@ class Host(NamedTuple):
     pid_namespace: str
 
 
+@cache
 def this_host() -> Host:
     """Return where we are. Raises OSError where there is no /proc."""
     machine_id = Path("/etc/machine-id")
