@@ -243,6 +243,32 @@ def test_a_child_that_was_killed_is_started_again(machine, up):
     wait_until(lambda: set(relays(machine)) - {killed})
 
 
+ONE_THAT_GETS_AWAY = """
+from workspaces import tasks
+from postgres.clock import database_now
+from workspaces.services.launching import create
+config = "name: x\\nruntime: echo\\nruntime_config: {{command: [{python}, {program}, escaped, deaf]}}\\n"
+workspace = create.create(create.CreateRequest(config=config), now=database_now()).workspace
+tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+"""
+
+
+@pytest.mark.parametrize("cgroup", ["own", "none"])
+def test_ctrl_c_stops_an_agent_that_clears_its_environment_calls_setsid_and_forks_twice(machine, up, cgroup):
+    machine["AGENT_CGROUP"] = cgroup
+    run = up("--no-first-workspace")
+    run.wait_for("Ctrl-C stops everything.")
+    program = PROJECT / "tests" / "workspaces" / "provisioners" / "process" / "escape.py"
+    code = ONE_THAT_GETS_AWAY.format(python=sys.executable, program=program)
+    subprocess.run([*MANAGE, "shell", "-v0", "-c", code], env=machine, cwd=PROJECT, timeout=60, check=True)
+    wait_until(lambda: is_online(machine), seconds=PATIENCE_SECONDS)
+    [file] = Path(machine["DATA_DIR"]).glob("workspaces/*/work/escaped")
+    escaped = psutil.Process(int(file.read_text()))
+    run.stop(signal.SIGINT)
+    assert not escaped.is_running() or escaped.status() == psutil.STATUS_ZOMBIE
+    assert ours(machine) == []
+
+
 TWENTY_MORE = """
 from workspaces import tasks
 from postgres.clock import database_now
