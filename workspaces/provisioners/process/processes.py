@@ -25,8 +25,16 @@ class Stat(NamedTuple):
     """What is needed of /proc/<pid>/stat."""
 
     state: str
-    session: int
     started_at: int
+
+
+class Seen(NamedTuple):
+    """A process as a look at all of them shows it."""
+
+    pid: int
+    parent: int | None
+    session: int | None
+    command: list[str]
 
 
 def stat_of(pid: int) -> Stat | None:
@@ -37,7 +45,7 @@ def stat_of(pid: int) -> Stat | None:
         return None
     # The name in brackets may itself hold brackets and spaces: fields are counted from the last one.
     fields = text.rpartition(")")[2].split()
-    return Stat(state=fields[0], session=int(fields[3]), started_at=int(fields[19]))
+    return Stat(state=fields[0], started_at=int(fields[19]))
 
 
 def is_alive(process: Process) -> bool:
@@ -52,18 +60,19 @@ def is_zombie(process: Process) -> bool:
     return stat is not None and stat.state == "Z" and stat.started_at == process.started_at
 
 
-def look() -> list[psutil.Process]:
-    """Return the processes of this host, with `info` about them as of now."""
-    return list(psutil.process_iter(["ppid", "cmdline"]))
+def look() -> list[Seen]:
+    """Return the processes of this host."""
+    seen = psutil.process_iter(["ppid", "cmdline"])
+    return [Seen(each.pid, each.info["ppid"], session_of(each.pid), each.info["cmdline"] or []) for each in seen]
 
 
-def family(seen: Iterable[psutil.Process], roots: Iterable[int], *, leader: Process | None) -> list[Process]:
+def family(seen: Iterable[Seen], roots: set[int], *, leader: Process | None) -> list[Process]:
     """Return the living among the roots and the session that this leader led, with all their descendants."""
-    pids = {*roots}
     # A session keeps its number while it has members; a leader with another start is another session's.
-    if leader and ((stat := stat_of(leader.pid)) is None or stat.started_at == leader.started_at):
-        pids |= {each.pid for each in seen if session_of(each.pid) == leader.pid}
-    while children := {each.pid for each in seen if each.info["ppid"] in pids} - pids:
+    is_there = leader and ((stat := stat_of(leader.pid)) is None or stat.started_at == leader.started_at)
+    session = leader.pid if leader and is_there else -1
+    pids = roots | {each.pid for each in seen if each.session == session}
+    while children := {each.pid for each in seen if each.parent in pids} - pids:
         pids |= children
     stats = {pid: stat_of(pid) for pid in sorted(pids - {os.getpid()})}
     return [Process(pid, stat.started_at) for pid, stat in stats.items() if stat and stat.state not in _DEAD_STATES]

@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from agent import rules
@@ -20,7 +19,7 @@ from workspaces.provisioners.logs import tail_of
 from workspaces.provisioners.process import cgroups, processes
 from workspaces.provisioners.process.folders import LaunchFolder, Record, launches, this_host
 from workspaces.provisioners.process.locks import is_locked, locked, reserved_port
-from workspaces.provisioners.process.processes import Process
+from workspaces.provisioners.process.processes import Process, Seen
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 POLL_SECONDS = 0.02
@@ -135,26 +134,9 @@ class ProcessProvisioner:
 
     def _spawn(self, folder: LaunchFolder, spec: LaunchSpec, lock: int, deadline: float) -> None:
         """Start the supervisor and wait until its record is complete."""
-        shown = {
-            "LAUNCH_ID": str(spec.key.launch_id),
-            "WORKSPACE_ID": str(spec.key.workspace_id),
-            "WORKSPACE_CONFIG_PATH": str(folder.config),
-            "CONFIGS_DIR": str(folder.config),
-        }
+        locale = {name: os.environ[name] for name in _LOCALE if name in os.environ}
         with reserved_port(self._root / ".ports") as (port, port_lock):
-            config = rules.effective(spec.config, port=port, environment=spec.environment, model=spec.model)
-            folder.write_config(config, token=spec.token)
-            environment = {**self._inherited, **spec.environment, "PORT": str(port), "HOME": str(folder.work), **shown}
-            _refuse_too_long(environment)
-            cgroup = folder.cgroup(self._cgroup) if self._cgroup else None
-            task = {
-                "work": str(folder.work),
-                "environment": environment,
-                "log_bytes": self._log_bytes,
-                "cgroup": str(cgroup) if cgroup and cgroups.make(cgroup, self._limits) else "",
-                "record": {"host": this_host()._asdict(), "port": port},
-            }
-            locale = {name: os.environ[name] for name in _LOCALE if name in os.environ}
+            task = self._prepare(folder, spec, port)
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder.path)],
                 stdin=subprocess.PIPE,
@@ -162,7 +144,7 @@ class ProcessProvisioner:
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 # Not the workspace's own variables: the loader would obey some of them.
-                env={**self._inherited, **locale, **shown},
+                env={**self._inherited, **locale, **_names(folder)},
                 pass_fds=(lock, port_lock),
             )
         try:
@@ -174,6 +156,22 @@ class ProcessProvisioner:
         if said or folder.record() is None:
             why = said.decode(errors="replace").strip()[-500:] or "its supervisor was killed"
             raise ProvisionerError(f"The workspace's process could not be started: {why}.")
+
+    def _prepare(self, folder: LaunchFolder, spec: LaunchSpec, port: int) -> dict[str, object]:
+        """Write the configuration and make the cgroup; return what the supervisor is to do."""
+        config = rules.effective(spec.config, port=port, environment=spec.environment, model=spec.model)
+        folder.write_config(config, token=spec.token)
+        own = {"PORT": str(port), "HOME": str(folder.work), **_names(folder)}
+        environment = {**self._inherited, **spec.environment, **own}
+        _refuse_too_long(environment)
+        cgroup = folder.cgroup(self._cgroup) if self._cgroup else None
+        return {
+            "work": str(folder.work),
+            "environment": environment,
+            "log_bytes": self._log_bytes,
+            "cgroup": str(cgroup) if cgroup and cgroups.make(cgroup, self._limits) else "",
+            "record": {"host": this_host()._asdict(), "port": port},
+        }
 
     # --- inspect ---------------------------------------------------------------------------------------
 
@@ -191,7 +189,7 @@ class ProcessProvisioner:
 
     # --- stop ------------------------------------------------------------------------------------------
 
-    def _members(self, folder: LaunchFolder, seen: Sequence[Any] | None = None) -> tuple[list[Process], list[Process]]:
+    def _members(self, folder: LaunchFolder, seen: list[Seen] | None = None) -> tuple[list[Process], list[Process]]:
         """Return the launch's supervisor, found by its command line, and its other living processes.
 
         If the supervisor was killed, the others are what is in the cgroup and in its session, with their descendants.
@@ -200,11 +198,11 @@ class ProcessProvisioner:
         record = _readable(folder)
         leader = record.supervisor if record is not None and _absence(record) is None else None
         command = [str(SUPERVISOR), str(folder.path)]
-        roots = {each.pid for each in seen if (each.info["cmdline"] or [])[-2:] == command}
-        cgroup = self._cgroup_of(folder)
-        members = processes.family(seen, {*roots, *(cgroups.pids(cgroup) if cgroup else ())}, leader=leader)
         # The agent is a fork and shows the same command, but leads no session.
-        supervisors = [each for each in members if each.pid in roots and processes.session_of(each.pid) == each.pid]
+        leads = {each.pid: each.session == each.pid for each in seen if each.command[-2:] == command}
+        cgroup = self._cgroup_of(folder)
+        members = processes.family(seen, {*leads, *(cgroups.pids(cgroup) if cgroup else ())}, leader=leader)
+        supervisors = [each for each in members if leads.get(each.pid)]
         return supervisors, [each for each in members if each not in supervisors]
 
     def _cgroup_of(self, folder: LaunchFolder) -> Path | None:
@@ -234,6 +232,12 @@ class ProcessProvisioner:
         if cgroup := self._cgroup_of(folder):
             cgroups.remove(cgroup)
         return [*members[0], *members[1]]
+
+
+def _names(folder: LaunchFolder) -> dict[str, str]:
+    """Return the variables by which people see in `ps` whose process this is."""
+    ids = {"LAUNCH_ID": str(folder.key.launch_id), "WORKSPACE_ID": str(folder.key.workspace_id)}
+    return {**ids, "WORKSPACE_CONFIG_PATH": str(folder.config), "CONFIGS_DIR": str(folder.config)}
 
 
 def _refuse_too_long(environment: Mapping[str, str]) -> None:

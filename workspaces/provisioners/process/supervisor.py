@@ -48,6 +48,17 @@ def main(folder: str) -> None:
         run_agent(gate, agents_output)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
     os.close(agents_output)
+    cgroup = record(agent, folder, task)
+    # Open the gate only now: whatever kills the supervisor, no agent runs without a record.
+    os.write(opener, b"!")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    Supervisor(agent, folder, output=output, wakes=wakes, log=log, cgroup=cgroup).run()
+
+
+def record(agent: int, folder: str, task: dict) -> str:
+    """Write down who runs where, and return the agent's cgroup, "" without one. End both where that can't be done."""
     try:
         cgroup = contain(agent, task["cgroup"])
         who = {"supervisor": identity(os.getpid()), "agent": identity(agent), "cgroup": cgroup}
@@ -56,12 +67,7 @@ def main(folder: str) -> None:
         os.kill(agent, signal.SIGKILL)
         os.waitpid(agent, 0)
         sys.exit(str(error))
-    # Open the gate only now: whatever kills the supervisor, no agent runs without a record.
-    os.write(opener, b"!")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nowhere, descriptor)
-    Supervisor(agent, folder, output=output, wakes=wakes, log=log, cgroup=cgroup).run()
+    return cgroup
 
 
 def listen() -> int:
