@@ -1,1 +1,1 @@
-"""What Slipway adds to Django's Postgres: native enums, the database's clock, LISTEN, lookups, encrypted text."""
+"""What Slipway adds to Django's Postgres: enums, clock, LISTEN, advisory locks, lookups, SQL files, encryption."""

@@ -1,4 +1,4 @@
-"""The one clock: the database's. Every process of a deployment agrees on it, whatever its host's clock says."""
+"""The database's clock. Slipway uses no other, since the clocks of its hosts may differ."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from django.db import connection
 
 
 def database_now() -> datetime:
-    """Return the database's present time; inside a transaction too (`now()` would stand still there)."""
+    """Return the database's current time, inside a transaction too, where SQL's `now()` is the transaction's start."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         now: datetime = cursor.fetchone()[0]

@@ -1,81 +1,76 @@
-"""Plain psycopg connections beside the ORM's: for LISTEN, and for what the live streams read."""
+"""Plain psycopg connections beside the ORM's: for LISTEN, and for reading the event log for live streams."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from select import select
-from socket import socket, socketpair
+from socket import socketpair
 from typing import Any
 
 import psycopg
 from django.db import connection
 
 _CONNECT_SECONDS = 5
-# A peer that vanished without a word is noticed within half a minute.
+# Notice a server that vanished without closing the connection within half a minute.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
 def connection_parameters(*, application_name: str) -> dict[str, Any]:
-    """Return psycopg's parameters of the ORM's own database; the name shows in pg_stat_activity."""
-    ours = connection.get_connection_params()
-    # The ORM's cursor is a synchronous one, its adapters are for the ORM's own fields.
+    """Return psycopg's parameters for the ORM's database. pg_stat_activity shows the name."""
+    parameters = connection.get_connection_params()
+    # The ORM's cursor is synchronous, and its adapters are for the ORM's fields.
     for name in ("cursor_factory", "context"):
-        ours.pop(name, None)
+        parameters.pop(name, None)
     return {
         "connect_timeout": _CONNECT_SECONDS,
         **_KEEPALIVES,
-        **ours,
+        **parameters,
         "application_name": application_name,
         "autocommit": True,
-        # These connections are kept and ask the same again and again. The ORM, whose statements vary, says never.
+        # These connections repeat a few statements. The ORM's default is never to prepare, since its statements vary.
         "prepare_threshold": 1,
     }
 
 
 class NotifyListener:
-    """Waits for a channel's NOTIFY, and for `stop()`, which any thread or signal handler may call."""
+    """Waits for a channel's NOTIFY, or for `stop()`, which any thread or signal handler may call."""
 
     def __init__(self) -> None:
         self.is_stopped = False
-        self._listener: psycopg.Connection | None = None
-        self._waker, self._woken = _wake_pair()
+        self._connection: psycopg.Connection | None = None
+        self._stop_sender, self._stop_receiver = socketpair()
+        # A signal handler must not block, however often it is called.
+        self._stop_sender.setblocking(False)
 
     @contextmanager
     def listening(self, channel: str, *, application_name: str) -> Iterator[None]:
-        """Hear the channel for as long as the block lasts; raises OperationalError where Postgres is away."""
+        """Listen on the channel while the block runs. Raises OperationalError if Postgres can't be reached."""
         with psycopg.connect(**connection_parameters(application_name=application_name)) as listener:
             listener.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
-            self._listener = listener
+            self._connection = listener
             try:
                 yield
             finally:
-                self._listener = None
+                self._connection = None
 
     def wait(self, *, seconds: float) -> None:
-        """Return at the first ring, at `stop()`, or when the time is over."""
+        """Return at the first notification, at `stop()`, or after `seconds`."""
         if self.is_stopped:
             return
-        sources: list[Any] = [self._woken, *([self._listener] if self._listener else [])]
+        sources: list[Any] = [self._stop_receiver, *([self._connection] if self._connection else [])]
         select(sources, [], [], seconds)
-        if self._listener:
-            # However often it rang: one look answers all.
-            for _ in self._listener.notifies(timeout=0):
+        if self._connection:
+            # Take all notifications, since one round of work serves any number of them.
+            for _ in self._connection.notifies(timeout=0):
                 pass
 
     def stop(self) -> None:
-        """End the present wait and every later one."""
+        """End this wait and every later one."""
         self.is_stopped = True
-        # Told many times, or after the end: the first was enough.
+        # The buffer is full or the socket closed: an earlier call has done it.
         with suppress(OSError):
-            self._waker.send(b"x")
+            self._stop_sender.send(b"x")
 
     def close(self) -> None:
-        """Free what the doorbell holds; it waits no more."""
-        self._waker.close()
-        self._woken.close()
-
-
-def _wake_pair() -> tuple[socket, socket]:
-    waker, woken = socketpair()
-    # A signal handler must never block, however often it is called.
-    waker.setblocking(False)
-    return waker, woken
+        """Close the sockets. The listener can't wait any more."""
+        self._stop_sender.close()
+        self._stop_receiver.close()

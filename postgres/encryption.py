@@ -1,4 +1,4 @@
-"""Encrypts at rest what must not be read from a dump: SECRETS_KEYS, the first encrypts, all decrypt."""
+"""Encrypts texts in the database with SECRETS_KEYS: the first key encrypts, all of them decrypt."""
 
 from functools import lru_cache
 
@@ -7,16 +7,16 @@ from django.conf import settings
 
 
 class CannotDecrypt(Exception):
-    """The present SECRETS_KEYS can't decrypt this."""
+    """None of SECRETS_KEYS can decrypt the text."""
 
 
 def encrypt(text: str) -> str:
-    """Return the text encrypted, as text."""
+    """Return the encrypted text, as a Fernet token."""
     return _cipher(tuple(settings.SECRETS_KEYS)).encrypt(text.encode()).decode()
 
 
 def decrypt(ciphertext: str) -> str:
-    """Return what was encrypted. Raises Unreadable."""
+    """Return the text that was encrypted. Raises CannotDecrypt."""
     try:
         return _cipher(tuple(settings.SECRETS_KEYS)).decrypt(ciphertext.encode()).decode()
     except InvalidToken:

@@ -10,9 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 class EnumField(models.CharField):
-    """A column of the native type `enum_type`, mirrored by the TextChoices `enum`, whose members it reads back.
+    """A column of the Postgres type `enum_type`. Values are read as members of the TextChoices `enum`.
 
-    Migrations know the type's name only; its values are made by CreateEnum.
+    Migrations know the type's name only; CreateEnum creates its values.
     """
 
     description = "Native Postgres enum"
@@ -22,7 +22,7 @@ class EnumField(models.CharField):
         self.enum = enum
         if enum is not None:
             kwargs["choices"] = enum.choices
-        # CharField wants a length; Postgres bounds an enum's label to this one.
+        # CharField requires a length. This is the limit of an enum label in Postgres.
         kwargs["max_length"] = 63
         super().__init__(*args, **kwargs)
 
@@ -38,11 +38,11 @@ class EnumField(models.CharField):
     def to_python(self, value: Any) -> Any:
         if value is None or self.enum is None:
             return value
-        # A database with more values than this code is tolerated: such a value stays plain text.
+        # A value that this code doesn't know, from a newer release, stays plain text.
         return self.enum._value2member_map_.get(value, value)
 
     def get_prep_value(self, value: Any) -> Any:
-        # Plain text for the driver, which would otherwise adapt the Python enum.
+        # Plain text: psycopg would adapt a Python enum differently.
         prepared = super().get_prep_value(value)
         return prepared if prepared is None else str(prepared)
 

@@ -13,37 +13,38 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from psycopg import errors, sql
 
-# Long enough for a short transaction to end, short enough that what queues up behind us hardly notices.
+# Long enough for a short transaction to end, and short enough for the sessions that queue behind this one.
 LOCK_TIMEOUT = "5s"
 
 
 class LockNotGranted(OperationalError):
-    """A migration waited in vain for its lock; nothing was changed by it."""
+    """A migration did not get its lock in time. It changed nothing."""
 
 
 class NotAloneInMigration(RuntimeError):
-    """AddEnumValue shares its migration; nothing was changed by it."""
+    """AddEnumValue is not alone in its migration. It changed nothing."""
 
 
 class EnumOperation(Operation):
-    """What the operations on a type share. A type is no part of the models' state: fields name it.
+    """The base of the operations on an enum type.
 
-    Its values after some migrations are therefore found by replaying these operations: `values_after`.
+    The models' state has no types, only fields that name one. To find a type's values, call `values_after` on all
+    operations in order.
     """
 
     reversible = True
     name: str
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Change nothing: see above."""
+        """Change nothing: see the class."""
 
     def values_after(self, values: list[str]) -> list[str]:
-        """Return the type's values after this operation, from those before it."""
+        """Return the type's values after this operation; `values` are those before it."""
         raise NotImplementedError
 
 
 class CreateEnum(EnumOperation):
-    """Create the enum type with these values in this order; reversing drops it."""
+    """Create the enum type with these values in this order. Reversing drops it."""
 
     def __init__(self, name: str, values: Sequence[str]) -> None:
         self.name = name
@@ -66,7 +67,7 @@ class CreateEnum(EnumOperation):
         execute_with_lock_timeout(schema_editor, sql.SQL("DROP TYPE {}").format(sql.Identifier(self.name)))
 
     def reduce(self, operation: Operation, app_label: str) -> bool | list[Operation]:
-        # For squashing: a type that is made in the same transaction may be made with all its values at once.
+        # Squashing: create a new type with all its values at once.
         if isinstance(operation, (AddEnumValue, RenameEnumValue)) and operation.name == self.name:
             return [CreateEnum(self.name, operation.values_after(self.values))]
         return super().reduce(operation, app_label)
@@ -80,10 +81,10 @@ class CreateEnum(EnumOperation):
 
 
 class AddEnumValue(EnumOperation):
-    """Add a value to the type, before or after one that it has, or at its end; alone in its migration.
+    """Add a value to the type: before or after another one, or at the end.
 
-    Postgres refuses a value in the transaction that adds it, so nothing that might use it may stand beside it.
-    Reversing changes nothing: Postgres can't take a value away, and older code tolerates one that it doesn't know.
+    It must be alone in its migration, since Postgres refuses a value in the transaction that adds it. Reversing changes
+    nothing: Postgres can't remove a value, and older code tolerates one that it doesn't know.
     """
 
     def __init__(self, name: str, value: str, *, before: str = "", after: str = "") -> None:
@@ -111,10 +112,15 @@ class AddEnumValue(EnumOperation):
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         self._check_alone(app_label)
+        place: sql.Composable = sql.SQL("")
+        if self.before:
+            place = sql.SQL(" BEFORE {}").format(sql.Literal(self.before))
+        elif self.after:
+            place = sql.SQL(" AFTER {}").format(sql.Literal(self.after))
         execute_with_lock_timeout(
             schema_editor,
             sql.SQL("ALTER TYPE {} ADD VALUE IF NOT EXISTS {}{}").format(
-                sql.Identifier(self.name), sql.Literal(self.value), self._place()
+                sql.Identifier(self.name), sql.Literal(self.value), place
             ),
         )
 
@@ -122,11 +128,6 @@ class AddEnumValue(EnumOperation):
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         """Leave the value: see the class."""
-
-    def _place(self) -> sql.Composable:
-        if self.before:
-            return sql.SQL(" BEFORE {}").format(sql.Literal(self.before))
-        return sql.SQL(" AFTER {}").format(sql.Literal(self.after)) if self.after else sql.SQL("")
 
     def _check_alone(self, app_label: str) -> None:
         for migration in MigrationLoader(None).disk_migrations.values():
@@ -146,7 +147,7 @@ class AddEnumValue(EnumOperation):
 
 
 class RenameEnumValue(EnumOperation):
-    """Rename a value, on every row at once. Code that knows the old name only fails from then on: plan a stop."""
+    """Rename a value, in all rows at once. Stop all processes first: code that uses the old name fails from then on."""
 
     def __init__(self, name: str, old: str, new: str) -> None:
         self.name = name
@@ -180,9 +181,9 @@ def _renaming(name: str, old: str, new: str) -> sql.Composed:
 
 
 def execute_with_lock_timeout(schema_editor: BaseDatabaseSchemaEditor, statement: sql.Composable) -> None:
-    """Execute what takes a strong lock, without queueing for it longer than LOCK_TIMEOUT. Raises LockNotGranted.
+    """Execute a statement that takes a strong lock. Raises LockNotGranted after LOCK_TIMEOUT.
 
-    Whoever waits for a lock makes all later ones wait too: the migration gives way, and is run again.
+    A session that waits for a strong lock makes all later ones wait, too, so the migration gives up and is run again.
     """
     text = statement.as_string(schema_editor.connection.connection)
     try:

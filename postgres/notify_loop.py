@@ -1,4 +1,4 @@
-"""Looks whenever a channel of Postgres rings, and every few seconds anyway; outlives an outage of Postgres."""
+"""Runs a function on each NOTIFY of a channel and every few seconds, through outages of Postgres."""
 
 import gc
 import logging
@@ -17,58 +17,52 @@ _LONGEST_PAUSE_SECONDS = 10.0
 
 
 class NotifyLoop:
-    """Calls `look` until it is stopped. `purpose` says what that is for, where an outage is logged."""
+    """Calls `work` until it is stopped. `purpose` says in the log what an outage interrupts."""
 
     def __init__(
-        self, look: Callable[[], None], *, purpose: str, channel: str, application_name: str, seconds: float
+        self, work: Callable[[], None], *, purpose: str, channel: str, application_name: str, poll_seconds: float
     ) -> None:
-        self._look = look
+        self._work = work
         self._purpose = purpose
         self._channel = channel
         self._application_name = application_name
-        self._seconds = seconds
-        self._doorbell = NotifyListener()
+        self._poll_seconds = poll_seconds
+        self._listener = NotifyListener()
         self._failures = 0
 
     @property
     def is_stopped(self) -> bool:
-        """Whether `stop()` was called: a long look ends early then."""
-        return self._doorbell.is_stopped
+        """Whether `stop()` was called. Long work should end early then."""
+        return self._listener.is_stopped
 
     def run(self) -> None:
-        """Return only after `stop()`; rounds are gone once. Raises what is no outage."""
-        # Everyone who listens would wait while Python looks through what Django loaded, in vain.
+        """Run until `stop()`; a loop runs once. Raises every error that is not an outage."""
+        # Keep the garbage collector from searching what Django has loaded: all listeners would wait for it.
         gc.freeze()
-        with closing(self._doorbell):
+        with closing(self._listener):
             while not self.is_stopped:
                 try:
-                    self._listen()
+                    self._listen_and_work()
                 except (DatabaseError, InterfaceError, psycopg.Error) as error:
                     if not is_outage(error):
                         raise
-                    self._pause(error)
+                    self._failures += 1
+                    if self._failures == 1:
+                        fields = {"purpose": self._purpose, "error": str(error).strip()}
+                        logger.warning("Postgres can't be used now, and is tried again.", extra=fields)
+                    connection.close()
+                    self._listener.wait(seconds=min(0.25 * 2**self._failures, _LONGEST_PAUSE_SECONDS))
 
     def stop(self) -> None:
-        """End the run after the look in hand; safe in a signal handler."""
-        self._doorbell.stop()
+        """End the run after the current work. Safe in a signal handler."""
+        self._listener.stop()
 
-    def _listen(self) -> None:
-        with self._doorbell.listening(self._channel, application_name=self._application_name):
+    def _listen_and_work(self) -> None:
+        with self._listener.listening(self._channel, application_name=self._application_name):
             while not self.is_stopped:
-                self._look()
-                self._report_recovery()
-                # What rang before is answered by the next look: a NOTIFY is a hint, however often it came.
-                self._doorbell.wait(seconds=self._seconds)
-
-    def _pause(self, error: Exception) -> None:
-        self._failures += 1
-        if self._failures == 1:
-            fields = {"purpose": self._purpose, "error": str(error).strip()}
-            logger.warning("Postgres can't be used now, and is tried again.", extra=fields)
-        connection.close()
-        self._doorbell.wait(seconds=min(0.25 * 2**self._failures, _LONGEST_PAUSE_SECONDS))
-
-    def _report_recovery(self) -> None:
-        if self._failures:
-            logger.info("Postgres is back.", extra={"purpose": self._purpose, "attempts": self._failures})
-        self._failures = 0
+                self._work()
+                if self._failures:
+                    logger.info("Postgres is back.", extra={"purpose": self._purpose, "attempts": self._failures})
+                    self._failures = 0
+                # A notification that came during the work is still there, so this returns at once.
+                self._listener.wait(seconds=self._poll_seconds)

@@ -38,7 +38,7 @@ class Deliverer:
             purpose="delivering events",
             channel=DELIVERIES_CHANNEL,
             application_name=APPLICATION_NAME,
-            seconds=look_seconds,
+            poll_seconds=look_seconds,
         )
         self._threads: dict[int, threading.Thread] = {}
         self._lock = threading.Lock()

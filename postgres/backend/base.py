@@ -1,6 +1,6 @@
-"""Django's own Postgres engine, where what is done all the time costs less.
+"""Django's Postgres engine, made faster in two places that every request uses.
 
-Points in time are read by the standard library, and whether a connection is still good is mostly seen at its socket.
+Timestamps are parsed by the standard library, and a connection's health is mostly judged by its socket.
 """
 
 import select
@@ -13,7 +13,7 @@ from django.db.backends.postgresql.psycopg_any import BaseTzLoader
 
 
 class TimeLoader(BaseTzLoader):
-    """Reads a timestamptz as Django's loader does; what the standard library can't read is left to that one."""
+    """Parses a timestamptz with the standard library, and leaves what that can't parse to Django's loader."""
 
     timezone = UTC
 
@@ -21,44 +21,43 @@ class TimeLoader(BaseTzLoader):
         try:
             return datetime.fromisoformat(str(data, "ascii"))
         except ValueError:
-            # Before Christ, after 9999, or infinite: psycopg says so in its own words.
+            # Before year 1, after 9999, or infinite: psycopg raises an error that says so.
             return super().load(data)
 
 
-# For so long a silent socket is believed. What the network lost in silence is found out by the question after that.
-BELIEVED_SECONDS = 5.0
+# How long a silent socket counts as healthy. After that `SELECT 1` finds a connection that the network lost.
+TRUSTED_SECONDS = 5.0
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Looks at a connection's socket before it asks `SELECT 1`, as Django does for each request and task.
+    """Looks at a connection's socket before it runs `SELECT 1`, which Django does once for each request and task.
 
-    A server that ended the connection has said so: something is there to be read, and then the question is asked.
+    If the server has closed the connection, the socket is readable, and `SELECT 1` is run.
     """
 
-    # Django's own: whether this request's first question may be asked.
+    # Declared by Django.
     health_check_done: bool
-    _asked_at = 0.0
+    _checked_at = 0.0
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
         connection.adapters.register_loader("timestamptz", TimeLoader)
-        self._asked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         return connection
 
     def close_if_health_check_failed(self) -> None:
-        if not self.health_check_done and self._is_believed():
+        if not self.health_check_done and self._looks_healthy():
             self.health_check_done = True
         super().close_if_health_check_failed()
 
     def is_usable(self) -> bool:
-        self._asked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         return bool(super().is_usable())
 
-    def _is_believed(self) -> bool:
-        is_recent = time.monotonic() < self._asked_at + BELIEVED_SECONDS
-        return is_recent and self.connection is not None and not self.connection.closed and self._is_silent()
-
-    def _is_silent(self) -> bool:
-        look = select.poll()
-        look.register(self.connection.fileno(), select.POLLIN)
-        return not look.poll(0)
+    def _looks_healthy(self) -> bool:
+        is_recent = time.monotonic() < self._checked_at + TRUSTED_SECONDS
+        if not is_recent or self.connection is None or self.connection.closed:
+            return False
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLIN)
+        return not poll.poll(0)

@@ -85,5 +85,5 @@ def test_a_connection_that_was_used_just_now_is_not_checked_again():
 
 
 def test_a_connection_that_was_idle_for_long_is_checked(monkeypatch):
-    monkeypatch.setattr("postgres.backend.base.BELIEVED_SECONDS", 0.0)
+    monkeypatch.setattr("postgres.backend.base.TRUSTED_SECONDS", 0.0)
     assert last_query_of(begin_a_task()) == "SELECT 1"

@@ -232,7 +232,7 @@ def test_a_relay_whose_connections_are_cut_goes_on_and_says_so_once(start_relay)
 
 
 def test_a_relay_that_heard_no_notification_finds_the_event_by_looking():
-    relaying = relay.Relay(look_seconds=0.05)
+    relaying = relay.Relay(poll_seconds=0.05)
     thread = threading.Thread(target=lambda: (relaying.run(), connection.close()), daemon=True)
     thread.start()
     try:
