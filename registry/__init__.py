@@ -1,1 +1,1 @@
-"""What running workspaces and watchers report."""
+"""The API for running workspaces and their watchers: registering, heartbeats, progress, failures, discovery."""

@@ -80,7 +80,15 @@ def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -
 
     A hibernated one is woken. The answer is 503 while it can't be reached; Retry-After says when to ask again.
     """
-    agent = require_agent(request, claimed=_caller(request))
+    caller = request.headers.get("X-Workspace-ID", "").strip()
+    if not caller:
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "X-Workspace-ID header is required", code="bad_request")
+    try:
+        caller_id = UUID(caller)
+    except ValueError:
+        sentence = "X-Workspace-ID is not a workspace ID."
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, sentence, code="bad_request") from None
+    agent = require_agent(request, claimed=caller_id)
     found = discovery.discover(caller_id=agent.workspace_id, target_id=workspace_id)
     target = found.workspace
     if found.is_reachable:
@@ -89,17 +97,6 @@ def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -
         response["Retry-After"] = str(found.retry_after_seconds)
     error = f"{target.name} is {label_of(target.status).lower()}."
     return Status(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error, "status": target.status})
-
-
-def _caller(request: HttpRequest) -> UUID:
-    text = request.headers.get("X-Workspace-ID", "").strip()
-    if not text:
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "X-Workspace-ID header is required", code="bad_request")
-    try:
-        return UUID(text)
-    except ValueError as error:
-        sentence = "X-Workspace-ID is not a workspace ID."
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, sentence, code="bad_request") from error
 
 
 @watchers.post("/{workspace_id}/bootstrap-failed")

@@ -1,4 +1,4 @@
-"""Which workspace's agent reports: its bearer token says so, and the id in its body has to agree."""
+"""Identifies the calling agent by its bearer token. The workspace ID that it sends must agree."""
 
 from http import HTTPStatus
 from uuid import UUID
@@ -10,7 +10,7 @@ from workspaces.access.errors import RequestRefused
 
 
 def authenticate_agent(request: HttpRequest) -> Agent:
-    """Return the calling agent, after one query. Raises Refusal."""
+    """Return the calling agent, with one query. Raises RequestRefused."""
     token = bearer_token(request)
     if not token:
         raise unauthorized("Send the agent's token as `Authorization: Bearer`.")
@@ -18,8 +18,10 @@ def authenticate_agent(request: HttpRequest) -> Agent:
 
 
 def require_agent(request: HttpRequest, *, claimed: UUID) -> Agent:
-    """Return the calling agent, unless it reports for a workspace that isn't its own. Raises Refusal."""
+    """Return the calling agent. Raises RequestRefused if `claimed` is not its own workspace."""
     agent: Agent = request.auth  # type: ignore[attr-defined]
     if claimed != agent.workspace_id:
-        raise RequestRefused(HTTPStatus.FORBIDDEN, f"This token is not of the workspace {claimed}.", code="forbidden")
+        raise RequestRefused(
+            HTTPStatus.FORBIDDEN, f"This token does not belong to the workspace {claimed}.", code="forbidden"
+        )
     return agent

@@ -1,4 +1,4 @@
-"""How one workspace's agent finds another: where it is, or that it is not there and will be. Wakes who hibernates."""
+"""How one workspace's agent finds another workspace. Wakes it if it is hibernated."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from workspaces.models import Workspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.core.trees import TreeChanged
 
-# Statuses that waiting can help, and after how many seconds to ask again. Others wait for an operator.
+# After how many seconds to ask again, for the statuses that can end by themselves. The others need an operator.
 _ASK_AGAIN_SECONDS: dict[str, int] = {
     WorkspaceStatus.PROVISIONING: 10,
     WorkspaceStatus.HIBERNATING: 10,
@@ -25,7 +25,7 @@ _ASK_AGAIN_SECONDS: dict[str, int] = {
 
 @dataclass(frozen=True, kw_only=True)
 class DiscoveryResult:
-    """The target as it is now. `retry_after_seconds` is None where it is reachable, or where waiting is no help."""
+    """The target workspace. `retry_after_seconds` is None if it is reachable, or if waiting doesn't help."""
 
     workspace: Workspace
     retry_after_seconds: int | None = None
@@ -36,16 +36,19 @@ class DiscoveryResult:
 
 
 def discover(*, caller_id: UUID, target_id: UUID) -> DiscoveryResult:
-    """Return the target, woken if it hibernated. Raises UnknownWorkspace, or Refusal for one it may not know of."""
+    """Return the target, after waking it if it is hibernated.
+
+    Raises UnknownWorkspace, or RequestRefused if the caller may not discover it.
+    """
     rows = {row.pk: row for row in Workspace.objects.not_removed().filter(pk__in=[caller_id, target_id])}
     for workspace_id in (target_id, caller_id):
         if workspace_id not in rows:
             raise UnknownWorkspace(workspace_id)
     if not may_reach(rows[caller_id], rows[target_id]):
-        sentence = "These two are neither siblings, nor is one above the other."
+        sentence = "The two workspaces are neither siblings nor ancestor and descendant."
         raise RequestRefused(HTTPStatus.FORBIDDEN, sentence, code="forbidden")
     if rows[target_id].status == WorkspaceStatus.HIBERNATED:
-        # Another request may have been quicker; either way it is on its way.
+        # Refused if another request has woken it already.
         with suppress(TransitionRefused, TreeChanged):
             operations.wake(target_id)
     target = Workspace.objects.get(pk=target_id)

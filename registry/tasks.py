@@ -1,4 +1,4 @@
-"""Celery's way into the registry's own duties."""
+"""The registry's Celery tasks."""
 
 import logging
 from datetime import timedelta
@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 
 @shared_task
 def sweep_silent() -> None:
-    """Take workspaces offline whose heartbeats stopped."""
-    # This one may run first after an outage: who could not be heard is not lost.
+    """Mark workspaces offline whose heartbeats stopped."""
+    # This may be the first task after an outage of ours, in which no heartbeat could arrive. Don't count it as silence.
     record_liveness(part=Component.SWEEP, now=database_now())
     lost = mark_silent_offline(now=database_now(), limit=timedelta(seconds=settings.HEARTBEAT_LIMIT_SECONDS))
     if lost:
-        logger.info("Workspaces were lost by their silence", extra={"lost": len(lost)})
+        logger.info("Workspaces went offline: their heartbeats stopped", extra={"lost": len(lost)})
