@@ -1,115 +1,115 @@
-// LiveStream: this tab's share in the browser's one event stream. In order of preference: a SharedWorker; one tab that
-// leads and tells the others over a BroadcastChannel; a stream of the tab's own.
+// LiveStream: this tab's part of the browser's one event stream. It uses, in order of preference, a SharedWorker; one tab
+// that leads and sends to the others over a BroadcastChannel; or a stream of the tab's own.
 //
-//     const stream = new LiveStream(address, {onState, onEvent, onLate});
-//     stream.look(position);   // from a page that shows the log up to here
-//     stream.leave();
+//     const stream = new LiveStream(address, {workerAddress, onState, onEvent, onLate});
+//     stream.open(position);   // from a page that shows the log up to this position
+//     stream.close();
 "use strict";
 
 class LiveStream {
     constructor(address, { onState, onEvent, onLate, workerAddress }) {
         this.address = address;
-        this.heard = ({ state, event, position, isLate }) => {
+        this.receive = ({ state, event, position, isLate }) => {
             if (state) onState(state);
             if (event) onEvent(JSON.parse(event), position);
             if (isLate) onLate(position);
         };
-        this.way = LiveStream.way(this, workerAddress);
+        this.source = LiveStream.source(this, workerAddress);
     }
 
-    static way(stream, workerAddress) {
+    static source(stream, workerAddress) {
         try {
-            if (window.SharedWorker) return new SharedWay(stream, workerAddress);
+            if (window.SharedWorker) return new WorkerSource(stream, workerAddress);
         } catch {
-            // A browser may know the word and refuse the deed.
+            // A browser may define SharedWorker and refuse to start one.
         }
-        return navigator.locks && window.BroadcastChannel ? new LedWay(stream) : new OwnWay(stream);
+        return navigator.locks && window.BroadcastChannel ? new LeaderSource(stream) : new OwnSource(stream);
     }
 
-    look(position) {
-        this.way.look(position);
+    open(position) {
+        this.source.open(position);
     }
 
-    leave() {
-        this.way.leave();
+    close() {
+        this.source.close();
     }
 }
 
-class SharedWay {
+class WorkerSource {
     constructor(stream, workerAddress) {
         this.address = new URL(stream.address, location.href).href;
         this.port = new SharedWorker(workerAddress, { name: "slipway-stream" }).port;
-        this.port.onmessage = ({ data }) => stream.heard(data);
+        this.port.onmessage = ({ data }) => stream.receive(data);
         this.port.start();
     }
 
-    look(position) {
-        this.port.postMessage({ address: this.address, isLooking: true, position });
+    open(position) {
+        this.port.postMessage({ address: this.address, isVisible: true, position });
     }
 
-    leave() {
-        this.port.postMessage({ address: this.address, isLooking: false, position: 0, leaves: true });
+    close() {
+        this.port.postMessage({ address: this.address, isVisible: false, position: 0, isClosing: true });
     }
 }
 
-class OwnWay {
-    constructor(stream, tell = () => {}) {
+class OwnSource {
+    constructor(stream, forward = () => {}) {
         this.stream = stream;
-        this.tell = (message) => {
-            stream.heard(message);
-            tell(message);
+        this.send = (message) => {
+            stream.receive(message);
+            forward(message);
         };
         this.source = null;
     }
 
-    look(position) {
+    open(position) {
         if (this.source) return;
         const source = (this.source = new EventSource(`${this.stream.address}?after=${position}`));
-        source.onopen = () => this.tell({ state: "live" });
-        source.onmessage = ({ data, lastEventId }) => this.tell({ event: data, position: Number(lastEventId) || 0 });
+        source.onopen = () => this.send({ state: "live" });
+        source.onmessage = ({ data, lastEventId }) => this.send({ event: data, position: Number(lastEventId) || 0 });
         source.onerror = () => {
             const isRefused = source.readyState === EventSource.CLOSED;
-            if (isRefused) this.leave();
-            this.tell({ state: isRefused ? "refused" : "waiting" });
+            if (isRefused) this.close();
+            this.send({ state: isRefused ? "refused" : "waiting" });
         };
     }
 
-    leave() {
+    close() {
         this.source?.close();
         this.source = null;
     }
 }
 
-// Whoever holds the lock has the stream; when that tab goes, the browser hands the lock to another.
-class LedWay {
+// The tab that holds the lock has the stream. When it closes, the browser gives the lock to another tab.
+class LeaderSource {
     constructor(stream) {
         this.channel = new BroadcastChannel("slipway-stream");
-        this.own = new OwnWay(stream, (message) => this.channel.postMessage(message));
-        this.channel.onmessage = ({ data }) => stream.heard(data);
-        this.resign = null;
+        this.own = new OwnSource(stream, (message) => this.channel.postMessage(message));
+        this.channel.onmessage = ({ data }) => stream.receive(data);
+        this.releaseLock = null;
         this.request = null;
     }
 
-    look(position) {
+    open(position) {
         if (this.request) return;
         this.request = new AbortController();
         const signal = this.request.signal;
         const lead = () => {
-            this.own.look(position);
-            return new Promise((resolve) => (this.resign = resolve));
+            this.own.open(position);
+            return new Promise((resolve) => (this.releaseLock = resolve));
         };
         navigator.locks.request("slipway-stream", { signal }, lead).catch(() => {});
-        // Until it hears otherwise, another tab leads, and that one may have heard more than this page shows.
+        // If another tab leads, assume that its stream is live, and that it has read more than this page shows.
         navigator.locks.query().then(({ held }) => {
             const isLed = held.some(({ name }) => name === "slipway-stream");
-            if (isLed && !this.resign) this.own.stream.heard({ state: "live", isLate: true });
+            if (isLed && !this.releaseLock) this.own.stream.receive({ state: "live", isLate: true });
         });
     }
 
-    leave() {
+    close() {
         this.request?.abort();
-        this.own.leave();
-        this.resign?.();
-        this.request = this.resign = null;
+        this.own.close();
+        this.releaseLock?.();
+        this.request = this.releaseLock = null;
     }
 }

@@ -1,29 +1,28 @@
-// Keeps a page of the admin true without a reload: on each event it fetches the page again and takes over the parts
-// marked data-live. The server renders, this file only swaps. All tabs share one stream (live-stream.js), and a hidden
-// one does without.
+// Updates a page of the admin without a reload: on each event it fetches the page again and replaces the parts marked
+// data-live. The server renders them. All tabs share one stream (live-stream.js), and a hidden tab closes its part of it.
 "use strict";
 
 (() => {
-    const SETTLE_MS = 150; // Events that come together cost one fetch.
-    const PROVISIONING_MS = 15000; // Boot steps are told best effort: one that was not heard is found so.
-    const POLL_MS = 5000; // Without a stream.
-    const REOPEN_MS = 30000; // How often a stream that was refused is tried again.
-    const LATE_MS = 10000; // A fetch that takes longer is given up.
-    const RETRY_MS = 2000; // After so long a fetch that failed is repeated: no event may come that would do it.
+    const SETTLE_MS = 150; // One fetch serves the events of this time.
+    const PROVISIONING_MS = 15000; // Boot steps are published best effort, so look for missed ones.
+    const POLL_MS = 5000; // How often to fetch without a stream.
+    const REOPEN_MS = 30000; // How often to try a refused stream again.
+    const FETCH_TIMEOUT_MS = 10000;
+    const RETRY_MS = 2000; // When to repeat a failed fetch, in case no further event comes.
 
     const live = document.getElementById("live");
     if (!live) return;
     const text = document.getElementById("live-text");
     const clockOffset = Date.parse(live.dataset.now) - Date.now();
     let position = Number(live.dataset.position) || 0;
-    let state = "waiting"; // live, waiting (for the connection) or refused
+    let state = "waiting"; // live, waiting (for the connection) or refused.
     let settling = null; // The timer of a fetch that is due.
     let fetching = false;
-    let wanted = false; // An event came while a fetch was on its way.
+    let wanted = false; // An event came during a fetch.
     let refusedAt = 0;
     let ended = false;
 
-    // --- What the server rendered last, since ticking clocks change what stands in the page -----------------------
+    // --- What the server rendered last: ticking clocks change the page itself ------------------------------------
 
     const rendered = new WeakMap();
 
@@ -35,7 +34,7 @@
 
     // --- Swapping -------------------------------------------------------------------------------------------------
 
-    function takeOver(page) {
+    function updateParts(page) {
         for (const part of document.querySelectorAll("[data-live]")) {
             const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
             if (fresh) update(part, fresh);
@@ -56,7 +55,7 @@
         return row.querySelector("[data-row]").dataset.row;
     }
 
-    // Where the same rows stand in the same order, only cells change: check boxes and focus are not touched.
+    // If the rows are the same in the same order, change only cells, so that check boxes and focus stay.
     function updateRows(part, fresh) {
         const old = rows(part), now = rows(fresh);
         if (!old.length || old.length !== now.length || old.some((row, i) => key(row) !== key(now[i]))) return false;
@@ -69,14 +68,14 @@
             const html = fresh.children[i]?.innerHTML;
             if (html === undefined || cell.matches(".action-checkbox") || rendered.get(cell) === html) return;
             if (!cell.contains(document.activeElement)) cell.innerHTML = html;
-            else return; // Somebody stands on this very link; the next fetch brings it.
+            else return; // It has the focus. The next fetch updates it.
             rendered.set(cell, html);
         });
     }
 
     function replace(part, fresh) {
         const checked = new Set([...part.querySelectorAll(".action-select:checked")].map((box) => box.value));
-        const focused = part.contains(document.activeElement) ? address(document.activeElement) : null;
+        const focused = part.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
         const scrolled = scrollOf(part);
         part.innerHTML = fresh.innerHTML;
         for (const box of part.querySelectorAll(".action-select")) {
@@ -89,7 +88,7 @@
         if (part.querySelector(".action-select")) connectActions(part, fresh);
     }
 
-    function address(element) {
+    function selectorOf(element) {
         if (element.id) return `#${CSS.escape(element.id)}`;
         if (element.value) return `[value="${CSS.escape(element.value)}"]`;
         return element.getAttribute("href") ? `[href="${CSS.escape(element.getAttribute("href"))}"]` : null;
@@ -105,7 +104,7 @@
         });
     }
 
-    // The admin's actions.js knows the check boxes that it was started with, and their number.
+    // The admin's actions.js remembers the check boxes that it started with and their number, so start it again.
     function connectActions(part, fresh) {
         const parent = part.closest("form");
         const counter = parent?.querySelector(".action-counter");
@@ -127,12 +126,12 @@
         if (fetching || document.hidden) return;
         fetching = true;
         try {
-            takeOver(await fetchPage());
+            updateParts(await fetchPage());
             tick();
-            if (state === "live") say("live", "Live");
+            if (state === "live") showState("live", "Live");
         } catch (error) {
             if (!ended) {
-                say("waiting", "Reconnecting…");
+                showState("waiting", "Reconnecting…");
                 settling ??= setTimeout(refresh, RETRY_MS);
             }
         } finally {
@@ -143,14 +142,14 @@
     }
 
     async function fetchPage() {
-        const answer = await fetch(location.href, { signal: AbortSignal.timeout(LATE_MS), credentials: "same-origin" });
+        const answer = await fetch(location.href, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), credentials: "same-origin" });
         if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         const fresh = page.getElementById("live");
         if (!fresh) {
             ended = true;
             closeStream();
-            say("ended", "No longer updating: sign in again, or reload this page.");
+            showState("ended", "No longer updating: sign in again, or reload this page.");
             throw new Error("signed out");
         }
         position = Math.max(position, Number(fresh.dataset.position) || 0);
@@ -160,8 +159,8 @@
 
     // --- The stream -----------------------------------------------------------------------------------------------
 
-    // Every event makes the page fetch itself again, whatever its name. These are frequent, and only the workspace's own
-    // page shows what they tell. tests/browser/test_live.py sends every event that there is to both kinds of page.
+    // The page fetches itself again on every event. These are the exceptions: they are frequent, and only the workspace's
+    // own page shows what they report. tests/browser/test_live.py sends every event to both kinds of page.
     const HANDLERS = {
         WORKSPACE_HEARTBEAT: refreshOwn,
         TASK_UPDATED: refreshOwn,
@@ -173,51 +172,51 @@
 
     const stream = new LiveStream(live.dataset.stream, {
         workerAddress: live.dataset.worker,
-        onState: become,
-        onEvent: (event, heard) => {
-            position = Math.max(position, heard || 0);
+        onState: changeState,
+        onEvent: (event, at) => {
+            position = Math.max(position, at || 0);
             (HANDLERS[event.event] ?? refreshSoon)(event);
         },
         onLate: refreshSoon,
     });
 
-    function become(next) {
+    function changeState(next) {
         if (ended) return;
-        // What happened while this page polled may lie before the place from which the stream goes on.
+        // Events from the time of polling may lie before the position at which the stream begins.
         if (state === "refused" && next === "live") refreshSoon();
         state = next;
-        if (state === "live") say("live", "Live");
-        else if (state === "waiting") say("waiting", "Reconnecting…");
+        if (state === "live") showState("live", "Live");
+        else if (state === "waiting") showState("waiting", "Reconnecting…");
         else {
-            // Refused rather than interrupted: the browser does not try again.
+            // The browser doesn't retry a stream that was refused.
             refusedAt = Date.now();
-            say("polling", "Not live: updating every 5 seconds");
+            showState("polling", "Not live: updating every 5 seconds");
             refreshSoon();
         }
     }
 
     function openStream() {
-        if (!ended) stream.look(position);
+        if (!ended) stream.open(position);
     }
 
     function closeStream() {
-        stream.leave();
+        stream.close();
     }
 
     function reopenOrPoll() {
         if (Date.now() - refusedAt > REOPEN_MS) openStream();
-        else say("polling", "Not live: updating every 5 seconds");
+        else showState("polling", "Not live: updating every 5 seconds");
     }
 
-    function say(state, words) {
+    function showState(state, words) {
         live.dataset.state = state;
-        // The same words again would be read out again.
+        // A screen reader would read the same words again.
         if (text.textContent !== words) text.textContent = words;
     }
 
     // --- Clocks ---------------------------------------------------------------------------------------------------
 
-    function spoken(seconds) {
+    function inWords(seconds) {
         let left = Math.max(Math.floor(seconds), 0);
         const parts = [];
         for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]) {
@@ -231,11 +230,11 @@
     function tick() {
         const now = Date.now() + clockOffset;
         for (const each of document.querySelectorAll("time[data-since]")) {
-            each.textContent = spoken((now - Date.parse(each.dateTime)) / 1000);
+            each.textContent = inWords((now - Date.parse(each.dateTime)) / 1000);
         }
         for (const each of document.querySelectorAll("time[data-until]")) {
             const left = (Date.parse(each.dateTime) - now) / 1000;
-            each.textContent = left > 0 ? `in ${spoken(left)}` : `${spoken(-left)} ago`;
+            each.textContent = left > 0 ? `in ${inWords(left)}` : `${inWords(-left)} ago`;
         }
     }
 
@@ -253,7 +252,7 @@
         if (!ended) refreshSoon();
     });
     window.addEventListener("pagehide", closeStream);
-    // Back from the browser's own cache of pages.
+    // The browser has restored the page from its cache.
     window.addEventListener("pageshow", (event) => {
         if (!event.persisted) return;
         openStream();

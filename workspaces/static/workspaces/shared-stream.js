@@ -1,33 +1,33 @@
-// One event stream for all tabs of a browser: a browser allows six to one host. As a SharedWorker it serves its tabs
-// over ports. It is the only one who knows EventSource; pages know LiveStream (live-stream.js).
+// One event stream for all tabs of a browser, since a browser allows six to one host. It runs as a SharedWorker and
+// serves the tabs over ports. Pages use it through LiveStream (live-stream.js).
 "use strict";
 
 (() => {
-    const tabs = new Map(); // Each tab's port, and whether the tab is looked at.
+    const tabs = new Map(); // Each tab's port, and whether the tab is visible.
     let stream = null;
-    let position = 0; // How far this browser has heard the log.
+    let position = 0; // Up to where this browser has read the log.
     let state = "waiting";
 
-    function tell(message) {
+    function sendToTabs(message) {
         for (const port of tabs.keys()) port.postMessage(message);
     }
 
-    function become(next) {
+    function setState(next) {
         state = next;
-        tell({ state });
+        sendToTabs({ state });
     }
 
     function open(address) {
         stream = new EventSource(`${address}?after=${position}`);
-        stream.onopen = () => become("live");
+        stream.onopen = () => setState("live");
         stream.onmessage = (message) => {
             position = Math.max(position, Number(message.lastEventId) || 0);
-            tell({ position, event: message.data });
+            sendToTabs({ position, event: message.data });
         };
         stream.onerror = () => {
             const isRefused = stream.readyState === EventSource.CLOSED;
             if (isRefused) close();
-            become(isRefused ? "refused" : "waiting");
+            setState(isRefused ? "refused" : "waiting");
         };
     }
 
@@ -36,7 +36,7 @@
         stream = null;
     }
 
-    // A stream is wanted as long as one of the tabs is looked at.
+    // Keep a stream while at least one tab is visible.
     function openOrClose(address) {
         if (![...tabs.values()].some(Boolean)) close();
         else if (!stream) open(address);
@@ -44,12 +44,12 @@
 
     self.onconnect = ({ ports: [port] }) => {
         port.onmessage = ({ data }) => {
-            if (data.leaves) tabs.delete(port);
-            else tabs.set(port, data.isLooking);
+            if (data.isClosing) tabs.delete(port);
+            else tabs.set(port, data.isVisible);
             if (!stream) position = Math.max(position, data.position || 0);
             openOrClose(data.address);
-            if (data.leaves || !data.isLooking) return;
-            // The page may be older than what the others have heard since.
+            if (data.isClosing || !data.isVisible) return;
+            // The page may be older than what the stream has read since.
             port.postMessage(position > data.position ? { state, position, isLate: true } : { state });
         };
     };
