@@ -1,4 +1,4 @@
-"""The live envelope, and the texts in which a stream sends it: made once an event, not once a client."""
+"""The live envelope, and the texts that streams send. Each text is made once for each event, not for each client."""
 
 import json
 from collections.abc import Mapping
@@ -11,52 +11,52 @@ from uuid import UUID
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoggedEvent:
-    """An event as it is told: a positioned one of the log, or live chatter."""
+    """An event as listeners get it: from the log, or ephemeral."""
 
-    # 0 for chatter: it has no place in the log.
+    # 0 for an ephemeral event, which is not in the log.
     position: int
     event_type: str
     workspace_id: UUID | None
     version: int | None
     payload: Mapping[str, Any]
     created_at: datetime
-    # What it is about, as it was then: {name, runtime, ancestors}.
+    # The workspace at that time: {name, runtime, ancestors: [ID as text, nearest first]}.
     subject: Mapping[str, Any] = field(default_factory=dict)
 
 
 class EncodedEvent:
-    """One event, and its texts, each made when the first client wants it."""
+    """One event and its texts. Each text is made when the first client needs it."""
 
     def __init__(self, event: LoggedEvent) -> None:
         self.event = event
 
     @cached_property
     def text(self) -> str:
-        """Return the live envelope as JSON: a WebSocket's message."""
+        """Return the live envelope as JSON, for a WebSocket."""
         return _compact(envelope(self.event))
 
     @cached_property
-    def message(self) -> bytes:
+    def server_sent(self) -> bytes:
         """Return the live envelope as a server-sent message."""
-        return self._server_sent(self.text)
+        return self._as_message(self.text)
 
     @cached_property
-    def workspace_message(self) -> bytes:
-        """Return a server-sent message in the shape that existing clients of one workspace read."""
+    def workspace_server_sent(self) -> bytes:
+        """Return a server-sent message as existing clients of one workspace's stream read it (wire contract)."""
         event = self.event
         milliseconds = round(event.created_at.timestamp() * 1000)
-        return self._server_sent(
+        return self._as_message(
             _compact({"type": event.event_type, "timestamp": milliseconds, "data": dict(event.payload)})
         )
 
-    def _server_sent(self, text: str) -> bytes:
-        # No `event:` line, so that `onmessage` fires. Chatter has no id: a client could not resume from it.
-        place = f"id: {self.event.position}\n" if self.event.position else ""
-        return f"{place}data: {text}\n\n".encode()
+    def _as_message(self, text: str) -> bytes:
+        # No `event:` line, so that `onmessage` fires. An ephemeral event has no ID: a client can't resume from it.
+        identifier = f"id: {self.event.position}\n" if self.event.position else ""
+        return f"{identifier}data: {text}\n\n".encode()
 
 
 def envelope(event: LoggedEvent) -> dict[str, Any]:
-    """Return what every live client gets of an event (the wire contract's live envelope)."""
+    """Return the event as every live client gets it (the wire contract's live envelope)."""
     return {
         "event": event.event_type,
         "workspace_id": str(event.workspace_id) if event.workspace_id else None,
@@ -68,5 +68,5 @@ def envelope(event: LoggedEvent) -> dict[str, Any]:
 
 
 def _compact(value: dict[str, Any]) -> str:
-    # JSON escapes line ends inside of texts, so that it is one line whatever it holds.
+    # JSON escapes line breaks in texts, so the result is one line.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,6 +1,6 @@
-"""Live-only events: told to whoever listens now, over Redis, and to nobody later. Losing one loses nothing.
+"""Ephemeral events: published over Redis to the clients that are connected now, best effort, and not stored.
 
-Nobody waits for it: a thread of its own publishes, and drops what it can't.
+Callers never wait: a thread publishes, and drops what it can't send.
 """
 
 import json
@@ -23,16 +23,16 @@ from events.names import EphemeralEventType
 
 logger = logging.getLogger(__name__)
 
-# What waits while Redis is slow; beyond it the oldest is dropped.
+# How many events may wait while Redis is slow. Then the oldest is dropped.
 _QUEUE_SIZE = 1000
 TIMEOUT_SECONDS = 1.0
-# Redis is asked again after so long.
-_PAUSE_SECONDS = 2.0
+# How long to wait after an error before trying Redis again.
+_RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class EphemeralEvent:
-    """Something that concerns only those who look at present. Texts in the payload are masked by their producer."""
+    """An event for those who are watching. The caller masks secrets in the payload."""
 
     event_type: EphemeralEventType
     workspace_id: UUID
@@ -42,34 +42,34 @@ class EphemeralEvent:
 
 
 def redis_channel() -> str:
-    """Return the name of the Redis channel on which chatter travels."""
+    """Return the name of the Redis channel for ephemeral events."""
     return f"{settings.REDIS_PREFIX}live"
 
 
 def publish(*events: EphemeralEvent) -> None:
-    """Tell the listeners of all web processes, some time soon. Call it after the commit; it neither waits nor fails."""
-    _publisher.publish([_packed(event) for event in events])
+    """Send the events to the clients of all web processes. Call it after the commit; it neither waits nor fails."""
+    _publisher.publish([_encode(event) for event in events])
 
 
 def decode(message: bytes) -> LoggedEvent:
-    """Return the event of a message on the channel. Raises ValueError where it is none of ours."""
+    """Return the event in a message of the Redis channel. Raises ValueError if it is not one of ours."""
     try:
-        told = json.loads(message)
+        fields = json.loads(message)
         return LoggedEvent(
             position=0,
-            event_type=EphemeralEventType(told["event"]).value,
-            workspace_id=UUID(told["workspace_id"]),
-            version=int(told["version"]),
-            payload=dict(told["payload"]),
-            created_at=datetime.fromisoformat(told["at"]),
-            subject=dict(told["subject"]),
+            event_type=EphemeralEventType(fields["event"]).value,
+            workspace_id=UUID(fields["workspace_id"]),
+            version=int(fields["version"]),
+            payload=dict(fields["payload"]),
+            created_at=datetime.fromisoformat(fields["at"]),
+            subject=dict(fields["subject"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _packed(event: EphemeralEvent) -> bytes:
-    told = {
+def _encode(event: EphemeralEvent) -> bytes:
+    fields = {
         "event": event.event_type.value,
         "workspace_id": str(event.workspace_id),
         "version": event.version,
@@ -77,29 +77,26 @@ def _packed(event: EphemeralEvent) -> bytes:
         "subject": dict(event.subject),
         "at": timezone.now().isoformat(),
     }
-    return json.dumps(told, default=str).encode()
+    return json.dumps(fields, default=str).encode()
 
 
 class _Publisher:
     def __init__(self) -> None:
         self._queue: deque[bytes] = deque(maxlen=_QUEUE_SIZE)
-        self._rings = threading.Event()
+        self._has_messages = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_away = False
 
     def publish(self, messages: list[bytes]) -> None:
         self._queue.extend(messages)
-        self._rings.set()
-        # A fork leaves its threads behind.
+        self._has_messages.set()
+        # A forked process has no thread yet.
         if self._thread is None or not self._thread.is_alive():
-            self._start()
-
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="chatter", daemon=True)
-                self._thread.start()
+            with self._starting:
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._run, name="ephemeral events", daemon=True)
+                    self._thread.start()
 
     def _run(self) -> None:
         client = redis.Redis.from_url(
@@ -108,8 +105,8 @@ class _Publisher:
             socket_connect_timeout=TIMEOUT_SECONDS,
             retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
         )
-        while self._rings.wait():
-            self._rings.clear()
+        while self._has_messages.wait():
+            self._has_messages.clear()
             self._send_all(client)
 
     def _send_all(self, client: redis.Redis) -> None:
@@ -122,9 +119,9 @@ class _Publisher:
             self._is_away = False
         except (redis.RedisError, OSError) as error:
             if not self._is_away:
-                logger.warning("Live chatter is dropped: Redis can't be reached.", extra={"error": str(error)})
+                logger.warning("Ephemeral events are dropped: Redis can't be reached.", extra={"error": str(error)})
             self._is_away = True
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_RETRY_SECONDS)
 
 
 _publisher = _Publisher()

@@ -1,6 +1,6 @@
-"""The live streams as an ASGI application beside Django's: server-sent events and WebSockets.
+"""The live streams as an ASGI application that runs beside Django's.
 
-Beside it, since a stream through Django's own handler keeps a thread and two tasks, and makes each piece several times.
+Django's own handler would use a thread and two tasks for each stream, and encode each event once for each client.
 """
 
 import re
@@ -15,26 +15,26 @@ Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-_ALL = "/events/stream"
-_OF_WORKSPACE = re.compile(r"/workspaces/([^/]+)/events/stream")
+_ALL_EVENTS = "/events/stream"
+_WORKSPACE_EVENTS = re.compile(r"/workspaces/([^/]+)/events/stream")
 
 
 class LiveStreams:
-    """Serves what `serves` tells; a process needs one."""
+    """The ASGI application for the connections that `serves` accepts. One for each process."""
 
     def __init__(self, *, authorize: Authorize, limits: Limits | None = None) -> None:
         self._hub = StreamHub(authorize=authorize, limits=limits or Limits())
 
     def serves(self, scope: Scope) -> bool:
-        """Tell whether this connection is for a live stream; every WebSocket is."""
+        """Tell whether a connection is for a live stream. Every WebSocket is."""
         if scope["type"] == "http":
-            return scope["path"] == _ALL or _OF_WORKSPACE.fullmatch(scope["path"]) is not None
+            return scope["path"] == _ALL_EVENTS or _WORKSPACE_EVENTS.fullmatch(scope["path"]) is not None
         return scope["type"] == "websocket"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one client until it goes or is sent away."""
+        """Serve one client until it disconnects or its stream ends."""
         if scope["type"] == "websocket":
             await websocket.serve(self._hub, scope, receive, send)
             return
-        match = _OF_WORKSPACE.fullmatch(scope["path"])
+        match = _WORKSPACE_EVENTS.fullmatch(scope["path"])
         await server_sent.serve(self._hub, scope, receive, send, workspace=match[1] if match else None)

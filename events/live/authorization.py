@@ -1,4 +1,4 @@
-"""Asks whether somebody may listen: when a stream opens, and again while it lasts."""
+"""Asks whether a client may read a stream: when it opens, and repeatedly while it lasts."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -14,54 +14,51 @@ from events.live.stream import Stream, StreamRefused
 
 logger = logging.getLogger(__name__)
 
-# Raises StreamRefused. It runs in a thread and may query. The id is the workspace's whose own stream is asked for.
+# Raises StreamRefused if the request may not read the events of the workspace (None: of all workspaces). It runs in a
+# thread and may query.
 Authorize = Callable[[ASGIRequest, UUID | None], None]
 
 
 def django_request(scope: Mapping[str, Any]) -> ASGIRequest:
-    """Return the request that opened a stream as Django knows requests, a WebSocket's too."""
+    """Return the request that opened a stream, a WebSocket too, as a Django request."""
     scheme = {"ws": "http", "wss": "https"}.get(scope.get("scheme", ""), scope.get("scheme", "http"))
     return ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, BytesIO())
 
 
 async def require_authorization(scope: Mapping[str, Any], workspace_id: UUID | None, *, authorize: Authorize) -> None:
-    """Raise StreamRefused unless whoever asks may listen."""
-    await sync_to_async(_ask, thread_sensitive=False)(scope, workspace_id, authorize)
+    """Raise StreamRefused unless the client may read the stream."""
+    await sync_to_async(_call, thread_sensitive=False)(authorize, scope, workspace_id)
 
 
 async def find_revoked(streams: Iterable[Stream], *, authorize: Authorize) -> list[tuple[Stream, StreamRefused]]:
-    """Return the streams whose right is no more, with the refusal. Asks once for each credential."""
-    askers: dict[Any, list[Stream]] = {}
+    """Return the streams that their clients may no longer read, with the refusal. Asks once for each credential."""
+    by_credential: dict[Any, list[Stream]] = {}
     for stream in streams:
-        askers.setdefault(_credential(stream), []).append(stream)
+        sent = [(name, value) for name, value in stream.scope["headers"] if name in (b"authorization", b"cookie")]
+        by_credential.setdefault((stream.workspace_id, *sorted(sent)), []).append(stream)
     refusals = await sync_to_async(_refusals, thread_sensitive=False)(
-        {credential: members[0] for credential, members in askers.items()}, authorize
+        {credential: alike[0] for credential, alike in by_credential.items()}, authorize
     )
-    return [(stream, refusal) for credential, refusal in refusals.items() for stream in askers[credential]]
+    return [(stream, refusal) for credential, refusal in refusals.items() for stream in by_credential[credential]]
 
 
-def _credential(stream: Stream) -> tuple[Any, ...]:
-    sent = [(name, value) for name, value in stream.scope["headers"] if name in (b"authorization", b"cookie")]
-    return (stream.workspace_id, *sorted(sent))
-
-
-def _refusals(askers: Mapping[Any, Stream], authorize: Authorize) -> dict[Any, StreamRefused]:
+def _refusals(streams: Mapping[Any, Stream], authorize: Authorize) -> dict[Any, StreamRefused]:
     refusals = {}
-    for credential, stream in askers.items():
+    for credential, stream in streams.items():
         try:
-            _ask(stream.scope, stream.workspace_id, authorize)
+            _call(authorize, stream.scope, stream.workspace_id)
         except StreamRefused as refusal:
             refusals[credential] = refusal
         except DatabaseError as error:
-            # Not to be able to ask is no refusal; the next round asks again.
-            logger.warning("A live client's right can't be asked again now.", extra={"error": str(error).strip()})
+            # An outage refuses nobody. The next round asks again.
+            logger.warning("The rights of live clients can't be checked now.", extra={"error": str(error).strip()})
             break
     return refusals
 
 
-def _ask(scope: Mapping[str, Any], workspace_id: UUID | None, authorize: Authorize) -> None:
+def _call(authorize: Authorize, scope: Mapping[str, Any], workspace_id: UUID | None) -> None:
     try:
         authorize(django_request(scope), workspace_id)
     finally:
-        # Streams last, threads are shared: without this each would keep the connection that its question took.
+        # The thread is one of a pool, and each would keep its database connection.
         connections.close_all()

@@ -1,4 +1,4 @@
-"""Writes to one live client: at once where the last message is through, in order, and never more than may wait."""
+"""Writes to one live client: at once if the previous message is sent, in order, and with a bounded queue."""
 
 import asyncio
 from collections import deque
@@ -17,85 +17,82 @@ def size_of(messages: Iterable[AsgiMessage]) -> int:
 
 
 class ClientWriter:
-    """No task of its own: a thousand clients cost a thousand calls for each event, and nothing else."""
+    """Uses no task of its own, so that an event costs each client one call and nothing else."""
 
     def __init__(self, send: Send, *, limit_bytes: int) -> None:
         self._send = send
         self._limit_bytes = limit_bytes
         self._sending: asyncio.Future[Any] | None = None
-        self._waiting: deque[AsgiMessage] = deque()
-        self._waiting_bytes = 0
-        self._is_heard = False
+        self._queue: deque[AsgiMessage] = deque()
+        self._queued_bytes = 0
+        self._has_callback = False
         self._drained: asyncio.Future[None] | None = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is on its way that the client has not taken."""
+        """Whether a message is being sent that the client has not taken yet."""
         return self._sending is not None and not self._sending.done()
 
     def write(self, messages: Sequence[AsgiMessage]) -> bool:
-        """Send the messages, or let them wait; False, with nothing done, where too much would wait."""
-        if self.is_busy or self._waiting:
-            size = self._waiting_bytes + size_of(messages)
+        """Send the messages or queue them. Return False and do nothing if the queue would exceed its limit."""
+        if self.is_busy or self._queue:
+            size = self._queued_bytes + size_of(messages)
             if size > self._limit_bytes:
                 return False
-            self._waiting_bytes = size
-        self._waiting.extend(messages)
-        self._go_on()
+            self._queued_bytes = size
+        self._queue.extend(messages)
+        self._send_queue()
         return True
 
     def discard(self) -> None:
-        """Forget what waits, so that something more important comes next."""
-        self._waiting.clear()
-        self._waiting_bytes = 0
+        """Empty the queue, so that the next message is sent first."""
+        self._queue.clear()
+        self._queued_bytes = 0
 
     def abandon(self) -> None:
-        """Wait for the client no more: it has gone."""
+        """Stop waiting for a client that has disconnected."""
         self.discard()
         self._report_drained()
 
     async def drain(self, *, seconds: float | None) -> None:
-        """Return when all is through, or the client gone. Raises TimeoutError where it takes too long."""
-        if not self._waiting and not self.is_busy:
+        """Wait until everything is sent or the client has disconnected. Raises TimeoutError after `seconds`."""
+        if not self._queue and not self.is_busy:
             return
         if self._drained is None:
             self._drained = asyncio.get_running_loop().create_future()
-        self._hear()
+        self._add_callback()
         async with asyncio.timeout(seconds):
             await asyncio.shield(self._drained)
 
-    def _go_on(self) -> None:
-        while self._waiting and not self.is_busy:
-            self._start(self._waiting.popleft())
-        if self._waiting:
-            self._hear()
+    def _send_queue(self) -> None:
+        while self._queue and not self.is_busy:
+            try:
+                sent = self._send(self._queue.popleft())
+            except RuntimeError:
+                # The client has disconnected. The server's disconnect message, which ends the stream, follows.
+                self.discard()
+                return
+            # Granian sends when it is called. It returns a future only if the client is slow.
+            is_pending = asyncio.isfuture(sent) or asyncio.iscoroutine(sent)
+            self._sending = asyncio.ensure_future(sent) if is_pending else None
+        if self._queue:
+            self._add_callback()
         else:
-            self._waiting_bytes = 0
+            self._queued_bytes = 0
 
-    def _start(self, message: AsgiMessage) -> None:
-        try:
-            sent = self._send(message)
-        except RuntimeError:
-            # The client has gone; the server's disconnect, which ends the stream, is on its way.
-            self.discard()
-            return
-        # Granian sends when it is called, and gives a future only where the client must be waited for.
-        is_underway = asyncio.isfuture(sent) or asyncio.iscoroutine(sent)
-        self._sending = asyncio.ensure_future(sent) if is_underway else None
+    def _add_callback(self) -> None:
+        if not self._has_callback and self._sending is not None:
+            self._has_callback = True
+            self._sending.add_done_callback(self._on_sent)
 
-    def _hear(self) -> None:
-        if not self._is_heard and self._sending is not None:
-            self._is_heard = True
-            self._sending.add_done_callback(self._sent)
-
-    def _sent(self, sent: "asyncio.Future[Any]") -> None:
-        self._is_heard = False
+    def _on_sent(self, sent: "asyncio.Future[Any]") -> None:
+        self._has_callback = False
         with suppress(asyncio.CancelledError):
-            # Looked at, so that nobody complains that it was not; a client that has gone is told of elsewhere.
+            # Retrieve it, or asyncio warns. The disconnect message reports a client that has gone.
             sent.exception()
-        self._go_on()
+        self._send_queue()
         if self.is_busy:
-            self._hear()
+            self._add_callback()
         else:
             self._report_drained()
 

@@ -1,9 +1,8 @@
-"""Hears the chatter of all processes for all live clients of this one; without Redis there is silence."""
+"""Receives the ephemeral events of all processes for the live clients of this one. Without Redis there are none."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -17,68 +16,59 @@ from events.live.event_batch import EventBatch
 
 logger = logging.getLogger(__name__)
 
-# Of what is said within this time of one workspace under one name, clients hear the last.
-GATHER_SECONDS = 0.1
-_MOST_AT_ONCE = 500
-_PAUSE_SECONDS = 2.0
+# Of several events of one workspace and name within this time, clients get the last one.
+COLLECT_SECONDS = 0.1
+_BATCH_SIZE = 500
+_RETRY_SECONDS = 2.0
 _PING_SECONDS = 10
 
 
 class EphemeralSubscriber:
-    """One Redis subscription, whatever the number of clients."""
+    """One Redis subscription, however many clients there are."""
 
     def __init__(self, *, publish: Callable[[EventBatch], None]) -> None:
         self._publish = publish
         self._is_away = False
 
     async def listen(self) -> None:
-        """Never return: Redis may come and go."""
+        """Publish what arrives, for ever, whether Redis can be reached or not."""
         while True:
+            client = Redis.from_url(
+                settings.REDIS_URL,
+                socket_connect_timeout=TIMEOUT_SECONDS,
+                socket_timeout=3 * _PING_SECONDS,
+                health_check_interval=_PING_SECONDS,
+            )
             try:
-                async with _subscribed() as subscription:
+                async with client, client.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(redis_channel())
                     self._is_away = False
                     while True:
-                        if gathered := await _gathered(subscription):
-                            self._publish(EventBatch([EncodedEvent(event) for event in gathered]))
+                        if events := await _collect(subscription):
+                            self._publish(EventBatch([EncodedEvent(event) for event in events]))
             except (RedisError, OSError, TimeoutError) as error:
                 if not self._is_away:
-                    logger.warning("Live chatter is not heard: Redis is away.", extra={"error": str(error)})
+                    logger.warning("No ephemeral events: Redis can't be reached.", extra={"error": str(error)})
                 self._is_away = True
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
 
 
-@asynccontextmanager
-async def _subscribed() -> AsyncIterator[PubSub]:
-    client = Redis.from_url(
-        settings.REDIS_URL,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        socket_timeout=3 * _PING_SECONDS,
-        health_check_interval=_PING_SECONDS,
-    )
-    async with client, client.pubsub(ignore_subscribe_messages=True) as subscription:
-        await subscription.subscribe(redis_channel())
-        yield subscription
-
-
-async def _gathered(subscription: PubSub) -> list[LoggedEvent]:
-    heard: dict[tuple[Any, str], LoggedEvent] = {}
+async def _collect(subscription: PubSub) -> list[LoggedEvent]:
+    """Wait for an event and those just behind it. Return the last of each workspace and name."""
+    events: dict[tuple[Any, str], LoggedEvent] = {}
     message = await subscription.get_message(timeout=_PING_SECONDS)
     if message:
-        await asyncio.sleep(GATHER_SECONDS)
-    for _ in range(_MOST_AT_ONCE):
+        await asyncio.sleep(COLLECT_SECONDS)
+    for _ in range(_BATCH_SIZE):
         if message is None:
             break
-        _keep_last(heard, message["data"])
+        try:
+            event = decode(message["data"])
+        except ValueError as error:
+            logger.warning("A message on the ephemeral channel is not an event.", extra={"error": str(error)[:200]})
+        else:
+            # Move it to the end, so that the order is that of the last events.
+            events.pop((event.workspace_id, event.event_type), None)
+            events[event.workspace_id, event.event_type] = event
         message = await subscription.get_message(timeout=0)
-    return list(heard.values())
-
-
-def _keep_last(heard: dict[tuple[Any, str], LoggedEvent], data: bytes) -> None:
-    try:
-        event = decode(data)
-    except ValueError as error:
-        logger.warning("What came over the chatter's channel is no chatter.", extra={"error": str(error)[:200]})
-        return
-    # Behind what was said meanwhile, so that the order is that of the last words.
-    heard.pop((event.workspace_id, event.event_type), None)
-    heard[event.workspace_id, event.event_type] = event
+    return list(events.values())

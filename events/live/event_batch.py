@@ -1,4 +1,4 @@
-"""What one look at the log, or at the chatter, brings to the clients: each message is made once, for all who see it."""
+"""Events that are sent to all clients together. Each message is made once for all clients with the same options."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,66 +8,62 @@ from typing import Any
 from events.envelope import EncodedEvent
 from events.live.filters import EVERYTHING, Filter
 
-# What an ASGI server is given to send.
+# What an ASGI server sends.
 AsgiMessage = dict[str, Any]
 
 
 class StreamFormat(Enum):
     """How a stream writes an event."""
 
-    # Server-sent, the live envelope.
-    MESSAGE = auto()
-    # Server-sent, for existing clients of one workspace.
-    WORKSPACE_MESSAGE = auto()
-    # The live envelope as a WebSocket's text.
-    TEXT = auto()
+    # Server-sent events with the live envelope.
+    SERVER_SENT = auto()
+    # Server-sent events as existing clients of one workspace's stream read them.
+    WORKSPACE_SERVER_SENT = auto()
+    # WebSocket texts with the live envelope.
+    WEBSOCKET = auto()
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamOptions:
-    """What a client sees of the events. Equal views share their messages."""
+    """What a client asked for. Clients with equal options share their messages."""
 
     filter: Filter = EVERYTHING
-    shape: StreamFormat = StreamFormat.MESSAGE
+    format: StreamFormat = StreamFormat.SERVER_SENT
 
     def __post_init__(self) -> None:
-        # Asked for with each event and client: counted out once.
-        object.__setattr__(self, "_hash", hash((self.filter, self.shape)))
+        # Every event looks it up for every client, so compute it once.
+        object.__setattr__(self, "_hash", hash((self.filter, self.format)))
 
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined]
 
 
 class EventBatch:
-    """Some events, in order; all of the log, or all chatter."""
+    """Some events in order: either all from the log, or all ephemeral."""
 
-    def __init__(self, frames: Sequence[EncodedEvent]) -> None:
-        self.frames = frames
+    def __init__(self, events: Sequence[EncodedEvent]) -> None:
+        self.events = events
         self._messages: dict[StreamOptions, list[AsgiMessage]] = {}
 
-    def messages(self, view: StreamOptions) -> list[AsgiMessage]:
-        """Return what a client with this view is sent; nothing where it wants none of the events."""
-        messages = self._messages.get(view)
+    def messages(self, options: StreamOptions) -> list[AsgiMessage]:
+        """Return what to send to a client with these options; an empty list if it wants none of the events."""
+        messages = self._messages.get(options)
         if messages is None:
-            messages = self._messages[view] = _messages(self.frames, view)
+            wanted = [encoded for encoded in self.events if options.filter.passes(encoded.event)]
+            if options.format is StreamFormat.WEBSOCKET:
+                messages = [{"type": "websocket.send", "text": encoded.text} for encoded in wanted]
+            elif options.format is StreamFormat.WORKSPACE_SERVER_SENT:
+                messages = [body_part(b"".join(encoded.workspace_server_sent for encoded in wanted))]
+            else:
+                messages = [body_part(b"".join(encoded.server_sent for encoded in wanted))]
+            messages = self._messages[options] = messages if wanted else []
         return messages
 
-    def behind(self, position: int) -> "EventBatch":
-        """Return the batch without events of the log up to this position."""
-        return EventBatch([frame for frame in self.frames if frame.event.position > position])
+    def after(self, position: int) -> "EventBatch":
+        """Return the batch without events of the log up to and including this position."""
+        return EventBatch([encoded for encoded in self.events if encoded.event.position > position])
 
 
 def body_part(data: bytes, *, is_last: bool = False) -> AsgiMessage:
-    """Return a piece of a server-sent stream."""
+    """Return a part of a response's body."""
     return {"type": "http.response.body", "body": data, "more_body": not is_last}
-
-
-def _messages(frames: Sequence[EncodedEvent], view: StreamOptions) -> list[AsgiMessage]:
-    wanted = [frame for frame in frames if view.filter.passes(frame.event)]
-    if view.shape is StreamFormat.TEXT:
-        return [{"type": "websocket.send", "text": frame.text} for frame in wanted]
-    if not wanted:
-        return []
-    if view.shape is StreamFormat.WORKSPACE_MESSAGE:
-        return [body_part(b"".join(frame.workspace_message for frame in wanted))]
-    return [body_part(b"".join(frame.message for frame in wanted))]

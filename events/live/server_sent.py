@@ -1,4 +1,4 @@
-"""Server-sent events: one HTTP answer that does not end by itself."""
+"""Server-sent events: an HTTP response that stays open."""
 
 import json
 from collections.abc import Mapping
@@ -10,60 +10,51 @@ from events.live.disconnect import DisconnectWatcher
 from events.live.event_batch import StreamFormat, body_part
 from events.live.stream import CLIENT_GONE, StreamRefused
 from events.live.stream_hub import StreamHub
-from events.live.stream_request import StreamRequest, check_request
+from events.live.stream_request import check_request
 
-_OPENING = b"retry: 2000\n: stream opened\n\n"
+_FIRST_LINES = b"retry: 2000\n: stream opened\n\n"
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
-    # A proxy that gathers the answer first would deliver it at the end.
+    # A proxy that buffers the response would deliver it at the end.
     (b"x-accel-buffering", b"no"),
     (b"x-content-type-options", b"nosniff"),
 ]
 
 
 async def serve(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Send, *, workspace: str | None) -> None:
-    """Serve one client, or refuse it as JSON. `workspace` is the id of whose own stream the address is."""
+    """Serve one client, or refuse it with JSON. `workspace` is the ID in the URL of one workspace's stream."""
     try:
-        _require_get(scope)
-        asked = await check_request(hub, scope, workspace_id=None if workspace is None else _uuid(workspace))
+        request = await check_request(hub, scope, workspace_id=_parse_id(workspace))
     except StreamRefused as refusal:
-        await answer(send, refusal)
+        await send_refusal(send, refusal)
         return
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-    await _stream(hub, scope, receive, send, asked)
+    is_of_workspace = request.workspace_id is not None
+    stream_format = StreamFormat.WORKSPACE_SERVER_SENT if is_of_workspace else StreamFormat.SERVER_SENT
+    stream = request.stream(hub, scope, send, format=stream_format)
+    stream.writer.write([body_part(_FIRST_LINES)])
+    DisconnectWatcher(receive, stream)
+    end = await hub.serve(stream, after=request.after, end=request.end)
+    if end is CLIENT_GONE:
+        return
+    stream.writer.discard()
+    stream.writer.write([body_part(f": {end.reason}\n\n".encode()), body_part(b"", is_last=True)])
+    # Without a limit: a response that is not finished stays open for ever.
+    await stream.writer.drain(seconds=None)
 
 
-async def answer(send: Send, refusal: StreamRefused, *, kind: str = "http.response") -> None:
-    """Send the refusal as a whole answer."""
+def _parse_id(workspace: str | None) -> UUID | None:
+    try:
+        return None if workspace is None else UUID(workspace)
+    except ValueError:
+        raise StreamRefused(404, "There is nothing by this id.", code="not_found") from None
+
+
+async def send_refusal(send: Send, refusal: StreamRefused, *, kind: str = "http.response") -> None:
+    """Send the refusal as a complete response."""
     body = json.dumps(refusal.body, ensure_ascii=False, separators=(",", ":")).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
     await send({"type": f"{kind}.start", "status": refusal.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body, "more_body": False})
-
-
-async def _stream(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Send, asked: StreamRequest) -> None:
-    shape = StreamFormat.MESSAGE if asked.workspace_id is None else StreamFormat.WORKSPACE_MESSAGE
-    stream = asked.stream(hub, scope, send, shape=shape)
-    stream.writer.write([body_part(_OPENING)])
-    DisconnectWatcher(receive, stream)
-    ending = await hub.serve(stream, after=asked.after, present=asked.present)
-    if ending is CLIENT_GONE:
-        return
-    stream.writer.discard()
-    stream.writer.write([body_part(f": {ending.reason}\n\n".encode()), body_part(b"", is_last=True)])
-    # However long it takes: a stream that is not brought to its end stays open for ever.
-    await stream.writer.drain(seconds=None)
-
-
-def _require_get(scope: Mapping[str, Any]) -> None:
-    if scope["method"] != "GET":
-        raise StreamRefused(405, "The live stream answers GET only.", headers={"Allow": "GET"})
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise StreamRefused(404, "There is nothing by this id.", code="not_found") from None

@@ -1,4 +1,4 @@
-"""One live client's stream: what it sees, how it is written to, and how it ends."""
+"""One live client's stream: what it wants, how it is written to, and how it ends."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from events.live.event_batch import AsgiMessage, EventBatch, StreamFormat, Strea
 
 
 class StreamRefused(Exception):
-    """The client gets no stream, or no more of it, but this status and sentence."""
+    """The client gets no stream, or no more of it, but this HTTP status and sentence."""
 
     def __init__(self, status: int, error: str, *, headers: Mapping[str, str] | None = None, **more: object) -> None:
         super().__init__(error)
@@ -30,72 +30,72 @@ class StreamEnd:
 
 TOO_SLOW = StreamEnd(reason="You read too slowly. Connect again from your last position.", code=4429)
 UNAVAILABLE = StreamEnd(reason="The event log can't be read now. Connect again from your last position.", code=4503)
-# The client went by itself.
+# The client disconnected.
 CLIENT_GONE = StreamEnd(reason="", code=1000)
 
 
 @dataclass(kw_only=True, eq=False)
 class Stream:
-    """Holds back what arrives until the past has been sent, then hands on what arrives at once."""
+    """Holds new events until the replay is sent, and passes them on at once afterwards."""
 
-    view: StreamOptions
+    options: StreamOptions
     writer: ClientWriter
     queue_bytes: int
-    # What the right to listen is asked again with.
+    # The connection, for checking the client's rights again.
     scope: Mapping[str, Any]
     workspace_id: UUID | None = None
     ended: "asyncio.Future[StreamEnd]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     is_quiet: bool = True
-    # How often in a row the keep-alive found it busy.
+    # How many keep-alives in a row found it busy.
     stuck_ticks: int = 0
+    # None once the replay is sent.
     _held: list[EventBatch] | None = field(default_factory=list)
     _held_bytes: int = 0
 
     def send_logged(self, batch: EventBatch) -> None:
-        """Hand on events of the log; a client for which too many would wait is cut off."""
+        """Send events of the log. End the stream if too much would be queued for the client."""
         if self._held is not None:
             self._held.append(batch)
-            self._held_bytes += size_of(batch.messages(self.view))
+            self._held_bytes += size_of(batch.messages(self.options))
             if self._held_bytes > self.queue_bytes:
                 self.end(TOO_SLOW)
-        elif messages := batch.messages(self.view):
+        elif messages := batch.messages(self.options):
             self.is_quiet = False
             if not self.writer.write(messages):
                 self.end(TOO_SLOW)
 
     def send_ephemeral(self, batch: EventBatch) -> None:
-        """Hand on chatter, unless the client has more important things to read."""
-        if self._held is None and not self.writer.is_busy and (messages := batch.messages(self.view)):
+        """Send ephemeral events, unless the client is still busy with others."""
+        if self._held is None and not self.writer.is_busy and (messages := batch.messages(self.options)):
             self.is_quiet = False
             self.writer.write(messages)
 
-    async def catch_up(self, batch: EventBatch, *, seconds: float) -> None:
-        """Send a piece of the past, at the client's pace. Raises TimeoutError where it takes nothing."""
-        for message in batch.messages(self.view):
+    async def replay(self, batch: EventBatch, *, seconds: float) -> None:
+        """Send earlier events as fast as the client reads. Raises TimeoutError if it takes none for `seconds`."""
+        for message in batch.messages(self.options):
             self.writer.write([message])
             await self.writer.drain(seconds=seconds)
 
     def go_live(self, *, sent: int) -> None:
-        """Send what was held back, but for what the past has brought already: up to and with `sent`."""
+        """Send the held events, except those that the replay has sent: up to and including the position `sent`."""
         held, self._held = self._held or [], None
         for batch in held:
-            self.send_logged(batch.behind(sent))
+            self.send_logged(batch.after(sent))
 
     def keep_alive(self, position: int) -> None:
-        """Say that the stream lives, and how far the log was looked through for this client."""
+        """If nothing was sent since the last call, send the position up to which the log was searched for it."""
         if self._held is None and self.is_quiet and not self.writer.is_busy:
-            self.writer.write([_keep_alive(self.view.shape, position)])
+            message: AsgiMessage
+            if self.options.format is StreamFormat.WEBSOCKET:
+                message = {"type": "websocket.send", "text": f'{{"event":"KEEP_ALIVE","position":{position}}}'}
+            else:
+                # An ID without data fires no event; the browser resumes from there.
+                message = body_part(f": keep-alive\nid: {position}\n\n".encode())
+            self.writer.write([message])
         self.is_quiet = True
         self.stuck_ticks = self.stuck_ticks + 1 if self.writer.is_busy else 0
 
-    def end(self, ending: StreamEnd) -> None:
+    def end(self, end: StreamEnd) -> None:
         """End the stream; the first reason counts."""
         if not self.ended.done():
-            self.ended.set_result(ending)
-
-
-def _keep_alive(shape: StreamFormat, position: int) -> AsgiMessage:
-    if shape is StreamFormat.TEXT:
-        return {"type": "websocket.send", "text": f'{{"event":"KEEP_ALIVE","position":{position}}}'}
-    # An id without data fires nothing; the browser resumes from there.
-    return body_part(f": keep-alive\nid: {position}\n\n".encode())
+            self.ended.set_result(end)

@@ -1,4 +1,4 @@
-"""What a client asks for when it opens a stream: checked, before anything is sent."""
+"""What a client asks for when it opens a stream. Everything is checked before anything is sent."""
 
 import re
 from collections.abc import Mapping
@@ -19,58 +19,56 @@ from events.live.log_reader import LogUnavailable
 from events.live.stream import Stream, StreamRefused
 from events.live.stream_hub import StreamHub
 
-# Positions are 64-bit integers.
+# Fits a 64-bit integer.
 _POSITION = re.compile(r"[0-9]{1,18}")
-_UNREADABLE = "The event log can't be read now. Try again in a few seconds."
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamRequest:
-    """A checked wish: the events behind `after`, of which those up to `present` are past."""
+    """A checked request for the events behind the position `after`. `end` is the log's last position at that time."""
 
     filter: Filter
     after: int
-    present: int
+    end: int
     workspace_id: UUID | None
 
-    def stream(self, hub: StreamHub, scope: Mapping[str, Any], send: Send, *, shape: StreamFormat) -> Stream:
-        """Return the stream for whoever is written to by `send`."""
-        queue_bytes = hub.limits.queue_bytes
+    def stream(self, hub: StreamHub, scope: Mapping[str, Any], send: Send, *, format: StreamFormat) -> Stream:
+        """Return the stream that writes to the client by `send`."""
         return Stream(
-            view=StreamOptions(filter=self.filter, shape=shape),
-            writer=ClientWriter(send, limit_bytes=queue_bytes),
-            queue_bytes=queue_bytes,
+            options=StreamOptions(filter=self.filter, format=format),
+            writer=ClientWriter(send, limit_bytes=hub.limits.queue_bytes),
+            queue_bytes=hub.limits.queue_bytes,
             scope=scope,
             workspace_id=self.workspace_id,
         )
 
 
 async def check_request(hub: StreamHub, scope: Mapping[str, Any], *, workspace_id: UUID | None = None) -> StreamRequest:
-    """Return what is asked for. Raises StreamRefused where it makes no sense, or is not for whoever asks."""
+    """Return what a client asks for; `workspace_id` if it is one workspace's stream.
+
+    Raises StreamRefused if the method, the host or a parameter is invalid, if the client may not read the stream, or if
+    the log can't be read.
+    """
+    # A WebSocket's scope has no method.
+    if scope.get("method", "GET") != "GET":
+        raise StreamRefused(405, "The live stream answers GET only.", headers={"Allow": "GET"})
     request = django_request(scope)
-    _require_host(request)
-    try:
-        await require_authorization(scope, workspace_id, authorize=hub.authorize)
-        wanted = _filter(request, workspace_id)
-        after = _after(request)
-        present = await hub.reader.last_position()
-    except (LogUnavailable, DatabaseError):
-        raise StreamRefused(503, _UNREADABLE) from None
-    if after is not None and after > present:
-        raise _bad_position(f"Position {after} lies ahead of the log, which ends at {present}. Take a new snapshot.")
-    return StreamRequest(
-        filter=wanted, after=present if after is None else after, present=present, workspace_id=workspace_id
-    )
-
-
-def _require_host(request: ASGIRequest) -> None:
     try:
         request.get_host()
+        await require_authorization(scope, workspace_id, authorize=hub.authorize)
+        wanted = _parse_filter(request, workspace_id)
+        after = _parse_position(request)
+        end = await hub.reader.last_position()
     except DisallowedHost:
         raise StreamRefused(400, "This host is not among ALLOWED_HOSTS.", code="bad_host") from None
+    except (LogUnavailable, DatabaseError):
+        raise StreamRefused(503, "The event log can't be read now. Try again in a few seconds.") from None
+    if after is not None and after > end:
+        raise _bad_position(f"Position {after} lies ahead of the log, which ends at {end}. Take a new snapshot.")
+    return StreamRequest(filter=wanted, after=end if after is None else after, end=end, workspace_id=workspace_id)
 
 
-def _filter(request: ASGIRequest, workspace_id: UUID | None) -> Filter:
+def _parse_filter(request: ASGIRequest, workspace_id: UUID | None) -> Filter:
     try:
         asked = filters.parse(request.GET)
     except BadFilter as error:
@@ -84,8 +82,8 @@ def _filter(request: ASGIRequest, workspace_id: UUID | None) -> Filter:
     return Filter(events=asked.events, runtimes=asked.runtimes, workspaces=frozenset([workspace_id]))
 
 
-def _after(request: ASGIRequest) -> int | None:
-    # A browser that connects again sends the header beside the address it was first given: the header is newer.
+def _parse_position(request: ASGIRequest) -> int | None:
+    # A browser that reconnects sends the header with the URL that it was given first, so the header is newer.
     for field, text in (
         ("Last-Event-ID", request.headers.get("Last-Event-ID") or None),
         ("after", request.GET.get("after")),
