@@ -1,1 +1,1 @@
-"""Events from the outbox to everyone who listens: relay, channels, live streams."""
+"""Events on their way from the outbox to all listeners: log, relay, channels, live streams."""

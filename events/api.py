@@ -1,4 +1,4 @@
-"""GET /events: the log of positioned events, newest first, or onward from a position."""
+"""GET /events: the event log, newest first or from a position on."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ _LARGEST_POSITION = 2**63 - 1
 
 
 class EventOut(Schema):
-    """An event as the wire contract names its fields."""
+    """An event of the log, with the wire contract's field names."""
 
     id: int
     event_type: str
@@ -35,7 +35,7 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="at most this many")]
 
 @router.get("", response=list[EventOut])
 def list_events(request: HttpRequest, after: After = None, limit: Limit = 100) -> QuerySet[Event]:
-    """List the events of all workspaces: newest first; with `after`, onward from that position."""
+    """List the events of all workspaces: the newest first, or with `after` those behind that position in order."""
     return _page(Event.objects.all(), after=after, limit=limit)
 
 
@@ -43,7 +43,7 @@ def list_events(request: HttpRequest, after: After = None, limit: Limit = 100) -
 def list_workspace_events(
     request: HttpRequest, workspace_id: UUID, after: After = None, limit: Limit = 100
 ) -> QuerySet[Event]:
-    """List one workspace's events, which outlive it; an id that nothing was ever told of has none."""
+    """List one workspace's events, which remain after it is removed. An unknown ID gives an empty list."""
     return _page(Event.objects.filter(workspace_id=workspace_id), after=after, limit=limit)
 
 

@@ -1,4 +1,4 @@
-"""The catalogue as pages: a table for people, and AsyncAPI for programs."""
+"""Generates the catalogue's documentation: a table for people, and AsyncAPI for programs."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -50,20 +50,17 @@ def asyncapi_page() -> str:
 def _row(name: EventType | EphemeralEventType) -> str:
     schema = CATALOGUE[name].schema
     fields = [
-        _field(field, kind, is_required=field in schema["required"]) for field, kind in schema["properties"].items()
+        f"`{field}`{'' if field in schema['required'] else '?'} {_type(each)}"
+        for field, each in schema["properties"].items()
     ]
     return f"| `{name.value}` | {CATALOGUE[name].when} | {', '.join(fields)} |"
 
 
-def _field(name: str, schema: Mapping[str, Any], *, is_required: bool) -> str:
-    return f"`{name}`{'' if is_required else '?'} {_kind(schema)}"
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
+def _type(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " or ".join(schema["enum"])
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    return " or ".join([schema.get("format", kinds[0]), *kinds[1:]])
+    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return " or ".join([schema.get("format", types[0]), *types[1:]])
 
 
 def _asyncapi() -> dict[str, Any]:
@@ -74,7 +71,7 @@ def _asyncapi() -> dict[str, Any]:
         "server-sent": _channel("/events/stream", names),
         "of-workspace": {
             **_channel("/workspaces/{workspace_id}/events/stream", [_OF_WORKSPACE["name"]]),
-            "parameters": {"workspace_id": {"description": "whose events are told"}},
+            "parameters": {"workspace_id": {"description": "the workspace"}},
         },
     }
     return {
@@ -88,13 +85,13 @@ def _asyncapi() -> dict[str, Any]:
 
 
 _DESCRIPTION = (
-    "WebSocket and server-sent events carry the same envelope; the stream of one workspace has its own shape. Resume "
-    "by ?after= or Last-Event-ID; filter by ?event=, ?workspace=, ?runtime=, ?subtree=. Silence is filled within 15 "
-    "seconds: by KEEP_ALIVE on the WebSocket, by a comment on the others. See streams.md."
+    "WebSocket and server-sent events use the same envelope; the stream of one workspace has its own. Resume with "
+    "?after= or Last-Event-ID; filter with ?event=, ?workspace=, ?runtime=, ?subtree=. At least every 15 seconds "
+    "something is sent: KEEP_ALIVE on the WebSocket, a comment on the others. See streams.md."
 )
 _KEEP_ALIVE: dict[str, Any] = {
     "name": "KEEP_ALIVE",
-    "summary": "Nothing happened; the log was looked through up to this position.",
+    "summary": "Nothing happened. The log was searched up to this position.",
     "payload": {
         "type": "object",
         "properties": {"event": {"const": "KEEP_ALIVE"}, "position": {"type": "integer", "minimum": 0}},

@@ -1,4 +1,4 @@
-"""The one door for producers: an event is written in the producer's own transaction, or not at all."""
+"""Records events in the transaction of their cause. No other code writes the log."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,18 @@ from events.models import Event
 from events.names import EventType
 from events.payload_limits import is_storable, mask_tokens, shorten
 
-# The relay listens here; Postgres delivers it on commit only, once a transaction.
+# The relay listens on this channel. Postgres notifies on commit, once for each transaction.
 RECORDED_CHANNEL = "slipway_event_recorded"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewEvent:
-    """What a producer hands in. `subject` is a snapshot: {name, runtime, ancestors: [uuid text, nearest first]}.
+    """An event to record.
 
-    Texts in the payload are masked by their producer: only it knows the secrets. What is larger than an event may be,
-    or shaped like a token of ours, is shortened and masked (events/payload_limits.py); it never costs the move.
+    `subject` is the workspace at that time: {name, runtime, ancestors: [ID as text, nearest first]}.
+
+    The caller masks secrets in the payload, since only it knows them. `record` shortens a payload that is too large and
+    masks texts that look like tokens (events/payload_limits.py); it refuses nothing, since that would refuse the cause.
     """
 
     event_type: EventType
@@ -34,26 +36,25 @@ class NewEvent:
 
 
 def record(events: Sequence[NewEvent]) -> QuerySet[Event]:
-    """Write the events in one statement, whatever their number; the relay hears of them on commit.
+    """Write the events in one statement, however many there are. The relay is notified on commit.
 
-    Return them in the given order, read when somebody looks.
-    Raises TransactionManagementError outside a transaction: an event without its cause's commit would be a lie.
+    Return them in the given order, as a lazy queryset. Raises TransactionManagementError outside a transaction, since
+    an event must be committed together with its cause.
     """
     connection.validate_no_broken_transaction()
     if not connection.in_atomic_block:
-        raise transaction.TransactionManagementError("An event is recorded in the transaction of what it tells.")
-    common = _common([event.payload for event in events])
+        raise transaction.TransactionManagementError("Record an event in the transaction of its cause.")
+    common = _common_texts([event.payload for event in events])
     shared = json.dumps(common)
-    own = ",".join([_written(event, common, beside=len(shared)) for event in events])
+    rows = ",".join([_to_json(event, common, beside=len(shared)) for event in events])
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, [shared, f"[{own}]", RECORDED_CHANNEL])
+        cursor.execute(_INSERT, [shared, f"[{rows}]", RECORDED_CHANNEL])
         ids = [row[0] for row in cursor.fetchall()]
     return Event.objects.filter(pk__in=ids).order_by("pk")
 
 
-# One parameter for what the payloads share and one for all rows: a thousand events by the ORM's INSERT cost several
-# times the move that they tell of.
-# The bell, a query of its own, is rung once for all rows.
+# One parameter for what the payloads share and one for all rows: the ORM's INSERT of a thousand events would take
+# several times as long as their cause. The notification is a query of its own, so that it is sent once for all rows.
 _INSERT = """
 WITH written AS (
     INSERT INTO events_event (event_type, workspace_id, version, is_move, payload, subject)
@@ -64,27 +65,27 @@ WITH written AS (
     ) WITH ORDINALITY
     ORDER BY ordinality
     RETURNING id
-), bell AS (SELECT pg_notify(%s, ''))
-SELECT id FROM written, bell
+), notified AS (SELECT pg_notify(%s, ''))
+SELECT id FROM written, notified
 """
 
 
-def _common(payloads: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the texts that all payloads have under the same names: they are sent once. One payload's are its own."""
+def _common_texts(payloads: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the fields that are the same text in all payloads, to send them once; none for a single payload."""
     if len(payloads) < 2:
         return {}
     texts = {name: text for name, text in payloads[0].items() if isinstance(text, str)}
     common = {name: text for name, text in texts.items() if all(each.get(name) == text for each in payloads)}
-    # What can't be stored as it is is looked at event by event.
+    # If they need masking or shortening, do that event by event.
     return common if is_storable(json.dumps(common)) else {}
 
 
-def _written(event: NewEvent, common: Mapping[str, str], *, beside: int) -> str:
+def _to_json(event: NewEvent, common: Mapping[str, str], *, beside: int) -> str:
     own = {name: value for name, value in event.payload.items() if name not in common}
-    written = json.dumps(_row(event, own, event.subject))
-    if is_storable(written, beside=beside):
-        return written
-    # All of it: its own texts, masked and shortened, take the place of the common ones.
+    text = json.dumps(_row(event, own, event.subject))
+    if is_storable(text, beside=beside):
+        return text
+    # The whole payload, since its masked and shortened texts replace the common ones.
     return json.dumps(_row(event, shorten(mask_tokens(event.payload)), mask_tokens(event.subject)))
 
 

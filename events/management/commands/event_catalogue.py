@@ -13,18 +13,17 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where a page is not current")
+        parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a page is out of date")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        pages = {"docs/reference/events.md": reference_page(), "docs/reference/asyncapi.yaml": asyncapi_page()}
-        stale = [name for name, page in pages.items() if not _holds(name, page)]
+        pages = {
+            settings.BASE_DIR / "docs/reference/events.md": reference_page(),
+            settings.BASE_DIR / "docs/reference/asyncapi.yaml": asyncapi_page(),
+        }
+        stale = [path for path, page in pages.items() if not path.exists() or path.read_text() != page]
         if stale and options["check"]:
-            raise CommandError(f"{' and '.join(stale)} not current: run `manage.py event_catalogue`.")
-        for name in stale:
-            (settings.BASE_DIR / name).write_text(pages[name])
+            names = " and ".join(str(path.relative_to(settings.BASE_DIR)) for path in stale)
+            raise CommandError(f"{names} not current: run `manage.py event_catalogue`.")
+        for path in stale:
+            path.write_text(pages[path])
         self.stdout.write(f"{len(CATALOGUE)} events; {len(stale)} of {len(pages)} pages written.")
-
-
-def _holds(name: str, page: str) -> bool:
-    path = settings.BASE_DIR / name
-    return path.exists() and path.read_text() == page

@@ -1,4 +1,4 @@
-"""`manage.py prune_events --older-than 90d`: delete what is old from the event log."""
+"""`manage.py prune_events --older-than 90d`: delete old events."""
 
 import re
 from argparse import ArgumentTypeError
@@ -15,8 +15,8 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 class Command(BaseCommand):
     help = (
-        "Delete events older than an age, with their deliveries. Kept are those that a channel still waits for. "
-        "Positions are never given again."
+        "Delete events older than an age, with their deliveries. Events that a channel still has to deliver are kept. "
+        "Positions are not used again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,5 +32,5 @@ class Command(BaseCommand):
 def _age(text: str) -> timedelta:
     match = re.fullmatch(r"([1-9]\d{0,5})([hdw])", text)
     if match is None:
-        raise ArgumentTypeError(f"{text!r} is no age: give a whole number and h, d or w, such as 90d.")
+        raise ArgumentTypeError(f"{text!r} is not an age: give a whole number and h, d or w, such as 90d.")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})

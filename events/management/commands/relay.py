@@ -1,4 +1,4 @@
-"""`manage.py relay`: number committed events, for as long as it runs or once."""
+"""`manage.py relay`: number committed events, until it is stopped or once."""
 
 import signal
 from typing import Any
@@ -12,16 +12,15 @@ class Command(BaseCommand):
     help = "Give committed events their position in the log, as they are committed. Any number may run at once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--once", action="store_true", help="number what is there, say how many, and end")
+        parser.add_argument("--once", action="store_true", help="number the events that have no position yet, and exit")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        numbered = number_all() if options["once"] else _run()
+        if options["once"]:
+            numbered = number_all()
+        else:
+            relay = Relay()
+            for stop_signal in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(stop_signal, lambda *_: relay.stop())
+            relay.run()
+            numbered = relay.numbered
         self.stdout.write(f"Numbered {numbered} events.")
-
-
-def _run() -> int:
-    relay = Relay()
-    for stopping in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stopping, lambda *_: relay.stop())
-    relay.run()
-    return relay.numbered
