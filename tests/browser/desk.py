@@ -18,7 +18,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-dev-shm-usage",
 ]
 PATIENCE_MS = PATIENCE_SECONDS * 1000
-# What arrives, arrives over the stream: the page's own looks at the server, every few seconds, are off.
+# Without the page's polling, every update comes from the stream.
 _WITHOUT_POLLING = """
     const setOften = window.setInterval.bind(window);
     window.setInterval = (act, pause) => pause > 1000 ? 0 : setOften(act, pause);
@@ -36,7 +36,7 @@ class Desk:
         page.set_default_timeout(PATIENCE_MS)
 
     def without_polling(self):
-        """Let the pages that are opened from now on take what they show from their stream alone."""
+        """Turn off polling in pages that are opened from now on."""
         self.page.context.add_init_script(_WITHOUT_POLLING)
 
     def sign_in(self, name):
@@ -74,7 +74,7 @@ class Desk:
         return not self.page.evaluate("window.slipwayMark === true")
 
     def await_step(self, workspace, *, place):
-        """Wait until a boot step is shown there; best effort means that there is another until one is heard."""
+        """Send boot steps until one is shown there, since they are published best effort."""
         agent, number = AgentCaller(workspace), count()
 
         def is_shown():

@@ -1,4 +1,4 @@
-"""The admin's pages stay true without a reload: in Chromium, through the real web server and relay."""
+"""The admin's pages are updated without a reload: in Chromium, with the real web server and relay."""
 
 import time
 
@@ -35,7 +35,7 @@ def test_list_shows_a_status_change_without_a_reload(desk, record_property):
     assert desk.problems == []
 
 
-def test_list_takes_in_new_workspaces_and_lets_go_of_removed_ones(desk):
+def test_list_shows_new_workspaces_and_drops_removed_ones(desk):
     desk.open_list()
     expect(desk.page.get_by_text("No workspaces yet")).to_be_visible()
     desk.mark()
@@ -103,7 +103,7 @@ def fetches(desk):
 
 
 @pytest.mark.parametrize("is_own_page", [False, True])
-def test_every_event_refreshes_the_page_but_beats_and_tasks_only_the_workspace_s_own(desk, fetches, is_own_page):
+def test_every_event_refreshes_the_page_but_heartbeats_and_tasks_only_the_workspace_s_own(desk, fetches, is_own_page):
     workspace = factories.online()
     desk.open_workspace(workspace) if is_own_page else desk.open_list()
 
@@ -123,7 +123,7 @@ def test_deadline_ticks(desk):
     expect(clock).not_to_have_text(before)
 
 
-def test_list_goes_on_after_the_web_server_was_away(desk, stack):
+def test_list_continues_after_the_web_server_was_away(desk, stack):
     booting = factories.booting()
     desk.open_list()
 
@@ -136,7 +136,7 @@ def test_list_goes_on_after_the_web_server_was_away(desk, stack):
     expect(desk.status(booting)).to_have_text("Online")
 
 
-def test_a_look_at_the_server_that_fails_is_repeated(desk):
+def test_a_fetch_that_fails_is_repeated(desk):
     booting = factories.booting()
     desk.open_list()
     failures = []

@@ -1,4 +1,4 @@
-"""One stream for all tabs of a browser, and a browser that was cut off: through a proxy that counts and cuts."""
+"""One stream for all tabs of a browser, also after an interruption: through a proxy that counts and cuts streams."""
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -43,7 +43,7 @@ def another(desk):
     return tab
 
 
-def test_eight_tabs_share_one_stream_and_all_follow(desk, proxy):
+def test_eight_tabs_share_one_stream_and_are_all_updated(desk, proxy):
     booting = factories.booting()
     desk.open_list()
     tabs = [desk, *(another(desk) for _ in range(7))]
@@ -56,7 +56,7 @@ def test_eight_tabs_share_one_stream_and_all_follow(desk, proxy):
     assert proxy.streams == 1
 
 
-def test_the_other_tabs_follow_on_when_the_first_one_goes(desk, proxy):
+def test_the_other_tabs_are_updated_after_the_first_one_closes(desk, proxy):
     booting = factories.booting()
     desk.open_list()
     second, third = another(desk), another(desk)
@@ -70,7 +70,7 @@ def test_the_other_tabs_follow_on_when_the_first_one_goes(desk, proxy):
     wait_until(lambda: proxy.streams == 1)
 
 
-def test_a_tab_that_was_cut_off_through_five_hundred_events_shows_what_is_true(desk, proxy):
+def test_a_tab_that_was_cut_off_during_five_hundred_events_is_updated(desk, proxy):
     fleet = [factories.online(name=f"number {number}") for number in range(5)]
     desk.open_list()
     desk.mark()
@@ -100,14 +100,14 @@ def _pause_and_resume(workspace):
             resume(workspace_id=workspace.pk, now=database_now())
 
 
-def test_the_list_shows_a_boot_step_as_it_is_told(desk, stack):
+def test_the_list_shows_a_published_boot_step(desk, stack):
     booting = factories.booting()
     desk.open_list()
 
     desk.await_step(booting, place=desk.row(booting))
 
 
-def test_whoever_may_see_workspaces_but_no_events_polls(stack, page):
+def test_a_user_who_may_see_workspaces_but_no_events_polls(stack, page):
     user = User.objects.create_user("watcher", password=Desk.PASSWORD, is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_workspace"))
     desk = Desk(page, port=stack.port)

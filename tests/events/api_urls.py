@@ -1,4 +1,4 @@
-"""The events' API alone, with the error shape of the whole one."""
+"""The events' API alone, with the error answers of the whole API."""
 
 from django.urls import path
 from ninja import NinjaAPI

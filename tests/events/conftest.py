@@ -47,7 +47,7 @@ def publish(*events):
 
 
 class SlowProducer(threading.Thread):
-    """A producer on a connection of its own, that records at once and commits when it is told to."""
+    """A producer on its own connection. It records at once and commits on `commit()`."""
 
     def __init__(self, event):
         super().__init__(daemon=True)
@@ -79,7 +79,7 @@ def producing(event):
 
 
 def signed_in(**attributes):
-    """Return the header of a browser in which a user with these attributes is signed in."""
+    """Return the cookie header of a signed-in user with these attributes."""
     user = get_user_model().objects.create_user("someone", **attributes)
     client = Client()
     client.force_login(user)
@@ -87,7 +87,7 @@ def signed_in(**attributes):
 
 
 def own_backends():
-    """Return the streams' own connections; others of the web server's come and go."""
+    """Return the streams' database connections, without those of the web server's requests."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT application_name, pid FROM pg_stat_activity "
@@ -105,7 +105,7 @@ class Server:
     log: Path
     expected_tracebacks: int = 0
     path: str = "/events/stream"
-    # Over TLS where there is one: trusts the server's certificate.
+    # Trusts the server's certificate; None without TLS.
     trust: ssl.SSLContext | None = None
 
     @property
@@ -133,7 +133,7 @@ class Server:
 
 
 class Stream:
-    """One client's view of a stream: its blocks, in order."""
+    """A client's stream as blocks in order."""
 
     def __init__(self, response):
         self.response = response

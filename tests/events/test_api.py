@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.events.api_urls")]
 
 @pytest.fixture(autouse=True)
 def without_middleware(settings):
-    """Leave sessions, static files and CSRF to those who test them."""
+    """Other tests cover sessions, static files and CSRF."""
     settings.MIDDLEWARE = []
 
 
@@ -64,14 +64,14 @@ def test_events_behind_a_position_come_oldest_first():
     assert positions(get("/events", after=5)) == []
 
 
-def test_an_event_without_a_position_is_not_told_of():
+def test_an_event_without_a_position_is_not_listed():
     publish(online())
     record(online())
     assert positions(get("/events")) == [1]
     assert positions(get("/events", after=0)) == [1]
 
 
-def test_a_hundred_events_are_listed_where_nobody_says_how_many():
+def test_a_hundred_events_are_listed_by_default():
     publish(*[online() for _ in range(101)])
     assert positions(get("/events")) == list(range(101, 1, -1))
     assert len(positions(get("/events", limit=1000))) == 101
@@ -85,7 +85,7 @@ def test_a_workspace_s_events_are_its_own():
     assert positions(get(f"/events/{mine}", after=1, limit=1)) == [3]
 
 
-def test_a_workspace_that_nothing_was_told_of_has_no_events():
+def test_an_unknown_workspace_has_no_events():
     publish(online())
     assert positions(get(f"/events/{uuid4()}")) == []
 
@@ -121,7 +121,7 @@ def test_a_malformed_workspace_id_is_refused_by_name(workspace_id):
 
 
 @pytest.mark.parametrize("count", [3, 30])
-def test_a_list_costs_one_query_whatever_its_length(django_assert_num_queries, count):
+def test_a_list_of_any_length_takes_one_query(django_assert_num_queries, count):
     publish(*[online() for _ in range(count)])
     with django_assert_num_queries(1):
         assert len(positions(get("/events"))) == count

@@ -23,7 +23,7 @@ LIVE_JS = settings.BASE_DIR / "workspaces/static/workspaces/live.js"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_has_a_schema_that_asks_for_something(name):
+def test_a_name_has_a_closed_schema_with_required_fields(name):
     schema = validator(name).schema
     assert schema["required"]
     assert schema["additionalProperties"] is False
@@ -92,21 +92,21 @@ def test_the_pages_are_current_and_a_stale_one_fails_the_check(settings, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_payload_that_does_not_fit_is_told_by_its_field():
+def test_an_invalid_payload_is_reported_by_its_field():
     assert misfits("WORKSPACE_PAUSED", {"name": 5, "version": 1}) == [
         "WORKSPACE_PAUSED: $.name: 5 is not of type 'string'"
     ]
     assert misfits("WORKSPACE_PROVISION_FAILED", {"error": "", "code": "bored"}) != []
 
 
-def test_a_payload_with_a_field_that_the_catalogue_lacks_does_not_fit():
+def test_a_field_that_the_catalogue_lacks_is_reported():
     assert misfits("WORKSPACE_PAUSED", {"name": "echo", "version": 1, "mood": "calm"}) == [
         "WORKSPACE_PAUSED: $: Additional properties are not allowed ('mood' was unexpected)"
     ]
 
 
 @pytest.mark.django_db
-def test_what_the_outbox_adds_makes_a_whole_payload():
+def test_the_outbox_completes_a_payload_with_the_version():
     event = outbox.NewEvent(
         event_type=EventType.WORKSPACE_PAUSED, workspace_id=uuid4(), version=3, payload={"name": "a workspace"}
     )

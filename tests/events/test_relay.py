@@ -1,4 +1,4 @@
-"""The relay on several real connections: what commits late, relays side by side, relays that die."""
+"""The relay on several real connections: late commits, several relays at once, relays that are killed."""
 
 import signal
 import threading
@@ -28,7 +28,7 @@ def positions():
     return list(Event.objects.order_by("position").values_list("position", flat=True))
 
 
-def test_a_reader_by_position_gets_the_event_that_committed_late_and_a_reader_by_id_skips_it():
+def test_a_reader_by_position_gets_an_event_that_committed_late_and_one_by_id_skips_it():
     with producing(online()) as late:
         (early,) = record(online())
         relay.number_committed()
@@ -42,14 +42,14 @@ def test_a_reader_by_position_gets_the_event_that_committed_late_and_a_reader_by
     assert list(Event.objects.filter(position__gt=seen.position).values_list("id", flat=True)) == [late.id]
 
 
-def test_an_event_that_is_not_committed_has_no_position_and_holds_nobody_up():
+def test_an_uncommitted_event_has_no_position_and_delays_no_other():
     with producing(online()):
         record(online(), online())
         assert relay.number_committed() == 2
         assert relay.number_committed() == 0
 
 
-def test_a_number_taken_while_waiting_for_the_lock_sees_what_was_committed_meanwhile():
+def test_events_that_commit_while_a_relay_waits_for_the_lock_are_numbered():
     record(online())
     numbered = []
     with transaction.atomic():
@@ -73,7 +73,7 @@ def _number_and_close():
 
 def _somebody_waits_for_a_lock():
     with connection.cursor() as cursor:
-        # Inside of a transaction the view would show the same moment for ever.
+        # In a transaction the view would always show the same moment.
         cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -81,7 +81,7 @@ def _somebody_waits_for_a_lock():
         return cursor.fetchone()[0] > 0
 
 
-def test_relays_side_by_side_number_each_event_once_without_a_gap():
+def test_several_relays_number_each_event_once_without_a_gap():
     record(*[online() for _ in range(100)])
     barrier, numbered = threading.Barrier(3), []
 
@@ -100,7 +100,7 @@ def test_relays_side_by_side_number_each_event_once_without_a_gap():
     assert last_position() == 100
 
 
-def test_events_of_one_workspace_are_placed_by_version_whatever_their_ids():
+def test_events_of_one_workspace_are_ordered_by_version_and_not_by_id():
     workspace_id = uuid4()
     record(*[online(workspace_id, version=version) for version in (3, 2, 1)], online())
     relay.number_all()
@@ -109,7 +109,7 @@ def test_events_of_one_workspace_are_placed_by_version_whatever_their_ids():
     assert positions() == [1, 2, 3, 4]
 
 
-def test_the_limit_of_a_batch_splits_no_workspace_s_order():
+def test_a_batch_s_limit_does_not_disturb_a_workspace_s_order():
     workspace_id = uuid4()
     record(online(workspace_id, version=9), online(), online(), online(workspace_id, version=8))
     assert relay.number_committed(limit=1) == 2
@@ -117,20 +117,20 @@ def test_the_limit_of_a_batch_splits_no_workspace_s_order():
     assert list(placed) == [8, 9]
 
 
-def test_events_of_different_workspaces_are_placed_in_the_order_of_their_ids():
+def test_events_of_different_workspaces_are_ordered_by_id():
     ids = [event.id for event in record(*[online() for _ in range(20)])]
     relay.number_all(limit=6)
     assert list(Event.objects.order_by("position").values_list("id", flat=True)) == ids
 
 
-def test_incidents_have_no_workspace_and_are_numbered_like_all():
+def test_incidents_are_numbered_without_a_workspace():
     incident = NewEvent(event_type=EventType.INCIDENT_OPENED, payload={"kind": "outage"})
     ids = [event.id for event in record(incident, online(), incident)]
     assert relay.number_committed() == 3
     assert list(Event.objects.order_by("position").values_list("id", flat=True)) == ids
 
 
-def test_positions_are_announced_with_the_last_one():
+def test_numbering_notifies_with_the_last_position():
     with psycopg.connect(**connection_parameters(application_name="test")) as listener:
         listener.execute(f"LISTEN {relay.POSITIONED_CHANNEL}")
         record(online(), online())
@@ -139,7 +139,7 @@ def test_positions_are_announced_with_the_last_one():
     assert notes == ["2"]
 
 
-def test_queued_deliveries_are_announced_and_an_event_that_nobody_wants_is_not():
+def test_queued_deliveries_notify_and_an_event_that_no_channel_wants_does_not():
     with psycopg.connect(**connection_parameters(application_name="test")) as listener:
         listener.execute(f"LISTEN {DELIVERIES_CHANNEL}")
         publish(online())
@@ -147,7 +147,7 @@ def test_queued_deliveries_are_announced_and_an_event_that_nobody_wants_is_not()
         publish(online())
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, 'over')", [DELIVERIES_CHANNEL])
-        # Left open, it would hold the connection's lock against its own end.
+        # An open generator would keep the connection's lock and block closing it.
         with closing(listener.notifies(timeout=PATIENCE_SECONDS)) as notes:
             assert len(list(takewhile(lambda note: note.payload != "over", notes))) == 1
 
@@ -158,7 +158,7 @@ def test_recording_outside_of_a_transaction_is_refused():
     assert not Event.objects.exists()
 
 
-def test_a_rollback_takes_its_event_along():
+def test_a_rollback_removes_its_event():
     with transaction.atomic():
         outbox.record([online()])
         transaction.set_rollback(True)
@@ -171,7 +171,7 @@ def test_a_relay_killed_in_the_middle_of_its_batch_loses_nothing(start_relay):
     with transaction.atomic():
         Event.objects.select_for_update().get(id=first.id)
         child = start_relay()
-        # It holds the counter, and its update waits for our row.
+        # The relay has locked the counter and waits for our row.
         wait_until(_somebody_waits_for_a_lock)
         child.kill()
         assert child.wait(PATIENCE_SECONDS) == -signal.SIGKILL
@@ -187,7 +187,7 @@ def test_the_command_numbers_once_and_says_how_many(start_relay):
 
 
 @pytest.mark.parametrize("stopping", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_numbers_what_is_recorded_and_ends_when_told_to(start_relay, stopping):
+def test_the_command_numbers_events_until_it_is_signalled(start_relay, stopping):
     child = start_relay()
     wait_until(_relay_listens)
     record(online())
@@ -211,7 +211,7 @@ def _relay_backends():
         return [pid for (pid,) in cursor.fetchall()]
 
 
-def test_a_relay_whose_connections_are_cut_goes_on_and_says_so_once(start_relay):
+def test_a_relay_whose_connections_are_cut_continues_and_logs_it_once(start_relay):
     child = start_relay()
     record(online())
     wait_until(lambda: positions() == [1])
@@ -231,13 +231,13 @@ def test_a_relay_whose_connections_are_cut_goes_on_and_says_so_once(start_relay)
     assert "Traceback" not in errors
 
 
-def test_a_relay_that_heard_no_notification_finds_the_event_by_looking():
+def test_a_relay_that_missed_a_notification_finds_the_event_by_polling():
     relaying = relay.Relay(poll_seconds=0.05)
     thread = threading.Thread(target=lambda: (relaying.run(), connection.close()), daemon=True)
     thread.start()
     try:
         wait_until(_relay_listens)
-        # Written without outbox.record, so nothing rings.
+        # Written without outbox.record, so nothing is notified.
         Event.objects.create(event_type=EventType.WORKSPACE_ONLINE, workspace_id=uuid4(), version=1)
         wait_until(lambda: positions() == [1])
     finally:

@@ -1,4 +1,4 @@
-"""The log is append-only, bounded and pruned by age; positions are never given again."""
+"""The log is append-only, its payloads are bounded, and old events are deleted; their positions are not used again."""
 
 import json
 import secrets
@@ -41,7 +41,7 @@ def test_an_event_gets_one_position_for_good():
     assert Event.objects.get().position == 1
 
 
-def test_an_event_is_deleted_by_the_retention_command_only():
+def test_only_the_retention_command_deletes_events():
     publish(online())
     refused("DELETE FROM events_event")
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -50,7 +50,7 @@ def test_an_event_is_deleted_by_the_retention_command_only():
 
 
 def old(*events, days=100):
-    """Publish events of long ago: the column's default is the only clock, so its trigger is held off."""
+    """Publish events with an old `created_at`, which needs the triggers disabled."""
     rows = publish(*events)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE events_event DISABLE TRIGGER event_keeps_what_it_says")
@@ -66,7 +66,7 @@ def prune(*arguments):
     return output.getvalue().strip()
 
 
-def test_old_events_go_and_their_positions_are_never_given_again():
+def test_old_events_are_deleted_and_their_positions_not_used_again():
     old(online(), online())
     young = publish(online())
     assert prune("--older-than", "90d", "--dry-run") == "2 events would be deleted, 0 old ones kept."
@@ -78,17 +78,17 @@ def test_old_events_go_and_their_positions_are_never_given_again():
     assert last_position() == 4
 
 
-def test_the_door_is_open_for_the_command_s_own_transaction_only():
+def test_the_permission_to_delete_ends_with_the_command_s_transaction():
     old(online())
     prune("--older-than", "90d")
     publish(online())
     with connection.cursor() as cursor:
-        # A test runs in a transaction, which is where the setting would have been left.
+        # The test's own transaction would have kept the setting.
         cursor.execute("SELECT set_config('slipway.pruning', '', true)")
     refused("DELETE FROM events_event")
 
 
-def test_an_old_event_that_a_channel_waits_for_is_kept_and_a_delivered_one_goes_with_its_delivery():
+def test_an_undelivered_old_event_is_kept_and_a_delivered_one_deleted_with_its_delivery():
     webhook("http://127.0.0.1:9/")
     waiting, delivered = old(online(), online())
     Delivery.objects.filter(event=delivered).update(state=DeliveryState.DELIVERED, settled_at=database_now())
@@ -106,7 +106,7 @@ def test_an_event_without_a_position_is_kept():
 
 
 @pytest.mark.parametrize("age", ["90", "d", "0d", "-3d", "90 d", "9999999d", "1y", ""])
-def test_an_age_that_is_none_is_refused_and_shown_how(age):
+def test_an_invalid_age_is_refused_with_an_example(age):
     with pytest.raises(CommandError, match="such as 90d"):
         prune(f"--older-than={age}")
 
@@ -128,7 +128,7 @@ TOKEN = secrets.token_urlsafe(32)
         {TOKEN: "as a key"},
     ],
 )
-def test_what_is_shaped_like_a_token_is_masked_wherever_it_stands(payload):
+def test_a_text_that_looks_like_a_token_is_masked_anywhere(payload):
     kept = stored(**payload)
     assert TOKEN not in json.dumps(kept)
     assert payload_limits.MASK in json.dumps(kept, ensure_ascii=False)
@@ -145,11 +145,11 @@ def test_what_is_shaped_like_a_token_is_masked_wherever_it_stands(payload):
         "/var/lib/slipway/workspaces/0d9c/launches/1",
     ],
 )
-def test_what_is_no_token_is_left_as_it_is(text):
+def test_other_texts_are_not_masked(text):
     assert stored(error=text)["error"] == text
 
 
-def test_a_payload_that_is_too_large_is_shortened_and_recorded_all_the_same():
+def test_a_payload_that_is_too_large_is_shortened_and_recorded():
     kept = stored(error="é" * 300_000, code="crashed", log_tail="tail " * 50_000)
     assert len(json.dumps(kept, ensure_ascii=False).encode()) <= payload_limits.MAX_PAYLOAD_BYTES + 100
     assert kept["error"].endswith(payload_limits.SHORTENED)
@@ -158,17 +158,17 @@ def test_a_payload_that_is_too_large_is_shortened_and_recorded_all_the_same():
     assert kept["version"] == 1
 
 
-def test_a_payload_of_many_small_texts_loses_its_largest_field_only():
+def test_a_payload_of_many_small_texts_loses_only_its_largest_field():
     kept = stored(agent_card={f"skill {number}": "x" * 50 for number in range(5000)}, url="http://localhost:9")
     assert kept == {"agent_card": payload_limits.OMITTED, "url": "http://localhost:9", "version": 1}
 
 
-def test_a_payload_within_the_limit_is_stored_as_it_is():
+def test_a_payload_within_the_limit_is_stored_unchanged():
     payload = {"error": "x" * 20_000, "missing": ["A", "B"], "n": 3, "none": None}
     assert stored(**payload) == {**payload, "version": 1}
 
 
-def test_a_token_at_the_edge_of_what_is_cut_leaves_no_part_of_itself():
+def test_no_part_of_a_token_at_the_cut_is_left():
     text = "x" * 8_180 + " " + TOKEN + " y" * 100_000
     kept = json.dumps(stored(error=text))
     assert TOKEN[:8] not in kept
@@ -196,7 +196,7 @@ def recorded(*payloads):
         [{"“quotes”": "back\\slash and é"}, {"“quotes”": "back\\slash and é"}],
     ],
 )
-def test_what_events_share_is_written_to_each_as_it_is(payloads):
+def test_texts_that_events_share_are_written_to_each(payloads):
     assert recorded(*payloads) == [{**payload, "version": 1} for payload in payloads]
 
 

@@ -1,4 +1,4 @@
-"""Our Postgres engine reads points in time as Django's own does."""
+"""Slipway's Postgres engine reads timestamps as Django's does."""
 
 from datetime import UTC
 
@@ -27,14 +27,14 @@ def read(text, *, by_django):
 
 
 @pytest.mark.parametrize("text", POINTS)
-def test_a_point_in_time_is_read_as_django_reads_it(text):
+def test_a_timestamp_is_read_as_django_reads_it(text):
     ours = read(text, by_django=False)
     assert repr(ours) == repr(read(text, by_django=True))
     assert ours.tzinfo is UTC
 
 
 @pytest.mark.parametrize("text", ["infinity", "0044-03-15 12:00:00+00 BC"])
-def test_what_python_has_no_point_for_is_refused_in_psycopgs_words(text):
+def test_a_timestamp_out_of_pythons_range_raises_psycopgs_error(text):
     with pytest.raises(Exception, match="timestamp") as ours:
         read(text, by_django=False)
     with pytest.raises(Exception, match="timestamp") as djangos:
@@ -42,7 +42,7 @@ def test_what_python_has_no_point_for_is_refused_in_psycopgs_words(text):
     assert (type(ours.value), str(ours.value)) == (type(djangos.value), str(djangos.value))
 
 
-def test_every_connection_reads_so():
+def test_every_connection_uses_the_loader():
     connection.ensure_connection()
     loader = connection.connection.adapters.get_loader(connection.connection.adapters.types["timestamptz"].oid, 0)
     assert loader is TimeLoader

@@ -1,4 +1,4 @@
-"""Native enums: their operations on a real type, and what makemigrations makes of a change of members."""
+"""Native enums: the operations on a real type, and what makemigrations writes when members change."""
 
 import threading
 
@@ -95,7 +95,7 @@ def test_a_value_is_added_at_its_place_in_the_database_and_in_the_replay(mood, p
     assert added.values_after(mood.values) == expected
 
 
-def test_a_value_that_is_there_is_no_obstacle(mood):
+def test_adding_an_existing_value_changes_nothing(mood):
     forwards(AddEnumValue("mood", "keen"))
     assert values() == mood.values
     assert AddEnumValue("mood", "keen").values_after(mood.values) == mood.values
@@ -109,12 +109,12 @@ def test_reversing_an_added_value_leaves_it_and_says_so(mood):
     assert "stays when reversed" in added.describe()
 
 
-def test_a_value_stands_before_or_after_another_and_not_both():
+def test_a_value_is_added_before_or_after_another_and_not_both():
     with pytest.raises(ValueError, match="not both"):
         AddEnumValue("mood", "new", before="calm", after="keen")
 
 
-def test_a_value_is_renamed_and_named_back(mood):
+def test_a_rename_is_reversible(mood):
     renamed = RenameEnumValue("mood", "keen", "eager")
     forwards(renamed)
     assert values() == ["calm", "eager", "it's odd"] == renamed.values_after(mood.values)
@@ -122,7 +122,7 @@ def test_a_value_is_renamed_and_named_back(mood):
     assert values() == mood.values
 
 
-def test_a_value_beside_other_operations_is_refused_by_name_before_anything_happens(mood, monkeypatch):
+def test_adding_a_value_beside_other_operations_is_refused_before_anything_happens(mood, monkeypatch):
     added = AddEnumValue("mood", "new")
     crowded = Migration("0099_crowded", "workspaces")
     crowded.operations = [added, RunPython(RunPython.noop)]
@@ -133,12 +133,12 @@ def test_a_value_beside_other_operations_is_refused_by_name_before_anything_happ
     assert values() == mood.values
 
 
-def test_an_unknown_value_is_refused_by_the_database_and_not_lost(mood):
+def test_the_database_refuses_an_unknown_value(mood):
     with connection.cursor() as cursor, pytest.raises(DataError, match='mood: "gloomy"'):
         cursor.execute("SELECT %s::mood", ["gloomy"])
 
 
-def test_a_lock_that_is_not_granted_in_time_is_a_sentence_and_changes_nothing(mood, monkeypatch):
+def test_a_lock_that_is_not_granted_in_time_raises_a_sentence_and_changes_nothing(mood, monkeypatch):
     monkeypatch.setattr(operations, "LOCK_TIMEOUT", "100ms")
     name = connection.settings_dict["NAME"]
     with psycopg.connect(settings.DATABASE_URL, dbname=name, connect_timeout=60) as other:
@@ -156,7 +156,7 @@ def test_the_lock_timeout_ends_with_its_transaction(mood):
         assert cursor.fetchone() == ("0",)
 
 
-def test_the_operations_are_written_as_they_were_made():
+def test_migrations_are_written_with_the_operations_arguments():
     operations = [
         CreateEnum(name="mood", values=["calm"]),
         AddEnumValue(name="mood", value="keen", after="calm"),
@@ -214,7 +214,7 @@ def test_each_new_member_becomes_an_addition_at_its_place(wanted, expected):
         (["a", "x", "c"], "lost b and gained x. If you renamed it, confirm that"),
     ],
 )
-def test_what_no_operation_can_do_is_said_with_what_to_do(wanted, message):
+def test_a_change_that_no_operation_can_do_is_refused_with_advice(wanted, message):
     with pytest.raises(CannotMigrate, match=message):
         enum_operations("mood", wanted, PRESENT, confirm=no)
 
@@ -242,7 +242,7 @@ def test_the_migrations_end_with_the_members_in_their_order():
     assert list(bound_enums()) == ["workspace_status"]
 
 
-def test_a_type_that_is_changed_for_the_database_alone_is_replayed_too():
+def test_operations_inside_separate_database_and_state_are_replayed():
     graph = MigrationLoader(None).graph
     (leaf,) = graph.leaf_nodes("workspaces")
     added = AddEnumValue("workspace_status", "quarantined", after="failed")
@@ -271,15 +271,15 @@ def test_each_new_member_gets_a_migration_of_its_own_in_a_chain(monkeypatch):
     assert second.dependencies == [("workspaces", first.name)]
 
 
-def test_what_cannot_be_written_stops_makemigrations_and_not_migrate(monkeypatch):
+def test_a_change_that_cannot_be_written_stops_makemigrations_and_not_migrate(monkeypatch):
     fewer = WorkspaceStatus.values[:-1]
     with pytest.raises(CannotMigrate, match="lost awaiting_agent"):
         detector(NonInteractiveMigrationQuestioner(), fewer, monkeypatch)
-    # What `migrate` brings: it must go on where a database or a code is older.
+    # The questioner of `migrate`, which must continue if the database or the code is older.
     assert detector(MigrationQuestioner(), fewer, monkeypatch) == {}
 
 
-def test_a_rename_is_asked_at_a_terminal_only(monkeypatch):
+def test_a_rename_is_confirmed_at_a_terminal_only(monkeypatch):
     renamed = ["paused_too" if value == "paused" else value for value in WorkspaceStatus.values]
     with pytest.raises(CannotMigrate, match="in a terminal"):
         detector(NonInteractiveMigrationQuestioner(), renamed, monkeypatch)

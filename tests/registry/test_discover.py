@@ -1,4 +1,4 @@
-"""Discovery: who may find whom, and what a request does for one that hibernates."""
+"""Discovery: which workspaces find each other, and how a hibernated one is woken."""
 
 import uuid
 
@@ -25,19 +25,19 @@ def found(caller, target, *, claims=None):
     return agent.get(f"/registry/discover/{getattr(target, 'pk', target)}")
 
 
-def test_a_sibling_is_found_where_it_is(caller):
+def test_a_sibling_is_found_with_its_url(caller):
     target = online(name="target")
     answer = found(caller, target)
     assert (answer.status_code, answer.json()) == (200, {"id": str(target.pk), "url": target.url, "name": "target"})
 
 
-def test_a_degraded_one_is_found(caller):
+def test_a_degraded_workspace_is_found(caller):
     target = online(name="target")
     put_into(target, S.DEGRADED)
     assert found(caller, target).status_code == 200
 
 
-def test_itself_ancestors_descendants_and_siblings_are_found_and_nobody_else():
+def test_only_itself_ancestors_descendants_and_siblings_are_found():
     top = online(name="top")
     left, right = online(name="left", parent_id=top.pk), online(name="right", parent_id=top.pk)
     below = online(name="below", parent_id=left.pk)
@@ -49,7 +49,7 @@ def test_itself_ancestors_descendants_and_siblings_are_found_and_nobody_else():
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 
-def test_one_that_hibernates_is_woken_and_the_caller_told_when_to_ask_again(caller):
+def test_a_hibernated_workspace_is_woken_and_the_answer_says_when_to_retry(caller):
     asleep = hibernated(name="asleep")
     answer = found(caller, asleep)
     assert (answer.status_code, answer["Retry-After"]) == (503, "10")
@@ -58,7 +58,7 @@ def test_one_that_hibernates_is_woken_and_the_caller_told_when_to_ask_again(call
     assert (woken.status, woken.launch_id != asleep.launch_id) == (S.PROVISIONING, True)
 
 
-def test_nobody_is_woken_by_one_who_may_not_find_it():
+def test_a_caller_that_may_not_find_a_workspace_does_not_wake_it():
     top = online(name="top")
     stranger = online(name="stranger", parent_id=top.pk)
     asleep = hibernated(name="asleep")
@@ -70,7 +70,7 @@ def test_nobody_is_woken_by_one_who_may_not_find_it():
     ("status", "retry_after"),
     [(S.PROVISIONING, "10"), (S.HIBERNATING, "10"), (S.OFFLINE, "30"), (S.PAUSED, None), (S.FAILED, None)],
 )
-def test_one_that_is_not_there_is_unavailable(caller, status, retry_after):
+def test_a_workspace_that_is_not_reachable_is_unavailable(caller, status, retry_after):
     target = online(name="target")
     put_into(target, status)
     answer = found(caller, target)
@@ -79,14 +79,14 @@ def test_one_that_is_not_there_is_unavailable(caller, status, retry_after):
     assert Workspace.objects.get(pk=target.pk).status == status
 
 
-def test_an_unknown_or_removed_one_is_not_found(caller):
+def test_an_unknown_or_removed_workspace_is_not_found(caller):
     gone = online(name="gone")
     put_into(gone, S.REMOVED)
     for target in (gone, uuid.uuid4(), "nonsense"):
         assert found(caller, target).status_code == 404
 
 
-def test_the_caller_has_to_say_who_it_is_and_be_it(caller):
+def test_the_caller_must_send_its_own_workspace_id(caller):
     target = online(name="target")
     agent = AgentCaller(caller)
     answer = agent.get(f"/registry/discover/{target.pk}")

@@ -1,4 +1,4 @@
-"""An agent, or a watcher outside, says that a boot can't go on."""
+"""An agent or a watcher reports that a boot has failed."""
 
 import uuid
 
@@ -33,13 +33,13 @@ def test_an_agent_s_reason_fails_its_launch(code):
     assert answer.content == b'{"status":"ok"}'
     stuck.refresh_from_db()
     assert (stuck.status, stuck.failure_code, stuck.failure_message) == (WorkspaceStatus.FAILED, code, "It can't.")
-    told = Event.objects.latest("id")
-    assert told.event_type == EventType.WORKSPACE_PROVISION_FAILED
-    assert told.payload["missing"] == ["API_KEY"]
-    assert (told.payload["source"], told.payload["log_tail"]) == ("agent", "the end\n")
+    event = Event.objects.latest("id")
+    assert event.event_type == EventType.WORKSPACE_PROVISION_FAILED
+    assert event.payload["missing"] == ["API_KEY"]
+    assert (event.payload["source"], event.payload["log_tail"]) == ("agent", "the end\n")
 
 
-def test_a_failed_launch_s_process_is_to_be_stopped_at_once():
+def test_a_failed_launch_s_process_is_stopped_at_once():
     stuck = booting()
     AgentCaller(stuck).failed()
     assert Launch.objects.due_for_teardown(now=database_now()).filter(pk=stuck.launch_id).exists()
@@ -78,7 +78,7 @@ def test_a_reason_of_the_wrong_shape_is_refused_by_field(field, body):
     assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.PROVISIONING
 
 
-def test_a_watcher_fails_the_present_launch(watcher):
+def test_a_watcher_fails_the_current_launch(watcher):
     stuck = booting()
     assert report(watcher, stuck, error="EC2 says: terminated").content == b'{"ok":true}'
     stuck.refresh_from_db()
@@ -102,7 +102,7 @@ def test_a_watcher_s_second_report_changes_nothing(watcher):
     assert Event.objects.count() > before
 
 
-def test_a_report_on_an_earlier_launch_never_fails_the_present_one(watcher):
+def test_a_report_about_an_earlier_launch_does_not_fail_the_current_one(watcher):
     stuck = booting()
     restart(workspace_id=stuck.pk, now=database_now())
     assert report(watcher, stuck, launch_id=str(stuck.launch_id)).json() == {"ok": True, "no_change": True}

@@ -1,4 +1,4 @@
-"""A heartbeat: what it stores, what it moves, and what it costs."""
+"""Heartbeats: what they store, which status they change, and how many queries they take."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from workspaces.services.watching.liveness import mark_silent_offline
 pytestmark = pytest.mark.django_db
 
 
-def test_the_usual_beat_is_one_look_and_one_update():
+def test_a_usual_heartbeat_takes_one_select_and_one_update():
     agent = AgentCaller(online())
     with CaptureQueriesContext(connection) as queries:
         answer = agent.beat(error_rate=0.0, sample_error="", active_tasks=1, uptime_seconds=60, current_task="")
@@ -29,9 +29,9 @@ def test_the_usual_beat_is_one_look_and_one_update():
     assert "workspaces_heartbeat" in queries[1]["sql"]
 
 
-# Notes, in the server's own words, how the transaction of a beat will commit.
-_NOTING = """
-CREATE TEMPORARY TABLE commits (said text);
+# Records the server's `synchronous_commit` for the transaction of each heartbeat.
+_RECORD_COMMITS = """
+CREATE TEMPORARY TABLE commits (setting text);
 CREATE FUNCTION pg_temp.note_commit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO commits VALUES (current_setting('synchronous_commit'));
@@ -40,7 +40,7 @@ END $$;
 CREATE TRIGGER note_commit AFTER UPDATE ON workspaces_heartbeat FOR EACH ROW EXECUTE FUNCTION pg_temp.note_commit();
 SET synchronous_commit = on;
 """
-_NOTING_NO_MORE = """
+_STOP_RECORDING = """
 RESET synchronous_commit;
 DROP FUNCTION pg_temp.note_commit() CASCADE;
 DROP TABLE commits;
@@ -54,44 +54,44 @@ def agent(transactional_db):
 
 @pytest.fixture
 def commits(agent):
-    """Return what says, for each beat since, how it was committed; the tests' own server waits for no disk."""
+    """Return a function that lists how each heartbeat since was committed. The tests' server defaults to `off`."""
 
-    def said():
-        return [row[0] for row in _asked("SELECT said FROM commits")]
+    def settings_used():
+        return [row[0] for row in _query("SELECT setting FROM commits")]
 
     with connection.cursor() as cursor:
-        cursor.execute(_NOTING)
-        yield said
-        cursor.execute(_NOTING_NO_MORE)
+        cursor.execute(_RECORD_COMMITS)
+        yield settings_used
+        cursor.execute(_STOP_RECORDING)
 
 
-def _asked(query):
+def _query(query):
     with connection.cursor() as cursor:
         cursor.execute(query)
         return cursor.fetchall()
 
 
-def test_a_beat_does_not_wait_for_the_disk_and_what_comes_after_it_does(agent, commits):
+def test_a_heartbeat_does_not_wait_for_the_disk_and_later_commits_do(agent, commits):
     agent.beat(error_rate=0.1)
     agent.beat(active_tasks=0, runtime_metadata={"idle_timeout_seconds": 900})
     assert commits() == ["off", "off"]
-    assert _asked("SHOW synchronous_commit") == [("on",)]
+    assert _query("SHOW synchronous_commit") == [("on",)]
 
 
-def test_what_is_in_one_transaction_with_a_beat_is_on_disk_when_it_is_committed(agent, commits):
+def test_a_transaction_around_a_heartbeat_waits_for_the_disk(agent, commits):
     with transaction.atomic():
         agent.beat(error_rate=0.1)
-        assert _asked("SHOW synchronous_commit") == [("on",)]
+        assert _query("SHOW synchronous_commit") == [("on",)]
     assert commits() == ["on"]
 
 
-def test_the_first_beat_of_a_task_is_on_disk_before_it_is_answered(agent, commits):
+def test_the_first_heartbeat_of_a_task_waits_for_the_disk(agent, commits):
     for tasks in (0, 1, 2, 0, 1):
         agent.beat(active_tasks=tasks)
     assert commits() == ["off", "on", "off", "off", "on"]
 
 
-def test_a_beat_stores_what_it_says_and_leaves_the_rest():
+def test_a_heartbeat_stores_its_fields_and_keeps_the_others():
     up = online()
     agent = AgentCaller(up)
     metadata = {"capabilities": {"status_mgmt": True}, "idle_timeout_seconds": 900}
@@ -102,7 +102,7 @@ def test_a_beat_stores_what_it_says_and_leaves_the_rest():
     assert (beat.uptime_seconds, beat.runtime_metadata["idle_timeout_seconds"]) == (77, 900)
 
 
-def test_a_beat_makes_no_event_where_nothing_changed():
+def test_a_heartbeat_records_no_event_if_nothing_changed():
     up = online()
     before = Event.objects.count()
     assert AgentCaller(up).beat(error_rate=0.3, active_tasks=4).status_code == 200
@@ -113,21 +113,21 @@ def test_a_beat_makes_no_event_where_nothing_changed():
 @pytest.mark.parametrize(
     ("sent", "stored"), [(0, 55), (1, 1), (MAX_BUDGET_CENTS, MAX_BUDGET_CENTS), (10**30, MAX_BUDGET_CENTS)]
 )
-def test_a_spend_of_nothing_says_nothing_and_a_huge_one_is_capped(sent, stored):
+def test_a_spend_of_zero_is_ignored_and_a_huge_one_capped(sent, stored):
     up = online()
     Heartbeat.objects.filter(pk=up.pk).update(monthly_spend=55)
     assert AgentCaller(up).beat(monthly_spend=sent).status_code == 200
     assert Heartbeat.objects.get(pk=up.pk).monthly_spend == stored
 
 
-def test_a_beat_alone_completes_a_boot():
+def test_a_heartbeat_alone_completes_a_boot():
     stuck = booting()
     assert AgentCaller(stuck).beat().status_code == 200
     assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.ONLINE
     assert Launch.objects.get(pk=stuck.launch_id).outcome == "online"
 
 
-def test_a_beat_brings_a_lost_workspace_back():
+def test_a_heartbeat_brings_an_offline_workspace_back():
     lost = online()
     Heartbeat.objects.filter(pk=lost.pk).update(last_heartbeat_at=database_now() - timedelta(minutes=10))
     assert len(mark_silent_offline(now=database_now(), limit=timedelta(seconds=180))) == 1
@@ -136,7 +136,7 @@ def test_a_beat_brings_a_lost_workspace_back():
     assert Event.objects.latest("id").payload["recovered_from"] == "offline"
 
 
-def test_a_late_beat_takes_a_deadline_failure_back():
+def test_a_late_heartbeat_undoes_a_deadline_failure():
     late = failed(code=FailureCode.STALLED)
     AgentCaller(late).beat()
     assert Workspace.objects.get(pk=late.pk).status == WorkspaceStatus.ONLINE
@@ -157,7 +157,7 @@ def _failed_past_its_grace():
 
 
 @pytest.mark.parametrize("make", [_crashed, _failed_past_its_grace])
-def test_a_beat_moves_nothing_where_the_launch_is_past_but_is_stored(make):
+def test_a_heartbeat_of_a_finished_launch_is_stored_and_changes_no_status(make):
     past = make()
     assert AgentCaller(past).beat(uptime_seconds=99).json() == {"status": "ok"}
     stored = Workspace.objects.get(pk=past.pk)
@@ -196,18 +196,18 @@ def test_error_rate_and_wedge_degrade_and_recover(beats, status):
     assert Workspace.objects.get(pk=up.pk).status == status
 
 
-def test_the_event_of_a_degradation_tells_its_symptoms():
+def test_the_event_of_a_degradation_has_its_symptoms():
     up = online()
     agent = AgentCaller(up)
     agent.beat(error_rate=0.8, sample_error="429 from the model")
-    told = Event.objects.latest("id")
-    assert told.event_type == EventType.WORKSPACE_DEGRADED
-    assert told.payload == {"error_rate": 0.8, "sample_error": "429 from the model", "version": up.version + 1}
+    event = Event.objects.latest("id")
+    assert event.event_type == EventType.WORKSPACE_DEGRADED
+    assert event.payload == {"error_rate": 0.8, "sample_error": "429 from the model", "version": up.version + 1}
     agent.beat(error_rate=0.0)
     assert Event.objects.latest("id").payload["recovered_from"] == "degraded"
 
 
-def test_a_secret_in_a_beat_is_stored_masked_and_told_masked():
+def test_a_secret_in_a_heartbeat_is_masked_in_the_row_and_the_event():
     up = online()
     put_secrets({"KEY": "sk-very-secret-value"}, workspace_id=up.pk)
     AgentCaller(up).beat(error_rate=0.9, sample_error="401: sk-very-secret-value", current_task="sk-very-secret-value")
@@ -217,7 +217,7 @@ def test_a_secret_in_a_beat_is_stored_masked_and_told_masked():
     assert "sk-very" not in str(Event.objects.latest("id").payload)
 
 
-def test_a_long_text_is_bounded():
+def test_a_long_text_is_cut():
     up = online()
     assert AgentCaller(up).beat(sample_error="x" * 500_000).status_code == 200
     assert len(Heartbeat.objects.get(pk=up.pk).sample_error) == 4000
@@ -251,7 +251,7 @@ def test_a_long_text_is_bounded():
         ("workspace_id", 7),
     ],
 )
-def test_a_beat_of_the_wrong_shape_is_refused_by_field_and_changes_nothing(field, value):
+def test_an_invalid_heartbeat_is_refused_by_field_and_changes_nothing(field, value):
     up = online()
     before = Heartbeat.objects.values().get(pk=up.pk)
     answer = AgentCaller(up).beat(**{field.split(".")[0]: value})
@@ -261,7 +261,7 @@ def test_a_beat_of_the_wrong_shape_is_refused_by_field_and_changes_nothing(field
 
 
 @pytest.mark.parametrize("field", ["error_rate", "sample_error", "active_tasks", "runtime_state", "runtime_metadata"])
-def test_null_says_nothing(field):
+def test_a_null_field_is_ignored(field):
     up = online()
     Heartbeat.objects.filter(pk=up.pk).update(error_rate=0.25, active_tasks=3)
     assert AgentCaller(up).beat(**{field: None}).status_code == 200

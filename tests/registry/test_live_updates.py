@@ -1,4 +1,4 @@
-"""What a beat or a boot step tells those who look at present: over Redis, masked, stored nowhere."""
+"""What a heartbeat or a boot step publishes over Redis: masked, and not stored."""
 
 import json
 import socket
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def ear(monkeypatch):
-    # What takes longer than usual is dropped, but here nothing may be.
+def subscription(monkeypatch):
+    # On a busy machine nothing may be dropped here.
     monkeypatch.setattr(ephemeral, "TIMEOUT_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(ephemeral, "_publisher", ephemeral._Publisher())
     with redis.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as subscription:
@@ -30,16 +30,16 @@ def ear(monkeypatch):
         yield subscription
 
 
-def heard(ear, count):
-    return [json.loads(ear.get_message(timeout=PATIENCE_SECONDS)["data"]) for _ in range(count)]
+def published(subscription, count):
+    return [json.loads(subscription.get_message(timeout=PATIENCE_SECONDS)["data"]) for _ in range(count)]
 
 
-def test_a_beat_is_told_with_its_task(ear):
+def test_a_heartbeat_is_published_with_its_task(subscription):
     parent = factories.online(name="parent")
     child = factories.online(name="child", parent_id=parent.pk)
     AgentCaller(child).beat(active_tasks=2, uptime_seconds=90, current_task="read the mail")
 
-    beat, task = heard(ear, 2)
+    beat, task = published(subscription, 2)
 
     assert beat["event"] == "WORKSPACE_HEARTBEAT"
     assert beat["workspace_id"] == str(child.pk)
@@ -49,27 +49,28 @@ def test_a_beat_is_told_with_its_task(ear):
     assert task["payload"] == {"current_task": "read the mail", "active_tasks": 2, "version": child.version}
 
 
-def test_a_task_that_did_not_change_is_told_once(ear):
+def test_a_task_that_did_not_change_is_published_once(subscription):
     agent = AgentCaller(factories.online())
     for _ in range(2):
         agent.beat(active_tasks=1, current_task="read the mail")
-    assert [told["event"] for told in heard(ear, 3)] == ["WORKSPACE_HEARTBEAT", "TASK_UPDATED", "WORKSPACE_HEARTBEAT"]
+    names = [event["event"] for event in published(subscription, 3)]
+    assert names == ["WORKSPACE_HEARTBEAT", "TASK_UPDATED", "WORKSPACE_HEARTBEAT"]
 
 
-def test_a_task_is_told_without_secrets(ear):
+def test_a_task_is_published_without_secrets(subscription):
     workspace = factories.online()
     put_secrets({"KEY": "hunter2-hunter2"}, workspace_id=workspace.pk)
     AgentCaller(workspace).beat(current_task="log in with hunter2-hunter2")
-    assert "hunter2" not in json.dumps(heard(ear, 2))
+    assert "hunter2" not in json.dumps(published(subscription, 2))
 
 
-def test_a_new_boot_step_is_told_and_a_repeated_one_is_not(ear):
+def test_a_new_boot_step_is_published_and_a_repeated_one_is_not(subscription):
     workspace = factories.booting()
     agent = AgentCaller(workspace)
     for step in ("install", "install", "start"):
         agent.progress(step=step)
 
-    install, start = heard(ear, 2)
+    install, start = published(subscription, 2)
 
     deadline_at = Workspace.objects.get(pk=workspace.pk).deadline_at
     assert install["payload"] | {"deadline_at": ""} == {
@@ -83,7 +84,7 @@ def test_a_new_boot_step_is_told_and_a_repeated_one_is_not(ear):
     assert not Event.objects.filter(event_type__in=["WORKSPACE_PROGRESS", "WORKSPACE_HEARTBEAT"]).exists()
 
 
-def test_a_redis_that_does_not_answer_costs_a_beat_nothing(settings, monkeypatch):
+def test_a_redis_that_does_not_answer_delays_no_heartbeat(settings, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings.REDIS_URL = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
         monkeypatch.setattr(ephemeral, "TIMEOUT_SECONDS", PATIENCE_SECONDS)

@@ -28,7 +28,7 @@ def test_a_register_completes_the_boot():
     assert stuck.agent_card == {"name": "hermes", "skills": [{"id": "x"}]}
 
 
-def test_the_url_of_a_process_is_its_backend_s_whatever_the_agent_sends():
+def test_a_process_has_the_url_of_its_backend_whatever_the_agent_sends():
     stuck = booting()
     assert AgentCaller(stuck).register(url="http://169.254.169.254/latest").status_code == 200
     stuck.refresh_from_db()
@@ -54,7 +54,7 @@ def test_the_url_of_a_process_is_its_backend_s_whatever_the_agent_sends():
         "http://" + "a" * 3000,
     ],
 )
-def test_a_url_where_no_agent_may_be_is_refused_by_field(url):
+def test_a_forbidden_url_is_refused_by_field(url):
     agent, workspace = external()
     answer = agent.post("/registry/register", {"id": str(workspace.pk), "url": url, "agent_card": {}})
     assert answer.status_code == 422
@@ -63,13 +63,13 @@ def test_a_url_where_no_agent_may_be_is_refused_by_field(url):
     assert (workspace.status, workspace.url) == (WorkspaceStatus.AWAITING_AGENT, "")
 
 
-def test_a_long_boot_is_not_taken_for_silence():
+def test_a_long_boot_does_not_count_as_silence():
     slow = booting(runtime="hermes", now=database_now() - timedelta(minutes=20))
     AgentCaller(slow).register()
     assert mark_silent_offline(now=database_now(), limit=timedelta(seconds=180)) == []
 
 
-def test_registering_again_replaces_the_card_without_a_move():
+def test_registering_again_replaces_the_card_and_keeps_the_status():
     up = online()
     agent = AgentCaller(up)
     assert agent.register(agent_card={"name": "new"}).status_code == 200
@@ -79,7 +79,7 @@ def test_registering_again_replaces_the_card_without_a_move():
     assert Event.objects.filter(event_type=EventType.AGENT_CARD_UPDATED).count() == 1
 
 
-def test_a_late_register_takes_a_deadline_failure_back():
+def test_a_late_register_undoes_a_deadline_failure():
     late = failed(code=FailureCode.TIMED_OUT)
     assert AgentCaller(late).register().status_code == 200
     late.refresh_from_db()
@@ -87,7 +87,7 @@ def test_a_late_register_takes_a_deadline_failure_back():
     assert Event.objects.latest("id").payload["recovered_from"] == "failed"
 
 
-def test_a_register_after_a_failure_for_good_is_refused_and_says_where_the_workspace_stands():
+def test_a_register_after_a_final_failure_is_refused_with_the_status():
     broken = failed(code=FailureCode.CRASHED)
     Launch.objects.update(torn_down_at=None)
     answer = AgentCaller(broken).register()
@@ -97,7 +97,7 @@ def test_a_register_after_a_failure_for_good_is_refused_and_says_where_the_works
     assert Workspace.objects.get(pk=broken.pk).version == broken.version
 
 
-def test_an_earlier_launch_s_agent_is_told_that_it_is_superseded():
+def test_an_earlier_launch_s_agent_gets_the_code_superseded():
     stuck = booting()
     agent = AgentCaller(stuck)
     restart(workspace_id=stuck.pk, now=database_now())
@@ -106,7 +106,7 @@ def test_an_earlier_launch_s_agent_is_told_that_it_is_superseded():
     assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.PROVISIONING
 
 
-def test_the_agent_of_a_removed_workspace_is_told_so():
+def test_the_agent_of_a_removed_workspace_gets_410():
     stuck = booting()
     agent = AgentCaller(stuck)
     holder(ApiScope.OPERATE).delete(f"/workspaces/{stuck.pk}")
@@ -143,7 +143,7 @@ def test_a_new_launch_begins_with_a_clean_heartbeat():
     assert beat.monthly_spend == 7
 
 
-def test_a_workspace_within_its_limits_stays_where_it_is_put_by_others():
+def test_a_workspace_within_its_limits_keeps_the_status_that_others_gave_it():
     stuck = booting()
     assert later(stuck, minutes=9) < stuck.deadline_at
     answer = AgentCaller(stuck).progress(step="install")

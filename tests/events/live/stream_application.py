@@ -1,4 +1,4 @@
-"""The live streams as production serves them, but for limits that a test can wait for and a word beside the login."""
+"""The live streams of production, with short limits for the tests, and a password header as another login."""
 
 import os
 
@@ -7,7 +7,7 @@ from events.live.asgi import LiveStreams
 from events.live.stream_hub import Limits
 
 
-def _knows_the_word(request, workspace_id):
+def _knows_the_password(request, workspace_id):
     if request.headers.get("X-Word") != "sesame":
         asgi.require_reader(request, workspace_id)
 
@@ -22,5 +22,5 @@ _LIMITS = Limits(
     stuck_seconds=_seconds("STUCK_SECONDS", Limits.stuck_seconds),
     queue_bytes=int(os.environ.get("QUEUE_BYTES", Limits.queue_bytes)),
 )
-asgi.live_streams = LiveStreams(authorize=_knows_the_word, limits=_LIMITS)
+asgi.live_streams = LiveStreams(authorize=_knows_the_password, limits=_LIMITS)
 application = asgi.application

@@ -1,4 +1,4 @@
-"""The live streams behind Debian's nginx, with the very configuration that docs/how-to/deploy.md shows."""
+"""The live streams behind Debian's nginx, configured as docs/how-to/deploy.md shows."""
 
 import json
 import ssl
@@ -19,10 +19,10 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.nginx]
 
-# As a distribution's nginx.conf, with its files in a folder of the test's own.
+# Like a distribution's nginx.conf, with its files in the test's folder.
 _AROUND = """
 daemon off; worker_processes 1; pid nginx.pid; error_log stderr;
-# Where root runs the tests, its folders are for root alone; anybody else needs no such line, and is told so.
+# If root runs the tests, only root can read its folders. For anybody else nginx warns about this line.
 user root;
 events {{}}
 http {{
@@ -35,7 +35,7 @@ http {{
 
 
 def _documented(replacements):
-    """Return what the page shows, with each of its ports and files replaced."""
+    """Return the page's configuration with its ports and files replaced."""
     page = (settings.BASE_DIR / "docs/how-to/deploy.md").read_text()
     text = page.partition("```nginx\n")[2].partition("```")[0]
     for shown, ours in replacements.items():
@@ -70,37 +70,37 @@ def proxied(serve, tmp_path):
 def test_pages_and_streams_each_reach_their_own_server(proxied):
     with httpx.Client(base_url=proxied.origin, verify=proxied.trust, trust_env=False) as client:
         assert client.get("/health").json() == {"status": "ok"}
-        # From the pages' server it would be 501.
+        # The pages' server would answer 501.
         for path in ("/events/stream", f"/workspaces/{uuid4()}/events/stream"):
             assert client.get(path).status_code == 401
 
 
-def test_a_body_that_is_too_large_is_answered_by_us_and_not_by_it(proxied):
+def test_slipway_and_not_nginx_answers_a_body_that_is_too_large(proxied):
     with httpx.Client(base_url=proxied.origin, verify=proxied.trust, trust_env=False) as client:
         answer = client.post("/workspaces", content=b"{" + b" " * 7_500_000 + b"}", headers=WORD)
     assert answer.headers["Content-Type"].startswith("application/json"), answer.text[:500]
 
 
-def test_events_arrive_at_once_and_not_at_the_end(proxied):
+def test_events_arrive_at_once_and_not_when_the_response_ends(proxied):
     with proxied.stream() as stream:
-        # Each before there is a next one, while the stream stays open.
+        # Each arrives before the next one exists, while the stream stays open.
         for position in range(1, 4):
             publish(online())
             assert stream.message()[0] == position
 
 
-def test_a_silent_stream_is_kept_alive_through_it(proxied):
+def test_a_silent_stream_is_kept_alive_behind_nginx(proxied):
     with proxied.stream() as stream:
         assert [stream.block() for _ in range(3)] == [[": keep-alive", "id: 0"]] * 3
 
 
-def test_a_client_resumes_through_it(proxied):
+def test_a_client_resumes_behind_nginx(proxied):
     publish(*[online() for _ in range(700)])
     with proxied.stream(headers={**WORD, "Last-Event-ID": "10"}) as stream:
         assert stream.positions(690) == list(range(11, 701))
 
 
-def test_a_client_that_goes_is_noticed_through_it(proxied):
+def test_a_disconnect_is_noticed_behind_nginx(proxied):
     with proxied.stream() as stream:
         publish(online())
         assert stream.message()[0] == 1
@@ -108,7 +108,7 @@ def test_a_client_that_goes_is_noticed_through_it(proxied):
     wait_until(lambda: own_backends()[1] == 0)
 
 
-def test_a_websocket_goes_through_it_from_our_own_page_only(proxied):
+def test_a_websocket_opens_behind_nginx_from_our_own_page_only(proxied):
     address = f"wss://127.0.0.1:{proxied.port}/ws"
     options = {"additional_headers": WORD, "ssl": proxied.trust, "proxy": None, "open_timeout": PATIENCE_SECONDS}
     with pytest.raises(InvalidStatus, match="403"), connect(address, origin="https://evil.example", **options):

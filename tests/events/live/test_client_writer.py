@@ -1,4 +1,4 @@
-"""Writing to a client: in order, bounded, whether its server sends at once, later, or when it is awaited."""
+"""Writing to a client in order and with a bounded queue, for servers that send at once, later, or when awaited."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from events.live.event_batch import body_part
 
 
 class Later:
-    """A server whose client takes a message only when the test says so."""
+    """A server whose client reads a message only when the test says so."""
 
     def __init__(self):
         self.sent, self.under_way = [], []
@@ -25,7 +25,7 @@ class Later:
 
 
 class AtOnce:
-    """What Granian returns for a message that the client took at once: awaitable, and no future."""
+    """What Granian returns for a message that was sent at once: an awaitable that is not a future."""
 
     def __init__(self):
         self.sent = []
@@ -42,7 +42,7 @@ def pieces(*texts):
     return [body_part(text) for text in texts]
 
 
-def test_the_next_message_is_sent_when_the_last_is_taken_and_in_order():
+def test_the_next_message_is_sent_when_the_previous_one_is_and_in_order():
     async def story():
         client = Later()
         writer = ClientWriter(client.send, limit_bytes=100)
@@ -58,7 +58,7 @@ def test_the_next_message_is_sent_when_the_last_is_taken_and_in_order():
     asyncio.run(story())
 
 
-def test_a_message_that_is_taken_at_once_waits_for_nothing():
+def test_a_message_that_is_sent_at_once_is_not_awaited():
     async def story():
         client = AtOnce()
         writer = ClientWriter(client.send, limit_bytes=1)
@@ -69,7 +69,7 @@ def test_a_message_that_is_taken_at_once_waits_for_nothing():
     asyncio.run(story())
 
 
-def test_more_than_may_wait_is_refused_and_changes_nothing():
+def test_messages_beyond_the_limit_are_refused_and_change_nothing():
     async def story():
         client = Later()
         writer = ClientWriter(client.send, limit_bytes=4)
@@ -79,13 +79,13 @@ def test_more_than_may_wait_is_refused_and_changes_nothing():
         await client.take()
         await client.take()
         assert client.sent == [b"on its way", b"four"]
-        # What waited is through: there is room again.
+        # The queue is empty again.
         assert writer.write(pieces(b"next"))
 
     asyncio.run(story())
 
 
-def test_drain_ends_when_all_is_taken_or_when_time_is_over_or_the_client_has_gone():
+def test_drain_ends_when_all_is_sent_or_time_is_over_or_the_client_disconnected():
     async def story():
         client = Later()
         writer = ClientWriter(client.send, limit_bytes=100)
@@ -107,7 +107,7 @@ def test_drain_ends_when_all_is_taken_or_when_time_is_over_or_the_client_has_gon
     asyncio.run(story())
 
 
-def test_a_server_that_sends_when_it_is_awaited_is_served_too():
+def test_messages_reach_a_server_that_sends_only_when_awaited():
     async def story():
         sent = []
 
@@ -123,7 +123,7 @@ def test_a_server_that_sends_when_it_is_awaited_is_served_too():
     asyncio.run(story())
 
 
-def test_a_client_that_has_gone_makes_no_noise():
+def test_a_disconnected_client_causes_no_warning():
     async def story():
         def send(message):
             raise RuntimeError("Transport not initialized or closed")

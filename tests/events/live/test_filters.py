@@ -1,4 +1,4 @@
-"""Which events pass which filter, as a table; and what is no filter."""
+"""Which events pass which filter, as a table; and which filters are invalid."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -12,7 +12,7 @@ from events.live.filters import MAX_VALUES, BadFilter, parse
 ROOT, MIDDLE, LEAF, OTHER = (UUID(int=number) for number in range(1, 5))
 
 
-def told(event_type="WORKSPACE_ONLINE", workspace_id=LEAF, runtime="hermes", ancestors=(MIDDLE, ROOT)):
+def logged_event(event_type="WORKSPACE_ONLINE", workspace_id=LEAF, runtime="hermes", ancestors=(MIDDLE, ROOT)):
     subject = {"runtime": runtime, "ancestors": [str(each) for each in ancestors]} if workspace_id else {}
     return LoggedEvent(
         position=1,
@@ -48,16 +48,16 @@ def told(event_type="WORKSPACE_ONLINE", workspace_id=LEAF, runtime="hermes", anc
         ("after=5&cache=1", True),
     ],
 )
-def test_an_event_passes_by_its_own_snapshot(query, passes):
-    assert parse(QueryDict(query)).passes(told()) is passes
+def test_an_event_is_filtered_by_its_own_snapshot(query, passes):
+    assert parse(QueryDict(query)).passes(logged_event()) is passes
 
 
 @pytest.mark.parametrize(
     ("query", "passes"),
     [("", True), ("event=INCIDENT_OPENED", True), ("runtime=hermes", False), (f"subtree={ROOT}", False)],
 )
-def test_what_concerns_the_fleet_is_about_no_workspace(query, passes):
-    assert parse(QueryDict(query)).passes(told("INCIDENT_OPENED", workspace_id=None)) is passes
+def test_an_event_about_the_fleet_has_no_workspace(query, passes):
+    assert parse(QueryDict(query)).passes(logged_event("INCIDENT_OPENED", workspace_id=None)) is passes
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_concerns_the_fleet_is_about_no_workspace(query, passes):
         ("workspace", ",".join([str(LEAF)] * (MAX_VALUES + 1))),
     ],
 )
-def test_a_value_that_means_nothing_is_refused_by_its_field(field, value):
+def test_an_invalid_value_is_refused_by_its_field(field, value):
     query = QueryDict(mutable=True)
     query[field] = value
     with pytest.raises(BadFilter) as refusal:

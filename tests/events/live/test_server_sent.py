@@ -42,7 +42,7 @@ def test_an_event_travels_from_the_outbox_through_the_relay_to_the_client(server
             assert stream.message()[0] == position
 
 
-def test_the_answer_s_headers_let_no_proxy_hold_it_back(server):
+def test_the_headers_keep_proxies_from_buffering(server):
     with server.stream() as stream:
         headers = stream.response.headers
     assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
@@ -50,14 +50,14 @@ def test_the_answer_s_headers_let_no_proxy_hold_it_back(server):
     assert headers["X-Accel-Buffering"] == "no"
 
 
-def test_a_new_client_starts_from_the_present(server):
+def test_a_new_client_starts_at_the_end_of_the_log(server):
     publish(online(), online())
     with server.stream() as stream:
         publish(online())
         assert stream.message()[0] == 3
 
 
-def test_a_client_resumes_after_its_snapshot_and_goes_on_live(server):
+def test_a_client_resumes_after_its_snapshot_and_then_follows_live(server):
     publish(*[online() for _ in range(5)])
     with server.stream(params={"after": "2"}) as stream:
         assert stream.positions(3) == [3, 4, 5]
@@ -65,13 +65,13 @@ def test_a_client_resumes_after_its_snapshot_and_goes_on_live(server):
         assert stream.message()[0] == 6
 
 
-def test_the_header_of_a_browser_that_connects_again_is_newer_than_the_address(server):
+def test_the_header_of_a_browser_that_reconnects_overrides_the_url(server):
     publish(*[online() for _ in range(5)])
     with server.stream(params={"after": "1"}, headers={**WORD, "Last-Event-ID": "4"}) as stream:
         assert stream.message()[0] == 5
 
 
-def test_a_client_that_connects_again_misses_nothing_of_three_hundred_events(server):
+def test_a_client_that_reconnects_misses_none_of_three_hundred_events(server):
     seen = []
     with server.stream() as stream:
         for _ in range(10):
@@ -85,7 +85,7 @@ def test_a_client_that_connects_again_misses_nothing_of_three_hundred_events(ser
     assert seen == list(range(1, 301))
 
 
-def test_an_event_that_commits_late_reaches_who_listens_and_who_resumes_behind_later_ids(server, start_relay):
+def test_an_event_that_commits_late_reaches_live_clients_and_those_that_resume(server, start_relay):
     start_relay()
     with server.stream() as stream, producing(online()) as late:
         (early,) = record(online())
@@ -98,14 +98,14 @@ def test_an_event_that_commits_late_reaches_who_listens_and_who_resumes_behind_l
         assert stream.message() == (position, message)
 
 
-def test_a_replay_longer_than_a_batch_joins_the_live_tail_without_gap_or_duplicate(server):
+def test_a_replay_longer_than_a_batch_continues_live_without_gap_or_duplicate(server):
     publish(*[online() for _ in range(1200)])
     with server.stream(params={"after": "0"}) as stream:
         publish(*[online() for _ in range(30)])
         assert stream.positions(1230) == list(range(1, 1231))
 
 
-def test_whoever_is_not_signed_in_gets_401(server):
+def test_a_client_that_is_not_signed_in_gets_401(server):
     for headers in ({}, {"X-Word": "wrong"}, {"Cookie": "sessionid=made-up"}):
         answer = server.get(headers=headers)
         assert answer.status_code == 401, headers
@@ -116,31 +116,31 @@ def test_whoever_is_not_signed_in_gets_401(server):
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_a_signed_in_operator_may_listen(server):
+def test_a_signed_in_operator_gets_the_stream(server):
     with server.stream(headers=signed_in(is_staff=True, is_superuser=True)) as stream:
         publish(online())
         assert stream.message()[0] == 1
 
 
 @pytest.mark.parametrize("attributes", [{"is_staff": False}, {"is_staff": True, "is_active": False}])
-def test_a_session_without_staff_s_rights_is_refused(server, attributes):
+def test_a_session_without_the_permission_is_refused(server, attributes):
     assert server.get(headers=signed_in(**attributes)).status_code in (401, 403)
 
 
-def test_a_position_that_is_none_gets_400_and_is_named(server):
+def test_an_invalid_position_gets_400_by_its_field(server):
     for value in ("abc", "-1", "1.5", "", " 1", "9" * 19, "1\x00", "٣"):
         answer = server.get(headers=WORD, params={"after": value})
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_position"), value
         assert list(answer.json()["fields"]) == ["after"], value
 
 
-def test_a_bad_header_is_named(server):
+def test_an_invalid_header_gets_400_by_its_name(server):
     answer = server.get(headers={**WORD, "Last-Event-ID": "abc"}, params={"after": "0"})
     assert answer.status_code == 400
     assert list(answer.json()["fields"]) == ["Last-Event-ID"]
 
 
-def test_a_position_ahead_of_the_log_gets_400_and_no_silence(server):
+def test_a_position_ahead_of_the_log_gets_400(server):
     publish(online())
     answer = server.get(headers=WORD, params={"after": "2"})
     assert answer.status_code == 400
@@ -164,11 +164,11 @@ def test_a_silent_stream_is_kept_alive(serve):
         assert [stream.block() for _ in range(3)] == [[": keep-alive", "id: 0"]] * 3
 
 
-def test_the_usual_keep_alive_is_within_the_contract_s_fifteen_seconds():
+def test_the_default_keep_alive_is_within_the_contract_s_fifteen_seconds():
     assert 0 < Limits().keep_alive_seconds < 15
 
 
-def test_fifty_clients_share_one_tail(server):
+def test_fifty_clients_share_one_reader_of_the_log(server):
     with ExitStack() as stack:
         streams = [stack.enter_context(server.stream()) for _ in range(50)]
         publish(online())
@@ -182,7 +182,7 @@ def test_fifty_clients_share_one_tail(server):
 @pytest.mark.parametrize(
     "victims", [["slipway-live-tail"], ["slipway-live-read"], ["slipway-live-tail", "slipway-live-read"]]
 )
-def test_a_stream_outlives_the_end_of_its_database_connections(server, victims):
+def test_a_stream_survives_the_loss_of_its_database_connections(server, victims):
     with server.stream() as stream:
         publish(online())
         assert stream.message()[0] == 1
@@ -195,7 +195,7 @@ def test_a_stream_outlives_the_end_of_its_database_connections(server, victims):
         assert stream.message()[0] == 4
 
 
-def test_streams_take_no_connection_out_of_the_web_server_s_pool(serve):
+def test_streams_take_no_database_connection_from_the_web_server(serve):
     server = serve(DATABASE_POOL_SIZE="2")
     cookie = signed_in(is_staff=True, is_superuser=True)
     with ExitStack() as stack:
@@ -204,7 +204,7 @@ def test_streams_take_no_connection_out_of_the_web_server_s_pool(serve):
         assert [stream.message()[0] for stream in streams] == [1] * 6
 
 
-def test_a_log_that_cannot_be_read_is_said_to_be_so(serve):
+def test_a_stream_is_refused_with_503_if_the_log_cannot_be_read(serve):
     answer = serve(DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing").get(headers=WORD)
     assert answer.status_code == 503
     assert "event log" in answer.json()["error"]
@@ -221,13 +221,13 @@ def _renamed(table):
             cursor.execute(f"ALTER TABLE hidden RENAME TO {table}")
 
 
-def test_a_tail_that_fails_sends_its_clients_away_and_the_next_one_works(server):
+def test_a_bug_in_the_follower_ends_the_streams_and_the_next_stream_works(server):
     server.expected_tracebacks = 1
     with server.stream() as stream:
         publish(online())
         assert stream.message()[0] == 1
         with _renamed("events_event"):
-            # The tail reads only what the counter promises.
+            # The follower reads only up to the counter.
             PositionCounter.objects.update(last_position=2)
             assert ": The event log can't be read now. Connect again from your last position." in stream.rest()
         PositionCounter.objects.update(last_position=1)

@@ -1,4 +1,4 @@
-"""A client that does not read: cut off, able to resume, and no burden to the others."""
+"""A client that does not read is cut off, may resume, and does not slow down others."""
 
 import re
 import socket
@@ -31,13 +31,13 @@ def _publish_large(count):
 
 @pytest.fixture
 def server(serve):
-    """A server where only little may wait for a client."""
+    """A server with a small queue for each client."""
     return serve(QUEUE_BYTES=str(100 * _LARGE))
 
 
 @pytest.fixture
 def stalled(server):
-    """A client that asks for the stream and reads no further than its opening."""
+    """A client that opens the stream and reads only its first lines."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(PATIENCE_SECONDS)
@@ -51,7 +51,7 @@ def stalled(server):
 
 @pytest.fixture
 def reader(server):
-    """A client beside it that reads as it should, on a thread; join it and look at `seen`."""
+    """Another client that reads in a thread: join it, then read `seen`."""
     thread = threading.Thread(target=_read, args=(server,), daemon=True)
     thread.seen, thread.is_listening = [], threading.Event()
     thread.start()
@@ -70,7 +70,7 @@ def _read(server):
 def _publish_until_cut_off(server, reader):
     for published in range(_STEP, _MANY + 1, _STEP):
         _publish_large(_STEP)
-        # At the pace of the client that reads.
+        # As fast as the other client reads.
         wait_until(lambda published=published: len(reader.seen) == published)
     reader.join(PATIENCE_SECONDS)
     wait_until(lambda: "A live client was too slow" in server.log.read_text())
@@ -100,6 +100,6 @@ def test_a_client_that_was_cut_off_resumes_where_it_stood(server, stalled, reade
 
 
 def _whole_messages(body):
-    # Chunk sizes stand on lines of their own, with line ends that no event holds.
+    # Chunk sizes have lines of their own, with line ends that no event contains.
     text = re.sub(rb"\r\n[0-9a-fA-F]+\r\n", b"", body)
     return [int(number) for number in re.findall(rb"id: (\d+)\ndata: [^\n]*\n\n", text)]

@@ -1,4 +1,4 @@
-"""What a live stream shows to whom, and for how long: workspaces, filters, chatter, rights, two web processes."""
+"""Who gets which events, and for how long: workspaces, filters, ephemeral events, permissions, two web processes."""
 
 import json
 import threading
@@ -54,14 +54,14 @@ def test_an_agent_follows_its_own_workspace_and_no_other(server):
     assert answer.status_code == 403
 
 
-def test_a_workspace_s_stream_takes_no_other_workspace_and_no_id_that_is_none(server):
+def test_a_workspace_s_stream_refuses_other_workspaces_and_invalid_ids(server):
     answer = httpx.get(f"{server.origin}/workspaces/{uuid4()}/events/stream?subtree={uuid4()}", headers=WORD)
     assert (answer.status_code, list(answer.json()["fields"])) == (400, ["subtree"])
     answer = httpx.get(f"{server.origin}/workspaces/abc/events/stream", headers=WORD)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-def test_a_stream_is_filtered_and_resumes_behind_what_it_looked_through(serve):
+def test_a_filtered_stream_resumes_behind_the_events_that_it_left_out(serve):
     server, wanted = serve(KEEP_ALIVE_SECONDS="0.2"), uuid4()
     with server.stream(params={"workspace": str(wanted), "after": "0"}) as stream:
         publish(*[online() for _ in range(20)], online(wanted), *[online() for _ in range(9)])
@@ -70,7 +70,7 @@ def test_a_stream_is_filtered_and_resumes_behind_what_it_looked_through(serve):
             assert block[0] == ": keep-alive"
 
 
-def test_a_bad_filter_gets_400_and_is_named(server):
+def test_an_invalid_filter_gets_400_by_its_field(server):
     for field, value in (("event", "NONE"), ("workspace", "1"), ("runtime", ""), ("subtree", "x")):
         answer = server.get(headers=WORD, params={field: value})
         assert (answer.status_code, answer.json()["code"], list(answer.json()["fields"])) == (
@@ -80,7 +80,7 @@ def test_a_bad_filter_gets_400_and_is_named(server):
         )
 
 
-def test_a_subtree_is_followed_whole(server):
+def test_a_subtree_s_stream_has_all_descendants(server):
     root = factories.online(name="root")
     middle = factories.online(name="middle", parent_id=root.pk)
     factories.online(name="stranger")
@@ -92,14 +92,14 @@ def test_a_subtree_is_followed_whole(server):
         assert stream.message()[1]["workspace_id"] == str(leaf.pk)
 
 
-def test_chatter_reaches_a_stream_without_a_place_in_the_log(server):
+def test_ephemeral_events_reach_a_stream_without_a_position(server):
     workspace_id = uuid4()
     with server.stream() as stream:
-        block = _hear_chatter(stream, workspace_id)
+        block = _read_ephemeral(stream, workspace_id)
     (line,) = block
-    told = json.loads(line.removeprefix("data: "))
-    assert told["timestamp"]
-    assert told | {"timestamp": ""} == {
+    event = json.loads(line.removeprefix("data: "))
+    assert event["timestamp"]
+    assert event | {"timestamp": ""} == {
         "event": "TASK_UPDATED",
         "workspace_id": str(workspace_id),
         "timestamp": "",
@@ -109,8 +109,8 @@ def test_chatter_reaches_a_stream_without_a_place_in_the_log(server):
     }
 
 
-def _hear_chatter(stream, workspace_id):
-    """Return the first block; best effort means that it is said until it is heard."""
+def _read_ephemeral(stream, workspace_id):
+    """Publish until an event arrives, since delivery is best effort; return its block."""
     is_heard = threading.Event()
 
     def say():
@@ -128,7 +128,7 @@ def _hear_chatter(stream, workspace_id):
         thread.join(PATIENCE_SECONDS)
 
 
-def test_a_stream_lives_where_redis_does_not(serve):
+def test_a_stream_works_without_redis(serve):
     with serve(REDIS_URL="redis://127.0.0.1:1/0").stream() as stream:
         publish(online())
         assert stream.message()[0] == 1
@@ -142,12 +142,12 @@ def _deactivate(user):
     get_user_model().objects.filter(pk=user.pk).update(is_active=False)
 
 
-def _withdraw(user):
+def _withdraw_permission(user):
     get_user_model().objects.filter(pk=user.pk).update(is_superuser=False)
 
 
-@pytest.mark.parametrize("withdraw", [_end_session, _deactivate, _withdraw])
-def test_a_stream_ends_when_its_right_does(serve, withdraw):
+@pytest.mark.parametrize("withdraw", [_end_session, _deactivate, _withdraw_permission])
+def test_a_stream_ends_when_its_permission_is_withdrawn(serve, withdraw):
     server = serve(RECHECK_SECONDS="0.2")
     cookie = signed_in(is_staff=True, is_superuser=True)
     with server.stream(headers=cookie) as stream, server.stream() as other:
@@ -155,13 +155,13 @@ def test_a_stream_ends_when_its_right_does(serve, withdraw):
         assert stream.message()[0] == 1
         withdraw(get_user_model().objects.get())
         assert any(line.startswith((": Sign in", ": You lack")) for line in stream.rest())
-        # Who asked with another credential listens on.
+        # A client with another credential keeps its stream.
         publish(online())
         assert other.positions(2) == [1, 2]
     assert server.get(headers=cookie).status_code in (401, 403)
 
 
-def test_two_web_processes_bring_a_thousand_events_to_both_their_clients_in_order(serve, start_relay):
+def test_two_web_processes_send_a_thousand_events_to_their_clients_in_order(serve, start_relay):
     start_relay()
     first, second = serve(), serve()
     with first.stream() as here, second.stream() as there, ThreadPoolExecutor(2) as readers:
