@@ -98,8 +98,8 @@ class Project:
         """Write what docs/how-to/add-a-status.md says."""
         self._replace(
             "workspaces/lifecycle/transitions.py",
-            "    # Terminal: nothing leaves it.\n",
-            '    QUARANTINED = "quarantined", "Quarantined"\n    # Terminal: nothing leaves it.\n',
+            "    # Terminal: no transition leaves it.\n",
+            '    QUARANTINED = "quarantined", "Quarantined"\n    # Terminal: no transition leaves it.\n',
         )
         self._replace(
             "workspaces/lifecycle/transitions.py",
