@@ -79,7 +79,14 @@ def _asyncapi() -> dict[str, Any]:
         "info": {"title": "Slipway's live events", "version": "1", "description": _DESCRIPTION},
         "defaultContentType": "application/json",
         "channels": channels,
-        "operations": {name: _operation(name, channel) for name, channel in channels.items()},
+        "operations": {
+            channel: {
+                "action": "send",
+                "channel": {"$ref": f"#/channels/{channel}"},
+                "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in described["messages"]],
+            }
+            for channel, described in channels.items()
+        },
         "components": {"messages": {**messages, **{each["name"]: each for each in (_KEEP_ALIVE, _OF_WORKSPACE)}}},
     }
 
@@ -115,11 +122,6 @@ _OF_WORKSPACE: dict[str, Any] = {
 
 def _channel(address: str, names: Iterable[str]) -> dict[str, Any]:
     return {"address": address, "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names}}
-
-
-def _operation(channel: str, described: Mapping[str, Any]) -> dict[str, Any]:
-    messages = [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in described["messages"]]
-    return {"action": "send", "channel": {"$ref": f"#/channels/{channel}"}, "messages": messages}
 
 
 def _message(name: EventType | EphemeralEventType, entry: CatalogueEntry) -> dict[str, Any]:

@@ -107,21 +107,18 @@ class _Publisher:
         )
         while self._has_messages.wait():
             self._has_messages.clear()
-            self._send_all(client)
-
-    def _send_all(self, client: redis.Redis) -> None:
-        messages = [self._queue.popleft() for _ in range(len(self._queue))]
-        try:
-            with client.pipeline(transaction=False) as pipeline:
-                for message in messages:
-                    pipeline.publish(redis_channel(), message)
-                pipeline.execute()
-            self._is_away = False
-        except (redis.RedisError, OSError) as error:
-            if not self._is_away:
-                logger.warning("Ephemeral events are dropped: Redis can't be reached.", extra={"error": str(error)})
-            self._is_away = True
-            time.sleep(_RETRY_SECONDS)
+            messages = [self._queue.popleft() for _ in range(len(self._queue))]
+            try:
+                with client.pipeline(transaction=False) as pipeline:
+                    for message in messages:
+                        pipeline.publish(redis_channel(), message)
+                    pipeline.execute()
+                self._is_away = False
+            except (redis.RedisError, OSError) as error:
+                if not self._is_away:
+                    logger.warning("Ephemeral events are dropped: Redis can't be reached.", extra={"error": str(error)})
+                self._is_away = True
+                time.sleep(_RETRY_SECONDS)
 
 
 _publisher = _Publisher()
