@@ -1,4 +1,4 @@
-"""The one way in which interfaces hand work to the queue: on commit, and never a reason to fail."""
+"""How views, commands and tasks queue a Celery task: on commit, and without failing if the broker is down."""
 
 import logging
 import time
@@ -10,15 +10,15 @@ from kombu.exceptions import OperationalError
 
 logger = logging.getLogger(__name__)
 
-# After a failed send the next ones of this process are left to beat for so long: each would wait for a dead broker.
+# After a failed send, this process sends nothing for so long: each send would wait for the dead broker.
 PAUSE_SECONDS = 5.0
 _silent_until = 0.0
 
 
 def enqueue(task: "Task[Any, Any]", **arguments: Any) -> None:
-    """Send the task once the open transaction commits; at once where none is open.
+    """Send the task when the open transaction commits, or now if none is open.
 
-    With the broker away the work is not lost: the row's deadline stands, and beat finds it.
+    If the broker is down the work is not lost: its row stays due, and Celery beat queues it again.
     """
     transaction.on_commit(lambda: _send(task, arguments))
 
@@ -31,4 +31,7 @@ def _send(task: "Task[Any, Any]", arguments: dict[str, Any]) -> None:
         task.apply_async(kwargs=arguments)
     except (OperationalError, OSError) as error:
         _silent_until = time.monotonic() + PAUSE_SECONDS
-        logger.warning("A task could not be queued; beat repeats it", extra={"task": task.name, "error": str(error)})
+        logger.warning(
+            "A task could not be queued; Celery beat will queue it again",
+            extra={"task": task.name, "error": str(error)},
+        )

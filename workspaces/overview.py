@@ -1,4 +1,4 @@
-"""A workspace at one glance, as the commands and the admin show it."""
+"""The overview of a workspace that the commands and the admin show."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """What an operator asks of a workspace first. `deadline_at` is the one in force."""
+    """The main facts of a workspace. `deadline_at` is its effective deadline."""
 
     workspace: Workspace
     age: timedelta
@@ -26,26 +26,26 @@ class Overview:
 
     @property
     def status(self) -> str:
-        """Return its WorkspaceStatus, or the text of one that only newer code knows."""
+        """Return the status; a plain string if only newer code knows it."""
         return self.workspace.status
 
     @property
     def phase(self) -> str:
-        """Return the phase with the boot step in it: `booting · install`; nothing once the boot is over."""
+        """Return the phase and its boot step, `booting · install`; empty when the boot is over."""
         if not self.workspace.phase:
             return ""
         return " · ".join(part for part in (str(self.workspace.phase), self.workspace.progress_step) if part)
 
     @property
     def failure(self) -> str:
-        """Return the failure as one text: its code and its message."""
+        """Return the code and the message of the failure as one text, or an empty one."""
         if not self.workspace.failure_code:
             return ""
         return f"{self.workspace.failure_code}: {self.workspace.failure_message}"
 
 
 def overview(workspace: Workspace, *, now: datetime, policy: Policy) -> Overview:
-    """Return the glance. A workspace's age counts from its present launch, else from its creation."""
+    """Return the overview. The age counts from the current launch, or from the creation if there was none."""
     deadline = effective_deadline(workspace, policy=policy)
     return Overview(
         workspace=workspace,
@@ -56,7 +56,7 @@ def overview(workspace: Workspace, *, now: datetime, policy: Policy) -> Overview
 
 
 def overview_json(glance: Overview) -> dict[str, Any]:
-    """Return the glance for machines: plain JSON, times in ISO 8601."""
+    """Return the overview as a JSON object, times in ISO 8601."""
     workspace = glance.workspace
     return {
         "id": str(workspace.pk),
@@ -75,7 +75,7 @@ def overview_json(glance: Overview) -> dict[str, Any]:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a length of time in its two largest units: `3 min 20 s`."""
+    """Return a duration in its two largest units: `3 min 20 s`."""
     left = max(int(seconds), 0)
     parts = []
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
@@ -86,17 +86,17 @@ def format_duration(seconds: float) -> str:
 
 
 def format_time_left(seconds: int) -> str:
-    """Return how long until a deadline, or how long ago it passed."""
+    """Return the time until a deadline, `in 3 min 20 s`, or since it: `20 s ago`."""
     return f"in {format_duration(seconds)}" if seconds > 0 else f"{format_duration(-seconds)} ago"
 
 
 def printable(text: str) -> str:
-    """Return the text without what a terminal would take as a command: boot steps and logs are written by others."""
+    """Return the text without terminal control sequences: agents write the boot steps and logs."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
 def admin_url(workspace: Workspace) -> str:
-    """Return the page of the workspace in the admin."""
+    """Return the URL of the workspace's page in the admin."""
     return settings.PLATFORM_URL + reverse("admin:workspaces_workspace_change", args=[workspace.pk])
 
 

@@ -1,4 +1,4 @@
-"""Celery's way in: each task takes ids, makes one call, and tolerates running twice."""
+"""Celery tasks. Each takes ids, calls services and tolerates running twice."""
 
 import logging
 from datetime import datetime, timedelta
@@ -16,15 +16,8 @@ from workspaces.provisioners.base import LaunchKey
 from workspaces.services.launching import launch as launch_service
 from workspaces.services.launching import queue_limits, redispatch
 from workspaces.services.stopping import hibernate, reaper, remove, teardown
-from workspaces.services.watching import (
-    crash_recovery,
-    last_look,
-    outages,
-    sweep,
-)
-from workspaces.services.watching import (
-    watch as watch_service,
-)
+from workspaces.services.watching import crash_recovery, last_look, outages, sweep
+from workspaces.services.watching import watch as watch_service
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +38,7 @@ def tear_down(*, launch_id: str) -> None:
 
 @shared_task
 def sweep_stuck() -> None:
-    """Fail what is provisioning beyond its deadline."""
+    """Fail the workspaces that are provisioning past their deadline."""
     outages.record_liveness(part=Component.SWEEP, now=database_now())
     report = sweep.sweep_stuck(now=database_now(), policy=current_policy())
     enqueue_due_teardowns(now=database_now())
@@ -55,7 +48,7 @@ def sweep_stuck() -> None:
 
 @shared_task
 def watch() -> None:
-    """Look at launches in flight, and at workspaces that are to run on."""
+    """Inspect launches in flight, and workspaces that should be running."""
     failed, lost = watch_service.watch_boots(clock=database_now), watch_service.watch_online(clock=database_now)
     last_look.take_last_looks(clock=database_now, policy=current_policy())
     if failed or lost:
@@ -65,36 +58,32 @@ def watch() -> None:
 
 @shared_task
 def dispatch_due() -> None:
-    """Restart what a policy restarts by now; send again what was lost: launches that no worker took, due teardowns."""
+    """Begin the due restarts by policy, and queue lost tasks again: launches that no worker took, due teardowns."""
     now = database_now()
-    _restart_due(now=now)
-    for workspace_id, launch_id in redispatch.claim_undispatched(now=now):
-        enqueue(launch, workspace_id=str(workspace_id), launch_id=str(launch_id))
-    enqueue_due_teardowns(now=now)
-
-
-def _restart_due(*, now: datetime) -> None:
     restarted = crash_recovery.restart_crashed(now=now)
     for workspace in restarted:
         enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     if restarted:
         logger.info("Restarted by policy", extra={"restarted": len(restarted)})
+    for workspace_id, launch_id in redispatch.claim_undispatched(now=now):
+        enqueue(launch, workspace_id=str(workspace_id), launch_id=str(launch_id))
+    enqueue_due_teardowns(now=now)
 
 
 @shared_task
 def sweep_hibernation() -> None:
-    """Hibernate who was idle for long enough; settle hibernations whose deadline passed."""
+    """Hibernate workspaces that were idle for long enough; undo hibernations whose deadline passed."""
     now, limit = database_now(), timedelta(seconds=settings.HEARTBEAT_LIMIT_SECONDS)
-    settled = hibernate.undo_overdue(now=now, limit=limit)
-    claimed = hibernate.hibernate_idle(now=now, limit=limit)
+    undone = hibernate.undo_overdue(now=now, limit=limit)
+    hibernating = hibernate.hibernate_idle(now=now, limit=limit)
     enqueue_due_teardowns(now=now)
-    if settled or claimed:
-        logger.info("Swept hibernation", extra={"hibernating": len(claimed), "undone": len(settled)})
+    if undone or hibernating:
+        logger.info("Swept hibernation", extra={"hibernating": len(hibernating), "undone": len(undone)})
 
 
 @shared_task
 def reap() -> None:
-    """Have stopped what is alive and needed by nothing."""
+    """Stop backend objects that nothing needs; delete retired secrets that no launch can have any more."""
     reaped = reaper.reap(now=database_now())
     for kind, key in reaped.unknown:
         enqueue(stop_unknown, kind=kind, workspace_id=str(key.workspace_id), launch_id=str(key.launch_id))
@@ -113,18 +102,18 @@ def stop_unknown(*, kind: str, workspace_id: str, launch_id: str) -> None:
 
 @shared_task
 def delete_files() -> None:
-    """Delete what removed workspaces left."""
-    gone, stay = remove.delete_files(now=database_now())
-    if gone or stay:
-        logger.info("Deleted removed workspaces' files", extra={"workspaces": len(gone), "left": len(stay)})
+    """Delete the files of removed workspaces."""
+    deleted, failed = remove.delete_files(now=database_now())
+    if deleted or failed:
+        logger.info("Deleted removed workspaces' files", extra={"workspaces": len(deleted), "left": len(failed)})
 
 
 def enqueue_launch(*, workspace_id: UUID, launch_id: UUID) -> None:
-    """Hand a new launch to the workers, on commit."""
+    """Queue the task of a new launch, on commit."""
     enqueue(launch, workspace_id=str(workspace_id), launch_id=str(launch_id))
 
 
 def enqueue_due_teardowns(*, now: datetime, workspace_id: UUID | None = None) -> None:
-    """Hand to the workers, on commit, what is to be stopped by now: all of it, or what one workspace left."""
+    """Queue the due teardowns, on commit: all of them, or those of one workspace."""
     for launch_id in teardown.claim_due_teardowns(now=now, workspace_id=workspace_id):
         enqueue(tear_down, launch_id=str(launch_id))
