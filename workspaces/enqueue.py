@@ -32,6 +32,6 @@ def _send(task: "Task[Any, Any]", arguments: dict[str, Any]) -> None:
     except (OperationalError, OSError) as error:
         _silent_until = time.monotonic() + PAUSE_SECONDS
         logger.warning(
-            "A task could not be queued; Celery beat will queue it again",
+            "A task could not be queued; beat queues it again",
             extra={"task": task.name, "error": str(error)},
         )

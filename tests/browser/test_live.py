@@ -24,7 +24,7 @@ def test_list_shows_a_status_change_without_a_reload(desk, record_property):
     desk.mark()
 
     began = time.monotonic()
-    factories.arrive(booting)
+    factories.bring_online(booting)
     expect(desk.status(booting)).to_have_text("Online")
     latency_ms = (time.monotonic() - began) * 1000
 
@@ -61,7 +61,7 @@ def test_page_of_a_workspace_follows_it_and_keeps_what_is_being_typed(desk):
     desk.mark()
 
     desk.await_step(booting, place=desk.page.locator("[data-live=state]"))
-    factories.arrive(booting)
+    factories.bring_online(booting)
     expect(desk.page.locator(".slipway-status").first).to_have_text("Online")
     expect(desk.page.get_by_text("WORKSPACE_ONLINE")).to_be_visible()
 
@@ -129,7 +129,7 @@ def test_list_continues_after_the_web_server_was_away(desk, stack):
 
     stack.kill("web")
     expect(desk.page.locator("#live-text")).to_have_text("Reconnecting…")
-    factories.arrive(booting)
+    factories.bring_online(booting)
     stack.start("web")
 
     desk.expect_live()
@@ -149,7 +149,7 @@ def test_a_fetch_that_fails_is_repeated(desk):
             route.fulfill(status=500)
 
     desk.page.route("**/admin/workspaces/workspace/", fail_once)
-    factories.arrive(booting)
+    factories.bring_online(booting)
 
     expect(desk.status(booting)).to_have_text("Online")
     desk.expect_live()
@@ -161,6 +161,6 @@ def test_page_says_that_it_ended_when_its_session_did(desk):
     desk.open_list()
 
     Session.objects.all().delete()
-    factories.arrive(booting)
+    factories.bring_online(booting)
 
     expect(desk.page.locator("#live-text")).to_contain_text("sign in again")

@@ -49,7 +49,7 @@ def test_eight_tabs_share_one_stream_and_are_all_updated(desk, proxy):
     tabs = [desk, *(another(desk) for _ in range(7))]
     wait_until(lambda: proxy.streams == 1)
 
-    factories.arrive(booting)
+    factories.bring_online(booting)
 
     for tab in tabs:
         expect(tab.status(booting)).to_have_text("Online")
@@ -63,7 +63,7 @@ def test_the_other_tabs_are_updated_after_the_first_one_closes(desk, proxy):
     wait_until(lambda: proxy.streams == 1)
 
     desk.page.close()
-    factories.arrive(booting)
+    factories.bring_online(booting)
 
     for tab in (second, third):
         expect(tab.status(booting)).to_have_text("Online")
@@ -116,6 +116,6 @@ def test_a_user_who_may_see_workspaces_but_no_events_polls(stack, page):
     page.goto(f"{desk.base}{_LIST}")
     expect(page.locator("#live-text")).to_contain_text("updating every 5 seconds")
 
-    factories.arrive(booting)
+    factories.bring_online(booting)
 
     expect(desk.status(booting)).to_have_text("Online")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.callers import AgentCaller, Caller
 from tests.workspaces.factories import hibernated, online
-from tests.workspaces.unguarded import put_into
+from tests.workspaces.unguarded import set_status
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
 
@@ -33,7 +33,7 @@ def test_a_sibling_is_found_with_its_url(caller):
 
 def test_a_degraded_workspace_is_found(caller):
     target = online(name="target")
-    put_into(target, S.DEGRADED)
+    set_status(target, S.DEGRADED)
     assert found(caller, target).status_code == 200
 
 
@@ -72,7 +72,7 @@ def test_a_caller_that_may_not_find_a_workspace_does_not_wake_it():
 )
 def test_a_workspace_that_is_not_reachable_is_unavailable(caller, status, retry_after):
     target = online(name="target")
-    put_into(target, status)
+    set_status(target, status)
     answer = found(caller, target)
     assert (answer.status_code, answer.json()["status"]) == (503, status.value)
     assert answer.headers.get("Retry-After") == retry_after
@@ -81,7 +81,7 @@ def test_a_workspace_that_is_not_reachable_is_unavailable(caller, status, retry_
 
 def test_an_unknown_or_removed_workspace_is_not_found(caller):
     gone = online(name="gone")
-    put_into(gone, S.REMOVED)
+    set_status(gone, S.REMOVED)
     for target in (gone, uuid.uuid4(), "nonsense"):
         assert found(caller, target).status_code == 404
 

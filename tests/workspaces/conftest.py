@@ -1,10 +1,10 @@
 import pytest
 
-from tests.workspaces.fake_backend import backend_in_memory
+from tests.workspaces.fake_backend import fake_backend
 
 
 @pytest.fixture
 def fake():
     """A backend in memory in place of the process backend."""
-    with backend_in_memory() as fake:
+    with fake_backend() as fake:
         yield fake

@@ -49,7 +49,7 @@ def online(*, now=None, **fields):
     """A workspace whose agent registered."""
     now = now or database_now()
     workspace = booting(now=now, **fields)
-    return arrive(workspace, now=now)
+    return bring_online(workspace, now=now)
 
 
 def external(*, url="", now=None, **fields):
@@ -83,7 +83,7 @@ def failed(*, now=None, code=FailureCode.CRASHED, **fields):
     return fail(workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=now)
 
 
-def arrive(
+def bring_online(
     workspace,
     *,
     now=None,

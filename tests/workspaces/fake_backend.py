@@ -1,15 +1,104 @@
-"""The simulated backend that nobody plays, registered in place of the process backend and held to the same contract."""
+"""The simulated backend as tests use it: nobody plays its agents, and each call can be watched, delayed or refused."""
 
+import shutil
+import tempfile
+import weakref
 from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
 
-from tests.workspaces.fake_provisioner import FakeProvisioner
 from workspaces.models import BackendKind
 from workspaces.provisioners import registry
+from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
+from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
+
+
+class FakeProvisioner(SimulatedProvisioner):
+    """A backend in a temporary folder. Tests control it with `simulate_exit`, `simulate_loss` and the attributes below.
+
+    `before_call` runs first in every call, with the call's name and key: to wait, to raise or to act in between.
+    `after_call` runs when a start, a stop or an inspection is done, before the caller gets the answer.
+    """
+
+    name = "fake"
+
+    def __init__(self):
+        folder = tempfile.mkdtemp(prefix="slipway-fake-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        super().__init__(root=Path(folder))
+        self.before_call = lambda call, key: None
+        self.after_call = lambda call, key: None
+        # The backend can't be asked: every inspection says UNKNOWN, every other call raises.
+        self.unreachable = False
+        # Launches that no stop ends, as a process that the kernel holds.
+        self.immortal = set()
+        self.calls = []
+        # What each launch was first started with.
+        self.specs = {}
+
+    def start(self, spec):
+        """See Provisioner."""
+        self._asked("start", spec.key)
+        self.specs.setdefault(spec.key, spec)
+        return self._answered("start", spec.key, super().start(spec))
+
+    def request_stop(self, key):
+        """See Provisioner."""
+        self._asked("request_stop", key)
+        super().request_stop(key)
+
+    def stop(self, key, *, timeout_seconds):
+        """See Provisioner."""
+        self._asked("stop", key)
+        return self._answered("stop", key, super().stop(key, timeout_seconds=timeout_seconds))
+
+    def inspect(self, key):
+        """See Provisioner."""
+        self._noted("inspect", key)
+        if self.unreachable:
+            return Observation(state=BackendState.UNKNOWN, detail="The backend can't be reached.")
+        return self._answered("inspect", key, super().inspect(key))
+
+    def forget(self, key):
+        """See Provisioner."""
+        self._asked("forget", key)
+        super().forget(key)
+
+    def destroy(self, workspace_id):
+        """See Provisioner."""
+        # All of its launches at once: the key names none.
+        self._asked("destroy", LaunchKey(workspace_id=workspace_id, launch_id=UUID(int=0)))
+        super().destroy(workspace_id)
+
+    def running_launches(self):
+        """See Provisioner."""
+        self._refuse_if_unreachable()
+        return super().running_launches()
+
+    def _end_by_stop(self, key):
+        if key not in self.immortal:
+            super()._end_by_stop(key)
+
+    def _noted(self, call, key):
+        self.calls.append((call, key))
+        self.before_call(call, key)
+
+    def _asked(self, call, key):
+        self._noted(call, key)
+        self._refuse_if_unreachable()
+
+    def _refuse_if_unreachable(self):
+        if self.unreachable:
+            raise ProvisionerError("The backend can't be reached.")
+
+    def _answered(self, call, key, answer):
+        self.after_call(call, key)
+        return answer
 
 
 @contextmanager
-def backend_in_memory():
-    """Launch on a new one while the block runs."""
+def fake_backend():
+    """Register a new fake in place of the process backend while the block runs."""
     adapter, fake = registry.ADAPTERS[BackendKind.PROCESS], FakeProvisioner()
     registry.ADAPTERS[BackendKind.PROCESS] = lambda: fake
     registry.get_provisioner.cache_clear()

@@ -12,7 +12,7 @@ RUNNING = frozenset({S.PROVISIONING, S.ONLINE, S.DEGRADED})
 STOPPED = frozenset({S.PAUSED, S.HIBERNATED, S.REMOVED, S.FAILED})
 
 
-def assert_sound():
+def assert_invariants():
     """Hold rows, launches and log to each other. The message says what is untrue of whom."""
     _, found = differences()
     assert [str(difference) for difference in found] == []

@@ -13,7 +13,7 @@ _FUNCTION = (
 )
 
 
-class OwnClock:
+class SetClock:
     """Stands still until it is told to go on."""
 
     def __init__(self):
@@ -29,7 +29,7 @@ class OwnClock:
 
 
 @contextmanager
-def own_clock():
+def set_clock():
     """Let this thread's connection live in the test's own time while the block runs."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE SCHEMA own_clock")
@@ -37,7 +37,7 @@ def own_clock():
             cursor.execute(_FUNCTION.format(name))
         cursor.execute("SET search_path = own_clock, public, pg_catalog")
     try:
-        yield OwnClock()
+        yield SetClock()
     finally:
         with connection.cursor() as cursor:
             cursor.execute("RESET search_path")

@@ -17,7 +17,7 @@ def unguarded():
         cursor.execute("SET LOCAL session_replication_role = origin")
 
 
-def put_into(workspace, status, **fields):
+def set_status(workspace, status, **fields):
     """Put a row into a status without a verb; it gets what the constraints ask of a row in that status."""
     needed = {
         "deadline_at": workspace.created_at,

@@ -46,8 +46,8 @@ def test_an_agent_follows_its_own_workspace_and_no_other(server):
     relay.number_all()
     headers = AgentCaller(own).headers
     with _of_workspace(server, own.pk, headers=headers) as stream:
-        factories.arrive(other)
-        factories.arrive(own)
+        factories.bring_online(other)
+        factories.bring_online(own)
         relay.number_all()
         assert stream.message()[1]["data"]["url"] == "http://127.0.0.1:4000"
     answer = httpx.get(f"{server.origin}/workspaces/{other.pk}/events/stream", headers=headers, trust_env=False)

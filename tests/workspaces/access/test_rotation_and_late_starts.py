@@ -104,4 +104,4 @@ def test_with_the_broker_away_only_the_first_of_many_sends_waits_for_it(monkeypa
 
     for _ in range(200):
         enqueue._send(task, {})
-    assert caplog.messages == ["A task could not be queued; beat repeats it"]
+    assert caplog.messages == ["A task could not be queued; beat queues it again"]

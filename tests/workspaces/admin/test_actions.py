@@ -5,7 +5,7 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
 from tests.workspaces.factories import booting, hibernated, online
-from tests.workspaces.unguarded import put_into
+from tests.workspaces.unguarded import set_status
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Heartbeat, Workspace
 
@@ -47,7 +47,7 @@ def status(workspace):
 )
 def test_page_offers_the_operations_that_the_status_allows(operator, at, offered):
     workspace = online()
-    put_into(workspace, at)
+    set_status(workspace, at)
     page = operator.get(page_of(workspace)).content.decode()
     assert {verb for verb in BUTTONS if f'href="{page_of(workspace, verb)}"' in page} == offered
 

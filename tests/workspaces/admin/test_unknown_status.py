@@ -9,7 +9,7 @@ from django.db import connection
 from django.urls import reverse
 
 from tests.workspaces.factories import online
-from tests.workspaces.unguarded import put_into
+from tests.workspaces.unguarded import set_status
 from workspaces.access.tokens import mint_agent_token
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 def newer():
     """A workspace in an unknown status. The value is renamed, because an added one can't be used before a commit."""
     workspace = online(name="newer")
-    put_into(workspace, WorkspaceStatus.HIBERNATED)
+    set_status(workspace, WorkspaceStatus.HIBERNATED)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TYPE workspace_status RENAME VALUE 'hibernated' TO 'quarantined'")
     return Workspace.objects.get(pk=workspace.pk)

@@ -190,7 +190,7 @@ def follow_while(workspace, *, happens):
 def test_following_ends_when_it_is_online():
     workspace = factories.booting(name="mine")
 
-    result, shown = follow_while(workspace, happens=lambda: factories.arrive(workspace))
+    result, shown = follow_while(workspace, happens=lambda: factories.bring_online(workspace))
 
     assert result.is_online
     assert result.text.startswith("mine is online after ")

@@ -9,8 +9,8 @@ from django.db.models import F
 
 from events.models import Event
 from events.names import EventType
-from tests.workspaces.factories import arrive, booting, failed, online, queued
-from tests.workspaces.unguarded import put_into, unguarded
+from tests.workspaces.factories import booting, bring_online, failed, online, queued
+from tests.workspaces.unguarded import set_status, unguarded
 from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus
 from workspaces.log_verification import TARGETS, differences
 from workspaces.models import Workspace
@@ -36,7 +36,7 @@ def test_real_histories_have_no_difference():
     workspace = online()
     for _ in range(2):
         restart(workspace_id=workspace.pk, now=workspace.created_at)
-    arrive(Workspace.objects.get(pk=workspace.pk))
+    bring_online(Workspace.objects.get(pk=workspace.pk))
     remove(workspace_id=workspace.pk, confirmed=True, now=workspace.created_at)
     assert run() == "3 workspaces replayed, no difference.\n"
     assert run(str(workspace.pk)) == "1 workspaces replayed, no difference.\n"
@@ -47,7 +47,10 @@ def of(workspace):
 
 
 PLANTED = {
-    "another status": (lambda row: put_into(row, WorkspaceStatus.PAUSED), "its row is paused, but the log's last move"),
+    "another status": (
+        lambda row: set_status(row, WorkspaceStatus.PAUSED),
+        "its row is paused, but the log's last move",
+    ),
     "another version": (
         lambda row: Workspace.objects.filter(pk=row.pk).update(version=F("version") + 1),
         "its row is at version 4, but the log ends with version 3",

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.workspaces.factories import arrive, booting, config_for, failed, later, queued
+from tests.workspaces.factories import booting, bring_online, config_for, failed, later, queued
 from workspaces.deadlines.false_timeouts import FalseTimeouts, false_timeouts_by_runtime
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, Verb, WorkspaceStatus
@@ -28,7 +28,7 @@ def test_a_late_arrival_counts_as_a_false_timeout_of_its_runtime(verb):
     late = timed_out("hermes")
     timed_out("hermes")
     timed_out("echo")
-    arrive(late, now=late.failure_at + timedelta(minutes=9), verb=verb)
+    bring_online(late, now=late.failure_at + timedelta(minutes=9), verb=verb)
     assert false_timeouts_by_runtime() == [
         FalseTimeouts(runtime="echo", number=1, false=0),
         FalseTimeouts(runtime="hermes", number=2, false=1),
@@ -39,13 +39,13 @@ def test_a_late_arrival_counts_as_a_false_timeout_of_its_runtime(verb):
 def test_an_arrival_after_the_grace_period_is_no_false_timeout():
     late = timed_out()
     with pytest.raises(TransitionRefused):
-        arrive(late, now=late.failure_at + timedelta(minutes=10))
+        bring_online(late, now=late.failure_at + timedelta(minutes=10))
     assert false_timeouts_by_runtime() == [FalseTimeouts(runtime="echo", number=1, false=0)]
 
 
 def test_failures_by_evidence_and_arrivals_in_time_are_no_timeouts():
     failed()
-    arrive(booting())
+    bring_online(booting())
     queued()
     assert false_timeouts_by_runtime() == []
 
@@ -53,7 +53,7 @@ def test_failures_by_evidence_and_arrivals_in_time_are_no_timeouts():
 def test_the_metrics_count_deadline_failures_and_false_timeouts(client):
     late = timed_out("hermes")
     timed_out("hermes")
-    arrive(late, now=late.failure_at + timedelta(minutes=1))
+    bring_online(late, now=late.failure_at + timedelta(minutes=1))
     told = client.get("/metrics").content.decode()
     assert 'slipway_deadline_flips{runtime="hermes"} 2.0' in told
     assert 'slipway_deadline_false_flips{runtime="hermes"} 1.0' in told
@@ -61,6 +61,6 @@ def test_the_metrics_count_deadline_failures_and_false_timeouts(client):
 
 def test_the_admins_first_page_shows_the_share_of_false_timeouts(admin_client):
     late = timed_out("hermes")
-    arrive(late, now=late.failure_at + timedelta(minutes=1))
+    bring_online(late, now=late.failure_at + timedelta(minutes=1))
     page = admin_client.get("/admin/").content.decode()
     assert "<td>hermes</td><td>1</td><td>1</td><td>100 %</td>" in page

@@ -8,7 +8,7 @@ from django.db import connection
 from events.models import Event
 from events.names import EventType
 from tests.workspaces.factories import booting, failed, online, queued
-from tests.workspaces.unguarded import put_into
+from tests.workspaces.unguarded import set_status
 from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.core.transition import (
@@ -61,7 +61,7 @@ CASES = [(row, source) for row in MOVES for source in WorkspaceStatus]
 @pytest.mark.parametrize(("row", "source"), CASES, ids=[f"{r.verb}-{s}-{r.target}" for r, s in CASES])
 def test_a_move_is_made_from_its_sources_and_refused_from_any_other(row, source):
     workspace = online()
-    put_into(workspace, source)
+    set_status(workspace, source)
     before = Event.objects.filter(workspace_id=workspace.pk).count()
     (locked,) = lock_workspaces([workspace.pk])
     changes = {

@@ -10,7 +10,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.models import F
 
 from tests.workspaces.factories import booting, online, queued
-from tests.workspaces.unguarded import put_into
+from tests.workspaces.unguarded import set_status
 from workspaces.lifecycle.declared import declared_guard
 from workspaces.lifecycle.transitions import WorkspaceStatus, allowed_moves
 from workspaces.lifecycle.trigger import FUNCTION, guard_from_transitions
@@ -36,7 +36,7 @@ def test_the_function_in_the_database_is_the_one_that_the_table_generates():
 @pytest.mark.parametrize(("source", "target"), PAIRS, ids=[f"{source}-{target}" for source, target in PAIRS])
 def test_the_database_allows_the_tables_edges_and_no_other(source, target):
     workspace = online()
-    put_into(workspace, source)
+    set_status(workspace, source)
     changes = {"status": target, "version": F("version") + 1, "launch_id": uuid.uuid4()}
     if target == WorkspaceStatus.PROVISIONING:
         changes["phase"] = "queued"
@@ -150,7 +150,7 @@ def psql(transactional_db):
 @pytest.mark.django_db(transaction=True)
 def test_psql_can_revive_no_removed_workspace(psql):
     workspace = online()
-    put_into(workspace, WorkspaceStatus.REMOVED)
+    set_status(workspace, WorkspaceStatus.REMOVED)
     with pytest.raises(psycopg.errors.CheckViolation, match="can't go from removed to online") as refused:
         psql.execute("UPDATE workspaces_workspace SET status='online' WHERE status='removed'")
     assert refused.value.diag.constraint_name == "workspace_moves_along_an_edge"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.agent.platform_stub import running_platform
 from tests.waiting import wait_until
-from tests.workspaces.fake_provisioner import FakeProvisioner
+from tests.workspaces.fake_backend import FakeProvisioner
 from tests.workspaces.provisioners.process.process_world import ProcessWorld
 from workspaces.provisioners.base import (
     BackendState,

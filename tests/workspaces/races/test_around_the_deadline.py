@@ -20,9 +20,9 @@ from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from registry.services import fail_by_watcher
-from tests.workspaces.factories import arrive, booting
-from tests.workspaces.invariants import assert_sound
-from tests.workspaces.races.racing import crowd
+from tests.workspaces.factories import booting, bring_online
+from tests.workspaces.invariants import assert_invariants
+from tests.workspaces.races.interleaving import crowd
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import Phase
 from workspaces.log_verification import differences
@@ -43,7 +43,7 @@ MOMENT = timedelta(milliseconds=1)
 
 def _register(row, now, *, act):
     try:
-        arrive(row, now=now, card={"name": act})
+        bring_online(row, now=now, card={"name": act})
     except TransitionRefused:
         return False
     return True
@@ -203,7 +203,7 @@ def _every_order(row, scene, *, known, done=(), story=()):
     if known is not None and state in known:
         return known[state]
     assert_agrees(row, story)
-    assert_sound()
+    assert_invariants()
     left = [act for act in ACTS if act not in done]
     orders = 0 if left else 1
     for act in left:
@@ -256,7 +256,7 @@ def test_a_thousand_free_runs_of_all_acts_at_once_leave_one_truth_and_each_legal
     legal = {_legal(order, scene) for order in permutations(ACTS)}
     with crowd(len(ACTS)) as agents_and_others:
         seen = Counter(_free_run(agents_and_others, scene) for _ in range(FREE_RUNS))
-    assert_sound()
+    assert_invariants()
     for (story, is_stored), times in sorted(seen.items(), key=lambda one: -one[1]):
         print(times, ", ".join(f"{act} {event}" for act, event in story), "; progress was stored" * is_stored)
     assert {story for story, _ in seen} == legal

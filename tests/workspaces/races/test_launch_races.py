@@ -8,8 +8,8 @@ from django.db import connection, transaction
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
-from tests.workspaces.factories import arrive, booting, later, online, queued
-from tests.workspaces.races.racing import WAIT_SECONDS, together
+from tests.workspaces.factories import booting, bring_online, later, online, queued
+from tests.workspaces.races.interleaving import WAIT_SECONDS, run_together
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
 from workspaces.models import Launch, Workspace
@@ -56,10 +56,10 @@ def test_an_agent_that_registers_between_the_sweeps_look_and_its_update_stays_on
 
     def register():
         assert looked.wait(WAIT_SECONDS)
-        arrive(late)
+        bring_online(late)
         registered.set()
 
-    report, _ = together(lambda: sweep_stuck(now=later(late, minutes=11), policy=Policy()), register)
+    report, _ = run_together(lambda: sweep_stuck(now=later(late, minutes=11), policy=Policy()), register)
     late.refresh_from_db()
     assert report.failed == []
     assert (late.status, failures(late)) == (WorkspaceStatus.ONLINE, 0)
@@ -85,7 +85,7 @@ def test_a_sweep_skips_a_row_that_a_registration_holds(monkeypatch):
         finally:
             swept.set()
 
-    report, _ = together(sweep, lambda: arrive(late))
+    report, _ = run_together(sweep, lambda: bring_online(late))
     late.refresh_from_db()
     assert report.failed == []
     assert (late.status, failures(late)) == (WorkspaceStatus.ONLINE, 0)
@@ -106,9 +106,9 @@ def test_a_registration_after_the_sweeps_lock_finds_the_failure_and_recovers_fro
 
     def register():
         assert locked.wait(WAIT_SECONDS)
-        return arrive(late)
+        return bring_online(late)
 
-    report, arrived = together(lambda: sweep_stuck(now=later(late, minutes=11), policy=Policy()), register)
+    report, arrived = run_together(lambda: sweep_stuck(now=later(late, minutes=11), policy=Policy()), register)
     assert [row.pk for row in report.failed] == [late.pk]
     assert arrived.status == WorkspaceStatus.ONLINE
     recovered = Event.objects.filter(workspace_id=late.pk).latest("id")
@@ -121,7 +121,7 @@ def test_two_sweeps_at_once_write_one_event():
     late = [queued() for _ in range(20)]
     end = later(late[-1], minutes=11)
     sweep = lambda: sweep_stuck(now=end, policy=Policy())  # noqa: E731
-    reports = together(sweep, sweep)
+    reports = run_together(sweep, sweep)
     assert sum(len(report.failed) for report in reports) == 20
     assert [failures(workspace) for workspace in late] == [1] * 20
 
@@ -130,7 +130,7 @@ def test_two_restarts_at_once_leave_one_present_launch():
     workspace = online()
     now = later(workspace, minutes=1)
     again = lambda: restart(workspace_id=workspace.pk, now=now)  # noqa: E731
-    together(again, again)
+    run_together(again, again)
     assert_log_agrees(workspace)
     # Each restart is a launch of its own; all but the present one are meant to be stopped, or never began.
     standing = Launch.objects.not_torn_down().filter(workspace=workspace, teardown_at__isnull=True)
@@ -150,24 +150,24 @@ def test_a_failure_reported_by_an_earlier_launch_never_fails_the_present_one():
 def test_a_late_register_never_revives_a_removed_workspace():
     workspace = booting()
     now = later(workspace, minutes=1)
-    results = together(
-        lambda: remove(workspace_id=workspace.pk, confirmed=True, now=now), lambda: arrive(workspace, now=now)
+    results = run_together(
+        lambda: remove(workspace_id=workspace.pk, confirmed=True, now=now), lambda: bring_online(workspace, now=now)
     )
     workspace.refresh_from_db()
     assert workspace.status == WorkspaceStatus.REMOVED
     assert [row.pk for row in results[0].changed] == [workspace.pk]
     assert_log_agrees(workspace)
     with pytest.raises(TransitionRefused):
-        arrive(workspace)
+        bring_online(workspace)
 
 
 def test_fail_and_register_at_once_have_one_winner():
     for _ in range(5):
         workspace = booting()
         now = later(workspace, minutes=1)
-        together(
+        run_together(
             lambda w=workspace, n=now: fail(workspace_id=w.pk, launch_id=w.launch_id, reason=CRASHED, now=n),
-            lambda w=workspace: arrive(w),
+            lambda w=workspace: bring_online(w),
         )
         assert_log_agrees(workspace)
         assert workspace.status in {WorkspaceStatus.ONLINE, WorkspaceStatus.FAILED}

@@ -13,7 +13,7 @@ from events.models import Event
 from postgres.clock import database_now
 from tests.callers import AgentCaller
 from tests.waiting import PATIENCE_SECONDS
-from tests.workspaces.factories import arrive, external, hibernated, online, queued, running_on
+from tests.workspaces.factories import bring_online, external, hibernated, online, queued, running_on
 from workspaces.lifecycle.transitions import Verb, WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.core.transition import TransitionRefused
@@ -196,7 +196,7 @@ def test_two_that_are_put_under_each_other_make_no_circle(is_swapped):
 def test_pause_and_registration(parent, is_swapped):
     restart(workspace_id=parent.pk, now=now())
     again = Workspace.objects.get(pk=parent.pk)
-    _, arrived = met(is_swapped, pausing(again), lambda: arrive(again))
+    _, arrived = met(is_swapped, pausing(again), lambda: bring_online(again))
     assert status(parent) == S.PAUSED
     assert isinstance(arrived, TransitionRefused) is not is_swapped
 
@@ -204,7 +204,7 @@ def test_pause_and_registration(parent, is_swapped):
 @ORDERS
 def test_pause_and_a_heartbeat(is_swapped):
     mine = external()
-    _, arrived = met(is_swapped, pausing(mine), lambda: arrive(mine, verb=Verb.HEARTBEAT))
+    _, arrived = met(is_swapped, pausing(mine), lambda: bring_online(mine, verb=Verb.HEARTBEAT))
     assert status(mine) == S.PAUSED
     assert isinstance(arrived, TransitionRefused) is not is_swapped
 

@@ -1,40 +1,40 @@
-"""Pairs that meet: in every order of their points, and freely; each legal story is seen, and no other."""
+"""Each race in every order of its points, and freely: every legal outcome occurs, and no other."""
 
 import pytest
 
-from tests.workspaces.invariants import assert_sound
-from tests.workspaces.races.race_cases import PAIRS
-from tests.workspaces.races.racing import meeting, orders
+from tests.workspaces.invariants import assert_invariants
+from tests.workspaces.races.interleaving import interleaving, orders
+from tests.workspaces.races.race_cases import RACE_CASES
 
 pytestmark = pytest.mark.django_db(transaction=True)
-EACH_PAIR = pytest.mark.parametrize("pair", PAIRS, ids=[pair.name for pair in PAIRS])
+EACH_CASE = pytest.mark.parametrize("case", RACE_CASES, ids=[case.name for case in RACE_CASES])
 FREE_RUNS = 1000
 
 
-def story_of(pair, backend, meet):
-    """Let the pair meet once more; return its story, which has to be a legal one."""
-    scene = pair.prepare(backend)
-    met = meet(scene)
-    assert met.story in pair.stories, f"{met.story!r} is none of the legal stories; {met.results}"
-    scene.then(met)
-    return met.story
+def outcome_of(case, backend, run):
+    """Run the race once more; return its outcome, which must be a legal one."""
+    race = case.prepare(backend)
+    result = run(race)
+    assert result.outcome in case.outcomes, f"{result.outcome!r} is not a legal outcome; {result.results}"
+    race.then(result)
+    return result.outcome
 
 
-@EACH_PAIR
-def test_each_order_of_their_points_ends_as_it_may_and_each_story_is_seen(pair, fake):
-    with meeting() as both:
+@EACH_CASE
+def test_each_order_of_the_points_has_a_legal_outcome_and_each_outcome_occurs(case, fake):
+    with interleaving() as both:
         seen = {
-            story_of(pair, fake, lambda scene, order=order: both.forced(scene.actions, order))
-            for order in orders(pair.points)
+            outcome_of(case, fake, lambda race, order=order: both.forced(race.actions, order))
+            for order in orders(case.points)
         }
-    assert seen == pair.stories
-    assert_sound()
+    assert seen == case.outcomes
+    assert_invariants()
 
 
 @pytest.mark.soak
-@EACH_PAIR
-def test_a_thousand_free_meetings_end_as_they_may_and_each_story_is_seen(pair, fake):
-    with meeting() as both:
-        seen = {story_of(pair, fake, lambda scene: both.free(scene.actions)) for _ in range(FREE_RUNS)}
-    assert seen == pair.stories
-    assert_sound()
+@EACH_CASE
+def test_a_thousand_free_races_have_legal_outcomes_and_each_outcome_occurs(case, fake):
+    with interleaving() as both:
+        seen = {outcome_of(case, fake, lambda race: both.free(race.actions)) for _ in range(FREE_RUNS)}
+    assert seen == case.outcomes
+    assert_invariants()

@@ -17,8 +17,8 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 from registry import services as registry
 from registry.schemas import HeartbeatIn
 from tests.workspaces.factories import config_for, external, queued
-from tests.workspaces.fake_backend import backend_in_memory
-from tests.workspaces.invariants import assert_one_object_each, assert_sound, objects_of
+from tests.workspaces.fake_backend import fake_backend
+from tests.workspaces.invariants import assert_invariants, assert_one_object_each, objects_of
 from tests.workspaces.races.fleet import (
     DUTIES,
     Fleet,
@@ -29,8 +29,8 @@ from tests.workspaces.races.fleet import (
     key_of,
     launches_of,
 )
-from tests.workspaces.races.racing import REFUSALS
-from tests.workspaces.set_clock import own_clock
+from tests.workspaces.races.interleaving import REFUSALS
+from tests.workspaces.set_clock import set_clock
 from workspaces import enqueue, tasks
 from workspaces.lifecycle.transitions import (
     DEADLINE_FAILURES,
@@ -129,7 +129,7 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         empty()
         self.stack = ExitStack()
-        self.fleet = Fleet(clock=clock, backend=self.stack.enter_context(backend_in_memory()))
+        self.fleet = Fleet(clock=clock, backend=self.stack.enter_context(fake_backend()))
         patch.setattr(enqueue, "_send", self.fleet.send)
         self.before = {}
 
@@ -335,7 +335,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def rows_launches_and_log_agree(self):
-        assert_sound()
+        assert_invariants()
         assert_one_object_each(self.fleet.backend)
 
     @invariant()
@@ -432,7 +432,7 @@ def _unsettled(fleet):
 
 
 def live(patch, **size):
-    with own_clock() as clock:
+    with set_clock() as clock:
         run_machine(
             lambda: Lives(clock, patch),
             settings=settings(

@@ -9,7 +9,7 @@ from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import AgentCaller
 from tests.workspaces.factories import external, hibernated, online, running_on
-from tests.workspaces.unguarded import put_into
+from tests.workspaces.unguarded import set_status
 from workspaces.lifecycle.transitions import TeardownReason, WorkspaceStatus
 from workspaces.models import Heartbeat, Launch, Workspace
 from workspaces.services.core.transition import TransitionRefused
@@ -77,7 +77,7 @@ def test_an_external_one_is_refused_even_by_force():
 
 @pytest.mark.parametrize("status", sorted(set(S) - HIBERNATE.sources))
 def test_a_claim_is_refused_from_every_other_status(idle, status):
-    put_into(idle, status)
+    set_status(idle, status)
     with pytest.raises(TransitionRefused):
         hibernating(idle, forced=True)
 
@@ -267,6 +267,6 @@ def test_a_wake_begins_a_new_launch():
 
 @pytest.mark.parametrize("status", sorted(set(S) - {S.HIBERNATED}))
 def test_a_wake_is_refused_from_every_other_status(idle, status):
-    put_into(idle, status)
+    set_status(idle, status)
     with pytest.raises(TransitionRefused):
         wake(workspace_id=idle.pk, now=database_now())

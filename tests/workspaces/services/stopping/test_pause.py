@@ -8,7 +8,7 @@ from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.workspaces.factories import booting, external, failed, hibernated, online, queued
-from tests.workspaces.unguarded import put_into
+from tests.workspaces.unguarded import set_status
 from workspaces.lifecycle.transitions import FailureCode, TeardownReason, WorkspaceStatus
 from workspaces.models import AgentToken, Heartbeat, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import BackendState, Observation
@@ -81,7 +81,7 @@ def test_a_pause_leaves_siblings_and_what_is_above_alone(child):
 @pytest.mark.parametrize("source", sorted(PAUSE.sources))
 def test_a_pause_takes_along_whatever_may_run_again(parent, source):
     below = online(name="below", parent_id=parent.pk)
-    put_into(below, source)
+    set_status(below, source)
     assert paused(parent) == ["parent", "below"]
     below.refresh_from_db()
     assert (below.status, below.deadline_at, below.phase) == (S.PAUSED, None, "")
@@ -103,7 +103,7 @@ def test_a_pause_ends_the_grace_of_a_failure_by_time():
 
 @pytest.mark.parametrize("status", [S.PAUSED, S.REMOVED])
 def test_a_pause_is_refused_where_the_table_has_none(parent, status):
-    put_into(parent, status)
+    set_status(parent, status)
     with pytest.raises(TransitionRefused, match="parent is"):
         paused(parent)
 
@@ -161,7 +161,7 @@ def test_a_resume_brings_nothing_back_below_one_that_stays_paused(parent, grandc
 
 @pytest.mark.parametrize("status", sorted(set(S) - {S.PAUSED}))
 def test_a_resume_is_refused_from_every_other_status(parent, status):
-    put_into(parent, status)
+    set_status(parent, status)
     with pytest.raises(TransitionRefused):
         resumed(parent)
 
@@ -193,7 +193,7 @@ def test_a_tree_of_both_kinds_is_resumed_in_one_go(parent):
 def test_nothing_is_created_under_a_pause(parent, child):
     paused(parent)
     # Left out by the cascade, it runs under a paused one.
-    put_into(child, S.ONLINE, paused_by=None)
+    set_status(child, S.ONLINE, paused_by=None)
     for place in (parent, child):
         with pytest.raises(InvalidWorkspace, match="parent is paused"):
             queued(parent_id=place.pk)
@@ -202,8 +202,8 @@ def test_nothing_is_created_under_a_pause(parent, child):
 def test_nothing_is_restarted_or_woken_under_a_pause(parent, child):
     asleep = hibernated(name="asleep", parent_id=parent.pk)
     paused(parent)
-    put_into(child, S.ONLINE, paused_by=None)
-    put_into(asleep, S.HIBERNATED, paused_by=None)
+    set_status(child, S.ONLINE, paused_by=None)
+    set_status(asleep, S.HIBERNATED, paused_by=None)
     with pytest.raises(TransitionRefused, match="its ancestor parent is paused"):
         restart(workspace_id=child.pk, now=database_now())
     with pytest.raises(TransitionRefused, match="its ancestor parent is paused"):
@@ -236,7 +236,7 @@ def test_a_workspace_is_put_neither_under_itself_nor_under_its_own(parent, grand
 def test_a_workspace_is_put_under_nothing_removed_paused_or_unknown(parent):
     place = online(name="place")
     for unfit, why in ((S.PAUSED, "place is paused"), (S.REMOVED, "no workspace")):
-        put_into(place, unfit)
+        set_status(place, unfit)
         with pytest.raises(BadParent, match=why):
             reparent(workspace_id=parent.pk, parent_id=place.pk)
     with pytest.raises(BadParent, match="no workspace"):
@@ -272,7 +272,7 @@ def test_a_shutdown_resumes_what_it_paused_and_not_what_an_operator_did(parent, 
 
 def test_a_shutdown_takes_its_plan_to_restart_along_and_its_failed_ones_down(parent):
     late = failed(name="late", code=FailureCode.TIMED_OUT)
-    put_into(parent, S.OFFLINE, restart_due_at=database_now() + timedelta(seconds=10))
+    set_status(parent, S.OFFLINE, restart_due_at=database_now() + timedelta(seconds=10))
     due = pause_all_for_shutdown(now=database_now())
     assert {launch.pk for launch in due} == {parent.launch_id, late.launch_id}
     assert Workspace.objects.get(pk=parent.pk).restart_due_at is None

@@ -7,7 +7,7 @@ import pytest
 
 from postgres.clock import database_now
 from tests.workspaces.factories import booting, failed, hibernated, online, queued, running_on
-from tests.workspaces.unguarded import put_into
+from tests.workspaces.unguarded import set_status
 from workspaces import tasks
 from workspaces.lifecycle.transitions import FailureCode, TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
@@ -37,7 +37,7 @@ def stop_all_due():
 def test_what_lives_though_its_workspace_is_stopped_is_stopped(fake, status):
     workspace = online()
     key = running_on(fake, workspace)
-    put_into(workspace, status)
+    set_status(workspace, status)
     assert reaped() == [workspace.launch_id]
     assert Launch.objects.get(pk=workspace.launch_id).teardown_reason == TeardownReason.REAPED
     stop_all_due()
@@ -50,7 +50,7 @@ def test_what_lives_though_its_workspace_is_stopped_is_stopped(fake, status):
 def test_what_its_workspace_needs_is_left_alone(fake, status):
     workspace = online()
     running_on(fake, workspace)
-    put_into(workspace, status)
+    set_status(workspace, status)
     assert reaped() == []
     assert Launch.objects.get(pk=workspace.launch_id).teardown_at is None
 
@@ -110,7 +110,7 @@ def test_what_a_row_knows_is_not_stopped_as_unknown(fake):
 def test_a_backend_that_cannot_be_asked_loses_nothing(fake):
     workspace = online()
     running_on(fake, workspace)
-    put_into(workspace, S.PAUSED)
+    set_status(workspace, S.PAUSED)
     fake.unreachable = True
     assert reap(now=database_now()).unreachable == ["process"]
     assert Launch.objects.get(pk=workspace.launch_id).teardown_at is None
@@ -122,7 +122,7 @@ def test_the_task_hands_what_it_found_to_the_workers(fake, monkeypatch):
     monkeypatch.setattr("celery.app.task.Task.apply_async", lambda self, kwargs: sent.append(kwargs))
     workspace = online()
     running_on(fake, workspace)
-    put_into(workspace, S.PAUSED)
+    set_status(workspace, S.PAUSED)
     tasks.reap.apply()
     assert sent == [{"launch_id": str(workspace.launch_id)}]
 

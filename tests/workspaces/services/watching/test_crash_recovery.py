@@ -8,8 +8,8 @@ from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import AgentCaller
-from tests.workspaces.factories import arrive, online, running_on
-from tests.workspaces.unguarded import put_into
+from tests.workspaces.factories import bring_online, online, running_on
+from tests.workspaces.unguarded import set_status
 from workspaces.access.secrets import put_secrets
 from workspaces.lifecycle.transitions import (
     Phase,
@@ -54,7 +54,7 @@ def revived(workspace, *, at):
     assert [row.pk for row in restart_crashed(now=at)] == [workspace.pk]
     again = Workspace.objects.get(pk=workspace.pk)
     Workspace.objects.filter(pk=again.pk).update(**launch_records.phase_fields(again, Phase.BOOTING, now=at))
-    return arrive(again, now=at)
+    return bring_online(again, now=at)
 
 
 def last_event(workspace):
@@ -187,8 +187,8 @@ def test_a_heartbeat_of_a_silent_workspace_brings_it_back_without_a_restart(fake
     workspace = online()
     running_on(fake, workspace)
     mark_silent_offline(now=database_now() + timedelta(minutes=5), limit=timedelta(seconds=180))
-    put_into(workspace, S.OFFLINE, restart_due_at=database_now())
-    arrive(workspace, verb=Verb.HEARTBEAT)
+    set_status(workspace, S.OFFLINE, restart_due_at=database_now())
+    bring_online(workspace, verb=Verb.HEARTBEAT)
     assert Workspace.objects.get(pk=workspace.pk).restart_due_at is None
 
 

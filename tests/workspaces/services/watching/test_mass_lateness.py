@@ -12,7 +12,7 @@ from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import holder
 from tests.waiting import PATIENCE_SECONDS
-from tests.workspaces.factories import arrive, booting, config_for, later, launching, queued, running_on
+from tests.workspaces.factories import booting, bring_online, config_for, later, launching, queued, running_on
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
@@ -113,7 +113,7 @@ def test_launches_are_released_once_the_cause_is_gone_and_those_still_late_fail(
     now = later(late[-1], minutes=11)
     assert sweep(now).held == 20
     for row in late[:18]:
-        arrive(row, now=now)
+        bring_online(row, now=now)
     report = sweep(now + timedelta(seconds=30))
     assert (len(report.failed), report.held) == (2, 0)
     assert len(told(EventType.INCIDENT_OPENED)) == len(told(EventType.INCIDENT_RESOLVED)) == 1
@@ -143,7 +143,7 @@ def test_a_held_launch_that_registers_is_online():
     late = fleet(5)
     now = later(late[-1], minutes=11)
     sweep(now)
-    arrive(late[0], now=now)
+    bring_online(late[0], now=now)
     late[0].refresh_from_db()
     assert (late[0].status, late[0].held_since) == (WorkspaceStatus.ONLINE, None)
     assert Event.objects.filter(workspace_id=late[0].pk).count() == 2

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from events.models import Event
 from events.names import EventType
-from tests.workspaces.factories import arrive, booting, hibernated, later, online, queued
+from tests.workspaces.factories import booting, bring_online, hibernated, later, online, queued
 from workspaces import tasks
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
@@ -125,7 +125,7 @@ def test_a_late_arrivals_grace_is_extended():
     sweep_stuck(now=after(10.5), policy=Policy())
     away(since=11, until=31)
     assert Launch.objects.get(pk=late.launch_id).teardown_at == after(40.5)
-    arrive(late, now=after(40))
+    bring_online(late, now=after(40))
     late.refresh_from_db()
     assert late.status == WorkspaceStatus.ONLINE
 

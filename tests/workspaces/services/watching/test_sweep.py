@@ -6,7 +6,7 @@ import pytest
 
 from events.models import Event
 from events.names import EventType
-from tests.workspaces.factories import arrive, booting, config_for, later, launching, queued
+from tests.workspaces.factories import booting, bring_online, config_for, later, launching, queued
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, Phase, WorkspaceStatus
 from workspaces.models import Launch, Workspace
@@ -142,7 +142,7 @@ def test_steps_never_move_the_hard_limit():
 def test_sweep_leaves_a_workspace_that_came_online():
     late = booting()
     end = later(late, minutes=31)
-    arrive(late)
+    bring_online(late)
     assert sweep_stuck(now=end, policy=NO_OVERRIDE).failed == []
 
 

@@ -12,7 +12,7 @@ from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.workspaces.factories import booting, launching, online, queued, running_on
-from tests.workspaces.fake_provisioner import FakeProvisioner
+from tests.workspaces.fake_backend import FakeProvisioner
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, FailureOwner, FailureSource
 from workspaces.lifecycle.transitions import WorkspaceStatus as S

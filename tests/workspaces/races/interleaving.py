@@ -1,7 +1,7 @@
-"""Two that meet, each on a thread and a connection of its own: free, or in an order that the test states.
+"""Runs two actions at once, each in its own thread and connection: freely, or in an order that the test states.
 
-The order is forced at three points of each transaction that locks workspaces, found in what it sends to the database:
-before its first lock, after its guards (before its first write of a workspace), before its commit.
+The order is forced at three points of each transaction that locks workspaces, recognised by its statements: before its
+first lock, after its guards (before it first writes a workspace), and before its commit.
 """
 
 import random
@@ -33,7 +33,7 @@ Action = Callable[[], Any]
 # (workspace, version) of a move, and the status it led to.
 Moves = dict[tuple[UUID, int], str]
 
-# What this transaction has written: visible, and its writer not ended.
+# The move events that the running transaction has written.
 _OWN_MOVES = """
 SELECT workspace_id, version, event_type FROM events_event
 WHERE id > %s AND is_move AND pg_xact_status(xmin::text::xid8) = 'in progress'
@@ -41,29 +41,29 @@ WHERE id > %s AND is_move AND pg_xact_status(xmin::text::xid8) = 'in progress'
 
 
 def orders(points):
-    """Return every order in which two can pass so many points each: of three each, the twenty."""
+    """Return every order in which two actions can pass so many points each: 20 for three points each."""
     first, second = points
     turns = range(first + second)
     return [tuple(0 if turn in mine else 1 for turn in turns) for mine in combinations(turns, first)]
 
 
 class Crowd:
-    """So many threads, each with a connection of its own, that act at once as often as asked."""
+    """Threads with a connection each that run actions at once."""
 
     def __init__(self, size):
         self._pool = ThreadPoolExecutor(size)
-        # Each has to have one of the actions before any begins: so no thread takes two.
+        # No action begins before each thread has one, so that no thread takes two.
         self._barrier = threading.Barrier(size)
 
     def act(self, actions, *, within_seconds=0):
-        """Let each do its action, all at once or each at some moment; a refusal is its own result."""
+        """Run the actions at once, or each after a random delay. Return results; a refusal is a result."""
         moments = [random.uniform(0, within_seconds) for _ in actions]  # noqa: S311
         delayed = [_after(moment, action) for moment, action in zip(moments, actions, strict=True)]
         return [running.result(WAIT_SECONDS) for running in [self._pool.submit(self._run, one) for one in delayed]]
 
     def _run(self, action):
         self._barrier.wait(WAIT_SECONDS)
-        return _outcome(action)
+        return _result_of(action)
 
 
 @contextmanager
@@ -75,25 +75,26 @@ def crowd(size):
         several.act([lambda: connection.close()] * size)
 
 
-def together(*actions):
-    """Run the actions at once, each on a thread and a connection of its own; a refusal is its own result."""
+def run_together(*actions):
+    """Run the actions at once, each in its own thread and connection. Return results; a refusal is a result."""
     with crowd(len(actions)) as several:
         return several.act(actions)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Met:
-    """What came of a meeting: each one's result or refusal, and its story, the moves in their order by who made them.
+class Result:
+    """The result or refusal of each action, and the outcome: the transitions in their order and who made them.
 
-    `register online, restart provisioning`; with several workspaces `child: …; parent: …`, by name; empty: no move.
+    For example `register online, restart provisioning`; with several workspaces `child: …; parent: …`, ordered by name;
+    empty if nothing changed.
     """
 
     results: Mapping[str, Any]
-    story: str
+    outcome: str
 
 
 class Racer:
-    """A thread with a connection that is told when to pass its next point."""
+    """A thread with a connection that waits at each point until it may pass."""
 
     def __init__(self, told):
         self._pool = ThreadPoolExecutor(1)
@@ -104,7 +105,7 @@ class Racer:
         self.pid = self._pool.submit(_backend_pid).result(WAIT_SECONDS)
 
     def begin(self, action, *, since, is_free):
-        """Start it; up to its first point, or through where it is free. `since` is the last event before."""
+        """Start the action; it runs to its first point, or to its end if it is free. `since` is the last event's id."""
         self._permits, self._reached, self.moves = (100 if is_free else 0), 0, {}
         self.running = self._pool.submit(self._run, action, since)
         self.running.add_done_callback(lambda _: self.pass_point(0))
@@ -115,11 +116,11 @@ class Racer:
             self._told.notify_all()
 
     def stands(self):
-        """Tell whether it ended, or stands at a point."""
+        """Return whether it ended or waits at a point."""
         return self.running.done() or self._reached > self._permits
 
     def is_blocked(self):
-        """Tell whether it stands behind another's lock."""
+        """Return whether it waits for a lock in the database."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [self.pid])
             return bool(cursor.fetchone()[0])
@@ -138,7 +139,7 @@ class Racer:
             self._passed.clear()
 
         with connection.execute_wrapper(self._watched), _before_commit(committing):
-            return _outcome(action)
+            return _result_of(action)
 
     def _watched(self, execute, statement, *rest):
         text = statement if isinstance(statement, str) else statement.as_string(None)
@@ -149,7 +150,7 @@ class Racer:
         try:
             return execute(statement, *rest)
         finally:
-            # Committed by itself: what comes next has points of its own.
+            # In autocommit, the next statement is a new transaction with its own points.
             if not connection.in_atomic_block:
                 self._passed.clear()
 
@@ -162,18 +163,18 @@ class Racer:
         with self._told:
             self._reached += 1
             self._told.notify_all()
-            assert self._told.wait_for(lambda: self._reached <= self._permits, WAIT_SECONDS), "was left waiting"
+            assert self._told.wait_for(lambda: self._reached <= self._permits, WAIT_SECONDS), "never allowed to pass"
 
 
-class Meeting:
-    """Two racers that meet as often as asked; close it at the end."""
+class Interleaving:
+    """Two racers that can run any number of races; close it at the end."""
 
     def __init__(self):
         self._told = threading.Condition()
         self._racers = (Racer(self._told), Racer(self._told))
 
     def forced(self, actions, order):
-        """Let both begin, then let one after the other pass a point in this order, as far as locks let them."""
+        """Start both, then let them pass their points in this order, as far as locks allow."""
         since = self._begin(actions, is_free=False)
         self._settle()
         for turn in order:
@@ -181,17 +182,17 @@ class Meeting:
             self._settle()
         for racer in self._racers:
             racer.pass_point(100)
-        return self._met(actions, since)
+        return self._result(actions, since)
 
     def free(self, actions):
-        """Let both begin at once, one of them a moment later."""
+        """Start both at once, one of them a moment later."""
         late = random.randrange(2)  # noqa: S311
         delay = random.uniform(0, 0.02)  # noqa: S311
         delayed = {
             name: _after(delay, action) if place == late else action
             for place, (name, action) in enumerate(actions.items())
         }
-        return self._met(actions, self._begin(delayed, is_free=True))
+        return self._result(actions, self._begin(delayed, is_free=True))
 
     def close(self):
         for racer in self._racers:
@@ -204,16 +205,16 @@ class Meeting:
         return since
 
     def _settle(self):
-        """Wait until each stands: at a point, behind the other's lock, or at its end."""
+        """Wait until each waits at a point or for a lock, or has ended."""
         end = time.monotonic() + WAIT_SECONDS
         while True:
             with self._told:
                 self._told.wait_for(lambda: all(racer.stands() for racer in self._racers), 0.005)
             if all(racer.stands() or racer.is_blocked() for racer in self._racers):
                 return
-            assert time.monotonic() < end, "one neither came to a point nor waited nor ended"
+            assert time.monotonic() < end, "an action neither reached a point nor waited for a lock nor ended"
 
-    def _met(self, actions, since):
+    def _result(self, actions, since):
         results = [racer.running.result(WAIT_SECONDS) for racer in self._racers]
         by = {
             move: f"{name} {status}"
@@ -221,20 +222,20 @@ class Meeting:
             for move, status in racer.moves.items()
         }
         told = Event.objects.filter(id__gt=since, is_move=True)
-        assert set(by) == set(told.values_list("workspace_id", "version")), "a move was told by neither, or by both"
-        return Met(results=dict(zip(actions, results, strict=True)), story=_story(by))
+        assert set(by) == set(told.values_list("workspace_id", "version")), "neither or both wrote the event of a move"
+        return Result(results=dict(zip(actions, results, strict=True)), outcome=_outcome(by))
 
 
 @contextmanager
-def meeting():
-    met = Meeting()
+def interleaving():
+    met = Interleaving()
     try:
         yield met
     finally:
         met.close()
 
 
-def _story(by):
+def _outcome(by):
     names = dict(Workspace.objects.filter(pk__in={pk for pk, _ in by}).values_list("pk", "name"))
     told = {}
     for pk, version in sorted(by, key=lambda move: (names[move[0]], move[1])):
@@ -244,7 +245,7 @@ def _story(by):
     return "; ".join(f"{name}: {', '.join(moves)}" for name, moves in told.items())
 
 
-def _outcome(action):
+def _result_of(action):
     try:
         return action()
     except REFUSALS as refused:
@@ -265,7 +266,7 @@ def _writes(statement, *, of=""):
 
 @contextmanager
 def _before_commit(hook):
-    """Let this thread's connection call the hook before each of its commits."""
+    """Call the hook before each commit of this thread's connection."""
     here = connections[DEFAULT_DB_ALIAS]
     commit = here.commit
 
