@@ -9,7 +9,7 @@ from postgres.clock import database_now
 from tests.waiting import wait_until
 from tests.workspaces.factories import config_for, queued
 from tests.workspaces.provisioners.process.test_containment import ESCAPE, runs
-from tests.workspaces.unguarded import put_into
+from tests.workspaces.unguarded import set_status
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.provisioners.base import LaunchKey
 from workspaces.provisioners.registry import get_provisioner
@@ -37,7 +37,7 @@ def escaped():
     launch.launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
     path = settings.DATA_DIR / "workspaces" / str(workspace.pk) / "work" / "escaped"
     wait_until(path.exists)
-    put_into(workspace, WorkspaceStatus.ONLINE)
+    set_status(workspace, WorkspaceStatus.ONLINE)
     pid = int(path.read_text())
     assert runs(pid)
     yield workspace, pid
