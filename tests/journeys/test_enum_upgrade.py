@@ -32,15 +32,15 @@ from django.test import Client
 from events.relay import number_all
 from postgres.clock import database_now
 from workspaces.lifecycle.transitions import FailureCode, FailureSource
-from workspaces.services.launching.create import Request, create
-from workspaces.services.launching.fail import Reason, fail
+from workspaces.services.launching.create import CreateRequest, create
+from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.launching.restart import restart
-reason = Reason(code=FailureCode.CRASHED, source=FailureSource.AGENT, message="It broke.")
+reason = FailureReason(code=FailureCode.CRASHED, source=FailureSource.AGENT, message="It broke.")
 folder = pathlib.Path(sys.argv[1])
 seen = {"writes": 0, "errors": [], "unready": [], "enum": []}
 while not (folder / "stop").exists():
     try:
-        row = create(Request(config="name: w\\nruntime: echo\\n"), now=database_now()).workspace
+        row = create(CreateRequest(config="name: w\\nruntime: echo\\n"), now=database_now()).workspace
         fail(workspace_id=row.pk, launch_id=row.launch_id, reason=reason, now=database_now())
         restart(workspace_id=row.pk, now=database_now())
         seen["writes"] += 1
