@@ -14,14 +14,14 @@ from unfold.enums import ActionVariant
 
 from workspaces.admin.base import StrictAdmin, hidden_fields
 from workspaces.models import Workspace
-from workspaces.operations import OPERATIONS, BulkResult, Operation, run_each
+from workspaces.operations import OPERATIONS, Operation, run_each
 from workspaces.services.core.lineage import with_descendants
 
 _SHOWN_NAMES = 20
 
 
 class OperationActions(StrictAdmin):
-    """Runs operations. Services decide whether one is possible; their refusals are shown as they are worded."""
+    """Runs operations and shows their results. Services decide whether an operation is possible."""
 
     def has_remove_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm("workspaces.delete_workspace"))
@@ -36,7 +36,7 @@ class OperationActions(StrictAdmin):
     def run_on_selection(
         self, request: HttpRequest, queryset: QuerySet[Workspace], operation: Operation
     ) -> HttpResponse | None:
-        """Run it on the selected rows; first ask, if it is an operation that does."""
+        """Run the operation on the selected rows, or show the confirmation page if it asks first."""
         selected = list(queryset.values_list("pk", flat=True))
         if operation.asks_first and request.POST.get("confirmed") != "yes":
             hidden = hidden_fields(request.POST.get("action", ""), selected, request.POST)
@@ -45,7 +45,7 @@ class OperationActions(StrictAdmin):
         return None
 
     def run_on_one(self, request: HttpRequest, object_id: str, operation: Operation) -> HttpResponse:
-        """Ask, and run it once that is confirmed."""
+        """Show the confirmation page, or run the operation if that page was submitted."""
         workspace = self.get_object(request, object_id)
         if not isinstance(workspace, Workspace):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
@@ -82,12 +82,11 @@ class OperationActions(StrictAdmin):
             cancel=cancel,
         )
 
-    def _run(self, request: HttpRequest, selected: list[UUID], operation: Operation) -> BulkResult:
+    def _run(self, request: HttpRequest, selected: list[UUID], operation: Operation) -> None:
         result = run_each(operation, selected, by=request.user.get_username(), options=operation.admin_options)
         self.message_user(request, result.summary, messages.WARNING if result.refused else messages.SUCCESS)
         for token in result.tokens:
             self.message_user(request, token, messages.INFO)
-        return result
 
 
 def _affected_names(selected: list[UUID], operation: Operation) -> tuple[list[str], list[str]]:
