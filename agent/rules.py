@@ -162,7 +162,12 @@ def effective(
     if model:
         runtime_config["model"] = model
     runtime_config["required_env"] = _plain(_runtime_required(config, model), environment)
-    runtime_config["models"] = [_plain_model(item, environment) for item in _list(runtime_config, "models")]
+    runtime_config["models"] = [
+        {**item, "required_env": _plain(_list(item, "required_env"), environment)}
+        if isinstance(item, Mapping) and isinstance(item.get("required_env"), list)
+        else item
+        for item in _list(runtime_config, "models")
+    ]
     if not runtime_config["models"]:
         del runtime_config["models"]
     shaped = {
@@ -223,9 +228,3 @@ def _plain(items: Iterable[object], environment: Mapping[str, str]) -> list[str]
         Requirement(tuple(name for name in one.names if len(one.names) == 1 or _is_set(environment, name)))
         for one in wanted
     )
-
-
-def _plain_model(item: object, environment: Mapping[str, str]) -> object:
-    if not isinstance(item, Mapping) or not isinstance(item.get("required_env"), list):
-        return item
-    return {**item, "required_env": _plain(_list(item, "required_env"), environment)}

@@ -109,7 +109,11 @@ class Agent:
             if ended is not None:
                 return self._fail_early(ended)
         try:
-            ended = self._register(_card(config, command))
+            runtime = rules.runtime_of(config)
+            card = {"name": config.get("name") or runtime, "runtime": runtime, "runtime_command": command or None}
+            if not command:
+                card["note"] = "No runtime command is set: only Slipway's agent runs here."
+            ended = self._register(card)
         except Refused as error:
             self._journal.say(f"The platform refuses this workspace's registration: {error}. Ending.")
             return EXIT_REFUSED
@@ -164,15 +168,6 @@ class Agent:
                 break
             self._pause(next(delays))
         return exit_code
-
-
-def _card(config: Mapping[str, object], command: list[str]) -> dict[str, object]:
-    card: dict[str, object] = {
-        "name": config.get("name") or rules.runtime_of(config),
-        "runtime": rules.runtime_of(config),
-        "runtime_command": command or None,
-    }
-    return card if command else {**card, "note": "No runtime command is set: only Slipway's agent runs here."}
 
 
 def _backoff() -> Iterator[float]:

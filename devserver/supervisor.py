@@ -125,10 +125,14 @@ class Supervisor:
         """Schedule the restart of processes that have ended, and restart those that are due."""
         now = time.monotonic()
         for each in self.watched:
-            if each.restart_at is None:
-                if each.subject.has_exited:
-                    self._schedule_restart(each, now=now)
-            elif now >= each.restart_at:
+            if each.restart_at is None and each.subject.has_exited:
+                if now - each.started_at >= STEADY_SECONDS:
+                    each.delay = FIRST_DELAY_SECONDS
+                each.restart_at = now + each.delay
+                name, reason = each.subject.name, each.subject.describe_exit()
+                self.console.write(f"{name} {reason}; it is started again in {each.delay:.0f} s.")
+                each.delay = min(each.delay * 2, LONGEST_DELAY_SECONDS)
+            elif each.restart_at is not None and now >= each.restart_at:
                 each.started_at, each.restart_at = now, None
                 try:
                     each.subject.spawn()
@@ -146,11 +150,3 @@ class Supervisor:
         wait_until(lambda: is_forced() or all(child.has_exited for child in children), seconds=seconds)
         for child in children:
             child.kill()
-
-    def _schedule_restart(self, each: Watched, *, now: float) -> None:
-        if now - each.started_at >= STEADY_SECONDS:
-            each.delay = FIRST_DELAY_SECONDS
-        each.restart_at = now + each.delay
-        name, reason = each.subject.name, each.subject.describe_exit()
-        self.console.write(f"{name} {reason}; it is started again in {each.delay:.0f} s.")
-        each.delay = min(each.delay * 2, LONGEST_DELAY_SECONDS)

@@ -25,7 +25,9 @@ def prune(*, before: datetime, dry_run: bool = False) -> PruneResult:
 
     Keep those without a position, and those that a channel still has to deliver.
     """
-    deletable = _deletable(before)
+    unfinished = Delivery.objects.filter(event_id=OuterRef("pk"), state__in=_UNFINISHED)
+    positioned = Event.objects.filter(created_at__lt=before, position__isnull=False)
+    deletable = positioned.filter(~Exists(unfinished)).order_by("position")
     count = deletable.count()
     kept = Event.objects.filter(created_at__lt=before).count() - count
     if dry_run:
@@ -34,12 +36,6 @@ def prune(*, before: datetime, dry_run: bool = False) -> PruneResult:
     while batch := _delete_batch(deletable):
         deleted += batch
     return PruneResult(deleted=deleted, kept=kept)
-
-
-def _deletable(before: datetime) -> QuerySet[Event]:
-    unfinished = Delivery.objects.filter(event_id=OuterRef("pk"), state__in=_UNFINISHED)
-    positioned = Event.objects.filter(created_at__lt=before, position__isnull=False)
-    return positioned.filter(~Exists(unfinished)).order_by("position")
 
 
 def _delete_batch(deletable: QuerySet[Event]) -> int:

@@ -25,7 +25,11 @@ _HEADERS = [
 async def serve(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Send, *, workspace: str | None) -> None:
     """Serve one client, or refuse it with JSON. `workspace` is the ID in the URL of one workspace's stream."""
     try:
-        request = await check_request(hub, scope, workspace_id=_parse_id(workspace))
+        try:
+            workspace_id = None if workspace is None else UUID(workspace)
+        except ValueError:
+            raise StreamRefused(404, "There is nothing by this id.", code="not_found") from None
+        request = await check_request(hub, scope, workspace_id=workspace_id)
     except StreamRefused as refusal:
         await send_refusal(send, refusal)
         return
@@ -42,13 +46,6 @@ async def serve(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Se
     stream.writer.write([body_part(f": {end.reason}\n\n".encode()), body_part(b"", is_last=True)])
     # Without a limit: a response that is not finished stays open for ever.
     await stream.writer.drain(seconds=None)
-
-
-def _parse_id(workspace: str | None) -> UUID | None:
-    try:
-        return None if workspace is None else UUID(workspace)
-    except ValueError:
-        raise StreamRefused(404, "There is nothing by this id.", code="not_found") from None
 
 
 async def send_refusal(send: Send, refusal: StreamRefused, *, kind: str = "http.response") -> None:

@@ -26,7 +26,11 @@ def parse_assignments(text: str) -> dict[str, str]:
     # Forms send CRLF, which must not end up in a value of several lines.
     for binding in parse_stream(io.StringIO(text.replace("\r\n", "\n"))):
         if binding.error or (binding.key is not None and binding.value is None):
-            raise BadAssignment(_describe(binding))
+            name, separator, value = binding.original.string.partition("=")
+            has_name = rules.is_environment_name(name.strip().removeprefix("export").strip())
+            has_quote = has_name and value.lstrip()[:1] in {'"', "'"}
+            message = (_BAD_QUOTE if has_quote else _BAD_NAME) if separator else _NO_EQUALS_SIGN
+            raise BadAssignment(message.format(_place(binding)))
         if binding.key is not None and binding.value is not None:
             if not rules.is_environment_name(binding.key):
                 raise BadAssignment(_BAD_NAME.format(_place(binding)))
@@ -53,11 +57,3 @@ def _place(binding: Binding) -> str:
     text = binding.original.string
     empty_lines = text[: len(text) - len(text.lstrip())].count("\n")
     return f"Line {binding.original.line + empty_lines}"
-
-
-def _describe(binding: Binding) -> str:
-    name, separator, value = binding.original.string.partition("=")
-    if not separator:
-        return _NO_EQUALS_SIGN.format(_place(binding))
-    has_name = rules.is_environment_name(name.strip().removeprefix("export").strip())
-    return (_BAD_QUOTE if has_name and value.lstrip()[:1] in {'"', "'"} else _BAD_NAME).format(_place(binding))

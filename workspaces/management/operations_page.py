@@ -15,10 +15,11 @@ and 2 if nothing was changed. The API answers `409` and the reason if a workspac
 
 def operations_page() -> str:
     """Return the page as Markdown."""
-    return "\n".join([_INTRODUCTION, *(_section(operation) for operation in OPERATIONS)])
+    return "\n".join([_INTRODUCTION, *(operation_section(operation) for operation in OPERATIONS)])
 
 
-def _section(operation: Operation) -> str:
+def operation_section(operation: Operation) -> str:
+    """Return one operation's part of the page: its help, and each way to it."""
     statuses = ", ".join(f"`{status}`" for status in sorted(operation.sources))
     admin = f"“{operation.label}”, permission `workspaces.{operation.permission}_workspace`"
     facts = [

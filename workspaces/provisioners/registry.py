@@ -14,7 +14,8 @@ from workspaces.provisioners.process.provisioner import ProcessProvisioner
 from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 
 
-def _process() -> Provisioner:
+def process_provisioner() -> ProcessProvisioner:
+    """Return a process backend as the settings describe it."""
     inherited = {name: os.environ[name] for name in settings.AGENT_PASSTHROUGH_ENV if name in os.environ}
     parents = {"own": cgroups.own(), "none": None}
     limits = {"memory.max": settings.AGENT_MEMORY_BYTES, "pids.max": settings.AGENT_PROCESSES}
@@ -27,14 +28,10 @@ def _process() -> Provisioner:
     )
 
 
-def _simulated() -> Provisioner:
-    return SimulatedProvisioner(root=settings.DATA_DIR / "simulated")
-
-
 # How to make the adapter of each kind that Slipway launches on.
 ADAPTERS: dict[BackendKind, Callable[[], Provisioner]] = {
-    BackendKind.PROCESS: _process,
-    BackendKind.SIMULATED: _simulated,
+    BackendKind.PROCESS: process_provisioner,
+    BackendKind.SIMULATED: lambda: SimulatedProvisioner(root=settings.DATA_DIR / "simulated"),
 }
 
 

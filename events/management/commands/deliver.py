@@ -15,13 +15,12 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="deliver what is due, say how many, and end")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        delivered = deliver_all_due() if options["once"] else _run()
+        if options["once"]:
+            delivered = deliver_all_due()
+        else:
+            deliverer = Deliverer()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: deliverer.stop())
+            deliverer.run()
+            delivered = deliverer.delivered
         self.stdout.write(f"Delivered {delivered} events.")
-
-
-def _run() -> int:
-    deliverer = Deliverer()
-    for stopping in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stopping, lambda *_: deliverer.stop())
-    deliverer.run()
-    return deliverer.delivered

@@ -93,7 +93,9 @@ class LaunchFolder:
             host = Host(**{name: _text(value) for name, value in fields["host"].items()})
             supervisor, agent = (Process(*map(_number, fields[who])) for who in ("supervisor", "agent"))
             cgroup = Path(_text(fields["cgroup"]))
-            return Record(host, supervisor, agent, _number(fields["port"]), cgroup if self._may_own(cgroup) else None)
+            # An agent may have named somebody else's.
+            is_own = cgroup == self.cgroup(cgroup.parent) and cgroups.is_below_mount(cgroup)
+            return Record(host, supervisor, agent, _number(fields["port"]), cgroup if is_own else None)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"process.json is damaged: {error}") from error
 
@@ -107,9 +109,6 @@ class LaunchFolder:
     def cgroup(self, parent: Path) -> Path:
         """Return where this launch's cgroup is made."""
         return parent / f"slipway-{self.key.launch_id}"
-
-    def _may_own(self, cgroup: Path) -> bool:
-        return cgroup == self.cgroup(cgroup.parent) and cgroups.is_below_mount(cgroup)
 
 
 def launches(root: Path, workspace: str = "*") -> Iterator[LaunchFolder]:

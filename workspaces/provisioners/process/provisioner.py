@@ -163,7 +163,10 @@ class ProcessProvisioner:
         folder.write_config(config, token=spec.token)
         own = {"PORT": str(port), "HOME": str(folder.work), **_names(folder)}
         environment = {**self._inherited, **spec.environment, **own}
-        _refuse_too_long(environment)
+        lengths = [len(os.fsencode(f"{name}={value}")) for name, value in environment.items()]
+        if max(lengths) >= _MOST_BYTES_OF_ONE or sum(lengths) >= _MOST_BYTES:
+            # No program can be started with it: the agent could, but its first boot step could not.
+            raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
         cgroup = folder.cgroup(self._cgroup) if self._cgroup else None
         return {
             "work": str(folder.work),
@@ -238,13 +241,6 @@ def _names(folder: LaunchFolder) -> dict[str, str]:
     """Return the variables by which people see in `ps` whose process this is."""
     ids = {"LAUNCH_ID": str(folder.key.launch_id), "WORKSPACE_ID": str(folder.key.workspace_id)}
     return {**ids, "WORKSPACE_CONFIG_PATH": str(folder.config), "CONFIGS_DIR": str(folder.config)}
-
-
-def _refuse_too_long(environment: Mapping[str, str]) -> None:
-    """Refuse what no program can be started with: the agent would take it, and fail at its first boot step."""
-    lengths = [len(os.fsencode(f"{name}={value}")) for name, value in environment.items()]
-    if max(lengths) >= _MOST_BYTES_OF_ONE or sum(lengths) >= _MOST_BYTES:
-        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
 
 
 def _readable(folder: LaunchFolder) -> Record | None:

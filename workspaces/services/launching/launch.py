@@ -16,7 +16,7 @@ from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration.preflight import PreflightFailed, Prepared, preflight
 from workspaces.deadlines.policy import current_policy, launching_limit, start_retry_seconds
 from workspaces.lifecycle.transitions import RUNNING, FailureCode, FailureSource, Phase, WorkspaceStatus
-from workspaces.models import Launch, LaunchOutcome, LaunchQuerySet, Workspace
+from workspaces.models import Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
 from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.core import launch_records, locked_rows
@@ -148,6 +148,7 @@ def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observati
     workspace = lock_workspace(workspace_id)
     launch_row = Launch.objects.filter(pk=launch_id)
     is_current = workspace.launch_id == launch_id
+    in_grace = launch_row.not_torn_down().filter(outcome=LaunchOutcome.FAILED, teardown_at__gt=now)
     changes: dict[str, Any] = {}
     if is_current and workspace.status in (WorkspaceStatus.PROVISIONING, *RUNNING):
         launch_row.filter(booting_at__isnull=True).update(booting_at=now)
@@ -155,7 +156,7 @@ def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observati
             changes["url"] = observation.url
         if workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase == Phase.LAUNCHING:
             changes |= launch_records.phase_fields(workspace, Phase.BOOTING, now=now) | {"progress_at": now}
-    elif is_current and workspace.status == WorkspaceStatus.FAILED and _is_in_grace(launch_row, now=now):
+    elif is_current and workspace.status == WorkspaceStatus.FAILED and in_grace.exists():
         launch_row.update(booting_at=now)
         changes["url"] = observation.url
     else:
@@ -166,7 +167,3 @@ def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observati
             launch_row.update(teardown_at=now, torn_down_at=None)
     if changes:
         Workspace.objects.filter(pk=workspace_id).update(**changes)
-
-
-def _is_in_grace(launch_row: LaunchQuerySet, *, now: datetime) -> bool:
-    return launch_row.not_torn_down().filter(outcome=LaunchOutcome.FAILED, teardown_at__gt=now).exists()

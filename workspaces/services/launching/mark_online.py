@@ -68,7 +68,11 @@ def mark_online(
     # Reset both times, so that neither a long boot counts as silence nor the time offline as idleness.
     idle_since = Case(When(active_tasks=0, then=Value(now)), default=F("idle_since"))
     heartbeat.update(last_heartbeat_at=now, idle_since=idle_since)
-    _end_launch(launch_id, now=now)
+    # A deadline failure that this undoes stays on record, as a measure of how well the limits fit.
+    ended = {"outcome": LaunchOutcome.ONLINE, "ended_at": now, "false_flip_code": F("failure_code"), "failure_code": ""}
+    not_yet_online = Launch.objects.filter(pk=launch_id).exclude(outcome=LaunchOutcome.ONLINE)
+    if not not_yet_online.update(**ended, **launch_records.NO_TEARDOWN_FIELDS):
+        launch_records.cancel_teardown(launch_id)
     return workspace
 
 
@@ -103,12 +107,3 @@ def _replace_registration(workspace: Workspace, registered: Mapping[str, Any]) -
             subject=event_subjects([workspace])[0],
         )
         outbox.record([event])
-
-
-def _end_launch(launch_id: UUID, *, now: datetime) -> None:
-    """Record that the launch came online, and cancel the teardown that its deadline failure may have scheduled."""
-    # A deadline failure that is undone here stays on record, as a measure of how well the limits fit.
-    ended = {"outcome": LaunchOutcome.ONLINE, "ended_at": now, "false_flip_code": F("failure_code"), "failure_code": ""}
-    not_yet_online = Launch.objects.filter(pk=launch_id).exclude(outcome=LaunchOutcome.ONLINE)
-    if not not_yet_online.update(**ended, **launch_records.NO_TEARDOWN_FIELDS):
-        launch_records.cancel_teardown(launch_id)
