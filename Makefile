@@ -1,7 +1,7 @@
 # Slipway. `make help` lists the targets. Everything runs in .venv, which `make venv` creates.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help venv up demo test check bench soak lock screenshots clean
+.PHONY: help venv up demo test check types bench soak lock screenshots clean
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -51,11 +51,12 @@ soak: $(STAMP) ## Run the tests with large quantities and long durations
 bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m bench
 
-check: $(STAMP) ## Check style, types, layers, Django's checks, status drift, migrations and generated pages
+check: $(STAMP) ## Check style, types, layers, sizes, Django's checks, status drift, migrations and generated pages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(CHECK_ENV) $(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.architecture
 	$(BIN)/python manage.py check --fail-level WARNING
 	$(BIN)/python manage.py check --deploy --tag drift --fail-level WARNING
 	$(BIN)/python manage.py makemigrations --check --dry-run
@@ -63,6 +64,9 @@ check: $(STAMP) ## Check style, types, layers, Django's checks, status drift, mi
 		echo "manage.py lifecycle_diagram --check"; $(BIN)/python manage.py lifecycle_diagram --check; fi
 	$(BIN)/python manage.py operations_page --check
 	$(BIN)/python manage.py event_catalogue --check
+
+types: $(STAMP) ## Check types only
+	@$(CHECK_ENV) $(BIN)/mypy
 
 ##@ Maintain
 

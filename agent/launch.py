@@ -33,11 +33,18 @@ def read_launch(environment: Mapping[str, str]) -> Launch:
         heartbeat_seconds = 0.0
     if not 0 < heartbeat_seconds < float("inf"):
         raise BadLaunch("HEARTBEAT_INTERVAL_SECONDS must be a number of seconds above 0.")
+    token = environment.get("WORKSPACE_TOKEN", "").strip()
+    if not token:
+        try:
+            with open(f"{folder}/.auth_token", encoding="utf-8") as file:
+                token = file.read().strip()
+        except (OSError, ValueError) as error:
+            raise BadLaunch(f"WORKSPACE_TOKEN is not set and {folder}/.auth_token can't be read.") from error
     return Launch(
         workspace_id=_needed(environment, "WORKSPACE_ID"),
         launch_id=environment.get("LAUNCH_ID", ""),
         platform_url=_needed(environment, "PLATFORM_URL").rstrip("/"),
-        token=environment.get("WORKSPACE_TOKEN", "").strip() or _token_of(folder),
+        token=token,
         port=_needed(environment, "PORT"),
         folder=folder,
         heartbeat_seconds=heartbeat_seconds,
@@ -61,11 +68,3 @@ def _needed(environment: Mapping[str, str], name: str) -> str:
     if not value:
         raise BadLaunch(f"{name} is not set. Whoever starts a workspace must set it.")
     return value
-
-
-def _token_of(folder: str) -> str:
-    try:
-        with open(f"{folder}/.auth_token", encoding="utf-8") as file:
-            return file.read().strip()
-    except (OSError, ValueError) as error:
-        raise BadLaunch(f"WORKSPACE_TOKEN is not set and {folder}/.auth_token can't be read.") from error

@@ -117,7 +117,15 @@ class Agent:
         except Refused as error:
             self._journal.say(f"The platform refuses this workspace's registration: {error}. Ending.")
             return EXIT_REFUSED
-        return self._fail_early(ended) if ended is not None else self._beat(bool(command))
+        if ended is not None:
+            return self._fail_early(ended)
+        while (ended := self._pause(self._launch.heartbeat_seconds)) is None:
+            uptime: dict[str, object] = {"uptime_seconds": int(time.monotonic() - self._started_at)}
+            # Only a runtime knows its tasks and errors, and may report them itself.
+            idle = {"error_rate": 0.0, "sample_error": "", "active_tasks": 0, "current_task": ""}
+            self._platform.beat(uptime if command else {**uptime, **idle})
+        self._journal.say(f"The runtime's command {ending(ended)}.")
+        return own_exit_code(ended)
 
     def _start(self, command: list[str]) -> Child:
         self._child = Child(command, environment=self._environment, journal=self._journal)
@@ -133,15 +141,6 @@ class Agent:
             if (ended := self._pause(delay)) is not None:
                 return ended
         return None
-
-    def _beat(self, supervising: bool) -> int:
-        while (ended := self._pause(self._launch.heartbeat_seconds)) is None:
-            uptime: dict[str, object] = {"uptime_seconds": int(time.monotonic() - self._started_at)}
-            # Only a runtime knows its tasks and errors, and may report them itself.
-            idle = {"error_rate": 0.0, "sample_error": "", "active_tasks": 0, "current_task": ""}
-            self._platform.beat(uptime if supervising else {**uptime, **idle})
-        self._journal.say(f"The runtime's command {ending(ended)}.")
-        return own_exit_code(ended)
 
     def _pause(self, seconds: float) -> int | None:
         """Wait; return the exit code if the runtime ends meanwhile."""

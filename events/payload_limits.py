@@ -6,7 +6,6 @@ Nothing is refused, since that would refuse the change that the event reports. T
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 MAX_PAYLOAD_BYTES = 65_536
@@ -51,7 +50,11 @@ def shorten(payload: Mapping[str, Any]) -> dict[str, Any]:
     if _size(fitting) <= MAX_PAYLOAD_BYTES:
         return fitting
     for length in _LENGTHS:
-        fitting = _each_text(fitting, partial(_cut, length=length))
+
+        def cut(text: str, kept: int = length) -> str:
+            return text[:kept] + SHORTENED if len(text) > kept + len(SHORTENED) else text
+
+        fitting = _each_text(fitting, cut)
         if _size(fitting) <= MAX_PAYLOAD_BYTES:
             return fitting
     for name in sorted(fitting, key=lambda name: _size(fitting[name]), reverse=True):
@@ -64,10 +67,6 @@ def shorten(payload: Mapping[str, Any]) -> dict[str, Any]:
 def _size(value: Any) -> int:
     # As the database stores it: not escaped. The field's encoder writes other types (a date, a UUID).
     return len(json.dumps(value, ensure_ascii=False, default=str).encode(errors="replace"))
-
-
-def _cut(text: str, *, length: int) -> str:
-    return text[:length] + SHORTENED if len(text) > length + len(SHORTENED) else text
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:

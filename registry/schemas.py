@@ -19,23 +19,25 @@ _LARGEST_COUNT = 2**31 - 1
 _LARGEST_AMOUNT = 2**63 - 1
 
 
-def _one_line(text: str) -> str:
+def single_line(text: str) -> str:
+    """Return the text without white space around it. Raises ValueError if it is empty or not one printable line."""
     if not text.strip() or not text.isprintable():
         raise ValueError("must be one line of printable text")
     return text.strip()
 
 
-def _environment_name(name: str) -> str:
+def environment_name(name: str) -> str:
+    """Return the name. Raises ValueError if it can't name an environment variable."""
     if not rules.is_environment_name(name):
         raise ValueError("must be the name of an environment variable")
     return name
 
 
-SingleLine = Annotated[str, AfterValidator(_one_line)]
+SingleLine = Annotated[str, AfterValidator(single_line)]
 Rate = Annotated[StrictFloat, Field(ge=0, le=1)]
 Count = Annotated[StrictInt, Field(ge=0, le=_LARGEST_COUNT)]
 Amount = Annotated[StrictInt, Field(ge=0, le=_LARGEST_AMOUNT)]
-EnvironmentName = Annotated[str, Field(max_length=255), AfterValidator(_environment_name)]
+EnvironmentName = Annotated[str, Field(max_length=255), AfterValidator(environment_name)]
 AgentFailureCode = Literal[FailureCode.MISSING_ENV, FailureCode.BAD_CONFIG, FailureCode.CRASHED]
 
 

@@ -29,7 +29,7 @@ def read_json(body: bytes) -> Any:
     if len(body) > settings.MAX_BODY_BYTES:
         raise too_large()
     try:
-        value = json.loads(body.decode(), parse_constant=_refuse_constant)
+        value = json.loads(body.decode(), parse_constant=refuse_constant)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
@@ -69,7 +69,8 @@ def _too_deep() -> RequestRefused:
     return RequestRefused(HTTPStatus.BAD_REQUEST, message, code="too_deep")
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """Raise ValueError for NaN and Infinity, which Python's parser accepts."""
     raise ValueError(f"{name} is not a JSON number")
 
 

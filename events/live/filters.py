@@ -57,9 +57,9 @@ def parse(query: QueryDict) -> Filter:
     Each parameter may be repeated, and may hold several values with commas between them.
     """
     return Filter(
-        events=frozenset(_values(query, "event", _event_name)),
+        events=frozenset(_values(query, "event", check_event_name)),
         workspaces=frozenset(_values(query, "workspace", _workspace_id)),
-        runtimes=frozenset(_values(query, "runtime", _runtime)),
+        runtimes=frozenset(_values(query, "runtime", check_runtime)),
         subtrees=frozenset(str(root) for root in _values(query, "subtree", _workspace_id)),
     )
 
@@ -75,7 +75,8 @@ def _values(query: QueryDict, field: str, convert: Callable[[str], Value]) -> It
             raise BadFilter(field, str(error)) from None
 
 
-def _event_name(text: str) -> str:
+def check_event_name(text: str) -> str:
+    """Return the name of an event. Raises ValueError for an unknown one."""
     if text not in _EVENT_NAMES:
         raise ValueError(f"There is no event {text[:80]!r}. Known events: {', '.join(sorted(_EVENT_NAMES))}.")
     return text
@@ -88,7 +89,8 @@ def _workspace_id(text: str) -> UUID:
         raise ValueError(f"{text[:80]!r} is not a workspace ID.") from None
 
 
-def _runtime(text: str) -> str:
+def check_runtime(text: str) -> str:
+    """Return the name of a runtime. Raises ValueError if it can't be one."""
     if not text or not text.isprintable() or len(text) > _MAX_RUNTIME_CHARACTERS:
         raise ValueError(f"A runtime's name has 1 to {_MAX_RUNTIME_CHARACTERS} printable characters.")
     return text

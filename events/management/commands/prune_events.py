@@ -20,7 +20,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--older-than", type=_age, required=True, metavar="90d", help="an age: 36h, 90d, 12w")
+        parser.add_argument("--older-than", type=parse_age, required=True, metavar="90d", help="an age: 36h, 90d, 12w")
         parser.add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -29,7 +29,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{pruned.deleted} events {done}, {pruned.kept} old ones kept.")
 
 
-def _age(text: str) -> timedelta:
+def parse_age(text: str) -> timedelta:
+    """Return the duration of a text such as `90d`, `36h` or `12w`. Raises ArgumentTypeError."""
     match = re.fullmatch(r"([1-9]\d{0,5})([hdw])", text)
     if match is None:
         raise ArgumentTypeError(f"{text!r} is not an age: give a whole number and h, d or w, such as 90d.")

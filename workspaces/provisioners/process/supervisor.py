@@ -153,21 +153,16 @@ class Supervisor:
                 if ended.si_pid == self._agent:
                     self._has_agent = False
                     self._copy(most=1_048_576)
-                    self._record_exit(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
+                    exit_code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+                    peaks = {name: number_in(f"{self._cgroup}/{name}") for name in ("memory.peak", "pids.peak")}
+                    try:
+                        write_json(self._exit_path, {"exit_code": exit_code, "at": time.time(), **peaks})
+                    except OSError as error:
+                        self._log.add(f"supervisor: {exit_code=} could not be recorded: {error}.\n".encode())
                 os.waitpid(ended.si_pid, 0)
         except ChildProcessError:
             return False
         return True
-
-    def _record_exit(self, exit_code: int) -> None:
-        peaks = {
-            "memory": number_in(f"{self._cgroup}/memory.peak"),
-            "processes": number_in(f"{self._cgroup}/pids.peak"),
-        }
-        try:
-            write_json(self._exit_path, {"exit_code": exit_code, "at": time.time(), **peaks})
-        except OSError as error:
-            self._log.add(f"supervisor: The exit code {exit_code} could not be recorded: {error}.\n".encode())
 
     def _copy(self, *, most: int = 65_536) -> bool:
         """Copy the output that is there now; False at its end."""
