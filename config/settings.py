@@ -184,8 +184,8 @@ PROVISION_TIMEOUT_SECONDS = optional_seconds(env, "PROVISION_TIMEOUT_SECONDS")
 HEARTBEAT_INTERVAL_SECONDS = seconds(env, "HEARTBEAT_INTERVAL_SECONDS", default=30)
 HEARTBEAT_LIMIT_SECONDS = seconds(env, "HEARTBEAT_LIMIT_SECONDS", default=180)
 TEARDOWN_GRACE_SECONDS = seconds(env, "TEARDOWN_GRACE_SECONDS", default=600)
-# The brake holds failures if this many booting launches of a runtime or backend are late together, and more than this
-# share of them.
+# Mass lateness: hold failures if this many booting launches of a runtime or backend are late together, and more than
+# this share of them.
 BRAKE_LEAST_LATE = integer(env, "BRAKE_LEAST_LATE", default=5, least=1, most=1_000_000)
 BRAKE_PERCENT = integer(env, "BRAKE_PERCENT", default=50, least=0, most=100)
 BRAKE_LONGEST_HOLD_SECONDS = seconds(env, "BRAKE_LONGEST_HOLD_SECONDS", default=900)

@@ -107,11 +107,11 @@ class Demo:
             rows.append(f"  {name:<13} {group.count:>2}  {group.description:<42} {group.expectation!s:<38} {counts}")
         opened, resolved = self._incidents
         expected = "one incident, opened and resolved"
-        rows.append(f"  {'the brake':<59} {expected:<38} {opened} opened, {resolved} resolved")
+        rows.append(f"  {'mass lateness':<59} {expected:<38} {opened} opened, {resolved} resolved")
         places = [
             "  Look at:",
             f"    {self.admin}workspaces/workspace/?status=failed   each failure, its reason and the end of its log",
-            f"    {self.admin}workspaces/incident/   the one incident of the brake",
+            f"    {self.admin}workspaces/incident/   the incident of the mass lateness",
             f"    {self.admin}   which failures a late arrival undid, the record of the sweep, boot times",
             "  Ctrl-C ends the demo.",
         ]

@@ -1,4 +1,4 @@
-"""Advisory locks by name: who waits for whom, and for how long."""
+"""Advisory locks by name: what waits for what, and how long."""
 
 import threading
 

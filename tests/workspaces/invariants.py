@@ -8,20 +8,23 @@ S = WorkspaceStatus
 WAITING = frozenset({S.PROVISIONING, S.HIBERNATING})
 # A process of its present launch is to run.
 RUNNING = frozenset({S.PROVISIONING, S.ONLINE, S.DEGRADED})
-# No process is to run.
+# No process may run.
 STOPPED = frozenset({S.PAUSED, S.HIBERNATED, S.REMOVED, S.FAILED})
 
 
 def assert_invariants():
-    """Hold rows, launches and log to each other. The message says what is untrue of whom."""
+    """Check that rows, launches and the log agree. The message names the workspace and what is wrong."""
     _, found = differences()
     assert [str(difference) for difference in found] == []
     rows = {row.pk: row for row in Workspace.objects.all()}
     launches = {launch.pk: launch for launch in Launch.objects.all()}
     for row in rows.values():
-        untrue = [*_untrue_of_row(row), *_untrue_of_present(row, launches[row.launch_id])]
-        untrue += _untrue_of_line(row, rows, launches)
-        assert untrue == [], f"{row.name} is {row.status}: {', '.join(untrue)}"
+        wrong = [
+            *_wrong_fields(row),
+            *_wrong_launch(row, launches[row.launch_id]),
+            *_wrong_ancestors(row, rows, launches),
+        ]
+        assert wrong == [], f"{row.name} is {row.status}: {', '.join(wrong)}"
     for launch in launches.values():
         is_left_alone = launch.torn_down_at is None and launch.teardown_at is None
         is_earlier = rows[launch.workspace_id].launch_id != launch.pk
@@ -35,13 +38,13 @@ def assert_one_object_each(backend):
 
 
 def objects_of(backend):
-    """Return what is alive there, asked or not."""
+    """Return what runs there, even while the backend is unreachable."""
     was, backend.unreachable = backend.unreachable, False
     held, backend.unreachable = backend.running_launches(), was
     return held
 
 
-def _untrue_of_row(row):
+def _wrong_fields(row):
     if (row.status in WAITING) != (row.deadline_at is not None):
         yield f"deadline {row.deadline_at}"
     if (row.status == S.PROVISIONING) != bool(row.phase):
@@ -54,35 +57,35 @@ def _untrue_of_row(row):
         yield "its restart is still planned"
 
 
-def _untrue_of_present(row, launch):
-    """Yield what is untrue of the present launch of a workspace of ours."""
+def _wrong_launch(row, launch):
+    """Yield what is wrong with a workspace's current launch."""
     if launch.workspace_id != row.pk:
-        yield "its present launch is another workspace's"
+        yield "its current launch is another workspace's"
     if row.backend == BackendKind.EXTERNAL:
         return
-    is_meant_to_stop = launch.teardown_at is not None or launch.torn_down_at is not None
-    if row.status in RUNNING and is_meant_to_stop:
-        yield f"its launch is to stop: {launch.teardown_reason}"
-    if row.status in STOPPED | {S.HIBERNATING} and not is_meant_to_stop:
-        yield "nobody means to stop its launch"
+    has_teardown = launch.teardown_at is not None or launch.torn_down_at is not None
+    if row.status in RUNNING and has_teardown:
+        yield f"its launch has a teardown: {launch.teardown_reason}"
+    if row.status in STOPPED | {S.HIBERNATING} and not has_teardown:
+        yield "its launch has no teardown"
     if row.status == S.HIBERNATED and launch.torn_down_at is None and launch.teardown_reason != TeardownReason.REAPED:
         yield "hibernated before its process was confirmed gone"
 
 
-def _untrue_of_line(row, rows, launches):
-    """Yield what is untrue of it under those above it. What Slipway's own stop paused takes nothing along."""
-    line = list(_above(row, rows))
-    paused = [one for one in line if one.status == S.PAUSED]
+def _wrong_ancestors(row, rows, launches):
+    """Yield what contradicts the ancestors. A workspace that a shutdown paused does not pause its descendants."""
+    ancestors = list(_ancestors(row, rows))
+    paused = [one for one in ancestors if one.status == S.PAUSED]
     by_hand = [one for one in paused if launches[one.launch_id].teardown_reason != TeardownReason.SHUT_DOWN]
     if by_hand and row.status not in {S.PAUSED, S.REMOVED}:
         yield f"stands under {by_hand[0].name}, which is paused"
     if row.paused_by is not None and row.paused_by not in {one.pk for one in paused}:
-        yield "was taken along by a pause that is over"
-    if row.status != S.REMOVED and any(one.status == S.REMOVED for one in line):
-        yield "outlived the one above it"
+        yield "was paused with an ancestor that is not paused"
+    if row.status != S.REMOVED and any(one.status == S.REMOVED for one in ancestors):
+        yield "its ancestor is removed"
 
 
-def _above(row, rows):
+def _ancestors(row, rows):
     while row.parent_id is not None:
         row = rows[row.parent_id]
         yield row

@@ -1,4 +1,4 @@
-"""Hibernation: whom it takes, how it is confirmed or undone, and that no busy workspace is stopped."""
+"""Hibernation: which workspaces hibernate, how it is confirmed or undone, and that no busy workspace is stopped."""
 
 from datetime import timedelta
 
