@@ -11,6 +11,8 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 
+from events.admin.read_only import ReadOnlyAdmin as EventsReadOnlyAdmin
+
 
 class StrictAdmin(ModelAdmin):
     """Accepts no lookups in the address but those of its filters, and no selection that is not an ID."""
@@ -43,17 +45,8 @@ class StrictAdmin(ModelAdmin):
         )
 
 
-class ReadOnlyAdmin(StrictAdmin):
+class ReadOnlyAdmin(StrictAdmin, EventsReadOnlyAdmin):
     """Shows rows that only services write."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 def hidden_fields(action: str, selected: Iterable[Any], data: Mapping[str, Any]) -> list[tuple[str, str]]:
