@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from workspaces.provisioners.process import cgroups
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 # Debian installs it outside an ordinary user's PATH.
@@ -26,10 +28,30 @@ class Need:
         """Return the reason for the skip."""
         return f"{self.package} is not installed"
 
+    @property
+    def advice(self):
+        """Return what to do about it."""
+        return f"get them with `apt-get install {self.package}`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CgroupNeed:
+    """A cgroup v2 below our own, which a container or an ordinary user may not be allowed to make."""
+
+    tests: str = "tests of cgroups"
+    reason: str = "no cgroup v2 can be made here"
+    advice: str = "run them as root on a host with cgroup v2"
+
+    @property
+    def is_there(self):
+        parent = cgroups.own()
+        return parent is not None and os.access(parent, os.W_OK)
+
 
 NEEDS = {
     "browser": Need(tests="browser tests", package="chromium", is_there=CHROMIUM is not None),
     "faketime": Need(tests="tests of wrong host clocks", package="faketime", is_there=FAKETIME is not None),
+    "cgroup": CgroupNeed(),
     "nginx": Need(tests="tests of streams behind nginx", package="nginx-light", is_there=NGINX is not None),
 }
 
@@ -57,6 +79,6 @@ def pytest_sessionfinish(session):
     yield
     for need in NEEDS.values():
         if count := sum(need.reason in str(report.longrepr) for report in skipped):
-            reporter.write_line(f"{count} {need.tests} were left out: get them with `apt-get install {need.package}`.")
+            reporter.write_line(f"{count} {need.tests} were left out: {need.advice}.")
     if is_forbidden:
         reporter.write_line(f"{len(skipped)} tests were left out, and --none-left-out forbids that.", red=True)

@@ -1,4 +1,4 @@
-"""What tries to get away from its launch: it is stopped with it, in a cgroup and without one."""
+"""A process that tries to escape its launch is stopped with it, in a cgroup and without one."""
 
 import os
 import signal
@@ -31,20 +31,20 @@ def caged_world(tmp_path):
     made.clean_up()
 
 
-@pytest.fixture(params=["without a cgroup", "in a cgroup"])
+@pytest.fixture(params=["without a cgroup", pytest.param("in a cgroup", marks=pytest.mark.cgroup)])
 def world(request):
     return request.getfixturevalue("caged_world" if request.param == "in a cgroup" else "free_world")
 
 
 def escaping(world, how="waits"):
-    """Start an agent of which a process gets away."""
+    """Start an agent with a process that clears its environment, calls setsid and forks twice."""
     key = world.started(f"exec {sys.executable} {ESCAPE} escaped {how}")
     world.wait_for_file(key, "escaped")
-    assert fugitive(world, key) not in {process.pid for process in world.members(key)}
+    assert escaped_pid(world, key) not in {process.pid for process in world.members(key)}
     return key
 
 
-def fugitive(world, key):
+def escaped_pid(world, key):
     return int((world.folder(key).work / "escaped").read_text())
 
 
@@ -54,9 +54,9 @@ def runs(pid):
 
 
 @pytest.mark.parametrize("how", ["waits", "deaf"])
-def test_what_got_away_is_stopped(world, how):
+def test_an_escaped_process_is_stopped(world, how):
     key = escaping(world, how)
-    pid = fugitive(world, key)
+    pid = escaped_pid(world, key)
     assert runs(pid)
     seen = world.backend.stop(key, timeout_seconds=1)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, 0)
@@ -64,7 +64,7 @@ def test_what_got_away_is_stopped(world, how):
     assert world.backend.running_launches() == []
 
 
-def test_what_got_away_is_asked_to_end_before_it_is_killed(world):
+def test_an_escaped_process_gets_term_before_kill(world):
     key = world.started(
         "setsid sh -c 'trap \"touch asked; exit\" TERM; touch away; while :; do sleep 0.1; done' & wait"
     )
@@ -73,7 +73,7 @@ def test_what_got_away_is_asked_to_end_before_it_is_killed(world):
     assert (world.folder(key).work / "asked").exists()
 
 
-def test_what_passes_its_place_on_without_end_is_stopped(world):
+def test_a_process_that_replaces_itself_for_ever_is_stopped(world):
     key = escaping(world, "restless")
     world.backend.stop(key, timeout_seconds=0.5)
     path = world.folder(key).work / "escaped"
@@ -83,35 +83,36 @@ def test_what_passes_its_place_on_without_end_is_stopped(world):
     assert path.stat().st_mtime_ns == last
 
 
-def test_what_got_away_outlives_its_agent_and_is_held_until_it_is_stopped(world):
+def test_an_escaped_process_counts_as_running_after_its_agent_has_ended(world):
     key = escaping(world)
     os.kill(world.agent(key).pid, signal.SIGKILL)
     wait_until(lambda: world.backend.inspect(key).state is BackendState.EXITED)
     assert world.backend.inspect(key).exit_code == -signal.SIGKILL
     assert world.backend.running_launches() == [key]
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
-    assert not runs(fugitive(world, key))
+    assert not runs(escaped_pid(world, key))
 
 
-def test_a_stopped_supervisor_protects_nobody(world):
+def test_a_launch_with_a_stopped_supervisor_is_stopped(world):
     key = escaping(world)
     os.kill(world.supervisor(key).pid, signal.SIGSTOP)
     world.backend.stop(key, timeout_seconds=0.2)
-    assert not runs(fugitive(world, key))
+    assert not runs(escaped_pid(world, key))
     assert not processes.is_alive(world.supervisor(key))
 
 
-def test_without_its_supervisor_a_cgroup_still_knows_what_got_away(caged_world):
+@pytest.mark.cgroup
+def test_a_cgroup_finds_an_escaped_process_without_supervisor_and_record(caged_world):
     key = escaping(caged_world)
     os.kill(caged_world.supervisor(key).pid, signal.SIGKILL)
     wait_until(lambda: not processes.is_alive(caged_world.supervisor(key)))
     (caged_world.folder(key).path / "process.json").unlink()
     assert caged_world.backend.running_launches() == [key]
     caged_world.backend.stop(key, timeout_seconds=0.2)
-    assert not runs(fugitive(caged_world, key))
+    assert not runs(escaped_pid(caged_world, key))
 
 
-def test_without_supervisor_and_cgroup_the_session_and_all_below_it_is_stopped(free_world):
+def test_without_supervisor_and_cgroup_the_session_and_its_descendants_are_stopped(free_world):
     key = free_world.started("env -i setsid sleep 60 & env -i sleep 60 & exec sleep 60")
     wait_until(lambda: len(psutil.Process(free_world.supervisor(key).pid).children(recursive=True)) == 4)
     left = [child.pid for child in psutil.Process(free_world.supervisor(key).pid).children(recursive=True)]
@@ -122,24 +123,40 @@ def test_without_supervisor_and_cgroup_the_session_and_all_below_it_is_stopped(f
     assert not any(map(runs, left))
 
 
-def test_a_supervisor_that_is_told_to_end_ends_the_whole_launch(world):
+def test_a_supervisor_that_gets_term_ends_the_whole_launch(world):
     key = escaping(world)
     os.kill(world.supervisor(key).pid, signal.SIGTERM)
     wait_until(lambda: not processes.is_alive(world.supervisor(key)))
-    assert not runs(fugitive(world, key))
+    assert not runs(escaped_pid(world, key))
     assert world.backend.inspect(key).exit_code == 0
 
 
-def test_a_supervisor_that_is_told_to_quit_kills_the_whole_launch(world):
+def test_a_supervisor_that_gets_quit_kills_the_whole_launch(world):
     key = escaping(world, "deaf")
     os.kill(world.supervisor(key).pid, signal.SIGQUIT)
     wait_until(lambda: not processes.is_alive(world.supervisor(key)))
-    assert not runs(fugitive(world, key))
+    assert not runs(escaped_pid(world, key))
     assert world.backend.inspect(key).exit_code == -signal.SIGKILL
 
 
-def test_a_requested_stop_asks_what_got_away_as_well(world):
+def test_a_requested_stop_ends_an_escaped_process_too(world):
     key = escaping(world)
     world.backend.request_stop(key)
     wait_until(lambda: not processes.is_alive(world.supervisor(key)))
-    assert not runs(fugitive(world, key))
+    assert not runs(escaped_pid(world, key))
+
+
+def test_the_exit_tells_the_peaks_of_memory_and_processes(free_world, tmp_path, monkeypatch):
+    # The controllers may be missing on a test machine, so a folder with the kernel's file names stands for the cgroup.
+    def make(path, limits):
+        path.mkdir(parents=True)
+        (path / "memory.peak").write_text("1048576\n")
+        (path / "pids.peak").write_text("7\n")
+        return True
+
+    monkeypatch.setattr(cgroups, "make", make)
+    free_world.cgroup = tmp_path / "cgroups"
+    key = free_world.started("exit 3")
+    wait_until(lambda: free_world.backend.inspect(key).state is BackendState.EXITED)
+    seen = free_world.backend.inspect(key)
+    assert (seen.exit_code, seen.detail) == (3, "memory.peak 1048576, pids.peak 7")

@@ -27,7 +27,7 @@ from workspaces.provisioners.process.folders import this_host
 GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 60' & exec sleep 60"
 
 
-@pytest.fixture(params=["without a cgroup", "in a cgroup"])
+@pytest.fixture(params=["without a cgroup", pytest.param("in a cgroup", marks=pytest.mark.cgroup)])
 def world(request, tmp_path):
     made = ProcessWorld(tmp_path / "root", cgroup=cgroups.own() if request.param == "in a cgroup" else None)
     yield made
