@@ -48,7 +48,7 @@ class EphemeralSubscriber:
                             self._publish(EventBatch([EncodedEvent(event) for event in events]))
             except (RedisError, OSError, TimeoutError) as error:
                 if not self._is_away:
-                    logger.warning("No ephemeral events: Redis can't be reached.", extra={"error": str(error)})
+                    logger.warning("No ephemeral events until Redis is back.", extra={"error": str(error)})
                 self._is_away = True
                 await asyncio.sleep(_RETRY_SECONDS)
 

@@ -78,6 +78,15 @@ def family(seen: Iterable[Seen], roots: set[int], *, leader: Process | None) -> 
     return [Process(pid, stat.started_at) for pid, stat in stats.items() if stat and stat.state not in _DEAD_STATES]
 
 
+def command_of(process: Process) -> list[str]:
+    """Return the command line of this very process if it leads a session, else nothing."""
+    if not is_alive(process) or session_of(process.pid) != process.pid:
+        return []
+    with suppress(psutil.Error):
+        return psutil.Process(process.pid).cmdline()
+    return []
+
+
 def session_of(pid: int) -> int | None:
     """Return the process's session, None where it has ended."""
     with suppress(ProcessLookupError):

@@ -138,7 +138,7 @@ class ProcessProvisioner:
         with reserved_port(self._root / ".ports") as (port, port_lock):
             task = self._prepare(folder, spec, port)
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder.path)],
+                [sys.executable, "-I", "-S", *_command(folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -200,9 +200,8 @@ class ProcessProvisioner:
         seen = processes.look() if seen is None else seen
         record = _readable(folder)
         leader = record.supervisor if record is not None and _absence(record) is None else None
-        command = [str(SUPERVISOR), str(folder.path)]
         # The agent is a fork and shows the same command, but leads no session.
-        leads = {each.pid: each.session == each.pid for each in seen if each.command[-2:] == command}
+        leads = {each.pid: each.session == each.pid for each in seen if each.command[-2:] == _command(folder)}
         cgroup = self._cgroup_of(folder)
         members = processes.family(seen, {*leads, *(cgroups.pids(cgroup) if cgroup else ())}, leader=leader)
         supervisors = [each for each in members if leads.get(each.pid)]
@@ -215,10 +214,16 @@ class ProcessProvisioner:
         return folder.cgroup(self._cgroup) if self._cgroup else None
 
     def _ask_to_end(self, folder: LaunchFolder) -> list[Process]:
-        """Send TERM to the supervisor, which passes it on, or to all where it was killed. Return who was asked."""
-        supervisors, others = self._members(folder)
-        processes.signal_all(supervisors or others, signal.SIGTERM)
-        return supervisors or others
+        """Send TERM to the supervisor, which passes it on, or to all if it was killed. Return who was asked."""
+        record = _readable(folder)
+        # Usually the record is right, and its process's command line confirms that: no need to look at all processes.
+        if record is not None and processes.command_of(record.supervisor)[-2:] == _command(folder):
+            asked = [record.supervisor]
+        else:
+            supervisors, others = self._members(folder)
+            asked = supervisors or others
+        processes.signal_all(asked, signal.SIGTERM)
+        return asked
 
     def _kill(self, folder: LaunchFolder) -> list[Process]:
         """Kill all and return what is left. The supervisor kills too, and ends when nothing is left below it."""
@@ -235,6 +240,11 @@ class ProcessProvisioner:
         if cgroup := self._cgroup_of(folder):
             cgroups.remove(cgroup)
         return [*members[0], *members[1]]
+
+
+def _command(folder: LaunchFolder) -> list[str]:
+    """Return the end of a supervisor's command line, by which it is found."""
+    return [str(SUPERVISOR), str(folder.path)]
 
 
 def _names(folder: LaunchFolder) -> dict[str, str]:

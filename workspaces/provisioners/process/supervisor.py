@@ -20,7 +20,7 @@ ROOT = os.path.abspath(f"{__file__}/../../../..")
 PR_SET_CHILD_SUBREAPER = 36
 KILL_AGAIN_SECONDS = 0.01
 HEARD = (signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT)
-IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+IGNORED = (signal.SIGINT, signal.SIGHUP)
 
 
 def main(folder: str) -> None:
@@ -40,7 +40,7 @@ def main(folder: str) -> None:
     wakes = listen()
     output, agents_output = os.pipe()
     gate, opener = os.pipe()
-    # Held back until the agent listens: a TERM in its first moments would leave no word in its log.
+    # Blocked until the agent listens: a TERM in its first moments would leave no line in its log.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     agent = os.fork()
     if not agent:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
@@ -115,10 +116,7 @@ def next_deadlines(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
 @transaction.atomic
 def _sweep_batch(report: SweepReport, *, now: datetime, policy: Policy) -> bool:
     """Fail one batch, add it to the report, and tell whether there may be more."""
-    due = overdue_workspaces(now=now, policy=policy)
-    if report.set_aside:
-        due = due.exclude(pk__among=[row.pk for row in report.set_aside])
-    rows = list(due.select_for_update(of=("self",), skip_locked=True, no_key=True)[:BATCH])
+    rows = _lock_overdue(now=now, policy=policy, without=[row.pk for row in report.set_aside])
     if not rows:
         return False
     # Ask again about the locked rows: an agent may have registered since the query listed them.
@@ -133,6 +131,13 @@ def _sweep_batch(report: SweepReport, *, now: datetime, policy: Policy) -> bool:
     known = [report.earliest_deadline_at] if report.earliest_deadline_at else []
     report.earliest_deadline_at = min([*known, *(deadline.at for _, deadline in late)], default=None)
     return len(rows) == BATCH
+
+
+def _lock_overdue(*, now: datetime, policy: Policy, without: list[UUID]) -> list[Workspace]:
+    rows = overdue_workspaces(now=now, policy=policy)
+    if without:
+        rows = rows.exclude(pk__among=without)
+    return list(rows.select_for_update(of=("self",), skip_locked=True, no_key=True)[:BATCH])
 
 
 def _passed_deadline(workspace: Workspace, *, now: datetime, policy: Policy) -> Deadline | None:
