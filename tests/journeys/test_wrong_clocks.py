@@ -77,7 +77,8 @@ def test_launches_of_a_host_whose_clock_is_an_hour_wrong_go_as_ever(stack, parts
     assert (dead.failure_code, dead.failure_source) == (FailureCode.CRASHED, FailureSource.BOOTSTRAP_WATCHER)
     again = restart(workspace_id=up.pk, now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
-    assert settled(up).status == WorkspaceStatus.ONLINE
+    relaunched = settled(up)
+    assert relaunched.status == WorkspaceStatus.ONLINE, relaunched.failure_message
     assert list(processes_of(up)) == [str(again.launch_id)]
     _assert_nobody_else_was_moved(up, slow)
     _assert_times_are_the_databases(began)
