@@ -116,9 +116,7 @@ class _Publisher:
                 self._is_away = False
             except (redis.RedisError, OSError) as error:
                 if not self._is_away:
-                    logger.warning(
-                        "Ephemeral events are dropped until Redis is back.", extra={"error": str(error)}
-                    )
+                    logger.warning("Ephemeral events are dropped until Redis is back.", extra={"error": str(error)})
                 self._is_away = True
                 time.sleep(_RETRY_SECONDS)
 
