@@ -1,4 +1,4 @@
-"""Files that a workspace's own processes can replace: opened without following links and without waiting."""
+"""Files that a workspace's processes can replace: opened without following links and without blocking."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Return the descriptor of a regular file. Raises OSError at once for a link, a FIFO, a folder or a device."""
+    """Open a regular file and return its descriptor. Raises OSError for a link, a FIFO, a folder or a device."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
@@ -20,7 +20,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 def write_replacing(path: Path, text: str, mode: int) -> None:
-    """Write the file whole or not at all, in place of whatever has its name. Raises OSError."""
+    """Write the file atomically, in place of whatever has its name. Raises OSError."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,7 +30,7 @@ def write_replacing(path: Path, text: str, mode: int) -> None:
 
 
 def delete_tree(path: Path) -> None:
-    """Delete the folder with all in it, read-only folders too; of a link, only the link. Raises OSError."""
+    """Delete the folder, with read-only folders in it. Remove symlinks, never their targets. Raises OSError."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():
@@ -40,7 +40,7 @@ def delete_tree(path: Path) -> None:
 def _make_writable_and_retry(function: Callable[..., Any], path: str, info: object) -> None:
     with suppress(FileNotFoundError):
         for folder in (os.path.dirname(path), path):
-            # Never through a link: what it leads to is not ours to change.
+            # Never change the target of a link.
             if stat.S_ISDIR(os.lstat(folder).st_mode):
                 os.chmod(folder, stat.S_IRWXU)
         if function is os.rmdir or function is os.unlink:

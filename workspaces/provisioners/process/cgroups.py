@@ -1,4 +1,4 @@
-"""A control group (cgroup v2) for each launch, where the system lets us make one."""
+"""A control group (cgroup v2) for each launch, if one can be made."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def own() -> Path | None:
-    """Return the folder of the cgroup that we are in, None where there is none."""
+    """Return the folder of this process's cgroup, or None."""
     mount, root = _mounted()
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         path = os.path.relpath(line[3:], root)
@@ -18,7 +18,7 @@ def own() -> Path | None:
 
 
 def make(path: Path, limits: Mapping[str, int]) -> bool:
-    """Make a cgroup with these limits; False where we may not. A limit without its controller is left out."""
+    """Make a cgroup with these limits. Return False if that is not allowed. Limits without a controller are skipped."""
     if not is_below_mount(path):
         return False
     try:
@@ -32,12 +32,12 @@ def make(path: Path, limits: Mapping[str, int]) -> bool:
 
 
 def is_below_mount(path: Path) -> bool:
-    """Tell whether a path, which an agent may have written, can be a cgroup."""
+    """Tell whether a path can be a cgroup. An agent may have written it."""
     return _mounted()[0] in path.parents and ".." not in path.parts
 
 
 def pids(path: Path) -> list[int]:
-    """Return the processes in the cgroup and in those below it; none where it is gone."""
+    """Return the pids in the cgroup and in those below it; none if it is gone."""
     found: list[int] = []
     for file in path.rglob("cgroup.procs"):
         with suppress(OSError):
@@ -46,7 +46,7 @@ def pids(path: Path) -> list[int]:
 
 
 def kill(path: Path) -> None:
-    """Kill all processes in the cgroup at once, where the kernel offers that (5.14)."""
+    """Kill all processes in the cgroup at once, if the kernel has `cgroup.kill` (5.14)."""
     with suppress(OSError):
         (path / "cgroup.kill").write_text("1")
 
@@ -60,7 +60,7 @@ def remove(path: Path) -> None:
 
 @cache
 def _mounted() -> tuple[Path | None, str]:
-    """Return where cgroup v2 is mounted, and which of its folders is there."""
+    """Return where cgroup v2 is mounted, and its root as seen from there."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         mount, _, filesystem = line.partition(" - ")
         if filesystem.startswith("cgroup2 "):

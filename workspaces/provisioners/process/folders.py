@@ -1,4 +1,4 @@
-"""The folders of the process backend. An agent can replace all that is in them, so nothing read here is believed.
+"""The folders of the process backend. An agent can replace everything in them, so everything read here is checked.
 
 <root>/<workspace_id>/work/                    the workspace's own data, kept from launch to launch
 <root>/<workspace_id>/launches/<launch_id>/    config/, process.json, exit.json, agent.log, lock, barred
@@ -24,7 +24,7 @@ MOST_BYTES = 65_536
 
 
 class Host(NamedTuple):
-    """Where a pid means something: this machine, since this boot, in this pid namespace."""
+    """The scope in which a pid is unique: a machine, since its boot, in a pid namespace."""
 
     machine_id: str
     hostname: str
@@ -34,7 +34,7 @@ class Host(NamedTuple):
 
 @cache
 def this_host() -> Host:
-    """Return where we are. Raises OSError where there is no /proc."""
+    """Return this process's host. Raises OSError without /proc."""
     machine_id = Path("/etc/machine-id")
     return Host(
         machine_id=machine_id.read_text().strip() if machine_id.exists() else "",
@@ -45,7 +45,7 @@ def this_host() -> Host:
 
 
 class Record(NamedTuple):
-    """What a launch's supervisor wrote down of itself and of the agent before the agent began."""
+    """What a launch's supervisor recorded before the agent started."""
 
     host: Host
     supervisor: Process
@@ -55,7 +55,7 @@ class Record(NamedTuple):
 
 
 class LaunchFolder:
-    """One launch's folder, whether it is there or not."""
+    """The folder of one launch, which need not exist."""
 
     def __init__(self, root: Path, key: LaunchKey) -> None:
         self.key = key
@@ -64,12 +64,12 @@ class LaunchFolder:
         self.config, self.log, self.lock = (self.path / name for name in ("config", "agent.log", "lock"))
 
     def make(self) -> None:
-        """Make the folders, readable for us alone."""
+        """Make the folders, readable only for this user."""
         for folder in (self.work, self.path, self.config):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def bar(self) -> None:
-        """Leave word that this launch must never start: its stop came first, perhaps while it was prepared."""
+        """Record that this launch must never start, because it was stopped before it started."""
         self.make()
         (self.path / "barred").touch(mode=0o600)
 
@@ -77,15 +77,15 @@ class LaunchFolder:
         return (self.path / "barred").exists()
 
     def write_config(self, config: Mapping[str, object], *, token: str) -> None:
-        """Write the configuration for readers with YAML and without, and the token for its owner only."""
-        # libyaml's dumper: PyYAML's own takes ten times as long.
+        """Write config.json, config.yaml and the token, which only this user can read."""
+        # The C dumper is ten times as fast.
         text = yaml.dump(dict(config), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
         write_replacing(self.config / "config.json", json.dumps(config), 0o644)
         write_replacing(self.config / "config.yaml", text, 0o644)
         write_replacing(self.config / ".auth_token", token, 0o600)
 
     def record(self) -> Record | None:
-        """Return the supervisor's record, None before it exists. Raises OSError, or ValueError if it is damaged."""
+        """Return the supervisor's record, or None before it exists. Raises OSError, or ValueError if it is damaged."""
         fields = _read(self.path / "process.json")
         if fields is None:
             return None
@@ -93,28 +93,28 @@ class LaunchFolder:
             host = Host(**{name: _text(value) for name, value in fields["host"].items()})
             supervisor, agent = (Process(*map(_number, fields[who])) for who in ("supervisor", "agent"))
             cgroup = Path(_text(fields["cgroup"]))
-            # An agent may have named somebody else's.
+            # An agent may have written the path of another cgroup.
             is_own = cgroup == self.cgroup(cgroup.parent) and cgroups.is_below_mount(cgroup)
             return Record(host, supervisor, agent, _number(fields["port"]), cgroup if is_own else None)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"process.json is damaged: {error}") from error
 
     def exit(self) -> dict[str, Any] | None:
-        """Return the recorded exit, None before it exists; one without `exit_code` if it is damaged."""
+        """Return the recorded exit, or None before it exists; one without `exit_code` if it is damaged."""
         try:
             return _read(self.path / "exit.json")
         except (OSError, ValueError):
             return {}
 
     def cgroup(self, parent: Path) -> Path:
-        """Return where this launch's cgroup is made."""
+        """Return the path of this launch's cgroup."""
         return parent / f"slipway-{self.key.launch_id}"
 
 
 def launches(root: Path, workspace: str = "*") -> Iterator[LaunchFolder]:
     """Yield the folders of launches under `root`, of one workspace or of all."""
     for path in sorted(root.glob(f"{workspace}/launches/*")):
-        # Something else may lie here, or lead elsewhere.
+        # Skip other names, and links that lead elsewhere.
         with suppress(ValueError):
             if path.resolve() == root.resolve() / path.relative_to(root):
                 yield LaunchFolder(root, LaunchKey(workspace_id=UUID(path.parts[-3]), launch_id=UUID(path.name)))

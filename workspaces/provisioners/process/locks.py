@@ -1,7 +1,7 @@
-"""Locks that live as long as a launch's supervisor: of the launch, and of its port.
+"""Locks of a launch and of its port, held as long as the launch's supervisor runs.
 
-With fcntl, not filelock: the supervisor inherits the descriptor, so the lock passes from worker to supervisor without a
-moment in which it is free. A FileLock unlocks the file when the worker releases it, for all who share the descriptor.
+They use fcntl instead of filelock: the supervisor inherits the descriptor, so the lock is never free in between. When
+the worker releases a FileLock, it unlocks the file for all processes that share the descriptor.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ ATTEMPTS = 100
 
 @contextmanager
 def locked(path: Path, kind: int = fcntl.LOCK_EX) -> Iterator[int | None]:
-    """Yield the held lock's descriptor, None where somebody else holds it. Raises OSError."""
+    """Yield the descriptor of the held lock, or None if another process holds it. Raises OSError."""
     descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -30,9 +30,9 @@ def locked(path: Path, kind: int = fcntl.LOCK_EX) -> Iterator[int | None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Tell whether the launch of this lock lives or is just being started."""
+    """Tell whether the launch of this lock runs or is being started."""
     try:
-        # Shared, so that two that look at once don't take each other for a launch.
+        # A shared lock, so that two readers don't mistake each other for a launch.
         with locked(path, fcntl.LOCK_SH) as descriptor:
             return descriptor is None
     except FileNotFoundError:
@@ -41,7 +41,7 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def reserved_port(folder: Path) -> Iterator[tuple[int, int]]:
-    """Yield a port of 127.0.0.1 that nothing listens on and no other launch was given, and its lock. Raises OSError."""
+    """Yield a free port of 127.0.0.1 that no other launch has, and its lock. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for _ in range(ATTEMPTS):
         port = _unbound_port()

@@ -1,4 +1,4 @@
-"""Processes of this host: which one a pid means, whether it lives, and all that belong to a launch."""
+"""Processes of this host: whether a process is alive, and which processes belong to a launch."""
 
 import os
 from collections.abc import Iterable
@@ -12,9 +12,9 @@ _DEAD_STATES = frozenset({"Z", "X", "x"})
 
 
 class Process(NamedTuple):
-    """A pid and its start in clock ticks since boot, which tells it from a later process with the same pid.
+    """A pid and its start in clock ticks since boot, which differs from a later process with the same pid.
 
-    It is written down, so it is not psutil's `create_time`, which moves when somebody sets the clock.
+    Records keep it, so psutil's `create_time` would not do: it changes when the clock is set.
     """
 
     pid: int
@@ -22,14 +22,14 @@ class Process(NamedTuple):
 
 
 class Stat(NamedTuple):
-    """What is needed of /proc/<pid>/stat."""
+    """The fields of /proc/<pid>/stat that are needed here."""
 
     state: str
     started_at: int
 
 
 class Seen(NamedTuple):
-    """A process as a look at all of them shows it."""
+    """A process as listed by `look`."""
 
     pid: int
     parent: int | None
@@ -43,19 +43,19 @@ def stat_of(pid: int) -> Stat | None:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name in brackets may itself hold brackets and spaces: fields are counted from the last one.
+    # The name in brackets may contain brackets and spaces, so count fields from the last bracket.
     fields = text.rpartition(")")[2].split()
     return Stat(state=fields[0], started_at=int(fields[19]))
 
 
 def is_alive(process: Process) -> bool:
-    """Say whether this very process still runs. A zombie is dead, and so is one whose pid was given away."""
+    """Tell whether this process still runs. A zombie does not, nor does one whose pid another process has."""
     stat = stat_of(process.pid)
     return stat is not None and stat.state not in _DEAD_STATES and stat.started_at == process.started_at
 
 
 def is_zombie(process: Process) -> bool:
-    """Say whether this very process has ended and nobody has collected its exit."""
+    """Tell whether this process has ended but its parent has not collected its exit."""
     stat = stat_of(process.pid)
     return stat is not None and stat.state == "Z" and stat.started_at == process.started_at
 
@@ -67,10 +67,10 @@ def look() -> list[Seen]:
 
 
 def family(seen: Iterable[Seen], roots: set[int], *, leader: Process | None) -> list[Process]:
-    """Return the living among the roots and the session that this leader led, with all their descendants."""
-    # A session keeps its number while it has members; a leader with another start is another session's.
-    is_there = leader and ((stat := stat_of(leader.pid)) is None or stat.started_at == leader.started_at)
-    session = leader.pid if leader and is_there else -1
+    """Return the living processes among the roots and in the leader's session, with all their descendants."""
+    # A session keeps its ID while it has members. If the leader's pid has another start, the session is another one.
+    is_same = leader and ((stat := stat_of(leader.pid)) is None or stat.started_at == leader.started_at)
+    session = leader.pid if leader and is_same else -1
     pids = roots | {each.pid for each in seen if each.session == session}
     while children := {each.pid for each in seen if each.parent in pids} - pids:
         pids |= children
@@ -79,7 +79,7 @@ def family(seen: Iterable[Seen], roots: set[int], *, leader: Process | None) -> 
 
 
 def command_of(process: Process) -> list[str]:
-    """Return the command line of this very process if it leads a session, else nothing."""
+    """Return the command line of this process if it leads a session, else nothing."""
     if not is_alive(process) or session_of(process.pid) != process.pid:
         return []
     with suppress(psutil.Error):
@@ -88,14 +88,14 @@ def command_of(process: Process) -> list[str]:
 
 
 def session_of(pid: int) -> int | None:
-    """Return the process's session, None where it has ended."""
+    """Return the session of a process, or None if it has ended."""
     with suppress(ProcessLookupError):
         return os.getsid(pid)
     return None
 
 
 def signal_all(processes: Iterable[Process], number: int) -> None:
-    """Send the signal to each that still is the process it was."""
+    """Send the signal to each process that still runs."""
     for process in processes:
         if is_alive(process):
             with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The process backend: each workspace is a supervisor and an agent on this host. It isolates nothing."""
+"""The process backend: each workspace is a supervisor and an agent on this host, without isolation."""
 
 import errno
 import json
@@ -23,18 +23,18 @@ from workspaces.provisioners.process.processes import Process, Seen
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 POLL_SECONDS = 0.02
-# A supervisor writes the exit code at once, on a host that hardly runs within this; only a stopped one takes longer.
+# A supervisor records the exit code at once. This is enough on a very busy host; only a stopped one takes longer.
 EXIT_RECORD_SECONDS = 3.0
-# After KILL a process is gone unless the kernel holds it.
+# After KILL a process is gone, unless it waits in the kernel.
 KILL_SECONDS = 5.0
-# How texts are read and written: a supervisor must do it as its worker does.
+# The supervisor must encode texts as the worker does.
 _LOCALE = ("LANG", "LC_ALL", "LC_CTYPE")
-# What `execve` takes of one variable and of all, so what a workspace's own programs can be started with.
+# The limits of `execve` for one variable and for all of them.
 _MOST_BYTES_OF_ONE, _MOST_BYTES = 128 * 1024, os.sysconf("SC_ARG_MAX")
 
 
 class ProcessProvisioner:
-    """Starts, finds and ends the processes of launches, by what their supervisors wrote down under `root`."""
+    """Starts, finds and ends the processes of launches, by the records of their supervisors under `root`."""
 
     name = "process"
 
@@ -47,10 +47,10 @@ class ProcessProvisioner:
         cgroup: Path | None = None,
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        """`inherited` is what every workspace's process gets of our own environment: PATH and the like.
+        """`inherited` is the part of Slipway's own environment that every workspace gets, such as PATH.
 
-        Below `cgroup` each launch gets its own, if we may make it, with these `limits` by file name: `memory.max` in
-        bytes, `pids.max`. Without one its processes are found as descendants of its supervisor.
+        Each launch gets a cgroup below `cgroup`, if that is allowed, with these `limits` by file name: `memory.max` in
+        bytes, `pids.max`. Without a cgroup its processes are found as descendants of its supervisor.
         """
         self._root, self._log_bytes, self._inherited = root, log_bytes, dict(inherited)
         self._cgroup, self._limits = cgroup, dict(limits or {})
@@ -98,7 +98,7 @@ class ProcessProvisioner:
         return self.inspect(key)
 
     def inspect(self, key: LaunchKey) -> Observation:
-        """Say what the launch's process does now. What can't be known or read is UNKNOWN, never an error."""
+        """Return the state of the launch's process: UNKNOWN if it can't be read or known. Never raises."""
         try:
             return self._look(LaunchFolder(self._root, key))
         except (OSError, ValueError) as error:
@@ -121,7 +121,7 @@ class ProcessProvisioner:
             delete_tree(self._root / str(workspace_id))
 
     def running_launches(self) -> list[LaunchKey]:
-        """Name the launches of which a process is alive."""
+        """Return the launches that have a living process."""
         with _explained("This host's processes could not be listed"):
             seen = processes.look()
             return [folder.key for folder in launches(self._root) if any(self._members(folder, seen))]
@@ -143,7 +143,7 @@ class ProcessProvisioner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd="/",
-                # Not the workspace's own variables: the loader would obey some of them.
+                # Without the workspace's variables, since the loader obeys some of them.
                 env={**self._inherited, **locale, **_names(folder)},
                 pass_fds=(lock, port_lock),
             )
@@ -158,14 +158,14 @@ class ProcessProvisioner:
             raise ProvisionerError(f"The workspace's process could not be started: {why}.")
 
     def _prepare(self, folder: LaunchFolder, spec: LaunchSpec, port: int) -> dict[str, object]:
-        """Write the configuration and make the cgroup; return what the supervisor is to do."""
+        """Write the configuration, make the cgroup and return the supervisor's task."""
         config = rules.effective(spec.config, port=port, environment=spec.environment, model=spec.model)
         folder.write_config(config, token=spec.token)
         own = {"PORT": str(port), "HOME": str(folder.work), **_names(folder)}
         environment = {**self._inherited, **spec.environment, **own}
         lengths = [len(os.fsencode(f"{name}={value}")) for name, value in environment.items()]
         if max(lengths) >= _MOST_BYTES_OF_ONE or sum(lengths) >= _MOST_BYTES:
-            # No program can be started with it: the agent could, but its first boot step could not.
+            # The agent could start with such an environment, but none of its boot steps could.
             raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
         cgroup = folder.cgroup(self._cgroup) if self._cgroup else None
         return {
@@ -195,12 +195,12 @@ class ProcessProvisioner:
     def _members(self, folder: LaunchFolder, seen: list[Seen] | None = None) -> tuple[list[Process], list[Process]]:
         """Return the launch's supervisor, found by its command line, and its other living processes.
 
-        If the supervisor was killed, the others are what is in the cgroup and in its session, with their descendants.
+        If the supervisor was killed, the others are the processes in its cgroup and session, and their descendants.
         """
         seen = processes.look() if seen is None else seen
         record = _readable(folder)
         leader = record.supervisor if record is not None and _absence(record) is None else None
-        # The agent is a fork and shows the same command, but leads no session.
+        # The agent has the same command line, since it is a fork, but it does not lead a session.
         leads = {each.pid: each.session == each.pid for each in seen if each.command[-2:] == _command(folder)}
         cgroup = self._cgroup_of(folder)
         members = processes.family(seen, {*leads, *(cgroups.pids(cgroup) if cgroup else ())}, leader=leader)
@@ -226,7 +226,7 @@ class ProcessProvisioner:
         return asked
 
     def _kill(self, folder: LaunchFolder) -> list[Process]:
-        """Kill all and return what is left. The supervisor kills too, and ends when nothing is left below it."""
+        """Kill all processes and return those that are left. The supervisor kills its children, too, and then ends."""
         deadline = time.monotonic() + KILL_SECONDS
         while any(members := self._members(folder)) and time.monotonic() < deadline:
             supervisors, others = members
@@ -248,13 +248,13 @@ def _command(folder: LaunchFolder) -> list[str]:
 
 
 def _names(folder: LaunchFolder) -> dict[str, str]:
-    """Return the variables by which people see in `ps` whose process this is."""
+    """Return the variables that show in `ps e` which launch a process belongs to."""
     ids = {"LAUNCH_ID": str(folder.key.launch_id), "WORKSPACE_ID": str(folder.key.workspace_id)}
     return {**ids, "WORKSPACE_CONFIG_PATH": str(folder.config), "CONFIGS_DIR": str(folder.config)}
 
 
 def _readable(folder: LaunchFolder) -> Record | None:
-    """Return the record, None where there is none that can be read: an agent may have replaced it."""
+    """Return the record, or None if it can't be read, since an agent may have replaced it."""
     try:
         return folder.record()
     except (OSError, ValueError):
@@ -262,11 +262,11 @@ def _readable(folder: LaunchFolder) -> Record | None:
 
 
 def _absence(record: Record | None) -> Observation | None:
-    """Say why the recorded pids mean nothing here and now, or None if they do."""
+    """Return why the recorded pids are not valid here, or None if they are."""
     here = this_host()
     if record is None or record.host == here:
         return None
-    # Both must match: machine ids are copied with images, hostnames are given twice.
+    # Compare both: machine IDs are copied with images, and hostnames are not unique.
     if (here.machine_id, here.hostname) != (record.host.machine_id, record.host.hostname):
         where = f"on another host, {record.host.hostname},"
     elif here.boot_id != record.host.boot_id:
@@ -280,7 +280,7 @@ def _look_at_agent(folder: LaunchFolder, record: Record) -> Observation:
     if processes.is_alive(record.agent):
         url = f"http://127.0.0.1:{record.port}"
         return Observation(state=BackendState.RUNNING, url=url, log_tail=tail_of(folder.log))
-    # It is a zombie until its supervisor has recorded the exit.
+    # The agent stays a zombie until its supervisor has recorded the exit.
     deadline = time.monotonic() + EXIT_RECORD_SECONDS
     while processes.is_zombie(record.agent) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
@@ -305,7 +305,7 @@ def _wait_for_end(members: list[Process], seconds: float) -> None:
 
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Turn what the system refuses into a sentence for an operator."""
+    """Turn errors of the system into messages for operators."""
     try:
         yield
     except OSError as error:

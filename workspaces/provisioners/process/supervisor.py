@@ -1,11 +1,11 @@
 """The launch supervisor: `python -I -S supervisor.py LAUNCH_FOLDER`, with its task as JSON on standard input.
 
-It starts the agent as its child, records who both are, and keeps the newest output and the agent's exit code. As a
-subreaper it becomes the parent of whatever the agent's processes leave behind, and it ends when the last of them has.
-TERM asks the agent to end, then what it left behind; QUIT kills all.
+It starts the agent as its child, records both, and keeps the newest output and the agent's exit code. As a subreaper
+it becomes the parent of orphans that the agent's processes leave behind, and it ends after the last of them. TERM asks
+the agent to end, then the orphans; QUIT kills all.
 
-Its standard output closes when the record is complete: that is how the worker knows. The lock that it inherits is free
-only when it has ended, so no record and a free lock mean that nothing runs. Standard library only.
+Its standard output closes when the record is complete, and the worker waits for that. It inherits the launch's lock, so
+no record and a free lock mean that nothing runs. Standard library only.
 """
 
 import ctypes
@@ -19,12 +19,12 @@ import time
 ROOT = os.path.abspath(f"{__file__}/../../../..")
 PR_SET_CHILD_SUBREAPER = 36
 KILL_AGAIN_SECONDS = 0.01
-HEARD = (signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT)
+HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT)
 IGNORED = (signal.SIGINT, signal.SIGHUP)
 
 
 def main(folder: str) -> None:
-    # The worker waits for the process that it started, which ends here; the system's init collects the supervisor.
+    # The worker waits for the process that it started, which ends here. The supervisor is a child of init.
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -49,7 +49,7 @@ def main(folder: str) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
     os.close(agents_output)
     cgroup = record(agent, folder, task)
-    # Open the gate only now: whatever kills the supervisor, no agent runs without a record.
+    # Open the gate only now, so that no agent ever runs without a record.
     os.write(opener, b"!")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -58,7 +58,7 @@ def main(folder: str) -> None:
 
 
 def record(agent: int, folder: str, task: dict) -> str:
-    """Write down who runs where, and return the agent's cgroup, "" without one. End both where that can't be done."""
+    """Write process.json and return the agent's cgroup, "" without one. Kill the agent and exit if that fails."""
     try:
         cgroup = contain(agent, task["cgroup"])
         who = {"supervisor": identity(os.getpid()), "agent": identity(agent), "cgroup": cgroup}
@@ -71,11 +71,11 @@ def record(agent: int, folder: str, task: dict) -> str:
 
 
 def listen() -> int:
-    """Return a descriptor from which the numbers of the signals that arrive can be read."""
+    """Return a descriptor from which the numbers of arriving signals can be read."""
     wakes, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    for number in HEARD:
+    for number in HANDLED:
         signal.signal(number, lambda number, frame: None)
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -83,16 +83,16 @@ def listen() -> int:
 
 
 def run_agent(gate: int, output: int) -> None:
-    """Be the agent, once the gate is open; end where the supervisor died before it could open it."""
+    """Run the agent once the gate is open. Exit if the supervisor died before it could open the gate."""
     signal.set_wakeup_fd(-1)
-    for number in (*HEARD, *IGNORED):
+    for number in (*HANDLED, *IGNORED):
         signal.signal(number, signal.SIG_DFL)
     for descriptor in (1, 2):
         os.dup2(output, descriptor)
     if not os.read(gate, 1):
         os._exit(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    # The supervisor's locks, too: whatever the agent leaves behind would go on holding them.
+    # Close the supervisor's locks, too, which the agent's processes would otherwise keep.
     os.closerange(3, max(map(int, os.listdir("/proc/self/fd"))) + 1)
     sys.argv = [f"{ROOT}/agent"]
     sys.path.insert(0, ROOT)
@@ -103,7 +103,7 @@ def run_agent(gate: int, output: int) -> None:
 
 
 def contain(agent: int, cgroup: str) -> str:
-    """Move the agent into the cgroup; return it, or "" where that can't be done."""
+    """Move the agent into the cgroup and return it, or "" if that fails."""
     if not cgroup:
         return ""
     try:
@@ -115,39 +115,39 @@ def contain(agent: int, cgroup: str) -> str:
 
 
 class Supervisor:
-    """Waits for output, for signals and for the end of the agent and of all that it leaves behind."""
+    """Handles output and signals until the agent and all its descendants have ended."""
 
     def __init__(self, agent: int, folder: str, *, output: int, wakes: int, log: "Log", cgroup: str) -> None:
         os.set_blocking(output, False)
         self._agent, self._exit_path, self._cgroup = agent, f"{folder}/exit.json", cgroup
         self._output, self._wakes, self._log = output, wakes, log
         self._has_agent = True
-        self._heard: set[int] = set()
-        self._asked: set[int] = set()
+        self._received: set[int] = set()
+        self._asked_to_end: set[int] = set()
 
     def run(self) -> None:
-        """Return when no process of the launch is left."""
+        """Run until no process of the launch is left."""
         sources = [self._output, self._wakes]
         while self._reap():
             self._end_children()
-            wait = KILL_AGAIN_SECONDS if signal.SIGQUIT in self._heard else None
+            wait = KILL_AGAIN_SECONDS if signal.SIGQUIT in self._received else None
             ready, _, _ = select.select(sources, [], [], wait)
             if self._output in ready and not self._copy():
                 sources = [self._wakes]
             if self._wakes in ready:
-                self._heard.update(os.read(self._wakes, 512))
+                self._received.update(os.read(self._wakes, 512))
 
     def _end_children(self) -> None:
-        """Do what we were told to. When a child ends, its children become ours, and it is their turn."""
-        if signal.SIGQUIT in self._heard:
+        """Pass on the signals received. When a child ends, its children become ours and get them next."""
+        if signal.SIGQUIT in self._received:
             signal_all(children(), signal.SIGKILL)
-        elif signal.SIGTERM in self._heard:
-            asked = ({self._agent} if self._has_agent else children()) - self._asked
+        elif signal.SIGTERM in self._received:
+            asked = ({self._agent} if self._has_agent else children()) - self._asked_to_end
             signal_all(asked, signal.SIGTERM)
-            self._asked |= asked
+            self._asked_to_end |= asked
 
     def _reap(self) -> bool:
-        """Collect what has ended; False if nothing is left. The agent stays a zombie until its exit is recorded."""
+        """Collect ended children. Return False if none is left. The agent stays a zombie until its exit is recorded."""
         try:
             while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if ended.si_pid == self._agent:
@@ -165,7 +165,7 @@ class Supervisor:
         return True
 
     def _copy(self, *, most: int = 65_536) -> bool:
-        """Copy the output that is there now; False at its end."""
+        """Copy the output that is there now. Return False at its end."""
         while most > 0:
             try:
                 chunk = os.read(self._output, 65_536)
@@ -179,7 +179,7 @@ class Supervisor:
 
 
 class Log:
-    """A file that keeps the newest bytes: when it has half of what it may, it becomes the older half."""
+    """A log of limited size in two files: at half of the limit, the file is renamed to `.1` and a new one starts."""
 
     def __init__(self, path: str, most_bytes: int) -> None:
         self._path = path
@@ -188,10 +188,10 @@ class Log:
         self._size = 0
 
     def add(self, chunk: bytes) -> None:
-        """Write what the disk takes; output that can't be kept stops nobody."""
+        """Write the chunk. Output that can't be written is dropped."""
         while chunk:
             if self._size >= self._half:
-                self._turn()
+                self._rotate()
             part = chunk[: self._half - self._size]
             chunk = chunk[len(part) :]
             self._size += len(part)
@@ -200,13 +200,13 @@ class Log:
             except OSError:
                 continue
 
-    def _turn(self) -> None:
+    def _rotate(self) -> None:
         self._size = 0
         try:
             os.replace(self._path, f"{self._path}.1")
             fresh = new_file(self._path)
         except OSError:
-            # No new file can be had: the one that is open starts again from nothing, rather than grow.
+            # No new file can be made, so empty the open one instead of letting it grow.
             os.ftruncate(self._descriptor, 0)
         else:
             os.close(self._descriptor)
@@ -214,7 +214,7 @@ class Log:
 
 
 def children() -> set[int]:
-    """Return our children; none on a kernel without this file, where the worker ends what it finds itself."""
+    """Return the pids of our children; none on a kernel without this file, where the worker kills them."""
     try:
         with open("/proc/thread-self/children") as file:
             return set(map(int, file.read().split()))
@@ -227,7 +227,7 @@ def signal_all(pids: "set[int]", number: int) -> None:
         try:
             os.kill(pid, number)
         except PermissionError:
-            # Another user's, by a setuid program.
+            # The process of a setuid program belongs to another user.
             continue
 
 
@@ -238,14 +238,14 @@ def identity(pid: int) -> list[int]:
 
 
 def new_file(path: str) -> int:
-    """Open a new file in place of whatever has its name: the agent may have put a link or a FIFO there."""
+    """Open a new file. Remove what has its name first, since the agent may have put a link or a FIFO there."""
     if os.path.lexists(path):
         os.unlink(path)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def write_json(path: str, value: dict) -> None:
-    """Write the file whole or not at all, and make it outlast a power cut."""
+    """Write the file atomically and flush it to the disk."""
     with open(new_file(f"{path}.new"), "w") as file:
         json.dump(value, file)
         file.flush()
