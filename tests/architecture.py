@@ -13,17 +13,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PACKAGES = (
-    "devserver",
-    "config",
-    "monitoring",
-    "status_drift",
-    "registry",
-    "workspaces",
-    "events",
-    "postgres",
-    "agent",
-)
+from status_drift.sources import PACKAGES
+
 MOST_FILES_IN_A_FOLDER = 16
 # Numbered for good: what is there stays there.
 NUMBERED = ("migrations", "adr")
