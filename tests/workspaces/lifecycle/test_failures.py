@@ -1,4 +1,4 @@
-"""Each failure says whose it is, in which phase, what was known, and what to do: and claims nothing from time alone."""
+"""Each failure has an owner, a phase, the known facts and advice. A deadline alone gives it no known owner."""
 
 import pytest
 
@@ -43,13 +43,13 @@ EXITED = {"state": "exited", "exit_code": 3}
         (FailureCode.CANCELLED, S.OPERATOR, {"state": "running"}, O.UNKNOWN),
     ],
 )
-def test_a_failure_belongs_to_whom_the_evidence_names(code, source, evidence, owner):
+def test_the_evidence_decides_who_owns_a_failure(code, source, evidence, owner):
     assert owner_of(code, source=source, evidence=evidence) == owner
 
 
 @pytest.mark.parametrize("evidence", [{}, EXITED, {"state": "missing"}, {"state": "running"}, {"state": "unknown"}])
 @pytest.mark.parametrize("code", sorted(DEADLINE_FAILURES - {FailureCode.NEVER_LAUNCHED}))
-def test_time_alone_accuses_nobody(code, evidence):
+def test_a_deadline_failure_has_no_known_owner_whatever_the_evidence(code, evidence):
     assert owner_of(code, source=S.PROVISION_TIMEOUT_SWEEP, evidence=evidence) == O.UNKNOWN
 
 
@@ -58,19 +58,19 @@ def test_each_failure_says_what_to_do(code):
     assert advice_for(code).endswith(".")
 
 
-def told(workspace):
+def failure_payload(workspace):
     return Event.objects.get(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_PROVISION_FAILED).payload
 
 
 @pytest.mark.django_db
-def test_a_timeout_tells_which_limit_fired_the_last_step_and_what_the_backend_said(fake):
+def test_a_timeout_reports_its_limit_the_last_step_and_the_backends_state(fake):
     late = booting(provision_timeout_seconds=120)
     running_on(fake, late)
     watch_boots(clock=database_now)
     at = later(late, minutes=1)
     record_progress(workspace_id=late.pk, launch_id=late.launch_id, step="pip install", now=at)
     sweep_stuck(now=later(late, minutes=3), policy=Policy())
-    payload = told(late)
+    payload = failure_payload(late)
     assert (payload["owner"], payload["phase"]) == ("unknown", "booting")
     assert payload["advice"]
     known = payload["known"]
@@ -81,7 +81,7 @@ def test_a_timeout_tells_which_limit_fired_the_last_step_and_what_the_backend_sa
 
 
 @pytest.mark.django_db
-def test_a_crash_tells_its_exit_code_in_the_api_too(fake):
+def test_the_api_shows_the_exit_code_of_a_crash(fake):
     dying = booting()
     fake.simulate_exit(running_on(fake, dying), exit_code=3, log_tail="no such module\n")
     watch_boots(clock=database_now)
@@ -93,14 +93,14 @@ def test_a_crash_tells_its_exit_code_in_the_api_too(fake):
 
 
 @pytest.mark.django_db
-def test_a_queue_that_stood_still_is_the_platforms():
+def test_the_platform_owns_the_failure_of_a_stalled_queue():
     late = queued()
     sweep_stuck(now=later(late, minutes=10.1), policy=Policy())
-    assert (told(late)["owner"], told(late)["phase"]) == ("platform", "queued")
+    assert (failure_payload(late)["owner"], failure_payload(late)["phase"]) == ("platform", "queued")
 
 
 @pytest.mark.django_db
-def test_a_crash_after_it_was_online_is_the_images_and_of_no_phase(fake):
+def test_the_image_owns_a_crash_after_online_which_has_no_phase(fake):
     up = online()
     fake.simulate_exit(running_on(fake, up), exit_code=1)
     watch_online(clock=database_now)
@@ -109,7 +109,7 @@ def test_a_crash_after_it_was_online_is_the_images_and_of_no_phase(fake):
 
 
 @pytest.mark.django_db
-def test_a_new_launch_forgets_whose_the_last_failure_was():
+def test_a_new_launch_clears_the_owner_of_the_last_failure():
     stuck = booting()
     AgentCaller(stuck).failed()
     stuck.refresh_from_db()

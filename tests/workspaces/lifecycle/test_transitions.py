@@ -1,4 +1,4 @@
-"""The transition table, and that `move` keeps to it."""
+"""The transition table, and that `transition` follows it."""
 
 import uuid
 
@@ -59,7 +59,7 @@ CASES = [(row, source) for row in MOVES for source in WorkspaceStatus]
 
 
 @pytest.mark.parametrize(("row", "source"), CASES, ids=[f"{r.verb}-{s}-{r.target}" for r, s in CASES])
-def test_a_move_is_made_from_its_sources_and_refused_from_any_other(row, source):
+def test_a_transition_starts_from_its_sources_and_is_refused_from_any_other_status(row, source):
     workspace = online()
     set_status(workspace, source)
     before = Event.objects.filter(workspace_id=workspace.pk).count()
@@ -69,7 +69,7 @@ def test_a_move_is_made_from_its_sources_and_refused_from_any_other(row, source)
         "phase": "queued" if row.target == WorkspaceStatus.PROVISIONING else "",
     } | {"failure_code": "crashed", "failure_source": "agent", "failure_message": "x", "failure_at": locked.created_at}
     if row.target == source:
-        # What stays where it is moves by beginning another launch.
+        # A transition that keeps the status must begin another launch.
         changes["launch_id"] = uuid.uuid4()
     if source in row.sources:
         transition(row, [StatusChange(workspace=locked, changes=changes, payload={})])
@@ -85,7 +85,7 @@ def test_a_move_is_made_from_its_sources_and_refused_from_any_other(row, source)
         assert Event.objects.filter(workspace_id=workspace.pk).count() == before
 
 
-def test_a_set_is_moved_in_as_many_statements_as_one_row(django_assert_num_queries):
+def test_many_transitions_take_as_many_statements_as_one(django_assert_num_queries):
     def fail_all(rows):
         row = next(row for row in TRANSITIONS if row.event == EventType.WORKSPACE_PROVISION_FAILED)
         reason = {"failure_code": "crashed", "failure_source": "agent", "failure_message": "x"}
@@ -98,7 +98,7 @@ def test_a_set_is_moved_in_as_many_statements_as_one_row(django_assert_num_queri
     assert Event.objects.filter(event_type=EventType.WORKSPACE_PROVISION_FAILED).count() == 13
 
 
-def test_a_bad_row_is_set_aside_and_the_rest_of_the_batch_is_moved():
+def test_a_row_that_the_database_refuses_is_set_aside_and_the_rest_of_the_batch_changes():
     rows = [booting() for _ in range(7)]
     row = next(row for row in TRANSITIONS if row.event == EventType.WORKSPACE_PROVISION_FAILED)
     steps = [

@@ -1,4 +1,4 @@
-"""The database's own guard, asked by statements that no service makes."""
+"""The trigger that guards transitions, tested with statements that no service makes."""
 
 import uuid
 
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.django_db
 PAIRS = [(source, target) for source in WorkspaceStatus for target in WorkspaceStatus]
 
 
-def test_the_migrations_guard_is_the_one_that_the_table_asks_for():
+def test_the_guard_in_the_migrations_is_the_one_generated_from_the_table():
     assert guard_from_transitions().is_same_as(declared_guard(MigrationLoader(None).graph))
 
 
-def test_the_function_in_the_database_is_the_one_that_the_table_generates():
+def test_the_function_in_the_database_is_the_one_generated_from_the_table():
     with connection.cursor() as cursor:
         cursor.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", [FUNCTION])
         (source,) = cursor.fetchone()
@@ -73,29 +73,29 @@ def test_a_restart_while_provisioning_keeps_the_status_and_raises_the_version():
     assert Workspace.objects.get(pk=workspace.pk).version == workspace.version + 1
 
 
-def test_a_new_launch_of_a_provisioning_workspace_needs_a_version_of_its_own():
+def test_a_new_launch_of_a_provisioning_workspace_needs_a_new_version():
     workspace = booting()
     with pytest.raises(IntegrityError, match="with version 1 after 1"), transaction.atomic():
         Workspace.objects.filter(pk=workspace.pk).update(launch_id=uuid.uuid4())
 
 
 @pytest.mark.parametrize(
-    ("assignment", "is_asked"), [("name = 'x'", False), ("status = status", False), ("version = version + 1", True)]
+    ("assignment", "fires"), [("name = 'x'", False), ("status = status", False), ("version = version + 1", True)]
 )
-def test_the_guard_is_asked_only_where_a_move_may_be(assignment, is_asked):
+def test_the_trigger_fires_only_if_the_status_launch_or_version_changes(assignment, fires):
     online()
     with connection.cursor() as cursor:
-        # Explained in vain: the planted version is refused, and Postgres tells of the trigger in its message.
+        # The planted version is refused, and the message of the error names the trigger.
         try:
             with transaction.atomic():
                 cursor.execute(f"EXPLAIN (ANALYZE) UPDATE workspaces_workspace SET {assignment}")  # noqa: S608
-                told = "".join(line for (line,) in cursor.fetchall())
+                output = "".join(line for (line,) in cursor.fetchall())
         except IntegrityError as refused:
-            told = str(refused)
-    assert ("workspaces_workspace_guard" in told or "workspace_guard_moves" in told) is is_asked
+            output = str(refused)
+    assert ("workspaces_workspace_guard" in output or "workspace_guard_moves" in output) is fires
 
 
-def test_what_is_no_move_is_left_alone():
+def test_an_update_without_a_transition_is_allowed():
     workspace = online()
     workspace.name = "renamed"
     workspace.save()
@@ -111,7 +111,7 @@ CREATIONS = [(backend, status) for backend in BackendKind for status in Workspac
 
 
 @pytest.mark.parametrize(("backend", "status"), CREATIONS, ids=[f"{backend}-{status}" for backend, status in CREATIONS])
-def test_a_row_is_created_only_as_a_create_verb_does(backend, status):
+def test_a_row_is_created_only_in_an_initial_status_of_its_backend(backend, status):
     copy = queued()
     copy.pk, copy.backend, copy.status = uuid.uuid4(), backend, status
     copy.failure_code, copy.failure_source, copy.failure_message = "crashed", "agent", "x"
@@ -131,7 +131,7 @@ def test_a_row_is_created_with_version_one():
         copy.save(force_insert=True)
 
 
-def test_a_bulk_insert_is_judged_row_by_row():
+def test_a_bulk_insert_is_checked_row_by_row():
     good, bad = queued(), queued()
     good.pk, bad.pk, bad.status = uuid.uuid4(), uuid.uuid4(), WorkspaceStatus.REMOVED
     with pytest.raises(IntegrityError, match="can't be created as removed"), transaction.atomic():
@@ -141,14 +141,14 @@ def test_a_bulk_insert_is_judged_row_by_row():
 
 @pytest.fixture
 def psql(transactional_db):
-    """A connection as psql has it: none of our code, none of Django's."""
+    """A connection as psql has it, without Django."""
     present = connection.settings_dict
     with psycopg.connect(settings.DATABASE_URL, dbname=present["NAME"], autocommit=True) as connected:
         yield connected
 
 
 @pytest.mark.django_db(transaction=True)
-def test_psql_can_revive_no_removed_workspace(psql):
+def test_psql_cannot_revive_a_removed_workspace(psql):
     workspace = online()
     set_status(workspace, WorkspaceStatus.REMOVED)
     with pytest.raises(psycopg.errors.CheckViolation, match="can't go from removed to online") as refused:
@@ -158,7 +158,7 @@ def test_psql_can_revive_no_removed_workspace(psql):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_psql_can_write_no_unknown_status(psql):
+def test_psql_cannot_write_an_unknown_status(psql):
     workspace = online()
     with pytest.raises(psycopg.errors.InvalidTextRepresentation, match='workspace_status: "quarantined"'):
         psql.execute("UPDATE workspaces_workspace SET status='quarantined' WHERE id = %s", [workspace.pk])

@@ -1,4 +1,4 @@
-"""What an event says of its workspace: the whole line above it, as it was then."""
+"""The subject of an event: its workspace and all ancestors, as they were when it was recorded."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from workspaces.services.core.lineage import ancestors_by_parent, event_subjects
 pytestmark = pytest.mark.django_db
 
 
-def test_an_event_holds_the_whole_line_above_its_workspace_nearest_first():
+def test_an_event_holds_all_ancestors_of_its_workspace_nearest_first():
     root = factories.online(name="root")
     middle = factories.online(name="middle", parent_id=root.pk)
     leaf = factories.online(name="leaf", parent_id=middle.pk)
@@ -19,7 +19,7 @@ def test_an_event_holds_the_whole_line_above_its_workspace_nearest_first():
         assert subject == {"name": "leaf", "runtime": "echo", "ancestors": [str(middle.pk), str(root.pk)]}
 
 
-def test_many_lines_are_read_in_one_query_and_no_line_in_none(django_assert_num_queries):
+def test_ancestors_of_many_workspaces_take_one_query_and_those_of_roots_none(django_assert_num_queries):
     roots = [factories.online(), factories.online()]
     children = [factories.online(parent_id=root.pk) for root in roots for _ in range(2)]
     with django_assert_num_queries(1):

@@ -1,4 +1,4 @@
-"""Rows that are read by a statement of our own are what the ORM would have read."""
+"""Rows read by our own statement equal those that the ORM reads."""
 
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from workspaces.services.core import locked_rows
 
 
 def fields(found):
-    """With their types: a status that is only its string equals it."""
+    """Return each row's values with their types, because a status equals its string."""
     return [{name: (type(value), value) for name, value in vars(row).items() if name != "_state"} for row in found]
 
 

@@ -1,1 +1,1 @@
-"""Launches, the queue, what they cost."""
+"""Launches, the queue and the number of statements."""

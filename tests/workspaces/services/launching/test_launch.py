@@ -1,4 +1,4 @@
-"""Launching on the process backend, with real processes. Nobody listens at PLATFORM_URL: no agent gets to register."""
+"""Launching on the process backend, with real processes. No server runs at PLATFORM_URL, so no agent can register."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ WAIT_SECONDS = PATIENCE_SECONDS
 
 
 @pytest.fixture(autouse=True)
-def ends_what_it_started():
+def stop_launches():
     yield
     for launch in Launch.objects.exclude(launching_at=None):
         get_provisioner("process").stop(key(launch), timeout_seconds=2)
@@ -42,7 +42,7 @@ def key(launch):
 
 
 def running(launch_id):
-    """The processes that carry the launch's id, wherever they are; the supervisor, the oldest of them, first."""
+    """Return the IDs of processes whose environment has the launch's ID, the oldest (the supervisor) first."""
     return [process.pid for process in carrying(str(launch_id))]
 
 
@@ -56,8 +56,8 @@ def booting(extra="", **fields):
     return launch(queued(config=config_for("echo", extra), **fields))
 
 
-def watched(workspace):
-    """Watch until the workspace is failed, or the time is up."""
+def until_failed(workspace):
+    """Run the watcher until it fails the workspace, or until the time is up."""
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end and workspace.pk not in watch_boots(clock=database_now):
         time.sleep(0.05)
@@ -105,41 +105,41 @@ def test_a_bad_stored_config_fails_with_its_line():
     assert "line 2" in workspace.failure_message
 
 
-def test_a_template_that_vanished_fails_by_its_name():
+def test_a_missing_template_fails_the_launch_and_is_named():
     workspace = queued()
     Workspace.objects.filter(pk=workspace.pk).update(config="", template="gone")
     assert launch(workspace).failure_code == FailureCode.BAD_CONFIG
     assert "gone" in workspace.failure_message
 
 
-def test_a_boot_step_that_exits_3_is_failed_with_the_end_of_its_log():
-    workspace = watched(booting("runtime_config: {boot: [{step: install, run: 'echo on-the-way-out; exit 3'}]}\n"))
+def test_a_boot_step_that_exits_with_3_fails_the_launch_with_the_end_of_its_log():
+    workspace = until_failed(booting("runtime_config: {boot: [{step: install, run: 'echo on-the-way-out; exit 3'}]}\n"))
     assert (workspace.failure_code, workspace.failure_source) == (FailureCode.CRASHED, "bootstrap_watcher")
     assert "exited with status 3" in workspace.failure_message
     assert "on-the-way-out" in workspace.failure_log_tail
     assert "on-the-way-out" in failure_event(workspace).payload["log_tail"]
 
 
-def test_an_agent_killed_while_booting_is_failed_by_its_signal():
+def test_an_agent_killed_while_booting_fails_the_launch_and_the_signal_is_named():
     workspace = booting("runtime_config: {boot: [{step: wait, run: 'sleep 30'}]}\n")
     for pid in running(workspace.launch_id)[1:]:
         os.kill(pid, signal.SIGKILL)
-    assert watched(workspace).failure_code == FailureCode.CRASHED
+    assert until_failed(workspace).failure_code == FailureCode.CRASHED
     assert "killed by signal 9" in workspace.failure_message
 
 
 def test_a_poisoned_boot_log_leaves_no_secret():
     script = "{step: leak, run: 'echo $MY_KEY; echo $WORKSPACE_TOKEN; env; exit 1'}"
-    workspace = watched(booting(f"runtime_config: {{boot: [{script}]}}\n", secrets={"MY_KEY": "sk-very-secret"}))
+    workspace = until_failed(booting(f"runtime_config: {{boot: [{script}]}}\n", secrets={"MY_KEY": "sk-very-secret"}))
     assert "MY_KEY=" in workspace.failure_log_tail
-    told = str(failure_event(workspace).payload) + workspace.failure_log_tail + workspace.failure_message
-    assert "sk-very-secret" not in told
+    shown = str(failure_event(workspace).payload) + workspace.failure_log_tail + workspace.failure_message
+    assert "sk-very-secret" not in shown
     line = next(line for line in workspace.failure_log_tail.splitlines() if "WORKSPACE_TOKEN=" in line)
     assert line.partition("=")[2].strip("•") == ""
 
 
-def test_after_a_failure_by_evidence_the_process_is_due_to_stop_at_once():
-    workspace = watched(booting("runtime_config: {boot: [{step: x, run: 'setsid sleep 60 & exit 3'}]}\n"))
+def test_a_crashed_launch_is_due_for_teardown_at_once():
+    workspace = until_failed(booting("runtime_config: {boot: [{step: x, run: 'setsid sleep 60 & exit 3'}]}\n"))
     assert claim_due_teardowns(now=database_now()) == [workspace.launch_id]
     assert claim_due_teardowns(now=database_now()) == []
     assert tear_down(launch_id=workspace.launch_id, now=database_now())
@@ -147,7 +147,7 @@ def test_after_a_failure_by_evidence_the_process_is_due_to_stop_at_once():
     assert Launch.objects.get(pk=workspace.launch_id).torn_down_at is not None
 
 
-def test_a_restart_sees_its_predecessor_gone_before_it_starts_the_next():
+def test_a_restart_stops_the_earlier_launch_before_it_starts_the_next():
     workspace = booting()
     earlier = workspace.launch_id
     again = launch(restart(workspace_id=workspace.pk, now=database_now()).workspace)
@@ -157,7 +157,7 @@ def test_a_restart_sees_its_predecessor_gone_before_it_starts_the_next():
     assert Launch.objects.get(pk=earlier).torn_down_at is not None
 
 
-def test_a_predecessor_that_stays_unknown_fails_the_restart_until_it_is_declared_gone():
+def test_a_restart_fails_until_an_earlier_launch_in_an_unknown_state_is_declared_gone():
     workspace = booting()
     earlier = Launch.objects.get(pk=workspace.launch_id)
     record = (
@@ -176,7 +176,7 @@ def test_a_predecessor_that_stays_unknown_fails_the_restart_until_it_is_declared
         record.write_text(true_record)
 
 
-def test_a_launch_that_was_removed_while_its_worker_slept_never_starts(monkeypatch):
+def test_a_workspace_removed_while_its_worker_sleeps_never_starts(monkeypatch):
     workspace = queued()
     prepared, removed = threading.Event(), threading.Event()
     stop_earlier = launch_service._stop_earlier_launches
@@ -196,7 +196,7 @@ def test_a_launch_that_was_removed_while_its_worker_slept_never_starts(monkeypat
     worker.start()
     assert prepared.wait(WAIT_SECONDS)
     remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
-    # A stop that comes before the start bars it, whatever the launch worker still has in hand.
+    # A stop that comes before the start prevents it, whatever the launch worker does next.
     get_provisioner("process").stop(
         LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id), timeout_seconds=1
     )
@@ -215,7 +215,7 @@ def test_a_start_after_a_stop_is_refused():
     assert not running(workspace.launch_id)
 
 
-def test_a_removed_workspaces_files_go_once_nothing_of_it_runs():
+def test_the_files_of_a_removed_workspace_are_deleted_with_its_teardown():
     workspace = booting()
     folder = get_provisioner("process")._root / str(workspace.pk)
     assert folder.exists()
@@ -226,7 +226,7 @@ def test_a_removed_workspaces_files_go_once_nothing_of_it_runs():
 
 def test_a_start_whose_worker_died_is_adopted_by_the_watcher():
     workspace = booting()
-    # As a worker leaves it that is killed right after the backend's start.
+    # As if the worker had been killed right after the backend started the launch.
     Workspace.objects.filter(pk=workspace.pk).update(phase=Phase.LAUNCHING, url="")
     assert watch_boots(clock=database_now) == []
     workspace.refresh_from_db()

@@ -1,4 +1,4 @@
-"""What a launch costs the database, from create to online, by the ways in that operators, workers and agents use."""
+"""How many statements a launch takes, from create to online, by way of the API and the launch task."""
 
 import pytest
 from django.db import connection
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CREATE = 6
 LAUNCH = 11
 REGISTER = 7
-# How transactions begin and end is no question to the database.
+# Statements that begin or end a transaction are not counted.
 CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")
 
 
@@ -39,5 +39,5 @@ def test_a_launch_costs_24_statements_and_its_secrets_one_more(fake, secrets, mo
 
 
 def statements(captured):
-    """What was asked of the database, transaction control apart."""
+    """Return the captured statements, without those that control transactions."""
     return [query["sql"] for query in captured.captured_queries if not query["sql"].startswith(CONTROL)]

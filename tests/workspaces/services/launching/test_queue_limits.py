@@ -1,4 +1,4 @@
-"""Whose turn it is among the queued launches: the order, the number at once, the pause, and the place that is shown."""
+"""The queue of launches: its order, the concurrency limit, the pause between launches, and the position shown."""
 
 from datetime import timedelta
 
@@ -16,27 +16,27 @@ from workspaces.services.launching.launch import launch
 pytestmark = pytest.mark.django_db
 
 
-def line(number):
+def queue_of(number):
     now = database_now()
     return [queued(now=now + timedelta(milliseconds=place)) for place in range(number)]
 
 
-def begun(workspace):
+def begins(workspace):
     launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
     workspace.refresh_from_db()
     return workspace.phase != Phase.QUEUED
 
 
 def test_the_place_in_the_queue_counts_from_one_and_moves_up(fake):
-    first, second, third = line(3)
+    first, second, third = queue_of(3)
     online(), external(), launching()
     assert queue_limits.queue_positions() == {first.pk: 1, second.pk: 2, third.pk: 3}
-    assert begun(first)
+    assert begins(first)
     assert queue_limits.queue_positions() == {second.pk: 1, third.pk: 2}
 
 
 def test_the_api_and_the_page_show_the_place(admin_client):
-    _, second = line(2)
+    _, second = queue_of(2)
     up = online()
     reader = holder(ApiScope.READ)
     assert reader.get(f"/workspaces/{second.pk}").json()["queue_position"] == 2
@@ -47,35 +47,35 @@ def test_the_api_and_the_page_show_the_place(admin_client):
 
 
 def test_without_limits_any_queued_launch_may_begin(fake):
-    _, second = line(2)
-    assert begun(second)
+    _, second = queue_of(2)
+    assert begins(second)
 
 
 @override_settings(LAUNCH_CONCURRENCY=2)
-def test_only_so_many_are_launching_at_once_in_the_order_of_the_queue(fake):
+def test_launches_begin_in_queue_order_up_to_the_concurrency_limit(fake):
     launching()
-    first, second = line(2)
-    assert not begun(second)
+    first, second = queue_of(2)
+    assert not begins(second)
     assert Launch.objects.get(pk=second.launch_id).dispatched_at is None
-    assert begun(first)
+    assert begins(first)
     # The first boots by now, so it made room.
     assert queue_limits.next_in_queue(after=first.launch_id) == [(second.pk, second.launch_id)]
     assert queue_limits.next_in_queue(after=second.launch_id) == []
-    assert begun(second)
+    assert begins(second)
 
 
 @override_settings(LAUNCH_CONCURRENCY=1)
-def test_a_full_backend_begins_nothing(fake):
+def test_no_launch_begins_while_the_limit_is_reached(fake):
     launching()
-    (first,) = line(1)
-    assert not begun(first)
+    (first,) = queue_of(1)
+    assert not begins(first)
     assert fake.calls == []
 
 
 @override_settings(LAUNCH_PAUSE_MILLISECONDS=60_000)
 def test_a_pause_is_kept_between_two_launches(fake):
-    first, second = line(2)
-    assert begun(first)
-    assert not begun(second)
+    first, second = queue_of(2)
+    assert begins(first)
+    assert not begins(second)
     Launch.objects.filter(pk=first.launch_id).update(launching_at=database_now() - timedelta(seconds=61))
-    assert begun(second)
+    assert begins(second)

@@ -31,7 +31,7 @@ def agent_cgroup(request, settings):
 
 @pytest.fixture
 def escaped():
-    """A workspace that is online, and the process of its agent that got away."""
+    """An online workspace, and the ID of the process that escaped from its agent."""
     command = f"runtime_config: {{command: [{sys.executable}, {ESCAPE}, escaped, deaf]}}\n"
     workspace = queued(config=config_for("echo", command))
     launch.launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
@@ -54,7 +54,7 @@ def stop_by_removal(workspace):
 
 
 @pytest.mark.parametrize("stop", [stop_by_pause, stop_by_removal])
-def test_what_got_away_from_its_agent_is_stopped_with_the_workspace(escaped, stop):
+def test_an_escaped_process_is_stopped_with_its_workspace(escaped, stop):
     workspace, pid = escaped
     stop(workspace)
     assert tear_down(launch_id=workspace.launch_id, now=database_now(), stop_seconds=1)

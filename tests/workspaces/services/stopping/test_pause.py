@@ -1,4 +1,4 @@
-"""Pause and resume: what they take along, what they leave, and when they are refused."""
+"""Pause and resume: which descendants they include, and when they are refused."""
 
 from datetime import timedelta
 
@@ -32,12 +32,12 @@ def status_of(workspace):
     return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
 
 
-def paused(workspace):
-    """Pause it; return the names of those that were moved."""
+def pause_tree(workspace):
+    """Pause the workspace. Return the names of all that it paused."""
     return [row.name for row in pause(workspace_id=workspace.pk, now=database_now()).changed]
 
 
-def resumed(workspace):
+def resume_tree(workspace):
     return [row.name for row in resume(workspace_id=workspace.pk, now=database_now()).changed]
 
 
@@ -59,9 +59,9 @@ def grandchild(child):
 # --- Pause ---------------------------------------------------------------------------------------
 
 
-def test_a_pause_stores_the_intent_to_stop_and_who_took_whom_along(parent, grandchild):
+def test_a_pause_schedules_teardowns_and_records_which_ancestor_was_paused(parent, grandchild):
     now = database_now()
-    assert paused(parent) == ["parent", "child", "grandchild"]
+    assert pause_tree(parent) == ["parent", "child", "grandchild"]
     assert Workspace.objects.get(pk=parent.pk).paused_by is None
     assert Workspace.objects.get(pk=grandchild.pk).paused_by == parent.pk
     for launch in Launch.objects.all():
@@ -71,44 +71,44 @@ def test_a_pause_stores_the_intent_to_stop_and_who_took_whom_along(parent, grand
     assert {event.workspace_id for event in events} == set(Workspace.objects.values_list("pk", flat=True))
 
 
-def test_a_pause_leaves_siblings_and_what_is_above_alone(child):
+def test_a_pause_leaves_siblings_and_ancestors_alone(child):
     sibling = online(name="sibling", parent_id=child.parent_id)
-    assert paused(child) == ["child"]
+    assert pause_tree(child) == ["child"]
     assert status_of(sibling) == S.ONLINE
     assert Workspace.objects.get(pk=child.parent_id).status == S.ONLINE
 
 
 @pytest.mark.parametrize("source", sorted(PAUSE.sources))
-def test_a_pause_takes_along_whatever_may_run_again(parent, source):
+def test_a_pause_includes_descendants_that_may_run_again(parent, source):
     below = online(name="below", parent_id=parent.pk)
     set_status(below, source)
-    assert paused(parent) == ["parent", "below"]
+    assert pause_tree(parent) == ["parent", "below"]
     below.refresh_from_db()
     assert (below.status, below.deadline_at, below.phase) == (S.PAUSED, None, "")
 
 
-def test_a_pause_of_what_never_began_to_launch_has_nothing_to_stop():
+def test_pausing_a_queued_workspace_leaves_nothing_to_tear_down():
     waiting = queued()
-    paused(waiting)
+    pause_tree(waiting)
     launch = Launch.objects.get(pk=waiting.launch_id)
     assert (launch.outcome, launch.torn_down_at is not None) == (LaunchOutcome.WITHDRAWN, True)
 
 
-def test_a_pause_ends_the_grace_of_a_failure_by_time():
+def test_a_pause_ends_the_grace_period_of_a_deadline_failure():
     late = failed(code=FailureCode.TIMED_OUT)
     assert Launch.objects.get(pk=late.launch_id).teardown_at > database_now()
-    paused(late)
+    pause_tree(late)
     assert Launch.objects.get(pk=late.launch_id).teardown_at <= database_now()
 
 
 @pytest.mark.parametrize("status", [S.PAUSED, S.REMOVED])
-def test_a_pause_is_refused_where_the_table_has_none(parent, status):
+def test_a_paused_or_removed_workspace_cannot_be_paused(parent, status):
     set_status(parent, status)
     with pytest.raises(TransitionRefused, match="parent is"):
-        paused(parent)
+        pause_tree(parent)
 
 
-def test_a_pause_of_nobody_is_unknown(parent):
+def test_pausing_an_unknown_workspace_is_an_error(parent):
     with pytest.raises(UnknownWorkspace):
         pause(workspace_id=parent.launch_id, now=database_now())
 
@@ -116,18 +116,18 @@ def test_a_pause_of_nobody_is_unknown(parent):
 # --- Resume --------------------------------------------------------------------------------------
 
 
-def test_a_resume_brings_back_what_that_very_pause_took_along(parent, grandchild):
-    itself = online(name="itself", parent_id=parent.pk)
-    paused(itself)
-    paused(parent)
-    assert resumed(parent) == ["parent", "child", "grandchild"]
-    assert status_of(itself) == S.PAUSED
+def test_a_resume_includes_only_descendants_that_were_paused_with_the_workspace(parent, grandchild):
+    by_itself = online(name="by_itself", parent_id=parent.pk)
+    pause_tree(by_itself)
+    pause_tree(parent)
+    assert resume_tree(parent) == ["parent", "child", "grandchild"]
+    assert status_of(by_itself) == S.PAUSED
     assert Workspace.objects.filter(status=S.PROVISIONING, paused_by=None).count() == 3
 
 
-def test_a_resume_begins_a_new_launch_whose_predecessor_is_to_stop(parent):
-    paused(parent)
-    resumed(parent)
+def test_a_resume_begins_a_new_launch_and_leaves_the_earlier_one_due_for_teardown(parent):
+    pause_tree(parent)
+    resume_tree(parent)
     again = Workspace.objects.get(pk=parent.pk)
     assert again.launch_id != parent.launch_id
     assert again.deadline_at > database_now()
@@ -136,26 +136,26 @@ def test_a_resume_begins_a_new_launch_whose_predecessor_is_to_stop(parent):
     assert (payload["name"], payload["deadline_at"]) == ("parent", again.deadline_at.isoformat())
 
 
-def test_a_resume_forgets_the_tasks_that_the_last_launch_told_of(parent):
+def test_a_resume_clears_the_tasks_that_the_last_launch_reported(parent):
     Heartbeat.objects.filter(pk=parent.pk).update(active_tasks=3, current_task="deep", error_rate=0.7)
-    paused(parent)
-    resumed(parent)
+    pause_tree(parent)
+    resume_tree(parent)
     beat = Heartbeat.objects.get(pk=parent.pk)
     assert (beat.active_tasks, beat.current_task, beat.error_rate, beat.idle_since) == (0, "", 0, None)
 
 
-def test_a_resume_under_a_paused_ancestor_is_refused_by_its_name(parent, grandchild):
-    paused(parent)
+def test_a_resume_below_a_paused_ancestor_is_refused_and_names_it(parent, grandchild):
+    pause_tree(parent)
     with pytest.raises(TransitionRefused, match="its ancestor child is paused"):
-        resumed(grandchild)
+        resume_tree(grandchild)
     assert status_of(grandchild) == S.PAUSED
 
 
-def test_a_resume_brings_nothing_back_below_one_that_stays_paused(parent, grandchild):
-    paused(parent)
-    # As where the child was paused for itself, and what is below it only by the parent's pause.
+def test_a_resume_leaves_descendants_of_a_paused_child_paused(parent, grandchild):
+    pause_tree(parent)
+    # As if an operator had paused the child, and the parent's pause only what is below it.
     Workspace.objects.filter(name="child").update(paused_by=None)
-    assert resumed(parent) == ["parent"]
+    assert resume_tree(parent) == ["parent"]
     assert status_of(grandchild) == S.PAUSED
 
 
@@ -163,45 +163,45 @@ def test_a_resume_brings_nothing_back_below_one_that_stays_paused(parent, grandc
 def test_a_resume_is_refused_from_every_other_status(parent, status):
     set_status(parent, status)
     with pytest.raises(TransitionRefused):
-        resumed(parent)
+        resume_tree(parent)
 
 
 # --- External ------------------------------------------------------------------------------------
 
 
-def test_an_external_workspace_keeps_its_url_its_launch_and_its_token():
+def test_an_external_workspace_keeps_its_url_launch_and_token_through_a_pause():
     mine = external(url="http://localhost:8080")
-    paused(mine)
+    pause_tree(mine)
     assert Launch.objects.get(pk=mine.launch_id).outcome == LaunchOutcome.IN_FLIGHT
-    assert resumed(mine) == ["external"]
+    assert resume_tree(mine) == ["external"]
     again = Workspace.objects.get(pk=mine.pk)
     assert (again.status, again.launch_id, again.url) == (S.AWAITING_AGENT, mine.launch_id, "http://localhost:8080")
     assert AgentToken.objects.filter(launch_id=again.launch_id, revoked_at=None).count() == 1
     assert Event.objects.filter(workspace_id=mine.pk).latest("id").event_type == EventType.WORKSPACE_AWAITING_AGENT
 
 
-def test_a_tree_of_both_kinds_is_resumed_in_one_go(parent):
+def test_a_tree_with_an_external_workspace_is_resumed_together(parent):
     external(name="theirs", parent_id=parent.pk)
-    paused(parent)
-    assert resumed(parent) == ["parent", "theirs"]
+    pause_tree(parent)
+    assert resume_tree(parent) == ["parent", "theirs"]
     assert Workspace.objects.get(name="theirs").status == S.AWAITING_AGENT
 
 
-# --- Under a pause -------------------------------------------------------------------------------
+# --- Below a paused workspace --------------------------------------------------------------------
 
 
-def test_nothing_is_created_under_a_pause(parent, child):
-    paused(parent)
-    # Left out by the cascade, it runs under a paused one.
+def test_a_workspace_cannot_be_created_below_a_paused_ancestor(parent, child):
+    pause_tree(parent)
+    # The child runs below a paused parent, as if the cascade had missed it.
     set_status(child, S.ONLINE, paused_by=None)
     for place in (parent, child):
         with pytest.raises(InvalidWorkspace, match="parent is paused"):
             queued(parent_id=place.pk)
 
 
-def test_nothing_is_restarted_or_woken_under_a_pause(parent, child):
+def test_a_workspace_below_a_paused_ancestor_cannot_be_restarted_or_woken(parent, child):
     asleep = hibernated(name="asleep", parent_id=parent.pk)
-    paused(parent)
+    pause_tree(parent)
     set_status(child, S.ONLINE, paused_by=None)
     set_status(asleep, S.HIBERNATED, paused_by=None)
     with pytest.raises(TransitionRefused, match="its ancestor parent is paused"):
@@ -213,27 +213,27 @@ def test_nothing_is_restarted_or_woken_under_a_pause(parent, child):
 # --- Another parent ------------------------------------------------------------------------------
 
 
-def test_a_workspace_gets_another_parent_with_all_below_it(parent, grandchild):
+def test_descendants_move_with_their_workspace(parent, grandchild):
     elsewhere = online(name="elsewhere")
     child = Workspace.objects.get(name="child")
     reparent(workspace_id=child.pk, parent_id=elsewhere.pk)
-    assert paused(elsewhere) == ["elsewhere", "child", "grandchild"]
+    assert pause_tree(elsewhere) == ["elsewhere", "child", "grandchild"]
     assert status_of(parent) == S.ONLINE
 
 
-def test_a_workspace_can_be_put_at_the_top(child):
+def test_a_workspace_can_lose_its_parent_without_an_event(child):
     before = Event.objects.count()
     assert reparent(workspace_id=child.pk, parent_id=None).parent_id is None
     assert (Workspace.objects.get(pk=child.pk).version, Event.objects.count()) == (child.version, before)
 
 
-def test_a_workspace_is_put_neither_under_itself_nor_under_its_own(parent, grandchild):
+def test_a_workspace_cannot_be_moved_below_itself_or_its_descendants(parent, grandchild):
     for place in (parent, grandchild):
         with pytest.raises(BadParent, match="can't be put under itself"):
             reparent(workspace_id=parent.pk, parent_id=place.pk)
 
 
-def test_a_workspace_is_put_under_nothing_removed_paused_or_unknown(parent):
+def test_a_workspace_cannot_be_moved_below_a_removed_paused_or_unknown_one(parent):
     place = online(name="place")
     for unfit, why in ((S.PAUSED, "place is paused"), (S.REMOVED, "no workspace")):
         set_status(place, unfit)
@@ -245,32 +245,32 @@ def test_a_workspace_is_put_under_nothing_removed_paused_or_unknown(parent):
         reparent(workspace_id=parent.launch_id, parent_id=None)
 
 
-def test_what_leaves_a_paused_tree_stands_paused_by_itself(parent, grandchild):
-    paused(parent)
+def test_a_workspace_that_left_a_paused_tree_is_resumed_on_its_own(parent, grandchild):
+    pause_tree(parent)
     child = Workspace.objects.get(name="child")
     reparent(workspace_id=child.pk, parent_id=None)
-    assert resumed(parent) == ["parent"]
-    assert resumed(child) == ["child"]
-    assert resumed(grandchild) == ["grandchild"]
+    assert resume_tree(parent) == ["parent"]
+    assert resume_tree(child) == ["child"]
+    assert resume_tree(grandchild) == ["grandchild"]
 
 
-def test_upper_ones_come_first(parent, grandchild):
+def test_parents_come_before_their_children(parent, grandchild):
     child = Workspace.objects.get(name="child")
     unknown = parent.launch_id
     assert parents_first([grandchild.pk, unknown, child.pk, parent.pk]) == [parent.pk, child.pk, grandchild.pk, unknown]
 
 
-# --- Slipway's own stop --------------------------------------------------------------------------
+# --- Shutdown ------------------------------------------------------------------------------------
 
 
-def test_a_shutdown_resumes_what_it_paused_and_not_what_an_operator_did(parent, child):
-    paused(child)
+def test_only_workspaces_that_the_shutdown_paused_are_resumed_after_it(parent, child):
+    pause_tree(child)
     pause_all_for_shutdown(now=database_now())
     assert [row.name for row in resume_after_shutdown(now=database_now())] == ["parent"]
     assert status_of(child) == S.PAUSED
 
 
-def test_a_shutdown_takes_its_plan_to_restart_along_and_its_failed_ones_down(parent):
+def test_a_shutdown_cancels_scheduled_restarts_and_tears_down_failed_launches(parent):
     late = failed(name="late", code=FailureCode.TIMED_OUT)
     set_status(parent, S.OFFLINE, restart_due_at=database_now() + timedelta(seconds=10))
     due = pause_all_for_shutdown(now=database_now())
@@ -278,7 +278,7 @@ def test_a_shutdown_takes_its_plan_to_restart_along_and_its_failed_ones_down(par
     assert Workspace.objects.get(pk=parent.pk).restart_due_at is None
 
 
-def test_a_shutdown_leaves_one_whose_process_is_gone_offline_with_its_planned_restart(parent):
+def test_a_shutdown_leaves_a_crashed_workspace_offline_with_its_scheduled_restart(parent):
     now = database_now()
     died = Observation(state=BackendState.EXITED, exit_code=1)
     mark_dead_offline(workspace_id=parent.pk, launch_id=parent.launch_id, observation=died, now=now)
@@ -288,10 +288,10 @@ def test_a_shutdown_leaves_one_whose_process_is_gone_offline_with_its_planned_re
     assert [row.pk for row in restart_crashed(now=now + timedelta(minutes=1))] == [parent.pk]
 
 
-def test_what_a_shutdown_paused_stays_so_under_an_operators_pause(parent):
+def test_a_workspace_below_an_operators_pause_is_not_resumed_after_a_shutdown(parent):
     asleep = hibernated(name="asleep")
     below = booting(name="below", parent_id=asleep.pk)
     pause_all_for_shutdown(now=database_now())
-    assert paused(asleep) == ["asleep"]
+    assert pause_tree(asleep) == ["asleep"]
     assert [row.name for row in resume_after_shutdown(now=database_now())] == ["parent"]
     assert status_of(below) == S.PAUSED

@@ -1,4 +1,4 @@
-"""The reaper: what is alive and needed by nothing is stopped, and what is needed is left alone."""
+"""The reaper stops launches that run although no workspace needs them, and leaves all others alone."""
 
 import uuid
 from datetime import timedelta
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 S = WorkspaceStatus
 
 
-def reaped():
+def reap_launches():
     return reap(now=database_now()).scheduled
 
 
@@ -34,56 +34,56 @@ def stop_all_due():
 
 
 @pytest.mark.parametrize("status", [S.REMOVED, S.PAUSED, S.HIBERNATED, S.FAILED])
-def test_what_lives_though_its_workspace_is_stopped_is_stopped(fake, status):
+def test_a_launch_that_runs_for_a_stopped_workspace_is_stopped(fake, status):
     workspace = online()
     key = running_on(fake, workspace)
     set_status(workspace, status)
-    assert reaped() == [workspace.launch_id]
+    assert reap_launches() == [workspace.launch_id]
     assert Launch.objects.get(pk=workspace.launch_id).teardown_reason == TeardownReason.REAPED
     stop_all_due()
     assert fake.inspect(key).state in {BackendState.EXITED, BackendState.MISSING}
     assert ("stop", key) in fake.calls
-    assert reaped() == []
+    assert reap_launches() == []
 
 
 @pytest.mark.parametrize("status", [S.PROVISIONING, S.ONLINE, S.DEGRADED, S.OFFLINE, S.HIBERNATING])
-def test_what_its_workspace_needs_is_left_alone(fake, status):
+def test_a_launch_that_its_workspace_needs_is_left_alone(fake, status):
     workspace = online()
     running_on(fake, workspace)
     set_status(workspace, status)
-    assert reaped() == []
+    assert reap_launches() == []
     assert Launch.objects.get(pk=workspace.launch_id).teardown_at is None
 
 
-def test_a_superseded_one_whose_intent_was_lost_is_stopped(fake):
+def test_a_superseded_launch_without_a_scheduled_teardown_is_stopped(fake):
     workspace = online()
     running_on(fake, workspace)
     restart(workspace_id=workspace.pk, now=database_now())
-    assert reaped() == []
+    assert reap_launches() == []
     Launch.objects.filter(pk=workspace.launch_id).update(teardown_at=None, teardown_reason="")
-    assert reaped() == [workspace.launch_id]
+    assert reap_launches() == [workspace.launch_id]
 
 
-def test_one_that_was_declared_gone_and_lives_is_stopped_after_all(fake):
+def test_a_launch_that_still_runs_after_it_was_declared_gone_is_stopped(fake):
     workspace = online()
     key = running_on(fake, workspace)
     pause(workspace_id=workspace.pk, now=database_now())
     confirm_stopped(launch_id=workspace.launch_id, now=database_now())
-    assert reaped() == [workspace.launch_id]
+    assert reap_launches() == [workspace.launch_id]
     stop_all_due()
     assert fake.inspect(key).state is BackendState.EXITED
 
 
-def test_a_failed_one_is_left_to_its_grace_and_no_longer(fake):
+def test_a_failed_launch_is_stopped_after_its_grace_period_and_not_before(fake):
     late = failed(code=FailureCode.TIMED_OUT)
     key = running_on(fake, late)
-    assert reaped() == []
+    assert reap_launches() == []
     Launch.objects.filter(pk=late.launch_id).update(teardown_at=database_now() - timedelta(seconds=1))
     stop_all_due()
     assert fake.inspect(key).state is BackendState.EXITED
 
 
-def test_what_no_row_knows_is_named_and_stopped(fake):
+def test_a_launch_without_a_row_is_reported_and_stopped(fake):
     key = LaunchKey(workspace_id=uuid.uuid4(), launch_id=uuid.uuid4())
     fake.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
     assert reap(now=database_now()).unknown == [("process", key)]
@@ -92,7 +92,7 @@ def test_what_no_row_knows_is_named_and_stopped(fake):
     assert reap(now=database_now()).is_empty
 
 
-def test_what_no_row_knows_and_no_stop_ends_is_reported_each_time(fake):
+def test_a_launch_without_a_row_that_cannot_be_stopped_is_reported_each_time(fake):
     key = LaunchKey(workspace_id=uuid.uuid4(), launch_id=uuid.uuid4())
     fake.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
     fake.immortal.add(key)
@@ -101,13 +101,13 @@ def test_what_no_row_knows_and_no_stop_ends_is_reported_each_time(fake):
         assert not stop_unknown("process", key)
 
 
-def test_what_a_row_knows_is_not_stopped_as_unknown(fake):
+def test_a_launch_with_a_row_is_not_stopped_as_unknown(fake):
     key = running_on(fake, online())
     assert not stop_unknown("process", key)
     assert fake.inspect(key).state is BackendState.RUNNING
 
 
-def test_a_backend_that_cannot_be_asked_loses_nothing(fake):
+def test_no_teardown_is_scheduled_while_the_backend_is_unreachable(fake):
     workspace = online()
     running_on(fake, workspace)
     set_status(workspace, S.PAUSED)
@@ -117,7 +117,7 @@ def test_a_backend_that_cannot_be_asked_loses_nothing(fake):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_task_hands_what_it_found_to_the_workers(fake, monkeypatch):
+def test_the_task_enqueues_a_teardown_for_each_launch_it_found(fake, monkeypatch):
     sent = []
     monkeypatch.setattr("celery.app.task.Task.apply_async", lambda self, kwargs: sent.append(kwargs))
     workspace = online()
@@ -127,31 +127,31 @@ def test_the_task_hands_what_it_found_to_the_workers(fake, monkeypatch):
     assert sent == [{"launch_id": str(workspace.launch_id)}]
 
 
-# --- What a removal leaves -----------------------------------------------------------------------
+# --- Removed workspaces --------------------------------------------------------------------------
 
 
-def destroyed(fake, workspace):
+def was_destroyed(fake, workspace):
     return workspace.pk in {key.workspace_id for call, key in fake.calls if call == "destroy"}
 
 
-def test_the_files_of_a_removed_one_go_with_its_process(fake):
+def test_the_files_of_a_removed_workspace_are_deleted_once_its_process_is_gone(fake):
     workspace = online()
     running_on(fake, workspace)
     remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
     assert delete_files(now=database_now()) == ([], [])
     stop_all_due()
-    assert destroyed(fake, workspace)
+    assert was_destroyed(fake, workspace)
     assert Workspace.objects.get(pk=workspace.pk).files_deleted_at is not None
 
 
-def test_the_files_of_one_removed_in_its_sleep_go_too(fake):
+def test_the_files_of_a_workspace_removed_while_hibernated_are_deleted(fake):
     asleep = hibernated()
     remove(workspace_id=asleep.pk, confirmed=True, now=database_now())
     assert delete_files(now=database_now()) == ([asleep.pk], [])
     assert delete_files(now=database_now()) == ([], [])
 
 
-def test_files_that_cannot_be_deleted_are_tried_again(fake):
+def test_deleting_files_is_repeated_after_an_error(fake):
     workspace = hibernated()
     running_on(fake, workspace)
     remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
@@ -163,7 +163,7 @@ def test_files_that_cannot_be_deleted_are_tried_again(fake):
 
 
 @pytest.mark.parametrize("ends_at_once", [False, True])
-def test_files_that_a_start_makes_after_its_workspaces_were_deleted_go_too(fake, ends_at_once):
+def test_files_that_a_late_start_creates_after_the_deletion_are_deleted_too(fake, ends_at_once):
     workspace = queued()
     key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
 
@@ -185,7 +185,7 @@ def test_files_that_a_start_makes_after_its_workspaces_were_deleted_go_too(fake,
     assert Workspace.objects.get().files_deleted_at is not None
 
 
-def test_a_removal_takes_the_whole_tree_along_and_stops_what_was_going_to_sleep(fake):
+def test_a_removal_includes_all_descendants_even_hibernating_ones(fake):
     parent = online(name="parent")
     child = online(name="child", parent_id=parent.pk)
     grandchild = booting(name="grandchild", parent_id=child.pk)
@@ -197,14 +197,14 @@ def test_a_removal_takes_the_whole_tree_along_and_stops_what_was_going_to_sleep(
 
 
 @pytest.mark.parametrize(("attempts", "seconds"), [(0, 10), (1, 20), (5, 320), (6, 600), (99, 600)])
-def test_a_stop_is_handed_out_again_after_a_pause_that_doubles(attempts, seconds):
+def test_a_teardown_is_claimed_again_after_a_delay_that_doubles(attempts, seconds):
     restarted = restart(workspace_id=online().pk, now=database_now()).workspace
     (stopping,) = Launch.objects.filter(workspace=restarted).exclude(pk=restarted.launch_id)
     at = stopping.teardown_at + timedelta(seconds=1)
     Launch.objects.filter(pk=stopping.pk).update(dispatched_at=at, teardown_attempts=attempts)
 
     assert claim_due_teardowns(now=at + timedelta(seconds=seconds - 1)) == []
-    # One that waits for its pause takes no place from those that are ready.
+    # A teardown that waits for its delay does not keep others from being claimed.
     other = restart(workspace_id=online().pk, now=at).workspace
     ready = claim_due_teardowns(now=at + timedelta(seconds=1), limit=1)
     assert [Launch.objects.get(pk=each).workspace_id for each in ready] == [other.pk]

@@ -19,14 +19,14 @@ def look(workspace, *, minutes):
     return list(take_last_looks(clock=lambda: later(workspace, minutes=minutes), policy=Policy()))
 
 
-def says(fake, workspace, log):
+def append_log(fake, workspace, log):
     fake.append_log(running_on(fake, workspace), log)
 
 
 @pytest.mark.parametrize(("runtime", "minutes"), [("echo", 8), ("hermes", 25)])
 def test_the_last_look_comes_once_at_the_watchers_limit_and_fails_nothing(fake, runtime, minutes):
     slow = booting(config=config_for(runtime), runtime="")
-    says(fake, slow, "still installing\n")
+    append_log(fake, slow, "still installing\n")
     assert look(slow, minutes=minutes - 0.1) == []
     assert look(slow, minutes=minutes) == [slow.pk]
     assert look(slow, minutes=minutes + 0.1) == []
@@ -39,17 +39,17 @@ def test_the_last_look_comes_once_at_the_watchers_limit_and_fails_nothing(fake, 
 def test_a_failure_by_the_sweep_shows_what_the_last_look_saw(fake):
     late = booting()
     secrets.put_secrets({"API_KEY": "hush-hush-hush"}, workspace_id=late.pk)
-    says(fake, late, "key hush-hush-hush\nwaiting for a mirror\n")
+    append_log(fake, late, "key hush-hush-hush\nwaiting for a mirror\n")
     look(late, minutes=9)
     sweep_stuck(now=later(late, minutes=11), policy=Policy())
     late.refresh_from_db()
     assert (late.failure_code, late.failure_owner) == (FailureCode.TIMED_OUT, FailureOwner.UNKNOWN)
     assert late.failure_log_tail.endswith("waiting for a mirror\n")
     assert "hush" not in late.failure_log_tail
-    told = Event.objects.latest("id").payload
-    assert told["known"]["backend_state"] == "running"
-    assert told["known"]["backend_seen_at"] == later(late, minutes=9).isoformat()
-    assert told["log_tail"] == late.failure_log_tail
+    payload = Event.objects.latest("id").payload
+    assert payload["known"]["backend_state"] == "running"
+    assert payload["known"]["backend_seen_at"] == later(late, minutes=9).isoformat()
+    assert payload["log_tail"] == late.failure_log_tail
 
 
 def test_an_unreachable_backend_is_stored_as_unknown(fake):
@@ -61,7 +61,7 @@ def test_an_unreachable_backend_is_stored_as_unknown(fake):
 
 
 @pytest.mark.parametrize(
-    ("log", "said"),
+    ("log", "message"),
     [
         ("all is well\n", None),
         ("SLIPWAY-BOOTSTRAP-FAILED: no space left\n", "no space left"),
@@ -69,13 +69,13 @@ def test_an_unreachable_backend_is_stored_as_unknown(fake):
         ("echo 'SLIPWAY-BOOTSTRAP-FAILED: quoted'\n", None),
     ],
 )
-def test_a_crash_marker_begins_a_line(log, said):
-    assert crash_message(log) == said
+def test_a_crash_marker_counts_only_at_the_start_of_a_line(log, message):
+    assert crash_message(log) == message
 
 
 def test_a_crash_marker_in_the_log_fails_a_boot_whose_process_lives_on(fake):
     hanging = booting()
-    says(fake, hanging, "installing\nSLIPWAY-BOOTSTRAP-FAILED: no space left on device\n")
+    append_log(fake, hanging, "installing\nSLIPWAY-BOOTSTRAP-FAILED: no space left on device\n")
     assert watch_boots(clock=lambda: later(hanging, minutes=1)) == [hanging.pk]
     hanging.refresh_from_db()
     assert (hanging.failure_code, hanging.failure_source) == ("crashed", "bootstrap_watcher")

@@ -34,16 +34,16 @@ def sweep(now, *, policy=NO_OVERRIDE):
     return sweep_stuck(now=now, policy=policy)
 
 
-def told(event_type):
+def events_of(event_type):
     return list(Event.objects.filter(event_type=event_type).order_by("id"))
 
 
 @pytest.mark.parametrize(
-    ("late", "booting", "is_so"),
+    ("late", "booting", "expected"),
     [(4, 4, False), (5, 5, True), (5, 9, True), (5, 10, False), (6, 10, True), (50, 100, False), (51, 100, True)],
 )
-def test_mass_lateness_is_at_least_five_late_and_more_than_half(late, booting, is_so):
-    assert is_mass_lateness(late=late, booting=booting) == is_so
+def test_mass_lateness_is_at_least_five_late_and_more_than_half(late, booting, expected):
+    assert is_mass_lateness(late=late, booting=booting) == expected
 
 
 def test_five_late_together_are_held_with_one_incident():
@@ -52,7 +52,7 @@ def test_five_late_together_are_held_with_one_incident():
     for minute in range(3):
         report = sweep(now + timedelta(minutes=minute))
         assert (report.failed, report.held) == ([], 5)
-    opened = told(EventType.INCIDENT_OPENED)
+    opened = events_of(EventType.INCIDENT_OPENED)
     assert len(opened) == 1
     payload = opened[0].payload
     assert (payload["kind"], payload["scope"], payload["count"]) == ("mass_lateness", "runtime:echo", 5)
@@ -116,7 +116,7 @@ def test_launches_are_released_once_the_cause_is_gone_and_those_still_late_fail(
         bring_online(row, now=now)
     report = sweep(now + timedelta(seconds=30))
     assert (len(report.failed), report.held) == (2, 0)
-    assert len(told(EventType.INCIDENT_OPENED)) == len(told(EventType.INCIDENT_RESOLVED)) == 1
+    assert len(events_of(EventType.INCIDENT_OPENED)) == len(events_of(EventType.INCIDENT_RESOLVED)) == 1
     assert Incident.objects.get().resolved_at == now + timedelta(seconds=30)
 
 
@@ -262,6 +262,6 @@ def test_concurrent_sweeps_open_one_incident():
         thread.start()
     for thread in threads:
         thread.join(timeout=PATIENCE_SECONDS)
-    assert len(told(EventType.INCIDENT_OPENED)) == Incident.objects.count() == 1
+    assert len(events_of(EventType.INCIDENT_OPENED)) == Incident.objects.count() == 1
     assert Workspace.objects.filter(status=WorkspaceStatus.PROVISIONING, held_since__isnull=False).count() == 6
     assert database_now() > late[0].created_at

@@ -37,7 +37,7 @@ def away(*, part=Component.SWEEP, since, until):
     return record_liveness(part=part, now=after(until))
 
 
-def test_a_launch_that_waited_gets_the_outage_back_once():
+def test_a_waiting_launch_gets_the_time_of_an_outage_back_once():
     waiting = booting(now=after(0))
     incident = away(since=2, until=22)
     assert incident is not None
@@ -75,7 +75,7 @@ def test_sweep_and_web_away_together_are_one_outage():
     assert [event.event_type for event in events.order_by("id")] == ["INCIDENT_OPENED", "INCIDENT_RESOLVED"]
 
 
-def test_a_pause_between_two_sweeps_is_no_outage():
+def test_the_interval_between_two_sweeps_does_not_count_as_an_outage():
     waiting = booting(now=after(0))
     for minute in range(5):
         assert record_liveness(part=Component.SWEEP, now=after(minute)) is None
@@ -84,7 +84,7 @@ def test_a_pause_between_two_sweeps_is_no_outage():
     assert Liveness.objects.get().alive_at == after(4)
 
 
-def test_the_first_liveness_record_is_no_outage():
+def test_the_first_liveness_record_does_not_count_as_an_outage():
     assert record_liveness(part=Component.SWEEP, now=after(0)) is None
     assert Incident.objects.count() == 0
 

@@ -93,13 +93,13 @@ def test_the_templates_limit_comes_before_its_runtimes():
     assert swept(booting(config=template, runtime=""), minutes=5.1).status == WorkspaceStatus.FAILED
 
 
-def test_a_queue_that_never_moved_is_failed_without_claiming_a_start():
+def test_a_launch_in_a_stalled_queue_fails_without_claiming_a_start():
     late = swept(queued(), minutes=10.1)
     assert late.failure_code == FailureCode.NEVER_LAUNCHED
     assert "nothing was started" in late.failure_message
 
 
-def test_a_launching_worker_that_died_is_failed_without_claiming_a_start():
+def test_a_launch_whose_worker_died_fails_without_claiming_a_start():
     late = swept(launching(), minutes=2.1)
     assert late.failure_code == FailureCode.TIMED_OUT
     assert "whether anything started is not known" in late.failure_message

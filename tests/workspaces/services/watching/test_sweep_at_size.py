@@ -1,4 +1,4 @@
-"""What the sweep costs, that odd rows do not stop it, and that it writes the same as plain SQL."""
+"""The sweep takes few statements, is not stopped by odd rows, and writes the same as plain SQL."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -172,7 +172,7 @@ def test_the_database_refuses_a_provisioning_workspace_without_a_deadline():
 # --- The queue -----------------------------------------------------------------------------------
 
 
-def test_waiting_in_a_queue_that_moves_fails_nothing():
+def test_a_launch_that_waits_in_a_moving_queue_does_not_fail():
     last = queued()
     now = later(last, minutes=11)
     launching(now=now - timedelta(minutes=1))
@@ -182,7 +182,7 @@ def test_waiting_in_a_queue_that_moves_fails_nothing():
     assert last.deadline_at == now + timedelta(minutes=9)
 
 
-def test_a_queue_that_stalls_for_ten_minutes_fails_although_it_moved_before():
+def test_a_launch_fails_after_its_queue_stalled_for_ten_minutes():
     last = queued()
     moved = later(last, minutes=5)
     taken = launching(now=moved)
@@ -199,7 +199,7 @@ def test_the_queue_of_another_backend_does_not_count():
     assert len(sweep_stuck(now=now, policy=NO_OVERRIDE).failed) == 1
 
 
-def test_with_the_override_a_queue_that_moves_fails_nothing_either():
+def test_with_the_override_a_launch_in_a_moving_queue_does_not_fail_either():
     last = queued()
     now = later(last, minutes=2)
     launching(now=now - timedelta(seconds=30))

@@ -46,7 +46,7 @@ def unreachable(fake, workspace):
     fake.unreachable = True
 
 
-def looked_at(workspace):
+def watch_and_reload(workspace):
     watch_boots(clock=database_now)
     return Workspace.objects.get(pk=workspace.pk)
 
@@ -69,13 +69,13 @@ def looked_at(workspace):
 def test_a_launch_fails_only_if_it_is_seen_dead(fake, make, condition, status):
     workspace = make()
     condition(fake, workspace)
-    assert looked_at(workspace).status == status
+    assert watch_and_reload(workspace).status == status
 
 
 def test_a_failure_by_the_watcher_has_the_exit_status_and_the_end_of_the_log(fake):
     workspace = booting()
     exited(fake, workspace)
-    row = looked_at(workspace)
+    row = watch_and_reload(workspace)
     assert (row.failure_code, row.failure_source) == (FailureCode.CRASHED, FailureSource.BOOTSTRAP_WATCHER)
     assert "exited with status 3" in row.failure_message
     [event] = Event.objects.filter(workspace_id=row.pk, event_type=EventType.WORKSPACE_PROVISION_FAILED)
@@ -85,7 +85,7 @@ def test_a_failure_by_the_watcher_has_the_exit_status_and_the_end_of_the_log(fak
 def test_a_launch_that_its_backend_lost_is_the_backends_failure(fake):
     workspace = booting()
     vanished(fake, workspace)
-    row = looked_at(workspace)
+    row = watch_and_reload(workspace)
     assert (row.failure_code, row.failure_owner) == (FailureCode.CRASHED, FailureOwner.BACKEND)
     assert "no longer holds it" in row.failure_message
 
@@ -93,17 +93,17 @@ def test_a_launch_that_its_backend_lost_is_the_backends_failure(fake):
 def test_a_launch_that_cannot_be_inspected_is_unknown_and_fails_once_it_is_seen_dead(fake):
     workspace = booting()
     unreachable(fake, workspace)
-    looked_at(workspace)
+    watch_and_reload(workspace)
     assert Launch.objects.get(pk=workspace.launch_id).evidence["state"] == "unknown"
     fake.unreachable = False
     fake.simulate_loss(running_on(fake, workspace))
-    assert looked_at(workspace).status == S.FAILED
+    assert watch_and_reload(workspace).status == S.FAILED
 
 
 def test_inspecting_a_failed_workspace_again_changes_nothing(fake):
     workspace = booting()
     exited(fake, workspace)
-    first = looked_at(workspace)
+    first = watch_and_reload(workspace)
     assert watch_boots(clock=database_now) == []
     assert Workspace.objects.get(pk=workspace.pk).version == first.version
 
@@ -115,7 +115,7 @@ def test_a_queued_launch_is_not_inspected(fake):
 
 
 @contextmanager
-def nothing_can_be_stored_of(workspace):
+def refuse_evidence_of(workspace):
     """Let the database refuse to store evidence about this workspace's launch."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -158,7 +158,7 @@ def test_a_row_that_the_database_refuses_is_logged_and_the_others_are_watched(
         condition(fake, row)
     # The refused row is inspected first.
     bad, *others = sorted(rows, key=attrgetter(order))
-    with nothing_can_be_stored_of(bad):
+    with refuse_evidence_of(bad):
         assert set(look(clock=database_now)) == {row.pk for row in others}
     assert [record.__dict__["launch_id"] for record in caplog.records if record.levelname == "ERROR"] == [bad.launch_id]
     assert Workspace.objects.get(pk=bad.pk).status == bad.status
