@@ -1,4 +1,4 @@
-"""Workspaces in the parts they play in the tests' stories. Each is made by the real verbs, at stated times."""
+"""Workspaces in each status, made by the real services at a given time."""
 
 from datetime import timedelta
 
@@ -53,13 +53,13 @@ def online(*, now=None, **fields):
 
 
 def external(*, url="", now=None, **fields):
-    """A workspace that somebody else runs: awaiting its agent, or online where it has a url."""
+    """An external workspace: awaiting its agent, or online if it has a URL."""
     request = CreateRequest(**({"name": "external", "external": True, "url": url} | fields))
     return create(request, now=now or database_now()).workspace
 
 
 def hibernated(*, now=None, **fields):
-    """A workspace that was stopped for its idleness, its process confirmed gone."""
+    """A workspace that was hibernated; its process is confirmed gone."""
     now = now or database_now()
     workspace = hibernate(workspace_id=online(now=now, **fields).pk, forced=False, now=now)
     confirm_stopped(launch_id=workspace.launch_id, now=now)
@@ -67,7 +67,7 @@ def hibernated(*, now=None, **fields):
 
 
 def running_on(backend, workspace):
-    """Let a backend in memory run the workspace's present launch."""
+    """Start the workspace's current launch on a simulated backend. Return its key."""
     key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     backend.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
     return key
@@ -90,7 +90,7 @@ def bring_online(
     verb=Verb.REGISTER,
     card=CARD,
 ):
-    """Let the agent of the workspace's launch register, or complete the boot by a heartbeat."""
+    """Register the agent of the workspace's launch, or complete the boot with a heartbeat."""
     registration = Registration(url="http://localhost:9", agent_card=card) if verb == Verb.REGISTER else None
     return mark_online(
         workspace_id=workspace.pk,
@@ -102,6 +102,6 @@ def bring_online(
 
 
 def later(workspace, *, minutes):
-    """The time this long after the workspace's present phase began."""
+    """Return the time this long after the workspace's current phase began."""
     assert workspace.phase_entered_at is not None
     return workspace.phase_entered_at + timedelta(minutes=minutes)

@@ -1,4 +1,4 @@
-"""The simulated backend as tests use it: nobody plays its agents, and each call can be watched, delayed or refused."""
+"""The simulated backend without a simulator of its agents. Tests can watch, delay or refuse each call."""
 
 import shutil
 import tempfile
@@ -28,46 +28,46 @@ class FakeProvisioner(SimulatedProvisioner):
         super().__init__(root=Path(folder))
         self.before_call = lambda call, key: None
         self.after_call = lambda call, key: None
-        # The backend can't be asked: every inspection says UNKNOWN, every other call raises.
+        # While the backend is unreachable, every inspection returns UNKNOWN and every other call raises.
         self.unreachable = False
-        # Launches that no stop ends, as a process that the kernel holds.
+        # Launches that no stop ends, like a process that hangs in the kernel.
         self.immortal = set()
         self.calls = []
-        # What each launch was first started with.
+        # The spec that each launch was first started with.
         self.specs = {}
 
     def start(self, spec):
         """See Provisioner."""
-        self._asked("start", spec.key)
+        self._begin_call("start", spec.key)
         self.specs.setdefault(spec.key, spec)
-        return self._answered("start", spec.key, super().start(spec))
+        return self._end_call("start", spec.key, super().start(spec))
 
     def request_stop(self, key):
         """See Provisioner."""
-        self._asked("request_stop", key)
+        self._begin_call("request_stop", key)
         super().request_stop(key)
 
     def stop(self, key, *, timeout_seconds):
         """See Provisioner."""
-        self._asked("stop", key)
-        return self._answered("stop", key, super().stop(key, timeout_seconds=timeout_seconds))
+        self._begin_call("stop", key)
+        return self._end_call("stop", key, super().stop(key, timeout_seconds=timeout_seconds))
 
     def inspect(self, key):
         """See Provisioner."""
-        self._noted("inspect", key)
+        self._record_call("inspect", key)
         if self.unreachable:
             return Observation(state=BackendState.UNKNOWN, detail="The backend can't be reached.")
-        return self._answered("inspect", key, super().inspect(key))
+        return self._end_call("inspect", key, super().inspect(key))
 
     def forget(self, key):
         """See Provisioner."""
-        self._asked("forget", key)
+        self._begin_call("forget", key)
         super().forget(key)
 
     def destroy(self, workspace_id):
         """See Provisioner."""
-        # All of its launches at once: the key names none.
-        self._asked("destroy", LaunchKey(workspace_id=workspace_id, launch_id=UUID(int=0)))
+        # It concerns all launches of the workspace, so the key has no launch ID.
+        self._begin_call("destroy", LaunchKey(workspace_id=workspace_id, launch_id=UUID(int=0)))
         super().destroy(workspace_id)
 
     def running_launches(self):
@@ -79,19 +79,19 @@ class FakeProvisioner(SimulatedProvisioner):
         if key not in self.immortal:
             super()._end_by_stop(key)
 
-    def _noted(self, call, key):
+    def _record_call(self, call, key):
         self.calls.append((call, key))
         self.before_call(call, key)
 
-    def _asked(self, call, key):
-        self._noted(call, key)
+    def _begin_call(self, call, key):
+        self._record_call(call, key)
         self._refuse_if_unreachable()
 
     def _refuse_if_unreachable(self):
         if self.unreachable:
             raise ProvisionerError("The backend can't be reached.")
 
-    def _answered(self, call, key, answer):
+    def _end_call(self, call, key, answer):
         self.after_call(call, key)
         return answer
 

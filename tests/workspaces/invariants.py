@@ -6,7 +6,7 @@ from workspaces.models import BackendKind, Launch, Workspace
 
 S = WorkspaceStatus
 WAITING = frozenset({S.PROVISIONING, S.HIBERNATING})
-# A process of its present launch is to run.
+# A process of the current launch should run.
 RUNNING = frozenset({S.PROVISIONING, S.ONLINE, S.DEGRADED})
 # No process may run.
 STOPPED = frozenset({S.PAUSED, S.HIBERNATED, S.REMOVED, S.FAILED})
@@ -31,14 +31,14 @@ def assert_invariants():
         assert not (is_earlier and is_left_alone), f"an earlier launch of {launch.workspace} is never stopped"
 
 
-def assert_one_object_each(backend):
-    """No workspace has two objects alive at its backend."""
-    held = [key.workspace_id for key in objects_of(backend)]
+def assert_at_most_one_launch_runs(backend):
+    """Check that no workspace has two running launches at its backend."""
+    held = [key.workspace_id for key in running_launches_of(backend)]
     assert len(held) == len(set(held)), "two processes of one workspace run"
 
 
-def objects_of(backend):
-    """Return what runs there, even while the backend is unreachable."""
+def running_launches_of(backend):
+    """Return the launches that the backend runs, even while it is unreachable."""
     was, backend.unreachable = backend.unreachable, False
     held, backend.unreachable = backend.running_launches(), was
     return held
@@ -78,7 +78,7 @@ def _wrong_ancestors(row, rows, launches):
     paused = [one for one in ancestors if one.status == S.PAUSED]
     by_hand = [one for one in paused if launches[one.launch_id].teardown_reason != TeardownReason.SHUT_DOWN]
     if by_hand and row.status not in {S.PAUSED, S.REMOVED}:
-        yield f"stands under {by_hand[0].name}, which is paused"
+        yield f"is below {by_hand[0].name}, which is paused"
     if row.paused_by is not None and row.paused_by not in {one.pk for one in paused}:
         yield "was paused with an ancestor that is not paused"
     if row.status != S.REMOVED and any(one.status == S.REMOVED for one in ancestors):

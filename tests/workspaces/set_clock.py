@@ -1,11 +1,11 @@
-"""The database's clock in the test's hand: whatever asks it for the time, in Python or in SQL, gets the test's."""
+"""A clock that tests set, in place of the database's: for everything that asks the database for the time."""
 
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
-# Found before Postgres' own by this connection's search path, so by every statement of the product.
+# The search path of this connection finds these functions before those of Postgres.
 _FUNCTIONS = ("clock_timestamp", "statement_timestamp", "now")
 _FUNCTION = (
     "CREATE FUNCTION own_clock.{}() RETURNS timestamptz STABLE LANGUAGE sql"
@@ -14,7 +14,7 @@ _FUNCTION = (
 
 
 class SetClock:
-    """Stands still until it is told to go on."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self):
         self.set(datetime(2030, 1, 1, tzinfo=UTC))
@@ -30,7 +30,7 @@ class SetClock:
 
 @contextmanager
 def set_clock():
-    """Let this thread's connection live in the test's own time while the block runs."""
+    """Replace the clock for this thread's connection while the block runs."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE SCHEMA own_clock")
         for name in _FUNCTIONS:

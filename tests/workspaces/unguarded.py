@@ -1,4 +1,4 @@
-"""The one way in which tests build what no verb leads to: the database's own guard looks away."""
+"""Puts rows into states that no operation leads to, with the database's triggers off."""
 
 from contextlib import contextmanager
 
@@ -10,7 +10,7 @@ from workspaces.models import Workspace
 
 @contextmanager
 def unguarded():
-    """Run the block's statements without triggers, foreign keys' included; constraints and types still hold."""
+    """Run the block's statements without triggers, even those of foreign keys. Constraints and types still apply."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
         yield
@@ -18,7 +18,7 @@ def unguarded():
 
 
 def set_status(workspace, status, **fields):
-    """Put a row into a status without a verb; it gets what the constraints ask of a row in that status."""
+    """Set a status without an operation, with the fields that the constraints require in that status."""
     needed = {
         "deadline_at": workspace.created_at,
         "phase": "queued" if status == WorkspaceStatus.PROVISIONING else "",

@@ -1,4 +1,4 @@
-"""A small fleet for model-based tests: real verbs, tasks and rows; queue, backend and clock are in the test's hand."""
+"""A small fleet for model-based tests: real operations, tasks and rows; the test controls queue, backend and clock."""
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from events.models import Event
 from registry import services as registry
 from registry import tasks as registry_tasks
 from registry.schemas import HeartbeatIn
-from tests.workspaces.invariants import objects_of
+from tests.workspaces.invariants import running_launches_of
 from tests.workspaces.unguarded import unguarded
 from workspaces import tasks
 from workspaces.access.authentication import find_agent
@@ -27,30 +27,30 @@ from workspaces.services.launching.resume_after_shutdown import resume_after_shu
 from workspaces.services.stopping import shutdown, teardown
 
 S = WorkspaceStatus
-# What beat does over and over.
-DUTIES = {
+# The tasks that beat sends, by a short name.
+PERIODIC_TASKS = {
     "sweep": tasks.sweep_stuck,
-    "listen": registry_tasks.sweep_silent,
+    "mark silent": registry_tasks.sweep_silent,
     "hibernate": tasks.sweep_hibernation,
     "watch": tasks.watch,
     "dispatch": tasks.dispatch_due,
     "reap": tasks.reap,
-    "delete": tasks.delete_files,
+    "delete files": tasks.delete_files,
 }
-ARRIVED = frozenset({S.ONLINE, S.DEGRADED, S.HIBERNATING})
-_WRITTEN = (
+REGISTERED = frozenset({S.ONLINE, S.DEGRADED, S.HIBERNATING})
+_MODELS = (
     *(Event, Incident, Liveness, SweepRun),
     *(AgentToken, Heartbeat, Launch, Workspace),
 )
 
 
 class WorkerKilled(BaseException):
-    """The worker is gone in the middle of its task."""
+    """Raised in a task to stop it as if its worker had been killed."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """What an interface handed to the queue."""
+    """A message to a task in the queue."""
 
     task: "Task[Any, Any]"
     arguments: dict[str, Any]
@@ -60,30 +60,30 @@ class Message:
 
 
 class Fleet:
-    """Holds what stands between the rows and the world outside."""
+    """The queue, the backend, the clock and the agents of a test."""
 
     def __init__(self, *, clock, backend):
         self.clock = clock
         self.backend = backend
         self.messages = []
-        # Each launch's agent, its token looked up when the launch was new.
-        self.newcomers = {}
+        # The agent of each launch by the launch's ID, with a token that was looked up when the launch was new.
+        self.agents = {}
 
     def send(self, task, arguments):
-        """Take the place of the broker."""
+        """Queue a message, in place of the broker."""
         self.messages.append(Message(task, arguments))
 
-    def meet_newcomers(self):
-        """Look up the tokens of launches that just got one: what such an agent says may come much later."""
-        for launch in Launch.objects.current().exclude(pk__in=self.newcomers):
+    def remember_agents(self):
+        """Look up the tokens of new launches now, because their agents may report with them much later."""
+        for launch in Launch.objects.current().exclude(pk__in=self.agents):
             if agent := agent_of(launch):
-                self.newcomers[launch.pk] = agent
+                self.agents[launch.pk] = agent
 
     def deliver(self, number):
-        """Let a worker do one of the tasks that are queued; their order is not kept."""
+        """Run one of the queued tasks, in any order."""
         message = self.messages.pop(number % len(self.messages))
         message.task(**message.arguments)
-        self.meet_newcomers()
+        self.remember_agents()
 
     def deliver_all(self):
         while self.messages:
@@ -91,11 +91,11 @@ class Fleet:
 
     @contextmanager
     def interrupted(self, when, act):
-        """Act before or after the block's first question to the backend, its caller in the middle of a task."""
+        """Act once, before or after the block's first backend call, while a task waits for its answer."""
 
         def once(call, key):
             if call in {"start", "stop", "inspect"}:
-                self._let_be()
+                self._remove_hooks()
                 act(key)
 
         setattr(self.backend, f"{when}_call", once)
@@ -104,13 +104,13 @@ class Fleet:
         except WorkerKilled:
             pass
         finally:
-            self._let_be()
+            self._remove_hooks()
 
-    def _let_be(self):
+    def _remove_hooks(self):
         self.backend.before_call = self.backend.after_call = lambda call, key: None
 
     def stop_slipway(self):
-        """Stop all that runs, as Slipway's own stop does."""
+        """Pause and stop every running workspace, as a shutdown of Slipway does."""
         due = shutdown.pause_all_for_shutdown(now=self.clock.now)
         request_stops(due)
         for launch in due:
@@ -120,44 +120,44 @@ class Fleet:
         for workspace in resume_after_shutdown(now=self.clock.now):
             tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
 
-    def start_stray(self):
-        """Let the backend run an object that no row knows."""
+    def start_unknown_launch(self):
+        """Let the backend run a launch that has no row."""
         key = LaunchKey(workspace_id=uuid4(), launch_id=uuid4())
         with suppress(ProvisionerError):
             self.backend.start(LaunchSpec(key=key, environment={}, config={}, token="t", start_timeout_seconds=1))
 
     def has_files(self, key):
-        """Tell whether the backend keeps anything of this launch, ended or not."""
+        """Return whether the backend keeps anything of this launch, ended or not."""
         return self.backend.inspect(key).state is not BackendState.MISSING
 
-    def let_time_pass(self, *, minutes, agents_beat):
-        """Let that time go by with beat at its work: no outage, which would give everyone that time back."""
+    def let_time_pass(self, *, minutes, agents_are_alive):
+        """Advance the clock without an outage, which would extend deadlines, then run all periodic tasks."""
         self.clock.advance(minutes=minutes)
         Liveness.objects.update(alive_at=self.clock.now)
-        if agents_beat:
-            self._let_beat()
-        for duty in DUTIES.values():
-            duty()
+        if agents_are_alive:
+            self._send_heartbeats()
+        for task in PERIODIC_TASKS.values():
+            task()
         self.deliver_all()
 
-    def _let_beat(self):
-        """Let each agent beat whose process runs and that arrived."""
-        running = {key.launch_id for key in objects_of(self.backend)}
-        for launch in Launch.objects.current().filter(pk__in=running, workspace__status__in=ARRIVED):
+    def _send_heartbeats(self):
+        """Send a heartbeat of each registered agent whose process runs."""
+        running = {key.launch_id for key in running_launches_of(self.backend)}
+        for launch in Launch.objects.current().filter(pk__in=running, workspace__status__in=REGISTERED):
             if agent := agent_of(launch):
                 registry.heartbeat(agent, HeartbeatIn(workspace_id=agent.workspace_id), clock=lambda: self.clock.now)
 
 
 def launches_of(workspace_id):
-    """Return a workspace's launches, the present one first."""
+    """Return a workspace's launches, the current one first."""
     rows = Launch.objects.filter(workspace_id=workspace_id).order_by("-queued_at", "pk")
-    present = Workspace.objects.values_list("launch_id", flat=True).get(pk=workspace_id)
-    return sorted(rows, key=lambda launch: launch.pk != present)
+    current = Workspace.objects.values_list("launch_id", flat=True).get(pk=workspace_id)
+    return sorted(rows, key=lambda launch: launch.pk != current)
 
 
 def agent_of(launch):
-    """Return the launch's agent as its token is looked up now; None where it has none, or one that is refused."""
-    # Whoever runs an external one has its token from the beginning.
+    """Look up a token of the launch's agent now. Return the agent, or None if it has none or it is refused."""
+    # An external workspace has its token from the beginning.
     has_token = launch.launching_at is not None or launch.backend == BackendKind.EXTERNAL
     if not has_token or launch.workspace.launch_id != launch.pk:
         return None
@@ -171,12 +171,12 @@ def key_of(launch):
     return LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
 
 
-def empty():
-    """Begin with no row at all."""
+def delete_all_rows():
+    """Delete all rows that a run can write."""
     with unguarded(), connection.cursor() as cursor:
-        for model in _WRITTEN:
+        for model in _MODELS:
             cursor.execute(f'DELETE FROM "{model._meta.db_table}"')  # noqa: S608
 
 
-def is_ours(workspace):
+def is_launched_by_slipway(workspace):
     return workspace.backend != BackendKind.EXTERNAL

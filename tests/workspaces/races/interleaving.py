@@ -1,6 +1,6 @@
 """Runs two actions at once, each in its own thread and connection: freely, or in an order that the test states.
 
-The order is forced at three points of each transaction that locks workspaces, recognised by its statements: before its
+An order is forced at three points of each transaction that locks workspaces, recognised by its statements: before its
 first lock, after its guards (before it first writes a workspace), and before its commit.
 """
 
@@ -43,16 +43,16 @@ WHERE id > %s AND is_move AND pg_xact_status(xmin::text::xid8) = 'in progress'
 def orders(points):
     """Return every order in which two actions can pass so many points each: 20 for three points each."""
     first, second = points
-    turns = range(first + second)
-    return [tuple(0 if turn in mine else 1 for turn in turns) for mine in combinations(turns, first)]
+    places = range(first + second)
+    return [tuple(0 if turn in mine else 1 for turn in places) for mine in combinations(places, first)]
 
 
-class Crowd:
+class ThreadGroup:
     """Threads with a connection each that run actions at once."""
 
     def __init__(self, size):
         self._pool = ThreadPoolExecutor(size)
-        # No action begins before each thread has one, so that no thread takes two.
+        # Each thread waits until all have an action, so that no thread takes two.
         self._barrier = threading.Barrier(size)
 
     def act(self, actions, *, within_seconds=0):
@@ -67,18 +67,18 @@ class Crowd:
 
 
 @contextmanager
-def crowd(size):
-    several = Crowd(size)
+def thread_group(size):
+    threads = ThreadGroup(size)
     try:
-        yield several
+        yield threads
     finally:
-        several.act([lambda: connection.close()] * size)
+        threads.act([lambda: connection.close()] * size)
 
 
 def run_together(*actions):
     """Run the actions at once, each in its own thread and connection. Return results; a refusal is a result."""
-    with crowd(len(actions)) as several:
-        return several.act(actions)
+    with thread_group(len(actions)) as threads:
+        return threads.act(actions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +96,9 @@ class Result:
 class Racer:
     """A thread with a connection that waits at each point until it may pass."""
 
-    def __init__(self, told):
+    def __init__(self, recorded):
         self._pool = ThreadPoolExecutor(1)
-        self._told = told
+        self._changed = recorded
         self._permits = self._reached = 0
         self._passed = set()
         self.moves = {}
@@ -111,16 +111,16 @@ class Racer:
         self.running.add_done_callback(lambda _: self.pass_point(0))
 
     def pass_point(self, count=1):
-        with self._told:
+        with self._changed:
             self._permits += count
-            self._told.notify_all()
+            self._changed.notify_all()
 
-    def stands(self):
-        """Return whether it ended or waits at a point."""
+    def is_stopped(self):
+        """Return whether the action ended or waits at a point."""
         return self.running.done() or self._reached > self._permits
 
     def is_blocked(self):
-        """Return whether it waits for a lock in the database."""
+        """Return whether the action waits for a lock in the database."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [self.pid])
             return bool(cursor.fetchone()[0])
@@ -160,20 +160,20 @@ class Racer:
             self._reach()
 
     def _reach(self):
-        with self._told:
+        with self._changed:
             self._reached += 1
-            self._told.notify_all()
-            assert self._told.wait_for(lambda: self._reached <= self._permits, WAIT_SECONDS), "never allowed to pass"
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self._reached <= self._permits, WAIT_SECONDS), "never allowed to pass"
 
 
 class Interleaving:
-    """Two racers that can run any number of races; close it at the end."""
+    """Two racers that can run any number of races. Close it at the end."""
 
     def __init__(self):
-        self._told = threading.Condition()
-        self._racers = (Racer(self._told), Racer(self._told))
+        self._changed = threading.Condition()
+        self._racers = (Racer(self._changed), Racer(self._changed))
 
-    def forced(self, actions, order):
+    def run_in_order(self, actions, order):
         """Start both, then let them pass their points in this order, as far as locks allow."""
         since = self._begin(actions, is_free=False)
         self._settle()
@@ -184,7 +184,7 @@ class Interleaving:
             racer.pass_point(100)
         return self._result(actions, since)
 
-    def free(self, actions):
+    def run_freely(self, actions):
         """Start both at once, one of them a moment later."""
         late = random.randrange(2)  # noqa: S311
         delay = random.uniform(0, 0.02)  # noqa: S311
@@ -208,9 +208,9 @@ class Interleaving:
         """Wait until each waits at a point or for a lock, or has ended."""
         end = time.monotonic() + WAIT_SECONDS
         while True:
-            with self._told:
-                self._told.wait_for(lambda: all(racer.stands() for racer in self._racers), 0.005)
-            if all(racer.stands() or racer.is_blocked() for racer in self._racers):
+            with self._changed:
+                self._changed.wait_for(lambda: all(racer.is_stopped() for racer in self._racers), 0.005)
+            if all(racer.is_stopped() or racer.is_blocked() for racer in self._racers):
                 return
             assert time.monotonic() < end, "an action neither reached a point nor waited for a lock nor ended"
 
@@ -221,28 +221,28 @@ class Interleaving:
             for name, racer in zip(actions, self._racers, strict=True)
             for move, status in racer.moves.items()
         }
-        told = Event.objects.filter(id__gt=since, is_move=True)
-        assert set(by) == set(told.values_list("workspace_id", "version")), "neither or both wrote the event of a move"
+        events = Event.objects.filter(id__gt=since, is_move=True)
+        assert set(by) == set(events.values_list("workspace_id", "version")), "neither or both wrote a move's event"
         return Result(results=dict(zip(actions, results, strict=True)), outcome=_outcome(by))
 
 
 @contextmanager
 def interleaving():
-    met = Interleaving()
+    pair = Interleaving()
     try:
-        yield met
+        yield pair
     finally:
-        met.close()
+        pair.close()
 
 
 def _outcome(by):
     names = dict(Workspace.objects.filter(pk__in={pk for pk, _ in by}).values_list("pk", "name"))
-    told = {}
+    recorded = {}
     for pk, version in sorted(by, key=lambda move: (names[move[0]], move[1])):
-        told.setdefault(names[pk], []).append(by[pk, version])
-    if len(told) == 1:
-        return ", ".join(*told.values())
-    return "; ".join(f"{name}: {', '.join(moves)}" for name, moves in told.items())
+        recorded.setdefault(names[pk], []).append(by[pk, version])
+    if len(recorded) == 1:
+        return ", ".join(*recorded.values())
+    return "; ".join(f"{name}: {', '.join(moves)}" for name, moves in recorded.items())
 
 
 def _result_of(action):
@@ -270,11 +270,11 @@ def _before_commit(hook):
     here = connections[DEFAULT_DB_ALIAS]
     commit = here.commit
 
-    def told():
+    def call_hook_and_commit():
         hook()
         commit()
 
-    here.commit = told
+    here.commit = call_hook_and_commit
     try:
         yield
     finally:

@@ -81,7 +81,7 @@ def register_and_sweep(_):
 
 
 @race_case("beat online", "sweep failed, beat online", points=(4, 3))
-def beat_and_sweep(_):
+def heartbeat_and_sweep(_):
     late = _late()
     return Race(actions={"beat": _beat(late), "sweep": _sweep()})
 
@@ -145,19 +145,22 @@ def remove_and_register(_):
 
 
 @race_case("pause paused", "beat online, pause paused", points=(4, 3))
-def beat_and_pause(_):
+def heartbeat_and_pause(_):
     waiting = booting()
     return Race(actions={"beat": _beat(waiting), "pause": _pause(waiting)})
 
 
-@race_case("stop paused", "register online, stop paused")
-def register_and_slipways_own_stop(_):
+@race_case("shutdown paused", "register online, shutdown paused")
+def register_and_shutdown(_):
     waiting = booting()
     # A shutdown pauses everything that runs, so pause what earlier runs left.
     for row in Workspace.objects.active().exclude(pk=waiting.pk):
         pause(workspace_id=row.pk, now=database_now())
     return Race(
-        actions={"register": lambda: bring_online(waiting), "stop": lambda: pause_all_for_shutdown(now=database_now())}
+        actions={
+            "register": lambda: bring_online(waiting),
+            "shutdown": lambda: pause_all_for_shutdown(now=database_now()),
+        }
     )
 
 
@@ -173,7 +176,7 @@ def launch_and_launch(backend):
     return Race(actions={"worker": worker, "other worker": worker}, then=then)
 
 
-# --- A scheduled stop against those who still need the process ---
+# --- A scheduled stop against users of the process ---
 
 
 @race_case(NO_MOVE, "register online")
@@ -181,7 +184,7 @@ def late_arrival_and_teardown(backend):
     late = failed(code=FailureCode.TIMED_OUT)
     key = running_on(backend, late)
     end = Launch.objects.get(pk=late.launch_id).teardown_at
-    # It read the clock before the grace ended, but may get the lock after the stop was sent.
+    # The agent read the clock before the grace period ended, but may get the lock after the stop was sent.
     registering = lambda: bring_online(late, now=end - timedelta(milliseconds=1))  # noqa: E731
 
     def then(result):
@@ -206,7 +209,7 @@ def hibernate_and_new_task(backend):
 
 
 @race_case("beat online", "stop online", "stop hibernated", points=(4, 3))
-def stop_of_a_hibernating_one_and_new_task(backend):
+def stop_of_a_hibernating_workspace_and_new_task(backend):
     idle = online()
     key = running_on(backend, idle)
     claimed = hibernate(workspace_id=idle.pk, forced=False, now=database_now())
@@ -218,7 +221,7 @@ def stop_of_a_hibernating_one_and_new_task(backend):
 
 
 @race_case("settle offline", "stop hibernated")
-def stop_of_a_hibernating_one_and_its_deadline(backend):
+def stop_of_a_hibernating_workspace_and_its_deadline(backend):
     idle = online()
     running_on(backend, idle)
     claimed = hibernate(workspace_id=idle.pk, forced=False, now=database_now())
@@ -235,7 +238,7 @@ def hibernate_and_pause(_):
 
 
 @race_case(NO_MOVE, "silence offline", points=(1, 3))
-def beat_and_silence(_):
+def heartbeat_and_silence(_):
     silent = online()
     Heartbeat.objects.filter(pk=silent.pk).update(last_heartbeat_at=database_now() - 2 * LIMIT)
     return Race(
@@ -244,20 +247,20 @@ def beat_and_silence(_):
 
 
 @race_case("restart provisioning", "beat degraded, restart provisioning", points=(4, 3))
-def sick_beat_and_restart(_):
+def degrading_heartbeat_and_restart(_):
     sick = online()
     return Race(actions={"beat": _beat(sick, error_rate=0.9), "restart": _restart(sick)})
 
 
 @race_case("restart provisioning", "watch offline, restart provisioning")
-def death_and_restart(backend):
+def watcher_and_restart(backend):
     dead = online()
     backend.simulate_exit(running_on(backend, dead), exit_code=1)
     return Race(actions={"watch": lambda: watch_online(clock=database_now), "restart": _restart(dead)})
 
 
 @race_case("restart provisioning", "policy provisioning, restart provisioning")
-def policy_and_restart(backend):
+def automatic_restart_and_restart(backend):
     dead = online()
     backend.simulate_exit(running_on(backend, dead), exit_code=1)
     watch_online(clock=database_now)
@@ -298,14 +301,14 @@ def pause_of_a_parent_and_wake_of_its_child(_):
 
 
 @race_case("pause paused", "child: pause paused; parent: pause paused")
-def pause_of_a_parent_and_a_child_that_is_put_under_it(_):
+def pause_of_a_parent_and_move_of_a_child_below_it(_):
     parent, child = online(name="parent"), online(name="child")
-    putting = lambda: reparent(workspace_id=child.pk, parent_id=parent.pk)  # noqa: E731
+    move = lambda: reparent(workspace_id=child.pk, parent_id=parent.pk)  # noqa: E731
 
     def then(result):
         assert isinstance(result.results["put"], Workspace) == ("child" in result.outcome)
 
-    return Race(actions={"pause": _pause(parent), "put": putting}, then=then)
+    return Race(actions={"pause": _pause(parent), "put": move}, then=then)
 
 
 @race_case(
@@ -349,7 +352,7 @@ def _status(workspace):
 
 
 def _late():
-    """A workspace whose boot deadline passed a minute ago; what earlier runs left is not late."""
+    """A workspace whose boot deadline passed a minute ago. Workspaces of earlier runs are not late."""
     return booting(now=database_now() - timedelta(minutes=11))
 
 
@@ -357,10 +360,10 @@ def _sweep():
     return lambda: sweep_stuck(now=database_now(), policy=Policy())
 
 
-def _beat(workspace, **said):
+def _beat(workspace, **fields):
     """A heartbeat whose token was looked up before the race."""
     agent = find_agent(mint_agent_token(workspace))
-    return lambda: registry.heartbeat(agent, HeartbeatIn(workspace_id=agent.workspace_id, **said), clock=database_now)
+    return lambda: registry.heartbeat(agent, HeartbeatIn(workspace_id=agent.workspace_id, **fields), clock=database_now)
 
 
 def _bootstrap_failed(workspace):

@@ -31,13 +31,13 @@ def failures(workspace):
 
 
 def assert_log_agrees(workspace):
-    """The versions of the moves have no gap, and the last one is the row's."""
+    """Check that the versions of the transitions have no gap and end with the row's."""
     workspace.refresh_from_db()
     moves = Event.objects.filter(workspace_id=workspace.pk, is_move=True).order_by("version")
     assert list(moves.values_list("version", flat=True)) == list(range(1, workspace.version + 1))
 
 
-def test_an_agent_that_registers_between_the_sweeps_look_and_its_update_stays_online(
+def test_an_agent_that_registers_between_the_query_and_the_lock_of_a_sweep_stays_online(
     monkeypatch,
 ):
     late = booting()
@@ -66,7 +66,7 @@ def test_an_agent_that_registers_between_the_sweeps_look_and_its_update_stays_on
     assert_log_agrees(late)
 
 
-def test_a_sweep_skips_a_row_that_a_registration_holds(monkeypatch):
+def test_a_sweep_skips_a_row_that_a_registration_has_locked(monkeypatch):
     late = booting()
     held, swept = threading.Event(), threading.Event()
     transition = mark_online.transition
@@ -91,18 +91,18 @@ def test_a_sweep_skips_a_row_that_a_registration_holds(monkeypatch):
     assert (late.status, failures(late)) == (WorkspaceStatus.ONLINE, 0)
 
 
-def test_a_registration_after_the_sweeps_lock_finds_the_failure_and_recovers_from_it(
+def test_a_registration_that_waits_for_the_sweep_recovers_from_its_failure(
     monkeypatch,
 ):
     late = booting()
     locked = threading.Event()
     fail_locked = sweep_service.fail_locked
 
-    def tell_then_fail(*arguments, **named):
+    def signal_then_fail(*arguments, **named):
         locked.set()
         return fail_locked(*arguments, **named)
 
-    monkeypatch.setattr(sweep_service, "fail_locked", tell_then_fail)
+    monkeypatch.setattr(sweep_service, "fail_locked", signal_then_fail)
 
     def register():
         assert locked.wait(WAIT_SECONDS)
@@ -117,7 +117,7 @@ def test_a_registration_after_the_sweeps_lock_finds_the_failure_and_recovers_fro
     assert_log_agrees(late)
 
 
-def test_two_sweeps_at_once_write_one_event():
+def test_two_sweeps_at_once_record_one_failure_of_each_workspace():
     late = [queued() for _ in range(20)]
     end = later(late[-1], minutes=11)
     sweep = lambda: sweep_stuck(now=end, policy=Policy())  # noqa: E731
@@ -126,18 +126,18 @@ def test_two_sweeps_at_once_write_one_event():
     assert [failures(workspace) for workspace in late] == [1] * 20
 
 
-def test_two_restarts_at_once_leave_one_present_launch():
+def test_two_restarts_at_once_leave_one_current_launch():
     workspace = online()
     now = later(workspace, minutes=1)
-    again = lambda: restart(workspace_id=workspace.pk, now=now)  # noqa: E731
-    run_together(again, again)
+    restart_now = lambda: restart(workspace_id=workspace.pk, now=now)  # noqa: E731
+    run_together(restart_now, restart_now)
     assert_log_agrees(workspace)
-    # Each restart is a launch of its own; all but the present one are meant to be stopped, or never began.
-    standing = Launch.objects.not_torn_down().filter(workspace=workspace, teardown_at__isnull=True)
-    assert [launch.pk for launch in standing] == [workspace.launch_id]
+    # Each restart begins a launch. All but the current one have a teardown, or never began.
+    without_teardown = Launch.objects.not_torn_down().filter(workspace=workspace, teardown_at__isnull=True)
+    assert [launch.pk for launch in without_teardown] == [workspace.launch_id]
 
 
-def test_a_failure_reported_by_an_earlier_launch_never_fails_the_present_one():
+def test_a_failure_reported_by_an_earlier_launch_never_fails_the_current_one():
     workspace = booting()
     earlier = workspace.launch_id
     restart(workspace_id=workspace.pk, now=later(workspace, minutes=1))
@@ -174,22 +174,22 @@ def test_fail_and_register_at_once_have_one_winner():
         assert workspace.version == 2
 
 
-def test_two_that_hand_out_stops_at_once_wait_for_no_row_of_each_other():
+def test_two_workers_claim_different_teardowns_without_waiting_for_each_other():
     first, second = (restart(workspace_id=online().pk, now=database_now()) for _ in range(2))
-    now, handed_out = database_now(), []
+    now, claimed = database_now(), []
     with transaction.atomic():
         mine = claim_due_teardowns(now=now, workspace_id=first.workspace.pk)
-        other = threading.Thread(target=lambda: handed_out.append(_handed_out_elsewhere(now)))
+        other = threading.Thread(target=lambda: claimed.append(_claim_in_another_connection(now)))
         other.start()
         other.join(WAIT_SECONDS)
-        assert handed_out, "it waits for a row that this transaction holds"
-    (theirs,) = handed_out
+        assert claimed, "it waits for a row that this transaction holds"
+    (theirs,) = claimed
     assert (len(mine), len(theirs)) == (1, 1)
     assert set(mine).isdisjoint(theirs)
     assert Launch.objects.get(pk=theirs[0]).workspace_id == second.workspace.pk
 
 
-def _handed_out_elsewhere(now):
+def _claim_in_another_connection(now):
     try:
         return claim_due_teardowns(now=now)
     finally:

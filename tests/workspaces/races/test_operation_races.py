@@ -1,4 +1,4 @@
-"""Verbs that meet, in either order: whoever locks first is let finish once the other waits for it."""
+"""Two operations at once, in either order: the first one commits once the second one waits for its lock."""
 
 import threading
 import time
@@ -42,7 +42,7 @@ def in_order(first, second):
     pids = []
     done, held = threading.Event(), threading.Event()
 
-    def go_first():
+    def run_first():
         try:
             with transaction.atomic():
                 result = _outcome(first)
@@ -53,7 +53,7 @@ def in_order(first, second):
             held.set()
             connection.close()
 
-    def go_second():
+    def run_second():
         try:
             assert held.wait(WAIT_SECONDS)
             with connection.cursor() as cursor:
@@ -65,7 +65,7 @@ def in_order(first, second):
             connection.close()
 
     with ThreadPoolExecutor(2) as pool:
-        futures = [pool.submit(go_first), pool.submit(go_second)]
+        futures = [pool.submit(run_first), pool.submit(run_second)]
         return [future.result(WAIT_SECONDS * 2) for future in futures]
 
 
@@ -90,8 +90,8 @@ def _until(holds):
         time.sleep(0.01)
 
 
-def met(is_swapped, one, other):
-    """Let both meet in the order asked for; return what came of `one` and of `other`, and see that the log agrees."""
+def run_both(is_swapped, one, other):
+    """Run both in the given order and check the log. Return the results of `one` and `other`."""
     results = in_order(other, one)[::-1] if is_swapped else in_order(one, other)
     for workspace in Workspace.objects.all():
         moves = Event.objects.filter(workspace_id=workspace.pk, is_move=True).order_by("version")
@@ -117,74 +117,74 @@ def child(parent):
     return online(name="child", parent_id=parent.pk)
 
 
-def pausing(workspace):
+def pause_of(workspace):
     return lambda: pause(workspace_id=workspace.pk, now=now())
 
 
 @ORDERS
-def test_pause_of_a_parent_and_creation_of_a_child(parent, is_swapped):
-    _, made = met(is_swapped, pausing(parent), lambda: queued(name="new", parent_id=parent.pk))
+def test_a_child_created_while_its_parent_is_paused_is_refused_or_paused_too(parent, is_swapped):
+    _, created = run_both(is_swapped, pause_of(parent), lambda: queued(name="new", parent_id=parent.pk))
     if is_swapped:
-        assert status(made) == S.PAUSED
+        assert status(created) == S.PAUSED
     else:
-        assert "parent is paused" in str(made)
+        assert "parent is paused" in str(created)
         assert not Workspace.objects.filter(name="new").exists()
 
 
 @ORDERS
-def test_pause_of_a_parent_and_resume_of_its_child(parent, child, is_swapped):
-    pausing(child)()
-    _, resumed = met(is_swapped, pausing(parent), lambda: resume(workspace_id=child.pk, now=now()))
+def test_a_child_resumed_while_its_parent_is_paused_ends_up_paused(parent, child, is_swapped):
+    pause_of(child)()
+    _, resumed = run_both(is_swapped, pause_of(parent), lambda: resume(workspace_id=child.pk, now=now()))
     assert (status(parent), status(child)) == (S.PAUSED, S.PAUSED)
     child.refresh_from_db()
-    # Resumed first, it went along with its parent; else it stays paused for itself.
+    # Resumed first, it is paused with its parent. Otherwise it stays paused on its own.
     assert child.paused_by == (parent.pk if is_swapped else None)
     assert isinstance(resumed, TransitionRefused) is not is_swapped
 
 
 @ORDERS
-def test_pause_of_a_parent_and_restart_of_its_child(parent, child, is_swapped):
-    _, restarted = met(is_swapped, pausing(parent), lambda: restart(workspace_id=child.pk, now=now()))
+def test_a_child_restarted_while_its_parent_is_paused_ends_up_paused(parent, child, is_swapped):
+    _, restarted = run_both(is_swapped, pause_of(parent), lambda: restart(workspace_id=child.pk, now=now()))
     assert status(child) == S.PAUSED
     assert isinstance(restarted, TransitionRefused) is not is_swapped
 
 
 @ORDERS
-def test_pause_of_a_parent_and_wake_of_its_child(parent, is_swapped):
+def test_a_child_woken_while_its_parent_is_paused_ends_up_paused(parent, is_swapped):
     asleep = hibernated(name="asleep", parent_id=parent.pk)
-    _, woken = met(is_swapped, pausing(parent), lambda: wake(workspace_id=asleep.pk, now=now()))
+    _, woken = run_both(is_swapped, pause_of(parent), lambda: wake(workspace_id=asleep.pk, now=now()))
     assert status(asleep) == S.PAUSED
     assert isinstance(woken, TransitionRefused) is not is_swapped
 
 
 @ORDERS
-def test_pause_of_a_parent_and_a_child_that_is_put_under_it(parent, is_swapped):
+def test_a_workspace_moved_below_a_parent_during_its_pause_is_refused_or_paused_too(parent, is_swapped):
     other = online(name="other")
-    _, moved = met(is_swapped, pausing(parent), lambda: reparent(workspace_id=other.pk, parent_id=parent.pk))
+    _, moved = run_both(is_swapped, pause_of(parent), lambda: reparent(workspace_id=other.pk, parent_id=parent.pk))
     assert isinstance(moved, BadParent) is not is_swapped
     assert status(other) == (S.PAUSED if is_swapped else S.ONLINE)
 
 
 @ORDERS
-def test_pause_of_a_parent_and_a_child_that_leaves_it(parent, child, is_swapped):
-    met(is_swapped, pausing(parent), lambda: reparent(workspace_id=child.pk, parent_id=None))
+def test_a_child_that_leaves_its_parent_is_paused_only_if_the_pause_comes_first(parent, child, is_swapped):
+    run_both(is_swapped, pause_of(parent), lambda: reparent(workspace_id=child.pk, parent_id=None))
     child.refresh_from_db()
     assert (child.parent_id, child.paused_by) == (None, None)
     assert child.status == (S.ONLINE if is_swapped else S.PAUSED)
 
 
 @ORDERS
-def test_pause_of_what_is_just_put_elsewhere_locks_its_new_tree(child, is_swapped):
+def test_a_workspace_moved_and_paused_at_once_ends_up_moved_and_paused(child, is_swapped):
     elsewhere = online(name="elsewhere")
-    met(is_swapped, lambda: reparent(workspace_id=child.pk, parent_id=elsewhere.pk), pausing(child))
+    run_both(is_swapped, lambda: reparent(workspace_id=child.pk, parent_id=elsewhere.pk), pause_of(child))
     child.refresh_from_db()
     assert (child.parent_id, child.status) == (elsewhere.pk, S.PAUSED)
 
 
 @ORDERS
-def test_two_that_are_put_under_each_other_make_no_circle(is_swapped):
+def test_two_workspaces_cannot_become_parents_of_each_other(is_swapped):
     one, other = online(name="one"), online(name="other")
-    results = met(
+    results = run_both(
         is_swapped,
         lambda: reparent(workspace_id=one.pk, parent_id=other.pk),
         lambda: reparent(workspace_id=other.pk, parent_id=one.pk),
@@ -193,62 +193,62 @@ def test_two_that_are_put_under_each_other_make_no_circle(is_swapped):
 
 
 @ORDERS
-def test_pause_and_registration(parent, is_swapped):
+def test_a_workspace_paused_while_its_agent_registers_ends_up_paused(parent, is_swapped):
     restart(workspace_id=parent.pk, now=now())
     again = Workspace.objects.get(pk=parent.pk)
-    _, arrived = met(is_swapped, pausing(again), lambda: bring_online(again))
+    _, registered = run_both(is_swapped, pause_of(again), lambda: bring_online(again))
     assert status(parent) == S.PAUSED
-    assert isinstance(arrived, TransitionRefused) is not is_swapped
+    assert isinstance(registered, TransitionRefused) is not is_swapped
 
 
 @ORDERS
-def test_pause_and_a_heartbeat(is_swapped):
+def test_an_external_workspace_paused_while_its_agent_reports_ends_up_paused(is_swapped):
     mine = external()
-    _, arrived = met(is_swapped, pausing(mine), lambda: bring_online(mine, verb=Verb.HEARTBEAT))
+    _, registered = run_both(is_swapped, pause_of(mine), lambda: bring_online(mine, verb=Verb.HEARTBEAT))
     assert status(mine) == S.PAUSED
-    assert isinstance(arrived, TransitionRefused) is not is_swapped
+    assert isinstance(registered, TransitionRefused) is not is_swapped
 
 
 @ORDERS
-def test_hibernation_and_a_new_task(parent, fake, is_swapped):
+def test_a_task_that_begins_during_a_hibernation_prevents_the_stop(parent, fake, is_swapped):
     key = running_on(fake, parent)
     agent = AgentCaller(parent)
     claim = lambda: hibernate(workspace_id=parent.pk, forced=False, now=now())  # noqa: E731
-    claimed, _ = met(is_swapped, claim, lambda: agent.beat(active_tasks=1))
-    # Told first, the task refuses the claim; told later, it takes it back, at the latest before the stop is sent.
+    claimed, _ = run_both(is_swapped, claim, lambda: agent.beat(active_tasks=1))
+    # A task that is reported before the claim prevents it; one that is reported later cancels it.
     tear_down(launch_id=parent.launch_id, now=now())
     assert isinstance(claimed, TransitionRefused) is is_swapped
     assert (status(parent), ("stop", key) in fake.calls) == (S.ONLINE, False)
 
 
 @ORDERS
-def test_hibernation_and_pause(parent, is_swapped):
+def test_a_workspace_hibernated_while_it_is_paused_ends_up_paused(parent, is_swapped):
     claim = lambda: hibernate(workspace_id=parent.pk, forced=False, now=now())  # noqa: E731
-    claimed, _ = met(is_swapped, claim, pausing(parent))
+    claimed, _ = run_both(is_swapped, claim, pause_of(parent))
     assert status(parent) == S.PAUSED
     assert isinstance(claimed, TransitionRefused) is is_swapped
 
 
 @ORDERS
-def test_removal_of_a_parent_and_creation_of_a_child(parent, is_swapped):
+def test_a_child_created_while_its_parent_is_removed_is_refused_or_removed_too(parent, is_swapped):
     removal = lambda: remove(workspace_id=parent.pk, confirmed=True, now=now())  # noqa: E731
-    _, made = met(is_swapped, removal, lambda: queued(name="new", parent_id=parent.pk))
+    _, created = run_both(is_swapped, removal, lambda: queued(name="new", parent_id=parent.pk))
     assert status(parent) == S.REMOVED
-    assert isinstance(made, InvalidWorkspace) is not is_swapped
+    assert isinstance(created, InvalidWorkspace) is not is_swapped
     assert not Workspace.objects.not_removed().exists()
 
 
 @ORDERS
 def test_two_wakes_begin_one_launch(is_swapped):
     asleep = hibernated()
-    waking = lambda: wake(workspace_id=asleep.pk, now=now())  # noqa: E731
-    results = met(is_swapped, waking, waking)
+    wake_it = lambda: wake(workspace_id=asleep.pk, now=now())  # noqa: E731
+    results = run_both(is_swapped, wake_it, wake_it)
     assert sorted(isinstance(result, TransitionRefused) for result in results) == [False, True]
 
 
 @ORDERS
 def test_a_shutdown_and_a_pause_of_a_tree_do_not_wait_for_each_other(parent, child, is_swapped):
-    met(is_swapped, pausing(parent), lambda: pause_all_for_shutdown(now=now()))
+    run_both(is_swapped, pause_of(parent), lambda: pause_all_for_shutdown(now=now()))
     assert (status(parent), status(child)) == (S.PAUSED, S.PAUSED)
-    # Whoever came first says whose pause it is.
+    # Only workspaces that the shutdown paused are resumed after it.
     assert len(resume_after_shutdown(now=now())) == (2 if is_swapped else 0)

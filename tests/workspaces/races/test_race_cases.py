@@ -22,9 +22,9 @@ def outcome_of(case, backend, run):
 
 @EACH_CASE
 def test_each_order_of_the_points_has_a_legal_outcome_and_each_outcome_occurs(case, fake):
-    with interleaving() as both:
+    with interleaving() as pair:
         seen = {
-            outcome_of(case, fake, lambda race, order=order: both.forced(race.actions, order))
+            outcome_of(case, fake, lambda race, order=order: pair.run_in_order(race.actions, order))
             for order in orders(case.points)
         }
     assert seen == case.outcomes
@@ -34,7 +34,7 @@ def test_each_order_of_the_points_has_a_legal_outcome_and_each_outcome_occurs(ca
 @pytest.mark.soak
 @EACH_CASE
 def test_a_thousand_free_races_have_legal_outcomes_and_each_outcome_occurs(case, fake):
-    with interleaving() as both:
-        seen = {outcome_of(case, fake, lambda race: both.free(race.actions)) for _ in range(FREE_RUNS)}
+    with interleaving() as pair:
+        seen = {outcome_of(case, fake, lambda race: pair.run_freely(race.actions)) for _ in range(FREE_RUNS)}
     assert seen == case.outcomes
     assert_invariants()
