@@ -9,7 +9,7 @@ from tests import architecture
 WRITERS = {"transition", "transition_each"}
 
 
-def test_nobody_outside_the_services_moves_a_workspace():
+def test_only_the_services_change_the_status_of_a_workspace():
     importers = set()
     for app in ("devserver", "config", "monitoring", "registry", "workspaces", "events"):
         for path in (settings.BASE_DIR / app).rglob("*.py"):
@@ -43,7 +43,7 @@ def test_a_folder_of_seventeen_files_is_found(tmp_path):
     assert found == "events/ has 17 files, more than 16: split it by subject."
 
 
-def test_a_folder_that_says_nothing_of_itself_is_found(tmp_path):
+def test_a_folder_without_a_docstring_is_found(tmp_path):
     found = planted(tmp_path, events__live__INIT="", events__live__m=lines(7))
     assert "events/live/__init__.py needs one sentence" in found
 

@@ -112,7 +112,7 @@ def test_heartbeats_follow_the_first_acknowledged_register_and_never_precede_it(
     assert beat.body["uptime_seconds"] >= 0
 
 
-def test_a_supervised_runtimes_tasks_and_errors_are_not_made_up(agent, platform):
+def test_heartbeats_omit_tasks_and_errors_that_the_agent_does_not_know(agent, platform):
     agent.start(boot(command=NAP), platform_url=platform.url)
     assert platform.wait_for("heartbeat").body.keys() == {"workspace_id", "uptime_seconds"}
 
@@ -132,7 +132,7 @@ def test_register_is_repeated_until_it_is_acknowledged(agent, platform, answer):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-def test_a_registration_refused_for_good_ends_the_agent(agent, platform, status):
+def test_a_permanently_refused_registration_ends_the_agent(agent, platform, status):
     platform.answers["register"] = [(status, {"error": "never you"})]
     agent.start({}, platform_url=platform.url)
     assert agent.ended() == 76
@@ -141,7 +141,7 @@ def test_a_registration_refused_for_good_ends_the_agent(agent, platform, status)
 
 @pytest.mark.parametrize(("status", "code"), [(401, "superseded"), (410, "removed")])
 @pytest.mark.parametrize("call", ["progress", "register", "heartbeat"])
-def test_a_dismissed_agent_stops_its_runtime_and_ends_well(agent, platform, call, status, code):
+def test_a_superseded_or_removed_agent_stops_its_runtime_and_exits_with_0(agent, platform, call, status, code):
     platform.answers[call] = [(status, {"error": "gone", "code": code})]
     agent.start(boot("true", command=NAP), platform_url=platform.url)
     assert agent.ended() == 0
@@ -150,7 +150,7 @@ def test_a_dismissed_agent_stops_its_runtime_and_ends_well(agent, platform, call
 
 
 @pytest.mark.parametrize("config", [{}, boot(NAP), boot(command=NAP)])
-def test_term_ends_the_agent_and_its_child_at_once(agent, platform, config):
+def test_sigterm_ends_the_agent_and_its_child_at_once(agent, platform, config):
     agent.start(config, platform_url=platform.url)
     wait_until(lambda: "begins" in agent.log.read_text())
     started = time.monotonic()
@@ -160,7 +160,7 @@ def test_term_ends_the_agent_and_its_child_at_once(agent, platform, config):
     assert platform.named("failed") == []
 
 
-def test_term_interrupts_a_call_that_gets_no_answer(agent, platform):
+def test_sigterm_interrupts_a_call_without_a_response(agent, platform):
     # Longer than it waits for any answer.
     platform.answers["register"] = [(200, 60.0)]
     agent.start({}, platform_url=platform.url)
@@ -170,7 +170,7 @@ def test_term_interrupts_a_call_that_gets_no_answer(agent, platform):
     assert time.monotonic() - started < client.TIMEOUT_SECONDS - 1
 
 
-def test_a_runtime_that_ignores_term_is_killed(agent, platform):
+def test_a_runtime_that_ignores_sigterm_is_killed(agent, platform):
     agent.start(boot(command="trap '' TERM; echo deaf; while :; do sleep 0.1; done"), platform_url=platform.url)
     wait_until(lambda: "deaf" in agent.log.read_text())
     assert agent.terminate() == 0
@@ -210,7 +210,7 @@ def test_the_reported_log_is_cut_on_a_character_and_holds_no_nul(agent, platform
     assert "\ufffd" not in tail
 
 
-def test_a_report_is_repeated_when_the_platform_stumbles(agent, platform):
+def test_a_report_is_repeated_after_a_server_error(agent, platform):
     platform.answers["failed"] = [(500, {}), (200, {"status": "ok"})]
     agent.start(boot("exit 3"), platform_url=platform.url)
     assert agent.ended() == 3
@@ -230,7 +230,7 @@ def test_a_missing_variable_is_reported_before_anything_runs(agent, platform):
 
 
 @pytest.mark.parametrize("config", ["{", "[]", '{"tier": "x"}', "[" * 100_000])
-def test_a_config_that_makes_no_sense_is_reported(agent, platform, config):
+def test_an_invalid_config_is_reported(agent, platform, config):
     agent.start(config, platform_url=platform.url)
     assert agent.ended() == 78
     [call] = platform.calls
@@ -242,7 +242,7 @@ def test_a_config_that_makes_no_sense_is_reported(agent, platform, config):
     ("name", "value"),
     [("WORKSPACE_ID", ""), ("PLATFORM_URL", "ftp://x"), ("HEARTBEAT_INTERVAL_SECONDS", "0"), ("PORT", " ")],
 )
-def test_an_unusable_environment_ends_the_agent_with_a_sentence(agent, name, value):
+def test_an_invalid_environment_ends_the_agent_with_a_message(agent, name, value):
     agent.start({}, **{"platform_url": "http://127.0.0.1:9", name: value})
     assert agent.ended() == 78
     assert (name if name != "PLATFORM_URL" else value) in agent.log.read_text()
@@ -270,7 +270,7 @@ def test_a_runtime_that_ends_later_ends_the_agent_with_its_code(agent, platform)
     assert platform.named("failed") == []
 
 
-def test_an_agent_outlives_a_platform_that_went_away(agent):
+def test_an_agent_keeps_running_while_the_platform_is_away(agent):
     with running_platform() as platform:
         agent.start({}, platform_url=platform.url)
         platform.wait_for("heartbeat")
@@ -291,19 +291,19 @@ def test_neither_token_nor_secret_is_ever_logged(agent, platform):
     assert SECRET not in agent.log.read_text()
 
 
-def test_the_token_is_read_from_its_file_where_the_environment_has_none(agent, platform):
+def test_the_token_is_read_from_its_file_if_the_environment_has_none(agent, platform):
     (agent.folder / ".auth_token").write_text("from-the-file\n")
     agent.start({}, platform_url=platform.url, WORKSPACE_TOKEN="")
     assert platform.wait_for("register").token == "from-the-file"
 
 
-def test_a_boot_step_sees_none_of_our_packages(agent, platform):
+def test_a_boot_step_cannot_import_our_packages(agent, platform):
     step = f"{sys.executable} -S -c 'import agent' && exit 9; test -z \"$PYTHONPATH\""
     agent.start(boot(step), platform_url=platform.url)
     assert platform.wait_for("register").name == "register"
 
 
-def test_the_agent_runs_as_a_module_too(agent, platform):
+def test_the_agent_also_runs_as_a_module(agent, platform):
     (agent.folder / "config.json").write_text("{}")
     environment = agent._environment(platform.url) | {"PYTHONPATH": str(AGENT.parent)}
     process = subprocess.Popen([sys.executable, "-m", "agent"], env=environment, stdout=subprocess.DEVNULL)

@@ -54,7 +54,7 @@ def test_an_address_is_read_from_its_url(url, address):
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x", "http://x:port"])
-def test_other_texts_are_no_addresses(url):
+def test_other_texts_are_refused_as_addresses(url):
     with pytest.raises(ValueError, match=r".+"):
         address_of(url)
 
@@ -68,12 +68,12 @@ def test_other_texts_are_no_addresses(url):
         [b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4;x=y\r\n":1}\r\n0\r\n\r\n'],
     ],
 )
-def test_an_answer_is_read_however_it_is_framed(serve, pieces):
+def test_a_response_is_read_with_any_framing(serve, pieces):
     assert post(serve(*pieces), "/x", {}, token="t") == (200, {"a": 1})
 
 
 @pytest.mark.parametrize("body", [b"", b"[1]", b"<html>", b'"text"'])
-def test_a_body_that_is_no_object_has_no_fields(serve, body):
+def test_a_body_that_is_not_an_object_has_no_fields(serve, body):
     assert post(serve(b"HTTP/1.1 502 Bad\r\n\r\n" + body), "/x", {}, token="t") == (502, {})
 
 
@@ -86,12 +86,12 @@ def test_a_body_that_is_no_object_has_no_fields(serve, body):
         ([b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300_000], "too long"),
     ],
 )
-def test_what_is_no_answer_counts_as_unreachable(serve, pieces, reason):
+def test_an_invalid_response_counts_as_unreachable(serve, pieces, reason):
     with pytest.raises(Unreachable, match=reason):
         post(serve(*pieces), "/x", {}, token="t")
 
 
-def test_an_answer_that_trickles_in_is_given_up_in_time(serve, monkeypatch):
+def test_a_response_that_trickles_in_runs_into_the_timeout(serve, monkeypatch):
     monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
     # Ten seconds, unless it is given up.
     address = serve(*[b"x"] * 100, pause=0.1)

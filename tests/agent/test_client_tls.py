@@ -36,11 +36,11 @@ def _answer_once(context, listener):
             return
 
 
-def test_a_trusted_platform_is_heard(platform, certificate, monkeypatch):
+def test_a_response_of_a_trusted_platform_is_read(platform, certificate, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert post(platform, "/x", {}, token="t") == (200, {"a": 1})
 
 
-def test_a_platform_that_nobody_vouches_for_gets_no_token(platform):
+def test_a_platform_with_an_untrusted_certificate_gets_no_token(platform):
     with pytest.raises(Unreachable, match="certificate verify failed"):
         post(platform, "/x", {}, token="t")

@@ -52,7 +52,7 @@ def test_a_config_without_a_runtime_means_langgraph(config, runtime):
         ({"model": "a", "runtime_config": {"model": "b"}}, "c", "c"),
     ],
 )
-def test_the_requested_model_goes_before_the_runtimes_and_that_before_the_configs(config, requested, picked):
+def test_the_requested_model_comes_before_that_of_the_runtime_and_that_of_the_config(config, requested, picked):
     assert rules.picked_model(config, requested) == picked
 
 
@@ -90,7 +90,7 @@ def test_required_names_come_from_the_runtime_or_the_picked_model_and_from_env(c
         ({"A": "x", "B": "y"}, []),
     ],
 )
-def test_missing_is_what_is_absent_empty_or_white_space(environment, names):
+def test_a_variable_that_is_absent_empty_or_blank_is_missing(environment, names):
     assert rules.missing_names(rules.missing(required("A", "B"), environment)) == names
 
 
@@ -103,11 +103,11 @@ def test_missing_is_what_is_absent_empty_or_white_space(environment, names):
         ({"HERMES_API_KEY": "x"}, []),
     ],
 )
-def test_one_name_of_any_of_suffices(environment, names):
+def test_one_name_of_an_any_of_item_is_enough(environment, names):
     assert rules.missing_names(rules.missing(required(ANY_OF), environment)) == names
 
 
-def test_what_the_platform_hands_to_every_workspace_is_never_missing():
+def test_variables_that_the_platform_sets_are_never_missing():
     assert rules.missing(required("PORT", "WORKSPACE_ID", "A"), {}) == [Requirement(("A",))]
 
 
@@ -174,7 +174,7 @@ def test_the_effective_config_remembers_the_requested_model():
     assert rules.missing(shaped, {"B": "x"}) == []
 
 
-def test_the_effective_config_leaves_the_given_one_as_it_was():
+def test_the_effective_config_does_not_change_the_given_one():
     config = {**required(ANY_OF), "env": None, "a2a": None}
     before = copy.deepcopy(config)
     rules.effective(config, port=1, environment={})
@@ -183,7 +183,7 @@ def test_the_effective_config_leaves_the_given_one_as_it_was():
 
 @anything
 @given(config=nearly_configs, model=st.none() | st.text())
-def test_rules_never_crash_on_anything_that_json_can_hold(config, model):
+def test_rules_do_not_crash_on_any_json(config, model):
     missing = rules.missing(config, {"A": "x"}, model)
     shaped = rules.effective(config, port=80, environment={"A": "x"}, model=model)
     assert all(isinstance(name, str) for name in rules.missing_names(missing))

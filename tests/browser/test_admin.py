@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.journeys.stack import settled
+from tests.journeys.stack import wait_for_result
 from tests.workspaces import factories
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
@@ -19,7 +19,7 @@ runtime_config:
 """
 
 
-def test_a_workspace_from_a_template_comes_online_before_the_eyes(desk, stack):
+def test_the_page_shows_a_new_workspace_come_online(desk, stack):
     stack.start("launch")
     desk.open_create()
     desk.page.select_option("[name=template]", "echo")
@@ -40,10 +40,10 @@ def test_a_pasted_config_that_fails_shows_why_and_the_end_of_its_log(desk, stack
     expect(failure).to_be_visible()
     expect(failure).to_contain_text("exited with status 3")
     expect(failure.locator("pre")).to_contain_text("no such shared object")
-    assert settled(Workspace.objects.get()).failure_code == "crashed"
+    assert wait_for_result(Workspace.objects.get()).failure_code == "crashed"
 
 
-def test_a_mistake_is_shown_at_its_field_and_nothing_typed_is_lost(desk):
+def test_an_error_is_shown_at_its_field_and_the_input_is_kept(desk):
     desk.open_create()
     desk.page.fill("[name=config]", "name: [unfinished")
     desk.page.fill("[name=name]", "kept")

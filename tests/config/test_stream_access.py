@@ -31,25 +31,25 @@ def asked(caller, workspace_id=None):
 @pytest.mark.parametrize(
     ("scope", "status"), [(ApiScope.READ, 200), (ApiScope.OPERATE, 200), (ApiScope.ADMIN, 200), (ApiScope.WATCH, 403)]
 )
-def test_a_key_listens_by_its_scope(scope, status):
+def test_the_scope_of_a_key_decides_whether_it_may_listen(scope, status):
     assert asked(holder(scope)) == status
     assert asked(holder(scope), uuid4()) == status
 
 
-def test_an_agent_or_a_stranger_does_not_listen_to_all_workspaces():
+def test_an_agent_or_an_anonymous_client_may_not_listen_to_all_workspaces():
     assert asked(AgentCaller(booting())) == 403
     assert asked(Caller("no-such-key")) == 401
     assert asked(Caller()) == 401
 
 
-def test_an_agent_listens_to_its_own_workspace_and_to_no_other():
+def test_an_agent_may_listen_only_to_its_own_workspace():
     own, other = booting(), booting()
     assert asked(AgentCaller(own), own.pk) == 200
     assert asked(AgentCaller(own), other.pk) == 403
 
 
 @pytest.mark.parametrize(("is_staff", "status"), [(True, 200), (False, 403)])
-def test_an_operator_listens_and_another_user_does_not(is_staff, status):
+def test_an_operator_may_listen_and_another_user_may_not(is_staff, status):
     client = Client()
     client.force_login(get_user_model().objects.create_user("someone", is_staff=is_staff, is_superuser=True))
     request = RequestFactory().get("/events/stream")

@@ -75,7 +75,7 @@ def test_a_second_signal_ends_a_step_that_hangs(run, screen):
     assert screen.getvalue().endswith("Stopped.\n")
 
 
-def test_further_signals_while_it_stops_leave_the_stop_to_go_on(run, screen, monkeypatch):
+def test_further_signals_do_not_interrupt_the_stop(run, screen, monkeypatch):
     stop = up.Supervisor.stop
 
     def stop_under_fire(self, children, **options):

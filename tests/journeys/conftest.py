@@ -5,11 +5,11 @@ from tests.journeys.stack import Stack
 
 @pytest.fixture
 def stack(child_environment):
-    """A Slipway with nothing started yet; whatever a test starts is ended with it."""
+    """A Slipway with nothing started yet. All processes that the test starts are stopped after it."""
     stack = Stack(child_environment)
     try:
         yield stack
     finally:
         stack.stop()
-        # Shown where the test failed.
+        # Pytest shows it if the test failed.
         print(stack.output)

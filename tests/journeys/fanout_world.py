@@ -1,4 +1,4 @@
-"""Servers and processes of the fan-out that a test may kill: its own Postgres and Redis, web, relay, deliver, beat."""
+"""A fan-out that a test may kill piece by piece: its own Postgres and Redis, web, relay, deliver and beat."""
 
 import io
 import json
@@ -41,11 +41,11 @@ from events.models import Channel, Delivery
 
 
 class World:
-    """A fan-out of its own. Nothing of it is restarted but by the test."""
+    """A fan-out with its own servers. Only the test restarts a part of it."""
 
     def __init__(self, folder, **environment):
         with pytest.MonkeyPatch.context() as patch:
-            # So that their ports are still theirs when they come back from a crash.
+            # These ports are reserved for the test, so they are still free after a crash.
             patch.setattr(embedded, "free_port", free_port)
             self.postgres = start_postgres(folder / "postgres", durable=True)
             self.redis = start_redis(folder / "redis")
@@ -93,7 +93,7 @@ class World:
         return done.stdout.strip()
 
     def channel(self, url, **fields):
-        """Make the only enabled channel, for a log that is empty; return its id and signing secret."""
+        """Empty the log and create the only enabled channel. Return its ID and signing secret."""
         self._empty_log()
         self.query("UPDATE events_channel SET is_enabled = false")
         key, secret = self.run("-c", _MAKE_CHANNEL, url, json.dumps({"timeout_seconds": 2} | fields)).split()
@@ -101,7 +101,7 @@ class World:
 
     @contextmanager
     def listening(self):
-        """Let a live client listen from now on."""
+        """Run a live client during the block."""
         if not self._key:
             made = self.run("-m", "django", "api_key", "create", "listener", "--scope", "read", "--format", "json")
             self._key = json.loads(made)["key"]
@@ -117,14 +117,14 @@ class World:
         self.run("-c", _OPERATE.format(code))
 
     def producer(self, *, count, seconds):
-        """Start recording so many events over that time."""
+        """Start a process that records this many events over this time."""
         self._empty_log()
         command = [sys.executable, "-m", "tests.journeys.produce", str(count), str(WORKSPACES), str(seconds)]
         self._producer = subprocess.Popen(command, env=self.environment)
         return self._producer
 
     def _empty_log(self):
-        """Let a test that failed leave nothing to the next one: no event, and nobody who records more."""
+        """End the producer of a failed test and delete all events."""
         self._end_producer()
         self.query("SET slipway.pruning = 'on'; DELETE FROM events_delivery; DELETE FROM events_event")
 
@@ -141,7 +141,7 @@ class World:
             return cursor.fetchall() if cursor.description else []
 
     def position(self):
-        """Return how far the log reaches."""
+        """Return the last position in the log."""
         ((position,),) = self.query("SELECT coalesce(max(last_position), 0) FROM events_positioncounter")
         return int(position)
 
@@ -152,9 +152,9 @@ class World:
 
     @contextmanager
     def away(self, server, *, seconds):
-        """Crash a server; start it again on its port at the end, and not before it was away for so long."""
+        """Crash a server during the block. Start it again on its port at the end, after at least this many seconds."""
         assert server.process is not None
-        # Postgres' QUIT is its crash: SIGKILL would leave its children holding the shared memory.
+        # SIGQUIT makes Postgres stop as if it crashed. SIGKILL would leave children that hold the shared memory.
         server.process.send_signal(signal.SIGQUIT if server is self.postgres else signal.SIGKILL)
         server.process.wait(PATIENCE_SECONDS)
         ends_at = time.monotonic() + seconds
@@ -168,24 +168,24 @@ class World:
         return {name: child.process.pid for name, child in self.children.items() if child.process}
 
     def await_all(self, receiver, secret, *, count, seconds):
-        """Wait until the receiver has taken that many different events; return how long that took."""
+        """Wait until the receiver has accepted this many different events. Return the seconds it took."""
 
         def taken():
             return len({message["id"] for message in receiver.messages(secret)})
 
         began = time.monotonic()
-        told = lambda: f"{taken()} of {count}\n{self.log.getvalue()[-4000:]}"  # noqa: E731
-        wait_until(lambda: taken() >= count, seconds=seconds, describe=told)
+        describe = lambda: f"{taken()} of {count}\n{self.log.getvalue()[-4000:]}"  # noqa: E731
+        wait_until(lambda: taken() >= count, seconds=seconds, describe=describe)
         return time.monotonic() - began
 
     def settled(self):
-        """Tell whether every event has its place in the log, and no delivery of one waits or is being sent."""
-        unplaced = "SELECT FROM events_event WHERE position IS NULL"
+        """Return whether every event has a position and no delivery is waiting or being sent."""
+        without_position = "SELECT FROM events_event WHERE position IS NULL"
         unsent = "SELECT FROM events_delivery WHERE state IN ('waiting', 'sending')"
         try:
-            return self.query(f"SELECT EXISTS ({unplaced}) OR EXISTS ({unsent})") == [(False,)]
+            return self.query(f"SELECT EXISTS ({without_position}) OR EXISTS ({unsent})") == [(False,)]
         except psycopg.OperationalError:
-            # Just back from its crash.
+            # Postgres has just started again.
             return False
 
 
@@ -195,20 +195,20 @@ def taken_ids(receiver):
 
 
 def check(world, receiver, secret, *, count):
-    """Check what the receiver took: signed, complete, each event under its own id. Return the number of duplicates."""
+    """Check that all messages are signed and each event has its own ID. Return the number of duplicates."""
     messages = receiver.messages(secret)
     numbers = {message["data"]["payload"]["number"] for message in messages}
     assert numbers == set(range(count))
     logged = world.query("SELECT id::text, (payload->>'number')::int FROM events_event WHERE payload ? 'number'")
     assert len(logged) == count
-    told = {(message["id"], message["data"]["payload"]["number"]) for message in messages}
-    # An event always comes under its own id, however often.
-    assert told == set(logged)
+    received = {(message["id"], message["data"]["payload"]["number"]) for message in messages}
+    # An event always has the same ID, however often it arrives.
+    assert received == set(logged)
     return len(messages) - count
 
 
 def check_order(receiver, *, seen=lambda request: True):
-    """Check that first attempts came in each workspace's order."""
+    """Check that first attempts came in the order of each workspace's events."""
     firsts = {}
     for request in receiver.received:
         if seen(request):

@@ -1,4 +1,4 @@
-"""A live client that does not give up: goes on from its last position whenever its stream ends, as a browser does."""
+"""A live client that reconnects from its last position whenever its stream ends, as a browser does."""
 
 import json
 import threading
@@ -11,11 +11,11 @@ _PAUSE_SECONDS = 0.2
 
 
 class LiveListener(threading.Thread):
-    """Keeps what it was told; `opened` counts its streams."""
+    """Keeps all events in `events` and counts its streams in `opened`."""
 
     def __init__(self, *, port, key, position):
         super().__init__(daemon=True)
-        self.told = []
+        self.events = []
         self.opened = 0
         self._began_at = self._position = position
         self._address = f"http://127.0.0.1:{port}/events/stream"
@@ -33,28 +33,28 @@ class LiveListener(threading.Thread):
         self._is_over.set()
         self.join(30)
 
-    def has_heard(self, count):
-        """Tell whether the producer's events are all there."""
-        return sum("number" in each["payload"] for each in self.told) >= count
+    def has_received(self, count):
+        """Return whether all events of the producer have arrived."""
+        return sum("number" in each["payload"] for each in self.events) >= count
 
     def check(self, count):
-        """Check that it was told everything, once, in the order of the log."""
-        assert [each["position"] for each in self.told] == [
-            self._began_at + place for place in range(1, len(self.told) + 1)
+        """Check that every event arrived once, in the order of the log."""
+        assert [each["position"] for each in self.events] == [
+            self._began_at + place for place in range(1, len(self.events) + 1)
         ]
-        numbers = [each["payload"]["number"] for each in self.told if "number" in each["payload"]]
+        numbers = [each["payload"]["number"] for each in self.events if "number" in each["payload"]]
         assert sorted(numbers) == list(range(count))
 
     def _listen(self):
         headers = {"Authorization": self._authorization, "Last-Event-ID": str(self._position)}
-        # Far longer than a stream is ever silent.
+        # The timeout is far longer than the interval of keep-alives.
         with httpx.stream("GET", self._address, headers=headers, timeout=PATIENCE_SECONDS, trust_env=False) as response:
             response.raise_for_status()
             self.opened += 1
             self._read(response.iter_lines())
 
     def _read(self, lines):
-        position, told = self._position, None
+        position, event = self._position, None
         for line in lines:
             if self._is_over.is_set():
                 return
@@ -62,9 +62,9 @@ class LiveListener(threading.Thread):
             if field == "id":
                 position = int(value)
             elif field == "data":
-                told = json.loads(value)
+                event = json.loads(value)
             elif not line:
-                # A block counts when it is whole; one without data only says how far the log was looked through.
+                # A block is complete at the empty line. A block without data only moves the position.
                 self._position = position
-                self.told += [told] if told else []
-                told = None
+                self.events += [event] if event else []
+                event = None

@@ -1,7 +1,7 @@
-"""A producer of events in a process of its own: `python -m tests.journeys.produce COUNT WORKSPACES SECONDS`.
+"""A producer of events in a separate process: `python -m tests.journeys.produce COUNT WORKSPACES SECONDS`.
 
-Goes through outages as a producer does that must not lose anything: it looks whether its last commit was one, and
-repeats it where it was not.
+Loses no event in an outage: after an error it checks whether the last transaction was committed, and repeats it if
+not.
 """
 
 import sys
@@ -20,22 +20,22 @@ from events.names import EventType  # noqa: E402
 
 
 def produce(*, count, workspaces, seconds):
-    """Record so many events over that time, each in a transaction of its own."""
+    """Record this many events over this time, each in its own transaction."""
     began = time.monotonic()
     for number in range(count):
         time.sleep(max(0.0, began + seconds * number / count - time.monotonic()))
-        _persist(number, workspaces)
+        _record_despite_outages(number, workspaces)
 
 
-def _persist(number, workspaces):
-    is_in_doubt = False
+def _record_despite_outages(number, workspaces):
+    may_be_recorded = False
     while True:
         try:
-            if not (is_in_doubt and Event.objects.filter(payload__number=number).exists()):
+            if not (may_be_recorded and Event.objects.filter(payload__number=number).exists()):
                 _record(number, workspaces)
         except Error:
-            # Whether it was committed is not known: the next look tells.
-            is_in_doubt = True
+            # It may have been committed, so check before the next attempt.
+            may_be_recorded = True
             connection.close()
             time.sleep(0.1)
         else:

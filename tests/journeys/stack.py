@@ -87,23 +87,23 @@ def status_of(workspace):
     return Workspace.objects.values_list("status", flat=True).get(pk=workspace.pk)
 
 
-def settled(workspace):
+def wait_for_result(workspace):
     """Wait until the workspace is no longer provisioning, and return it."""
     wait_until(lambda: status_of(workspace) != WorkspaceStatus.PROVISIONING)
     return Workspace.objects.get(pk=workspace.pk)
 
 
 def kill_agent_of(workspace):
-    """Kill the agent and what it started; the supervisor, the first of them, stays to record the exit."""
+    """Kill the agent and all that it started. The supervisor stays and records the exit."""
     (pids,) = processes_of(workspace).values()
-    # A later one may have the lower pid.
+    # The supervisor is the oldest process, but need not have the lowest pid.
     _, *others = sorted(map(psutil.Process, pids), key=lambda process: (process.create_time(), process.pid))
     for process in others:
         process.kill()
 
 
 def processes_of(workspace):
-    """Return the live processes of a workspace, by the launch whose id they carry: each that carries either id."""
+    """Return the live processes of a workspace by launch ID. Their environment has the workspace's or a launch's ID."""
     found = {}
     launches = {str(pk).encode() for pk in workspace.launches.values_list("pk", flat=True)}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -113,7 +113,7 @@ def processes_of(workspace):
             )
         except OSError:
             continue
-        is_its = environment.get(b"WORKSPACE_ID") == str(workspace.pk).encode()
-        if is_its or environment.get(b"LAUNCH_ID") in launches:
+        is_of_workspace = environment.get(b"WORKSPACE_ID") == str(workspace.pk).encode()
+        if is_of_workspace or environment.get(b"LAUNCH_ID") in launches:
             found.setdefault(environment.get(b"LAUNCH_ID", b"").decode(), []).append(int(folder.name))
     return found

@@ -1,4 +1,4 @@
-"""`make demo` as an operator uses it: with its own data, and nothing left after its stop."""
+"""`make demo` as an operator uses it: with its own data, and without a process left after it stops."""
 
 import os
 import re
@@ -7,14 +7,14 @@ import signal
 import httpx
 import pytest
 
-from tests.journeys.test_up import PATIENCE_SECONDS, STOP_SECONDS, Up, ours
+from tests.journeys.test_up import PATIENCE_SECONDS, STOP_SECONDS, Up, our_processes
 
 pytestmark = pytest.mark.journey
 
 
 def test_a_demo_shows_its_fleet_and_leaves_no_process_and_no_data_elsewhere(tmp_path):
     folder, theirs = tmp_path / "demo", tmp_path / "data"
-    # The address of a real Slipway, on which nothing listens: a demo that used it would not start.
+    # The address of a database that does not exist. A demo that used it would not start.
     address = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "DATA_DIR": str(theirs)}
     real = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **address}
     demo = Up("--folder", str(folder), "--patience", "0", "--speed", "60", variables=real, command="demo")
@@ -30,5 +30,5 @@ def test_a_demo_shows_its_fleet_and_leaves_no_process_and_no_data_elsewhere(tmp_
     finally:
         demo.close()
     assert "Stopped." in demo.output
-    assert ours({"DATA_DIR": str(folder)}) == []
+    assert our_processes({"DATA_DIR": str(folder)}) == []
     assert not theirs.exists()

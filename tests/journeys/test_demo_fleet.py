@@ -1,4 +1,4 @@
-"""The demo's fleet, smaller and faster, on the processes of a whole Slipway: what it promises comes true."""
+"""The demo's fleet, smaller and faster, on all processes of Slipway: each member ends as promised."""
 
 import time
 from dataclasses import replace
@@ -19,9 +19,9 @@ from workspaces.models.incidents import Incident
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 
-# A minute of the field in 0.6 seconds: hermes' limit is 18 seconds, the others' 6.
+# A minute takes 0.6 seconds: the limit of hermes is 18 seconds, that of the others 6.
 SPEED = 100
-# Ten wait for the mirror: however two sweeps share them out, one meets enough of them.
+# Ten wait for the mirror, so that one sweep finds enough of them even if two share them.
 SMALLER = {"hermes": 3, "mirror": 10, "greeter": 2, "stuck": 2, "crash": 3}
 PROMISED = {
     "unset": (S.FAILED, FailureCode.MISSING_ENV),
@@ -36,10 +36,10 @@ PROMISED = {
 }
 OWNERS = {
     FailureCode.MISSING_ENV: {FailureOwner.CONFIGURATION},
-    # Time accuses nobody.
+    # A deadline alone does not name an owner.
     FailureCode.TIMED_OUT: {FailureOwner.UNKNOWN},
     FailureCode.STALLED: {FailureOwner.UNKNOWN},
-    # Its own exit status tells, a signal from outside doesn't.
+    # An exit status names the image as the owner; a signal from outside does not.
     FailureCode.CRASHED: {FailureOwner.IMAGE, FailureOwner.UNKNOWN},
 }
 HEALTHY = ["hermes", "greeter", "twice", "unheard", "skewed"]
@@ -50,7 +50,7 @@ BEGUN, ONLINE = "WORKSPACE_PROVISIONING", "WORKSPACE_ONLINE"
 def slipway(stack, settings, tmp_path):
     settings.PROVISIONER = "simulated"
     stack.environment |= {"PROVISIONER": "simulated", "ALLOW_SIMULATOR": "true", "DATA_DIR": str(tmp_path)}
-    # Room for a busy machine: its agents are heard, though late.
+    # On a busy machine, heartbeats arrive late.
     stack.environment |= {**settings_for_speed(SPEED), "HEARTBEAT_LIMIT_SECONDS": "8"}
     stack.children["simulate"] = children.simulator(console=Console(stack.log))
     stack.configure(**stack.environment)
@@ -58,14 +58,14 @@ def slipway(stack, settings, tmp_path):
     return stack
 
 
-def test_the_slow_survive_the_dead_fail_with_their_reason_and_a_mass_slowdown_is_one_incident(slipway):
+def test_every_member_of_the_demo_ends_as_promised_with_one_incident(slipway):
     members = _members()
     began = time.monotonic()
     for member in members:
         time.sleep(max(0, began + member.begins_seconds - time.monotonic()))
         create_member(member)
     promised = {member.name: PROMISED.get(member.name, (S.ONLINE, FailureCode.NONE)) for member in members}
-    wait_until(lambda: _seen() == promised and _is_resolved(), seconds=120, describe=_seen)
+    wait_until(lambda: _results() == promised and _is_resolved(), seconds=120, describe=_results)
 
     for row in Workspace.objects.filter(status=S.FAILED):
         assert row.failure_owner in OWNERS[FailureCode(row.failure_code)], row.name
@@ -73,19 +73,19 @@ def test_the_slow_survive_the_dead_fail_with_their_reason_and_a_mass_slowdown_is
     _assert_crashes_are_evident()
     _assert_the_healthy_never_failed()
     _assert_one_incident()
-    _assert_moves_of_those_who_came_back()
+    _assert_transitions_of_recovered_workspaces()
 
 
 def _members():
-    # Hermes' boots leave five of the eighteen seconds to a busy machine.
+    # Boots of hermes leave five of the eighteen seconds for a busy machine.
     groups = [replace(group, count=SMALLER.get(group.name, 1)) for group in fleet.GROUPS]
     groups = [replace(group, boot=(18, 22)) if group.name == "hermes" else group for group in groups]
     return fleet.make_fleet(speed=SPEED, seed=1, groups=groups)
 
 
-def _seen():
+def _results():
     rows = Workspace.objects.values_list("name", "status", "failure_code")
-    # Degraded is how the flaky one is at times.
+    # The flaky workspace is degraded at times.
     return {name: (S.ONLINE if status == S.DEGRADED else status, code) for name, status, code in rows}
 
 
@@ -106,26 +106,26 @@ def _assert_the_healthy_never_failed():
     rows = Workspace.objects.filter(name__in=healthy)
     assert len(rows) == len(healthy)
     for row in rows:
-        assert _moves(row.pk) == [BEGUN, ONLINE], row.name
+        assert _transitions_of(row.pk) == [BEGUN, ONLINE], row.name
 
 
 def _assert_one_incident():
     incident = Incident.objects.about_mass_lateness().get()
     assert incident.count >= 5
-    # The cause was gone before the longest hold was over.
+    # The cause was gone before the longest hold ended.
     assert incident.let_go_at is None
-    told = Event.objects.filter(payload__incident_id=incident.pk).order_by("id")
-    assert list(told.values_list("event_type", flat=True)) == ["INCIDENT_OPENED", "INCIDENT_RESOLVED"]
+    incident_events = Event.objects.filter(payload__incident_id=incident.pk).order_by("id")
+    assert list(incident_events.values_list("event_type", flat=True)) == ["INCIDENT_OPENED", "INCIDENT_RESOLVED"]
 
 
-def _assert_moves_of_those_who_came_back():
+def _assert_transitions_of_recovered_workspaces():
     late = Workspace.objects.get(name="too-late")
-    assert _moves(late.pk) == [BEGUN, "WORKSPACE_PROVISION_FAILED", ONLINE]
+    assert _transitions_of(late.pk) == [BEGUN, "WORKSPACE_PROVISION_FAILED", ONLINE]
     assert Launch.objects.get(pk=late.launch_id).false_flip_code == FailureCode.TIMED_OUT
     crashed = Workspace.objects.get(name="late-crash")
-    assert _moves(crashed.pk) == [BEGUN, ONLINE, "WORKSPACE_OFFLINE", BEGUN, ONLINE]
+    assert _transitions_of(crashed.pk) == [BEGUN, ONLINE, "WORKSPACE_OFFLINE", BEGUN, ONLINE]
 
 
-def _moves(workspace_id):
+def _transitions_of(workspace_id):
     rows = Event.objects.filter(workspace_id=workspace_id, is_move=True).order_by("version")
     return list(rows.values_list("event_type", flat=True))

@@ -1,6 +1,6 @@
-"""A new status on a real database, as an operator deploys it: old code still running and writing, then a way back.
+"""A new status is deployed on a real database while old code runs and writes, and rolled back.
 
-The project is copied twice: `old` as it is, `new` with one more status. Each runs as processes of its own.
+The project is copied twice: `old` is unchanged, `new` has one more status. Each runs in its own processes.
 """
 
 import json
@@ -67,7 +67,7 @@ print(answer.status_code, answer.json()["checks"]["enum"]["detail"])
 
 
 class Project:
-    """A copy of the project, and what it runs as."""
+    """A copy of the project, and the environment it runs in."""
 
     def __init__(self, folder, environment):
         self.folder = folder
@@ -124,7 +124,7 @@ class Project:
 
 @pytest.fixture
 def database():
-    """A database of its own, as an operator has it: what an upgrade adds to a type stays there."""
+    """A separate database, because a value that an upgrade adds to a type stays there."""
     name = f"upgrade_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(settings.DATABASE_URL, dbname="postgres", autocommit=True, connect_timeout=60) as server:
         server.execute(f"CREATE DATABASE {name}".encode())
@@ -154,7 +154,7 @@ def copy_of_project(folder, environment):
 
 @contextmanager
 def writing(project):
-    """Let the project's code write and ask for its readiness all the time; yield what reads its progress."""
+    """Let the project write and check its readiness during the block. Yield a function that reads its progress."""
     folder = project.folder
     progress = lambda: json.loads((folder / "progress").read_text())  # noqa: E731
     with subprocess.Popen(
@@ -168,7 +168,7 @@ def writing(project):
             writer.wait(SECONDS)
 
 
-def further(progress, *, writes=5):
+def wait_for_more_writes(progress, *, writes=5):
     goal = progress()["writes"] + writes
     wait_until(lambda: progress()["writes"] >= goal)
 
@@ -180,7 +180,7 @@ def test_a_new_status_is_deployed_and_taken_back_while_old_code_writes_and_stays
     last = old.migrations[-1]
 
     with writing(old) as progress, psycopg.connect(database, autocommit=True, connect_timeout=60) as psql:
-        # The code has the member, and nobody wrote the migration: the gate and makemigrations say so.
+        # The code has the member but no migration adds it: the drift check and makemigrations report that.
         new.add_status()
         assert "lacks quarantined" in new.manage("check_status_drift", fails=True)
         assert "quarantined" in new.manage("makemigrations", "--check", "--dry-run", "--no-input", fails=True)
@@ -193,27 +193,27 @@ def test_a_new_status_is_deployed_and_taken_back_while_old_code_writes_and_stays
         assert "GuardMoves(" in (new.folder / "workspaces" / "migrations" / f"{guarded}.py").read_text()
         assert "No changes detected" in new.manage("makemigrations", "--check", "--dry-run", "--no-input")
 
-        # New code before its migration: red, by the value's name.
+        # New code before its migration is not ready and names the value.
         answer = new.python(READY).splitlines()[0]
         assert answer == "503 workspace_status lacks quarantined: run `manage.py migrate`."
 
         new.manage("migrate", "-v", "0")
-        further(progress)
+        wait_for_more_writes(progress)
         assert new.python(READY).startswith("200")
         assert "0 errors, 0 warnings" in new.manage("check_status_drift")
         values = psql.execute("SELECT enum_range(NULL::workspace_status)::text[]").fetchone()
         assert values is not None
         assert values[0][4:6] == ["failed", "quarantined"]
 
-        # The new edge holds; an old one that is none still does not.
+        # The trigger allows the new transition and still refuses others.
         key = "(SELECT id FROM workspaces_workspace WHERE status = 'provisioning' LIMIT 1)"
         fail = f"UPDATE workspaces_workspace SET status = 'quarantined', version = version + 1 WHERE id = {key}"  # noqa: S608
         with pytest.raises(psycopg.errors.CheckViolation, match="can't go from provisioning to quarantined"):
             psql.execute(fail.encode())
 
-        # Back: the value stays, the guard is the former one, the gate warns, and nothing is red.
+        # After the rollback the value stays, the former trigger is back, and the drift check only warns.
         new.manage("migrate", "workspaces", last, "-v", "0")
-        further(progress)
+        wait_for_more_writes(progress)
         values = psql.execute("SELECT enum_range(NULL::workspace_status)::text[]").fetchone()
         assert values is not None
         assert "quarantined" in values[0]
@@ -221,13 +221,13 @@ def test_a_new_status_is_deployed_and_taken_back_while_old_code_writes_and_stays
             "SELECT prosrc FROM pg_proc WHERE proname = 'workspaces_workspace_guard'"
         ).fetchone() or ("",)
         assert "quarantined" not in guard
-        told = old.manage("check_status_drift", "--live")
-        assert "warning: The database's workspace_status has quarantined" in told
-        assert "0 errors, 1 warnings" in told
+        output = old.manage("check_status_drift", "--live")
+        assert "warning: The database's workspace_status has quarantined" in output
+        assert "0 errors, 1 warnings" in output
 
-        # And forth again: what is there already is no obstacle.
+        # Migrating again works although the value exists.
         new.manage("migrate", "-v", "0")
-        further(progress)
+        wait_for_more_writes(progress)
         seen = progress()
 
     assert seen["errors"] == []

@@ -1,4 +1,4 @@
-"""Whatever is killed, away or in a bad mood: every event arrives, signed, under its own id, in order.
+"""Every event arrives signed, with its ID and in order, whichever process, server or receiver fails.
 
 The figures of the soak's runs are in docs/explanation/events.md.
 """
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.journey
 
 @dataclass(frozen=True)
 class Size:
-    """How much, and for how long."""
+    """The number of events and the durations of a test run."""
 
     events: int
-    # Over which they are produced.
+    # The time over which the events are produced.
     seconds: float
     away_seconds: float
-    # A receiver that is down, from the first attempt on: for longer than two pauses, and so into the third.
+    # How long a receiver stays down after the first attempt: until the third delay between attempts.
     down_seconds: float
     patience_seconds: float
     divisor: int
@@ -61,7 +61,7 @@ def receiver():
 
 
 def finish(world, receiver, size, secret, note):
-    """Wait until all has arrived, check it, print the figures and return how much came twice."""
+    """Wait until all events have arrived, check them, print the figures, and return the number of duplicates."""
     took = world.await_all(receiver, secret, count=size.events, seconds=size.patience_seconds)
     wait_until(world.settled, seconds=size.patience_seconds)
     duplicates = check(world, receiver, secret, count=size.events)
@@ -70,20 +70,20 @@ def finish(world, receiver, size, secret, note):
 
 
 def finish_listening(listener, size):
-    """Wait until the live client has heard everything, and check it."""
-    wait_until(lambda: listener.has_heard(size.events), seconds=size.patience_seconds)
+    """Wait until the live client has received all events, and check them."""
+    wait_until(lambda: listener.has_received(size.events), seconds=size.patience_seconds)
     listener.check(size.events)
-    print(f"  the live client heard them all, over {listener.opened} streams")
+    print(f"  the live client received them all, over {listener.opened} streams")
 
 
 @pytest.mark.parametrize("victim", ["relay", "deliver", "web", "any"])
-def test_killing_our_processes_loses_nothing(world, receiver, size, victim):
+def test_no_event_is_lost_if_our_processes_are_killed(world, receiver, size, victim):
     _, secret = world.channel(receiver.url)
     receiver.answer = lambda request: Answer(wait_seconds=0.05)
     with world.listening() as listener:
         work = {
             "relay": Work(done=world.position),
-            # It is killed with something on its way.
+            # It is killed while a message is being sent.
             "deliver": Work(
                 done=lambda: len(receiver.received), is_on=lambda: len(receiver.received) > len(receiver.accepted)
             ),
@@ -108,7 +108,7 @@ class Work:
 
 
 def kill_at_work(world, producer, work):
-    """Kill one of these children again and again, each time soon after it began to work; return how often."""
+    """Kill one of these children repeatedly, each time soon after it began to work. Return how often."""
     chance = random.Random(len(work))  # noqa: S311
     is_over = lambda: producer.poll() is not None  # noqa: E731
     seen = {name: each.done() for name, each in work.items()}
@@ -123,19 +123,19 @@ def kill_at_work(world, producer, work):
     return kills
 
 
-def test_redis_killed_and_back_empty_delays_nothing(world, receiver, size):
+def test_no_event_is_delayed_while_redis_is_away(world, receiver, size):
     _, secret = world.channel(receiver.url)
-    pids, said_before = world.pids(), len(world.log.getvalue())
-    said = lambda: world.log.getvalue()[said_before:]  # noqa: E731
+    pids, length_before = world.pids(), len(world.log.getvalue())
+    new_output = lambda: world.log.getvalue()[length_before:]  # noqa: E731
     with world.listening() as listener:
         producer = world.producer(count=size.events, seconds=size.seconds)
         wait_until(lambda: taken_ids(receiver))
         began = time.monotonic()
         with world.away(world.redis, seconds=size.away_seconds):
-            before, heard = len(taken_ids(receiver)), len(listener.told)
-            # While it is away, events arrive.
-            wait_until(lambda: len(taken_ids(receiver)) > before and len(listener.told) > heard)
-            wait_until(lambda: "celery.beat: Redis can't be reached" in said())
+            before, received_before = len(taken_ids(receiver)), len(listener.events)
+            # Events still arrive while Redis is away.
+            wait_until(lambda: len(taken_ids(receiver)) > before and len(listener.events) > received_before)
+            wait_until(lambda: "celery.beat: Redis can't be reached" in new_output())
         away_seconds = time.monotonic() - began
         assert producer.wait(size.patience_seconds) == 0
         finish(world, receiver, size, secret, f"Redis away for {away_seconds:.0f} s")
@@ -143,12 +143,12 @@ def test_redis_killed_and_back_empty_delays_nothing(world, receiver, size):
         finish_listening(listener, size)
         assert listener.opened == 1
     assert world.pids() == pids
-    # Whoever misses it says so in a line, and not in a traceback for each try.
-    assert "Traceback" not in said()
-    assert said().count("Redis can't be reached") <= 1 + away_seconds / BrokerOutages.EVERY_SECONDS
+    # Processes that need Redis log one line, not a traceback for each attempt.
+    assert "Traceback" not in new_output()
+    assert new_output().count("Redis can't be reached") <= 1 + away_seconds / BrokerOutages.EVERY_SECONDS
 
 
-def test_postgres_crashed_and_restarted_loses_nothing(world, receiver, size):
+def test_no_event_is_lost_if_postgres_crashes(world, receiver, size):
     _, secret = world.channel(receiver.url)
     pids = world.pids()
     with world.listening() as listener:
@@ -167,7 +167,7 @@ def test_postgres_crashed_and_restarted_loses_nothing(world, receiver, size):
     assert all(not child.has_exited for child in world.children.values())
 
 
-MOODS = {
+MISBEHAVIOURS = {
     "slow": Answer(wait_seconds=1),
     "hanging": Answer(wait_seconds=5),
     "resetting": Answer(status=0),
@@ -177,30 +177,30 @@ MOODS = {
 }
 
 
-@pytest.mark.parametrize("mood", MOODS)
-def test_a_receiver_in_a_bad_mood_gets_everything_afterwards(world, receiver, size, mood):
+@pytest.mark.parametrize("misbehaviour", MISBEHAVIOURS)
+def test_a_receiver_that_misbehaves_gets_everything_afterwards(world, receiver, size, misbehaviour):
     _, secret = world.channel(receiver.url)
     pids = world.pids()
-    receiver.answer = at_first(MOODS[mood], seconds=size.away_seconds / 2)
+    receiver.answer = at_first(MISBEHAVIOURS[misbehaviour], seconds=size.away_seconds / 2)
     producer = world.producer(count=size.events, seconds=size.seconds / 3)
     assert producer.wait(size.patience_seconds) == 0
-    finish(world, receiver, size, secret, f"a receiver that is {mood}")
+    finish(world, receiver, size, secret, f"a receiver that is {misbehaviour}")
     check_order(receiver)
     assert world.pids() == pids
 
 
-def at_first(mood, *, seconds):
-    """Answer in this mood for so long, from the first request on."""
+def at_first(misbehaviour, *, seconds):
+    """Misbehave for this many seconds from the first request on, then answer well."""
     asked_at = []
 
     def answer(request):
         asked_at.append(time.monotonic())
-        return mood if asked_at[-1] <= asked_at[0] + seconds else Answer()
+        return misbehaviour if asked_at[-1] <= asked_at[0] + seconds else Answer()
 
     return answer
 
 
-def test_a_receiver_that_is_down_gets_everything_afterwards(world, size):
+def test_a_receiver_that_was_down_gets_everything_afterwards(world, size):
     port = free_port()
     _, secret = world.channel(f"http://127.0.0.1:{port}/hook")
     producer = world.producer(count=size.events, seconds=size.seconds / 3)
@@ -211,7 +211,7 @@ def test_a_receiver_that_is_down_gets_everything_afterwards(world, size):
         finish(world, receiver, size, secret, "a receiver that was down")
 
 
-def test_a_receiver_that_moved_to_a_private_address_gets_its_dead_letters_when_it_is_back(world, receiver, size):
+def test_a_receiver_that_redirected_to_a_private_address_gets_its_dead_letters_after_a_redrive(world, receiver, size):
     with receiving() as private:
         key, secret = world.channel(receiver.url)
         receiver.answer = lambda request: Answer(301, {"Location": private.url})
@@ -226,7 +226,7 @@ def test_a_receiver_that_moved_to_a_private_address_gets_its_dead_letters_when_i
         assert private.received == []
 
 
-def test_a_receiver_that_was_gone_gets_what_was_queued_when_its_channel_is_enabled(world, receiver, size):
+def test_a_receiver_that_answered_410_gets_queued_events_once_its_channel_is_enabled(world, receiver, size):
     key, secret = world.channel(receiver.url, event_types=["WORKSPACE_ONLINE"])
     world.operate(f"channel_operations.pause(Channel.objects.filter(pk={key}), now=database_now())")
     producer = world.producer(count=size.events, seconds=1)

@@ -1,4 +1,4 @@
-"""The main job on real processes: from nothing to online, and a stuck one failed with its reason."""
+"""The main job on real processes: launch a workspace, and fail a stuck one with its reason."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from django.db.models import Sum
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
-from tests.journeys.stack import processes_of, settled, status_of
+from tests.journeys.stack import processes_of, status_of, wait_for_result
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.configuration.test_preflight import EXPECTED, REAL_CONFIGS
 from tests.workspaces.factories import config_for
@@ -28,7 +28,7 @@ from workspaces.services.stopping.remove import remove
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 
-# Real files where they are at hand; else the same requirements in files of our own.
+# Real files if they exist here; otherwise configs with the same requirements.
 CONFIGS = {
     name: text
     for name, names in EXPECTED.items()
@@ -37,7 +37,7 @@ CONFIGS = {
 }
 
 
-def made(config="", **fields):
+def create_workspace(config="", **fields):
     workspace = create(CreateRequest(config=config, **fields), now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     return workspace
@@ -53,7 +53,7 @@ def test_a_workspace_goes_online_is_restarted_and_removed_with_no_process_left(s
 
     earlier = restart(workspace_id=workspace.pk, now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=earlier.pk, launch_id=earlier.launch_id)
-    assert settled(workspace).status == WorkspaceStatus.ONLINE
+    assert wait_for_result(workspace).status == WorkspaceStatus.ONLINE
     assert list(processes_of(workspace)) == [str(earlier.launch_id)]
 
     remove(workspace_id=workspace.pk, confirmed=True, now=database_now())
@@ -70,7 +70,7 @@ def test_a_workspace_goes_online_is_restarted_and_removed_with_no_process_left(s
     wait_until(lambda: not Event.objects.filter(position__isnull=True).exists())
 
 
-def test_each_real_config_names_what_it_needs_and_goes_online_with_it(stack, tmp_path):
+def test_each_real_config_names_its_required_variables_and_goes_online_with_them(stack, tmp_path):
     stack.start()
     manage = str(settings.BASE_DIR / "manage.py")
 
@@ -95,12 +95,12 @@ def test_each_real_config_names_what_it_needs_and_goes_online_with_it(stack, tmp
         output, _ = process.communicate(timeout=2 * PATIENCE_SECONDS)
         assert process.returncode == 0, output
     assert Workspace.objects.filter(status=WorkspaceStatus.ONLINE).count() == len(CONFIGS)
-    # None of them names a command: the agent alone registered, and says so.
+    # None of them names a command, so the agent registered alone, and its card says so.
     cards = Workspace.objects.filter(status=WorkspaceStatus.ONLINE).values_list("agent_card", flat=True)
     assert [card["runtime_command"] for card in cards] == [None] * len(CONFIGS)
 
 
-def test_a_boot_step_that_exits_3_is_failed_long_before_its_deadline_by_command_row_and_event(stack, tmp_path):
+def test_a_boot_step_that_exits_with_3_fails_the_launch_early_and_is_reported_everywhere(stack, tmp_path):
     stack.start()
     config = tmp_path / "config.yaml"
     config.write_text(config_for("echo", "runtime_config: {boot: [{step: install, run: 'echo last words; exit 3'}]}\n"))
@@ -119,23 +119,23 @@ def test_a_boot_step_that_exits_3_is_failed_long_before_its_deadline_by_command_
     wait_until(lambda: not processes_of(workspace))
 
 
-def test_a_launch_with_all_slots_blocked_starves_no_sweep(stack):
+def test_blocked_launch_slots_do_not_block_the_sweep(stack):
     stack.configure(AGENT_STOP_SECONDS="300")
     stack.start("web", "sweep", "beat", "launch")
-    blocked = [made(config_for("echo")) for _ in range(settings.LAUNCH_SLOTS)]
+    blocked = [create_workspace(config_for("echo")) for _ in range(settings.LAUNCH_SLOTS)]
     for workspace in blocked:
-        assert settled(workspace).status == WorkspaceStatus.ONLINE
-    # Frozen predecessors don't end on TERM: each restart holds its slot for as long as it waits for one.
+        assert wait_for_result(workspace).status == WorkspaceStatus.ONLINE
+    # Frozen processes do not end on SIGTERM, so each restart holds its slot while it waits for the earlier launch.
     for pid in [pid for workspace in blocked for pids in processes_of(workspace).values() for pid in pids]:
         os.kill(pid, signal.SIGSTOP)
     for workspace in blocked:
         again = restart(workspace_id=workspace.pk, now=database_now()).workspace
         tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
-    # Whether its launch waits for it or its teardown does: each stop that was begun holds a slot for 300 seconds.
+    # Each stop holds a slot for 300 seconds, whether the next launch or a teardown waits for it.
     wait_until(lambda: Launch.objects.aggregate(begun=Sum("teardown_attempts"))["begun"] == settings.LAUNCH_SLOTS)
-    waiting = made(config_for("echo"))
-    # Its turn does not come, its queue stood still for ten minutes, and its deadline is now: the sweep, every second
-    # here, fails it all the same.
+    waiting = create_workspace(config_for("echo"))
+    # The queue has been stalled for ten minutes and the deadline has passed. The sweep, which runs every second here,
+    # fails the waiting launch.
     Launch.objects.update(launching_at=database_now() - timedelta(minutes=11))
     Workspace.objects.filter(pk=waiting.pk).update(deadline_at=database_now())
     wait_until(lambda: status_of(waiting) == WorkspaceStatus.FAILED)
@@ -143,6 +143,6 @@ def test_a_launch_with_all_slots_blocked_starves_no_sweep(stack):
 
 
 def test_workspaces_lists_what_the_database_holds(stack):
-    made(config_for("echo"), name="listed")
+    create_workspace(config_for("echo"), name="listed")
     listed = stack.command("workspaces", "--format", "json")
     assert [item["name"] for item in json.loads(listed.stdout)] == ["listed"]

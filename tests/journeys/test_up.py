@@ -1,4 +1,4 @@
-"""`make up` from nothing to an online workspace and back to nothing, with real processes."""
+"""`make up` from an empty machine to an online workspace and back, with real processes."""
 
 import json
 import os
@@ -119,7 +119,7 @@ def is_online(machine):
     return [workspace["status"] for workspace in workspaces(machine)] == ["online"]
 
 
-def ours(machine):
+def our_processes(machine):
     """Return the pids of the workspaces, children and servers of this data folder."""
     folder = machine["DATA_DIR"]
     found = []
@@ -140,7 +140,7 @@ def environment_of(pid):
 
 
 def relays(machine):
-    return [pid for pid in ours(machine) if b"\0relay" in command_of(pid)]
+    return [pid for pid in our_processes(machine) if b"\0relay" in command_of(pid)]
 
 
 def command_of(pid):
@@ -175,7 +175,7 @@ def test_up_boots_a_first_workspace_stops_everything_and_launches_it_again_at_th
 
     assert first.stop(signal.SIGINT) < STOP_SECONDS
     assert first.process.returncode == 0
-    assert ours(machine) == []
+    assert our_processes(machine) == []
 
     third = up()
     third.wait_for("Ctrl-C stops everything.")
@@ -184,29 +184,29 @@ def test_up_boots_a_first_workspace_stops_everything_and_launches_it_again_at_th
     wait_until(lambda: is_online(machine), seconds=PATIENCE_SECONDS)
     assert [workspace["id"] for workspace in workspaces(machine)] == [created["id"]]
     third.stop(signal.SIGHUP)
-    assert ours(machine) == []
+    assert our_processes(machine) == []
 
 
 def test_after_a_supervisor_was_killed_its_children_are_replaced_and_its_workspace_keeps_running(machine, up):
     killed = up()
     killed.wait_for("Ctrl-C stops everything.")
     [before] = workspaces(machine)
-    agents = {pid for pid in ours(machine) if "LAUNCH_ID" in environment_of(pid)}
+    agents = {pid for pid in our_processes(machine) if "LAUNCH_ID" in environment_of(pid)}
     assert agents
     killed.process.kill()
     killed.process.wait()
-    # On the same port, on which the stale web server still listens.
+    # The stale web server still listens on the same port.
     again = Up("--port", str(killed.port), variables=machine)
     try:
         again.wait_for("Ctrl-C stops everything.")
         assert "The last run did not end cleanly" in again.output
-        assert agents <= set(ours(machine))
+        assert agents <= set(our_processes(machine))
         [after] = workspaces(machine)
         assert (after["id"], after["status"]) == (before["id"], "online")
         again.stop(signal.SIGTERM)
     finally:
         again.close()
-    assert ours(machine) == []
+    assert our_processes(machine) == []
 
 
 def test_up_with_no_resume_leaves_paused_workspaces_paused(machine, up):
@@ -243,7 +243,7 @@ def test_a_child_that_was_killed_is_started_again(machine, up):
     wait_until(lambda: set(relays(machine)) - {killed})
 
 
-ONE_THAT_GETS_AWAY = """
+LAUNCH_ESCAPING_AGENT = """
 from workspaces import tasks
 from postgres.clock import database_now
 from workspaces.services.launching import create
@@ -259,17 +259,17 @@ def test_ctrl_c_stops_an_agent_that_clears_its_environment_calls_setsid_and_fork
     run = up("--no-first-workspace")
     run.wait_for("Ctrl-C stops everything.")
     program = PROJECT / "tests" / "workspaces" / "provisioners" / "process" / "escape.py"
-    code = ONE_THAT_GETS_AWAY.format(python=sys.executable, program=program)
+    code = LAUNCH_ESCAPING_AGENT.format(python=sys.executable, program=program)
     subprocess.run([*MANAGE, "shell", "-v0", "-c", code], env=machine, cwd=PROJECT, timeout=60, check=True)
     wait_until(lambda: is_online(machine), seconds=PATIENCE_SECONDS)
     [file] = Path(machine["DATA_DIR"]).glob("workspaces/*/work/escaped")
     escaped = psutil.Process(int(file.read_text()))
     run.stop(signal.SIGINT)
     assert not escaped.is_running() or escaped.status() == psutil.STATUS_ZOMBIE
-    assert ours(machine) == []
+    assert our_processes(machine) == []
 
 
-TWENTY_MORE = """
+LAUNCH_TWENTY = """
 from workspaces import tasks
 from postgres.clock import database_now
 from workspaces.services.launching import create
@@ -284,11 +284,11 @@ for number in range(20):
 def test_a_stop_with_twenty_workspaces_takes_less_than_ten_seconds_and_leaves_nothing(machine, up):
     run = up("--no-first-workspace")
     run.wait_for("Ctrl-C stops everything.")
-    subprocess.run([*MANAGE, "shell", "-v0", "-c", TWENTY_MORE], env=machine, cwd=PROJECT, timeout=60, check=True)
-    everyone = ["online"] * 20
-    wait_until(lambda: [row["status"] for row in workspaces(machine)] == everyone, seconds=PATIENCE_SECONDS)
+    subprocess.run([*MANAGE, "shell", "-v0", "-c", LAUNCH_TWENTY], env=machine, cwd=PROJECT, timeout=60, check=True)
+    all_online = ["online"] * 20
+    wait_until(lambda: [row["status"] for row in workspaces(machine)] == all_online, seconds=PATIENCE_SECONDS)
     assert run.stop(signal.SIGINT) < 10
-    assert ours(machine) == []
+    assert our_processes(machine) == []
 
 
 def test_a_second_ctrl_c_forces_the_stop_and_still_leaves_nothing(machine, up):
@@ -297,4 +297,4 @@ def test_a_second_ctrl_c_forces_the_stop_and_still_leaves_nothing(machine, up):
     run.process.send_signal(signal.SIGINT)
     run.wait_for("Press Ctrl-C again")
     assert run.stop(signal.SIGINT) < STOP_SECONDS
-    assert ours(machine) == []
+    assert our_processes(machine) == []

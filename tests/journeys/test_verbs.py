@@ -1,4 +1,4 @@
-"""Every verb by each way in, on real processes: what stops is gone, and what comes back has its data."""
+"""Every operation through each interface, on real processes. A stopped process is gone; a new one has the old data."""
 
 from datetime import timedelta
 
@@ -13,8 +13,8 @@ from django.urls import reverse
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
-from tests.journeys.stack import kill_agent_of, processes_of, settled, status_of
-from tests.journeys.test_main_job import made
+from tests.journeys.stack import kill_agent_of, processes_of, status_of, wait_for_result
+from tests.journeys.test_main_job import create_workspace
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import config_for
 from tests.workspaces.unguarded import unguarded
@@ -27,18 +27,18 @@ from workspaces.provisioners.registry import get_provisioner
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 S = WorkspaceStatus
-# Each boot leaves a line in the workspace's own folder.
-REMEMBERS = "runtime_config: {boot: [{step: remember, run: 'echo booted >> boots.txt'}], command: [sleep, '900']}\n"
+# Each boot writes a line to a file in the workspace's folder.
+COUNTS_BOOTS = "runtime_config: {boot: [{step: remember, run: 'echo booted >> boots.txt'}], command: [sleep, '900']}\n"
 
 
-def came_online(stack, config=REMEMBERS, **fields):
-    workspace = settled(made(config_for("echo", config), **fields))
+def launch_and_wait(stack, config=COUNTS_BOOTS, **fields):
+    workspace = wait_for_result(create_workspace(config_for("echo", config), **fields))
     assert workspace.status == S.ONLINE, workspace.failure_message + stack.output[-2000:]
     return workspace
 
 
 def boots(workspace):
-    """How often it booted, as its own folder tells."""
+    """Return how often the workspace booted, by the file in its folder."""
     path = settings.DATA_DIR / "workspaces" / str(workspace.pk) / "work" / "boots.txt"
     return len(path.read_text().splitlines()) if path.exists() else 0
 
@@ -47,18 +47,18 @@ def is_gone(workspace):
     return not processes_of(workspace)
 
 
-def becomes(workspace, status):
+def wait_for_status(workspace, status):
     wait_until(lambda: status_of(workspace) == status)
 
 
-def was_offline(workspace):
-    """Wait until it is offline; it may be no more by now."""
-    told = Event.objects.filter(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_OFFLINE)
-    wait_until(told.exists)
+def wait_for_offline_event(workspace):
+    """Wait until the workspace has been offline, even if it no longer is."""
+    offline_events = Event.objects.filter(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_OFFLINE)
+    wait_until(offline_events.exists)
 
 
-class Way:
-    """One of the ways in; each verb by its name."""
+class Interface:
+    """An interface that calls each operation by its name."""
 
     def __init__(self, stack):
         self.stack = stack
@@ -67,19 +67,19 @@ class Way:
         raise NotImplementedError
 
 
-class ByCommand(Way):
+class CommandInterface(Interface):
     def __call__(self, verb, workspace):
         result = self.stack.command(verb, workspace.name)
         assert result.returncode == 0, result.stdout + result.stderr
 
 
-class ByService(Way):
+class ServiceInterface(Interface):
     def __call__(self, verb, workspace):
         keywords = {"cancel": {"by": "a service"}, "remove": {"confirm": True}}
         getattr(operations, verb)(workspace.pk, **keywords.get(verb, {}))
 
 
-class ByHttp(Way):
+class HttpInterface(Interface):
     def __call__(self, verb, workspace):
         _, key = mint_api_key(name="script", scopes=["operate"])
         address = f"http://127.0.0.1:{self.stack.port}/workspaces/{workspace.pk}"
@@ -91,7 +91,7 @@ class ByHttp(Way):
         assert answer.status_code == 200, answer.text
 
 
-class ByAdmin(Way):
+class AdminInterface(Interface):
     def __call__(self, verb, workspace):
         client = Client()
         client.force_login(User.objects.get_or_create(username="operator", is_staff=True, is_superuser=True)[0])
@@ -101,86 +101,88 @@ class ByAdmin(Way):
         assert "refused" not in client.post(address, follow=True).content.decode()
 
 
-@pytest.mark.parametrize("way", [ByCommand, ByService, ByHttp, ByAdmin])
-def test_every_verb_has_its_effect_on_the_process(stack, way):
+@pytest.mark.parametrize("interface", [CommandInterface, ServiceInterface, HttpInterface, AdminInterface])
+def test_every_verb_has_its_effect_on_the_process(stack, interface):
     stack.start()
-    do, workspace = way(stack), came_online(stack, name="w")
+    run, workspace = interface(stack), launch_and_wait(stack, name="w")
 
-    do("pause", workspace)
+    run("pause", workspace)
     assert status_of(workspace) == S.PAUSED
     wait_until(lambda: is_gone(workspace))
-    do("resume", workspace)
-    assert (settled(workspace).status, boots(workspace)) == (S.ONLINE, 2)
+    run("resume", workspace)
+    assert (wait_for_result(workspace).status, boots(workspace)) == (S.ONLINE, 2)
 
-    do("hibernate", workspace)
-    becomes(workspace, S.HIBERNATED)
+    run("hibernate", workspace)
+    wait_for_status(workspace, S.HIBERNATED)
     assert is_gone(workspace)
-    do("wake", workspace)
-    assert (settled(workspace).status, boots(workspace)) == (S.ONLINE, 3)
+    run("wake", workspace)
+    assert (wait_for_result(workspace).status, boots(workspace)) == (S.ONLINE, 3)
 
-    do("restart", workspace)
-    again = settled(workspace)
+    run("restart", workspace)
+    again = wait_for_result(workspace)
     assert (again.status, boots(workspace)) == (S.ONLINE, 4)
     assert list(processes_of(workspace)) == [str(again.launch_id)]
 
-    waiting = made(config_for("echo", "runtime_config: {boot: [{step: wait, run: sleep 600}]}\n"), name="waiting")
+    waiting = create_workspace(
+        config_for("echo", "runtime_config: {boot: [{step: wait, run: sleep 600}]}\n"), name="waiting"
+    )
     wait_until(lambda: Workspace.objects.filter(pk=waiting.pk, progress_step="wait").exists())
-    do("cancel", waiting)
+    run("cancel", waiting)
     assert status_of(waiting) == S.FAILED
     wait_until(lambda: is_gone(waiting))
 
-    do("remove", workspace)
+    run("remove", workspace)
     assert status_of(workspace) == S.REMOVED
     wait_until(lambda: is_gone(workspace))
     wait_until(lambda: not (settings.DATA_DIR / "workspaces" / str(workspace.pk)).exists())
 
 
-def test_a_tree_is_paused_and_comes_back_as_one(stack):
+def test_a_tree_is_paused_and_resumed_together(stack):
     stack.start("web", "sweep", "beat", "launch")
-    parent = came_online(stack, name="parent")
-    child = came_online(stack, name="child", parent_id=parent.pk)
+    parent = launch_and_wait(stack, name="parent")
+    child = launch_and_wait(stack, name="child", parent_id=parent.pk)
     operations.pause(parent.pk)
     wait_until(lambda: is_gone(parent) and is_gone(child))
     operations.resume(parent.pk)
-    assert (settled(parent).status, settled(child).status) == (S.ONLINE, S.ONLINE)
+    assert (wait_for_result(parent).status, wait_for_result(child).status) == (S.ONLINE, S.ONLINE)
     assert (boots(parent), boots(child)) == (2, 2)
 
 
-def test_an_idle_one_hibernates_by_itself_and_a_busy_one_never(stack):
+def test_an_idle_workspace_hibernates_by_itself_and_a_busy_one_does_not(stack):
     stack.start("web", "sweep", "beat", "launch")
-    idle = came_online(stack, name="idle", hibernation_idle_minutes=1)
-    busy = came_online(stack, name="busy", hibernation_idle_minutes=1)
-    says_task(stack, busy, active_tasks=1)
-    # The minute is over; the beats of both go on arriving.
+    idle = launch_and_wait(stack, name="idle", hibernation_idle_minutes=1)
+    busy = launch_and_wait(stack, name="busy", hibernation_idle_minutes=1)
+    report_tasks(stack, busy, active_tasks=1)
+    # The idle minute has passed, and heartbeats of both still arrive.
     Heartbeat.objects.filter(idle_since__isnull=False).update(idle_since=database_now() - timedelta(minutes=2))
-    becomes(idle, S.HIBERNATED)
+    wait_for_status(idle, S.HIBERNATED)
     assert is_gone(idle)
-    says_task(stack, busy, active_tasks=1)
+    report_tasks(stack, busy, active_tasks=1)
     assert Heartbeat.objects.get(pk=busy.pk).idle_since is None
     assert (status_of(busy), is_gone(busy)) == (S.ONLINE, False)
 
 
-def test_a_request_wakes_one_that_hibernates(stack):
+def test_a_discovery_request_wakes_a_hibernated_workspace(stack):
     stack.start("web", "sweep", "beat", "launch")
-    asleep, caller = came_online(stack, name="asleep"), came_online(stack, name="caller")
+    asleep, caller = launch_and_wait(stack, name="asleep"), launch_and_wait(stack, name="caller")
     operations.hibernate(asleep.pk)
-    becomes(asleep, S.HIBERNATED)
+    wait_for_status(asleep, S.HIBERNATED)
     headers = {**bearer(caller), "X-Workspace-ID": str(caller.pk)}
     address = f"http://127.0.0.1:{stack.port}/registry/discover/{asleep.pk}"
     answer = httpx.get(address, headers=headers, timeout=PATIENCE_SECONDS)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
-    assert settled(asleep).status == S.ONLINE
+    assert wait_for_result(asleep).status == S.ONLINE
     assert (
         httpx.get(address, headers=headers, timeout=PATIENCE_SECONDS).json()["url"]
         == Workspace.objects.get(pk=asleep.pk).url
     )
 
 
-def test_one_whose_process_is_killed_is_restarted_by_its_policy(stack):
+def test_a_workspace_whose_process_was_killed_is_restarted_by_its_policy(stack):
     stack.start("web", "sweep", "beat", "launch")
-    workspace = came_online(stack)
+    workspace = launch_and_wait(stack)
     kill_agent_of(workspace)
-    was_offline(workspace)
+    wait_for_offline_event(workspace)
     Workspace.objects.filter(pk=workspace.pk).update(restart_due_at=database_now())
     again = wait_until(lambda: Workspace.objects.filter(pk=workspace.pk, status=S.ONLINE).first())
     assert (again.restart_attempts, boots(workspace)) == (1, 2)
@@ -193,12 +195,12 @@ def test_one_whose_process_is_killed_is_restarted_by_its_policy(stack):
     assert (restarted.payload["restart"]["attempt"], "signal 9" in restarted.payload["restart"]["reason"]) == (1, True)
 
 
-def test_an_object_that_no_row_knows_is_reaped(stack):
+def test_a_process_without_a_row_is_reaped(stack):
     stack.start("web", "sweep", "beat", "launch")
-    workspace = came_online(stack)
+    workspace = launch_and_wait(stack)
     key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     try:
-        # As with a database that was restored from yesterday.
+        # As after a restore of an older database.
         forget_launch(workspace)
         wait_until(lambda: is_gone(workspace))
     finally:
@@ -216,8 +218,8 @@ def bearer(workspace):
     return {"Authorization": f"Bearer {token}"}
 
 
-def says_task(stack, workspace, *, active_tasks):
-    """Let the workspace's runtime tell of its tasks, beside the beats of its agent."""
+def report_tasks(stack, workspace, *, active_tasks):
+    """Report tasks as the workspace's runtime does, beside the heartbeats of its agent."""
     body = {"workspace_id": str(workspace.pk), "active_tasks": active_tasks}
     address = f"http://127.0.0.1:{stack.port}/registry/heartbeat"
     assert httpx.post(address, json=body, headers=bearer(workspace), timeout=PATIENCE_SECONDS).status_code == 200

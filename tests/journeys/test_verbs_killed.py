@@ -1,4 +1,4 @@
-"""SIGKILL of the worker in the middle of each verb: the workspace settles by itself, and nothing of it is left over."""
+"""SIGKILL of the worker in the middle of each operation: the workspace settles, and no process is left over."""
 
 from datetime import timedelta
 
@@ -6,10 +6,10 @@ import pytest
 from django.conf import settings
 
 from postgres.clock import database_now
-from tests.journeys.stack import kill_agent_of, processes_of, settled, status_of
-from tests.journeys.test_main_job import made
-from tests.journeys.test_verbs import becomes, came_online, is_gone, was_offline
-from tests.journeys.test_worker_killed import boots_while, in_phase, never_two_launches_at_once
+from tests.journeys.stack import kill_agent_of, processes_of, status_of, wait_for_result
+from tests.journeys.test_main_job import create_workspace
+from tests.journeys.test_verbs import is_gone, launch_and_wait, wait_for_offline_event, wait_for_status
+from tests.journeys.test_worker_killed import boot_while_exists, in_phase, never_two_launches_at_once
 from tests.waiting import wait_until
 from tests.workspaces.factories import config_for
 from workspaces import operations
@@ -18,7 +18,7 @@ from workspaces.models import Launch, Workspace
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 S = WorkspaceStatus
-# Leaves a child in a session of its own that no TERM ends: only the backend's stop, seconds later, does.
+# Starts a child in another session that ignores SIGTERM, so that only the backend's SIGKILL, seconds later, ends it.
 _CHILD = "setsid sh -c 'trap \\\"\\\" TERM; while :; do sleep 1; done' >/dev/null 2>&1 &"
 STUBBORN = f'runtime_config: {{boot: [{{step: child, run: "{_CHILD}"}}]}}\n'
 
@@ -29,16 +29,16 @@ def running(stack):
     return stack
 
 
-def kill_in_the_middle_of_the_stop(stack, launch_id):
-    """Kill the worker that is stopping a launch, before it saw it gone; the launch is as it was then."""
+def kill_worker_during_teardown(stack, launch_id):
+    """Kill the worker that is tearing down a launch, before it has confirmed that the launch is gone."""
     stopping = Launch.objects.filter(pk=launch_id, teardown_attempts__gt=0, torn_down_at__isnull=True)
     wait_until(stopping.exists)
     stack.kill("launch")
     assert stopping.exists()
 
 
-def another_worker_comes(stack):
-    """Start another, at a time when the pause after the first attempt is over."""
+def start_another_worker(stack):
+    """Start another worker, and let the delay after the first attempt be over."""
     Launch.objects.filter(torn_down_at__isnull=True).update(dispatched_at=database_now() - timedelta(minutes=1))
     stack.start("launch")
 
@@ -47,65 +47,65 @@ def is_torn_down(workspace):
     return Launch.objects.filter(pk=workspace.launch_id, torn_down_at__isnull=False).exists()
 
 
-def test_in_the_middle_of_a_pause(running):
-    workspace = came_online(running, STUBBORN)
+def test_a_pause_survives_its_worker(running):
+    workspace = launch_and_wait(running, STUBBORN)
     operations.pause(workspace.pk)
-    kill_in_the_middle_of_the_stop(running, workspace.launch_id)
+    kill_worker_during_teardown(running, workspace.launch_id)
     assert not is_gone(workspace)
-    another_worker_comes(running)
+    start_another_worker(running)
     wait_until(lambda: is_torn_down(workspace))
     assert (status_of(workspace), is_gone(workspace)) == (S.PAUSED, True)
 
 
-def test_in_the_middle_of_a_hibernation(running):
-    workspace = came_online(running, STUBBORN)
+def test_a_hibernation_survives_its_worker(running):
+    workspace = launch_and_wait(running, STUBBORN)
     operations.hibernate(workspace.pk)
-    kill_in_the_middle_of_the_stop(running, workspace.launch_id)
+    kill_worker_during_teardown(running, workspace.launch_id)
     assert status_of(workspace) == S.HIBERNATING
-    another_worker_comes(running)
-    becomes(workspace, S.HIBERNATED)
+    start_another_worker(running)
+    wait_for_status(workspace, S.HIBERNATED)
     assert is_gone(workspace)
 
 
-def test_in_the_middle_of_a_hibernation_that_no_other_worker_confirms(running):
-    workspace = came_online(running, STUBBORN)
+def test_a_hibernation_without_a_worker_ends_offline_at_its_deadline(running):
+    workspace = launch_and_wait(running, STUBBORN)
     operations.hibernate(workspace.pk)
-    kill_in_the_middle_of_the_stop(running, workspace.launch_id)
-    # The agent, asked once to end, is gone: at the deadline the watcher's evidence says so.
+    kill_worker_during_teardown(running, workspace.launch_id)
+    # The agent ended on SIGTERM, and the watcher has seen that by the deadline.
     wait_until(lambda: Launch.objects.get(pk=workspace.launch_id).evidence.get("state") == "exited")
     Workspace.objects.filter(pk=workspace.pk).update(deadline_at=database_now())
-    becomes(workspace, S.OFFLINE)
-    # What it left running is found and stopped as soon as there is a worker.
+    wait_for_status(workspace, S.OFFLINE)
+    # The child that it left behind is stopped as soon as there is a worker.
     running.start("launch")
     wait_until(lambda: is_gone(workspace))
     assert status_of(workspace) == S.OFFLINE
 
 
-def test_in_the_middle_of_a_removal(running):
-    workspace = came_online(running, STUBBORN)
+def test_a_removal_survives_its_worker(running):
+    workspace = launch_and_wait(running, STUBBORN)
     operations.remove(workspace.pk, confirm=True)
-    kill_in_the_middle_of_the_stop(running, workspace.launch_id)
+    kill_worker_during_teardown(running, workspace.launch_id)
     folder = settings.DATA_DIR / "workspaces" / str(workspace.pk)
     assert folder.exists()
-    another_worker_comes(running)
+    start_another_worker(running)
     wait_until(lambda: is_gone(workspace) and not folder.exists())
     assert status_of(workspace) == S.REMOVED
 
 
-def test_in_the_middle_of_a_cancelled_launch(running):
-    workspace = made(config_for("echo", STUBBORN.replace("}]", "}, {step: wait, run: sleep 600}]")))
+def test_a_cancelled_launch_is_torn_down_although_its_worker_was_killed(running):
+    workspace = create_workspace(config_for("echo", STUBBORN.replace("}]", "}, {step: wait, run: sleep 600}]")))
     wait_until(lambda: Workspace.objects.filter(pk=workspace.pk, progress_step="wait").exists())
     operations.cancel(workspace.pk, by="a test")
-    kill_in_the_middle_of_the_stop(running, workspace.launch_id)
-    another_worker_comes(running)
+    kill_worker_during_teardown(running, workspace.launch_id)
+    start_another_worker(running)
     wait_until(lambda: is_torn_down(workspace))
     assert (status_of(workspace), is_gone(workspace)) == (S.FAILED, True)
     assert Workspace.objects.get(pk=workspace.pk).failure_code == FailureCode.CANCELLED
 
 
 @pytest.mark.parametrize("verb", ["restart", "resume"])
-def test_in_the_middle_of_a_new_launch_that_waits_for_its_predecessor(running, verb):
-    workspace = came_online(running, STUBBORN)
+def test_a_new_launch_that_waits_for_the_earlier_one_survives_its_worker(running, verb):
+    workspace = launch_and_wait(running, STUBBORN)
     if verb == "resume":
         operations.pause(workspace.pk)
     getattr(operations, verb)(workspace.pk)
@@ -113,37 +113,37 @@ def test_in_the_middle_of_a_new_launch_that_waits_for_its_predecessor(running, v
         wait_until(lambda: in_phase(workspace, Phase.LAUNCHING))
         running.kill("launch")
         assert in_phase(workspace, Phase.LAUNCHING)
-        # A minute later, the start counts as lost with its worker.
+        # After a minute, a launch without progress counts as lost with its worker.
         Workspace.objects.filter(pk=workspace.pk).update(progress_at=database_now() - timedelta(minutes=1))
-        another_worker_comes(running)
-        again = settled(workspace)
+        start_another_worker(running)
+        again = wait_for_result(workspace)
     assert again.status == S.ONLINE
     assert list(processes_of(workspace)) == [str(again.launch_id)]
 
 
-def test_in_the_middle_of_a_wake(running, tmp_path):
+def test_a_wake_survives_its_worker(running, tmp_path):
     held = tmp_path / "held"
-    workspace = came_online(running, boots_while(held))
+    workspace = launch_and_wait(running, boot_while_exists(held))
     operations.hibernate(workspace.pk)
-    becomes(workspace, S.HIBERNATED)
+    wait_for_status(workspace, S.HIBERNATED)
     held.touch()
     operations.wake(workspace.pk)
     with never_two_launches_at_once(workspace):
         wait_until(lambda: in_phase(workspace, Phase.BOOTING))
         running.kill("launch")
         held.unlink()
-        again = settled(workspace)
+        again = wait_for_result(workspace)
     assert again.status == S.ONLINE
     assert list(processes_of(workspace)) == [str(again.launch_id)]
 
 
-def test_in_the_middle_of_a_restart_by_policy(running, tmp_path):
+def test_an_automatic_restart_survives_its_workers(running, tmp_path):
     held = tmp_path / "held"
-    workspace = came_online(running, boots_while(held))
+    workspace = launch_and_wait(running, boot_while_exists(held))
     held.touch()
     kill_agent_of(workspace)
-    was_offline(workspace)
-    # The plan stands on the row: it outlives whoever made it, and whoever was to carry it out.
+    wait_for_offline_event(workspace)
+    # The planned restart is stored on the row, so it survives the process that planned it.
     running.kill("sweep")
     Workspace.objects.filter(pk=workspace.pk).update(restart_due_at=database_now())
     running.start("sweep")

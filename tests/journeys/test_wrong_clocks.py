@@ -1,4 +1,4 @@
-"""A host's clock that is an hour wrong, in beat, worker or web: nobody is failed or lost for it, and sweeps go on."""
+"""A host's clock that is an hour wrong, in beat, worker or web, fails no workspace and stops no sweep."""
 
 from datetime import timedelta
 
@@ -9,8 +9,8 @@ from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import AgentCaller
-from tests.journeys.stack import kill_agent_of, processes_of, settled, status_of
-from tests.journeys.test_main_job import made
+from tests.journeys.stack import kill_agent_of, processes_of, status_of, wait_for_result
+from tests.journeys.test_main_job import create_workspace
 from tests.left_out import FAKETIME
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting, config_for, later, online
@@ -29,7 +29,7 @@ SLOW = "runtime_config: {boot: [{step: wait, run: sleep 500}]}\n"
 
 
 def set_clock(stack, parts, offset):
-    """Let the host's clock of these children be wrong, once they are started."""
+    """Give these children a wrong clock once they are started."""
     for part in parts:
         child = stack.children[part]
         faked = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset, "AGENT_PASSTHROUGH_ENV": INHERITED}
@@ -38,17 +38,17 @@ def set_clock(stack, parts, offset):
 
 @OFFSETS
 @pytest.mark.parametrize("part", ["beat", "sweep", "web"])
-def test_a_clock_that_is_an_hour_wrong_flips_nobody(stack, part, offset):
+def test_a_clock_that_is_an_hour_wrong_fails_no_workspace(stack, part, offset):
     set_clock(stack, [part], offset)
     now = database_now()
     healthy, up, arriving = booting(name="healthy"), online(name="up"), booting(name="arriving")
-    # Each sweep that runs finds this one; the others' deadlines lie ahead by the database's clock.
+    # Any sweep finds this workspace. By the database's clock, the deadlines of the others are in the future.
     late = booting(name="late", now=later(healthy, minutes=-11))
-    # Nothing of theirs runs here, and the watcher would say so.
+    # External, because nothing runs here and the watcher would notice.
     Workspace.objects.update(backend=BackendKind.EXTERNAL)
     Launch.objects.update(backend=BackendKind.EXTERNAL)
     stack.start("web", "sweep", "beat")
-    assert settled(late).failure_code == FailureCode.TIMED_OUT
+    assert wait_for_result(late).failure_code == FailureCode.TIMED_OUT
     agent = AgentCaller(arriving)
     address, own = f"http://127.0.0.1:{stack.port}/registry", {"workspace_id": str(arriving.pk)}
     with httpx.Client(headers=agent.headers, timeout=PATIENCE_SECONDS) as client:
@@ -64,36 +64,40 @@ def test_a_clock_that_is_an_hour_wrong_flips_nobody(stack, part, offset):
 
 @OFFSETS
 @pytest.mark.parametrize("parts", ["launch", "web beat sweep launch relay"])
-def test_launches_of_a_host_whose_clock_is_an_hour_wrong_go_as_ever(stack, parts, offset):
+def test_launches_work_on_a_host_whose_clock_is_an_hour_wrong(stack, parts, offset):
     set_clock(stack, parts.split(), offset)
     stack.start("web", "sweep", "beat", "launch", "relay")
     began = database_now()
-    up, slow, dying = made(config_for("echo")), made(config_for("echo", SLOW)), made(config_for("echo", SLOW))
-    assert settled(up).status == WorkspaceStatus.ONLINE
-    # Failed by evidence, and at once: no clock has a say in it.
+    up, slow, dying = (
+        create_workspace(config_for("echo")),
+        create_workspace(config_for("echo", SLOW)),
+        create_workspace(config_for("echo", SLOW)),
+    )
+    assert wait_for_result(up).status == WorkspaceStatus.ONLINE
+    # A crash fails the launch at once, whatever the clock says.
     wait_until(lambda: Workspace.objects.filter(pk=dying.pk, progress_step="wait").exists())
     kill_agent_of(dying)
-    dead = settled(dying)
+    dead = wait_for_result(dying)
     assert (dead.failure_code, dead.failure_source) == (FailureCode.CRASHED, FailureSource.BOOTSTRAP_WATCHER)
     again = restart(workspace_id=up.pk, now=database_now()).workspace
     tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
-    relaunched = settled(up)
+    relaunched = wait_for_result(up)
     assert relaunched.status == WorkspaceStatus.ONLINE, relaunched.failure_message
     assert list(processes_of(up)) == [str(again.launch_id)]
-    _assert_nobody_else_was_moved(up, slow)
+    _assert_no_other_transitions(up, slow)
     _assert_times_are_the_databases(began)
 
 
-def _assert_nobody_else_was_moved(up, slow):
-    """After a few more looks of the watcher and sweeps, each stands where its agent brought it."""
+def _assert_no_other_transitions(up, slow):
+    """Check that a few more sweeps leave each workspace in the status that its agent reached."""
     for _ in range(3):
         seen = database_now()
         wait_until(lambda since=seen: SweepRun.objects.filter(ran_at__gt=since).exists())
     assert (status_of(slow), status_of(up)) == (WorkspaceStatus.PROVISIONING, WorkspaceStatus.ONLINE)
     moves = Event.objects.filter(is_move=True).exclude(event_type=EventType.WORKSPACE_PROVISIONING)
     assert list(moves.filter(workspace_id=slow.pk)) == []
-    told = moves.filter(workspace_id=up.pk).values_list("event_type", flat=True)
-    assert list(told) == [EventType.WORKSPACE_ONLINE] * 2
+    event_types = moves.filter(workspace_id=up.pk).values_list("event_type", flat=True)
+    assert list(event_types) == [EventType.WORKSPACE_ONLINE] * 2
 
 
 def _assert_times_are_the_databases(began):

@@ -46,7 +46,7 @@ def test_a_tail_is_cut_on_a_character():
 
 
 @pytest.mark.django_db
-def test_a_poisoned_log_leaves_no_secret_in_row_or_event():
+def test_a_secret_in_a_log_reaches_neither_row_nor_event():
     secrets.put_secrets({"GLOBAL_KEY": "global-secret-value"}, workspace_id=None)
     workspace = booting(secrets={"OWN_KEY": "own-secret-value", "PEM": PEM})
     token = mint_agent_token(workspace)
@@ -65,6 +65,6 @@ def test_a_poisoned_log_leaves_no_secret_in_row_or_event():
 
 
 @pytest.mark.django_db
-def test_another_workspaces_secret_is_not_looked_at():
+def test_secrets_of_other_workspaces_are_not_used_for_masking():
     booting(secrets={"OWN_KEY": "own-secret-value"})
     assert mask("own-secret-value", workspace_id=booting().pk) == "own-secret-value"

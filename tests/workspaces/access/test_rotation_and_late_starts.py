@@ -26,7 +26,7 @@ from workspaces.services.watching.sweep import sweep_stuck
 pytestmark = pytest.mark.django_db
 
 
-def test_a_value_that_was_replaced_or_deleted_stays_masked_while_a_launch_may_hold_it():
+def test_a_replaced_or_deleted_value_stays_masked_while_a_launch_may_have_it():
     secrets.put_secrets({"GLOBAL": "old-global-value"}, workspace_id=None)
     running = booting(secrets={"OWN": "old-own-value"})
     secrets.put_secrets({"OWN": "new-own-value"}, workspace_id=running.pk)
@@ -41,7 +41,7 @@ def test_a_value_that_was_replaced_or_deleted_stays_masked_while_a_launch_may_ho
     assert not RetiredSecret.objects.exists()
 
 
-def test_another_workspaces_launch_keeps_no_value_but_a_global_one():
+def test_a_launch_of_another_workspace_keeps_only_old_global_values_masked():
     secrets.put_secrets({"GLOBAL": "old-global-value"}, workspace_id=None)
     own = queued(secrets={"OWN": "old-own-value"})
     booting()
@@ -51,7 +51,7 @@ def test_another_workspaces_launch_keeps_no_value_but_a_global_one():
     assert RetiredSecret.objects.get().workspace_id is None
 
 
-def test_a_removed_workspace_takes_no_secret():
+def test_a_removed_workspace_refuses_secrets():
     removed = booting()
     remove(workspace_id=removed.pk, confirmed=True, now=database_now())
     with pytest.raises(secrets.InvalidSecret, match="removed"):
@@ -65,7 +65,7 @@ def test_a_secret_that_slipway_would_overwrite_is_refused(name):
         secrets.put_secrets({name: "value"}, workspace_id=None)
 
 
-def test_a_beat_of_an_earlier_launch_writes_nothing_on_the_new_ones_row():
+def test_a_heartbeat_of_an_earlier_launch_does_not_change_the_row():
     workspace = online()
     # Looked up by its token before the restart, written after it.
     token = mint_agent_token(workspace)
@@ -78,7 +78,7 @@ def test_a_beat_of_an_earlier_launch_writes_nothing_on_the_new_ones_row():
     assert beat.launch_id == Workspace.objects.get(pk=workspace.pk).launch_id
 
 
-def test_a_start_that_its_backend_confirms_after_the_sweep_keeps_its_grace_and_its_url():
+def test_a_start_confirmed_after_the_sweep_keeps_its_grace_period_and_url():
     slow = launching()
     overdue = later(slow, minutes=3)
     sweep_stuck(now=overdue, policy=Policy())
@@ -92,7 +92,7 @@ def test_a_start_that_its_backend_confirms_after_the_sweep_keeps_its_grace_and_i
     assert Workspace.objects.get(pk=slow.pk).url == "http://127.0.0.1:4001"
 
 
-def test_with_the_broker_away_only_the_first_of_many_sends_waits_for_it(monkeypatch, caplog):
+def test_only_the_first_of_many_messages_waits_for_an_unreachable_broker(monkeypatch, caplog):
     monkeypatch.setattr(enqueue, "_silent_until", 0.0)
     monkeypatch.setattr(enqueue, "PAUSE_SECONDS", PATIENCE_SECONDS)
     app = Celery("nobody-there", broker="redis://127.0.0.1:1/0", set_as_current=False)

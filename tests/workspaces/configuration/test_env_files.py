@@ -40,7 +40,7 @@ def test_an_env_file_is_read(text, values):
         ("A='s3'cr3t", "Line 1 has a quote that is never closed, or text after its closing quote."),
     ],
 )
-def test_an_error_names_its_line_and_repeats_none_of_it(text, message):
+def test_an_error_names_its_line_without_repeating_it(text, message):
     with pytest.raises(BadAssignment) as refusal:
         parse_assignments(text)
     assert str(refusal.value).startswith(message)

@@ -61,7 +61,7 @@ def test_a_key_without_a_value_is_an_empty_one(text):
 @pytest.mark.parametrize(
     ("text", "value"), [("v: 2026-01-02\n", "2026-01-02"), ("v: .nan\n", "nan"), ("v: !!set {a}\n", {"a": None})]
 )
-def test_what_json_does_not_know_becomes_text(text, value):
+def test_values_that_json_lacks_become_text(text, value):
     parsed = parse_config(text)["v"]
     assert parsed == value or parsed == ["a"]
 

@@ -36,14 +36,14 @@ def test_a_late_arrival_counts_as_a_false_timeout_of_its_runtime(verb):
     assert Launch.objects.get(pk=late.launch_id).false_flip_code == FailureCode.TIMED_OUT
 
 
-def test_an_arrival_after_the_grace_period_is_no_false_timeout():
+def test_an_arrival_after_the_grace_period_does_not_count_as_a_false_timeout():
     late = timed_out()
     with pytest.raises(TransitionRefused):
         bring_online(late, now=late.failure_at + timedelta(minutes=10))
     assert false_timeouts_by_runtime() == [FalseTimeouts(runtime="echo", number=1, false=0)]
 
 
-def test_failures_by_evidence_and_arrivals_in_time_are_no_timeouts():
+def test_crashes_and_arrivals_in_time_do_not_count_as_timeouts():
     failed()
     bring_online(booting())
     queued()

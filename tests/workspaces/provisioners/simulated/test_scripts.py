@@ -80,7 +80,7 @@ def test_a_boot_goes_forward_and_lasts_no_longer_than_drawn(behaviour, seed):
 
 
 @given(seed=st.integers(0, 10_000))
-def test_which_behaviours_register(seed):
+def test_only_some_behaviours_register(seed):
     never = {Behaviour.NEVER, Behaviour.CRASH}
     for behaviour in Behaviour:
         registers = any(act.action in ARRIVALS for act in script(behaviour, seed).boot)
