@@ -25,7 +25,8 @@ from devserver.ownership import Role
 from devserver.servers.embedded import LOCALHOST
 
 # These commands look at the code only.
-_OFFLINE = {"help", "version", "lifecycle_diagram", "operations_page", "collectstatic", "findstatic", "diffsettings"}
+_GENERATED_PAGES = {"lifecycle_diagram", "operations_page", "event_catalogue"}
+_OFFLINE = {"help", "version", "collectstatic", "findstatic", "diffsettings"} | _GENERATED_PAGES
 DEFAULT_PORT = 8000
 
 

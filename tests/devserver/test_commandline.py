@@ -61,7 +61,13 @@ def processes_in(folder):
     return found
 
 
-@pytest.mark.parametrize("arguments", [["help"], ["--help"], ["--version"], [], ["migrate", "--help"], ["check"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["help"], ["--help"], ["--version"], [], ["migrate", "--help"], ["check"]),
+        *([page, "--check"] for page in ("lifecycle_diagram", "operations_page", "event_catalogue")),
+    ],
+)
 def test_a_command_that_only_looks_at_the_code_starts_no_server_and_writes_nothing(arguments, environment):
     result = manage(*arguments, environment=environment)
     assert result.returncode == 0, result.stderr

@@ -4,7 +4,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from events.catalogue import CATALOGUE
 from events.catalogue_pages import asyncapi_page, reference_page
 
 
@@ -13,17 +12,17 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a page is out of date")
+        parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a page is not current")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        pages = {
-            settings.BASE_DIR / "docs/reference/events.md": reference_page(),
-            settings.BASE_DIR / "docs/reference/asyncapi.yaml": asyncapi_page(),
-        }
-        stale = [path for path, page in pages.items() if not path.exists() or path.read_text() != page]
+        pages = {"docs/reference/events.md": reference_page(), "docs/reference/asyncapi.yaml": asyncapi_page()}
+        files = {name: settings.BASE_DIR / name for name in pages}
+        stale = [name for name, file in files.items() if not file.exists() or file.read_text() != pages[name]]
         if stale and options["check"]:
-            names = " and ".join(str(path.relative_to(settings.BASE_DIR)) for path in stale)
-            raise CommandError(f"{names} not current: run `manage.py event_catalogue`.")
-        for path in stale:
-            path.write_text(pages[path])
-        self.stdout.write(f"{len(CATALOGUE)} events; {len(stale)} of {len(pages)} pages written.")
+            raise CommandError(f"Not current: {' and '.join(stale)}. Run `manage.py event_catalogue`.")
+        for name in stale:
+            files[name].write_text(pages[name])
+        if stale:
+            self.stdout.write(f"{len(stale)} of {len(pages)} pages were written: {' and '.join(stale)}.")
+        else:
+            self.stdout.write(f"{len(pages)} pages are current: {' and '.join(pages)}.")
