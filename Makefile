@@ -1,7 +1,7 @@
 # Slipway. `make help` lists the targets. Everything runs in .venv, which `make venv` creates.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help venv up demo test check types bench soak lock screenshots clean
+.PHONY: help venv up demo test fix check types bench soak lock screenshots clean
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -51,6 +51,13 @@ soak: $(STAMP) ## Run the tests with large quantities and long durations
 bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m bench
 
+fix: $(STAMP) ## Mend the style and write the generated pages
+	$(BIN)/ruff check --fix --exit-zero
+	$(BIN)/ruff format
+	$(BIN)/python manage.py lifecycle_diagram
+	$(BIN)/python manage.py operations_page
+	$(BIN)/python manage.py event_catalogue
+
 check: $(STAMP) ## Check style, types, layers, sizes, Django's checks, status drift, migrations and generated pages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -60,8 +67,7 @@ check: $(STAMP) ## Check style, types, layers, sizes, Django's checks, status dr
 	$(BIN)/python manage.py check --fail-level WARNING
 	$(BIN)/python manage.py check --deploy --tag drift --fail-level WARNING
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	@if $(BIN)/python manage.py help lifecycle_diagram >/dev/null 2>&1; then \
-		echo "manage.py lifecycle_diagram --check"; $(BIN)/python manage.py lifecycle_diagram --check; fi
+	$(BIN)/python manage.py lifecycle_diagram --check
 	$(BIN)/python manage.py operations_page --check
 	$(BIN)/python manage.py event_catalogue --check
 
