@@ -77,6 +77,10 @@ def modules(root):
 def folder_findings(files, root):
     """Find folders with too many files, and packages that don't say what belongs in them."""
     files = list(files)
+    packages = {path.parent for path in files if path.name == "__init__.py"}
+    for folder in sorted({path.parent for path in files if path.suffix == ".py"} - packages):
+        if folder.parts and folder.parts[0] in PACKAGES:
+            yield f"{folder}/ needs an __init__.py with one sentence (its docstring) that says what belongs in it."
     counts = Counter(path.parent for path in files if path.name != "__init__.py")
     for folder, count in sorted(counts.items()):
         if count > MOST_FILES_IN_A_FOLDER and folder.name not in NUMBERED:
@@ -181,8 +185,9 @@ def function_findings(source, measured):
         yield f"The median function has {median:.0f} lines: {best} read best."
     if measured.called_once_percent > MOST_ONE_CALLER_PERCENT:
         yield (
-            f"{measured.called_once_percent:.0f} % of the private functions are called once, more than "
-            f"{MOST_ONE_CALLER_PERCENT} %: inline those whose name says no more than their body."
+            f"{len(measured.called_once)} of {measured.private} private functions are called once, more than "
+            f"{MOST_ONE_CALLER_PERCENT} %: inline those whose name says no more than their body "
+            "(`python -m tests.architecture --called-once` lists them)."
         )
 
 
@@ -199,7 +204,9 @@ def findings(root, files):
 def main():
     """Check the project that this file is part of."""
     root = Path(__file__).resolve().parent.parent
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True)
+    # New files too, whether they are added yet or not.
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     files = [Path(name) for name in listed.stdout.split("\0") if name and (root / name).exists()]
     found, measured = findings(root, files)
     print("\n".join([*found, str(measured)]))
