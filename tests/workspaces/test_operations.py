@@ -2,9 +2,11 @@
 
 from inspect import signature
 
+import django.core
 import pytest
+from django.apps import apps
 from django.conf import settings
-from django.core.management import ManagementUtility, get_commands, load_command_class
+from django.core.management import ManagementUtility, find_commands, get_commands, load_command_class
 from django.urls import reverse
 
 from config.api.ninja_api import api
@@ -19,6 +21,14 @@ NAME = {"ids": lambda operation: operation.name}
 
 def test_names_are_unique():
     assert len({operation.name for operation in OPERATIONS}) == len(OPERATIONS)
+
+
+def test_no_operation_hides_a_command_of_that_name():
+    folders = [django.core.__path__[0], *(app.path for app in apps.get_app_configs())]
+    written = {name for folder in folders for name in find_commands(f"{folder}/management")}
+    assert "migrate" in written
+    assert "deadlines" in written
+    assert written & {operation.name for operation in EVERYWHERE} == set()
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, **NAME)
@@ -68,4 +78,5 @@ def test_every_operation_has_an_action_on_the_admins_list_and_a_confirmation_pag
 
 
 def test_the_page_in_docs_is_current():
-    assert (settings.BASE_DIR / "docs/reference/operations.md").read_text() == operations_page()
+    is_current = (settings.BASE_DIR / "docs/reference/operations.md").read_text() == operations_page()
+    assert is_current, "Run `make fix`."

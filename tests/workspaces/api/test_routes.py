@@ -11,10 +11,12 @@ from tests.callers import Caller, holder
 from tests.workspaces.factories import booting, config_for, failed, online, queued
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Secret, Workspace
+from workspaces.operations import OPERATIONS
 from workspaces.services.stopping.teardown import confirm_stopped
 
 pytestmark = pytest.mark.django_db
 
+CALLS = [operation.name for operation in OPERATIONS if operation.method == "POST" and not operation.is_admin_only]
 ITEM_FIELDS = {
     *("id", "name", "role", "tier", "status", "runtime", "url", "agent_card", "parent_id", "active_tasks"),
     *("uptime_seconds", "last_error_rate", "last_sample_error", "current_task", "budget_limit", "monthly_spend"),
@@ -230,7 +232,7 @@ def test_remove_of_a_parent_needs_confirmation_and_removes_its_children(operator
     assert operator.delete(f"/workspaces/{parent.pk}?confirm=true").status_code == 410
 
 
-@pytest.mark.parametrize("call", ["restart", "cancel", "pause", "resume", "hibernate", "wake"])
+@pytest.mark.parametrize("call", CALLS)
 def test_a_removed_workspace_is_gone_for_every_operation(operator, call):
     gone = booting()
     operator.delete(f"/workspaces/{gone.pk}")
@@ -242,6 +244,6 @@ def test_an_unknown_id_is_not_found(reader, operator):
     for path in (f"/workspaces/{uuid.uuid4()}", "/workspaces/nonsense", "/events/nonsense"):
         answer = reader.get(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    for call in ("restart", "cancel", "pause", "resume", "hibernate", "wake"):
+    for call in CALLS:
         assert operator.post(f"/workspaces/{uuid.uuid4()}/{call}").status_code == 404
     assert operator.delete(f"/workspaces/{uuid.uuid4()}").status_code == 404
