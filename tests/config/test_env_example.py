@@ -15,12 +15,14 @@ READ = set(re.findall(r'\benv(?:\.\w+\(|,)\s*"([A-Z_]+)"', SETTINGS))
 
 def test_the_example_lists_exactly_the_variables_that_settings_read():
     assert len(READ) > 20
-    assert set(re.findall(r"^([A-Z_]+)=$", EXAMPLE, re.MULTILINE)) == READ
+    listed = set(re.findall(r"^([A-Z_]+)=$", EXAMPLE, re.MULTILINE))
+    assert listed == READ, "Each variable is a line `NAME=`, without a value: see docs/how-to/add-a-setting.md."
 
 
 @pytest.mark.parametrize("name", sorted(READ))
 def test_each_variable_has_a_line_of_explanation(name):
-    assert re.search(rf"^# .{{10,}}\n{name}=$", EXAMPLE, re.MULTILINE)
+    is_explained = re.search(rf"^# .{{10,}}\n{name}=$", EXAMPLE, re.MULTILINE)
+    assert is_explained, f"Write a comment above {name}= in .env.example: what it does, its unit, its default."
 
 
 def test_an_unchanged_copy_of_the_example_changes_nothing(tmp_path):

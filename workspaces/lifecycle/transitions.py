@@ -276,7 +276,10 @@ TRANSITIONS: tuple[Transition, ...] = (
 
 def find_transition(verb: Verb, target: WorkspaceStatus) -> Transition:
     """Return the transition by which the verb leads to the target. Raises KeyError if there is none."""
-    return _BY_VERB_AND_TARGET[verb, target]
+    try:
+        return _BY_VERB_AND_TARGET[verb, target]
+    except KeyError:
+        raise KeyError(f"TRANSITIONS has no row by which {verb} leads to {target}.") from None
 
 
 def allowed_moves() -> frozenset[tuple[WorkspaceStatus, WorkspaceStatus]]:
