@@ -1,4 +1,4 @@
-"""Make the pictures in docs/images from a Slipway of this build, started for the purpose: `make screenshots`."""
+"""Take the screenshots in docs/images of a Slipway that is started for them: `make screenshots`."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from playwright.sync_api import Page, sync_playwright
-from screenshots_channels import photograph_channels
-from screenshots_demo import launch_chromium, photograph_demo
+from screenshots_channels import take_channel_screenshots
+from screenshots_demo import launch_chromium, take_demo_screenshots
 
 PROJECT = Path(__file__).resolve().parent.parent
 IMAGES = PROJECT / "docs" / "images"
@@ -40,7 +40,7 @@ runtime_config:
 
 
 def main() -> None:
-    """Start, fill, photograph, stop."""
+    """Start Slipway, launch workspaces, take the screenshots, and stop."""
     with tempfile.TemporaryDirectory(prefix="slipway-pictures-") as scratch:
         environment = {**os.environ, "DATA_DIR": scratch, "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
         for name in ("DATABASE_URL", "REDIS_URL", "PLATFORM_URL"):
@@ -49,8 +49,8 @@ def main() -> None:
         environment["DELIVERY_ALLOW_PRIVATE"] = "127.0.0.0/8"
         with _running(environment):
             _fill(Path(scratch), environment)
-            _photograph()
-        photograph_demo(Path(scratch) / "demo", images=IMAGES, size=SIZE)
+            _take_screenshots()
+        take_demo_screenshots(Path(scratch) / "demo", images=IMAGES, size=SIZE)
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def _fill(scratch: Path, environment: dict[str, str]) -> None:
         )
 
 
-def _photograph() -> None:
+def _take_screenshots() -> None:
     with sync_playwright() as playwright:
         browser = launch_chromium(playwright)
         page = browser.new_page(viewport=SIZE, color_scheme="light")
@@ -107,7 +107,7 @@ def _photograph() -> None:
         page.get_by_role("link", name="nightly-import").click()
         page.wait_for_selector("#live[data-state=live]")
         page.screenshot(path=IMAGES / "admin-failed.png")
-        photograph_channels(page, admin=ADMIN, images=IMAGES)
+        take_channel_screenshots(page, admin=ADMIN, images=IMAGES)
         browser.close()
 
 

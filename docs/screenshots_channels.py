@@ -1,4 +1,4 @@
-"""The pictures of channels for docs/screenshots.py: made in the admin's own forms, as an operator would."""
+"""Screenshots of channels for docs/screenshots.py. Channels are created in the admin's forms, as an operator does."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from playwright.sync_api import Page
 _DELIVERY_MILLISECONDS = 5000
 
 
-def photograph_channels(page: Page, *, admin: str, images: Path) -> None:
-    """Make two channels, test one, and photograph the list, a channel, and the answer to a test."""
+def take_channel_screenshots(page: Page, *, admin: str, images: Path) -> None:
+    """Create two channels, test one, and take screenshots of the form, the answer, the list and a channel."""
     _make(page, admin, kind="log", name="audit log", fields={})
-    # Nobody listens there, and its page shows it.
+    # Nothing listens there, and the channel's page shows that.
     _make(page, admin, kind="webhook", name="pager", fields={"url": "http://127.0.0.1:9/hooks/slipway"})
     page.goto(f"{admin}events/channel/add/?kind=webhook")
     page.wait_for_selector("[name=url]")

@@ -1,4 +1,4 @@
-"""The pictures of `make demo` for docs/screenshots.py: a run of its own, played twice as fast as usual."""
+"""Screenshots of `make demo` for docs/screenshots.py, in a separate run at twice the usual speed."""
 
 import re
 import shutil
@@ -16,21 +16,21 @@ _PATIENCE_SECONDS = 300
 
 
 class _Demo:
-    """A running demo, and what it has said so far."""
+    """A running demo, and its output so far."""
 
     def __init__(self, folder: Path) -> None:
         command = [sys.executable, "-u", "manage.py", "demo", "--port", str(PORT), "--folder", str(folder)]
         command += ["--speed", str(SPEED), "--patience", "5"]
         self._process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
-        self._said, self._more = "", threading.Condition()
+        self._output, self._more = "", threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()
 
     def wait_for(self, pattern: str) -> str:
-        """Wait until the demo says so, and return the pattern's group."""
+        """Wait until the output matches the pattern, and return the pattern's group."""
         with self._more:
-            found = self._more.wait_for(lambda: re.search(pattern, self._said), _PATIENCE_SECONDS)
+            found = self._more.wait_for(lambda: re.search(pattern, self._output), _PATIENCE_SECONDS)
         if not found:
-            raise TimeoutError(f"The demo never said {pattern}.")
+            raise TimeoutError(f"The demo never printed {pattern}.")
         return found.group(1)
 
     def stop(self) -> None:
@@ -40,12 +40,12 @@ class _Demo:
     def _read(self) -> None:
         for line in self._process.stdout or ():
             with self._more:
-                self._said += line
+                self._output += line
                 self._more.notify_all()
 
 
-def photograph_demo(folder: Path, *, images: Path, size: dict[str, int]) -> None:
-    """Play the demo and photograph the held launches, the overview beside the incident, and the failures."""
+def take_demo_screenshots(folder: Path, *, images: Path, size: dict[str, int]) -> None:
+    """Run the demo and take screenshots of held launches, of the first page with the incident, and of the failures."""
     demo = _Demo(folder)
     try:
         admin = demo.wait_for(r"runs at (http://\S+/admin/)")
@@ -67,7 +67,7 @@ def photograph_demo(folder: Path, *, images: Path, size: dict[str, int]) -> None
 
 
 def launch_chromium(playwright: Playwright) -> Browser:
-    """Start the browser that takes the pictures."""
+    """Start the browser that takes the screenshots."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     return playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
 
