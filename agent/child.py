@@ -71,7 +71,7 @@ class Child:
             os.killpg(self.pid, number)
 
 
-def ending(exit_code: int) -> str:
+def describe_exit(exit_code: int) -> str:
     """Return how a process ended, for a sentence: `exited with status 3`."""
     if exit_code >= 0:
         return f"exited with status {exit_code}"

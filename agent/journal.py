@@ -44,5 +44,5 @@ class Journal:
                 while chunk:
                     chunk = chunk[os.write(1, chunk) :]
             except OSError:
-                # The log's reader is gone or its disk is full. The workspace goes on without a log.
+                # The log's reader is gone or its disk is full. The workspace continues without a log.
                 pass

@@ -66,5 +66,5 @@ def read_config(folder: str) -> object:
 def _needed(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "").strip()
     if not value:
-        raise BadLaunch(f"{name} is not set. Whoever starts a workspace must set it.")
+        raise BadLaunch(f"{name} is not set. The program that starts a workspace must set it.")
     return value

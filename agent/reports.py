@@ -43,7 +43,7 @@ class Platform:
         self._post("heartbeat", fields)
 
     def progress(self, *, step: str) -> None:
-        """Report a boot step. The boot goes on if the report is lost."""
+        """Report a boot step. The boot continues if the report is lost."""
         self._post("progress", {"step": step})
 
     def failed(self, report: dict[str, object]) -> bool:

@@ -71,7 +71,7 @@ def runtime_of(config: Config) -> str:
 
 
 def picked_model(config: Config, requested: str | None = None) -> str | None:
-    """Return the model: the requested one, else runtime_config.model, else model."""
+    """Return the model: the requested one, otherwise runtime_config.model, otherwise model."""
     return requested or _text(_mapping(config, "runtime_config"), "model") or _text(config, "model") or None
 
 

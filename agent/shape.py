@@ -23,7 +23,7 @@ Check = Callable[[str, object], Iterator[Problem]]
 
 
 def is_environment_name(value: object) -> bool:
-    """Tell whether the value can name a variable: letters, digits and underscores, no digit first."""
+    """Return whether the value can name a variable: letters, digits and underscores, no digit first."""
     return isinstance(value, str) and _ENVIRONMENT_NAME.fullmatch(value) is not None
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from agent import interruption, rules
-from agent.child import Child, ending, own_exit_code
+from agent.child import Child, describe_exit, own_exit_code
 from agent.interruption import Stopped
 from agent.journal import Journal
 from agent.launch import BadLaunch, Launch, read_config, read_launch
@@ -93,7 +93,7 @@ class Agent:
             sentence = f"Boot step '{step}' could not be started: {error.strerror}."
             return self._fail(EXIT_CANNOT_START, code="crashed", error=sentence)
         if exit_code:
-            sentence = f"Boot step '{step}' {ending(exit_code)}."
+            sentence = f"Boot step '{step}' {describe_exit(exit_code)}."
             return self._fail(own_exit_code(exit_code), code="crashed", error=sentence)
         self._journal.say(f"Boot step '{step}' is done.")
         return 0
@@ -124,7 +124,7 @@ class Agent:
             # Only a runtime knows its tasks and errors, and may report them itself.
             idle = {"error_rate": 0.0, "sample_error": "", "active_tasks": 0, "current_task": ""}
             self._platform.beat(uptime if command else {**uptime, **idle})
-        self._journal.say(f"The runtime's command {ending(ended)}.")
+        self._journal.say(f"The runtime's command {describe_exit(ended)}.")
         return own_exit_code(ended)
 
     def _start(self, command: list[str]) -> Child:
@@ -152,7 +152,7 @@ class Agent:
         return None
 
     def _fail_early(self, exit_code: int) -> int:
-        sentence = f"The runtime's command {ending(exit_code)} before the workspace was registered."
+        sentence = f"The runtime's command {describe_exit(exit_code)} before the workspace was registered."
         return self._fail(own_exit_code(exit_code) or 1, code="crashed", error=sentence)
 
     def _fail(self, exit_code: int, *, code: str, error: str, missing: list[str] | None = None) -> int:

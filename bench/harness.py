@@ -31,7 +31,7 @@ class Ratio:
 
     @property
     def is_met(self) -> bool:
-        """Tell whether the ratio meets its goal."""
+        """Return whether the ratio meets its goal."""
         return self.ratio >= self.goal if self.better == Better.HIGHER else self.ratio <= self.goal
 
 

@@ -8,7 +8,7 @@ _MS_A_TICK = 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def of_trees(roots: Iterable[int]) -> float:
-    """Return the time of these processes and of their living descendants; what has ended is no part of it."""
+    """Return the time of these processes and of their living descendants; processes that have ended do not count."""
     children = _children()
     waiting, total = list(roots), 0.0
     while waiting:

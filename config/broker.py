@@ -1,4 +1,4 @@
-"""Tells an unreachable Redis, which heals with time, from other errors."""
+"""Distinguishes an unreachable Redis, which may come back, from other errors."""
 
 import kombu.exceptions
 import redis.exceptions

@@ -12,7 +12,7 @@ from django.db import close_old_connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# Celery warns each time Redis is lost. Its advice would cancel launches, which go on without Redis.
+# Celery warns each time Redis is lost. Its advice would cancel launches, which continue without Redis.
 warnings.filterwarnings("ignore", message="\nIn Celery 5.1", category=CPendingDeprecationWarning)
 
 app = Celery("slipway", task_cls="config.paced_tasks:PacedTask")

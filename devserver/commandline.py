@@ -122,7 +122,7 @@ def refuse_taken_port(port: int, *, command: str) -> None:
 
 
 def _exit_cleanly_on_signals() -> None:
-    # By default these signals end the process at once, and its servers would go on running.
+    # By default these signals end the process at once, and its servers would keep running.
     def leave(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 

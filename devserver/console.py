@@ -31,7 +31,7 @@ class Console:
                 self._stream.write(text + "\n")
                 self._stream.flush()
             except (OSError, ValueError):
-                # The terminal was closed. Stopping must go on without it.
+                # The terminal was closed. Stopping must continue without it.
                 return
 
     def write_output(self, name: str, line: str) -> None:

@@ -93,7 +93,7 @@ def prepare_data_dir() -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise LocalSetupError(f"The data folder {folder} can't be made: {error.strerror}. {_OTHER_FOLDER}") from None
+        raise LocalSetupError(f"The data folder {folder} can't be created: {error.strerror}. {_OTHER_FOLDER}") from None
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise LocalSetupError(f"The data folder {folder} is not writable for this user. {_OTHER_FOLDER}")
     os.environ["DATA_DIR"] = str(folder)

@@ -18,7 +18,7 @@ _KILL_SECONDS = 5.0
 def stop_stale_processes(folder: Path) -> int:
     """Stop the children and servers of an earlier owner of this folder; return how many there were.
 
-    Only the present owner of the folder may call this, before it starts anything of its own.
+    Only the current owner of the folder may call this, before it starts anything of its own.
     """
 
     def is_child(process: psutil.Process) -> bool:

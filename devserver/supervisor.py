@@ -142,7 +142,7 @@ class Supervisor:
                     self.console.write_output(each.subject.name, f"could not be started: {reason}")
 
     def stop(self, children: Sequence[Child], *, seconds: float, is_forced: Callable[[], bool] = lambda: False) -> None:
-        """Ask children to end, and kill what is left of their sessions after so many seconds, or once forced."""
+        """Ask children to end, and kill what is left of their sessions after this many seconds, or once forced."""
         names = {child.name for child in children}
         self.watched = [each for each in self.watched if each.subject.name not in names]
         for child in children:

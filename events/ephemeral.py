@@ -32,7 +32,7 @@ _RETRY_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class EphemeralEvent:
-    """An event for those who are watching. The caller masks secrets in the payload."""
+    """An event for clients that are connected now. The caller masks secrets in the payload."""
 
     event_type: EphemeralEventType
     workspace_id: UUID

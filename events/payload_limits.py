@@ -31,7 +31,7 @@ _RUN = b"a" * _TOKEN_CHARACTERS
 
 
 def is_storable(text: str, *, beside: int = 0) -> bool:
-    """Tell whether a text by `json.dumps` is small enough and has no token, as nearly all are.
+    """Return whether a text by `json.dumps` is small enough and has no token, as nearly all are.
 
     `beside` is the length of what is stored with it.
     """

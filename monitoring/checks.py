@@ -12,7 +12,7 @@ from workspaces.configuration import catalog
 from workspaces.deadlines.policy import BOOT_LIMITS, DEFAULT_BOOT_LIMIT
 from workspaces.models import BackendKind
 
-# An agent may lose one or two heartbeats on the network and still be there.
+# The network may lose one or two heartbeats of an agent that is alive.
 MIN_HEARTBEATS_WITHIN_LIMIT = 3
 MIN_POSTGRES_VERSION = 14
 

@@ -29,7 +29,7 @@ class ReadinessCheck:
 
 
 # Without Redis nothing is lost and the API serves; launches wait for the next message or for beat. If the sweep does
-# not run, people must act: taking this process out of service would only stop it from hearing the agents.
+# not run, people must act: taking this process out of service would only keep agents from reporting.
 OPTIONAL = frozenset({"redis", "sweep"})
 
 

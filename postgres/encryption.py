@@ -20,7 +20,7 @@ def decrypt(ciphertext: str) -> str:
     try:
         return _cipher(tuple(settings.SECRETS_KEYS)).decrypt(ciphertext.encode()).decode()
     except InvalidToken:
-        raise CannotDecrypt("It can't be decrypted with the present SECRETS_KEYS.") from None
+        raise CannotDecrypt("It can't be decrypted with the current SECRETS_KEYS.") from None
 
 
 @lru_cache(maxsize=4)

@@ -195,5 +195,5 @@ def execute_with_lock_timeout(schema_editor: BaseDatabaseSchemaEditor, statement
             raise
         raise LockNotGranted(
             f"Another session held a lock for longer than {LOCK_TIMEOUT}, so this was not done: {text[:200]} "
-            "Run `manage.py migrate` again; pg_stat_activity shows who holds on."
+            "Run `manage.py migrate` again; pg_stat_activity shows which session holds the lock."
         ) from error

@@ -38,7 +38,7 @@ class EnumTerm:
         return min(self.field_names)
 
     def is_named(self, identifier: str) -> bool:
-        """Tell whether the identifier contains the field's name: `new_status`, `workspace__status__in`, `STATUSES`."""
+        """Return whether the identifier contains the field's name: `new_status`, `workspace__status`, `STATUSES`."""
         return any(name in identifier.casefold() for name in self.field_names)
 
     def member(self, text: str) -> str | None:

@@ -22,7 +22,7 @@ def static_report(root: Path) -> Report:
         "native enum": len(terms),
         "event name": len(events),
         "SQL statement": report.statements,
-        "place that speaks of a status": report.mentions,
+        "mention of a status": report.mentions,
     }
     for what in (what for what, number in checked.items() if not number):
         message, fix = f"The gate found no {what} to check.", "Correct PACKAGES in status_drift/sources.py."

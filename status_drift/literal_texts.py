@@ -98,5 +98,5 @@ def _values(node: ast.AST) -> list[ast.AST]:
 
 
 def _is_written_out(node: ast.expr) -> bool:
-    """Tell whether the value is written there, not made by a call."""
+    """Return whether the value is written there, not made by a call."""
     return isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Name))

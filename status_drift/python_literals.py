@@ -281,7 +281,7 @@ class EnumVisitor(ast.NodeVisitor):
         return self._term.is_named(last_name(node))
 
     def _names(self, node: ast.AST) -> bool:
-        """Tell whether the expression has the field's name as an identifier, a keyword or a key: `row["status"]`."""
+        """Return whether the expression has the field's name as an identifier, a keyword or a key: `row["status"]`."""
         return any(
             self._term.is_named(last_name(part))
             or self._is_key(part)
@@ -290,7 +290,7 @@ class EnumVisitor(ast.NodeVisitor):
         )
 
     def _is_key(self, node: ast.AST) -> bool:
-        """Tell whether the node is the name of a field or a key, written as a string."""
+        """Return whether the node is the name of a field or a key, written as a string."""
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
         return is_text and node.value.isidentifier() and self._term.is_named(node.value)  # type: ignore[attr-defined]
 

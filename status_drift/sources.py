@@ -88,7 +88,7 @@ def sources(root: Path) -> list[Source]:
 
 
 def resolve_imports(parsed: list[Source]) -> None:
-    """Tell each file what the names stand for that it imports from another one."""
+    """Resolve the names that each file imports from another one."""
     modules = {source.path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): source for source in parsed}
     for source in parsed:
         for node in ast.walk(source.tree):

@@ -1,4 +1,4 @@
-"""The one clock, under the name that this app's modules read it by."""
+"""The database's clock, importable from this app."""
 
 from postgres.clock import database_now
 

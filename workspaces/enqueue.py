@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 logger = logging.getLogger(__name__)
 
-# After a failed send, this process sends nothing for so long: each send would wait for the dead broker.
+# After a failed send, this process sends nothing for this long: each send would wait for the broker.
 PAUSE_SECONDS = 5.0
 _silent_until = 0.0
 

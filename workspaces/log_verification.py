@@ -95,7 +95,7 @@ def forbidden_steps(moves: Sequence[Move]) -> Iterator[str]:
 def without_row(workspace_id: UUID | None) -> list[Difference]:
     """Return a difference for each workspace that the log has moves of but that has no row; removed ones keep theirs.
 
-    Of a single workspace any event counts, so that a mistyped id is reported too.
+    For a single workspace, any event counts as a trace of it, so that a mistyped ID is reported.
     """
     events = Event.objects.filter(workspace_id=workspace_id) if workspace_id else Event.objects.filter(is_move=True)
     rowless = events.filter(~Exists(Workspace.objects.filter(pk=OuterRef("workspace_id"))), workspace_id__isnull=False)

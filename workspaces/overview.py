@@ -55,9 +55,9 @@ def overview(workspace: Workspace, *, now: datetime, policy: Policy) -> Overview
     )
 
 
-def overview_json(glance: Overview) -> dict[str, Any]:
+def overview_json(facts: Overview) -> dict[str, Any]:
     """Return the overview as a JSON object, times in ISO 8601."""
-    workspace = glance.workspace
+    workspace = facts.workspace
     return {
         "id": str(workspace.pk),
         "name": workspace.name,
@@ -68,8 +68,8 @@ def overview_json(glance: Overview) -> dict[str, Any]:
         "progress_step": workspace.progress_step or None,
         "created_at": _iso(workspace.created_at),
         "provisioning_started_at": _iso(workspace.provisioning_started_at),
-        "age_seconds": int(glance.age.total_seconds()),
-        "deadline_at": _iso(glance.deadline_at),
+        "age_seconds": int(facts.age.total_seconds()),
+        "deadline_at": _iso(facts.deadline_at),
         "failure": None if workspace.failure is None else {**workspace.failure, "at": _iso(workspace.failure_at)},
     }
 

@@ -96,7 +96,7 @@ def reap() -> None:
 
 @shared_task
 def stop_unknown(*, kind: str, workspace_id: str, launch_id: str) -> None:
-    """Stop a backend object that no row knows."""
+    """Stop a backend object that has no row."""
     reaper.stop_unknown(kind, LaunchKey(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id)))
 
 

@@ -91,7 +91,7 @@ def invalid_parameters(request: HttpRequest, invalid: ValidationError) -> HttpRe
         return respond(request, HTTPStatus.BAD_REQUEST, "The body is empty. Send a JSON object.", code="bad_json")
     fields = {}
     for error in invalid.errors:
-        # ("body", "body", "labels", "team"): the source, the view's parameter, then the field. Else without the second.
+        # ("body", "body", "labels", "team"): the source, the view's parameter, then the field. Or without the second.
         path = error["loc"][2:] if error["loc"][0] == "body" else error["loc"][1:]
         text = error["msg"].removeprefix("Value error, ")
         fields[".".join(map(str, path))[:200] or "body"] = text[:1].upper() + text[1:].removesuffix(".") + "."

@@ -203,7 +203,7 @@ GROUPS = (
         name="silent",
         count=3,
         runtime="echo",
-        description="stop their heartbeats and live on",
+        description="stop sending heartbeats but keep running",
         expectation=Expectation(statuses=frozenset({S.OFFLINE})),
         behaviour=Behaviour.SILENT,
     ),
@@ -218,7 +218,7 @@ GROUPS = (
         name="unheard",
         count=2,
         runtime="echo",
-        description="hear no answer and register again",
+        description="lose the answer and register again",
         behaviour=Behaviour.LOST_ACK,
     ),
     Group(

@@ -97,7 +97,7 @@ def prepare_folder(folder: Path) -> None:
     """Create the folder if needed. Raises LocalSetupError if it holds anything that a demo did not create."""
     if folder.exists() and any(folder.iterdir()) and not (folder / MARKER_FILE).exists():
         raise LocalSetupError(
-            f"{folder} holds files that no demo made, and a demo empties its folder: choose another one."
+            f"{folder} holds files that a demo did not create, and a demo empties its folder: choose another one."
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / MARKER_FILE).touch()

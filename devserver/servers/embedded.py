@@ -92,7 +92,7 @@ class Server(ABC):
             raise ServerError(f"{self.name} did not answer for {START_SECONDS:.0f} s. Its log: {self.log}")
 
     def stop(self, *, seconds: float = 5.0) -> None:
-        """Stop the server and wait for its end: its own signal first, SIGKILL after so many seconds."""
+        """Stop the server and wait for its end: its own signal first, SIGKILL after this many seconds."""
         if self.process is None or self.has_exited:
             return
         self.process.send_signal(self.stop_signal)

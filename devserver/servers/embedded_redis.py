@@ -26,7 +26,7 @@ class RedisServer(Server):
 
 
 def start_redis(folder: Path) -> Server:
-    """Start a Redis on a free port: the program on PATH if there is one, else the one from the wheel."""
+    """Start a Redis on a free port: the program on PATH if there is one, otherwise that of the wheel."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     password = read_or_create_secret(folder / "password")
 

@@ -129,7 +129,7 @@ class ChannelForm(forms.ModelForm):
         return {name: self.cleaned_data[name] for name in names if name not in self.kind.form.encrypted}
 
     def encrypted_options(self) -> dict[str, Any]:
-        """Return the options to encrypt, not encrypted yet: what was entered, else what is stored."""
+        """Return the options to encrypt, in plain text: those entered, otherwise those stored."""
         kept = {name: value for name, value in self.stored.items() if name not in self.kind.form.option_names()}
         options = kept or self.kind.initial_options()
         for name in self.kind.form.encrypted:

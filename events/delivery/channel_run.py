@@ -56,7 +56,7 @@ class ChannelRun:
             self._close_sender()
 
     def _deliver(self, claimed: Claim) -> None:
-        """Hold what has to wait, send the rest, and mark what came of it."""
+        """Hold what has to wait, send the rest, and store the outcomes."""
         try:
             kind = kind_of(claimed.channel.kind)
         except UnknownKind as error:

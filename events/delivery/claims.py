@@ -1,4 +1,4 @@
-"""Claims deliveries for a limited time and marks what came of them, each in one statement and a short transaction.
+"""Claims deliveries for a limited time and stores their outcomes, each in one statement and a short transaction.
 
 A claim is a lease: if the process that holds it dies, another takes over when the lease ends. The database functions
 that do both are events/sql/events_claim.sql and events_mark.sql. Nothing is sent here.

@@ -22,7 +22,7 @@ _JITTER = 0.2
 def next_attempt_at(
     *, attempts: int, failure: SendFailed, now: datetime, divisor: int, random: float
 ) -> datetime | None:
-    """Return when to try again after so many failed attempts, or None to make the delivery a dead letter.
+    """Return when to try again after this many failed attempts, or None to make the delivery a dead letter.
 
     The pause is the schedule's own, or the longer one that the receiver asked for. `divisor` shortens the schedule
     for tests. `random` is evenly distributed over 0..1.

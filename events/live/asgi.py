@@ -26,7 +26,7 @@ class LiveStreams:
         self._hub = StreamHub(authorize=authorize, limits=limits or Limits())
 
     def serves(self, scope: Scope) -> bool:
-        """Tell whether a connection is for a live stream. Every WebSocket is."""
+        """Return whether a connection is for a live stream. Every WebSocket is."""
         if scope["type"] == "http":
             return scope["path"] == _ALL_EVENTS or _WORKSPACE_EVENTS.fullmatch(scope["path"]) is not None
         return scope["type"] == "websocket"

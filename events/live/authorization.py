@@ -50,7 +50,7 @@ def _refusals(streams: Mapping[Any, Stream], authorize: Authorize) -> dict[Any, 
         except StreamRefused as refusal:
             refusals[credential] = refusal
         except DatabaseError as error:
-            # An outage refuses nobody. The next round asks again.
+            # An outage ends no stream. The next round asks again.
             logger.warning("The rights of live clients can't be checked now.", extra={"error": str(error).strip()})
             break
     return refusals

@@ -4,7 +4,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, JsonResponse
 
 _NO_ASGI = "Live streams need the ASGI server, and this one speaks WSGI. Send this path to config.asgi."
-_NO_UPGRADE = "This address is a WebSocket's: connect with ws:// or wss://. A proxy between must pass the upgrade on."
+_NO_UPGRADE = "This is a WebSocket: connect with ws:// or wss://. A proxy in between must pass the upgrade on."
 
 
 def live_stream_fallback(request: HttpRequest, **_: str) -> JsonResponse:

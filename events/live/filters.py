@@ -36,7 +36,7 @@ class Filter:
     subtrees: frozenset[str] = frozenset()
 
     def passes(self, event: LoggedEvent) -> bool:
-        """Tell whether a client with this filter gets the event. Events of the fleet have no workspace or runtime."""
+        """Return whether a client with this filter gets the event. Events of the fleet have no workspace or runtime."""
         return (
             (not self.events or event.event_type in self.events)
             and (not self.workspaces or event.workspace_id in self.workspaces)

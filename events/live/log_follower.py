@@ -40,7 +40,7 @@ class LogFollower:
                     await connection.execute(listen)
                     while True:
                         await self._publish_new()
-                        # A NOTIFY is only a hint: one look serves any number of them, and look again without one.
+                        # A NOTIFY is only a hint: one read serves any number of them. Read without one, too.
                         async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                             pass
             except (psycopg.OperationalError, psycopg.InterfaceError, LogUnavailable, TimeoutError) as error:

@@ -28,7 +28,7 @@ async def serve(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Se
         try:
             workspace_id = None if workspace is None else UUID(workspace)
         except ValueError:
-            raise StreamRefused(404, "There is nothing by this id.", code="not_found") from None
+            raise StreamRefused(404, "There is nothing with this ID.", code="not_found") from None
         request = await check_request(hub, scope, workspace_id=workspace_id)
     except StreamRefused as refusal:
         await send_refusal(send, refusal)

@@ -11,7 +11,7 @@ from events.live.event_batch import AsgiMessage, EventBatch, StreamFormat, Strea
 
 
 class StreamRefused(Exception):
-    """The client gets no stream, or no more of it, but this HTTP status and sentence."""
+    """The stream is refused, or ends, with this HTTP status and sentence."""
 
     def __init__(self, status: int, error: str, *, headers: Mapping[str, str] | None = None, **more: object) -> None:
         super().__init__(error)

@@ -77,7 +77,7 @@ def _parse_filter(request: ASGIRequest, workspace_id: UUID | None) -> Filter:
         return asked
     if asked.workspaces or asked.subtrees:
         field = "workspace" if asked.workspaces else "subtree"
-        sentence = "This stream is of one workspace already."
+        sentence = "This stream is limited to one workspace already."
         raise StreamRefused(400, sentence, code="bad_filter", fields={field: sentence})
     return Filter(events=asked.events, runtimes=asked.runtimes, workspaces=frozenset([workspace_id]))
 

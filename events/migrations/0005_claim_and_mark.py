@@ -1,4 +1,4 @@
-"""Let the database claim deliveries and store what came of them: see events/delivery/claims.py."""
+"""Let the database claim deliveries and store their outcomes: see events/delivery/claims.py."""
 
 from pathlib import Path
 

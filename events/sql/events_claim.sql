@@ -1,5 +1,5 @@
 -- Claims at most `batch` first attempts and `batch` repeated ones of the channel `receiver` that are due at `present`,
--- and those that a dead process left. Marks them as sending until `lease`, and returns them with their events as a JSON
+-- and those whose lease has expired. Marks them as sending until `lease`, and returns them with their events as a JSON
 -- array in the log's order, or null. Claims nothing while another process holds a claim of this channel.
 -- events/delivery/claims.py calls it. It runs in the database for the reason that events_number_committed gives.
 CREATE OR REPLACE FUNCTION events_claim(receiver bigint, batch integer, present timestamptz, lease timestamptz) RETURNS json

@@ -1,4 +1,4 @@
--- Stores what came of the deliveries in `marks`, each {id, state, attempts, settled_at, next_attempt_at, entry}: appends
+-- Stores the outcomes of the deliveries in `marks`, each {id, state, attempts, settled_at, next_attempt_at, entry}: appends
 -- `entry` to the delivery's history, of which it keeps the last `kept`. Skips deliveries whose claim is no longer the
 -- one of `lease`, and returns how many it stored. events/delivery/claims.py calls it.
 CREATE OR REPLACE FUNCTION events_mark(marks jsonb, lease timestamptz, kept integer) RETURNS integer

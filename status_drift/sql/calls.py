@@ -16,7 +16,7 @@ _PARAMETER_KEYWORDS = frozenset({"params", "param_list", "params_seq"})
 
 
 def takes_sql(call: ast.Call) -> bool:
-    """Tell whether the call takes SQL: a cursor's method, RawSQL, RunSQL, extra or psycopg's SQL.
+    """Return whether the call takes SQL: a cursor's method, RawSQL, RunSQL, extra or psycopg's SQL.
 
     Others have a `stream` or `copy`, too: functions, modules, methods with more than two arguments. A first argument of
     one word isn't a statement: `client.stream("POST", url)`.
@@ -31,7 +31,7 @@ def takes_sql(call: ast.Call) -> bool:
 
 
 def takes_fragments(call: ast.Call) -> bool:
-    """Tell whether the call takes parts of a statement."""
+    """Return whether the call takes parts of a statement."""
     return last_name(call.func) in _TAKING_FRAGMENTS
 
 
@@ -55,10 +55,10 @@ def sql_parameters(call: ast.Call) -> ast.expr | None:
 
 
 def is_sql_object(node: ast.AST) -> bool:
-    """Tell whether the expression is psycopg's `SQL(…)`."""
+    """Return whether the expression is psycopg's `SQL(…)`."""
     return isinstance(node, ast.Call) and last_name(node.func) == "SQL"
 
 
 def is_open_sql_object(node: ast.AST) -> bool:
-    """Tell whether the expression is a `SQL(…)` of a text that isn't constant."""
+    """Return whether the expression is a `SQL(…)` of a text that isn't constant."""
     return isinstance(node, ast.Call) and is_sql_object(node) and bool(node.args) and not constant_text(node.args[0])

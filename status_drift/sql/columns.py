@@ -33,7 +33,7 @@ _COMPARING_KINDS = frozenset(
 
 
 def mentions(statement: Any, term: EnumTerm) -> bool:
-    """Tell whether the statement names a column of the enum or its type, or fills its table without naming columns."""
+    """Return whether the statement names a column of the enum or its type, or fills its table without column names."""
     for node in walk(statement):
         match node:
             case ast.InsertStmt(cols=None) if node.relation.relname.casefold() in term.tables:

@@ -40,12 +40,12 @@ class Template:
 
     @property
     def has_text(self) -> bool:
-        """Tell whether any of it is written in the code."""
+        """Return whether any of it is written in the code."""
         return any(isinstance(part, str) and part.strip() for part in self.parts)
 
     @property
     def is_unknown(self) -> bool:
-        """Tell whether none of it is written anywhere."""
+        """Return whether none of it is written anywhere."""
         placeholders = [part for part in self.parts if isinstance(part, Placeholder)]
         return not self.has_text and any(not one.text and not one.is_composed for one in placeholders)
 
@@ -56,7 +56,7 @@ class Template:
 
     @property
     def is_filled_dml(self) -> bool:
-        """Tell whether it begins as DML and is put together where it is written."""
+        """Return whether it begins as DML and is put together where it is written."""
         words = self.parts[0].casefold().split() if isinstance(self.parts[0], str) else []
         is_filled = any(isinstance(part, Placeholder) for part in self.parts)
         return is_filled and bool(words) and words[0].strip("(") in DML_WORDS

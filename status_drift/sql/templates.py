@@ -103,7 +103,7 @@ class TemplateReader:
             return [Template((Placeholder(name=name, is_composed=True),))]
         calls = self._source.calls.get(function.name, [])
         given = [argument_for(call, function, name) for call in calls]
-        # If anyone may call the function, or nobody here does, anything may be passed.
+        # If anyone may call the function, or nothing in this file does, anything may be passed.
         is_private = function.name.startswith("_") and not function.decorator_list
         is_ours = is_private and calls and all(given) and not self._source.uses_without_call(function.name)
         unknown = [] if is_ours else [Template((Placeholder(name=name),))]

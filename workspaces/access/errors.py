@@ -1,4 +1,4 @@
-"""Why a request is not answered as asked: for what stands before the verbs, which raise exceptions of their own."""
+"""The error for a request that is refused before a service runs. Services raise their own exceptions."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

@@ -143,7 +143,7 @@ def launch_row(launch: Launch, workspace: Workspace) -> dict[str, Any]:
 
 
 def lacks_command(workspace: Workspace) -> bool:
-    """Tell whether only the agent runs: by its card once it has registered, until then by the configuration."""
+    """Return whether only the agent runs: by its card once it has registered, until then by the configuration."""
     if workspace.is_external:
         return False
     if "runtime_command" in workspace.agent_card:

@@ -1,4 +1,4 @@
-"""Shows the progress of a launch: on one live line in a terminal, else with a line for each change."""
+"""Shows the progress of a launch: on one live line in a terminal, otherwise with a line for each change."""
 
 import time
 from collections.abc import Iterator

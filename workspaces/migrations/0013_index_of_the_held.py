@@ -3,14 +3,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Find whom the brake holds without a look at everything that is booting."""
+    """Index the workspaces whose failure is held, so that finding them does not read every booting one."""
 
-    # Beside everybody's writes, not instead of them.
+    # Built concurrently, so that other sessions can write meanwhile.
     atomic = False
     dependencies = [("workspaces", "0012_launch_timeout")]
 
     operations = [
-        # What an interrupted attempt left has the name and is no good.
+        # An interrupted attempt leaves an invalid index with this name.
         migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS workspace_held", migrations.RunSQL.noop),
         AddIndexConcurrently(
             model_name="workspace",

@@ -3,14 +3,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Count who is booting and late without a look at their rows."""
+    """Index booting workspaces, so that counting them and the late ones does not read their rows."""
 
-    # Beside everybody's writes, not instead of them.
+    # Built concurrently, so that other sessions can write meanwhile.
     atomic = False
     dependencies = [("workspaces", "0013_index_of_the_held")]
 
     operations = [
-        # What an interrupted attempt left has the name and is no good.
+        # An interrupted attempt leaves an invalid index with this name.
         migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS workspace_booting", migrations.RunSQL.noop),
         AddIndexConcurrently(
             model_name="workspace",

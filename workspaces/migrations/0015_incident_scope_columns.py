@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Generated columns: code of the previous release goes on writing `scope` alone, and Postgres fills both."""
+    """Generated columns: code of the previous release keeps writing `scope` alone, and Postgres fills both."""
 
     dependencies = [
         ("workspaces", "0014_index_of_the_booting"),

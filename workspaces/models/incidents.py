@@ -37,8 +37,8 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
 class Incident(models.Model):
     """Something that concerns the fleet rather than one workspace. One event tells that it opened, one that it ended.
 
-    Written by services/watching/mass_lateness.py and outages.py. `let_go_at` and `let_go_by` say when and by whom its
-    launches were released although the cause was not gone.
+    Written by services/watching/mass_lateness.py and outages.py. `let_go_at` and `let_go_by` say when its launches
+    were released, and who released them, although the cause was not gone.
     """
 
     kind = models.CharField(max_length=30, choices=IncidentKind.choices)

@@ -53,7 +53,7 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
         return self.filter(status__in=RUNNING)
 
     def active(self) -> "WorkspaceQuerySet":
-        """Workspaces that Slipway launched and nobody stopped: a shutdown of Slipway has to stop these."""
+        """Workspaces that Slipway launched and that were not stopped: a shutdown of Slipway stops these."""
         return self.exclude(backend=BackendKind.EXTERNAL).filter(status__in=ACTIVE)
 
 

@@ -15,7 +15,7 @@ class BackendKind(TextChoices):
 
     @property
     def gives_address(self) -> bool:
-        """Tell whether the backend decides a workspace's URL, so that the URL an agent sends is ignored."""
+        """Return whether the backend decides a workspace's URL, so that the URL an agent sends is ignored."""
         return self in LAUNCHED_KINDS
 
 

@@ -49,7 +49,7 @@ def resolve_allowed(host: str, port: int, *, purpose: Purpose) -> str:
 
 
 def is_allowed(address: Address, *, purpose: Purpose) -> bool:
-    """Tell whether the address is public, or in a network that the purpose's setting allows.
+    """Return whether the address is public, or in a network that the purpose's setting allows.
 
     An IPv6 address that stands for an IPv4 address is judged as that one. The tests have the whole table.
     """

@@ -22,7 +22,7 @@ _ends_at: ContextVar[float] = ContextVar("ends_at")
 
 
 def limit_request(*, seconds: float) -> None:
-    """End this thread's next requests after so many seconds from now, even if the receiver sends byte by byte."""
+    """End this thread's next requests this many seconds from now, even if the receiver sends byte by byte."""
     _ends_at.set(time.monotonic() + seconds)
 
 
@@ -39,7 +39,7 @@ class Connections:
         self._idle: deque[httpcore.ConnectionPool] = deque()
 
     @contextmanager
-    def one(self) -> Iterator[httpcore.ConnectionPool]:
+    def borrow(self) -> Iterator[httpcore.ConnectionPool]:
         """Lend a connection to this thread for the duration of the block."""
         try:
             connection = self._idle.pop()

@@ -50,7 +50,7 @@ class WebhookSender(Sender):
         limit_request(seconds=self._timeout_seconds)
         try:
             with (
-                self._connections.one() as connection,
+                self._connections.borrow() as connection,
                 connection.stream("POST", self._url, headers=headers, content=body.encode()) as response,
             ):
                 for chunk in response.iter_stream():

@@ -33,7 +33,7 @@ def _new_secret() -> dict[str, Any]:
 
 
 def is_valid(secret: Mapping[str, Any], now: datetime) -> bool:
-    """Tell whether the secret still signs."""
+    """Return whether the secret still signs."""
     return secret["until"] is None or datetime.fromisoformat(secret["until"]) > now
 
 

@@ -12,7 +12,7 @@ class Command(BaseCommand):
     help = "Send queued events to their channels. Any number may run at once; one serves a channel at a time."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--once", action="store_true", help="deliver what is due, say how many, and end")
+        parser.add_argument("--once", action="store_true", help="deliver what is due, print how many, and exit")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:

@@ -53,7 +53,7 @@ class SimulatedLaunch:
 
 
 class SimulatedProvisioner:
-    """Keeps simulated launches. The simulator, or a test, says what becomes of them."""
+    """Keeps simulated launches. The simulator or a test decides what happens to them."""
 
     name = "simulated"
 
@@ -136,7 +136,7 @@ class SimulatedProvisioner:
             self._log(key, text)
 
     def simulate_exit(self, key: LaunchKey, *, exit_code: int | None, log_tail: str = "") -> None:
-        """Let a running launch end by itself after writing `log_tail`. The code is None if nobody learned it."""
+        """Let a running launch end by itself after writing `log_tail`. The code is None if it is not known."""
         with self._changing():
             self._log(key, log_tail)
             self._end(key, exit_code=exit_code)

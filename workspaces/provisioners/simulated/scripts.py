@@ -55,7 +55,7 @@ class Script:
     clock_offset_seconds: float = 0.0
 
     def is_sick_at(self, beat: int) -> bool:
-        """Tell whether the nth heartbeat, counted from 0, reports errors."""
+        """Return whether the nth heartbeat, counted from 0, reports errors."""
         return (beat - self.healthy_beats) % 10 < self.sick_beats
 
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 class Reaped:
     """The result of a reaper's run.
 
-    `scheduled`: ids of launches whose stop it scheduled. `unknown`: objects that no row knows, with their backend's
+    `scheduled`: ids of launches whose stop it scheduled. `unknown`: objects without a row, with their backend's
     kind. `unreachable`: kinds of backends that could not be asked.
     """
 
@@ -41,7 +41,7 @@ class Reaped:
 def reap(*, now: datetime) -> Reaped:
     """Ask each backend for its objects and schedule the stop of those that nothing needs.
 
-    Objects that no row knows are only returned; pass them to `stop_unknown`. A backend that can't be asked is skipped.
+    Objects without a row are only returned; pass them to `stop_unknown`. A backend that can't be asked is skipped.
     """
     reaped = Reaped()
     for kind in LAUNCHED_KINDS:
@@ -100,5 +100,5 @@ def stop_unknown(kind: str, key: LaunchKey) -> bool:
         )
         return False
     is_gone = seen.state in DEAD_STATES
-    logger.warning("An object that no row knows was stopped", extra={"launch_id": key.launch_id, "is_gone": is_gone})
+    logger.warning("An unknown object was stopped", extra={"launch_id": key.launch_id, "is_gone": is_gone})
     return is_gone

@@ -22,7 +22,7 @@ RETRY_DELAYS_SECONDS = (10, 20, 40, 80, 160, 320)
 MAX_RETRY_DELAY_SECONDS = 600
 # How many folders of earlier launches a workspace keeps, for their logs.
 KEPT_FOLDERS = 3
-# Each teardown deletes at most so many folders; the older ones were deleted by earlier teardowns.
+# Each teardown deletes at most this many folders; the older ones were deleted by earlier teardowns.
 _FOLDERS_AT_ONCE = 5
 
 
@@ -92,7 +92,7 @@ def _claim(launch_id: UUID, *, now: datetime) -> Launch | None:
 
 
 def confirm_stopped(*, launch_id: UUID, now: datetime) -> bool:
-    """Record an operator's word that a launch is gone. Return False if no stop of it was scheduled or it was gone."""
+    """Record that an operator declares a launch gone. Return False if no stop was scheduled or it was gone already."""
     return _record_stopped(launch_id, now=now, note="Declared gone by an operator.")
 
 

@@ -104,7 +104,7 @@ def _failure_fields(workspace: Workspace, launch: Launch, observation: Observati
 
 
 def _decide_restart(workspace: Workspace, observation: Observation, *, attempts: int) -> tuple[bool, str]:
-    """Tell whether the restart policy restarts this workspace, and explain it in the failure's message."""
+    """Return whether the restart policy restarts this workspace, and explain it in the failure's message."""
     what = f"Its process {describe_exit(observation.exit_code)} after it was online."
     if observation.state == BackendState.MISSING:
         what = "Its backend no longer holds it, though it was online."

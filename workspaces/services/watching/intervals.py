@@ -58,7 +58,7 @@ def moment_before(*, now: datetime, duration: timedelta, gaps: Iterable[Interval
     >>> str(moment_before(now=noon, duration=3 * minute, gaps=[]).time())
     '11:57:00'
 
-    If nobody could hear it from 11:40 to 11:59, one minute after the gap and two minutes before it count:
+    If no heartbeat could arrive from 11:40 to 11:59, one minute after the gap and two minutes before it count:
 
     >>> gap = Interval(noon - 20 * minute, noon - minute)
     >>> str(moment_before(now=noon, duration=3 * minute, gaps=[gap]).time())

@@ -57,7 +57,7 @@ def take_last_looks(*, clock: Callable[[], datetime], policy: Policy) -> list[UU
 
 @contextmanager
 def log_database_errors(launch_id: UUID) -> Iterator[None]:
-    """Log that the database refused to store one launch, and let the watcher go on with the others."""
+    """Log that the database refused to store one launch, and let the watcher continue with the others."""
     try:
         yield
     except (DataError, IntegrityError):

@@ -137,7 +137,7 @@ def would_be_held(*, now: datetime, policy: Policy) -> Q:
 
 
 def is_mass_lateness(*, late: int, booting: int) -> bool:
-    """Tell whether late launches suggest a common cause: at least BRAKE_LEAST_LATE, and more than BRAKE_PERCENT."""
+    """Return whether late launches suggest a common cause: at least BRAKE_LEAST_LATE, and more than BRAKE_PERCENT."""
     return late >= settings.BRAKE_LEAST_LATE and late * 100 > booting * settings.BRAKE_PERCENT
 
 

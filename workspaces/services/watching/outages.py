@@ -51,7 +51,7 @@ def record_liveness(*, part: Component, now: datetime) -> Incident | None:
 
 
 def is_web_silent(*, now: datetime) -> bool:
-    """Tell whether the web has left no sign of life for too long, so that no agent can report.
+    """Return whether the web has left no sign of life for too long, so that no agent can report.
 
     False if no web process ever ran.
     """

@@ -73,7 +73,7 @@ def watch_online(*, clock: Callable[[], datetime]) -> list[UUID]:
 
 @contextmanager
 def _log_refusals(launch_id: UUID) -> Iterator[None]:
-    """Log a launch that changed between its inspection and the lock, and let the watcher go on."""
+    """Log a launch that changed between its inspection and the lock, and let the watcher continue."""
     try:
         yield
     except TransitionRefused as refusal:
