@@ -16,7 +16,7 @@ from pathlib import Path
 from status_drift.sources import PACKAGES
 
 MOST_FILES_IN_A_FOLDER = 16
-# Numbered for good: what is there stays there.
+# Their numbers are permanent, so these folders can't be split.
 NUMBERED = ("migrations", "adr")
 LONGEST_FUNCTION = 40
 MEDIAN_FUNCTION = range(6, 11)

@@ -20,11 +20,11 @@ class CutProxy:
         self.loop = asyncio.new_event_loop()
 
     def cut(self):
-        """Break every connection, also new ones, until `mend()`."""
+        """Break every connection, also new ones, until `restore()`."""
         self._is_cut = True
         self.call(self._break_all)
 
-    def mend(self):
+    def restore(self):
         self._is_cut = False
 
     async def start(self):

@@ -1,4 +1,4 @@
-"""A platform for agents under test: a real HTTP server that answers as it is told and remembers what it heard."""
+"""A platform for agents under test: a real HTTP server with prepared answers that records all requests."""
 
 import json
 import threading
@@ -38,13 +38,13 @@ class PlatformStub:
         return [call for call in self.calls if call.name == name]
 
     def wait_for(self, name, *, times=1, seconds=PATIENCE_SECONDS):
-        """Return the latest such call once there were so many."""
+        """Wait until there were this many calls of this name. Return the latest one."""
         self.wait_until(lambda: len(self.named(name)) >= times, seconds=seconds)
         return self.named(name)[-1]
 
     def wait_until(self, holds, *, seconds=PATIENCE_SECONDS):
         with self._changed:
-            assert self._changed.wait_for(holds, seconds), f"heard only {[call.name for call in self.calls]}"
+            assert self._changed.wait_for(holds, seconds), f"received only {[call.name for call in self.calls]}"
 
 
 @contextmanager
@@ -77,4 +77,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(payload)
 
     def log_message(self, format, *arguments):
-        """Keep the test's output clean."""
+        """Log nothing, so that the test's output stays readable."""

@@ -1,4 +1,4 @@
-"""The agent as the process that it is, against a platform that answers as told."""
+"""The agent as a real process, against a platform with prepared answers."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The small HTTP client, against answers as servers and broken ones send them."""
+"""The small HTTP client, against valid and broken responses."""
 
 import socket
 import threading

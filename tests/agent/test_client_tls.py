@@ -1,4 +1,4 @@
-"""The client over TLS: a platform whose certificate is trusted is heard, another is not."""
+"""The client over TLS: only a platform with a trusted certificate gets a request."""
 
 import socket
 import ssl

@@ -86,7 +86,7 @@ _FAKE_STREAM = """
 
 @pytest.fixture
 def fetches(desk):
-    """Return a function that sends an event to the page and tells whether the page fetched itself again."""
+    """Return a function that sends an event to the page and returns whether the page fetched itself again."""
     desk.page.context.add_init_script(_FAKE_STREAM)
 
     def fetches(name, workspace):

@@ -85,7 +85,7 @@ def test_a_tab_that_was_cut_off_during_five_hundred_events_is_updated(desk, prox
     # Nothing arrived meanwhile.
     for workspace in fleet:
         assert desk.status(workspace).inner_text() == "Online"
-    proxy.mend()
+    proxy.restore()
 
     expect(desk.status(fleet[1])).to_have_text("Paused")
     expect(desk.status(fleet[0])).to_have_text("Provisioning")

@@ -115,7 +115,8 @@ def test_a_folder_that_can_not_be_created_is_one_message(environment, tmp_path):
     result = manage("migrate", environment={**environment, "DATA_DIR": str(tmp_path / "file" / "data")})
     assert result.returncode == 1
     assert result.stderr == (
-        f"The data folder {tmp_path}/file/data can't be made: Not a directory. Set DATA_DIR to a folder of your own.\n"
+        f"The data folder {tmp_path}/file/data can't be created: Not a directory. "
+        "Set DATA_DIR to a folder of your own.\n"
     )
 
 

@@ -73,7 +73,7 @@ def test_the_catalogue_lists_the_lifecycle_s_values(listed, enum):
     assert set(listed) == set(enum.values) - {""}
 
 
-# The wire contract names it, and the usage reports that cause it are still to come.
+# The wire contract names it, but Slipway does not receive usage reports yet.
 NOT_SENT_YET = {EventType.WORKSPACE_OVER_BUDGET}
 
 

@@ -33,7 +33,7 @@ def _takes_at_once(lock, key):
         other.start()
         at_once = taken.wait(0.5 if (lock, key) == (AdvisoryLock.LAUNCH_QUEUE, "process") else PATIENCE_SECONDS)
     other.join(PATIENCE_SECONDS)
-    # The end of the transaction gives the lock away.
+    # The end of the transaction releases the lock.
     assert taken.is_set()
     return at_once
 

@@ -15,7 +15,7 @@ from workspaces.lifecycle.transitions import TRANSITIONS, Verb, WorkspaceStatus
 
 @dataclass(frozen=True)
 class Planted:
-    """A member that nobody thought of any further."""
+    """A status that exists in the enum only."""
 
     value: str = "quarantined"
     label: str = "Quarantined"

@@ -8,8 +8,8 @@ DYNAMIC = {
     "a variable of elsewhere": "cursor.execute(statement)",
     "a call of elsewhere": "cursor.execute(build(rows))",
     "a parameter of a function that anyone calls": "def run(query):\n    cursor.execute(query)\n\n\nrun('SELECT 1')",
-    "a parameter that nobody passes": "def _run(query):\n    cursor.execute(query)",
-    "a parameter for which one passes what nobody knows": (
+    "a parameter without a caller": "def _run(query):\n    cursor.execute(query)",
+    "a parameter with an unknown argument": (
         "def _run(query):\n    cursor.execute(query)\n\n\n_run('SELECT 1')\n_run(given)"
     ),
     "a parameter of a private function that is handed on": (
@@ -28,8 +28,8 @@ DYNAMIC = {
     "a cursor's method that is handed on": "run = cursor.execute\nrun(query)",
     "a cursor's method in a partial": "partial(cursor.executemany, query)(rows)",
     "a manager's method that is handed on": "read = Workspace.objects.raw\nread(query)",
-    "a clause in a text that nobody here executes": 'run(f"UPDATE t SET a = 1 {clause}")',
-    "a clause formatted into a text that nobody here executes": 'run("SELECT 1 FROM t {} ORDER BY id".format(where))',
+    "a clause in a text not executed here": 'run(f"UPDATE t SET a = 1 {clause}")',
+    "a clause formatted into a text not executed here": 'run("SELECT 1 FROM t {} ORDER BY id".format(where))',
     "a query by its keyword": "cursor.execute(query=query)",
     "a query by its keyword of Django's": "cursor.executemany(sql=query, param_list=rows)",
     "a raw query by its keyword": "Workspace.objects.raw(raw_query=query)",

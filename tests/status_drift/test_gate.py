@@ -68,7 +68,7 @@ def test_a_gate_that_finds_nothing_to_check_fails(tmp_path):
     messages = [finding.message for finding in static_report(tmp_path).findings]
     assert "The gate found no file to check." in messages
     assert "The gate found no SQL statement to check." in messages
-    assert "The gate found no place that speaks of a status to check." in messages
+    assert "The gate found no mention of a status to check." in messages
 
 
 def test_the_gate_guards_the_native_enum_of_the_workspace():

@@ -22,7 +22,7 @@ LOOK_ALIKES = {
     "a dict's key of another thing": 'LABELS = {"failed": 1}',
     "an enum's member": "workspace.status = WorkspaceStatus.FAILED",
     "a prose string beside it": 'describe(status, "It failed at once")',
-    "a word that is no status": 'status = "broken"',
+    "a word that is not a status": 'status = "broken"',
     "the field's name": 'rows.order_by("status").values_list("status", "outcome")',
     "an enum's member by item": "WorkspaceStatus[name]",
     "a stand-alone word": 'x = "failed"\ny = "removed"',

@@ -1,1 +1,1 @@
-"""Tests of workspaces, in the rooms of the code; what several rooms use stands here."""
+"""Tests of workspaces, in the same folders as the code. Helpers that several of them use are here."""

@@ -5,6 +5,6 @@ from tests.workspaces.fake_backend import fake_backend
 
 @pytest.fixture
 def fake():
-    """A backend in memory in place of the process backend."""
+    """A simulated backend in place of the process backend."""
     with fake_backend() as fake:
         yield fake

@@ -72,7 +72,7 @@ def test_at_speed_one_they_are_the_defaults_of_the_settings():
 def test_a_folder_that_no_demo_created_is_refused_and_left_as_it_is(tmp_path):
     kept = tmp_path / "postgres"
     kept.mkdir()
-    with pytest.raises(LocalSetupError, match="no demo made"):
+    with pytest.raises(LocalSetupError, match="a demo did not create"):
         prepare_folder(tmp_path)
     assert kept.exists()
 

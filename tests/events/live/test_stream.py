@@ -111,11 +111,11 @@ def test_ephemeral_events_reach_a_stream_without_a_position(server):
 
 def _read_ephemeral(stream, workspace_id):
     """Publish until an event arrives, since delivery is best effort; return its block."""
-    is_heard = threading.Event()
+    has_arrived = threading.Event()
 
     def say():
         payload = {"current_task": "read", "active_tasks": 1}
-        while not is_heard.wait(0.3):
+        while not has_arrived.wait(0.3):
             event = {"event_type": EphemeralEventType.TASK_UPDATED, "workspace_id": workspace_id, "version": 3}
             ephemeral.publish(ephemeral.EphemeralEvent(**event, payload=payload))
 
@@ -124,7 +124,7 @@ def _read_ephemeral(stream, workspace_id):
     try:
         return stream.block()
     finally:
-        is_heard.set()
+        has_arrived.set()
         thread.join(PATIENCE_SECONDS)
 
 

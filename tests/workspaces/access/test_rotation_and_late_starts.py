@@ -1,4 +1,4 @@
-"""What a review with fresh eyes found, kept found: values that were rotated, beats and starts that came late."""
+"""Rotated values stay masked, and late heartbeats and starts change nothing that they must not."""
 
 from datetime import timedelta
 
@@ -100,7 +100,7 @@ def test_only_the_first_of_many_messages_waits_for_an_unreachable_broker(monkeyp
 
     @app.task(name="some.task")
     def task():
-        """Never runs: nobody takes it."""
+        """Never runs, because no worker takes it."""
 
     for _ in range(200):
         enqueue._send(task, {})

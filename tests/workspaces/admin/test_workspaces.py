@@ -227,7 +227,10 @@ REFUSED = {
     "a control character in the name": ({"config": CONFIG, "name": "a\x1bb"}, "name"),
     "a name too long": ({"config": CONFIG, "name": "n" * 101}, "name"),
     "a model too long": ({"config": CONFIG, "model": "m" * 201}, "model"),
-    "a limit that is no number": ({"config": CONFIG, "provision_timeout_seconds": "soon"}, "provision_timeout_seconds"),
+    "a limit in words": (
+        {"config": CONFIG, "provision_timeout_seconds": "soon"},
+        "provision_timeout_seconds",
+    ),
     "a limit of nothing": ({"config": CONFIG, "provision_timeout_seconds": "0"}, "provision_timeout_seconds"),
     "a huge limit": ({"config": CONFIG, "provision_timeout_seconds": "9" * 30}, "provision_timeout_seconds"),
     "no assignment": ({"config": CONFIG, "secrets": "s3cr3t-without-a-name"}, "secrets"),
@@ -322,7 +325,7 @@ def test_change_shows_an_error_at_its_field_and_writes_nothing(operator, field, 
     assert Workspace.objects.get(pk=workspace.pk).name == "same"
 
 
-# --- Verbs ---------------------------------------------------------------------------------------
+# --- Operations ----------------------------------------------------------------------------------
 
 
 def test_restarting_several_reports_each_refusal(operator):
@@ -416,7 +419,7 @@ def test_launch_that_is_not_confirmed_gone_can_be_declared_gone(operator):
     assert Launch.objects.get(pk=workspace.launch_id).torn_down_at is not None
 
 
-# --- Who may -------------------------------------------------------------------------------------
+# --- Permissions ---------------------------------------------------------------------------------
 
 
 def test_viewer_sees_everything_without_buttons(viewer):
@@ -456,7 +459,7 @@ def test_anonymous_users_are_sent_to_the_login(client):
         assert client.get(path)["Location"].startswith("/admin/login/")
 
 
-# --- Addresses that somebody types ---------------------------------------------------------------
+# --- Query strings -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", ["workspaces/workspace", "workspaces/launch", "workspaces/secret", "events/event"])

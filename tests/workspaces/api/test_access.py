@@ -34,9 +34,9 @@ ALLOWED = {
     "another agent": set(),
     "superuser": READS | CHANGES,
     "viewer": READS,
-    "user who is no staff": set(),
+    "user who is not staff": set(),
 }
-# These get 401, because the call knows no such kind of credential. Others get 403.
+# These get 401, because the call accepts no credential of that kind. Others get 403.
 UNKNOWN_THERE = {(who, "heartbeat") for who in ALLOWED if "agent" not in who}
 
 
@@ -95,7 +95,7 @@ def _caller(who, target):
 
 
 def _signed_in(who):
-    user = get_user_model().objects.create_user("someone", is_staff=who != "user who is no staff")
+    user = get_user_model().objects.create_user("someone", is_staff=who != "user who is not staff")
     user.is_superuser = who == "superuser"
     user.save()
     user.user_permissions.set(Permission.objects.filter(codename__in=["view_workspace", "view_event"]))

@@ -155,7 +155,7 @@ def test_ctrl_c_leaves_the_launch_going(stack):
         stderr=subprocess.PIPE,
         text=True,
     )
-    # It goes on booting, because no web server answers its agent.
+    # It keeps booting, because no web server answers its agent.
     wait_until(lambda: Workspace.objects.filter(phase="booting").exists())
     waiting.send_signal(signal.SIGINT)
     _, complaint = waiting.communicate(timeout=PATIENCE_SECONDS)

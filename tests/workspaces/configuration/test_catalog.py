@@ -61,7 +61,7 @@ def test_echo_registers_and_echoes(world, platform, echo):
 
 
 def test_an_echo_whose_port_is_taken_fails_with_the_reason(world, platform, echo):
-    # Its own port, opened by something of its own: what a careless boot step does.
+    # A boot step takes the port of the workspace itself.
     config = echo.config | {"runtime_config": {**echo.config["runtime_config"], "boot": [TAKE_PORT]}}
     world.backend.start(replace(echo, config=config))
     report = platform.wait_for("failed").body

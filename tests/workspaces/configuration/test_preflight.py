@@ -82,7 +82,7 @@ EXPECTED = {
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_template_without_its_keys_names_exactly_what_it_needs(name):
-    # Real files where they are at hand; else the catalog's own with the same requirements.
+    # Real files if they exist here; otherwise the catalog's own with the same requirements.
     path = REAL_CONFIGS / f"{name}.config.yaml"
     text = path.read_text() if path.exists() else f"runtime_config: {{required_env: {EXPECTED[name]}}}\n"
     workspace = queued(config=text)

@@ -23,7 +23,7 @@ def asked(statement, *values):
 
 
 def elsewhere(action):
-    """Do it on a thread with a connection of its own."""
+    """Run a function in a thread with its own connection."""
 
     def and_leave():
         try:

@@ -1,4 +1,4 @@
-"""What a workspace that was read can do, however little of it was."""
+"""A workspace that was read in part can load its other fields and be saved."""
 
 import pytest
 from django.db import connection

@@ -1,1 +1,1 @@
-"""What every backend promises."""
+"""The contract of every backend."""

@@ -41,7 +41,7 @@ WHERE id > %s AND is_move AND pg_xact_status(xmin::text::xid8) = 'in progress'
 
 
 def orders(points):
-    """Return every order in which two actions can pass so many points each: 20 for three points each."""
+    """Return every order in which two actions can pass this many points each: 20 orders for three points each."""
     first, second = points
     places = range(first + second)
     return [tuple(0 if turn in mine else 1 for turn in places) for mine in combinations(places, first)]

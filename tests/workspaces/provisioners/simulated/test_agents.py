@@ -122,7 +122,7 @@ def test_a_silent_agents_process_lives_on(simulated):
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
         # Nothing comes for the time of ten heartbeats.
-        wait_until(lambda: (database_now() - heard(workspace)).total_seconds() > 1)
+        wait_until(lambda: (database_now() - last_heartbeat_of(workspace)).total_seconds() > 1)
     assert is_(workspace, S.ONLINE)
     assert simulated.inspect(key_of(workspace)).state is BackendState.RUNNING
 
@@ -171,10 +171,10 @@ def test_a_stopped_agent_sends_nothing_more(simulated):
         simulated.stop(key_of(workspace), timeout_seconds=1)
         wait_until(lambda: not simulated.running_launches())
         # Calls that were under way have arrived by now. Nothing more comes for the time of five heartbeats.
-        wait_until(lambda: (database_now() - heard(workspace)).total_seconds() > 0.5)
+        wait_until(lambda: (database_now() - last_heartbeat_of(workspace)).total_seconds() > 0.5)
 
 
-def heard(workspace):
+def last_heartbeat_of(workspace):
     return Heartbeat.objects.get(pk=workspace.pk).last_heartbeat_at
 
 

@@ -46,12 +46,12 @@ def spec(*, platform_url="", behaviour="healthy"):
     )
 
 
-def told(caplog, message):
+def count_records(caplog, message):
     return sum(record.getMessage() == message for record in caplog.records)
 
 
 def wait_for_looks(count=5):
-    # To see that nothing happens, there is no way but to wait.
+    # Wait, to see that nothing happens.
     asyncio.run(asyncio.sleep(count * LOOK_SECONDS))
 
 
@@ -68,7 +68,7 @@ def test_an_unreadable_launch_is_logged_once_and_the_others_are_played(backend, 
         assert {call.body["id"] for call in platform.named("register")} == {
             str(each.key.workspace_id) for each in others
         }
-        assert told(caplog, "A simulated launch could not be read") == 1
+        assert count_records(caplog, "A simulated launch could not be read") == 1
         file.write_text(whole)
         assert platform.wait_for("register", times=4).body["id"] == str(broken.key.workspace_id)
 
@@ -77,15 +77,15 @@ def test_an_unreadable_backend_is_logged_once_per_outage(backend, root, platform
     message = "The simulated launches could not be read"
     root.write_text("no folder")
     with caplog.at_level(logging.WARNING), playing(backend):
-        wait_until(lambda: told(caplog, message))
+        wait_until(lambda: count_records(caplog, message))
         wait_for_looks()
-        assert told(caplog, message) == 1
+        assert count_records(caplog, message) == 1
         root.unlink()
         backend.start(spec(platform_url=platform.url))
         platform.wait_for("register")
         root.rename(root.with_name("away"))
         root.write_text("no folder")
-        wait_until(lambda: told(caplog, message) == 2)
+        wait_until(lambda: count_records(caplog, message) == 2)
 
 
 def test_if_one_of_two_registrations_ends_the_agent_the_other_ends_too(backend, platform):
