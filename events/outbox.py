@@ -7,9 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
 
-from events.models import Event
 from events.names import EventType
 from events.payload_limits import is_storable, mask_tokens, shorten
 
@@ -35,11 +33,10 @@ class NewEvent:
     subject: Mapping[str, Any] = field(default_factory=dict)
 
 
-def record(events: Sequence[NewEvent]) -> QuerySet[Event]:
-    """Write the events in one statement, however many there are. The relay is notified on commit.
+def record(events: Sequence[NewEvent]) -> None:
+    """Write the events in the given order in one statement. The relay is notified on commit.
 
-    Return them in the given order, as a lazy queryset. Raises TransactionManagementError outside a transaction, since
-    an event must be committed together with its cause.
+    Raises TransactionManagementError outside a transaction, since an event must be committed together with its cause.
     """
     connection.validate_no_broken_transaction()
     if not connection.in_atomic_block:
@@ -49,12 +46,10 @@ def record(events: Sequence[NewEvent]) -> QuerySet[Event]:
     rows = ",".join([_to_json(event, common, beside=len(shared)) for event in events])
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, [shared, f"[{rows}]", RECORDED_CHANNEL])
-        ids = [row[0] for row in cursor.fetchall()]
-    return Event.objects.filter(pk__in=ids).order_by("pk")
 
 
 # One parameter for what the payloads share and one for all rows: the ORM's INSERT of a thousand events would take
-# several times as long as their cause. The notification is a query of its own, so that it is sent once for all rows.
+# several times as long as their cause. The notification stands beside the INSERT: it is sent once for all rows.
 _INSERT = """
 WITH written AS (
     INSERT INTO events_event (event_type, workspace_id, version, is_move, payload, subject)
@@ -64,9 +59,8 @@ WITH written AS (
         AS (event_type text, workspace_id uuid, version bigint, is_move boolean, payload jsonb, subject jsonb)
     ) WITH ORDINALITY
     ORDER BY ordinality
-    RETURNING id
-), notified AS (SELECT pg_notify(%s, ''))
-SELECT id FROM written, notified
+)
+SELECT pg_notify(%s, '')
 """
 
 

@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.test import Client
 
 from events import outbox, relay
+from events.models import Event
 from events.names import EventType
 from events.outbox import NewEvent
 from tests.ports import free_port
@@ -34,9 +35,11 @@ def online(workspace_id=None, version=1, **more):
 
 
 def record(*events):
-    """Record the events in a transaction of their own."""
+    """Record the events in a transaction of their own; return their rows in that order, as a lazy queryset."""
     with transaction.atomic():
-        return outbox.record(events)
+        outbox.record(events)
+        newest = Event.objects.order_by("-pk").values_list("pk", flat=True)[: len(events)]
+        return Event.objects.filter(pk__in=list(newest)).order_by("pk")
 
 
 def publish(*events):
@@ -58,7 +61,8 @@ class SlowProducer(threading.Thread):
     def run(self):
         try:
             with transaction.atomic():
-                self.id = outbox.record([self.event])[0].id
+                outbox.record([self.event])
+                self.id = Event.objects.latest("pk").pk
                 self.recorded.set()
                 assert self.may_commit.wait(PATIENCE_SECONDS)
         finally:

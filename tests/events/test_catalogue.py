@@ -14,6 +14,7 @@ from events.catalogue import CATALOGUE, FAILURE_CODES, FAILURE_OWNERS, FAILURE_S
 from events.channels.base import Message
 from events.channels.notification import notification_of
 from events.envelope import LoggedEvent
+from events.models import Event
 from events.names import EphemeralEventType, EventType
 from tests.events.payload_schemas import misfits, validator
 from workspaces.lifecycle.transitions import TRANSITIONS, FailureCode, FailureOwner, FailureSource, Phase
@@ -110,5 +111,6 @@ def test_the_outbox_completes_a_payload_with_the_version():
     event = outbox.NewEvent(
         event_type=EventType.WORKSPACE_PAUSED, workspace_id=uuid4(), version=3, payload={"name": "a workspace"}
     )
-    (row,) = outbox.record([event])
+    outbox.record([event])
+    row = Event.objects.get()
     assert misfits(row.event_type, row.payload) == []
