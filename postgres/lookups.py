@@ -9,7 +9,7 @@ from django.db.models.sql.compiler import SQLCompiler
 
 @UUIDField.register_lookup
 class AmongIds(Lookup):
-    """`pk__among=ids`: the column is one of the UUIDs."""
+    """`pk__among=ids`: the column is one of the UUIDs. Prefer a set: the ORM walks through the items of a list."""
 
     lookup_name = "among"
     prepare_rhs = False

@@ -105,7 +105,7 @@ def fail_locked(
 
 def current_evidence(workspaces: Sequence[Workspace]) -> Evidence:
     """Return the watcher's last observation of these workspaces' current launches, by launch id."""
-    rows = Launch.objects.filter(pk__among=[workspace.launch_id for workspace in workspaces]).exclude(evidence={})
+    rows = Launch.objects.filter(pk__among={workspace.launch_id for workspace in workspaces}).exclude(evidence={})
     return dict(rows.values_list("pk", "evidence"))
 
 
@@ -163,7 +163,7 @@ def known_facts(workspace: Workspace, reason: FailureReason, seen: Mapping[str, 
 def _end_launches(failed: Sequence[tuple[Workspace, FailureReason]], *, now: datetime) -> None:
     """End the launches and schedule their teardown: at once, or after the grace if only time failed them."""
     for code in {reason.code for _, reason in failed}:
-        launch_ids = [workspace.launch_id for workspace, reason in failed if reason.code == code]
+        launch_ids = {workspace.launch_id for workspace, reason in failed if reason.code == code}
         grace = timedelta(seconds=settings.TEARDOWN_GRACE_SECONDS if code in DEADLINE_FAILURES else 0)
         teardown = launch_records.teardown_fields(at=now + grace, reason=TeardownReason.FAILED, now=now)
         # One UPDATE for both: a launch in flight is never torn down.
