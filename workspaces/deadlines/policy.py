@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 
 from django.conf import settings
 
@@ -105,6 +106,7 @@ def _set_limit(seconds: int, source: LimitSource) -> Limit:
     return Limit(seconds=seconds, source=source, inner_seconds=seconds * (1 - _SLACK_SHARE))
 
 
+@cache
 def _runtime_limit(row: BootLimit, source: LimitSource) -> Limit:
     return Limit(seconds=row.sweep_seconds, source=source, inner_seconds=row.watcher_seconds)
 

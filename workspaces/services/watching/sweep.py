@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -116,7 +116,7 @@ def next_deadlines(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
 @transaction.atomic
 def _sweep_batch(report: SweepReport, *, now: datetime, policy: Policy) -> bool:
     """Fail one batch, add it to the report, and tell whether there may be more."""
-    rows = _lock_overdue(now=now, policy=policy, without=[row.pk for row in report.set_aside])
+    rows = _lock_overdue(now=now, policy=policy, without={row.pk for row in report.set_aside})
     if not rows:
         return False
     # Ask again about the locked rows: an agent may have registered since the query listed them.
@@ -133,7 +133,7 @@ def _sweep_batch(report: SweepReport, *, now: datetime, policy: Policy) -> bool:
     return len(rows) == BATCH
 
 
-def _lock_overdue(*, now: datetime, policy: Policy, without: list[UUID]) -> list[Workspace]:
+def _lock_overdue(*, now: datetime, policy: Policy, without: set[UUID]) -> list[Workspace]:
     rows = overdue_workspaces(now=now, policy=policy)
     if without:
         rows = rows.exclude(pk__among=without)
@@ -156,7 +156,11 @@ def timeout_reason(workspace: Workspace, deadline: Deadline) -> FailureReason:
     if workspace.progress_step and workspace.progress_at is not None:
         at = workspace.progress_at.time().isoformat("seconds")
         last_seen = f"The last boot step it reported was “{workspace.progress_step}”, at {at} UTC."
-    return replace(reason, message=reason.message.replace(_SEEN, last_seen))
+    message = reason.message.replace(_SEEN, last_seen)
+    # Not `replace`, which takes three times as long; a sweep does this for each row.
+    return FailureReason(
+        code=reason.code, source=reason.source, message=message, extra=reason.extra, known=reason.known
+    )
 
 
 @lru_cache(maxsize=1024)
