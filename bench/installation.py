@@ -73,9 +73,10 @@ def running_installation(**environment: str) -> Iterator[Installation]:
 
 def _end_agents(data: Path) -> None:
     """Stop agents that an interrupted round left running."""
+    from workspaces.provisioners.process.folders import ProcessSettings
     from workspaces.provisioners.process.provisioner import ProcessProvisioner
 
-    backend = ProcessProvisioner(root=data / "workspaces", log_bytes=4096, inherited={})
+    backend = ProcessProvisioner(ProcessSettings(root=data / "workspaces", log_bytes=4096, inherited={}))
     for key in backend.running_launches():
         backend.stop(key, timeout_seconds=1)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
+
 from bench import processor_time
 from bench.harness import Better, Meter, Ratio, Suite, main
 from bench.installation import Installation, running_installation
@@ -220,8 +222,10 @@ def _wait_until(question: str, number: int) -> None:
 def _spent(slipway: Installation) -> dict[str, float]:
     worker = slipway.processes["launch"]
     spent = {name: processor_time.of_trees([pid]) for name, pid in slipway.processes.items() if pid != worker}
-    # The worker's children are interpreters that start, fork the supervisor and end.
-    return spent | {"launch": processor_time.of_process(worker), "starts": processor_time.of_ended_children(worker)}
+    # The worker's children are multiprocessing's: the fork server, whose children fork a supervisor and end.
+    children = [child.pid for child in psutil.Process(worker).children()]
+    starts = sum(processor_time.of_process(pid) + processor_time.of_ended_children(pid) for pid in children)
+    return spent | {"launch": processor_time.of_process(worker), "starts": starts}
 
 
 def _cost(before: dict[str, float], after: dict[str, float], workspace_ids: list[str]) -> Cost:

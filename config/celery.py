@@ -5,10 +5,14 @@ import warnings
 from typing import Any
 
 from celery import Celery
+from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.exceptions import CPendingDeprecationWarning
-from celery.signals import task_postrun, task_prerun
+from celery.signals import task_postrun, task_prerun, worker_init
 from django.conf import settings
 from django.db import close_old_connections
+
+from workspaces.provisioners.registry import process_provisioner
+from workspaces.workers import LAUNCH_QUEUE
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -39,3 +43,10 @@ def close_stale_connections(sender: Any, **_: Any) -> None:
     """
     if not sender.request.is_eager:
         close_old_connections()
+
+
+@worker_init.connect
+def prepare_backend(sender: Any, **_: Any) -> None:
+    """Prepare a worker of launches for the process backend before it starts its threads."""
+    if LAUNCH_QUEUE in sender.app.amqp.queues.consume_from and sender.pool_cls is ThreadPool:
+        process_provisioner().prepare()

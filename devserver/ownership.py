@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, ReadWriteLock, Timeout
 
-from devserver.processes import is_alive, start_time, wait_until
+from workspaces.provisioners.host_processes import is_alive, start_time, wait_until
 
 
 class Role(StrEnum):

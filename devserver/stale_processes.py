@@ -6,8 +6,8 @@ from pathlib import Path
 
 import psutil
 
-from devserver.processes import find_processes, signal_all, wait_until_gone
 from devserver.servers import embedded_redis
+from workspaces.provisioners.host_processes import find_processes, signal_all, wait_until_gone
 
 # Every child of the supervisor has this environment variable; its value is the data folder.
 SUPERVISED_FROM = "SLIPWAY_SUPERVISED_FROM"

@@ -12,7 +12,7 @@ from typing import IO, Protocol
 import psutil
 
 from devserver.console import Console
-from devserver.processes import session_members, signal_all, wait_until
+from workspaces.provisioners.host_processes import session_members, signal_all, wait_until
 
 FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 30.0

@@ -1,23 +1,23 @@
-"""Finds the processes of a launch by other means than the process backend does."""
+"""Finds the processes of a launch by what they show, as an operator would with ps."""
 
-import os
+import psutil
 
-from workspaces.provisioners.process.processes import Process, is_alive, stat_of
+from workspaces.provisioners.host_processes import is_alive
 
 
-def carrying(launch_id):
-    """Return the living processes that were started with this launch's id in their environment, the oldest first."""
+def processes_of(launch_id):
+    """Return the living processes with this launch's name or its ID in their environment, the oldest first."""
     found = []
-    for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
-        stat = stat_of(pid)
-        if stat is not None and f"LAUNCH_ID={launch_id}".encode() in _environment_of(pid):
-            found.append(Process(pid, stat.started_at))
-    return sorted(filter(is_alive, found), key=lambda process: (process.started_at, process.pid))
+    for process in psutil.process_iter():
+        try:
+            is_ours = process.name() == name_of(launch_id) or process.environ().get("LAUNCH_ID") == str(launch_id)
+        except psutil.Error:
+            continue
+        if is_ours and is_alive(process):
+            found.append(process)
+    return sorted(found, key=lambda process: (process.create_time(), process.pid))
 
 
-def _environment_of(pid):
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")
-    except OSError:
-        return []
+def name_of(launch_id):
+    """Return the name of a launch's supervisor and agent: the end of its ID, as much as the kernel takes."""
+    return str(launch_id).replace("-", "")[-15:]

@@ -44,7 +44,7 @@ class CgroupNeed:
 
     @property
     def is_there(self):
-        parent = cgroups.own()
+        parent = cgroups.of_process()
         return parent is not None and os.access(parent, os.W_OK)
 
 

@@ -213,7 +213,7 @@ def _relay() -> Iterator[None]:
 
 
 def _wait_for(port: int) -> None:
-    from devserver.processes import wait_until
+    from workspaces.provisioners.host_processes import wait_until
 
     if not wait_until(lambda: _listens(port), seconds=60):
         raise RuntimeError(f"Nothing listens on port {port}.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from devserver.processes import wait_until
+from workspaces.provisioners.host_processes import wait_until
 
 LOCALHOST = "127.0.0.1"
 START_SECONDS = 60.0

@@ -12,7 +12,7 @@ import pytest
 
 from agent import client
 from tests.agent.platform_stub import running_platform
-from tests.launch_processes import carrying
+from tests.launch_processes import processes_of
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 AGENT = Path(__file__).parent.parent.parent / "agent"
@@ -78,7 +78,7 @@ def agent(tmp_path):
     yield run
     if run.process is not None and run.process.poll() is None:
         run.terminate()
-    left = carrying(run.launch_id)
+    left = processes_of(run.launch_id)
     for process in left:
         os.kill(process.pid, signal.SIGKILL)
     assert not left, "the agent left processes behind"

@@ -10,10 +10,10 @@ import pytest
 
 from devserver import supervisor
 from devserver.console import Console
-from devserver.processes import is_alive
 from devserver.stale_processes import SUPERVISED_FROM, stop_stale_processes
 from devserver.supervisor import Child, Supervisor
 from tests.waiting import PATIENCE_SECONDS, wait_until
+from workspaces.provisioners.host_processes import is_alive
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"

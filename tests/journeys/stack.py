@@ -1,16 +1,17 @@
 """A complete Slipway on the test's own database: the children of `make up`, which a test can kill one by one."""
 
 import io
+import os
+import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import httpx
-import psutil
 from django.conf import settings
 
 from devserver import children
 from devserver.console import Console
+from tests import launch_processes
 from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.lifecycle.transitions import WorkspaceStatus
@@ -95,25 +96,12 @@ def wait_for_result(workspace):
 
 def kill_agent_of(workspace):
     """Kill the agent and all that it started. The supervisor stays and records the exit."""
-    (pids,) = processes_of(workspace).values()
-    # The supervisor is the oldest process, but need not have the lowest pid.
-    _, *others = sorted(map(psutil.Process, pids), key=lambda process: (process.create_time(), process.pid))
-    for process in others:
-        process.kill()
+    ((_, *others),) = processes_of(workspace).values()
+    for pid in others:
+        os.kill(pid, signal.SIGKILL)
 
 
 def processes_of(workspace):
-    """Return the live processes of a workspace by launch ID. Their environment has the workspace's or a launch's ID."""
-    found = {}
-    launches = {str(pk).encode() for pk in workspace.launches.values_list("pk", flat=True)}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = dict(
-                entry.split(b"=", 1) for entry in (folder / "environ").read_bytes().split(b"\0") if b"=" in entry
-            )
-        except OSError:
-            continue
-        is_of_workspace = environment.get(b"WORKSPACE_ID") == str(workspace.pk).encode()
-        if is_of_workspace or environment.get(b"LAUNCH_ID") in launches:
-            found.setdefault(environment.get(b"LAUNCH_ID", b"").decode(), []).append(int(folder.name))
-    return found
+    """Return the pids of a workspace's processes by launch ID, of each launch the supervisor first."""
+    found = {str(pk): launch_processes.processes_of(pk) for pk in workspace.launches.values_list("pk", flat=True)}
+    return {launch_id: [process.pid for process in processes] for launch_id, processes in found.items() if processes}

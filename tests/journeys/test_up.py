@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from devserver.stale_processes import SUPERVISED_FROM
+from tests.launch_processes import processes_of
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -122,13 +123,17 @@ def is_online(machine):
 def our_processes(machine):
     """Return the pids of the workspaces, children and servers of this data folder."""
     folder = machine["DATA_DIR"]
-    found = []
+    found = agents_of(machine)
     for pid in psutil.pids():
-        variables = environment_of(pid)
-        in_launch = "LAUNCH_ID" in variables and folder in variables.get("WORKSPACE_CONFIG_PATH", "")
-        if in_launch or variables.get(SUPERVISED_FROM) == folder or is_server(pid, folder):
+        if environment_of(pid).get(SUPERVISED_FROM) == folder or is_server(pid, folder):
             found.append(pid)
     return found
+
+
+def agents_of(machine):
+    """Return the pids of the launches of this data folder: supervisors, agents and what these started."""
+    launches = [path.name for path in Path(machine["DATA_DIR"]).glob("workspaces/*/launches/*")]
+    return [process.pid for launch_id in launches for process in processes_of(launch_id)]
 
 
 def environment_of(pid):
@@ -191,7 +196,7 @@ def test_after_a_supervisor_was_killed_its_children_are_replaced_and_its_workspa
     killed = up()
     killed.wait_for("Ctrl-C stops everything.")
     [before] = workspaces(machine)
-    agents = {pid for pid in our_processes(machine) if "LAUNCH_ID" in environment_of(pid)}
+    agents = set(agents_of(machine))
     assert agents
     killed.process.kill()
     killed.process.wait()

@@ -22,11 +22,25 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
 def write_replacing(path: Path, text: str, mode: int) -> None:
     """Write the file atomically, in place of whatever has its name. Raises OSError."""
     fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(fresh, flags, mode), "w", encoding="utf-8") as file:
+    with open(new_file(fresh, mode), "w", encoding="utf-8") as file:
         file.write(text)
     fresh.replace(path)
+
+
+def new_file(path: Path, mode: int = 0o600) -> int:
+    """Open a new file to append to it, in place of whatever has its name, and return its descriptor. Raises OSError."""
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC
+    return os.open(path, flags, mode)
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes | None:
+    """Return the first bytes of a regular file, or None if there is no such file. Raises OSError."""
+    try:
+        with open(open_regular(path), "rb") as file:
+            return file.read(most_bytes)
+    except FileNotFoundError:
+        return None
 
 
 def delete_tree(path: Path) -> None:

@@ -1,11 +1,45 @@
-"""Cut the end of a log to a size that fits a row, an event and a page."""
+"""Logs of limited size in two files, and the end of one, cut to a size that fits a row, an event and a page."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from workspaces.provisioners.files import open_regular
+from workspaces.provisioners.files import new_file, open_regular
 
 TAIL_BYTES = 8192
+
+
+class Log:
+    """A log of limited size in two files: at half of the limit, the file is renamed to `.1` and a new one starts."""
+
+    def __init__(self, path: Path, most_bytes: int) -> None:
+        self._path = path
+        self._half = max(most_bytes // 2, 1)
+        self._descriptor = new_file(path)
+        self._size = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Write the chunk. Output that can't be written is dropped."""
+        while chunk:
+            if self._size >= self._half:
+                self._rotate()
+            room = self._half - self._size
+            part, chunk = chunk[:room], chunk[room:]
+            self._size += len(part)
+            with suppress(OSError):
+                os.write(self._descriptor, part)
+
+    def _rotate(self) -> None:
+        self._size = 0
+        try:
+            self._path.replace(f"{self._path}.1")
+            fresh = new_file(self._path)
+        except OSError:
+            # No new file can be made, so empty the open one instead of letting it grow.
+            os.ftruncate(self._descriptor, 0)
+        else:
+            os.close(self._descriptor)
+            self._descriptor = fresh
 
 
 def tail_of(path: Path) -> str:

@@ -10,6 +10,7 @@ from django.conf import settings
 from workspaces.provisioners.base import Provisioner
 from workspaces.provisioners.kinds import BackendKind
 from workspaces.provisioners.process import cgroups
+from workspaces.provisioners.process.folders import ProcessSettings
 from workspaces.provisioners.process.provisioner import ProcessProvisioner
 from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 
@@ -17,14 +18,16 @@ from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 def process_provisioner() -> ProcessProvisioner:
     """Return a process backend as the settings describe it."""
     inherited = {name: os.environ[name] for name in settings.AGENT_PASSTHROUGH_ENV if name in os.environ}
-    parents = {"own": cgroups.own(), "none": None}
+    parents = {"own": cgroups.of_process(), "none": None}
     limits = {"memory.max": settings.AGENT_MEMORY_BYTES, "pids.max": settings.AGENT_PROCESSES}
     return ProcessProvisioner(
-        root=settings.DATA_DIR / "workspaces",
-        log_bytes=settings.AGENT_LOG_BYTES,
-        inherited=inherited,
-        cgroup=parents.get(settings.AGENT_CGROUP, Path(settings.AGENT_CGROUP)),
-        limits={name: value for name, value in limits.items() if value},
+        ProcessSettings(
+            root=settings.DATA_DIR / "workspaces",
+            log_bytes=settings.AGENT_LOG_BYTES,
+            inherited=inherited,
+            cgroup=parents.get(settings.AGENT_CGROUP, Path(settings.AGENT_CGROUP)),
+            limits={name: value for name, value in limits.items() if value},
+        )
     )
 
 

@@ -7,20 +7,24 @@ from functools import cache
 from pathlib import Path
 
 
-def own() -> Path | None:
-    """Return the folder of this process's cgroup, or None."""
+def of_process(pid: int | str = "self") -> Path | None:
+    """Return the folder of a process's cgroup, or None if it has ended or cgroup v2 is not mounted."""
     mount, root = _mounted()
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        path = os.path.relpath(line[3:], root)
-        if mount and line.startswith("0::") and not path.startswith(".."):
-            return mount / path
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            path = os.path.relpath(line[3:], root)
+            if mount and line.startswith("0::") and not path.startswith(".."):
+                return mount / path
     return None
+
+
+def enclosing(name: str, path: Path | None) -> Path | None:
+    """Return the cgroup of this name that a path leads to or through, or None."""
+    return next((each for each in (path, *path.parents) if each.name == name), None) if path else None
 
 
 def make(path: Path, limits: Mapping[str, int]) -> bool:
     """Make a cgroup with these limits. Return False if that is not allowed. Limits without a controller are skipped."""
-    if not is_below_mount(path):
-        return False
     try:
         path.mkdir(exist_ok=True)
     except OSError:
@@ -31,17 +35,21 @@ def make(path: Path, limits: Mapping[str, int]) -> bool:
     return True
 
 
-def is_below_mount(path: Path) -> bool:
-    """Tell whether a path can be a cgroup. An agent may have written it."""
-    return _mounted()[0] in path.parents and ".." not in path.parts
+def add(path: Path, pid: int) -> bool:
+    """Move a process into the cgroup. Return False if that is not allowed."""
+    try:
+        (path / "cgroup.procs").write_text(str(pid))
+    except OSError:
+        return False
+    return True
 
 
-def pids(path: Path) -> list[int]:
-    """Return the pids in the cgroup and in those below it; none if it is gone."""
-    found: list[int] = []
-    for file in path.rglob("cgroup.procs"):
-        with suppress(OSError):
-            found += map(int, file.read_text().split())
+def peaks(path: Path) -> dict[str, int]:
+    """Return the most memory in bytes and the most processes that the cgroup had, if it has these controllers."""
+    found = {}
+    for name in ("memory.peak", "pids.peak"):
+        with suppress(OSError, ValueError):
+            found[name] = int((path / name).read_text())
     return found
 
 

@@ -8,28 +8,55 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated
 from uuid import UUID
 
 import yaml
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from workspaces.provisioners.base import LaunchKey
-from workspaces.provisioners.files import open_regular, write_replacing
-from workspaces.provisioners.process import cgroups
-from workspaces.provisioners.process.processes import Process
+from workspaces.provisioners.files import read_bounded, write_replacing
 
 MOST_BYTES = 65_536
+Text = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[ -~]*$")]
+# A pid and when the process started, in seconds after the host's boot: another process may get the same pid later.
+ProcessID = tuple[Annotated[int, Field(gt=0, lt=2**31)], Annotated[float, Field(ge=0)]]
 
 
-class Host(NamedTuple):
+class Stored(BaseModel):
+    """Something stored as JSON, with exactly the types given."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+
+class Host(Stored):
     """The scope in which a pid is unique: a machine, since its boot, in a pid namespace."""
 
-    machine_id: str
-    hostname: str
-    boot_id: str
-    pid_namespace: str
+    machine_id: Text
+    hostname: Text
+    boot_id: Text
+    pid_namespace: Text
+
+
+class Record(Stored):
+    """What a launch's supervisor recorded before the agent started."""
+
+    host: Host
+    supervisor: ProcessID
+    agent: ProcessID
+    port: Annotated[int, Field(gt=0, lt=65_536)]
+
+
+class Exit(Stored):
+    """How an agent ended. The peaks are known if it had a cgroup with these controllers."""
+
+    exit_code: Annotated[int, Field(ge=-255, le=255)] | None = None
+    memory_peak: int | None = Field(default=None, alias="memory.peak")
+    pids_peak: int | None = Field(default=None, alias="pids.peak")
 
 
 @cache
@@ -44,14 +71,19 @@ def this_host() -> Host:
     )
 
 
-class Record(NamedTuple):
-    """What a launch's supervisor recorded before the agent started."""
+@dataclass(frozen=True, kw_only=True)
+class ProcessSettings:
+    """What the process backend is told by Slipway's settings.
 
-    host: Host
-    supervisor: Process
-    agent: Process
-    port: int
-    cgroup: Path | None
+    `inherited` is the part of Slipway's own environment that every workspace gets, such as PATH. Each launch gets a
+    cgroup below `cgroup`, if that is allowed, with these `limits` by file name: `memory.max` in bytes, `pids.max`.
+    """
+
+    root: Path
+    log_bytes: int
+    inherited: Mapping[str, str]
+    cgroup: Path | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 class LaunchFolder:
@@ -61,20 +93,27 @@ class LaunchFolder:
         self.key = key
         self.work = root / str(key.workspace_id) / "work"
         self.path = root / str(key.workspace_id) / "launches" / str(key.launch_id)
-        self.config, self.log, self.lock = (self.path / name for name in ("config", "agent.log", "lock"))
+        self.config, self.log, self.barred = (self.path / name for name in ("config", "agent.log", "barred"))
+        # By this name its supervisor is found, and its cgroup. The kernel allows 15 characters.
+        self.process_name = key.launch_id.hex[-15:]
+        self.cgroup_name = f"slipway-{key.launch_id}"
+        # The launch's supervisor holds it from before the record exists until its own end.
+        self.lock = FileLock(self.path / "lock", mode=0o600, blocking=False, thread_local=False)
 
     def make(self) -> None:
         """Make the folders, readable only for this user."""
         for folder in (self.work, self.path, self.config):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def bar(self) -> None:
-        """Record that this launch must never start, because it was stopped before it started."""
-        self.make()
-        (self.path / "barred").touch(mode=0o600)
-
-    def is_barred(self) -> bool:
-        return (self.path / "barred").exists()
+    def is_locked(self) -> bool:
+        """Tell whether the launch has a supervisor."""
+        try:
+            if self.path.exists():
+                self.lock.acquire()
+                self.lock.release()
+        except Timeout:
+            return True
+        return False
 
     def write_config(self, config: Mapping[str, object], *, token: str) -> None:
         """Write config.json, config.yaml and the token, which only this user can read."""
@@ -84,31 +123,25 @@ class LaunchFolder:
         write_replacing(self.config / "config.yaml", text, 0o644)
         write_replacing(self.config / ".auth_token", token, 0o600)
 
+    def write(self, name: str, stored: Stored) -> None:
+        """Write process.json or exit.json."""
+        write_replacing(self.path / name, stored.model_dump_json(by_alias=True), 0o600)
+
     def record(self) -> Record | None:
         """Return the supervisor's record, or None before it exists. Raises OSError, or ValueError if it is damaged."""
-        fields = _read(self.path / "process.json")
-        if fields is None:
-            return None
+        content = read_bounded(self.path / "process.json", MOST_BYTES)
         try:
-            host = Host(**{name: _text(value) for name, value in fields["host"].items()})
-            supervisor, agent = (Process(*map(_number, fields[who])) for who in ("supervisor", "agent"))
-            cgroup = Path(_text(fields["cgroup"]))
-            # An agent may have written the path of another cgroup.
-            is_own = cgroup == self.cgroup(cgroup.parent) and cgroups.is_below_mount(cgroup)
-            return Record(host, supervisor, agent, _number(fields["port"]), cgroup if is_own else None)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"process.json is damaged: {error}") from error
+            return None if content is None else Record.model_validate_json(content)
+        except ValidationError as error:
+            raise ValueError("process.json is damaged") from error
 
-    def exit(self) -> dict[str, Any] | None:
-        """Return the recorded exit, or None before it exists; one without `exit_code` if it is damaged."""
+    def exit(self) -> Exit | None:
+        """Return the recorded exit, or None before it exists; one without a code if it is damaged."""
         try:
-            return _read(self.path / "exit.json")
+            content = read_bounded(self.path / "exit.json", MOST_BYTES)
+            return None if content is None else Exit.model_validate_json(content)
         except (OSError, ValueError):
-            return {}
-
-    def cgroup(self, parent: Path) -> Path:
-        """Return the path of this launch's cgroup."""
-        return parent / f"slipway-{self.key.launch_id}"
+            return Exit()
 
 
 def launches(root: Path, workspace: str = "*") -> Iterator[LaunchFolder]:
@@ -118,28 +151,3 @@ def launches(root: Path, workspace: str = "*") -> Iterator[LaunchFolder]:
         with suppress(ValueError):
             if path.resolve() == root.resolve() / path.relative_to(root):
                 yield LaunchFolder(root, LaunchKey(workspace_id=UUID(path.parts[-3]), launch_id=UUID(path.name)))
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        with open(open_regular(path), "rb") as file:
-            fields = json.loads(file.read(MOST_BYTES))
-    except FileNotFoundError:
-        return None
-    except RecursionError as error:
-        raise ValueError(f"{path.name} is damaged") from error
-    if isinstance(fields, dict):
-        return fields
-    raise ValueError(f"{path.name} is damaged")
-
-
-def _number(value: object) -> int:
-    if type(value) is int and 0 < value < 2**63:
-        return value
-    raise ValueError("process.json is damaged: a number is wrong")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str) and value.isprintable() and len(value) <= 1024:
-        return value
-    raise ValueError("process.json is damaged: a text is wrong")

@@ -1,150 +1,152 @@
-"""The launch supervisor: `python -I -S supervisor.py LAUNCH_FOLDER`, with its task as JSON on standard input.
+"""The launch supervisor: a child of the fork server, and the parent of the agent.
 
-It starts the agent as its child, records both, and keeps the newest output and the agent's exit code. As a subreaper
-it becomes the parent of orphans that the agent's processes leave behind, and it ends after the last of them. TERM asks
-the agent to end, then the orphans; QUIT kills all.
+It prepares the launch, starts the agent, records both, and keeps the newest output and the agent's exit code. As a
+subreaper it becomes the parent of orphans that the agent's processes leave behind, and it ends after the last of them.
+TERM asks the agent to end, then the orphans; QUIT kills all.
 
-Its standard output closes when the record is complete, and the worker waits for that. It inherits the launch's lock, so
-no record and a free lock mean that nothing runs. Standard library only.
+It holds the launch's lock from its beginning to its end, so no record and a free lock mean that nothing runs.
 """
 
 import ctypes
-import json
+import errno
 import os
 import select
 import signal
+import socket
 import sys
-import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NoReturn
 
-ROOT = os.path.abspath(f"{__file__}/../../../..")
+import psutil
+from filelock import FileLock, Timeout
+
+from agent import rules
+from agent.supervisor import main as agent_main
+from workspaces.provisioners.base import LaunchSpec
+from workspaces.provisioners.host_processes import start_time
+from workspaces.provisioners.logs import Log
+from workspaces.provisioners.process import cgroups
+from workspaces.provisioners.process.folders import Exit, LaunchFolder, ProcessSettings, Record, this_host
+
+LIBC = ctypes.CDLL(None)
 PR_SET_CHILD_SUBREAPER = 36
 KILL_AGAIN_SECONDS = 0.01
+PORT_ATTEMPTS = 100
 HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT)
 IGNORED = (signal.SIGINT, signal.SIGHUP)
+# The limits of `execve` for one variable and for all of them.
+MOST_BYTES_OF_ONE, MOST_BYTES = 128 * 1024, os.sysconf("SC_ARG_MAX")
 
 
-def main(folder: str) -> None:
-    # The worker waits for the process that it started, which ends here. The supervisor is a child of init.
+def detach(settings: ProcessSettings, spec: LaunchSpec, answer: Connection) -> None:
+    """Fork a supervisor that leaves the fork server. It answers why it did not start the agent, or nothing."""
     if os.fork():
-        os._exit(0)
+        return
     os.setsid()
+    close_descriptors(keep=answer.fileno())
+    refusal = ""
     try:
-        task = json.load(sys.stdin)
-        os.chdir(task["work"])
-        os.environ.clear()
-        os.environ.update(task["environment"])
-        log = Log(f"{folder}/agent.log", task["log_bytes"])
+        supervise(settings, spec, answer)
+    except Timeout:
+        # Another supervisor has the lock, so the worker looks again.
+        pass
     except (OSError, ValueError) as error:
-        sys.exit(str(error))
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    wakes = listen()
-    output, agents_output = os.pipe()
-    gate, opener = os.pipe()
-    # Blocked until the agent listens: a TERM in its first moments would leave no line in its log.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    agent = os.fork()
-    if not agent:
-        os.close(opener)
-        run_agent(gate, agents_output)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-    os.close(agents_output)
-    cgroup = record(agent, folder, task)
-    # Open the gate only now, so that no agent ever runs without a record.
-    os.write(opener, b"!")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nowhere, descriptor)
-    Supervisor(agent, folder, output=output, wakes=wakes, log=log, cgroup=cgroup).run()
+        refusal = str(error)
+    # The connection is closed if the agent was started, or if the worker has ended or given up.
+    with suppress(OSError):
+        answer.send(refusal)
 
 
-def record(agent: int, folder: str, task: dict) -> str:
-    """Write process.json and return the agent's cgroup, "" without one. Kill the agent and exit if that fails."""
-    try:
-        cgroup = contain(agent, task["cgroup"])
-        who = {"supervisor": identity(os.getpid()), "agent": identity(agent), "cgroup": cgroup}
-        write_json(f"{folder}/process.json", {**task["record"], **who})
-    except OSError as error:
-        os.kill(agent, signal.SIGKILL)
-        os.waitpid(agent, 0)
-        sys.exit(str(error))
-    return cgroup
-
-
-def listen() -> int:
-    """Return a descriptor from which the numbers of arriving signals can be read."""
-    wakes, waker = os.pipe()
-    os.set_blocking(waker, False)
-    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    for number in HANDLED:
-        signal.signal(number, lambda number, frame: None)
-    for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    return wakes
-
-
-def run_agent(gate: int, output: int) -> None:
-    """Run the agent once the gate is open. Exit if the supervisor died before it could open the gate."""
-    signal.set_wakeup_fd(-1)
-    for number in (*HANDLED, *IGNORED):
-        signal.signal(number, signal.SIG_DFL)
-    for descriptor in (1, 2):
-        os.dup2(output, descriptor)
-    if not os.read(gate, 1):
-        os._exit(1)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    # Close the supervisor's locks, too, which the agent's processes would otherwise keep.
-    os.closerange(3, max(map(int, os.listdir("/proc/self/fd"))) + 1)
-    sys.argv = [f"{ROOT}/agent"]
-    sys.path.insert(0, ROOT)
-    from agent.supervisor import main as run
-
-    del sys.path[0]
-    sys.exit(run(os.environ))
-
-
-def contain(agent: int, cgroup: str) -> str:
-    """Move the agent into the cgroup and return it, or "" if that fails."""
-    if not cgroup:
-        return ""
-    try:
-        with open(f"{cgroup}/cgroup.procs", "w") as file:
-            file.write(str(agent))
-    except OSError:
-        return ""
-    return cgroup
+def supervise(settings: ProcessSettings, spec: LaunchSpec, answer: Connection) -> None:
+    """Run the launch until its last process has ended, unless it ran before or must not start."""
+    folder = LaunchFolder(settings.root, spec.key)
+    Path("/proc/self/comm").write_text(folder.process_name)
+    with folder.lock:
+        if folder.barred.exists():
+            raise ValueError("this launch was stopped before it was started")
+        if folder.record() is None:
+            port, lock = reserve_port(settings.root / ".ports")
+            with lock:
+                supervisor = Supervisor(settings, spec, folder, port)
+                supervisor.start()
+                with suppress(BrokenPipeError), answer:
+                    answer.send("")
+                supervisor.run()
 
 
 class Supervisor:
-    """Handles output and signals until the agent and all its descendants have ended."""
+    """Starts the agent, and handles output and signals until the agent and all its descendants have ended."""
 
-    def __init__(self, agent: int, folder: str, *, output: int, wakes: int, log: "Log", cgroup: str) -> None:
-        os.set_blocking(output, False)
-        self._agent, self._exit_path, self._cgroup = agent, f"{folder}/exit.json", cgroup
-        self._output, self._wakes, self._log = output, wakes, log
+    def __init__(self, settings: ProcessSettings, spec: LaunchSpec, folder: LaunchFolder, port: int) -> None:
+        """Write the configuration, take on the workspace's environment, open the log and make the cgroup."""
+        self._folder, self._port = folder, port
+        config = rules.effective(spec.config, port=port, environment=spec.environment, model=spec.model)
+        folder.write_config(config, token=spec.token)
+        folders = {"WORKSPACE_CONFIG_PATH": folder.config, "CONFIGS_DIR": folder.config, "HOME": folder.work}
+        own = {name: str(value) for name, value in {**folders, "PORT": port}.items()}
+        set_environment({**settings.inherited, **spec.environment, **own})
+        self._log = Log(folder.log, settings.log_bytes)
+        cgroup = settings.cgroup / folder.cgroup_name if settings.cgroup else None
+        self._cgroup = cgroup if cgroup and cgroups.make(cgroup, settings.limits) else None
         self._has_agent = True
         self._received: set[int] = set()
         self._asked_to_end: set[int] = set()
+
+    def start(self) -> None:
+        """Fork the agent and record it. It begins only then, so that no agent ever runs without a record."""
+        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._wakes = listen()
+        self._output, agents_output = os.pipe()
+        os.set_blocking(self._output, False)
+        gate, opener = os.pipe()
+        # Blocked until the agent listens: a TERM in its first moments would leave no line in its log.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        self._agent = os.fork()
+        if not self._agent:
+            os.close(opener)
+            run_agent(self._folder.work, gate, agents_output)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+        os.close(agents_output)
+        try:
+            if self._cgroup and not cgroups.add(self._cgroup, self._agent):
+                self._cgroup = None
+            supervisor, agent = ((pid, start_time(psutil.Process(pid))) for pid in (os.getpid(), self._agent))
+            record = Record(host=this_host(), supervisor=supervisor, agent=agent, port=self._port)
+            self._folder.write("process.json", record)
+        except OSError:
+            os.kill(self._agent, signal.SIGKILL)
+            os.waitpid(self._agent, 0)
+            if self._cgroup:
+                cgroups.remove(self._cgroup)
+            raise
+        os.write(opener, b"!")
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere, descriptor)
 
     def run(self) -> None:
         """Run until no process of the launch is left."""
         sources = [self._output, self._wakes]
         while self._reap():
-            self._end_children()
+            if signal.SIGQUIT in self._received:
+                signal_all(children(), signal.SIGKILL)
+            elif signal.SIGTERM in self._received:
+                # When a child ends, its children become ours and get the signal next.
+                asked = ({self._agent} if self._has_agent else children()) - self._asked_to_end
+                signal_all(asked, signal.SIGTERM)
+                self._asked_to_end |= asked
             wait = KILL_AGAIN_SECONDS if signal.SIGQUIT in self._received else None
             ready, _, _ = select.select(sources, [], [], wait)
             if self._output in ready and not self._copy():
                 sources = [self._wakes]
             if self._wakes in ready:
                 self._received.update(os.read(self._wakes, 512))
-
-    def _end_children(self) -> None:
-        """Pass on the signals received. When a child ends, its children become ours and get them next."""
-        if signal.SIGQUIT in self._received:
-            signal_all(children(), signal.SIGKILL)
-        elif signal.SIGTERM in self._received:
-            asked = ({self._agent} if self._has_agent else children()) - self._asked_to_end
-            signal_all(asked, signal.SIGTERM)
-            self._asked_to_end |= asked
+        if self._cgroup:
+            cgroups.remove(self._cgroup)
 
     def _reap(self) -> bool:
         """Collect ended children. Return False if none is left. The agent stays a zombie until its exit is recorded."""
@@ -153,16 +155,18 @@ class Supervisor:
                 if ended.si_pid == self._agent:
                     self._has_agent = False
                     self._copy(most=1_048_576)
-                    exit_code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-                    peaks = {name: number_in(f"{self._cgroup}/{name}") for name in ("memory.peak", "pids.peak")}
-                    try:
-                        write_json(self._exit_path, {"exit_code": exit_code, "at": time.time(), **peaks})
-                    except OSError as error:
-                        self._log.add(f"supervisor: {exit_code=} could not be recorded: {error}.\n".encode())
+                    self._record_exit(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
                 os.waitpid(ended.si_pid, 0)
         except ChildProcessError:
             return False
         return True
+
+    def _record_exit(self, exit_code: int) -> None:
+        peaks = cgroups.peaks(self._cgroup) if self._cgroup else {}
+        try:
+            self._folder.write("exit.json", Exit(exit_code=exit_code, **peaks))
+        except OSError as error:
+            self._log.add(f"supervisor: {exit_code=} could not be recorded: {error}.\n".encode())
 
     def _copy(self, *, most: int = 65_536) -> bool:
         """Copy the output that is there now. Return False at its end."""
@@ -178,88 +182,82 @@ class Supervisor:
         return True
 
 
-class Log:
-    """A log of limited size in two files: at half of the limit, the file is renamed to `.1` and a new one starts."""
+def run_agent(work: Path, gate: int, output: int) -> NoReturn:
+    """Run the agent once the gate is open. End if the supervisor died before it could open the gate."""
+    signal.set_wakeup_fd(-1)
+    for number in (*HANDLED, *IGNORED):
+        signal.signal(number, signal.SIG_DFL)
+    os.chdir(work)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for descriptor in (1, 2):
+        os.dup2(output, descriptor)
+    if not os.read(gate, 1):
+        sys.exit(1)
+    # The supervisor's locks, too, which the agent's processes would otherwise keep.
+    close_descriptors(keep=2)
+    try:
+        sys.exit(agent_main(os.environ))
+    except Exception as error:
+        # Not caught by `detach`, which answers for a supervisor.
+        traceback.print_exc()
+        raise SystemExit(1) from error
 
-    def __init__(self, path: str, most_bytes: int) -> None:
-        self._path = path
-        self._half = max(most_bytes // 2, 1)
-        self._descriptor = new_file(path)
-        self._size = 0
 
-    def add(self, chunk: bytes) -> None:
-        """Write the chunk. Output that can't be written is dropped."""
-        while chunk:
-            if self._size >= self._half:
-                self._rotate()
-            part = chunk[: self._half - self._size]
-            chunk = chunk[len(part) :]
-            self._size += len(part)
-            try:
-                os.write(self._descriptor, part)
-            except OSError:
-                continue
+def set_environment(environment: Mapping[str, str]) -> None:
+    """Replace our environment. Raises OSError, or ValueError without a value in its text."""
+    lengths = [len(os.fsencode(f"{name}={value}")) for name, value in environment.items()]
+    if max(lengths) >= MOST_BYTES_OF_ONE or sum(lengths) >= MOST_BYTES:
+        # The agent could start with such an environment, but none of its boot steps could.
+        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+    os.environ.clear()
+    os.environ.update(environment)
 
-    def _rotate(self) -> None:
-        self._size = 0
-        try:
-            os.replace(self._path, f"{self._path}.1")
-            fresh = new_file(self._path)
-        except OSError:
-            # No new file can be made, so empty the open one instead of letting it grow.
-            os.ftruncate(self._descriptor, 0)
-        else:
-            os.close(self._descriptor)
-            self._descriptor = fresh
+
+def listen() -> int:
+    """Return a descriptor from which the numbers of arriving signals can be read."""
+    wakes, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    for number in HANDLED:
+        signal.signal(number, lambda number, frame: None)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    return wakes
+
+
+def reserve_port(folder: Path) -> tuple[int, FileLock]:
+    """Return a free port of 127.0.0.1 that no other launch has, and its lock, already held. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for _ in range(PORT_ATTEMPTS):
+        port = unbound_port()
+        lock = FileLock(folder / str(port), mode=0o600, blocking=False)
+        with suppress(Timeout):
+            lock.acquire()
+            return port, lock
+    raise OSError(f"no free port was found in {PORT_ATTEMPTS} attempts")
+
+
+def unbound_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def close_descriptors(*, keep: int) -> None:
+    """Close all descriptors from 3 on, except one."""
+    os.closerange(3, keep)
+    os.closerange(keep + 1, max(map(int, os.listdir("/proc/self/fd"))) + 1)
 
 
 def children() -> set[int]:
     """Return the pids of our children; none on a kernel without this file, where the worker kills them."""
-    try:
-        with open("/proc/thread-self/children") as file:
-            return set(map(int, file.read().split()))
-    except OSError:
-        return set()
+    with suppress(OSError):
+        return set(map(int, Path("/proc/thread-self/children").read_text().split()))
+    return set()
 
 
-def signal_all(pids: "set[int]", number: int) -> None:
+def signal_all(pids: set[int], number: int) -> None:
     for pid in pids:
-        try:
+        # The process of a setuid program belongs to another user.
+        with suppress(PermissionError):
             os.kill(pid, number)
-        except PermissionError:
-            # The process of a setuid program belongs to another user.
-            continue
-
-
-def identity(pid: int) -> list[int]:
-    """Return the pid and its start time (field 22), in clock ticks since boot."""
-    with open(f"/proc/{pid}/stat", errors="replace") as file:
-        return [pid, int(file.read().rpartition(")")[2].split()[19])]
-
-
-def new_file(path: str) -> int:
-    """Open a new file. Remove what has its name first, since the agent may have put a link or a FIFO there."""
-    if os.path.lexists(path):
-        os.unlink(path)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-
-def write_json(path: str, value: dict) -> None:
-    """Write the file atomically and flush it to the disk."""
-    with open(new_file(f"{path}.new"), "w") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(f"{path}.new", path)
-
-
-def number_in(path: str) -> "int | None":
-    try:
-        with open(path) as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return None
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

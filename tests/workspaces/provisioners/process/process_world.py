@@ -1,20 +1,26 @@
 """What tests of the process backend share: launches of small shell commands that leave nothing behind."""
 
 import os
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from tests.launch_processes import carrying
+from tests.launch_processes import processes_of
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.provisioners.base import LaunchKey, LaunchSpec
-from workspaces.provisioners.process.folders import LaunchFolder
+from workspaces.provisioners.host_processes import find_process, is_alive
+from workspaces.provisioners.process.folders import LaunchFolder, ProcessSettings
 from workspaces.provisioners.process.provisioner import ProcessProvisioner
 
 # Nothing listens there: these agents never register, which is all the same to a provisioner.
 NOWHERE = "http://127.0.0.1:9"
+
+
+def kill(process):
+    """Kill a process and wait until it is dead."""
+    process.kill()
+    wait_until(lambda: not is_alive(process))
 
 
 @dataclass
@@ -31,7 +37,7 @@ class ProcessWorld:
     def backend(self):
         """Return a new adapter each time: none may remember anything."""
         return ProcessProvisioner(
-            root=self.root, log_bytes=self.log_bytes, inherited=self.inherited, cgroup=self.cgroup
+            ProcessSettings(root=self.root, log_bytes=self.log_bytes, inherited=self.inherited, cgroup=self.cgroup)
         )
 
     def spec(self, command="exec sleep 60", *, workspace_id=None, **more):
@@ -39,7 +45,12 @@ class ProcessWorld:
         self.keys.append(key)
         return LaunchSpec(
             key=key,
-            environment={"WORKSPACE_ID": str(key.workspace_id), "PLATFORM_URL": NOWHERE} | more,
+            environment={
+                "WORKSPACE_ID": str(key.workspace_id),
+                "LAUNCH_ID": str(key.launch_id),
+                "PLATFORM_URL": NOWHERE,
+                **more,
+            },
             config={"name": "x", "runtime_config": {"command": command}},
             token="the-token",
             start_timeout_seconds=PATIENCE_SECONDS,
@@ -54,17 +65,16 @@ class ProcessWorld:
         return LaunchFolder(self.root, key)
 
     def members(self, key):
-        return carrying(str(key.launch_id))
+        return processes_of(key.launch_id)
 
     def agent(self, key):
-        record = self.folder(key).record()
-        assert record is not None
-        return record.agent
+        return find_process(*self.folder(key).record().agent)
 
     def supervisor(self, key):
-        record = self.folder(key).record()
-        assert record is not None
-        return record.supervisor
+        return find_process(*self.folder(key).record().supervisor)
+
+    def kill_supervisor(self, key):
+        kill(self.supervisor(key))
 
     def wait_for_file(self, key, name):
         path = self.folder(key).work / name
@@ -77,5 +87,5 @@ class ProcessWorld:
             self.backend.stop(key, timeout_seconds=2)
             left = self.members(key)
             for process in left:
-                os.kill(process.pid, signal.SIGKILL)
+                process.kill()
             assert not left, f"a stop left {len(left)} processes of launch {key.launch_id}"

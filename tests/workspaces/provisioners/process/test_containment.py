@@ -10,9 +10,11 @@ import psutil
 import pytest
 
 from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.workspaces.provisioners.process import stand_ins
 from tests.workspaces.provisioners.process.process_world import ProcessWorld
 from workspaces.provisioners.base import BackendState
-from workspaces.provisioners.process import cgroups, processes
+from workspaces.provisioners.host_processes import is_alive
+from workspaces.provisioners.process import cgroups, supervisor
 
 ESCAPE = Path(__file__).with_name("escape.py")
 
@@ -26,7 +28,7 @@ def free_world(tmp_path):
 
 @pytest.fixture
 def caged_world(tmp_path):
-    made = ProcessWorld(tmp_path / "root", cgroup=cgroups.own())
+    made = ProcessWorld(tmp_path / "root", cgroup=cgroups.of_process())
     yield made
     made.clean_up()
 
@@ -49,8 +51,7 @@ def escaped_pid(world, key):
 
 
 def runs(pid):
-    stat = processes.stat_of(pid)
-    return stat is not None and stat.state != "Z"
+    return psutil.pid_exists(pid) and is_alive(psutil.Process(pid))
 
 
 @pytest.mark.parametrize("how", ["waits", "deaf"])
@@ -95,17 +96,17 @@ def test_an_escaped_process_counts_as_running_after_its_agent_has_ended(world):
 
 def test_a_launch_with_a_stopped_supervisor_is_stopped(world):
     key = escaping(world)
-    os.kill(world.supervisor(key).pid, signal.SIGSTOP)
+    supervisor = world.supervisor(key)
+    supervisor.suspend()
     world.backend.stop(key, timeout_seconds=0.2)
     assert not runs(escaped_pid(world, key))
-    assert not processes.is_alive(world.supervisor(key))
+    assert not is_alive(supervisor)
 
 
 @pytest.mark.cgroup
 def test_a_cgroup_finds_an_escaped_process_without_supervisor_and_record(caged_world):
     key = escaping(caged_world)
-    os.kill(caged_world.supervisor(key).pid, signal.SIGKILL)
-    wait_until(lambda: not processes.is_alive(caged_world.supervisor(key)))
+    caged_world.kill_supervisor(key)
     (caged_world.folder(key).path / "process.json").unlink()
     assert caged_world.backend.running_launches() == [key]
     caged_world.backend.stop(key, timeout_seconds=0.2)
@@ -114,10 +115,10 @@ def test_a_cgroup_finds_an_escaped_process_without_supervisor_and_record(caged_w
 
 def test_without_supervisor_and_cgroup_the_session_and_its_descendants_are_stopped(free_world):
     key = free_world.started("env -i setsid sleep 60 & env -i sleep 60 & exec sleep 60")
-    wait_until(lambda: len(psutil.Process(free_world.supervisor(key).pid).children(recursive=True)) == 4)
-    left = [child.pid for child in psutil.Process(free_world.supervisor(key).pid).children(recursive=True)]
-    os.kill(free_world.supervisor(key).pid, signal.SIGKILL)
-    wait_until(lambda: not processes.is_alive(free_world.supervisor(key)))
+    supervisor = free_world.supervisor(key)
+    wait_until(lambda: len(supervisor.children(recursive=True)) == 4)
+    left = [child.pid for child in supervisor.children(recursive=True)]
+    free_world.kill_supervisor(key)
     assert free_world.backend.running_launches() == [key]
     free_world.backend.stop(key, timeout_seconds=0.2)
     assert not any(map(runs, left))
@@ -125,37 +126,33 @@ def test_without_supervisor_and_cgroup_the_session_and_its_descendants_are_stopp
 
 def test_a_supervisor_that_gets_term_ends_the_whole_launch(world):
     key = escaping(world)
-    os.kill(world.supervisor(key).pid, signal.SIGTERM)
-    wait_until(lambda: not processes.is_alive(world.supervisor(key)))
+    supervisor = world.supervisor(key)
+    supervisor.send_signal(signal.SIGTERM)
+    wait_until(lambda: not is_alive(supervisor))
     assert not runs(escaped_pid(world, key))
     assert world.backend.inspect(key).exit_code == 0
 
 
 def test_a_supervisor_that_gets_quit_kills_the_whole_launch(world):
     key = escaping(world, "deaf")
-    os.kill(world.supervisor(key).pid, signal.SIGQUIT)
-    wait_until(lambda: not processes.is_alive(world.supervisor(key)))
+    supervisor = world.supervisor(key)
+    supervisor.send_signal(signal.SIGQUIT)
+    wait_until(lambda: not is_alive(supervisor))
     assert not runs(escaped_pid(world, key))
     assert world.backend.inspect(key).exit_code == -signal.SIGKILL
 
 
 def test_a_requested_stop_ends_an_escaped_process_too(world):
     key = escaping(world)
+    supervisor = world.supervisor(key)
     world.backend.request_stop(key)
-    wait_until(lambda: not processes.is_alive(world.supervisor(key)))
+    wait_until(lambda: not is_alive(supervisor))
     assert not runs(escaped_pid(world, key))
 
 
 def test_the_exit_tells_the_peaks_of_memory_and_processes(free_world, tmp_path, monkeypatch):
-    # The controllers may be missing on a test machine, so a folder with the kernel's file names stands for the cgroup.
-    def make(path, limits):
-        path.mkdir(parents=True)
-        (path / "memory.peak").write_text("1048576\n")
-        (path / "pids.peak").write_text("7\n")
-        return True
-
-    monkeypatch.setattr(cgroups, "make", make)
-    free_world.cgroup = tmp_path / "cgroups"
+    monkeypatch.setattr(supervisor, "detach", stand_ins.with_peaks)
+    free_world.cgroup = tmp_path
     key = free_world.started("exit 3")
     wait_until(lambda: free_world.backend.inspect(key).state is BackendState.EXITED)
     seen = free_world.backend.inspect(key)

@@ -9,8 +9,7 @@ import pytest
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.provisioners.process.process_world import ProcessWorld
 from workspaces.provisioners.base import BackendState
-from workspaces.provisioners.logs import tail_of
-from workspaces.provisioners.process.supervisor import Log
+from workspaces.provisioners.logs import Log, tail_of
 
 # Far more than any read of a small file takes, far less than a test's patience.
 AT_ONCE_SECONDS = 10
@@ -115,7 +114,6 @@ def test_an_exit_code_that_is_none_is_not_believed(world, code):
         {"port": 10**30},
         {"host": {"hostname": "a\0b"}},
         {"host": {"hostname": "x" * 9000}},
-        {"cgroup": None},
     ],
 )
 def test_a_forged_record_is_damaged(world, forged):
@@ -126,14 +124,6 @@ def test_a_forged_record_is_damaged(world, forged):
     seen = world.backend.inspect(key)
     assert seen.state is BackendState.UNKNOWN
     assert "damaged" in seen.detail
-
-
-@pytest.mark.parametrize("cgroup", ["/", "/sys/fs/cgroup/unified", "/var/slipway-{id}", "/sys/../var/slipway-{id}"])
-def test_a_cgroup_that_is_not_the_launchs_own_is_not_used(world, cgroup):
-    key = world.started()
-    path = world.folder(key).path / "process.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "cgroup": cgroup.format(id=key.launch_id)}))
-    assert world.folder(key).record().cgroup is None
 
 
 @pytest.mark.parametrize("put", [put_fifo, put_link_to_device, put_folder])
@@ -157,7 +147,7 @@ def test_a_replaced_log_is_empty(tmp_path, put):
 
 
 def test_a_log_goes_on_in_a_new_file_where_a_fifo_was_put_in_its_place(tmp_path):
-    log = Log(str(tmp_path / "log"), 100)
+    log = Log(tmp_path / "log", 100)
     replace(tmp_path / "log", put_fifo)
     for number in range(100):
         log.add(b"line %03d\n" % number)
@@ -167,7 +157,7 @@ def test_a_log_goes_on_in_a_new_file_where_a_fifo_was_put_in_its_place(tmp_path)
 def test_a_log_is_not_written_through_a_link(tmp_path):
     (tmp_path / "kept").write_text("kept")
     (tmp_path / "log").symlink_to(tmp_path / "kept")
-    Log(str(tmp_path / "log"), 100).add(b"line\n")
+    Log(tmp_path / "log", 100).add(b"line\n")
     assert (tmp_path / "kept").read_text() == "kept"
 
 
@@ -193,7 +183,7 @@ def test_a_link_to_anothers_launches_names_none_of_them(world):
 @pytest.mark.parametrize("put", [put_link_to_nowhere, put_folder])
 def test_a_lock_that_was_replaced_stops_no_stop(world, put):
     key = world.started()
-    replace(world.folder(key).lock, put)
+    replace(world.folder(key).path / "lock", put)
     assert world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS).state is BackendState.EXITED
 
 

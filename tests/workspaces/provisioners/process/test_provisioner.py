@@ -7,9 +7,10 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,26 +18,36 @@ import psutil
 import pytest
 import yaml
 
+from tests.launch_processes import name_of
 from tests.left_out import FAKETIME
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from tests.workspaces.provisioners.process.process_world import ProcessWorld
+from tests.workspaces.provisioners.process import stand_ins
+from tests.workspaces.provisioners.process.process_world import ProcessWorld, kill
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
-from workspaces.provisioners.process import cgroups, locks, processes, provisioner
+from workspaces.provisioners.host_processes import find_process, is_alive, session_members, start_time
+from workspaces.provisioners.process import cgroups, supervisor
 from workspaces.provisioners.process.folders import this_host
 
 GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 60' & exec sleep 60"
 
+# The supervisor must encode texts as the worker does. The last two are set by the terminal's library, not by us.
+UNIMPORTANT = {"LANG", "LC_ALL", "LC_CTYPE", "COLUMNS", "LINES"}
+
 
 @pytest.fixture(params=["without a cgroup", pytest.param("in a cgroup", marks=pytest.mark.cgroup)])
 def world(request, tmp_path):
-    made = ProcessWorld(tmp_path / "root", cgroup=cgroups.own() if request.param == "in a cgroup" else None)
+    made = ProcessWorld(tmp_path / "root", cgroup=cgroups.of_process() if request.param == "in a cgroup" else None)
     yield made
     made.clean_up()
 
 
-def kill(process):
-    os.kill(process.pid, signal.SIGKILL)
-    wait_until(lambda: not processes.is_alive(process))
+def fork_server_of(pid):
+    [server] = [each for each in psutil.Process(pid).children() if "multiprocessing.forkserver" in each.cmdline()[-1]]
+    return server
+
+
+def stop_fork_server():
+    forkserver._forkserver._stop()
 
 
 def rewrite(world, key, **host):
@@ -84,27 +95,26 @@ def test_a_workspaces_own_data_outlives_a_launch(world):
 def test_no_zombie_of_a_launch_stays_with_the_worker(world):
     key = world.started()
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
-    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
-    assert not [pid for pid in children if (seen := processes.stat_of(int(pid))) and seen.state == "Z"]
+    assert not [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
 
 
 def test_a_stop_finds_grandchildren_in_sessions_of_their_own(world):
     key = world.started(GRANDCHILD)
-    pid = int(world.wait_for_file(key, "grandchild").read_text())
-    assert pid in [member.pid for member in world.members(key)]
+    grandchild = psutil.Process(int(world.wait_for_file(key, "grandchild").read_text()))
+    assert grandchild in world.members(key)
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     assert world.members(key) == []
-    assert not Path(f"/proc/{pid}").exists() or processes.stat_of(pid).state == "Z"  # type: ignore[union-attr]
+    assert not is_alive(grandchild)
 
 
 def test_a_stop_finds_what_dropped_its_environment_but_stayed_in_the_session(world):
     key = world.started("env -i /bin/sh -c 'touch bare; sleep 60' & exec sleep 60")
     world.wait_for_file(key, "bare")
-    in_session = [pid for pid in psutil.pids() if processes.session_of(pid) == world.supervisor(key).pid]
+    in_session = session_members(world.supervisor(key))
     assert len(in_session) > len(world.members(key))
     kill(world.agent(key))
     world.backend.stop(key, timeout_seconds=2)
-    assert not [stat for pid in in_session if (stat := processes.stat_of(pid)) and stat.state != "Z"]
+    assert not any(map(is_alive, in_session))
 
 
 def test_what_ignores_term_is_killed_after_the_timeout(world):
@@ -150,14 +160,14 @@ def test_supervisor_and_agent_killed_leave_an_exit_without_a_code(world):
 
 def test_a_zombie_is_dead(world):
     key = world.started()
-    os.kill(world.supervisor(key).pid, signal.SIGSTOP)
+    world.supervisor(key).suspend()
     agent = world.agent(key)
-    os.kill(agent.pid, signal.SIGKILL)
-    wait_until(lambda: (seen := processes.stat_of(agent.pid)) is not None and seen.state == "Z")
+    agent.kill()
+    wait_until(lambda: agent.status() == psutil.STATUS_ZOMBIE)
     os.kill(agent.pid, 0)
-    assert not processes.is_alive(agent)
+    assert not is_alive(agent)
     assert world.backend.inspect(key).state is BackendState.EXITED
-    os.kill(world.supervisor(key).pid, signal.SIGCONT)
+    world.supervisor(key).resume()
 
 
 def test_a_stop_in_the_first_moments_ends_the_agent_cleanly(world):
@@ -169,8 +179,8 @@ def test_a_stop_in_the_first_moments_ends_the_agent_cleanly(world):
 def test_a_pid_given_to_another_process_is_not_taken_for_the_agent(world):
     key = world.started()
     agent = world.agent(key)
-    assert processes.is_alive(agent)
-    assert not processes.is_alive(agent._replace(started_at=agent.started_at - 1))
+    assert find_process(agent.pid, start_time(agent)) == agent
+    assert find_process(agent.pid, start_time(agent) - 0.01) is None
 
 
 def test_two_starts_at_once_make_one_process(world):
@@ -189,12 +199,8 @@ def test_two_starts_at_once_make_one_process(world):
         thread.join()
     assert {one.state for one in seen} == {BackendState.RUNNING}
     assert len({one.url for one in seen}) == 1
-    started = [pid for member in world.members(spec.key) if _is_supervisor_or_agent(pid := member.pid)]
-    assert sorted(started) == sorted([world.supervisor(spec.key).pid, world.agent(spec.key).pid])
-
-
-def _is_supervisor_or_agent(pid):
-    return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[3:4] == [os.fsencode(provisioner.SUPERVISOR)]
+    started = [process for process in world.members(spec.key) if process.name() == name_of(spec.key.launch_id)]
+    assert started == [world.supervisor(spec.key), world.agent(spec.key)]
 
 
 def test_launches_at_once_have_different_ports(world):
@@ -203,8 +209,7 @@ def test_launches_at_once_have_different_ports(world):
 
 
 def test_a_port_in_use_by_another_launch_is_not_given_again(world, monkeypatch):
-    offers = iter([45_001, 45_001, 45_002])
-    monkeypatch.setattr("workspaces.provisioners.process.locks._unbound_port", lambda: next(offers))
+    run_as(monkeypatch, stand_ins.offered_two_ports)
     assert [world.backend.start(world.spec()).url[-5:] for _ in range(2)] == ["45001", "45002"]
 
 
@@ -246,7 +251,7 @@ def test_a_record_of_elsewhere_is_read_for_what_it_can_tell(world, host, state, 
     seen = world.backend.inspect(key)
     assert seen.state is state
     assert detail in seen.detail
-    rewrite(world, key, **this_host()._asdict())
+    rewrite(world, key, **this_host().model_dump())
 
 
 def test_a_launch_of_another_host_is_neither_signalled_nor_destroyed(world):
@@ -256,7 +261,7 @@ def test_a_launch_of_another_host_is_neither_signalled_nor_destroyed(world):
     world.backend.request_stop(key)
     with pytest.raises(ProvisionerError, match="may still run"):
         world.backend.destroy(key.workspace_id)
-    rewrite(world, key, **this_host()._asdict())
+    rewrite(world, key, **this_host().model_dump())
     assert world.backend.inspect(key).state is BackendState.RUNNING
 
 
@@ -283,7 +288,7 @@ def test_a_launch_whose_worker_is_at_work_is_unknown(world):
     spec = world.spec()
     folder = world.folder(spec.key)
     folder.make()
-    with locks.locked(folder.lock):
+    with folder.lock:
         assert world.backend.inspect(spec.key).state is BackendState.UNKNOWN
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
 
@@ -294,12 +299,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
-from tests.workspaces.provisioners.process.process_world import ProcessWorld
+from tests.workspaces.provisioners.process import stand_ins
+from tests.workspaces.provisioners.process.process_world import ProcessWorld, kill
 from workspaces.provisioners.base import LaunchKey, LaunchSpec
 world = ProcessWorld(Path(sys.argv[1]))
 spec = world.spec()
 spec = LaunchSpec(key=LaunchKey(workspace_id=UUID(sys.argv[2]), launch_id=UUID(sys.argv[3])), config=spec.config,
                   environment=spec.environment, token="t", start_timeout_seconds=60)
+world.backend.prepare()
 print("ready", flush=True)
 sys.stdin.readline()
 world.backend.start(spec)
@@ -328,29 +335,16 @@ def test_a_worker_killed_while_it_starts_leaves_a_running_launch_or_none(world, 
     assert bool(world.members(key)) == runs
 
 
-# A supervisor that stands still at one of its steps.
-STANDS_STILL = """
-import sys, time
-sys.path.insert(0, {folder!r})
-import supervisor
-del sys.path[0]
-supervisor.{step} = lambda *said: time.sleep(60)
-supervisor.main(sys.argv[1])
-"""
-
-
-def replace_supervisor(monkeypatch, folder, script):
-    path = folder / "supervisor.py"
-    path.write_text(script)
-    monkeypatch.setattr(provisioner, "SUPERVISOR", path)
+def run_as(monkeypatch, stand_in, *arguments):
+    """Let the fork server run a stand-in for the supervisor."""
+    monkeypatch.setattr(supervisor, "detach", partial(stand_in, *arguments))
 
 
 @pytest.fixture
-def unrecorded(world, monkeypatch, tmp_path):
+def unrecorded(world, monkeypatch):
     """A launch whose supervisor stands still before it writes its record, and the worker that waits for it."""
     spec = world.spec("touch begun; exec sleep 60")
-    script = STANDS_STILL.format(folder=str(provisioner.SUPERVISOR.parent), step="write_json")
-    replace_supervisor(monkeypatch, tmp_path, script)
+    run_as(monkeypatch, stand_ins.standing_still, "this_host")
     starting = threading.Thread(target=pytest.raises, args=(ProvisionerError, world.backend.start, spec))
     starting.start()
     wait_until(lambda: len(world.members(spec.key)) == 2)
@@ -384,8 +378,8 @@ def test_an_agent_holds_nothing_of_its_supervisor_but_its_output(world):
     assert os.readlink(f"/proc/{world.agent(key).pid}/fd/0") == "/dev/null"
 
 
-def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(world, monkeypatch, tmp_path):
-    replace_supervisor(monkeypatch, tmp_path, "import time\ntime.sleep(60)\n")
+def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(world, monkeypatch):
+    run_as(monkeypatch, stand_ins.not_forking)
     spec = replace(world.spec(), start_timeout_seconds=1)
     with pytest.raises(ProvisionerError, match="longer than 1 s"):
         world.backend.start(spec)
@@ -393,57 +387,51 @@ def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(world, monke
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
 
 
-@pytest.mark.parametrize("step", ["Log", "listen", "write_json"])
-def test_a_supervisor_that_stands_still_after_it_left_the_worker_is_given_up_too(world, monkeypatch, tmp_path, step):
-    script = STANDS_STILL.format(folder=str(provisioner.SUPERVISOR.parent), step=step)
-    replace_supervisor(monkeypatch, tmp_path, script)
+@pytest.mark.parametrize("step", ["Log", "listen", "this_host"])
+def test_a_supervisor_that_stands_still_after_it_left_the_worker_is_given_up_too(world, monkeypatch, step):
+    run_as(monkeypatch, stand_ins.standing_still, step)
     spec = replace(world.spec("touch begun; exec sleep 60"), start_timeout_seconds=1)
     with pytest.raises(ProvisionerError, match="longer than 1 s"):
         world.backend.start(spec)
     assert world.members(spec.key) == []
-    assert not locks.is_locked(world.folder(spec.key).lock)
+    assert not world.folder(spec.key).is_locked()
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
     assert not (world.folder(spec.key).work / "begun").exists()
 
 
-def test_a_supervisor_that_ends_without_a_word_gets_a_sentence_and_the_next_start_goes_on(world, monkeypatch, tmp_path):
+def test_a_supervisor_that_ends_without_a_word_gets_a_sentence_and_the_next_start_goes_on(world, monkeypatch):
     spec = world.spec()
     with monkeypatch.context() as patched:
-        replace_supervisor(patched, tmp_path, "import os\nos.close(0)\n")
-        with pytest.raises(ProvisionerError, match="its supervisor was killed"):
+        run_as(patched, stand_ins.silent)
+        with pytest.raises(ProvisionerError, match="its supervisor ended"):
             world.backend.start(spec)
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
     assert world.backend.start(spec).state is BackendState.RUNNING
 
 
-@pytest.mark.parametrize(("changed", "complaint"), [
-    ({"work": "/nowhere"}, "[Errno 2] No such file or directory: '/nowhere'"),
-    ({"environment": {"A=B": "my-secret"}}, "illegal environment variable name"),
-    ({"environment": {"A": "my\0secret"}}, "embedded null byte"),
+@pytest.mark.parametrize(("variables", "complaint"), [
+    ({"A=B": "my-secret"}, "illegal environment variable name"),
+    ({"A": "my\0secret"}, "embedded null byte"),
 ])  # fmt: skip
-def test_what_a_supervisor_cannot_begin_with_it_says_in_a_sentence(tmp_path, changed, complaint):
-    task = {"work": "/", "environment": {"LAUNCH_ID": "x"}, "log_bytes": 4096, **changed}
-    command = [sys.executable, "-I", "-S", str(provisioner.SUPERVISOR), str(tmp_path)]
-    said = subprocess.run(command, input=json.dumps(task), stderr=subprocess.PIPE, text=True, check=True).stderr
-    assert said.strip() == complaint
-
-
-def test_a_task_that_its_worker_did_not_finish_to_say_starts_nothing(tmp_path):
-    command = [sys.executable, "-I", "-S", str(provisioner.SUPERVISOR), str(tmp_path)]
-    said = subprocess.run(command, input='{"work": "/', stderr=subprocess.PIPE, text=True, check=True).stderr
-    assert said.startswith("Unterminated string")
-    assert list(tmp_path.iterdir()) == []
+def test_what_a_supervisor_cannot_begin_with_it_says_in_a_sentence(world, variables, complaint):
+    with pytest.raises(ProvisionerError) as caught:
+        world.backend.start(world.spec(**variables))
+    assert str(caught.value) == f"The workspace's process could not be started: {complaint}."
 
 
 @pytest.fixture
 def wrong_clock(world):
     """Let workspaces inherit a clock that is an hour ahead, as one loaded library tells it."""
     world.inherited = {**world.inherited, "LD_PRELOAD": str(FAKETIME), "FAKETIME": "+1h"}
+    stop_fork_server()
+    yield
+    # The next one inherits the right clock.
+    stop_fork_server()
 
 
 @pytest.mark.faketime
 @pytest.mark.usefixtures("wrong_clock")
-def test_an_agents_interpreter_is_loaded_with_what_every_workspace_inherits(world):
+def test_supervisor_and_agent_run_with_what_every_workspace_inherits(world):
     began = datetime.now(UTC)
     key = world.started()
     wait_until(lambda: "begins" in world.backend.inspect(key).log_tail)
@@ -452,9 +440,9 @@ def test_an_agents_interpreter_is_loaded_with_what_every_workspace_inherits(worl
 
 
 def test_a_supervisor_is_no_child_of_the_worker_and_leads_a_session(world):
-    supervisor = world.supervisor(world.started())
-    assert psutil.Process(supervisor.pid).ppid() != os.getpid()
-    assert processes.session_of(supervisor.pid) == supervisor.pid
+    started = world.supervisor(world.started())
+    assert started.ppid() not in {os.getpid(), *(child.pid for child in psutil.Process().children())}
+    assert os.getsid(started.pid) == started.pid
 
 
 def test_a_killed_supervisor_touches_no_other_launch(world):
@@ -465,31 +453,34 @@ def test_a_killed_supervisor_touches_no_other_launch(world):
     assert world.supervisor(second) in world.members(second)
 
 
-def test_a_fork_of_a_worker_starts_launches_too(world):
-    world.started()
-    forked = world.spec()
-    child = os.fork()
-    if not child:
-        with suppress(BaseException):
-            world.backend.start(forked)
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert world.backend.inspect(forked.key).state is BackendState.RUNNING
-    assert world.started()
+def test_a_killed_fork_server_is_replaced_and_its_launches_go_on(world):
+    first = world.started()
+    kill(fork_server_of(os.getpid()))
+    second = world.started(MY_SECRET="hunter2")
+    for key in (first, second):
+        assert world.backend.inspect(key).state is BackendState.RUNNING
+    assert world.supervisor(second).environ().keys() - UNIMPORTANT == {"PATH"}
 
 
-def test_supervisor_and_agent_are_started_without_the_workspaces_own_variables(world):
+def test_supervisor_and_agent_do_not_show_the_workers_or_the_workspaces_environment(world, monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", "hunter2")
     key = world.started(None, MY_SECRET="hunter2", LD_PRELOAD="/nowhere.so")
     for process in (world.supervisor(key), world.agent(key)):
-        names = psutil.Process(process.pid).environ().keys() - {"LANG", "LC_ALL", "LC_CTYPE"}
-        assert names == {"PATH", "LAUNCH_ID", "WORKSPACE_ID", "WORKSPACE_CONFIG_PATH", "CONFIGS_DIR"}
+        assert process.environ().keys() - UNIMPORTANT == {"PATH"}
 
 
 def test_ps_tells_whose_supervisor_and_agent_they_are(world):
     key = world.started()
     for process in (world.supervisor(key), world.agent(key)):
-        command = [sys.executable, "-I", "-S", str(provisioner.SUPERVISOR), str(world.folder(key).path)]
-        assert psutil.Process(process.pid).cmdline() == command
+        assert process.name() == key.launch_id.hex[-15:]
+
+
+def test_supervisor_and_agent_hold_nothing_of_the_fork_server(world):
+    key = world.started()
+    server = fork_server_of(os.getpid())
+    stop_fork_server()
+    assert not is_alive(server)
+    assert world.backend.inspect(key).state is BackendState.RUNNING
 
 
 def test_a_supervisor_that_cannot_write_says_why(world):
@@ -520,10 +511,7 @@ def test_an_environment_that_the_system_refuses_gets_a_sentence_without_its_valu
 
 
 def test_a_full_disk_gets_a_sentence(world, monkeypatch):
-    def refuse(*arguments):
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr("workspaces.provisioners.process.folders.write_replacing", refuse)
+    run_as(monkeypatch, stand_ins.without_space)
     with pytest.raises(ProvisionerError, match="No space left on device"):
         world.backend.start(world.spec())
 
@@ -549,7 +537,7 @@ def test_destroying_a_workspace_follows_no_link_out_of_it(world, tmp_path):
 
 def test_only_launches_under_its_own_folder_are_held(world, tmp_path):
     key = world.started()
-    elsewhere = provisioner.ProcessProvisioner(root=tmp_path / "elsewhere", log_bytes=4096, inherited={})
+    elsewhere = ProcessWorld(tmp_path / "elsewhere").backend
     assert (world.backend.running_launches(), elsewhere.running_launches()) == ([key], [])
 
 

@@ -12,7 +12,7 @@ from django.db import connection
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
-from tests.launch_processes import carrying
+from tests.launch_processes import processes_of
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import config_for, queued
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
@@ -42,8 +42,8 @@ def key(launch):
 
 
 def running(launch_id):
-    """Return the IDs of processes whose environment has the launch's ID, the oldest (the supervisor) first."""
-    return [process.pid for process in carrying(str(launch_id))]
+    """Return the pids of the launch's processes, the supervisor first."""
+    return [process.pid for process in processes_of(launch_id)]
 
 
 def launch(workspace):

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 
 import psutil
 
@@ -49,12 +50,10 @@ def session_members(leader: psutil.Process) -> list[psutil.Process]:
 
 
 def signal_all(processes: Iterable[psutil.Process], number: int) -> None:
-    """Send a signal to each process that still runs."""
+    """Send a signal to each process that still runs and that this user may signal."""
     for process in processes:
-        try:
+        with suppress(psutil.Error):
             process.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue
 
 
 def wait_until_gone(processes: Collection[psutil.Process], *, seconds: float) -> bool:
@@ -70,3 +69,12 @@ def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:
             return False
         time.sleep(_POLL_SECONDS)
     return True
+
+
+def find_process(pid: int, started_at: float) -> psutil.Process | None:
+    """Return the process with this pid and `start_time`, a zombie too, or None if it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if start_time(process) == started_at:
+            return process
+    return None

@@ -7,8 +7,14 @@ import sys
 import psutil
 import pytest
 
-from devserver.processes import find_processes, is_alive, session_members, start_time, wait_until_gone
 from tests.waiting import PATIENCE_SECONDS, wait_until
+from workspaces.provisioners.host_processes import (
+    find_processes,
+    is_alive,
+    session_members,
+    start_time,
+    wait_until_gone,
+)
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 

@@ -1,9 +1,8 @@
-"""The launch supervisor's log on its own; test_provisioner.py tests the rest of it."""
+"""A log keeps its newest part, and its end becomes text that Postgres takes."""
 
 import pytest
 
-from workspaces.provisioners.logs import clean_tail, tail_of
-from workspaces.provisioners.process.supervisor import Log
+from workspaces.provisioners.logs import Log, clean_tail, tail_of
 
 
 def kept(path):
@@ -14,7 +13,7 @@ def kept(path):
 @pytest.mark.parametrize("chunk", [1, 3, 7, 50, 64, 1000])
 def test_the_log_keeps_the_newest_bytes_whatever_they_come_in(tmp_path, chunk):
     whole = b"".join(b"%05d\n" % number for number in range(200))
-    log = Log(str(tmp_path / "log"), 100)
+    log = Log(tmp_path / "log", 100)
     for start in range(0, len(whole), chunk):
         log.add(whole[start : start + chunk])
     assert whole.endswith(kept(tmp_path / "log"))
@@ -22,7 +21,7 @@ def test_the_log_keeps_the_newest_bytes_whatever_they_come_in(tmp_path, chunk):
 
 
 def test_a_log_that_cannot_turn_starts_again_instead_of_growing(tmp_path):
-    log = Log(str(tmp_path / "log"), 100)
+    log = Log(tmp_path / "log", 100)
     (tmp_path / "log.1").mkdir()
     for number in range(100):
         log.add(b"line %03d\n" % number)

@@ -1,0 +1,49 @@
+"""What the fork server runs in place of the supervisor, to stop or hinder it at one of its steps."""
+
+import errno
+import os
+import time
+
+from workspaces.provisioners.process import cgroups, folders, supervisor
+
+
+def standing_still(step, *arguments):
+    """Sleep at a step, named as in the supervisor's module."""
+    setattr(supervisor, step, lambda *_: time.sleep(60))
+    supervisor.detach(*arguments)
+
+
+def not_forking(*arguments):
+    time.sleep(60)
+
+
+def silent(*arguments):
+    """End without an answer."""
+
+
+def offered_two_ports(*arguments):
+    """Offer each launch the same two ports."""
+    offers = iter([45_001, 45_002])
+    supervisor.unbound_port = lambda: next(offers)
+    supervisor.detach(*arguments)
+
+
+def without_space(*arguments):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    folders.write_replacing = refuse
+    supervisor.detach(*arguments)
+
+
+def with_peaks(*arguments):
+    """Make a folder in place of the cgroup, since the controllers may be missing on a test machine."""
+
+    def make(path, limits):
+        path.mkdir()
+        (path / "memory.peak").write_text("1048576\n")
+        (path / "pids.peak").write_text("7\n")
+        return True
+
+    cgroups.make = make
+    supervisor.detach(*arguments)

@@ -1,0 +1,74 @@
+"""Which processes of this host belong to a launch."""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from workspaces.provisioners.host_processes import find_process, is_alive
+from workspaces.provisioners.process import cgroups
+from workspaces.provisioners.process.folders import LaunchFolder, Record
+
+
+class Seen(NamedTuple):
+    """A process as listed by `look`. Its session is the pid of the session's leader."""
+
+    process: psutil.Process
+    pid: int
+    parent: int
+    session: int
+    cgroup: Path | None
+
+
+class Members(NamedTuple):
+    """The living processes of a launch, and its cgroup if any of them is in it."""
+
+    supervisors: list[psutil.Process]
+    others: list[psutil.Process]
+    cgroup: Path | None
+
+    @property
+    def all(self) -> list[psutil.Process]:
+        """Return the supervisors and the others."""
+        return [*self.supervisors, *self.others]
+
+
+def leads(process: psutil.Process, folder: LaunchFolder) -> bool:
+    """Tell whether a process is this launch's supervisor, by its name. Its agent has the same, but leads no session."""
+    try:
+        return process.name() == folder.process_name and os.getsid(process.pid) == process.pid
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return False
+
+
+def look() -> list[Seen]:
+    """Return the processes of this host, without this one."""
+    seen = []
+    for process in psutil.process_iter(["ppid"]):
+        with suppress(ProcessLookupError):
+            session, cgroup = os.getsid(process.pid), cgroups.of_process(process.pid)
+            seen.append(Seen(process, process.pid, process.info["ppid"], session, cgroup))
+    return [each for each in seen if each.pid != os.getpid()]
+
+
+def members(folder: LaunchFolder, record: Record | None, seen: Iterable[Seen]) -> Members:
+    """Return the launch's supervisor, found by its name, and its other processes: the supervisor's descendants.
+
+    If the supervisor was killed, the others are the processes in its cgroup and session, and their descendants.
+    """
+    leaders = {each.pid for each in seen if leads(each.process, folder)}
+    # A session keeps its ID while it has members, unless the leader's pid was given to another process.
+    session = record.supervisor[0] if record else None
+    if record and psutil.pid_exists(record.supervisor[0]) and not find_process(*record.supervisor):
+        session = None
+    cgroup = next((path for each in seen if (path := cgroups.enclosing(folder.cgroup_name, each.cgroup))), None)
+    inside = {each.pid for each in seen if cgroup and each.cgroup and each.cgroup.is_relative_to(cgroup)}
+    pids = leaders | inside | {each.pid for each in seen if each.session == session}
+    while children := {each.pid for each in seen if each.parent in pids} - pids:
+        pids |= children
+    living = [each.process for each in seen if each.pid in pids and is_alive(each.process)]
+    supervisors = [process for process in living if process.pid in leaders]
+    return Members(supervisors, [process for process in living if process.pid not in leaders], cgroup)
