@@ -106,7 +106,7 @@ class LaunchFolder:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def is_locked(self) -> bool:
-        """Tell whether the launch has a supervisor."""
+        """Return whether the launch has a supervisor."""
         try:
             if self.path.exists():
                 self.lock.acquire()
