@@ -24,4 +24,5 @@ def require_worker(queue: str) -> None:
             ) from error
         if queue in {consumed["name"] for queues in answers.values() for consumed in queues}:
             return
-    raise NoWorker(f"No {queue} worker is alive. Start one with `make up`, or `python -m celery -A config worker -Q {queue}`.")
+    command = f"python -m celery -A config worker -Q {queue}"
+    raise NoWorker(f"No {queue} worker is alive. Start one with `make up`, or `{command}`.")

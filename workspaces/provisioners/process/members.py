@@ -37,7 +37,7 @@ class Members(NamedTuple):
 
 
 def leads(process: psutil.Process, folder: LaunchFolder) -> bool:
-    """Return whether a process is this launch's supervisor, by its name. Its agent has the same, but leads no session."""
+    """Return whether a process is this launch's supervisor. Its agent has the same name, but leads no session."""
     try:
         return process.name() == folder.process_name and os.getsid(process.pid) == process.pid
     except (psutil.NoSuchProcess, ProcessLookupError):
