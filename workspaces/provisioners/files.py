@@ -61,3 +61,11 @@ def _make_writable_and_retry(function: Callable[..., Any], path: str, info: obje
             function(path)
         else:
             delete_tree(Path(path))
+
+
+def describe_error(error: Exception) -> str:
+    """Return what an operator reads about an error of the system: what is wrong, and with which file."""
+    if not isinstance(error, OSError):
+        return str(error)
+    place = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{place}"

@@ -10,7 +10,8 @@ import psutil
 
 from workspaces.provisioners.host_processes import find_process, is_alive
 from workspaces.provisioners.process import cgroups
-from workspaces.provisioners.process.folders import LaunchFolder, Record
+from workspaces.provisioners.process.folders import LaunchFolder
+from workspaces.provisioners.process.records import Record
 
 
 class Seen(NamedTuple):

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
-from workspaces.provisioners.files import delete_tree
+from workspaces.provisioners.files import delete_tree, describe_error
 from workspaces.provisioners.host_processes import find_process, is_alive, signal_all, wait_until, wait_until_gone
 from workspaces.provisioners.logs import tail_of
 from workspaces.provisioners.process import cgroups, fork_server, supervisor
-from workspaces.provisioners.process.folders import Exit, LaunchFolder, ProcessSettings, Record, launches, this_host
+from workspaces.provisioners.process.folders import LaunchFolder, ProcessSettings, launches, this_host
 from workspaces.provisioners.process.members import Members, Seen, leads, look, members
+from workspaces.provisioners.process.records import Exit, Host, Record, exit_of, readable_record_of, record_of
 
-POLL_SECONDS = 0.02
 # A supervisor records the exit code at once. This is enough on a very busy host; only a stopped one takes longer.
 EXIT_RECORD_SECONDS = 3.0
 # After KILL a process is gone, unless it waits in the kernel.
@@ -36,44 +36,38 @@ class ProcessProvisioner:
     def start(self, spec: LaunchSpec) -> Observation:
         """Start the agent, or find what this launch started before, running or ended. Raises ProvisionerError."""
         folder = LaunchFolder(self._root, spec.key)
+        what = "The workspace's process could not be started"
         deadline = time.monotonic() + spec.start_timeout_seconds
         self.prepare()
-        with _explained("The workspace's process could not be started"):
-            folder.make()
-            while folder.record() is None:
-                if time.monotonic() > deadline:
+        with _explained(what):
+            while record_of(folder) is None:
+                left = max(0.1, deadline - time.monotonic())
+                try:
+                    refusal = fork_server.call(supervisor.detach, self._settings, spec, timeout_seconds=left)
+                except TimeoutError:
+                    self._kill(folder)
+                    refusal = f"it took longer than {spec.start_timeout_seconds} s"
+                except EOFError:
+                    refusal = "its supervisor ended; the worker's log may tell why"
+                if refusal:
+                    raise ProvisionerError(f"{what}: {refusal}.")
+                # Without a record now, another worker is starting this launch.
+                if not wait_until(lambda: record_of(folder) is not None or not folder.is_locked(), seconds=left):
                     raise ProvisionerError("Another worker is starting this launch and does not finish.")
-                if folder.is_locked():
-                    time.sleep(POLL_SECONDS)
-                else:
-                    self._start_supervisor(folder, spec, deadline)
         return self.inspect(spec.key)
-
-    def _start_supervisor(self, folder: LaunchFolder, spec: LaunchSpec, deadline: float) -> None:
-        """Return when the launch is recorded, or when another supervisor has its lock."""
-        timeout = max(0.1, deadline - time.monotonic())
-        try:
-            refusal = fork_server.call(supervisor.detach, self._settings, spec, timeout_seconds=timeout)
-        except TimeoutError:
-            self._kill(folder)
-            refusal = f"it took longer than {spec.start_timeout_seconds} s"
-        except EOFError:
-            refusal = "its supervisor ended; the worker's log may tell why"
-        if refusal:
-            raise ProvisionerError(f"The workspace's process could not be started: {refusal}.")
 
     def request_stop(self, key: LaunchKey) -> None:
         """Send TERM to the agent, which ends its runtime and itself. Returns at once."""
         folder = LaunchFolder(self._root, key)
         with _explained("The workspace's process could not be asked to stop"):
-            if not (record := _readable(folder)) or _absence(record) is None:
+            if not (record := readable_record_of(folder)) or _absence(record) is None:
                 self._ask_to_end(folder, wait_seconds=0)
 
     def stop(self, key: LaunchKey, *, timeout_seconds: float) -> Observation:
         """End the agent and everything that it started, by force after the timeout; look again and return that."""
         folder = LaunchFolder(self._root, key)
         with _explained("The workspace's process could not be stopped"):
-            record = _readable(folder)
+            record = readable_record_of(folder)
             if record is None:
                 # It must not start any more, if it has not started yet.
                 folder.make()
@@ -89,12 +83,12 @@ class ProcessProvisioner:
         """Return the state of the launch's process: UNKNOWN if it can't be read or known. Never raises."""
         folder = LaunchFolder(self._root, key)
         try:
-            record = folder.record()
+            record = record_of(folder)
             if record is None and folder.is_locked():
                 return Observation(state=BackendState.UNKNOWN, detail="The launch is just being started.")
             if record is None:
                 return Observation(state=BackendState.MISSING, detail="Nothing was started for this launch here.")
-            if folder.exit() is not None:
+            if exit_of(folder) is not None:
                 return _exited(folder)
             if absence := _absence(record):
                 return absence
@@ -136,7 +130,7 @@ class ProcessProvisioner:
 
     def _ask_to_end(self, folder: LaunchFolder, *, wait_seconds: float) -> None:
         """Send TERM to the supervisor, which passes it on, or to all if it was killed, and wait for their end."""
-        record = _readable(folder)
+        record = readable_record_of(folder)
         recorded = find_process(*record.supervisor) if record else None
         # Usually the record is right, and the process's name confirms that: no need to look at all processes.
         if recorded and leads(recorded, folder):
@@ -164,23 +158,15 @@ class ProcessProvisioner:
         return [process.pid for process in found.all]
 
 
-def _readable(folder: LaunchFolder) -> Record | None:
-    """Return the record, or None if it can't be read, since an agent may have replaced it."""
-    try:
-        return folder.record()
-    except (OSError, ValueError):
-        return None
-
-
 def _members(folder: LaunchFolder, seen: list[Seen] | None = None) -> Members:
-    record = _readable(folder)
+    record = readable_record_of(folder)
     is_valid = record is not None and _absence(record) is None
     return members(folder, record if is_valid else None, look() if seen is None else seen)
 
 
 def _absence(record: Record) -> Observation | None:
     """Return why the recorded pids are not valid here, or None if they are."""
-    here = this_host()
+    here = Host(**this_host())
     if record.host == here:
         return None
     # Compare both: machine IDs are copied with images, and hostnames are not unique.
@@ -194,7 +180,7 @@ def _absence(record: Record) -> Observation | None:
 
 
 def _exited(folder: LaunchFolder) -> Observation:
-    found = folder.exit() or Exit()
+    found = exit_of(folder) or Exit()
     detail = "The exit code is not known: the process that records it was ended too."
     if found.exit_code is not None:
         peaks = found.model_dump(by_alias=True, exclude={"exit_code"}, exclude_none=True)
@@ -209,8 +195,5 @@ def _explained(what: str) -> Iterator[None]:
     """Turn errors of the system into messages for operators."""
     try:
         yield
-    except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        raise ProvisionerError(f"{what}: {error.strerror or error}{place}.") from error
-    except ValueError as error:
-        raise ProvisionerError(f"{what}: {error}.") from error
+    except (OSError, ValueError) as error:
+        raise ProvisionerError(f"{what}: {describe_error(error)}.") from error

@@ -9,28 +9,29 @@ It holds the launch's lock from its beginning to its end, so no record and a fre
 
 import ctypes
 import errno
+import json
 import os
 import select
 import signal
 import socket
 import sys
 import traceback
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
 import psutil
-from filelock import FileLock, Timeout
 
 from agent import rules
 from agent.supervisor import main as agent_main
 from workspaces.provisioners.base import LaunchSpec
+from workspaces.provisioners.files import describe_error, write_replacing
 from workspaces.provisioners.host_processes import start_time
 from workspaces.provisioners.logs import Log
 from workspaces.provisioners.process import cgroups
-from workspaces.provisioners.process.folders import Exit, LaunchFolder, ProcessSettings, Record, this_host
+from workspaces.provisioners.process.folders import LaunchFolder, ProcessSettings, locked, this_host
 
 LIBC = ctypes.CDLL(None)
 PR_SET_CHILD_SUBREAPER = 36
@@ -51,11 +52,8 @@ def detach(settings: ProcessSettings, spec: LaunchSpec, answer: Connection) -> N
     refusal = ""
     try:
         supervise(settings, spec, answer)
-    except Timeout:
-        # Another supervisor has the lock, so the worker looks again.
-        pass
     except (OSError, ValueError) as error:
-        refusal = str(error)
+        refusal = describe_error(error)
     # The connection is closed if the agent was started, or if the worker has ended or given up.
     with suppress(OSError):
         answer.send(refusal)
@@ -65,12 +63,12 @@ def supervise(settings: ProcessSettings, spec: LaunchSpec, answer: Connection) -
     """Run the launch until its last process has ended, unless it ran before or must not start."""
     folder = LaunchFolder(settings.root, spec.key)
     Path("/proc/self/comm").write_text(folder.process_name)
-    with folder.lock:
+    folder.make()
+    with locked(folder.lock) as is_ours:
         if folder.barred.exists():
             raise ValueError("this launch was stopped before it was started")
-        if folder.record() is None:
-            port, lock = reserve_port(settings.root / ".ports")
-            with lock:
+        if is_ours and not os.path.lexists(folder.record):
+            with reserved_port(settings.root / ".ports") as port:
                 supervisor = Supervisor(settings, spec, folder, port)
                 supervisor.start()
                 with suppress(BrokenPipeError), answer:
@@ -115,8 +113,8 @@ class Supervisor:
             if self._cgroup and not cgroups.add(self._cgroup, self._agent):
                 self._cgroup = None
             supervisor, agent = ((pid, start_time(psutil.Process(pid))) for pid in (os.getpid(), self._agent))
-            record = Record(host=this_host(), supervisor=supervisor, agent=agent, port=self._port)
-            self._folder.write("process.json", record)
+            record = {"host": this_host(), "supervisor": supervisor, "agent": agent, "port": self._port}
+            write_replacing(self._folder.record, json.dumps(record), 0o600)
         except OSError:
             os.kill(self._agent, signal.SIGKILL)
             os.waitpid(self._agent, 0)
@@ -164,7 +162,7 @@ class Supervisor:
     def _record_exit(self, exit_code: int) -> None:
         peaks = cgroups.peaks(self._cgroup) if self._cgroup else {}
         try:
-            self._folder.write("exit.json", Exit(exit_code=exit_code, **peaks))
+            write_replacing(self._folder.exit, json.dumps({"exit_code": exit_code, **peaks}), 0o600)
         except OSError as error:
             self._log.add(f"supervisor: {exit_code=} could not be recorded: {error}.\n".encode())
 
@@ -191,16 +189,19 @@ def run_agent(work: Path, gate: int, output: int) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor in (1, 2):
         os.dup2(output, descriptor)
-    if not os.read(gate, 1):
-        sys.exit(1)
-    # The supervisor's locks, too, which the agent's processes would otherwise keep.
-    close_descriptors(keep=2)
+    exit_code = 1
     try:
-        sys.exit(agent_main(os.environ))
-    except Exception as error:
-        # Not caught by `detach`, which answers for a supervisor.
-        traceback.print_exc()
-        raise SystemExit(1) from error
+        if os.read(gate, 1):
+            # The supervisor's locks, too, which the agent's processes would otherwise keep.
+            close_descriptors(keep=2)
+            exit_code = agent_main(os.environ)
+    finally:
+        if sys.exc_info()[0]:
+            traceback.print_exc()
+        with suppress(OSError):
+            sys.stdout.flush()
+        # Not by an exception: the frames below are the supervisor's.
+        os._exit(exit_code)
 
 
 def set_environment(environment: Mapping[str, str]) -> None:
@@ -225,15 +226,16 @@ def listen() -> int:
     return wakes
 
 
-def reserve_port(folder: Path) -> tuple[int, FileLock]:
-    """Return a free port of 127.0.0.1 that no other launch has, and its lock, already held. Raises OSError."""
+@contextmanager
+def reserved_port(folder: Path) -> Iterator[int]:
+    """Yield a free port of 127.0.0.1 that no other launch has, and hold its lock. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for _ in range(PORT_ATTEMPTS):
         port = unbound_port()
-        lock = FileLock(folder / str(port), mode=0o600, blocking=False)
-        with suppress(Timeout):
-            lock.acquire()
-            return port, lock
+        with locked(folder / str(port)) as is_ours:
+            if is_ours:
+                yield port
+                return
     raise OSError(f"no free port was found in {PORT_ATTEMPTS} attempts")
 
 

@@ -12,6 +12,7 @@ from workspaces.provisioners.base import LaunchKey, LaunchSpec
 from workspaces.provisioners.host_processes import find_process, is_alive
 from workspaces.provisioners.process.folders import LaunchFolder, ProcessSettings
 from workspaces.provisioners.process.provisioner import ProcessProvisioner
+from workspaces.provisioners.process.records import record_of
 
 # Nothing listens there: these agents never register, which is all the same to a provisioner.
 NOWHERE = "http://127.0.0.1:9"
@@ -68,10 +69,10 @@ class ProcessWorld:
         return processes_of(key.launch_id)
 
     def agent(self, key):
-        return find_process(*self.folder(key).record().agent)
+        return find_process(*record_of(self.folder(key)).agent)
 
     def supervisor(self, key):
-        return find_process(*self.folder(key).record().supervisor)
+        return find_process(*record_of(self.folder(key)).supervisor)
 
     def kill_supervisor(self, key):
         kill(self.supervisor(key))

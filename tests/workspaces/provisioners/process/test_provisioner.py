@@ -26,7 +26,7 @@ from tests.workspaces.provisioners.process.process_world import ProcessWorld, ki
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
 from workspaces.provisioners.host_processes import find_process, is_alive, session_members, start_time
 from workspaces.provisioners.process import cgroups, supervisor
-from workspaces.provisioners.process.folders import this_host
+from workspaces.provisioners.process.folders import locked, this_host
 
 GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 60' & exec sleep 60"
 
@@ -251,7 +251,7 @@ def test_a_record_of_elsewhere_is_read_for_what_it_can_tell(world, host, state, 
     seen = world.backend.inspect(key)
     assert seen.state is state
     assert detail in seen.detail
-    rewrite(world, key, **this_host().model_dump())
+    rewrite(world, key, **this_host())
 
 
 def test_a_launch_of_another_host_is_neither_signalled_nor_destroyed(world):
@@ -261,7 +261,7 @@ def test_a_launch_of_another_host_is_neither_signalled_nor_destroyed(world):
     world.backend.request_stop(key)
     with pytest.raises(ProvisionerError, match="may still run"):
         world.backend.destroy(key.workspace_id)
-    rewrite(world, key, **this_host().model_dump())
+    rewrite(world, key, **this_host())
     assert world.backend.inspect(key).state is BackendState.RUNNING
 
 
@@ -288,7 +288,7 @@ def test_a_launch_whose_worker_is_at_work_is_unknown(world):
     spec = world.spec()
     folder = world.folder(spec.key)
     folder.make()
-    with folder.lock:
+    with locked(folder.lock):
         assert world.backend.inspect(spec.key).state is BackendState.UNKNOWN
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
 
