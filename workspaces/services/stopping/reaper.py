@@ -45,30 +45,43 @@ def reap(*, now: datetime) -> Reaped:
     """
     reaped = Reaped()
     for kind in LAUNCHED_KINDS:
+        provisioner = get_provisioner(kind)
         try:
-            keys = list(get_provisioner(kind).running_launches())
+            keys = provisioner.running_launches()
+            torn_down = Launch.objects.filter(pk__in=[key.launch_id for key in keys], torn_down_at__isnull=False)
+            gone = set(torn_down.values_list("pk", flat=True))
+            # List those that were confirmed gone again, since most were confirmed after the first listing.
+            again = provisioner.running_launches() if gone else []
         except ProvisionerError as error:
             logger.warning("A backend can't be asked for its objects", extra={"backend": kind, "detail": str(error)})
             reaped.unreachable.append(kind)
             continue
+        keys = [key for key in keys if key.launch_id not in gone or key in again]
         # Read after the listing: a launch is committed before its object is created, so every object has its row.
         known = set(Launch.objects.filter(pk__in=[key.launch_id for key in keys]).values_list("pk", flat=True))
         reaped.unknown.extend((kind, key) for key in keys if key.launch_id not in known)
         reaped.scheduled.extend(
-            key.launch_id for key in keys if key.launch_id in known and _schedule_if_unneeded(key, now=now)
+            key.launch_id
+            for key in keys
+            if key.launch_id in known and _schedule_if_unneeded(key, is_gone=key.launch_id in gone, now=now)
         )
     return reaped
 
 
 @transaction.atomic
-def _schedule_if_unneeded(key: LaunchKey, *, now: datetime) -> bool:
-    """Schedule the stop of an object that nothing needs, under its workspace's lock; return whether it did."""
+def _schedule_if_unneeded(key: LaunchKey, *, is_gone: bool, now: datetime) -> bool:
+    """Schedule the stop of an object that nothing needs, under its workspace's lock; return whether it did.
+
+    `is_gone` says that the launch was confirmed gone before the backend listed its object again.
+    """
     try:
         workspace = lock_workspace(key.workspace_id)
     except UnknownWorkspace:
         return False
     launch = Launch.objects.filter(pk=key.launch_id).first()
     if launch is None or is_needed(workspace, launch):
+        return False
+    if launch.torn_down_at is not None and not is_gone:
         return False
     reason = launch.teardown_reason or TeardownReason.REAPED
     # Also if it was once confirmed or declared gone: the backend has it now.

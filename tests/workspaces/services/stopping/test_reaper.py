@@ -14,6 +14,7 @@ from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec
 from workspaces.services.launching.launch import launch
 from workspaces.services.launching.restart import restart
+from workspaces.services.stopping import reaper
 from workspaces.services.stopping.hibernate import hibernate
 from workspaces.services.stopping.pause import pause
 from workspaces.services.stopping.reaper import reap, stop_unknown
@@ -72,6 +73,35 @@ def test_a_launch_that_still_runs_after_it_was_declared_gone_is_stopped(fake):
     assert reap_launches() == [workspace.launch_id]
     stop_all_due()
     assert fake.inspect(key).state is BackendState.EXITED
+
+
+@pytest.mark.parametrize("confirmed", ["before the rows are read", "before the lock"])
+def test_a_launch_that_is_confirmed_gone_after_the_listing_stays_confirmed(fake, monkeypatch, confirmed):
+    workspace = online()
+    running_on(fake, workspace)
+    first_launch = workspace.launch_id
+    restart(workspace_id=workspace.pk, now=database_now())
+    list_running, lock = fake.running_launches, reaper.lock_workspace
+
+    def stop():
+        assert tear_down(launch_id=first_launch, now=database_now())
+        monkeypatch.undo()
+
+    def list_then_stop():
+        found = list_running()
+        stop()
+        return found
+
+    def stop_then_lock(workspace_id):
+        stop()
+        return lock(workspace_id)
+
+    if confirmed == "before the lock":
+        monkeypatch.setattr(reaper, "lock_workspace", stop_then_lock)
+    else:
+        monkeypatch.setattr(fake, "running_launches", list_then_stop)
+    assert reap_launches() == []
+    assert Launch.objects.get(pk=first_launch).torn_down_at is not None
 
 
 def test_a_failed_launch_is_stopped_after_its_grace_period_and_not_before(fake):
