@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from celery import Celery
-from celery.concurrency.thread import TaskPool as ThreadPool
+from celery.concurrency.prefork import TaskPool as ProcessPool
 from celery.exceptions import CPendingDeprecationWarning
 from celery.signals import task_postrun, task_prerun, worker_init
 from django.conf import settings
@@ -48,5 +48,11 @@ def close_stale_connections(sender: Any, **_: Any) -> None:
 @worker_init.connect
 def prepare_backend(sender: Any, **_: Any) -> None:
     """Prepare a worker of launches for the process backend before it starts its threads."""
-    if LAUNCH_QUEUE in sender.app.amqp.queues.consume_from and sender.pool_cls is ThreadPool:
-        process_provisioner().prepare()
+    if LAUNCH_QUEUE not in sender.app.amqp.queues.consume_from:
+        return
+    if sender.pool_cls is ProcessPool:
+        raise SystemExit(
+            "A worker of the queue `launch` needs `--pool threads`: "
+            "the processes of Celery's default pool may not start processes of their own."
+        )
+    process_provisioner().prepare()

@@ -24,5 +24,6 @@ def require_worker(queue: str) -> None:
             ) from error
         if queue in {consumed["name"] for queues in answers.values() for consumed in queues}:
             return
-    command = f"python -m celery -A config worker -Q {queue}"
+    pool = " --pool threads" if queue == LAUNCH_QUEUE else ""
+    command = f"python -m celery -A config worker -Q {queue}{pool}"
     raise NoWorker(f"No {queue} worker is alive. Start one with `make up`, or `{command}`.")
