@@ -61,9 +61,10 @@ def kill(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove the cgroup and those below it, if no process is left in them."""
-    with suppress(OSError):
-        for file in sorted(path.rglob("cgroup.procs"), reverse=True):
-            file.parent.rmdir()
+    folders = [file.parent for file in path.rglob("cgroup.procs")]
+    for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @cache

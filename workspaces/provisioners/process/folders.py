@@ -65,14 +65,18 @@ class LaunchFolder:
         for folder in (self.work, self.path, self.config):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    def bar(self) -> None:
+        """Record that this launch must not start any more, if its folder allows it: an agent may have damaged it."""
+        with suppress(OSError):
+            self.make()
+            os.close(open_regular(self.barred, os.O_WRONLY | os.O_CREAT))
+
     def is_locked(self) -> bool:
-        """Return whether the launch has a supervisor, which holds the lock until its own end."""
-        try:
-            # A shared lock, so that two readers don't mistake each other for a supervisor.
-            with locked(self.lock, fcntl.LOCK_SH) as is_ours:
-                return not is_ours
-        except FileNotFoundError:
-            return False
+        """Return whether the launch has a supervisor, which holds the lock until its own end. Not if it is damaged."""
+        # A shared lock, so that two readers don't mistake each other for a supervisor.
+        with suppress(OSError), locked(self.lock, fcntl.LOCK_SH) as is_ours:
+            return not is_ours
+        return False
 
     def write_config(self, config: Mapping[str, object], *, token: str) -> None:
         """Write config.json, config.yaml and the token, which only this user can read."""
@@ -91,10 +95,12 @@ def locked(path: Path, kind: int = fcntl.LOCK_EX) -> Iterator[bool]:
     """
     descriptor = open_regular(path, os.O_RDWR | (os.O_CREAT if kind == fcntl.LOCK_EX else 0))
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            is_ours = True
+        except BlockingIOError:
+            is_ours = False
+        yield is_ours
     finally:
         os.close(descriptor)
 

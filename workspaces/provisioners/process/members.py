@@ -1,14 +1,14 @@
 """Which processes of this host belong to a launch."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
-from workspaces.provisioners.host_processes import find_process, is_alive
+from workspaces.provisioners.host_processes import is_alive
 from workspaces.provisioners.process import cgroups
 from workspaces.provisioners.process.folders import LaunchFolder
 from workspaces.provisioners.process.records import Record
@@ -21,6 +21,7 @@ class Seen(NamedTuple):
     pid: int
     parent: int
     session: int
+    name: str
     cgroup: Path | None
 
 
@@ -40,7 +41,7 @@ class Members(NamedTuple):
 def leads(process: psutil.Process, folder: LaunchFolder) -> bool:
     """Return whether a process is this launch's supervisor. Its agent has the same name, but leads no session."""
     try:
-        return process.name() == folder.process_name and os.getsid(process.pid) == process.pid
+        return process.name() == folder.process_name and os.getsid(process.pid) == process.pid and is_alive(process)
     except (psutil.NoSuchProcess, ProcessLookupError):
         return False
 
@@ -48,22 +49,33 @@ def leads(process: psutil.Process, folder: LaunchFolder) -> bool:
 def look() -> list[Seen]:
     """Return the processes of this host, without this one."""
     seen = []
-    for process in psutil.process_iter(["ppid"]):
+    for process in psutil.process_iter(["ppid", "name"]):
         with suppress(ProcessLookupError):
             session, cgroup = os.getsid(process.pid), cgroups.of_process(process.pid)
-            seen.append(Seen(process, process.pid, process.info["ppid"], session, cgroup))
+            parent, name = process.info["ppid"], process.info["name"]
+            seen.append(Seen(process, process.pid, parent, session, name, cgroup))
     return [each for each in seen if each.pid != os.getpid()]
 
 
-def members(folder: LaunchFolder, record: Record | None, seen: Iterable[Seen]) -> Members:
+def shows_launch(seen: Seen, folder: LaunchFolder) -> bool:
+    """Return whether a process has the launch's name, as its agent has, or the launch's ID in its environment."""
+    try:
+        is_from_launch = seen.process.environ().get("LAUNCH_ID") == str(folder.key.launch_id)
+    except psutil.Error:
+        is_from_launch = False
+    return is_from_launch or seen.name == folder.process_name
+
+
+def members(folder: LaunchFolder, record: Record | None, seen: Sequence[Seen]) -> Members:
     """Return the launch's supervisor, found by its name, and its other processes: the supervisor's descendants.
 
     If the supervisor was killed, the others are the processes in its cgroup and session, and their descendants.
     """
-    leaders = {each.pid for each in seen if leads(each.process, folder)}
-    # A session keeps its ID while it has members, unless the leader's pid was given to another process.
+    named = [each for each in seen if each.name == folder.process_name]
+    leaders = {each.pid for each in named if each.session == each.pid}
+    # The record's session is believed only if a process in it shows this launch. It keeps its ID while it has members.
     session = record.supervisor[0] if record else None
-    if record and psutil.pid_exists(record.supervisor[0]) and not find_process(*record.supervisor):
+    if not any(shows_launch(each, folder) for each in seen if each.session == session):
         session = None
     cgroup = next((path for each in seen if (path := cgroups.enclosing(folder.cgroup_name, each.cgroup))), None)
     inside = {each.pid for each in seen if cgroup and each.cgroup and each.cgroup.is_relative_to(cgroup)}

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+import psutil
+
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
 from workspaces.provisioners.files import delete_tree, describe_error
 from workspaces.provisioners.host_processes import find_process, is_alive, signal_all, wait_until, wait_until_gone
@@ -38,19 +40,28 @@ class ProcessProvisioner:
         folder = LaunchFolder(self._root, spec.key)
         what = "The workspace's process could not be started"
         deadline = time.monotonic() + spec.start_timeout_seconds
-        self.prepare()
         with _explained(what):
             while record_of(folder) is None:
                 left = max(0.1, deadline - time.monotonic())
                 try:
-                    refusal = fork_server.call(supervisor.detach, self._settings, spec, timeout_seconds=left)
+                    answer = fork_server.call(
+                        supervisor.detach,
+                        self._settings,
+                        spec,
+                        inherited=self._settings.inherited,
+                        timeout_seconds=left,
+                    )
                 except TimeoutError:
                     self._kill(folder)
-                    refusal = f"it took longer than {spec.start_timeout_seconds} s"
+                    answer = f"it took longer than {spec.start_timeout_seconds} s"
                 except EOFError:
-                    refusal = "its supervisor ended; the worker's log may tell why"
-                if refusal:
-                    raise ProvisionerError(f"{what}: {refusal}.")
+                    answer = "its supervisor ended; the worker's log may tell why"
+                except fork_server.ForkServerEnded as error:
+                    answer = str(error)
+                if answer == supervisor.STARTED:
+                    break
+                if answer:
+                    raise ProvisionerError(f"{what}: {answer}.")
                 # Without a record now, another worker is starting this launch.
                 if not wait_until(lambda: record_of(folder) is not None or not folder.is_locked(), seconds=left):
                     raise ProvisionerError("Another worker is starting this launch and does not finish.")
@@ -58,25 +69,27 @@ class ProcessProvisioner:
 
     def request_stop(self, key: LaunchKey) -> None:
         """Send TERM to the agent, which ends its runtime and itself. Returns at once."""
-        folder = LaunchFolder(self._root, key)
         with _explained("The workspace's process could not be asked to stop"):
-            if not (record := readable_record_of(folder)) or _absence(record) is None:
-                self._ask_to_end(folder, wait_seconds=0)
+            self._ask_to_end(LaunchFolder(self._root, key), wait_seconds=0)
 
     def stop(self, key: LaunchKey, *, timeout_seconds: float) -> Observation:
-        """End the agent and everything that it started, by force after the timeout; look again and return that."""
+        """End the agent and everything that it started, by force after the timeout; look again and return that.
+
+        The processes are looked for whatever the folder says, since an agent may have changed it.
+        """
         folder = LaunchFolder(self._root, key)
         with _explained("The workspace's process could not be stopped"):
             record = readable_record_of(folder)
             if record is None:
-                # It must not start any more, if it has not started yet.
-                folder.make()
-                folder.barred.touch(mode=0o600)
-            if record is None or _absence(record) is None:
-                self._ask_to_end(folder, wait_seconds=timeout_seconds)
-                if left := self._kill(folder):
-                    pids = ", ".join(map(str, left))
-                    return Observation(state=BackendState.RUNNING, detail=f"Not even KILL ended the processes {pids}.")
+                folder.bar()
+            was_here = self._ask_to_end(folder, wait_seconds=timeout_seconds)
+            if left := self._kill(folder):
+                pids = ", ".join(map(str, left))
+                return Observation(state=BackendState.RUNNING, detail=f"Not even KILL ended the processes {pids}.")
+        if was_here and record and _absence(record):
+            return _exited(folder)
+        if record is None and not folder.is_locked():
+            return Observation(state=BackendState.MISSING, detail="No process of this launch runs here.")
         return self.inspect(key)
 
     def inspect(self, key: LaunchKey) -> Observation:
@@ -86,12 +99,14 @@ class ProcessProvisioner:
             record = record_of(folder)
             if record is None and folder.is_locked():
                 return Observation(state=BackendState.UNKNOWN, detail="The launch is just being started.")
-            if record is None:
-                return Observation(state=BackendState.MISSING, detail="Nothing was started for this launch here.")
-            if exit_of(folder) is not None:
+            if record and exit_of(folder) is not None:
                 return _exited(folder)
-            if absence := _absence(record):
-                return absence
+            nothing = Observation(state=BackendState.MISSING, detail="Nothing was started for this launch here.")
+            absence = _absence(record) if record else nothing
+            if absence and absence.state is BackendState.MISSING and _members(folder).all:
+                return Observation(state=BackendState.UNKNOWN, detail="It runs here, but its record is gone or false.")
+            if absence or not record:
+                return absence or nothing
             agent = find_process(*record.agent)
             if agent and is_alive(agent):
                 url = f"http://127.0.0.1:{record.port}"
@@ -99,7 +114,7 @@ class ProcessProvisioner:
             # The agent stays a zombie until its supervisor has recorded the exit.
             wait_until(lambda: find_process(*record.agent) is None, seconds=EXIT_RECORD_SECONDS)
             return _exited(folder)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, psutil.Error) as error:
             return Observation(state=BackendState.UNKNOWN, detail=f"The launch's record can't be read: {error}.")
 
     def forget(self, key: LaunchKey) -> None:
@@ -128,8 +143,11 @@ class ProcessProvisioner:
         if _members(folder).all or folder.is_locked():
             raise ProvisionerError(f"Launch {folder.key.launch_id} still runs. Stop it first.")
 
-    def _ask_to_end(self, folder: LaunchFolder, *, wait_seconds: float) -> None:
-        """Send TERM to the supervisor, which passes it on, or to all if it was killed, and wait for their end."""
+    def _ask_to_end(self, folder: LaunchFolder, *, wait_seconds: float) -> bool:
+        """Send TERM to the supervisor, which passes it on, or to all if it was killed, and wait for their end.
+
+        Return whether there were any.
+        """
         record = readable_record_of(folder)
         recorded = find_process(*record.supervisor) if record else None
         # Usually the record is right, and the process's name confirms that: no need to look at all processes.
@@ -140,6 +158,7 @@ class ProcessProvisioner:
             asked = found.supervisors or found.others
         signal_all(asked, signal.SIGTERM)
         wait_until_gone(asked, seconds=wait_seconds)
+        return bool(asked)
 
     def _kill(self, folder: LaunchFolder) -> list[int]:
         """Kill all processes and return those that are left. The supervisor kills its children, too, and then ends."""
@@ -153,8 +172,9 @@ class ProcessProvisioner:
             wait_until_gone(found.supervisors or found.others, seconds=EXIT_RECORD_SECONDS)
             if not found.others:
                 signal_all(found.supervisors, signal.SIGKILL)
-        if cgroup:
-            cgroups.remove(cgroup)
+        own = self._settings.cgroup / folder.cgroup_name if self._settings.cgroup else None
+        for path in filter(None, {cgroup, own}):
+            cgroups.remove(path)
         return [process.pid for process in found.all]
 
 
@@ -167,15 +187,16 @@ def _members(folder: LaunchFolder, seen: list[Seen] | None = None) -> Members:
 def _absence(record: Record) -> Observation | None:
     """Return why the recorded pids are not valid here, or None if they are."""
     here = Host(**this_host())
-    if record.host == here:
+    # The boot ID is drawn at random at each boot, so it is enough; a hostname may change meanwhile.
+    if (record.host.boot_id, record.host.pid_namespace) == (here.boot_id, here.pid_namespace):
         return None
+    if record.host.boot_id == here.boot_id:
+        where = "in another container of this host"
     # Compare both: machine IDs are copied with images, and hostnames are not unique.
-    if (here.machine_id, here.hostname) != (record.host.machine_id, record.host.hostname):
-        where = f"on another host, {record.host.hostname},"
-    elif here.boot_id != record.host.boot_id:
+    elif (here.machine_id, here.hostname) == (record.host.machine_id, record.host.hostname):
         return Observation(state=BackendState.MISSING, detail="This host was booted again since the launch.")
     else:
-        where = "in another container of this host"
+        where = f"on another host, {record.host.hostname},"
     return Observation(state=BackendState.UNKNOWN, detail=f"The launch runs {where} and can only be seen from there.")
 
 

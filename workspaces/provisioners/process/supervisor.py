@@ -35,6 +35,7 @@ from workspaces.provisioners.process.folders import LaunchFolder, ProcessSetting
 
 LIBC = ctypes.CDLL(None)
 PR_SET_CHILD_SUBREAPER = 36
+STARTED = "started"
 KILL_AGAIN_SECONDS = 0.01
 PORT_ATTEMPTS = 100
 HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT)
@@ -44,7 +45,10 @@ MOST_BYTES_OF_ONE, MOST_BYTES = 128 * 1024, os.sysconf("SC_ARG_MAX")
 
 
 def detach(settings: ProcessSettings, spec: LaunchSpec, answer: Connection) -> None:
-    """Fork a supervisor that leaves the fork server. It answers why it did not start the agent, or nothing."""
+    """Fork a supervisor that leaves the fork server. It answers STARTED, or why it did not start the agent.
+
+    An empty answer says that the launch ran before or that another supervisor has its lock.
+    """
     if os.fork():
         return
     os.setsid()
@@ -72,7 +76,7 @@ def supervise(settings: ProcessSettings, spec: LaunchSpec, answer: Connection) -
                 supervisor = Supervisor(settings, spec, folder, port)
                 supervisor.start()
                 with suppress(BrokenPipeError), answer:
-                    answer.send("")
+                    answer.send(STARTED)
                 supervisor.run()
 
 
@@ -182,15 +186,15 @@ class Supervisor:
 
 def run_agent(work: Path, gate: int, output: int) -> NoReturn:
     """Run the agent once the gate is open. End if the supervisor died before it could open the gate."""
-    signal.set_wakeup_fd(-1)
-    for number in (*HANDLED, *IGNORED):
-        signal.signal(number, signal.SIG_DFL)
-    os.chdir(work)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for descriptor in (1, 2):
-        os.dup2(output, descriptor)
     exit_code = 1
     try:
+        signal.set_wakeup_fd(-1)
+        for number in (*HANDLED, *IGNORED):
+            signal.signal(number, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for descriptor in (1, 2):
+            os.dup2(output, descriptor)
+        os.chdir(work)
         if os.read(gate, 1):
             # The supervisor's locks, too, which the agent's processes would otherwise keep.
             close_descriptors(keep=2)

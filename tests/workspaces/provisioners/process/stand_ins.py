@@ -47,3 +47,18 @@ def with_peaks(*arguments):
 
     cgroups.make = make
     supervisor.detach(*arguments)
+
+
+def without_processes(*arguments):
+    """Refuse the fork of the agent."""
+    fork, refused = os.fork, BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    supervisor.listen = lambda: setattr(os, "fork", _raise(refused))
+    supervisor.detach(*arguments)
+    os.fork = fork
+
+
+def _raise(error):
+    def refuse():
+        raise error
+
+    return refuse

@@ -2,13 +2,16 @@
 
 import json
 import os
+import subprocess
 import time
 
+import psutil
 import pytest
 
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.provisioners.process.process_world import ProcessWorld
-from workspaces.provisioners.base import BackendState
+from workspaces.provisioners.base import DEAD_STATES, BackendState
+from workspaces.provisioners.host_processes import start_time
 from workspaces.provisioners.logs import Log, tail_of
 
 # Far more than any read of a small file takes, far less than a test's patience.
@@ -78,7 +81,7 @@ def test_a_replaced_record_makes_its_own_launch_unknown_and_hides_none(world, pu
     assert world.backend.inspect(key).state is BackendState.UNKNOWN
     assert sorted(world.backend.running_launches(), key=str) == sorted([key, other], key=str)
     # Its processes are found by their supervisor all the same.
-    assert world.backend.stop(key, timeout_seconds=1).state is BackendState.UNKNOWN
+    assert world.backend.stop(key, timeout_seconds=1).state in DEAD_STATES
     assert agent not in world.members(key)
     assert world.backend.running_launches() == [other]
     assert world.backend.inspect(other).state is BackendState.RUNNING
@@ -205,3 +208,37 @@ def test_a_deleted_folder_hides_no_process(world):
     world.folder(key).path.rename(world.root / "away")
     world.backend.stop(key, timeout_seconds=1)
     wait_until(lambda: agent not in world.members(key))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "cd $HOME/.. && rm -rf launches && touch launches",
+        "cd $CONFIGS_DIR/.. && rm -rf config process.json && touch config",
+        "cd $CONFIGS_DIR/.. && rm process.json && ln -s /nonexistent/x barred",
+        "cd $CONFIGS_DIR/.. && rm process.json lock && mkfifo lock",
+        "cd $HOME/.. && rm -rf launches && ln -s /nonexistent launches",
+        "cd $HOME/.. && rm -rf work && ln -s /nonexistent work",
+        "cd $HOME/../.. && mv $WORKSPACE_ID moved && touch $WORKSPACE_ID",
+    ],
+)
+def test_damaged_folders_prevent_no_stop(world, damage):
+    key = world.started(f"({damage}) && touch {world.root}/damaged; exec sleep 60")
+    wait_until((world.root / "damaged").exists)
+    left = world.members(key)
+    assert left
+    assert world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS).state in DEAD_STATES
+    assert world.members(key) == []
+    assert world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS).state in DEAD_STATES
+
+
+def test_a_record_that_names_a_strangers_session_ends_no_stranger(world):
+    key = world.started()
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
+        path = world.folder(key).path / "process.json"
+        forged = {"supervisor": [stranger.pid, start_time(psutil.Process(stranger.pid))]}
+        path.write_text(json.dumps({**json.loads(path.read_text()), **forged}))
+        world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
+        assert world.members(key) == []
+        assert stranger.poll() is None
+        stranger.kill()

@@ -25,7 +25,7 @@ from tests.workspaces.provisioners.process import stand_ins
 from tests.workspaces.provisioners.process.process_world import ProcessWorld, kill
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
 from workspaces.provisioners.host_processes import find_process, is_alive, session_members, start_time
-from workspaces.provisioners.process import cgroups, supervisor
+from workspaces.provisioners.process import cgroups, fork_server, supervisor
 from workspaces.provisioners.process.folders import locked, this_host
 
 GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 60' & exec sleep 60"
@@ -41,8 +41,8 @@ def world(request, tmp_path):
     made.clean_up()
 
 
-def fork_server_of(pid):
-    [server] = [each for each in psutil.Process(pid).children() if "multiprocessing.forkserver" in each.cmdline()[-1]]
+def fork_server_of_this_process():
+    [server] = fork_server._servers()
     return server
 
 
@@ -164,8 +164,9 @@ def test_a_zombie_is_dead(world):
     agent = world.agent(key)
     agent.kill()
     wait_until(lambda: agent.status() == psutil.STATUS_ZOMBIE)
+    # Its other threads may need a moment more.
+    wait_until(lambda: not is_alive(agent))
     os.kill(agent.pid, 0)
-    assert not is_alive(agent)
     assert world.backend.inspect(key).state is BackendState.EXITED
     world.supervisor(key).resume()
 
@@ -238,9 +239,7 @@ def test_the_log_tail_has_no_nul_and_no_half_character(world):
 @pytest.mark.parametrize(
     ("host", "state", "detail"),
     [
-        ({"boot_id": "another"}, BackendState.MISSING, "booted again"),
-        ({"hostname": "elsewhere"}, BackendState.UNKNOWN, "elsewhere"),
-        ({"machine_id": "0" * 32}, BackendState.UNKNOWN, "another host"),
+        ({"hostname": "elsewhere", "boot_id": "another"}, BackendState.UNKNOWN, "elsewhere"),
         ({"machine_id": "0" * 32, "boot_id": "another"}, BackendState.UNKNOWN, "another host"),
         ({"pid_namespace": "pid:[1]"}, BackendState.UNKNOWN, "another container"),
     ],
@@ -254,15 +253,40 @@ def test_a_record_of_elsewhere_is_read_for_what_it_can_tell(world, host, state, 
     rewrite(world, key, **this_host())
 
 
-def test_a_launch_of_another_host_is_neither_signalled_nor_destroyed(world):
+def test_a_record_from_before_the_last_boot_is_missing(world):
     key = world.started()
-    rewrite(world, key, hostname="elsewhere")
+    world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
+    (world.folder(key).path / "exit.json").unlink()
+    rewrite(world, key, boot_id="another")
+    seen = world.backend.inspect(key)
+    assert (seen.state, "booted again" in seen.detail) == (BackendState.MISSING, True)
+
+
+def test_a_host_that_was_renamed_is_the_same_host(world):
+    key = world.started()
+    rewrite(world, key, hostname="renamed")
+    assert world.backend.inspect(key).state is BackendState.RUNNING
+
+
+def test_a_launch_of_another_host_is_not_destroyed(world):
+    key = world.started()
+    world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
+    (world.folder(key).path / "exit.json").unlink()
+    rewrite(world, key, hostname="elsewhere", boot_id="another")
     assert world.backend.stop(key, timeout_seconds=1).state is BackendState.UNKNOWN
-    world.backend.request_stop(key)
     with pytest.raises(ProvisionerError, match="may still run"):
         world.backend.destroy(key.workspace_id)
     rewrite(world, key, **this_host())
-    assert world.backend.inspect(key).state is BackendState.RUNNING
+    world.backend.destroy(key.workspace_id)
+
+
+@pytest.mark.parametrize("host", [{"boot_id": "another"}, {"hostname": "elsewhere", "boot_id": "another"}])
+def test_a_record_that_claims_to_be_of_elsewhere_does_not_prevent_the_stop(world, host):
+    key = world.started()
+    rewrite(world, key, **host)
+    assert world.backend.inspect(key).state is BackendState.UNKNOWN
+    assert world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS).state is BackendState.EXITED
+    assert world.members(key) == []
 
 
 @pytest.mark.parametrize(
@@ -455,11 +479,58 @@ def test_a_killed_supervisor_touches_no_other_launch(world):
 
 def test_a_killed_fork_server_is_replaced_and_its_launches_go_on(world):
     first = world.started()
-    kill(fork_server_of(os.getpid()))
+    kill(fork_server_of_this_process())
     second = world.started(MY_SECRET="hunter2")
     for key in (first, second):
         assert world.backend.inspect(key).state is BackendState.RUNNING
     assert world.supervisor(second).environ().keys() - UNIMPORTANT == {"PATH"}
+
+
+def test_a_fork_server_that_multiprocessing_started_by_itself_starts_nothing_and_is_replaced(world, monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", "hunter2")
+    world.started()
+    server, began = fork_server_of_this_process(), []
+
+    def start_then_kill(inherited):
+        found = start(inherited)
+        if not began:
+            began.append(kill(found))
+        return found
+
+    start = fork_server.start
+    monkeypatch.setattr(fork_server, "start", start_then_kill)
+    spec = world.spec("touch begun; exec sleep 60")
+    with pytest.raises(ProvisionerError, match="fork server ended"):
+        world.backend.start(spec)
+    assert not (world.folder(spec.key).work / "begun").exists()
+    world.backend.start(spec)
+    assert fork_server_of_this_process() != server
+    assert world.supervisor(spec.key).environ().keys() - UNIMPORTANT == {"PATH"}
+
+
+def test_a_start_does_not_outlast_its_timeout_while_the_fork_server_is_stopped_and_the_next_gets_another(world):
+    world.started()
+    server = fork_server_of_this_process()
+    server.suspend()
+    wait_until(lambda: server.status() == psutil.STATUS_STOPPED)
+    with pytest.raises(ProvisionerError, match="fork server ended"):
+        world.backend.start(replace(world.spec(), start_timeout_seconds=0.5))
+    assert world.backend.inspect(world.started()).state is BackendState.RUNNING
+
+
+def test_a_child_of_the_worker_that_ended_does_not_disturb_the_fork_server(world):
+    world.started()
+    child = subprocess.Popen(["true"])
+    wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+    kill(fork_server_of_this_process())
+    assert world.backend.inspect(world.started()).state is BackendState.RUNNING
+    child.wait()
+
+
+def test_a_fork_that_the_system_refuses_gets_its_sentence(world, monkeypatch):
+    run_as(monkeypatch, stand_ins.without_processes)
+    with pytest.raises(ProvisionerError, match="could not be started: Resource temporarily unavailable"):
+        world.backend.start(world.spec())
 
 
 def test_supervisor_and_agent_do_not_show_the_workers_or_the_workspaces_environment(world, monkeypatch):
@@ -477,7 +548,7 @@ def test_ps_tells_whose_supervisor_and_agent_they_are(world):
 
 def test_supervisor_and_agent_hold_nothing_of_the_fork_server(world):
     key = world.started()
-    server = fork_server_of(os.getpid())
+    server = fork_server_of_this_process()
     stop_fork_server()
     assert not is_alive(server)
     assert world.backend.inspect(key).state is BackendState.RUNNING
