@@ -1,5 +1,6 @@
 """Launching on the process backend, with real processes. No server runs at PLATFORM_URL, so no agent can register."""
 
+import json
 import os
 import signal
 import threading
@@ -160,20 +161,18 @@ def test_a_restart_stops_the_earlier_launch_before_it_starts_the_next():
 def test_a_restart_fails_until_an_earlier_launch_in_an_unknown_state_is_declared_gone():
     workspace = booting()
     earlier = Launch.objects.get(pk=workspace.launch_id)
-    record = (
-        Path(str(get_provisioner("process")._root)) / str(workspace.pk) / "launches" / str(earlier.pk) / "process.json"
-    )
-    true_record = record.read_text()
-    record.write_text("{not json")
-    try:
-        again = launch(restart(workspace_id=workspace.pk, now=database_now()).workspace)
-        assert (again.failure_code, again.failure_source) == (FailureCode.LAUNCH_ERROR, FailureSource.LAUNCHER)
-        assert str(earlier.pk) in again.failure_message
-        assert not running(again.launch_id)
-        assert confirm_stopped(launch_id=earlier.pk, now=database_now())
-        assert launch(restart(workspace_id=workspace.pk, now=database_now()).workspace).phase == Phase.BOOTING
-    finally:
-        record.write_text(true_record)
+    get_provisioner("process").stop(key(earlier), timeout_seconds=WAIT_SECONDS)
+    folder = Path(str(get_provisioner("process")._root)) / str(workspace.pk) / "launches" / str(earlier.pk)
+    (folder / "exit.json").unlink()
+    record = json.loads((folder / "process.json").read_text())
+    record["host"] |= {"hostname": "elsewhere", "boot_id": "another"}
+    (folder / "process.json").write_text(json.dumps(record))
+    again = launch(restart(workspace_id=workspace.pk, now=database_now()).workspace)
+    assert (again.failure_code, again.failure_source) == (FailureCode.LAUNCH_ERROR, FailureSource.LAUNCHER)
+    assert str(earlier.pk) in again.failure_message
+    assert not running(again.launch_id)
+    assert confirm_stopped(launch_id=earlier.pk, now=database_now())
+    assert launch(restart(workspace_id=workspace.pk, now=database_now()).workspace).phase == Phase.BOOTING
 
 
 def test_a_workspace_removed_while_its_worker_sleeps_never_starts(monkeypatch):
