@@ -50,15 +50,10 @@ def with_peaks(*arguments):
 
 
 def without_processes(*arguments):
-    """Refuse the fork of the agent."""
-    fork, refused = os.fork, BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    supervisor.listen = lambda: setattr(os, "fork", _raise(refused))
-    supervisor.detach(*arguments)
-    os.fork = fork
+    """Refuse the fork of the agent: the one after `listen`."""
 
-
-def _raise(error):
     def refuse():
-        raise error
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    return refuse
+    supervisor.listen = lambda: setattr(os, "fork", refuse)
+    supervisor.detach(*arguments)

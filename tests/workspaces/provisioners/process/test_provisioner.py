@@ -4,50 +4,20 @@ import json
 import os
 import signal
 import stat
-import subprocess
-import sys
-import threading
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from multiprocessing import forkserver
 from pathlib import Path
-from uuid import uuid4
 
 import psutil
 import pytest
 import yaml
 
-from tests.launch_processes import name_of
-from tests.left_out import FAKETIME
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from tests.workspaces.provisioners.process import stand_ins
 from tests.workspaces.provisioners.process.process_world import ProcessWorld, kill
-from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
+from workspaces.provisioners.base import BackendState, ProvisionerError
 from workspaces.provisioners.host_processes import find_process, is_alive, session_members, start_time
-from workspaces.provisioners.process import cgroups, fork_server, supervisor
-from workspaces.provisioners.process.folders import locked, this_host
+from workspaces.provisioners.process.folders import this_host
 
 GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 60' & exec sleep 60"
-
-# The supervisor must encode texts as the worker does. The last two are set by the terminal's library, not by us.
-UNIMPORTANT = {"LANG", "LC_ALL", "LC_CTYPE", "COLUMNS", "LINES"}
-
-
-@pytest.fixture(params=["without a cgroup", pytest.param("in a cgroup", marks=pytest.mark.cgroup)])
-def world(request, tmp_path):
-    made = ProcessWorld(tmp_path / "root", cgroup=cgroups.of_process() if request.param == "in a cgroup" else None)
-    yield made
-    made.clean_up()
-
-
-def fork_server_of_this_process():
-    [server] = fork_server._servers()
-    return server
-
-
-def stop_fork_server():
-    forkserver._forkserver._stop()
 
 
 def rewrite(world, key, **host):
@@ -184,36 +154,6 @@ def test_a_pid_given_to_another_process_is_not_taken_for_the_agent(world):
     assert find_process(agent.pid, start_time(agent) - 0.01) is None
 
 
-def test_two_starts_at_once_make_one_process(world):
-    spec = world.spec()
-    barrier = threading.Barrier(4)
-    seen: list[Observation] = []
-
-    def start():
-        barrier.wait()
-        seen.append(world.backend.start(spec))
-
-    threads = [threading.Thread(target=start) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {one.state for one in seen} == {BackendState.RUNNING}
-    assert len({one.url for one in seen}) == 1
-    started = [process for process in world.members(spec.key) if process.name() == name_of(spec.key.launch_id)]
-    assert started == [world.supervisor(spec.key), world.agent(spec.key)]
-
-
-def test_launches_at_once_have_different_ports(world):
-    urls = [world.backend.start(world.spec()).url for _ in range(6)]
-    assert len(set(urls)) == 6
-
-
-def test_a_port_in_use_by_another_launch_is_not_given_again(world, monkeypatch):
-    run_as(monkeypatch, stand_ins.offered_two_ports)
-    assert [world.backend.start(world.spec()).url[-5:] for _ in range(2)] == ["45001", "45002"]
-
-
 def test_the_log_keeps_its_newest_part_within_its_size(world):
     world.log_bytes = 20_000
     key = world.started("i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done; touch done; exec sleep 60")
@@ -301,98 +241,6 @@ def test_a_damaged_record_is_unknown(world, text):
     path.write_text(intact)
 
 
-def test_a_launch_prepared_but_never_spawned_is_missing_and_can_be_started(world):
-    spec = world.spec()
-    world.folder(spec.key).make()
-    assert world.backend.inspect(spec.key).state is BackendState.MISSING
-    assert world.backend.start(spec).state is BackendState.RUNNING
-
-
-def test_a_launch_whose_worker_is_at_work_is_unknown(world):
-    spec = world.spec()
-    folder = world.folder(spec.key)
-    folder.make()
-    with locked(folder.lock):
-        assert world.backend.inspect(spec.key).state is BackendState.UNKNOWN
-    assert world.backend.inspect(spec.key).state is BackendState.MISSING
-
-
-WORKER = """
-import sys, signal
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from uuid import UUID
-from tests.workspaces.provisioners.process import stand_ins
-from tests.workspaces.provisioners.process.process_world import ProcessWorld, kill
-from workspaces.provisioners.base import LaunchKey, LaunchSpec
-world = ProcessWorld(Path(sys.argv[1]))
-spec = world.spec()
-spec = LaunchSpec(key=LaunchKey(workspace_id=UUID(sys.argv[2]), launch_id=UUID(sys.argv[3])), config=spec.config,
-                  environment=spec.environment, token="t", start_timeout_seconds=60)
-world.backend.prepare()
-print("ready", flush=True)
-sys.stdin.readline()
-world.backend.start(spec)
-"""
-
-
-@pytest.mark.parametrize("milliseconds", [0, 2, 5, 10, 15, 20, 30, 60])
-def test_a_worker_killed_while_it_starts_leaves_a_running_launch_or_none(world, milliseconds):
-    key = LaunchKey(workspace_id=uuid4(), launch_id=uuid4())
-    world.keys.append(key)
-    worker = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(world.root), str(key.workspace_id), str(key.launch_id)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[4])},
-    )  # fmt: skip
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdout.readline()
-    worker.stdin.write(b"go\n")
-    worker.stdin.flush()
-    threading.Event().wait(milliseconds / 1000)
-    worker.kill()
-    worker.communicate()
-    wait_until(lambda: world.backend.inspect(key).state is not BackendState.UNKNOWN)
-    runs = world.backend.inspect(key).state is BackendState.RUNNING
-    assert bool(world.members(key)) == runs
-
-
-def run_as(monkeypatch, stand_in, *arguments):
-    """Let the fork server run a stand-in for the supervisor."""
-    monkeypatch.setattr(supervisor, "detach", partial(stand_in, *arguments))
-
-
-@pytest.fixture
-def unrecorded(world, monkeypatch):
-    """A launch whose supervisor stands still before it writes its record, and the worker that waits for it."""
-    spec = world.spec("touch begun; exec sleep 60")
-    run_as(monkeypatch, stand_ins.standing_still, "this_host")
-    starting = threading.Thread(target=pytest.raises, args=(ProvisionerError, world.backend.start, spec))
-    starting.start()
-    wait_until(lambda: len(world.members(spec.key)) == 2)
-    yield spec, starting
-    starting.join(PATIENCE_SECONDS)
-
-
-def test_an_agent_whose_supervisor_dies_before_it_is_recorded_does_not_begin(world, unrecorded):
-    spec, starting = unrecorded
-    kill(world.members(spec.key)[0])
-    wait_until(lambda: world.members(spec.key) == [])
-    starting.join(PATIENCE_SECONDS)
-    assert world.backend.inspect(spec.key).state is BackendState.MISSING
-    assert not (world.folder(spec.key).work / "begun").exists()
-
-
-def test_a_launch_is_unknown_until_it_is_recorded_and_a_stop_ends_it(world, unrecorded):
-    spec, _ = unrecorded
-    assert world.backend.inspect(spec.key).state is BackendState.UNKNOWN
-    assert world.backend.running_launches() == [spec.key]
-    assert world.backend.stop(spec.key, timeout_seconds=1).state is BackendState.MISSING
-    assert world.members(spec.key) == []
-
-
 def test_an_agent_holds_nothing_of_its_supervisor_but_its_output(world):
     key = world.started()
     # The first thing it does.
@@ -400,67 +248,6 @@ def test_an_agent_holds_nothing_of_its_supervisor_but_its_output(world):
     opened = [os.readlink(entry) for entry in Path(f"/proc/{world.agent(key).pid}/fd").iterdir()]
     assert not [path for path in opened if str(world.root) in path]
     assert os.readlink(f"/proc/{world.agent(key).pid}/fd/0") == "/dev/null"
-
-
-def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(world, monkeypatch):
-    run_as(monkeypatch, stand_ins.not_forking)
-    spec = replace(world.spec(), start_timeout_seconds=1)
-    with pytest.raises(ProvisionerError, match="longer than 1 s"):
-        world.backend.start(spec)
-    assert world.members(spec.key) == []
-    assert world.backend.inspect(spec.key).state is BackendState.MISSING
-
-
-@pytest.mark.parametrize("step", ["Log", "listen", "this_host"])
-def test_a_supervisor_that_stands_still_after_it_left_the_worker_is_given_up_too(world, monkeypatch, step):
-    run_as(monkeypatch, stand_ins.standing_still, step)
-    spec = replace(world.spec("touch begun; exec sleep 60"), start_timeout_seconds=1)
-    with pytest.raises(ProvisionerError, match="longer than 1 s"):
-        world.backend.start(spec)
-    assert world.members(spec.key) == []
-    assert not world.folder(spec.key).is_locked()
-    assert world.backend.inspect(spec.key).state is BackendState.MISSING
-    assert not (world.folder(spec.key).work / "begun").exists()
-
-
-def test_a_supervisor_that_ends_without_a_word_gets_a_sentence_and_the_next_start_goes_on(world, monkeypatch):
-    spec = world.spec()
-    with monkeypatch.context() as patched:
-        run_as(patched, stand_ins.silent)
-        with pytest.raises(ProvisionerError, match="its supervisor ended"):
-            world.backend.start(spec)
-    assert world.backend.inspect(spec.key).state is BackendState.MISSING
-    assert world.backend.start(spec).state is BackendState.RUNNING
-
-
-@pytest.mark.parametrize(("variables", "complaint"), [
-    ({"A=B": "my-secret"}, "illegal environment variable name"),
-    ({"A": "my\0secret"}, "embedded null byte"),
-])  # fmt: skip
-def test_what_a_supervisor_cannot_begin_with_it_says_in_a_sentence(world, variables, complaint):
-    with pytest.raises(ProvisionerError) as caught:
-        world.backend.start(world.spec(**variables))
-    assert str(caught.value) == f"The workspace's process could not be started: {complaint}."
-
-
-@pytest.fixture
-def wrong_clock(world):
-    """Let workspaces inherit a clock that is an hour ahead, as one loaded library tells it."""
-    world.inherited = {**world.inherited, "LD_PRELOAD": str(FAKETIME), "FAKETIME": "+1h"}
-    stop_fork_server()
-    yield
-    # The next one inherits the right clock.
-    stop_fork_server()
-
-
-@pytest.mark.faketime
-@pytest.mark.usefixtures("wrong_clock")
-def test_supervisor_and_agent_run_with_what_every_workspace_inherits(world):
-    began = datetime.now(UTC)
-    key = world.started()
-    wait_until(lambda: "begins" in world.backend.inspect(key).log_tail)
-    told = datetime.fromisoformat(world.backend.inspect(key).log_tail.split()[0])
-    assert told > began + timedelta(minutes=59)
 
 
 def test_a_supervisor_is_no_child_of_the_worker_and_leads_a_session(world):
@@ -477,114 +264,10 @@ def test_a_killed_supervisor_touches_no_other_launch(world):
     assert world.supervisor(second) in world.members(second)
 
 
-def test_a_killed_fork_server_is_replaced_and_its_launches_go_on(world):
-    first = world.started()
-    kill(fork_server_of_this_process())
-    second = world.started(MY_SECRET="hunter2")
-    for key in (first, second):
-        assert world.backend.inspect(key).state is BackendState.RUNNING
-    assert world.supervisor(second).environ().keys() - UNIMPORTANT == {"PATH"}
-
-
-def test_a_fork_server_that_multiprocessing_started_by_itself_starts_nothing_and_is_replaced(world, monkeypatch):
-    monkeypatch.setenv("SECRET_KEY", "hunter2")
-    world.started()
-    server, began = fork_server_of_this_process(), []
-
-    def start_then_kill(inherited):
-        found = start(inherited)
-        if not began:
-            began.append(kill(found))
-        return found
-
-    start = fork_server.start
-    monkeypatch.setattr(fork_server, "start", start_then_kill)
-    spec = world.spec("touch begun; exec sleep 60")
-    with pytest.raises(ProvisionerError, match="fork server ended"):
-        world.backend.start(spec)
-    assert not (world.folder(spec.key).work / "begun").exists()
-    world.backend.start(spec)
-    assert fork_server_of_this_process() != server
-    assert world.supervisor(spec.key).environ().keys() - UNIMPORTANT == {"PATH"}
-
-
-def test_a_start_does_not_outlast_its_timeout_while_the_fork_server_is_stopped_and_the_next_gets_another(world):
-    world.started()
-    server = fork_server_of_this_process()
-    server.suspend()
-    wait_until(lambda: server.status() == psutil.STATUS_STOPPED)
-    with pytest.raises(ProvisionerError, match="fork server ended"):
-        world.backend.start(replace(world.spec(), start_timeout_seconds=0.5))
-    assert world.backend.inspect(world.started()).state is BackendState.RUNNING
-
-
-def test_a_child_of_the_worker_that_ended_does_not_disturb_the_fork_server(world):
-    world.started()
-    child = subprocess.Popen(["true"])
-    wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
-    kill(fork_server_of_this_process())
-    assert world.backend.inspect(world.started()).state is BackendState.RUNNING
-    child.wait()
-
-
-def test_a_fork_that_the_system_refuses_gets_its_sentence(world, monkeypatch):
-    run_as(monkeypatch, stand_ins.without_processes)
-    with pytest.raises(ProvisionerError, match="could not be started: Resource temporarily unavailable"):
-        world.backend.start(world.spec())
-
-
-def test_supervisor_and_agent_do_not_show_the_workers_or_the_workspaces_environment(world, monkeypatch):
-    monkeypatch.setenv("SECRET_KEY", "hunter2")
-    key = world.started(None, MY_SECRET="hunter2", LD_PRELOAD="/nowhere.so")
-    for process in (world.supervisor(key), world.agent(key)):
-        assert process.environ().keys() - UNIMPORTANT == {"PATH"}
-
-
 def test_ps_tells_whose_supervisor_and_agent_they_are(world):
     key = world.started()
     for process in (world.supervisor(key), world.agent(key)):
         assert process.name() == key.launch_id.hex[-15:]
-
-
-def test_supervisor_and_agent_hold_nothing_of_the_fork_server(world):
-    key = world.started()
-    server = fork_server_of_this_process()
-    stop_fork_server()
-    assert not is_alive(server)
-    assert world.backend.inspect(key).state is BackendState.RUNNING
-
-
-def test_a_supervisor_that_cannot_write_says_why(world):
-    spec = world.spec()
-    folder = world.folder(spec.key)
-    folder.make()
-    (folder.path / "process.json.new").mkdir()
-    with pytest.raises(ProvisionerError, match="Is a directory"):
-        world.backend.start(spec)
-    assert world.members(spec.key) == []
-
-
-def test_a_root_that_is_no_folder_gets_a_sentence(tmp_path):
-    world = ProcessWorld(tmp_path / "file")
-    world.root.touch()
-    spec = world.spec()
-    with pytest.raises(ProvisionerError, match="could not be started: Not a directory"):
-        world.backend.start(spec)
-
-
-@pytest.mark.parametrize("value", ["a\0b", "x" * 3_000_000])
-def test_an_environment_that_the_system_refuses_gets_a_sentence_without_its_value(world, value):
-    spec = world.spec(SECRET=value)
-    with pytest.raises(ProvisionerError, match="could not be started") as caught:
-        world.backend.start(spec)
-    assert len(str(caught.value)) < 300
-    assert world.members(spec.key) == []
-
-
-def test_a_full_disk_gets_a_sentence(world, monkeypatch):
-    run_as(monkeypatch, stand_ins.without_space)
-    with pytest.raises(ProvisionerError, match="No space left on device"):
-        world.backend.start(world.spec())
 
 
 def test_a_destroyed_workspace_leaves_no_file_even_read_only_ones(world):
