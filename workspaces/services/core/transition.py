@@ -94,12 +94,14 @@ def transition(rule: Transition, steps: Sequence[StatusChange]) -> None:
         return
     for step in steps:
         check_source(step.workspace, rule)
-    reset = {**_reset_fields(rule.target), "status": rule.target}
-    _write(steps, reset)
+    reset = _reset_fields(rule.target)
+    changes = [{**reset, **step.changes, "status": rule.target} for step in steps]
+    _write([step.workspace for step in steps], changes)
     _record_events(rule, steps, version_step=1)
     # Last, so that the instances stay true if the database refuses a row.
-    for step in steps:
-        vars(step.workspace).update({**reset, **step.changes})
+    for step, changed in zip(steps, changes, strict=True):
+        for name, value in changed.items():
+            setattr(step.workspace, name, value)
         step.workspace.version += 1
 
 
@@ -155,8 +157,8 @@ def _reset_fields(target: WorkspaceStatus) -> dict[str, Any]:
     return reset
 
 
-def _write(steps: Sequence[StatusChange], reset: Mapping[str, Any]) -> None:
-    """Write the steps' changes, and `reset` where they say nothing else, in one UPDATE. Raise the versions.
+def _write(rows: Sequence[Workspace], changes: Sequence[Mapping[str, Any]]) -> None:
+    """Write the changes of each row in one UPDATE and raise its version.
 
     A value that all rows share is a parameter; the others come as JSON, one object a row. Two launches that fail for
     different reasons give:
@@ -167,18 +169,18 @@ def _write(steps: Sequence[StatusChange], reset: Mapping[str, Any]) -> None:
             AS new (id uuid, "failure_message" text)
         WHERE workspace.id = new.id
     """
-    changes = [step.changes for step in steps]
-    first = {**reset, **changes[0]}
+    first = changes[0]
     fields = {name: cast("Field[Any, Any]", Workspace._meta.get_field(name)) for name in first}
-    own = [name for name in changes[0] if any(change[name] != first[name] for change in changes)]
-    shared = [name for name in first if name not in own]
+    shared = [name for name in first if all(change[name] == first[name] for change in changes)]
+    own = [name for name in first if name not in shared]
     assignments: list[sql.Composable] = [sql.SQL("version = workspace.version + 1")]
     assignments += [sql.SQL("{} = %s").format(sql.Identifier(fields[name].attname)) for name in shared]
     assignments += [sql.SQL("{0} = new.{0}").format(sql.Identifier(fields[name].attname)) for name in own]
     columns = [sql.SQL("id uuid"), *(_column_definition(fields[name]) for name in own)]
     values = [fields[name].get_db_prep_save(first[name], connection) for name in shared]
     records = [
-        {"id": step.workspace.pk.hex, **{fields[name].attname: step.changes[name] for name in own}} for step in steps
+        {"id": row.pk, **{fields[name].attname: change[name] for name in own}}
+        for row, change in zip(rows, changes, strict=True)
     ]
     statement = sql.SQL(
         "UPDATE workspaces_workspace AS workspace SET {assignments}"
@@ -186,9 +188,9 @@ def _write(steps: Sequence[StatusChange], reset: Mapping[str, Any]) -> None:
     ).format(assignments=sql.SQL(", ").join(assignments), columns=sql.SQL(", ").join(columns))
     with connection.cursor() as cursor:
         cursor.execute(statement, [*values, json.dumps(records, default=str)])
-        if cursor.rowcount != len(steps):
+        if cursor.rowcount != len(rows):
             # The rows are locked, so this is a service that changes a row without its lock.
-            raise RuntimeError(f"{cursor.rowcount} of {len(steps)} rows were written")
+            raise RuntimeError(f"{cursor.rowcount} of {len(rows)} rows were written")
 
 
 def _column_definition(field: "Field[Any, Any]") -> sql.Composed:

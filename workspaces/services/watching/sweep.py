@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -156,11 +156,7 @@ def timeout_reason(workspace: Workspace, deadline: Deadline) -> FailureReason:
     if workspace.progress_step and workspace.progress_at is not None:
         at = workspace.progress_at.time().isoformat("seconds")
         last_seen = f"The last boot step it reported was “{workspace.progress_step}”, at {at} UTC."
-    message = reason.message.replace(_SEEN, last_seen)
-    # Not `replace`, which takes three times as long; a sweep does this for each row.
-    return FailureReason(
-        code=reason.code, source=reason.source, message=message, extra=reason.extra, known=reason.known
-    )
+    return replace(reason, message=reason.message.replace(_SEEN, last_seen))
 
 
 @lru_cache(maxsize=1024)
