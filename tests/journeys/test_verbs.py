@@ -63,9 +63,6 @@ class Interface:
     def __init__(self, stack):
         self.stack = stack
 
-    def __call__(self, verb, workspace):
-        raise NotImplementedError
-
 
 class CommandInterface(Interface):
     def __call__(self, verb, workspace):

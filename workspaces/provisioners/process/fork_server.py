@@ -33,7 +33,8 @@ class ForkServerEnded(Exception):
 def start(inherited: Mapping[str, str]) -> psutil.Process:
     """Start this process's fork server with only these variables, since its children show them, unless it runs.
 
-    This changes `os.environ` for a moment, so a worker with threads calls it before it starts them.
+    This changes `os.environ` for a moment, so a worker with threads calls it before it starts them. Raises OSError or
+    ForkServerEnded.
     """
     global _server
     with _lock:
@@ -50,7 +51,9 @@ def start(inherited: Mapping[str, str]) -> psutil.Process:
         finally:
             os.environ.clear()
             os.environ.update(before)
-        [_server] = _servers()
+        _server = next(iter(_servers()), None)
+        if _server is None:
+            raise ForkServerEnded(_ENDED)
         return _server
 
 

@@ -119,7 +119,7 @@ class Supervisor:
             supervisor, agent = ((pid, start_time(psutil.Process(pid))) for pid in (os.getpid(), self._agent))
             record = {"host": this_host(), "supervisor": supervisor, "agent": agent, "port": self._port}
             write_replacing(self._folder.record, json.dumps(record), 0o600)
-        except OSError:
+        except (OSError, psutil.Error):
             os.kill(self._agent, signal.SIGKILL)
             os.waitpid(self._agent, 0)
             if self._cgroup:
