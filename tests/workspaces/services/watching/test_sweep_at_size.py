@@ -58,7 +58,15 @@ def test_mass_lateness_is_counted_from_an_index_alone():
         mass_lateness.find_mass_lateness(now=later(late, minutes=11), policy=NO_OVERRIDE)
     (counting,) = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
     with connection.cursor() as cursor:
-        for way in ("seqscan", "bitmapscan", "indexscan"):
+        cursor.execute(
+            "SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'workspaces_workspace'::regclass"
+            " AND indpred IS NOT NULL AND indexrelid <> 'workspace_booting'::regclass"
+            " AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)"
+        )
+        # With one row all indexes cost nearly the same, so let the planner see this one only.
+        for (index,) in cursor.fetchall():
+            cursor.execute(f"DROP INDEX {index}")
+        for way in ("seqscan", "bitmapscan"):
             cursor.execute(f"SET LOCAL enable_{way} = off")
         cursor.execute(f"EXPLAIN {counting}")
         assert "Index Only Scan using workspace_booting " in str(cursor.fetchall())
