@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from workspaces.provisioners.host_processes import is_alive, signal_all, wait_until_gone
+from workspaces.provisioners.host_processes import is_alive, signal_all, wait_until, wait_until_gone
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["workspaces.provisioners.process.supervisor"])
@@ -41,8 +41,9 @@ def start(inherited: Mapping[str, str]) -> psutil.Process:
         if _server and is_alive(_server):
             return _server
         # Multiprocessing may have started one with all variables after ours had ended.
-        signal_all(_servers(), signal.SIGKILL)
-        wait_until_gone(_servers(), seconds=_STOP_SECONDS)
+        others = _servers()
+        signal_all(others, signal.SIGKILL)
+        wait_until_gone(others, seconds=_STOP_SECONDS)
         before = dict(os.environ)
         try:
             os.environ.clear()
@@ -51,6 +52,8 @@ def start(inherited: Mapping[str, str]) -> psutil.Process:
         finally:
             os.environ.clear()
             os.environ.update(before)
+        # A process has no command line in its very first moment.
+        wait_until(lambda: bool(_servers()), seconds=_STOP_SECONDS)
         _server = next(iter(_servers()), None)
         if _server is None:
             raise ForkServerEnded(_ENDED)
@@ -68,11 +71,14 @@ def call(function: Callable[..., None], *arguments: Any, inherited: Mapping[str,
         with theirs:
             child = _CONTEXT.Process(target=_run, args=(server.pid, function, *arguments, theirs))
             # A server that hangs would hang us, too.
-            watchdog = threading.Timer(timeout_seconds, server.kill)
+            watchdog = threading.Timer(timeout_seconds, signal_all, [[server], signal.SIGKILL])
             watchdog.start()
             try:
                 child.start()
             except (OSError, EOFError) as error:
+                if isinstance(error, EOFError | ConnectionError):
+                    # Its connections close a moment before it has ended, and until then no other can be started.
+                    wait_until_gone([server], seconds=_STOP_SECONDS)
                 raise ForkServerEnded(_ENDED) from error
             finally:
                 watchdog.cancel()

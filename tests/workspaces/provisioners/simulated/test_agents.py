@@ -157,8 +157,8 @@ def test_a_superseded_agent_exits(simulated):
 def test_another_simulator_continues_where_one_stopped(simulated):
     workspace = launched("healthy", seconds=6)
     with playing(simulated):
-        wait_until(lambda: fresh(workspace).progress_step == "fetch")
-    assert is_(workspace, S.PROVISIONING)
+        wait_until(lambda: simulated.running_launch(key_of(workspace)).acts_done == 1)
+    assert (fresh(workspace).progress_step, fresh(workspace).status) == ("fetch", S.PROVISIONING)
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
     assert simulated.inspect(key_of(workspace)).log_tail.count("'fetch' begins") == 1
