@@ -1,14 +1,15 @@
 """The templates that an operator can launch: folders with a config.yaml in one of CATALOG_DIRS."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
 
 from agent import rules
+from workspaces.configuration import template_files
 from workspaces.configuration.parser import MAX_CONFIG_BYTES, BadConfig, parse_config
-
-CONFIG_FILE = "config.yaml"
+from workspaces.configuration.template_files import CONFIG_FILE
 
 
 class UnknownTemplate(ValueError):
@@ -21,7 +22,7 @@ class UnknownTemplate(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """A template as GET /templates shows it. `problem` says why its config.yaml can't be used, if so."""
+    """A template as GET /templates shows it. `problem` says why it can't be used, if so."""
 
     id: str
     name: str
@@ -40,6 +41,7 @@ def read_template(name: str) -> Template:
     """Return the template. Raises UnknownTemplate."""
     try:
         config = parse_config(read_config_text(name))
+        read_files(name)
     except BadConfig as error:
         return Template(
             id=name, name=name, runtime="", provision_timeout_seconds=None, required_env=[], problem=str(error)
@@ -65,6 +67,14 @@ def read_config_text(name: str) -> str:
             return file.read(MAX_CONFIG_BYTES + 1).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"The template's {CONFIG_FILE} can't be read: {error}") from error
+
+
+def read_files(name: str) -> Mapping[str, bytes]:
+    """Return the template's other files by path; see template_files.py. Raises UnknownTemplate or BadConfig."""
+    folder = _folders().get(name)
+    if folder is None:
+        raise UnknownTemplate(name)
+    return template_files.read_files(folder)
 
 
 def _folders() -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """Preflight: check before a launch whether a workspace can start, and report every problem at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent import rules
@@ -18,6 +18,8 @@ class Prepared:
 
     config: dict[str, Any]
     environment: Mapping[str, str]
+    # The template's other files, by their path in its folder.
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def runtime(self) -> str:
@@ -49,6 +51,7 @@ def preflight(workspace: Workspace) -> Prepared:
     """
     try:
         config = parse_config(workspace.config or catalog.read_config_text(workspace.template))
+        files = {} if workspace.config else catalog.read_files(workspace.template)
         environment = secrets.read_environment(workspace.pk)
     except (BadConfig, catalog.UnknownTemplate) as error:
         source = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
@@ -59,4 +62,4 @@ def preflight(workspace: Workspace) -> Prepared:
     if missing:
         names = rules.missing_names(missing)
         raise PreflightFailed(FailureCode.MISSING_ENV, rules.missing_message(missing), missing=names)
-    return Prepared(config=config, environment=environment)
+    return Prepared(config=config, environment=environment, files=files)

@@ -4,7 +4,7 @@ A backend does not use the database. Its calls may take seconds, so make them ou
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -39,7 +39,7 @@ class LaunchSpec:
 
     `environment` is complete except for what only the backend knows: `PORT` and the variables that name folders.
     `config` is the effective configuration as a plain dict. The backend writes it as config.yaml and config.json for
-    the agent, with its own port in `a2a.port`.
+    the agent, with its own port in `a2a.port`. `files` are copied beside it, by their relative path with `/`.
     """
 
     key: LaunchKey
@@ -49,6 +49,7 @@ class LaunchSpec:
     start_timeout_seconds: float
     # The model that the create request names. It may have required variables of its own.
     model: str | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ class Supervisor:
         """Write the configuration, take on the workspace's environment, open the log and make the cgroup."""
         self._folder, self._port = folder, port
         config = rules.effective(spec.config, port=port, environment=spec.environment, model=spec.model)
-        folder.write_config(config, token=spec.token)
+        folder.write_config(config, token=spec.token, files=spec.files)
         folders = {"WORKSPACE_CONFIG_PATH": folder.config, "CONFIGS_DIR": folder.config, "HOME": folder.work}
         own = {name: str(value) for name, value in {**folders, "PORT": port}.items()}
         set_environment({**settings.inherited, **spec.environment, **own})

@@ -151,6 +151,8 @@ def read_config(request: CreateRequest) -> dict[str, Any]:
     if request.url:
         raise InvalidWorkspace({"url": "Only an external workspace has a url of its own; others get one at launch."})
     with _invalid_if("config" if request.config else "template", catalog.UnknownTemplate, BadConfig):
+        if request.template:
+            catalog.read_files(request.template)
         return parse_config(request.config or catalog.read_config_text(request.template))
 
 

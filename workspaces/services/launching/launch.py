@@ -118,6 +118,7 @@ def launch_spec(workspace: Workspace, prepared: Prepared, *, token: str) -> Laun
         key=LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id),
         environment=environment,
         config=prepared.config,
+        files=prepared.files,
         token=token,
         start_timeout_seconds=launching_limit(policy=current_policy()).inner_seconds,
         model=workspace.model or None,
