@@ -13,6 +13,7 @@ from events.names import TEST_EVENT, EventType
 
 _MAX_NAMES = 10
 _MAX_CAUSE_CHARACTERS = 1500
+_MAX_NAME_CHARACTERS = 100
 
 # The rest of a title that begins with the workspace's name. A test checks that every event name is listed.
 _PREDICATES: dict[str, str] = {
@@ -78,12 +79,12 @@ def single_notification(message: Message) -> Notification:
         link = _admin_url("workspaces_workspace_change", event.workspace_id)
     facts = [
         ("Why", _cause(message)),
-        ("Missing", ", ".join(map(str, event.payload.get("missing") or []))),
-        ("Runtime", str(event.subject.get("runtime") or "")),
+        ("Missing", readable(", ".join(map(str, event.payload.get("missing") or [])))),
+        ("Runtime", readable(event.subject.get("runtime") or "")),
         ("Since", _utc(event.created_at)),
     ]
     return Notification(
-        title=title,
+        title=readable(title),
         facts=[(name, text) for name, text in facts if text],
         link=link,
         is_bad=event.event_type in _BAD,
@@ -98,7 +99,7 @@ def grouped_notification(messages: Sequence[Message]) -> Notification:
     names = list(dict.fromkeys(_workspace_name(message) for message in messages))
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return Notification(
-        title=f"{len(messages)} × {label}: {detail}" if detail else f"{len(messages)} × {label}",
+        title=readable(f"{len(messages)} × {label}: {detail}" if detail else f"{len(messages)} × {label}"),
         facts=[
             ("Workspaces", ", ".join(names[:_MAX_NAMES]) + more),
             ("For example", _cause(first)),
@@ -115,16 +116,26 @@ def group_key(message: Message) -> tuple[str, str]:
     return message.event.event_type, str(payload.get("code") or payload.get("kind") or "")
 
 
+def readable(text: object, *, most: int = _MAX_CAUSE_CHARACTERS, is_line: bool = True) -> str:
+    """Return the text without characters that nobody sees or that change the direction of writing, shortened.
+
+    `is_line`: replace line ends too. A text with them could look as if it had more facts than one.
+    """
+    kept = "".join(each if each.isprintable() or (each == "\n" and not is_line) else " " for each in str(text)).strip()
+    return kept if len(kept) <= most else kept[:most] + "…"
+
+
 def _cause(message: Message) -> str:
     """Return the first text in the payload that says why, shortened."""
     for name in ("error", "message", "sample_error", "runtime_state"):
-        if text := str(message.event.payload.get(name) or "").strip():
-            return text if len(text) <= _MAX_CAUSE_CHARACTERS else text[:_MAX_CAUSE_CHARACTERS] + "…"
+        if text := readable(message.event.payload.get(name) or "", is_line=False):
+            return text
     return ""
 
 
 def _workspace_name(message: Message) -> str:
-    return str(message.event.subject.get("name") or message.event.workspace_id or "The fleet")
+    name = readable(message.event.subject.get("name") or "", most=_MAX_NAME_CHARACTERS)
+    return name or str(message.event.workspace_id or "The fleet")
 
 
 def _utc(moment: datetime) -> str:

@@ -1,12 +1,12 @@
 """Chats through Apprise, against a receiver that plays Mattermost."""
 
 import ipaddress
-import json
 
 import pytest
 
 from events.channels.base import SendFailed
 from events.channels.registry import kind_of
+from tests.events.channels.chat_services import SERVICES
 from tests.events.channels.factories import failure, form_errors, mattermost, sending
 from tests.events.channels.receivers import Answer, receiving
 
@@ -17,7 +17,7 @@ def test_a_chat_message_says_what_failed_why_since_when_and_links_to_it(receiver
     with sending("chat", {"url": mattermost(receiver)}) as sender:
         failed = failure(error="Missing required environment variable OPENAI_API_KEY.", code="missing_env")
         sender.send([failed])
-    text = json.loads(receiver.received[0].body)["text"]
+    text = SERVICES["mmost"].shown(receiver.received[0]).text
     assert "nightly failed (missing_env)" in text
     assert "Why: Missing required environment variable OPENAI_API_KEY." in text
     assert f"Since: {failed.event.created_at:%Y-%m-%d %H:%M}" in text

@@ -2,12 +2,28 @@
 
 from dataclasses import replace
 from email import message_from_bytes, policy
+from html.parser import HTMLParser
 
 import pytest
 
 from events.channels.base import Message, SendFailed
+from events.channels.notification import readable
+from tests.events.channels.chat_services import HOSTILE, NAME, named
 from tests.events.channels.factories import failure, form_errors, sending
 from tests.events.channels.mail_server import mail_server
+
+
+class Tags(HTMLParser):
+    """Collects the tags and the links of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.links = set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        self.links += [value for name, value in attrs if name == "href"]
+
 
 pytestmark = pytest.mark.django_db
 
@@ -42,6 +58,23 @@ def test_a_line_end_in_a_name_does_not_add_a_header(mails, loopback_allowed):
     mail = message_from_bytes(mails.mails[0], policy=policy.default)
     assert mail["Bcc"] is None
     assert mail["Subject"].startswith("x Bcc: evil@example.com failed")
+
+
+@pytest.mark.parametrize("error", [*HOSTILE, "x" * 60_000])
+def test_hostile_text_is_shown_as_it_is_in_text_and_html(mails, loopback_allowed, error):
+    failed = named(failure(error=error), NAME + "\n" + "long " * 200)
+    with sending("email", {"recipients": "ops@example.com", "subject_prefix": "[S]"}) as sender:
+        sender.send([failed])
+    mail = message_from_bytes(mails.mails[0], policy=policy.default)
+    assert len(mail["Subject"]) <= 200
+    text, html = (part.get_content().replace("\r\n", "\n") for part in mail.iter_parts())
+    expected = f"Why: {readable(error, is_line=False)}\n"
+    assert expected in text
+    assert len(text) < 2000
+    parser = Tags()
+    parser.feed(html)
+    assert parser.seen == {"html", "body", "h1", "table", "tr", "th", "td", "p", "a"}
+    assert parser.links == [text.strip().rpartition("\n")[2]]
 
 
 @pytest.mark.parametrize(("answer", "is_permanent"), [(b"550 unknown", True), (b"450 later", False)])

@@ -24,5 +24,5 @@ def test_every_event_has_a_title_for_people(name, loopback_allowed):
 def test_a_test_message_says_that_it_is_one(receiver):
     channel_operations.send_test(factories.channel("chat", {"url": mattermost(receiver)}), now=database_now())
     assert json.loads(receiver.received[0].body)["text"].startswith(
-        "A test of this channel\r\nWhy: A test of the channel chat"
+        "A test of this channel\nWhy: A test of the channel chat"
     )
