@@ -72,6 +72,7 @@ FAILURE_FACTS: Mapping[str, Schema] = {
     "exit_code": EXIT_CODE,
     "limit_seconds": {"type": "number", "minimum": 0},
     "limit_source": SENTENCE,
+    "configured_otherwise_at": MOMENT,
 }
 INCIDENT_FIELDS: Mapping[str, Schema] = {"kind": SENTENCE, "scope": TEXT, "count": COUNT}
 INCIDENT_ID: Schema = {"type": "integer", "minimum": 1, "description": "absent for a channel's incident"}

@@ -19,6 +19,7 @@ from workspaces.services.launching import fail
 from workspaces.services.launching import restart as restart_service
 from workspaces.services.launching import resume as resume_service
 from workspaces.services.launching import wake as wake_service
+from workspaces.services.launching.configuration_changes import has_other_configuration
 from workspaces.services.stopping import hibernate as hibernate_service
 from workspaces.services.stopping import pause as pause_service
 from workspaces.services.stopping import remove as remove_service
@@ -46,6 +47,10 @@ class Option:
 
     name: str
     help: str
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +88,8 @@ class Operation:
     records_operator: bool = False
     # The options that the admin runs it with: its confirmation page has asked for them.
     admin_options: Mapping[str, bool] = field(default_factory=dict)
+    # Whether a workspace's page has its button, besides its status.
+    is_offered: Callable[[Workspace], bool] = lambda workspace: True
     # Has no command and no API route of its own.
     is_admin_only: bool = False
 
@@ -119,10 +126,12 @@ class BulkResult:
 # --- One service call each, and the tasks that follow from it --------------------------------------
 
 
-def restart(workspace_id: UUID) -> OperationResult:
+def restart(workspace_id: UUID, *, previous_configuration: bool = False) -> OperationResult:
     """Begin a new launch; an external workspace gets a new token."""
     now = database_now()
-    restarted = restart_service.restart(workspace_id=workspace_id, now=now)
+    restarted = restart_service.restart(
+        workspace_id=workspace_id, now=now, previous_configuration=previous_configuration
+    )
     tasks.enqueue_due_teardowns(now=now, workspace_id=workspace_id)
     _enqueue_launches([restarted.workspace])
     return OperationResult(changed=[restarted.workspace], token=restarted.token)
@@ -193,7 +202,27 @@ OPERATIONS = (
         "An external workspace gets a new token.",
         question="The current launch is stopped, confirmed gone, and replaced by a new one.",
         icon="restart_alt",
-        examples=("nightly reviewer",),
+        options=(
+            Option(
+                name="previous_configuration",
+                help="launch it as it was configured when it last came online, although its template has changed",
+            ),
+        ),
+        examples=("nightly reviewer", "--previous-configuration nightly"),
+    ),
+    Operation(
+        name="relaunch-as-before",
+        verb=Verb.RESTART,
+        run=restart,
+        label="Relaunch as before",
+        past="restarted as before",
+        help="Restart a workspace with the configuration it had when it last came online.",
+        question="The current launch is stopped and replaced by one with the configuration that the workspace had when "
+        "it last came online. It keeps that configuration until the next plain restart.",
+        icon="history",
+        admin_options={"previous_configuration": True},
+        is_admin_only=True,
+        is_offered=has_other_configuration,
     ),
     Operation(
         name="pause",

@@ -50,7 +50,7 @@ def test_every_operation_has_a_command_with_its_options(operation):
     command = load_command_class(get_commands()[operation.name], operation.name)
     flags = command.create_parser("manage.py", operation.name).format_help()
     assert operation.help.split(".")[0] in " ".join(flags.split())
-    assert all(f"--{option.name}" in flags for option in operation.options)
+    assert all(option.flag in flags for option in operation.options)
 
 
 def test_help_lists_the_commands():

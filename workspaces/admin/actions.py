@@ -30,7 +30,11 @@ class OperationActions(StrictAdmin):
         workspace = self.get_object(request, str(object_id))
         if workspace is None:
             return []
-        possible = {operation.name for operation in OPERATIONS if workspace.status in operation.sources}
+        possible = {
+            operation.name
+            for operation in OPERATIONS
+            if workspace.status in operation.sources and operation.is_offered(workspace)
+        }
         return [button for button in super().get_actions_detail(request, object_id) if button.path in possible]
 
     def run_on_selection(

@@ -21,6 +21,7 @@ from workspaces.admin.display import (
     display_time,
 )
 from workspaces.configuration import catalog
+from workspaces.configuration.effective import effective_configuration
 from workspaces.configuration.parser import BadConfig, parse_config
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.failures import advice_for
@@ -41,6 +42,7 @@ _KNOWN_LABELS = {
     "backend_seen_at": "Reported at",
     "limit_seconds": "Limit, in seconds",
     "limit_source": "Source of the limit",
+    "configured_otherwise_at": "Template changed since the launch of",
 }
 
 Row = tuple[str, SafeString | str]
@@ -97,6 +99,7 @@ def identity_rows(workspace: Workspace) -> list[Row]:
         ("ID", str(workspace.pk)),
         ("Runtime", workspace.runtime),
         ("Configuration", f"template {workspace.template}" if workspace.template else "pasted config.yaml"),
+        ("Template kept at", str(workspace.kept_configuration or "")),
         ("Model", workspace.model),
         ("Backend", workspace.get_backend_display()),
         ("Parent", str(workspace.parent or "")),
@@ -149,7 +152,7 @@ def lacks_command(workspace: Workspace) -> bool:
     if "runtime_command" in workspace.agent_card:
         return workspace.agent_card["runtime_command"] is None
     try:
-        config = parse_config(workspace.config or catalog.read_config_text(workspace.template))
+        config = parse_config(effective_configuration(workspace).text)
     except (BadConfig, catalog.UnknownTemplate):
         return False
     return not rules.command_of(config)

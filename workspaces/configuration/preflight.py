@@ -1,12 +1,13 @@
 """Preflight: check before a launch whether a workspace can start, and report every problem at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from agent import rules
 from workspaces.access import secrets
 from workspaces.configuration import catalog
+from workspaces.configuration.effective import EffectiveConfiguration, effective_configuration
 from workspaces.configuration.parser import BadConfig, parse_config
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import Workspace
@@ -18,8 +19,8 @@ class Prepared:
 
     config: dict[str, Any]
     environment: Mapping[str, str]
-    # The template's other files, by their path in its folder.
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    # What `config` was parsed from.
+    source: EffectiveConfiguration
 
     @property
     def runtime(self) -> str:
@@ -35,12 +36,23 @@ class Prepared:
 
 
 class PreflightFailed(Exception):
-    """The workspace can't start; the message says why and what to do. `missing` names missing variables."""
+    """The workspace can't start; the message says why and what to do. `missing` names missing variables.
 
-    def __init__(self, code: FailureCode, message: str, *, missing: list[str] | None = None) -> None:
+    `source` is its configuration, if that is valid.
+    """
+
+    def __init__(
+        self,
+        code: FailureCode,
+        message: str,
+        *,
+        missing: list[str] | None = None,
+        source: EffectiveConfiguration | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.missing = missing or []
+        self.source = source
 
 
 def preflight(workspace: Workspace) -> Prepared:
@@ -50,16 +62,16 @@ def preflight(workspace: Workspace) -> Prepared:
     launch uses what is parsed here; nothing parses the text again.
     """
     try:
-        config = parse_config(workspace.config or catalog.read_config_text(workspace.template))
-        files = {} if workspace.config else catalog.read_files(workspace.template)
+        effective = effective_configuration(workspace)
+        config = parse_config(effective.text)
         environment = secrets.read_environment(workspace.pk)
     except (BadConfig, catalog.UnknownTemplate) as error:
-        source = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
-        raise PreflightFailed(FailureCode.BAD_CONFIG, f"{error} Correct the {source}, then restart.") from error
+        place = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
+        raise PreflightFailed(FailureCode.BAD_CONFIG, f"{error} Correct the {place}, then restart.") from error
     except secrets.SecretUnreadable as error:
-        raise PreflightFailed(FailureCode.SECRET_UNREADABLE, str(error)) from error
+        raise PreflightFailed(FailureCode.SECRET_UNREADABLE, str(error), source=effective) from error
     missing = rules.missing(config, environment, rules.picked_model(config, workspace.model or None))
     if missing:
         names = rules.missing_names(missing)
-        raise PreflightFailed(FailureCode.MISSING_ENV, rules.missing_message(missing), missing=names)
-    return Prepared(config=config, environment=environment, files=files)
+        raise PreflightFailed(FailureCode.MISSING_ENV, rules.missing_message(missing), missing=names, source=effective)
+    return Prepared(config=config, environment=environment, source=effective)

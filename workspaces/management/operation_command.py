@@ -25,7 +25,7 @@ class OperationCommand(CommandWithExamples):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("workspaces", nargs="+", metavar="WORKSPACE", help="a workspace's ID or unique name")
         for option in self.operation.options:
-            parser.add_argument(f"--{option.name}", action="store_true", help=option.help)
+            parser.add_argument(option.flag, action="store_true", help=option.help)
 
     def handle(self, *args: Any, **options: Any) -> None:
         # All are looked up before any is changed.

@@ -29,8 +29,8 @@ def operation_section(operation: Operation) -> str:
     if operation.is_admin_only:
         facts.append("Command and API: none of its own")
     else:
-        flags = "".join(f" [--{option.name}]" for option in operation.options)
+        flags = "".join(f" [{option.flag}]" for option in operation.options)
         facts.append(f"Command: `manage.py {operation.name}{flags} WORKSPACE …`")
         facts.append(f"API: `{operation.method} /workspaces{operation.api_path}`, scope `operate`")
-    facts += [f"`--{option.name}`, `?{option.name}=true`: {option.help}" for option in operation.options]
+    facts += [f"`{option.flag}`, `?{option.name}=true`: {option.help}" for option in operation.options]
     return f"## {operation.label}\n\n{operation.help}\n\n" + "".join(f"- {fact}\n" for fact in facts)

@@ -1,5 +1,6 @@
 """The models of the app, one module for each group. Django imports all of them from here."""
 
+from workspaces.models.configurations import Configuration
 from workspaces.models.credentials import AgentToken, ApiKey, ApiScope, RetiredSecret, Secret
 from workspaces.models.incidents import Incident, Liveness
 from workspaces.models.launches import Launch, LaunchOutcome, LaunchQuerySet
@@ -21,6 +22,7 @@ __all__ = [
     "ApiKey",
     "ApiScope",
     "BackendKind",
+    "Configuration",
     "Heartbeat",
     "Incident",
     "Launch",

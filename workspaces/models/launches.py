@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import CheckConstraint, F, Q
 
 from workspaces.lifecycle.transitions import DEADLINE_FAILURES, FailureCode, TeardownReason
+from workspaces.models.configurations import Configuration
 from workspaces.models.workspaces import Workspace
 from workspaces.provisioners.kinds import BackendKind
 
@@ -48,6 +49,10 @@ class Launch(models.Model):
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="launches")
     backend = models.CharField(max_length=20, choices=BackendKind.choices)
     runtime = models.CharField(max_length=63)
+    # What it ran with; null if it never came so far that this was valid.
+    configuration = models.ForeignKey(
+        Configuration, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     outcome = models.CharField(max_length=20, choices=LaunchOutcome.choices, default=LaunchOutcome.IN_FLIGHT)
     queued_at = models.DateTimeField()
     launching_at = models.DateTimeField(null=True)

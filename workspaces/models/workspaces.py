@@ -25,6 +25,7 @@ from workspaces.lifecycle.transitions import (
     RestartPolicy,
     WorkspaceStatus,
 )
+from workspaces.models.configurations import Configuration
 from workspaces.provisioners.kinds import BackendKind
 
 MAX_BUDGET_CENTS = 10**12
@@ -72,6 +73,10 @@ class Workspace(models.Model):
     template = models.CharField(max_length=63, blank=True, default="")
     # The pasted config.yaml; empty if the template's current one is used.
     config = models.TextField(blank=True, default="")
+    # What an operator relaunched it with instead of its template's current one. A plain restart clears it.
+    kept_configuration = models.ForeignKey(
+        Configuration, null=True, blank=True, editable=False, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     model = models.CharField(max_length=200, blank=True, default="")
     backend = models.CharField(max_length=20, choices=BackendKind.choices, default=BackendKind.PROCESS)
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")

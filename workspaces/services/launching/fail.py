@@ -30,6 +30,7 @@ from workspaces.services.core.transition import (
     transition,
     transition_each,
 )
+from workspaces.services.launching.configuration_changes import changed_since
 
 FAIL = find_transition(Verb.FAIL, WorkspaceStatus.FAILED)
 MAX_MESSAGE_CHARACTERS = 4000
@@ -70,7 +71,8 @@ def fail(*, workspace_id: UUID, launch_id: UUID, reason: FailureReason, now: dat
         message=mask(reason.message, workspace_id=workspace.pk).strip()[:MAX_MESSAGE_CHARACTERS] or _NO_MESSAGE,
         log_tail=last_bytes(mask(reason.log_tail, workspace_id=workspace.pk)),
     )
-    transition(FAIL, [_failure_step(workspace, masked, evidence, now=now)])
+    ((_, told),) = with_changed_templates([(workspace, masked)])
+    transition(FAIL, [_failure_step(workspace, told, evidence, now=now)])
     _end_launches([(workspace, reason)], now=now)
     return workspace
 
@@ -95,12 +97,30 @@ def fail_locked(
     Return the failed workspaces and those that the database refused.
     """
     evidence = current_evidence([workspace for workspace, _ in reasons])
-    steps = [_failure_step(workspace, reason, evidence, now=now) for workspace, reason in reasons]
+    told = with_changed_templates(reasons)
+    steps = [_failure_step(workspace, reason, evidence, now=now) for workspace, reason in told]
     refused = [step.workspace for step in transition_each(FAIL, steps)]
     refused_ids = {workspace.pk for workspace in refused}
     failed = [(workspace, reason) for workspace, reason in reasons if workspace.pk not in refused_ids]
     _end_launches(failed, now=now)
     return [workspace for workspace, _ in failed], refused
+
+
+def with_changed_templates(reasons: Sequence[tuple[Workspace, FailureReason]]) -> list[tuple[Workspace, FailureReason]]:
+    """Return the reasons; each says if the workspace's template has changed since a launch that came online."""
+    since = changed_since(
+        [workspace for workspace, _ in reasons], {workspace.pk: reason.code for workspace, reason in reasons}
+    )
+    told = []
+    for workspace, reason in reasons:
+        if at := since.get(workspace.pk):
+            message = (
+                f"{reason.message} Its template {workspace.template} has changed since {at:%Y-%m-%d %H:%M} UTC, "
+                "when it last came online. Correct the template and restart it, or relaunch it as before."
+            )
+            reason = replace(reason, message=message, known={**reason.known, "configured_otherwise_at": at.isoformat()})
+        told.append((workspace, reason))
+    return told
 
 
 def current_evidence(workspaces: Sequence[Workspace]) -> Evidence:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 
 from workspaces.access.tokens import mint_agent_token
+from workspaces.configuration.effective import store
 from workspaces.configuration.preflight import PreflightFailed, Prepared, preflight
 from workspaces.deadlines.policy import current_policy, launching_limit, start_retry_seconds
 from workspaces.lifecycle.transitions import RUNNING, FailureCode, FailureSource, Phase, WorkspaceStatus
@@ -54,6 +55,8 @@ def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
         _stop_earlier_launches(workspace, clock)
         observation = get_provisioner(workspace.backend).start(spec)
     except PreflightFailed as error:
+        if error.source:
+            Launch.objects.filter(pk=launch_id).update(configuration=store(error.source))
         reason = FailureReason(
             code=error.code, source=FailureSource.PREFLIGHT, message=str(error), missing=error.missing
         )
@@ -96,7 +99,9 @@ def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: date
     if workspace.phase == Phase.QUEUED:
         changes |= launch_records.phase_fields(workspace, Phase.LAUNCHING, now=now)
     Workspace.objects.filter(pk=workspace_id).update(**changes)
-    Launch.objects.filter(pk=launch_id, launching_at__isnull=True).update(launching_at=now)
+    Launch.objects.filter(pk=launch_id, launching_at__isnull=True).update(
+        launching_at=now, configuration=store(prepared.source)
+    )
     return launch_spec(workspace, prepared, token=mint_agent_token(workspace))
 
 
@@ -118,7 +123,7 @@ def launch_spec(workspace: Workspace, prepared: Prepared, *, token: str) -> Laun
         key=LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id),
         environment=environment,
         config=prepared.config,
-        files=prepared.files,
+        files=prepared.source.files,
         token=token,
         start_timeout_seconds=launching_limit(policy=current_policy()).inner_seconds,
         model=workspace.model or None,

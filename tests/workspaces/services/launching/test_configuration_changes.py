@@ -1,0 +1,136 @@
+"""A template that is edited while workspaces of it exist."""
+
+import pytest
+from django.urls import reverse
+
+from events.models import Event
+from events.names import EventType
+from postgres.clock import database_now
+from tests.callers import holder
+from tests.workspaces.factories import bring_online
+from workspaces import tasks
+from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
+from workspaces.models import ApiScope, Configuration, Launch, LaunchOutcome, Workspace
+from workspaces.provisioners.base import LaunchKey, ProvisionerError
+from workspaces.services.launching.create import CreateRequest, create
+from workspaces.services.watching.crash_recovery import restart_crashed
+from workspaces.services.watching.watch import watch_online
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+GOOD = "name: tester\nruntime: echo\n"
+NEEDS_A_KEY = f"{GOOD}runtime_config: {{required_env: [NEW_KEY]}}\n"
+TOLD = "Its template tester has changed since"
+
+
+@pytest.fixture
+def template(settings, tmp_path):
+    settings.CATALOG_DIRS = [tmp_path]
+    file = tmp_path / "tester" / "config.yaml"
+    file.parent.mkdir()
+    file.write_text(GOOD)
+    (file.parent / "SOUL.md").write_text("kind")
+    return file
+
+
+def launch(workspace):
+    workspace.refresh_from_db()
+    tasks.launch(workspace_id=str(workspace.pk), launch_id=str(workspace.launch_id))
+    workspace.refresh_from_db()
+    return workspace
+
+
+def spec_of(fake, workspace):
+    return fake.specs[LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)]
+
+
+def create_online():
+    workspace = create(CreateRequest(template="tester"), now=database_now()).workspace
+    return bring_online(launch(workspace), now=database_now())
+
+
+def restart(workspace, query=""):
+    answer = holder(ApiScope.OPERATE).post(f"/workspaces/{workspace.pk}/restart{query}")
+    workspace.refresh_from_db()
+    return answer
+
+
+EDITS = {
+    "a new variable": (lambda file: file.write_text(NEEDS_A_KEY), FailureCode.MISSING_ENV),
+    "bad YAML": (lambda file: file.write_text("name: [\n"), FailureCode.BAD_CONFIG),
+    "a bad file beside it": (lambda file: (file.parent / "x").symlink_to("/etc/passwd"), FailureCode.BAD_CONFIG),
+    "no template": (lambda file: file.rename(file.with_name("config.bak")), FailureCode.BAD_CONFIG),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_failure_after_the_template_changed_says_so_and_the_workspace_can_be_relaunched_as_before(
+    edit, template, fake, admin_client
+):
+    change, code = EDITS[edit]
+    workspace = create_online()
+    change(template)
+    restart(workspace)
+    launch(workspace)
+    assert (workspace.status, workspace.failure_code) == (WorkspaceStatus.FAILED, code)
+    assert TOLD in workspace.failure_message
+    event = Event.objects.get(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_PROVISION_FAILED)
+    assert event.payload["known"]["configured_otherwise_at"] == workspace.failure_known["configured_otherwise_at"]
+    page = admin_client.get(reverse("admin:workspaces_workspace_change", args=[workspace.pk])).content.decode()
+    assert "Relaunch as before" in page
+    assert "Template changed since the launch of" in page
+    assert restart(workspace, "?previous_configuration=true").status_code == 200
+    launch(workspace)
+    assert (workspace.status, workspace.failure_code) == (WorkspaceStatus.PROVISIONING, "")
+    spec = spec_of(fake, workspace)
+    assert spec.config == {"name": "tester", "runtime": "echo"}
+    assert spec.files == {"SOUL.md": b"kind"}
+
+
+def test_a_workspace_keeps_its_configuration_until_the_next_plain_restart(template, fake):
+    workspace = create_online()
+    template.write_text(GOOD + "role: edited\n")
+    restart(workspace, "?previous_configuration=true")
+    bring_online(launch(workspace), now=database_now())
+    fake.simulate_exit(LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id), exit_code=1)
+    watch_online(clock=database_now)
+    Workspace.objects.filter(pk=workspace.pk).update(restart_due_at=database_now())
+    assert restart_crashed(now=database_now())
+    launch(workspace)
+    assert "role" not in spec_of(fake, workspace).config
+    restart(workspace)
+    launch(workspace)
+    assert spec_of(fake, workspace).config["role"] == "edited"
+
+
+@pytest.mark.parametrize("edit", [lambda file: None, lambda file: file.write_text(GOOD)])
+def test_nothing_is_said_of_a_template_that_is_the_same(edit, template, fake):
+    workspace = create_online()
+    edit(template)
+    restart(workspace)
+
+    def refuse(call, key):
+        if call == "start":
+            raise ProvisionerError("There is no room.")
+
+    fake.before_call = refuse
+    launch(workspace)
+    assert workspace.status == WorkspaceStatus.FAILED
+    assert TOLD not in workspace.failure_message
+
+
+def test_launches_with_equal_configurations_share_a_row_whatever_their_number(template, fake):
+    first, second = create_online(), create_online()
+    (template.parent / "SOUL.md").write_text("stern")
+    third = create_online()
+    digests = [Launch.objects.get(pk=each.launch_id).configuration_id for each in (first, second, third)]
+    assert digests[0] == digests[1] != digests[2]
+    assert Configuration.objects.count() == 2
+
+
+def test_a_workspace_that_never_came_online_has_no_configuration_to_go_back_to(template, fake):
+    workspace = launch(create(CreateRequest(template="tester"), now=database_now()).workspace)
+    refused = restart(workspace, "?previous_configuration=true")
+    assert refused.status_code == 409
+    assert "no launch that came online" in refused.json()["error"]
+    assert Launch.objects.get().outcome == LaunchOutcome.IN_FLIGHT

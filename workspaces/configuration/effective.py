@@ -1,0 +1,49 @@
+"""The effective configuration of a workspace: what its next launch runs with."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from workspaces.configuration import catalog
+from workspaces.models import Configuration, Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectiveConfiguration:
+    """The text of a config.yaml and, by path, the files beside it."""
+
+    text: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of all of it, in hexadecimal."""
+        digest = hashlib.sha256()
+        for name, content in [("", self.text.encode()), *sorted(self.files.items())]:
+            for part in (name.encode(), content):
+                digest.update(b"%d:%b" % (len(part), part))
+        return digest.hexdigest()
+
+
+def effective_configuration(workspace: Workspace) -> EffectiveConfiguration:
+    """Return the configuration that the workspace is kept at, its pasted one, or its template's as it is now.
+
+    Raises UnknownTemplate or BadConfig. Nothing is parsed.
+    """
+    if kept := workspace.kept_configuration:
+        files = {name: base64.b64decode(content) for name, content in kept.files.items()}
+        return EffectiveConfiguration(text=kept.text, files=files)
+    if workspace.config:
+        return EffectiveConfiguration(text=workspace.config)
+    return EffectiveConfiguration(
+        text=catalog.read_config_text(workspace.template), files=catalog.read_files(workspace.template)
+    )
+
+
+def store(configuration: EffectiveConfiguration) -> Configuration:
+    """Return the row of this configuration, new if there is none."""
+    files = {name: base64.b64encode(content).decode() for name, content in configuration.files.items()}
+    row = Configuration(digest=configuration.digest, text=configuration.text, files=files)
+    Configuration.objects.bulk_create([row], ignore_conflicts=True)
+    return row
