@@ -17,6 +17,7 @@ from unfold.widgets import (
 
 from events.catalogue import FAILURE_CODES
 from events.channels.base import Kind, SendFailed
+from events.channels.network.addresses import origin_of
 from events.delivery.channel_operations import all_options
 from events.models import Channel
 from events.names import EventType
@@ -114,6 +115,29 @@ class ChannelForm(forms.ModelForm):
             self.fields[name].required = False
             self.fields[name].help_text = f"{self.fields[name].help_text} Leave empty to keep the stored value."
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if self.has_other_origin():
+            others = [name for name in self.kind.form.encrypted if name != self.kind.form.address]
+            for name in others:
+                if self.stored.get(name) and not self.is_entered(name):
+                    self.add_error(name, "Enter this again: what is stored was entered for another host.")
+        return cleaned
+
+    def has_other_origin(self) -> bool:
+        """Return whether the entered address has another scheme, host or port than the stored one."""
+        address = self.kind.form.address
+        if not address or not self.stored or not self.is_entered(address):
+            return False
+        try:
+            return origin_of(self.cleaned_data.get(address, "")) != origin_of(self.stored[address])
+        except ValueError:
+            return True
+
+    def is_entered(self, name: str) -> bool:
+        """Return whether the operator entered this encrypted option, instead of keeping the stored one."""
+        return bool(str(self.data.get(name, "")).strip()) or name not in self.stored
+
     def clean_timeout_seconds(self) -> int:
         seconds: int = self.cleaned_data["timeout_seconds"]
         if 2 * seconds > settings.DELIVERY_LEASE_SECONDS:
@@ -129,12 +153,12 @@ class ChannelForm(forms.ModelForm):
         return {name: self.cleaned_data[name] for name in names if name not in self.kind.form.encrypted}
 
     def encrypted_options(self) -> dict[str, Any]:
-        """Return the options to encrypt, in plain text: those entered, otherwise those stored."""
-        kept = {name: value for name, value in self.stored.items() if name not in self.kind.form.option_names()}
-        options = kept or self.kind.initial_options()
+        """Return the options to encrypt, in plain text: those entered, otherwise those stored for the same origin."""
+        options = {name: value for name, value in self.stored.items() if name not in self.kind.form.option_names()}
+        if not options or self.has_other_origin():
+            options = self.kind.initial_options()
         for name in self.kind.form.encrypted:
-            is_entered = bool(str(self.data.get(name, "")).strip()) or name not in self.stored
-            options[name] = self.cleaned_data[name] if is_entered else self.stored[name]
+            options[name] = self.cleaned_data[name] if self.is_entered(name) else self.stored[name]
         return options
 
 

@@ -145,11 +145,11 @@ class ChannelAdmin(ModelAdmin):
         if change:
             # Keep what the delivery has written since the page was rendered.
             obj.save(update_fields=[*COMMON, *FILTERS, "options", "sealed_options"])
-            return
-        obj.save()
-        if encrypted.get("signing"):
-            secret = encrypted["signing"][0]["secret"]
-            self.message_user(request, _SECRET_SHOWN_ONCE.format(obj.name, secret), messages.WARNING)
+        else:
+            obj.save()
+        signing = encrypted.get("signing")
+        if signing and signing != form.stored.get("signing"):
+            self.message_user(request, _SECRET_SHOWN_ONCE.format(obj.name, signing[0]["secret"]), messages.WARNING)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Name the channels and count their deliveries: there may be too many to list."""

@@ -93,6 +93,10 @@ class KindForm(forms.Form):
     # Options that are encrypted at rest and never shown again. If one is left empty, its stored value stays.
     encrypted: tuple[str, ...] = ()
 
+    # The option that holds the receiver's URL. Secrets belong to the origin that they were entered for: with another
+    # one, the stored encrypted options have to be entered again and generated ones are made anew.
+    address: str = ""
+
     # The options of the channel that is being changed, decrypted; empty for a new channel.
     stored: Mapping[str, Any] = {}
 

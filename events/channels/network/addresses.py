@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 from enum import Enum
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -46,6 +47,12 @@ def resolve_allowed(host: str, port: int, *, purpose: Purpose) -> str:
                 f"{named} is not a public address. Private networks can be allowed with {purpose.value}."
             )
     return str(addresses[0])
+
+
+def origin_of(url: str) -> tuple[str, str | None, int | None]:
+    """Return a URL's scheme, host and port. Raises ValueError if it can't be parsed."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def is_allowed(address: Address, *, purpose: Purpose) -> bool:

@@ -25,6 +25,7 @@ class WebhookForm(KindForm):
     """The receiver's URL, and headers to send with each event."""
 
     encrypted = ("url", "headers")
+    address = "url"
 
     url = forms.CharField(
         label="URL",
@@ -45,7 +46,7 @@ class WebhookForm(KindForm):
         max_length=10_000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autocomplete": "off"}),
         help_text=f"One “Name: value” per line, sent with each event. Enter {_NO_HEADERS} to send none. "
-        "Encrypted and never shown again.",
+        "Encrypted, never shown again, and only for this URL's host.",
     )
 
     def clean_headers(self) -> dict[str, str]:

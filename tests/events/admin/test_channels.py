@@ -5,6 +5,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from standardwebhooks import WebhookVerificationError
 
 from events.channels.registry import KINDS
 from events.delivery.channel_operations import all_options
@@ -12,7 +13,7 @@ from events.delivery.deliverer import deliver_all_due
 from events.models import Channel, Delivery, DeliveryState
 from postgres.clock import database_now
 from tests.events.channels import factories
-from tests.events.channels.receivers import Answer
+from tests.events.channels.receivers import Answer, receiving
 from tests.events.conftest import online, publish
 
 pytestmark = pytest.mark.django_db
@@ -106,6 +107,61 @@ def test_a_change_keeps_encrypted_options_that_are_left_empty(operator, receiver
     operator.post(page(channel), COMMON | {"url": receiver.url + "/2", "headers": "-"})
     channel.refresh_from_db()
     assert all_options(channel) == before | {"url": receiver.url + "/2", "headers": {}}
+
+
+OTHER_ORIGINS = {
+    "port": "http://127.0.0.1:{other}/hook",
+    "host": "http://127.0.0.2:{port}/hook",
+    "name": "http://localhost:{port}/hook",
+    "scheme": "https://127.0.0.1:{port}/hook",
+    "written in capitals": "HTTP://127.0.0.1:{other}/hook",
+    "unparsable": "http://[::1",
+}
+
+
+def stolen(receiver, thief, place):
+    return OTHER_ORIGINS[place].format(port=receiver.server_address[1], other=thief.server_address[1])
+
+
+@pytest.mark.parametrize("place", OTHER_ORIGINS)
+def test_stored_headers_are_not_kept_for_another_origin(operator, receiver, place):
+    channel = factories.webhook(receiver.url, headers={"Authorization": "Bearer s3cr3t"}, name="ops")
+    before = all_options(channel)
+    with receiving() as thief:
+        data = COMMON | {"url": stolen(receiver, thief, place), "headers": ""}
+        answer = operator.post(page(channel), data)
+        assert "Enter this again" in errors_of(answer)["headers"]
+        operator.post(page(channel, "test"))
+        assert thief.received == []
+    channel.refresh_from_db()
+    assert all_options(channel) == before
+
+
+@pytest.mark.parametrize(("entered", "sent"), [("-", None), ("Authorization: Bearer other", "Bearer other")])
+def test_another_origin_gets_the_headers_entered_for_it_and_a_signing_secret_of_its_own(
+    operator, receiver, entered, sent
+):
+    channel = factories.webhook(receiver.url, headers={"Authorization": "Bearer s3cr3t"}, name="ops")
+    old = factories.signing_secret(channel)
+    with receiving() as thief:
+        answer = operator.post(page(channel), COMMON | {"url": thief.url, "headers": entered}, follow=True)
+        channel.refresh_from_db()
+        new = factories.signing_secret(channel)
+        assert new in messages_of(answer)
+        operator.post(page(channel, "test"))
+        (request,) = thief.received
+        assert request.headers.get("authorization") == sent
+        assert thief.messages(new)
+        with pytest.raises(WebhookVerificationError):
+            thief.messages(old)
+
+
+def test_another_path_of_the_same_origin_keeps_headers_and_signing_secret(operator, receiver):
+    channel = factories.webhook(receiver.url, headers={"X-A": "1"}, name="ops")
+    before = all_options(channel)
+    operator.post(page(channel), COMMON | {"url": receiver.url + "/2", "headers": ""})
+    channel.refresh_from_db()
+    assert all_options(channel) == before | {"url": receiver.url + "/2"}
 
 
 def test_https_only_is_checked_against_the_stored_url(operator, receiver):

@@ -39,6 +39,12 @@ def test_a_kind_encrypts_options_of_its_form(kind):
     assert set(kind.form.encrypted) <= set(kind.form.option_names())
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_kind_with_several_encrypted_options_names_the_one_that_they_belong_to(kind):
+    form = kind.form
+    assert form.address in form.encrypted or len(form.encrypted) < 2
+
+
 def test_an_unknown_kind_is_named():
     with pytest.raises(UnknownKind, match="'pigeon'"):
         kind_of("pigeon")
