@@ -7,7 +7,7 @@ reads config.json. A key without a value (`runtime_config:` alone, null) counts 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from agent.shape import Problem, is_environment_name, problems_of_shape
+from agent.shape import Problem, display_key, is_environment_name, problems_of_shape, warnings_of_shape
 
 # The server imports only this module, so it re-exports what the server needs from agent.shape.
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Requirement",
     "boot_steps",
     "command_of",
+    "display_key",
     "effective",
     "is_environment_name",
     "missing",
@@ -28,6 +29,7 @@ __all__ = [
     "required_env",
     "runtime_of",
     "stall_timeout_seconds",
+    "warnings_of_shape",
 ]
 
 DEFAULT_RUNTIME = "langgraph"

@@ -1,11 +1,52 @@
-"""Check the types and ranges of a config's values: every problem at once, each with the path of its key."""
+"""Check the keys of a config, and the types and ranges of its values: every problem at once, with the path of its key.
+
+A key that nobody reads is a warning, unless it is nearly one of those that say which variables must be set: then it is
+a problem, because the launch would check nothing.
+"""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 MAX_PORT = 65_535
+_MOST_WARNINGS = 20
+_LONGEST_SHOWN_KEY = 100
+# Two edits turn `requried_env` into `required_env`.
+_MISSPELT_EDITS = 2
+# Keys that Slipway passes on without reading them, because runtimes do. `simulation` is the simulated backend's.
+_PASSED_ON = frozenset(
+    [
+        "category_routing",
+        "channels",
+        "compliance",
+        "delegation",
+        "effort",
+        "governance",
+        "hitl",
+        "idle_interval_seconds",
+        "idle_prompt",
+        "idle_prompt_file",
+        "initial_prompt",
+        "initial_prompt_file",
+        "memory",
+        "plugins",
+        "providers",
+        "rbac",
+        "sandbox",
+        "schedules",
+        "security_scan",
+        "shared_context",
+        "simulation",
+        "sub_workspaces",
+        "task_budget",
+        "template_schema_version",
+        "tools",
+    ]
+)
+_PASSED_ON_OF_RUNTIME = frozenset(["auth_token_env", "auth_token_file", "providers", "recommended_env"])
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -14,9 +55,10 @@ class Problem(NamedTuple):
 
     key: str
     message: str
+    is_warning: bool = False
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.message}" if self.key else self.message
+        return f"{display_key(self.key)}: {self.message}" if self.key else self.message
 
 
 Check = Callable[[str, object], Iterator[Problem]]
@@ -31,16 +73,52 @@ def problems_of_shape(config: object) -> list[Problem]:
     """Return a problem for each key that Slipway reads and whose value has a wrong type or range."""
     if not isinstance(config, Mapping):
         return [Problem("", f"the file must hold keys and values, not {_kind(config)}")]
-    return list(_keys("", config, _TOP))
+    return [problem for problem in _top("", config) if not problem.is_warning]
 
 
-def _keys(path: str, value: object, checks: Mapping[str, Check]) -> Iterator[Problem]:
-    if not isinstance(value, Mapping):
-        yield Problem(path, f"must hold keys and values, not {_kind(value)}")
-        return
-    for key, check in checks.items():
-        if value.get(key) is not None:
-            yield from check(f"{path}.{key}" if path else key, value[key])
+def warnings_of_shape(config: object) -> list[Problem]:
+    """Return the first few keys that neither Slipway nor a known runtime reads, with what was probably meant."""
+    return list(islice((problem for problem in _top("", config) if problem.is_warning), _MOST_WARNINGS))
+
+
+def display_key(key: str) -> str:
+    """Return the path of a key for a message: shortened, and with escapes for what the eye can't see."""
+    text = key if key.isprintable() else ascii(key)
+    return text if len(text) <= _LONGEST_SHOWN_KEY else f"{text[: _LONGEST_SHOWN_KEY - 1]}…"
+
+
+def judge_unknown_key(path: str, key: str, known: set[str]) -> Problem | None:
+    """Return what is wrong with a key that isn't one of the known ones; None for an extension such as `x-notes`."""
+    name = f"{path}.{key}" if path else key
+    looks = "".join(
+        character for character in unicodedata.normalize("NFKC", key[:_LONGEST_SHOWN_KEY]) if character.isprintable()
+    )
+    looks = looks.replace(" ", "").casefold()
+    decisive = [each for each in ("required_env", "required") if each in known or each == "required_env"]
+    for meant in decisive:
+        if is_within_edits(looks, meant, _MISSPELT_EDITS):
+            place = "runtime_config" if meant not in known else path or "the top level"
+            return Problem(name, f"nothing reads this key. Write {meant}, in {place}, or the launch checks no variable")
+    if key.startswith(("x-", "_", ".")):
+        return None
+    edits = min(_MISSPELT_EDITS, (len(looks) + 1) // 3)
+    close = next((each for each in sorted(known) if is_within_edits(looks, each, edits)), None)
+    hint = f". Did you mean {close}?" if close else ""
+    return Problem(name, f"neither Slipway nor a known runtime reads this key{hint}", is_warning=True)
+
+
+def is_within_edits(left: str, right: str, edits: int) -> bool:
+    """Return whether so many insertions, deletions and replacements of a character turn one text into the other."""
+    if abs(len(left) - len(right)) > edits:
+        return False
+    same = 0
+    while same < min(len(left), len(right)) and left[same] == right[same]:
+        same += 1
+    left, right = left[same:], right[same:]
+    if not left or not right or edits == 0:
+        return max(len(left), len(right)) <= edits
+    pairs = ((left[1:], right), (left, right[1:]), (left[1:], right[1:]))
+    return any(is_within_edits(*pair, edits - 1) for pair in pairs)
 
 
 def _text(path: str, value: object) -> Iterator[Problem]:
@@ -57,11 +135,6 @@ def _filled(path: str, value: object) -> Iterator[Problem]:
     yield from _text(path, value)
     if isinstance(value, str) and not value.strip():
         yield Problem(path, "must not be empty")
-
-
-def _version(path: str, value: object) -> Iterator[Problem]:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        yield from _text(path, value)
 
 
 def _integer(path: str, value: object) -> Iterator[Problem]:
@@ -129,17 +202,22 @@ def _requirement(path: str, value: object) -> Iterator[Problem]:
         yield from _list_of(_name)(f"{path}.any_of", value["any_of"])
 
 
-def _entry(checks: Mapping[str, Check], *, required: tuple[str, ...]) -> Check:
+def _entry(checks: Mapping[str, Check], *, required: tuple[str, ...] = (), passed_on: Iterable[str] = ()) -> Check:
+    known = {*checks, *passed_on}
+
     def check_entry(path: str, value: object) -> Iterator[Problem]:
-        yield from _keys(path, value, checks)
-        if isinstance(value, Mapping):
-            yield from (Problem(f"{path}.{key}", "is missing") for key in required if value.get(key) is None)
+        if not isinstance(value, Mapping):
+            yield Problem(path, f"must hold keys and values, not {_kind(value)}")
+            return
+        for key, check in checks.items():
+            if value.get(key) is not None:
+                yield from check(f"{path}.{key}" if path else key, value[key])
+        for key in value:
+            if key not in known and (problem := judge_unknown_key(path, str(key), known)):
+                yield problem
+        yield from (Problem(f"{path}.{key}", "is missing") for key in required if value.get(key) is None)
 
     return check_entry
-
-
-def _section(checks: Mapping[str, Check]) -> Check:
-    return _entry(checks, required=())
 
 
 def _kind(value: object) -> str:
@@ -165,9 +243,12 @@ def _shortened(value: object) -> str:
 
 _required_env = _list_of(_requirement)
 _seconds = partial(_between, least=1, most=31_536_000)
+_models = _list_of(
+    _entry({"id": _filled, "required_env": _required_env}, required=("id",), passed_on=("name", "description"))
+)
 _RUNTIME_CONFIG: dict[str, Check] = {
     "model": _text,
-    "models": _list_of(_entry({"id": _filled, "required_env": _required_env}, required=("id",))),
+    "models": _models,
     "required_env": _required_env,
     "boot": _list_of(_entry({"step": _filled, "run": _filled}, required=("step", "run"))),
     "command": _command,
@@ -176,17 +257,22 @@ _RUNTIME_CONFIG: dict[str, Check] = {
     "stall_timeout_seconds": _seconds,
     "timeout": _duration,
 }
-_TOP: dict[str, Check] = {
-    "name": _text,
-    "description": _text,
-    "role": _text,
-    "version": _version,
-    "tier": _integer,
-    "runtime": _text,
-    "model": _text,
-    "env": _section({"required": _required_env}),
-    "runtime_config": _section(_RUNTIME_CONFIG),
-    "a2a": _section({"port": partial(_between, least=1, most=MAX_PORT)}),
-    "prompt_files": _list_of(_text),
-    "skills": _list_of(lambda path, value: iter(())),
-}
+_top = _entry(
+    {
+        "name": _text,
+        "description": _text,
+        "role": _text,
+        "version": lambda path, value: iter(()) if type(value) in (int, float) else _text(path, value),
+        "tier": _integer,
+        "runtime": _text,
+        "model": _text,
+        "env": _entry({"required": _required_env}, passed_on=("optional",)),
+        "runtime_config": _entry(_RUNTIME_CONFIG, passed_on=_PASSED_ON_OF_RUNTIME),
+        "a2a": _entry(
+            {"port": partial(_between, least=1, most=MAX_PORT)}, passed_on=("streaming", "push_notifications")
+        ),
+        "prompt_files": _list_of(_text),
+        "skills": _list_of(lambda path, value: iter(())),
+    },
+    passed_on=_PASSED_ON,
+)

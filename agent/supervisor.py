@@ -69,6 +69,8 @@ class Agent:
         if problems or not isinstance(config, Mapping):
             sentence = "config.json is not usable. " + "; ".join(map(str, problems)) + "."
             return self._fail(EXIT_CONFIG, code="bad_config", error=sentence)
+        for warning in rules.warnings_of_shape(config):
+            self._journal.say(f"config.json: {warning}.")
         if missing := rules.missing(config, self._environment):
             sentence = rules.missing_message(missing)
             return self._fail(EXIT_CONFIG, code="missing_env", error=sentence, missing=rules.missing_names(missing))

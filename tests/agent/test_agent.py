@@ -229,7 +229,9 @@ def test_a_missing_variable_is_reported_before_anything_runs(agent, platform):
     assert not (agent.folder / "ran").exists()
 
 
-@pytest.mark.parametrize("config", ["{", "[]", '{"tier": "x"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "config", ["{", "[]", '{"tier": "x"}', "[" * 100_000, '{"runtime_config": {"requried_env": ["API_KEY"]}}']
+)
 def test_an_invalid_config_is_reported(agent, platform, config):
     agent.start(config, platform_url=platform.url)
     assert agent.ended() == 78

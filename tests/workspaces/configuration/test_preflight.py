@@ -25,14 +25,13 @@ BAD = {
     "two documents": ("name: x\n---\nname: y\n", "line 2"),
     "a wrong type": ("name: x\nruntime_config:\n  required_env: OPENAI_API_KEY\n", "runtime_config.required_env"),
     "a wrong item": ("name: x\nruntime_config:\n  required_env:\n    - 1KEY\n", "line 4"),
-    "a key given twice": ("runtime_config: {}\nruntime_config: {}\n", "given twice (line 2)"),
+    "a key given twice": ("runtime_config: {}\nruntime_config: {}\n", "given twice (line 2, column 1)"),
     "a YAML bomb": (BOMB, "aliases"),
     "an alias that contains itself": ("a: &a [*a]\n", "contains itself"),
     "deep nesting": ("a: " + "[" * 5000 + "]" * 5000, "deeper than"),
     "too much of it": ("a: " + "x" * 300_000, "256 KiB"),
-    "a control character": ("name: x\x07\n", "not valid YAML"),
+    "a control character": ("name: x\x07\n", "line 1, column 8"),
     "a python object": ("a: !!python/object/apply:os.system ['true']\n", "line 1"),
-    "an impossible date": ("a: 2026-13-45\n", "config.yaml"),
     "a number of 5,000 digits": ("a: " + "9" * 5000, "config.yaml"),
     "a negative timeout": ("runtime_config: {provision_timeout_seconds: -5}", "provision_timeout_seconds"),
 }
@@ -56,14 +55,6 @@ def test_a_bad_config_creates_nothing(text, named):
 @pytest.mark.parametrize("text", ["runtime_config:\n", "name: x\nenv:\n", "runtime: hermes\nruntime_config: null\n"])
 def test_a_key_without_a_value_is_an_empty_one(text):
     assert isinstance(parse_config(text), dict)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("v: 2026-01-02\n", "2026-01-02"), ("v: .nan\n", "nan"), ("v: !!set {a}\n", {"a": None})]
-)
-def test_values_that_json_lacks_become_text(text, value):
-    parsed = parse_config(text)["v"]
-    assert parsed == value or parsed == ["a"]
 
 
 REAL_CONFIGS = Path(__file__).parents[4] / "shared" / "configs"

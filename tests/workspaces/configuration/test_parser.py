@@ -1,0 +1,211 @@
+"""config.yaml as YAML 1.2 with nothing lost: what a value means, what is refused and where, and in how much time."""
+
+import io
+import json
+import time
+from contextlib import suppress
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from tests.callers import holder
+from tests.workspaces.configuration.test_preflight import REAL_CONFIGS
+from tests.workspaces.factories import queued
+from workspaces.configuration.parser import BadConfig, check_config, parse_config
+from workspaces.configuration.preflight import PreflightFailed, preflight
+from workspaces.lifecycle.transitions import FailureCode
+from workspaces.models import ApiScope, Workspace
+
+
+@pytest.mark.parametrize(
+    ("text", "config"),
+    [
+        ('{no: Norwegian, "False": x, off: y}', {"no": "Norwegian", "False": "x", "off": "y"}),
+        ("{on: a, yes: b}", {"on": "a", "yes": "b"}),
+        ("{True: a, ~: b, 1: c, 3.10: d}", {"True": "a", "~": "b", "1": "c", "3.10": "d"}),
+        ("v: [yes, No, ON, off, y, n]", {"v": ["yes", "No", "ON", "off", "y", "n"]}),
+        ("v: [true, False, TRUE, null, ~]", {"v": [True, False, True, None, None]}),
+        ("v: [0o17, 0x1F, 0777, -5, +5]", {"v": [15, 31, 777, -5, 5]}),
+        ("v: [1:30, 1_000, 0b11, 2026-01-02, =]", {"v": ["1:30", "1_000", "0b11", "2026-01-02", "="]}),
+        ("v: [1.5, .5, 1e3, 1., -.5E-1]", {"v": [1.5, 0.5, 1000.0, 1.0, -0.05]}),
+        ("v: [.nan, -.inf, 1e999]", {"v": [".nan", "-.inf", "1e999"]}),
+        ("v: ['1', \"true\", 'no']", {"v": ["1", "true", "no"]}),
+        ("base: &b {x: 1, y: 1}\nv: {<<: *b, y: 2}", {"base": {"x": 1, "y": 1}, "v": {"y": 2, "x": 1}}),
+        ("v: {<<: [{x: 1}, {x: 2, y: 2}]}", {"v": {"x": 1, "y": 2}}),
+    ],
+)
+def test_plain_values_and_keys_mean_what_yaml_1_2_says(text, config):
+    assert parse_config(text) == config
+
+
+BAD = {
+    "an impossible timestamp": ("a: !!timestamp soon", "tag !!timestamp", "line 1, column 4"),
+    "an impossible boolean": ("name: x\na: !!bool maybe", "tag !!bool", "line 2, column 4"),
+    "an impossible number": ("a: !!int ''", "tag !!int", "line 1, column 4"),
+    "a float without digits": ("a: !!float x", "tag !!float", "line 1, column 4"),
+    "bytes": ("a: !!binary aGk=", "tag !!binary", "line 1, column 4"),
+    "bad bytes": ("a: !!binary '*'", "tag !!binary", "line 1, column 4"),
+    "a set": ("a: !!set {b}", "tag !!set", "line 1, column 4"),
+    "text by a tag": ("a: !!str 5", "tag !!str", "line 1, column 4"),
+    "a mapping of a tag": ("!!omap [a: 1]", "tag !!omap", "line 1, column 1"),
+    "a tag on a key": ("!!int '': 1", "tag !!int", "line 1, column 1"),
+    "a private tag": ("a: !mine x", "tag !mine", "line 1, column 4"),
+    "one number twice as a key": ("{1: a, 0x1: b}", "0x1 is given twice", "line 1, column 8"),
+    "a number and its text as keys": ("1: a\n'1': b", "1 is given twice", "line 2, column 1"),
+    "one boolean twice as a key": ("v:\n  true: a\n  True: b", "True is given twice", "line 3, column 3"),
+    "a list as a key": ("? [a]\n: b", "as a key", "line 1, column 3"),
+    "a merge of text": ("a: {<<: x}", "can only merge", "line 1, column 9"),
+    "a bell": ("name: x\nrole: a\x07b", "U+0007", "line 2, column 8"),
+    "a NUL": ("name: x\r\nrole: \0", "U+0000", "line 2, column 7"),
+    "half a surrogate pair": ("name: \ud800", "U+D800", "line 1, column 7"),
+    "a huge number": ("a: 1\nb: " + "9" * 5000, "a number of 5000 characters", "line 2, column 4"),
+    "a huge number in base 16": ("b: 0x" + "f" * 5000, "a number of 5002 characters", "line 1, column 4"),
+    "a chain of nested aliases": (
+        "a0: &a0 " + "[" * 38 + "]" * 38 + "".join(f"\na{n}: &a{n} [*a{n - 1}]" for n in range(1, 30)),
+        "nested deeper than 40 levels",
+        "column",
+    ),
+    "one long text many times": ("a: &a " + "x" * 100_000 + "\nb: [" + "*a," * 1000 + "]", "characters once", "line 2"),
+    "a misspelt required_env": ("runtime_config:\n  requried_env: [A]", "requried_env", "line 2, column 3"),
+    "a required_env after no-break spaces": (
+        "runtime_config:\n\u00a0\u00a0\u00a0\u00a0required_env:\n    - A",
+        "'\\xa0\\xa0\\xa0\\xa0required_env'",
+        "line 2, column 1",
+    ),
+    "a required_env with a zero-width space": ("runtime_config: {re\u200bquired_env: [A]}", "u200b", "column 18"),
+    "a required_env in camel case": ("runtime_config: {requiredEnv: [A]}", "requiredEnv", "line 1, column 18"),
+    "a required_env one level too high": ("required_env: [A]", "in runtime_config", "line 1, column 1"),
+    "a required_env in env": ("env: {required_env: [A]}", "in runtime_config", "line 1, column 7"),
+    "a misspelt env.required": ("env:\n  requird: [A]", "Write required, in env", "line 2, column 3"),
+    "a misspelt required_env of a model": (
+        "runtime_config:\n  models:\n    - id: m\n      required_envs: [A]",
+        "runtime_config.models[0].required_envs",
+        "line 4, column 7",
+    ),
+    "a wrong type": ("name: x\nruntime_config: {timeout: soon}", "runtime_config.timeout", "line 2, column 18"),
+}
+
+
+@pytest.mark.parametrize(("text", "why", "where"), BAD.values(), ids=BAD)
+def test_what_would_be_lost_or_misread_is_refused_with_line_and_column(text, why, where):
+    with pytest.raises(BadConfig) as refused:
+        parse_config(text)
+    assert why in str(refused.value)
+    assert where in str(refused.value)
+
+
+@pytest.mark.parametrize("path", sorted(REAL_CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_real_configs_load_without_a_warning(path):
+    assert check_config(path.read_text()).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("runtme: echo", "runtme: neither Slipway nor a known runtime reads this key. Did you mean runtime? (line 1"),
+        ("runtime_config:\n  modle: m", "Did you mean model? (line 2, column 3)"),
+        ("runtime_config: {boot: [{step: a, run: b, dir: c}]}", "runtime_config.boot[0].dir: neither"),
+        ("a2a:\n  streaming: no", "no is text, as YAML 1.2 says. Write true or false if you mean that, or quote it"),
+        ("a2a:\n  streaming: no", "(line 2, column 14)"),
+    ],
+)
+def test_what_is_probably_not_meant_is_a_warning_with_line_and_column(text, warning):
+    [found] = check_config(text).warnings
+    assert warning in found
+
+
+@pytest.mark.parametrize(
+    "text", ["x-notes: yes please", "tools: [a]", "name: 'yes'", "runtime_config: {providers: []}"]
+)
+def test_extensions_and_keys_of_known_runtimes_are_no_warning(text):
+    assert check_config(text).warnings == []
+
+
+def test_many_warnings_are_cut():
+    assert len(check_config("".join(f"unknown{number}: 1\n" for number in range(5000))).warnings) == 10
+
+
+# --- Time ----------------------------------------------------------------------------------------
+
+GROWING = {
+    "base 60": lambda size: "a: 1" + ":1" * (size // 2),
+    "digits": lambda size: "a: " + "9" * size,
+    "digits and a letter": lambda size: "a: " + "9" * size + "x",
+    "a list": lambda size: "a: [" + "1," * (size // 2) + "]",
+    "keys": lambda size: "".join(f"k{number}: 1\n" for number in range(size // 12)),
+    "nearly required_env": lambda size: "".join(f"requiredenv{number}: 1\n" for number in range(size // 20)),
+    "models": lambda size: "runtime_config: {models: [" + "{ix: a}," * (size // 12) + "]}",
+    "brackets": lambda size: "a: " + "[" * size,
+    "nested mappings": lambda size: "a: " + "{a: " * (size // 4),
+    "anchors": lambda size: "".join(f"a{number}: &a{number} x\n" for number in range(size // 18)),
+    "merges": lambda size: "a: &a {k: 1}\n" + "".join(f"b{n}: {{<<: *a, <<: *a}}\n" for n in range(size // 24)),
+    "a key of many children": lambda size: "? " + "k" * (size // 2) + "\n: [" + "1," * (size // 14) + "]",
+    "spaces": lambda size: "a: x" + " " * size + "y",
+    "line breaks": lambda size: 'a: "' + "\n" * size + '"',
+    "comments": lambda size: "#\n" * (size // 2) + "a: 1",
+}
+
+
+@pytest.mark.parametrize("make", GROWING.values(), ids=GROWING)
+def test_twice_the_text_takes_about_twice_the_time_at_most(make):
+    def seconds(size):
+        text, began = make(size), time.process_time()
+        with suppress(BadConfig):
+            check_config(text)
+        return time.process_time() - began
+
+    half = min(seconds(120_000) for _ in range(2))
+    whole = min(seconds(240_000) for _ in range(2))
+    # What a busy machine adds is allowed for; four times as much never is.
+    assert whole < 3 * half + 0.3
+    assert whole < 2
+
+
+# --- Ways in -------------------------------------------------------------------------------------
+
+REFUSED = ["a: !!timestamp soon", "a: !!bool maybe", "a: !!int ''", "runtime_config: {requried_env: [A]}"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", REFUSED)
+def test_the_api_answers_422_with_the_place(text):
+    answer = holder(ApiScope.OPERATE).post("/workspaces", {"name": "w", "config": text})
+    assert answer.status_code == 422
+    assert "line 1, column" in answer.json()["fields"]["config"]
+    assert not Workspace.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", REFUSED)
+def test_the_admins_form_shows_the_place_at_its_field(client, text):
+    client.force_login(User.objects.create_superuser("operator"))
+    answer = client.post("/admin/workspaces/workspace/add/", {"config": text})
+    assert "line 1, column" in answer.context["form"].errors["config"][0]
+    assert not Workspace.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", REFUSED)
+def test_the_command_names_the_place(tmp_path, text, monkeypatch):
+    monkeypatch.setattr("workspaces.management.commands.launch.require_worker", lambda queue: None)
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(CommandError, match="line 1, column"):
+        call_command("launch", "--config", str(path), stdout=io.StringIO())
+    assert not Workspace.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", REFUSED)
+def test_a_stored_one_fails_its_launch_as_bad_config(text):
+    workspace = queued()
+    workspace.config = text
+    with pytest.raises(PreflightFailed, match="line 1, column") as refused:
+        preflight(workspace)
+    assert refused.value.code == FailureCode.BAD_CONFIG
+
+
+def test_what_the_parser_returns_can_be_written_as_json():
+    text = "a: 0x" + "f" * 900 + "\nb: [.nan, .inf, 1e400, 2026-01-02, ~]\n? ~\n: x"
+    assert json.loads(json.dumps(parse_config(text), allow_nan=False))["b"][4] is None
