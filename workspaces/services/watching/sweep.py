@@ -22,7 +22,18 @@ BATCH = 1000
 MISSED_SWEEPS = 4
 # The fields that failing a workspace reads. The others, such as config and agent card, may be large.
 _NEEDED = (
-    *("id", "name", "runtime", "backend", "parent_id", "status", "version", "launch_id"),
+    *(
+        "id",
+        "name",
+        "template",
+        "kept_configuration_id",
+        "runtime",
+        "backend",
+        "parent_id",
+        "status",
+        "version",
+        "launch_id",
+    ),
     *("phase", "phase_entered_at", "progress_at", "progress_step", "deadline_at", "held_since"),
     *("provision_timeout_seconds", "launch_timeout_seconds"),
     *("template_timeout_seconds", "stall_timeout_seconds"),
