@@ -20,6 +20,7 @@ from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
 from workspaces.access.errors import RequestRefused
 from workspaces.api.routes import router as workspaces_router
+from workspaces.api.routes import templates as templates_router
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.core.trees import TreeChanged
@@ -45,6 +46,7 @@ api = NinjaAPI(
     renderer=CompactRenderer(),
 )
 api.add_router("/workspaces", workspaces_router)
+api.add_router("/templates", templates_router)
 api.add_router("/registry", registry_router)
 api.add_router("/admin/workspaces", watchers_router)
 api.add_router("/events", events_router, auth=READ_EVENTS)

@@ -47,6 +47,7 @@ class AssignmentsField(forms.CharField):
             raise ValidationError(f"{error} {_ENTER_AGAIN}") from error
 
 
+_MAX_PROBLEM_CHARACTERS = 200
 _ENTER_AGAIN = "Enter the secrets again. They are never sent back to the browser."
 
 
@@ -193,7 +194,7 @@ class CreateForm(forms.Form):
 def template_label(template: catalog.Template) -> str:
     """Return the template's name in the list of choices."""
     if template.problem:
-        return f"{template.id} (its config.yaml can't be used)"
+        return f"{template.id} (can't be used: {template.problem[:_MAX_PROBLEM_CHARACTERS]})"
     return template.id if template.id == template.runtime else f"{template.id} ({template.runtime})"
 
 

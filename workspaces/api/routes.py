@@ -1,6 +1,7 @@
 """The operators' HTTP API for workspaces. Routes of operations are made from their table."""
 
 import inspect
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from workspaces.access.authentication import Access, Operator
 from workspaces.access.errors import RequestRefused
 from workspaces.api.schemas import CreateIn
 from workspaces.api.serialize import WorkspaceOut, select_for_json, workspace_json
+from workspaces.configuration import catalog
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
@@ -25,6 +27,7 @@ from workspaces.services.launching.create import create
 from workspaces.tasks import enqueue_launch
 
 router = Router(tags=["workspaces"])
+templates = Router(tags=["templates"])
 
 
 def _access(action: str, scope: ApiScope, *, own_agent: bool = False) -> Access:
@@ -73,6 +76,12 @@ def create_workspace(request: HttpRequest, body: CreateIn) -> Status:
         return Status(HTTPStatus.CREATED, _id_and_status(workspace) | _connection(workspace, created.token))
     enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     return Status(HTTPStatus.CREATED, _id_and_status(workspace))
+
+
+@templates.get("", auth=_access("view", ApiScope.READ))
+def list_templates(request: HttpRequest) -> list[dict[str, Any]]:
+    """List the catalog's templates by name. `problem` says why one can't be launched; it is empty for the others."""
+    return [asdict(template) for template in catalog.list_templates()]
 
 
 def add_route(operation: Operation) -> None:

@@ -1,5 +1,7 @@
 """The templates that an operator can launch: folders with a config.yaml in one of CATALOG_DIRS."""
 
+import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,9 @@ from agent import rules
 from workspaces.configuration import template_files
 from workspaces.configuration.parser import MAX_CONFIG_BYTES, BadConfig, parse_config
 from workspaces.configuration.template_files import CONFIG_FILE
+from workspaces.provisioners.files import read_bounded
+
+logger = logging.getLogger(__name__)
 
 
 class UnknownTemplate(ValueError):
@@ -38,21 +43,26 @@ def list_templates() -> list[Template]:
 
 
 def read_template(name: str) -> Template:
-    """Return the template. Raises UnknownTemplate."""
+    """Return the template; one that can't be read has a `problem`, whatever it is. Raises UnknownTemplate."""
     try:
         config = parse_config(read_config_text(name))
         read_files(name)
-    except BadConfig as error:
         return Template(
-            id=name, name=name, runtime="", provision_timeout_seconds=None, required_env=[], problem=str(error)
+            id=name,
+            name=str(config.get("name") or name),
+            runtime=rules.runtime_of(config),
+            provision_timeout_seconds=rules.provision_timeout_seconds(config),
+            required_env=rules.missing_names(rules.required_env(config, rules.picked_model(config))),
         )
-    return Template(
-        id=name,
-        name=str(config.get("name") or name),
-        runtime=rules.runtime_of(config),
-        provision_timeout_seconds=rules.provision_timeout_seconds(config),
-        required_env=rules.missing_names(rules.required_env(config, rules.picked_model(config))),
-    )
+    except UnknownTemplate:
+        raise
+    except BadConfig as error:
+        problem = str(error)
+    except Exception as error:
+        # One bad template must not hide the others.
+        logger.exception("A template can't be read", extra={"template": name})
+        problem = f"It can't be read ({type(error).__name__}); see the log."
+    return Template(id=name, name=name, runtime="", provision_timeout_seconds=None, required_env=[], problem=problem)
 
 
 def read_config_text(name: str) -> str:
@@ -63,8 +73,8 @@ def read_config_text(name: str) -> str:
     path = folder / CONFIG_FILE
     try:
         # One byte more than allowed is enough for `parse_config` to refuse a file that is too large.
-        with path.open("rb") as file:
-            return file.read(MAX_CONFIG_BYTES + 1).decode()
+        content = read_bounded(Path(os.path.realpath(path, strict=True)), MAX_CONFIG_BYTES + 1)
+        return (content or b"").decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"The template's {CONFIG_FILE} can't be read: {error}") from error
 
@@ -82,5 +92,6 @@ def _folders() -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for root in reversed(settings.CATALOG_DIRS):
         if root.is_dir():
-            folders |= {path.parent.name: path.parent for path in root.glob(f"*/{CONFIG_FILE}")}
+            # Broken links too: a template that can't be read is listed as one.
+            folders |= {folder.name: folder for folder in root.iterdir() if os.path.lexists(folder / CONFIG_FILE)}
     return folders

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.django_db
 CALLS = {
     "list": ("get", "/workspaces"),
     "get": ("get", "/workspaces/{id}"),
+    "templates": ("get", "/templates"),
     "events": ("get", "/events"),
     "its events": ("get", "/events/{id}"),
     "create": ("post", "/workspaces"),
@@ -23,7 +24,7 @@ CALLS = {
     "bootstrap-failed": ("post", "/admin/workspaces/{id}/bootstrap-failed"),
     "heartbeat": ("post", "/registry/heartbeat"),
 }
-READS = {"list", "get", "events", "its events"}
+READS = {"list", "get", "templates", "events", "its events"}
 CHANGES = {"create", "restart", "cancel", "remove", "bootstrap-failed"}
 ALLOWED = {
     "read key": READS,

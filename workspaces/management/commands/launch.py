@@ -16,7 +16,7 @@ from workspaces.lifecycle.transitions import RestartPolicy
 from workspaces.management.examples import CommandWithExamples
 from workspaces.management.launch_progress import follow_launch
 from workspaces.models import Workspace
-from workspaces.overview import admin_url
+from workspaces.overview import admin_url, printable
 from workspaces.services.launching import create
 from workspaces.workers import LAUNCH_QUEUE, NoWorker, require_worker
 
@@ -98,10 +98,9 @@ def create_request(options: dict[str, Any]) -> create.CreateRequest:
     """Return what the options ask for. Raises CommandError or BadAssignment."""
     template, file = options["template"], options["config"]
     if bool(template) == bool(file):
-        known = ", ".join(each.id for each in catalog.list_templates()) or "none"
         wrong = "not both" if template else "and neither was given"
         raise CommandError(
-            f"Give a template or --config FILE, {wrong}. Templates: {known}.", returncode=_NOTHING_CREATED
+            f"Give a template or --config FILE, {wrong}. {known_templates()}", returncode=_NOTHING_CREATED
         )
     config = read_text(file, limit=MAX_CONFIG_BYTES) if file else ""
     if file and not config.strip():
@@ -116,6 +115,14 @@ def create_request(options: dict[str, Any]) -> create.CreateRequest:
         restart_policy=RestartPolicy(options["restart"]),
         secrets=read_secrets(options["secret"], options["env_file"]),
     )
+
+
+def known_templates() -> str:
+    """Return the names of the templates that can be launched, then a line for each of the others that says why not."""
+    templates = catalog.list_templates()
+    usable = ", ".join(each.id for each in templates if not each.problem) or "none"
+    bad = [f"The template {each.id} can't be used: {each.problem}" for each in templates if each.problem]
+    return printable("\n".join([f"Templates: {usable}.", *bad]))
 
 
 def read_secrets(assignments: Sequence[str], env_file: Path | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from workspaces.lifecycle.failures import advice_for, owner_of
 from workspaces.lifecycle.transitions import (
     DEADLINE_FAILURES,
     FailureCode,
+    FailureOwner,
     FailureSource,
     TeardownReason,
     Verb,
@@ -53,6 +54,8 @@ class FailureReason:
     extra: Mapping[str, Any] = field(default_factory=dict)
     # Facts that neither the row nor the watcher's evidence has: which limit was reached, for example.
     known: Mapping[str, Any] = field(default_factory=dict)
+    # Who has to fix it, if that does not follow from the code.
+    owner: FailureOwner | None = None
 
 
 @transaction.atomic
@@ -134,7 +137,7 @@ def _failure_step(workspace: Workspace, reason: FailureReason, evidence: Evidenc
     seen = evidence.get(workspace.launch_id, {})
     # The sweep reads no log, but the watcher stored the end of it, masked.
     log_tail = reason.log_tail or str(seen.get("log_tail") or "")
-    owner = owner_of(reason.code, source=reason.source, evidence=seen)
+    owner = reason.owner or owner_of(reason.code, source=reason.source, evidence=seen)
     known = known_facts(workspace, reason, seen)
     changes = {
         "failure_code": reason.code,

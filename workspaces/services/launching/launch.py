@@ -7,16 +7,16 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration.effective import store
 from workspaces.configuration.preflight import PreflightFailed, Prepared, preflight
 from workspaces.deadlines.policy import current_policy, launching_limit, start_retry_seconds
-from workspaces.lifecycle.transitions import RUNNING, FailureCode, FailureSource, Phase, WorkspaceStatus
+from workspaces.lifecycle.transitions import RUNNING, FailureCode, FailureOwner, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
 from workspaces.provisioners.registry import get_provisioner
@@ -34,38 +34,60 @@ Clock = Callable[[], datetime]
 def launch(*, workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
     """Launch a queued workspace; afterwards it is booting or failed. Do nothing if this launch isn't waiting.
 
-    May run twice, and may die at any line: the row's deadline and the watcher finish what it leaves.
+    May run twice, and may die at any line: the row's deadline and the watcher finish what it leaves. Any exception
+    fails the launch at once. Raises only OperationalError and InterfaceError: while the database is away a launch can't
+    fail, and Celery beat repeats it.
     """
     try:
-        _launch(workspace_id, launch_id, clock)
+        try:
+            reason = _launch(workspace_id, launch_id, clock)
+        except (TransitionRefused, UnknownWorkspace, OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            reference = uuid4().hex[:8]
+            logger.exception("A launch failed unexpectedly", extra={"launch_id": launch_id, "ref": reference})
+            reason = unexpected_failure(error, reference=reference)
+        if reason:
+            fail(workspace_id=workspace_id, launch_id=launch_id, reason=reason, now=clock())
     except (TransitionRefused, UnknownWorkspace) as refused:
         logger.info("A launch ended before its task", extra={"launch_id": launch_id, "why": str(refused)})
 
 
-def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
+def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> FailureReason | None:
+    """Start the launch if it is waiting. Return why it failed, or None."""
     found = locked_rows.read([workspace_id])
     if not found or not _is_waiting(found[0], launch_id, clock=clock):
-        return
+        return None
     workspace = found[0]
     try:
         prepared = preflight(workspace)
         spec = _begin(workspace_id, launch_id, prepared, now=clock())
         if spec is None:
-            return
+            return None
         _stop_earlier_launches(workspace, clock)
         observation = get_provisioner(workspace.backend).start(spec)
     except PreflightFailed as error:
         if error.source:
             Launch.objects.filter(pk=launch_id).update(configuration=store(error.source))
-        reason = FailureReason(
-            code=error.code, source=FailureSource.PREFLIGHT, message=str(error), missing=error.missing
-        )
+        return FailureReason(code=error.code, source=FailureSource.PREFLIGHT, message=str(error), missing=error.missing)
     except ProvisionerError as error:
-        reason = FailureReason(code=FailureCode.LAUNCH_ERROR, source=FailureSource.LAUNCHER, message=str(error))
-    else:
-        enter_booting(workspace_id=workspace_id, launch_id=launch_id, observation=observation, now=clock())
-        return
-    fail(workspace_id=workspace_id, launch_id=launch_id, reason=reason, now=clock())
+        return FailureReason(code=FailureCode.LAUNCH_ERROR, source=FailureSource.LAUNCHER, message=str(error))
+    enter_booting(workspace_id=workspace_id, launch_id=launch_id, observation=observation, now=clock())
+    return None
+
+
+def unexpected_failure(error: Exception, *, reference: str) -> FailureReason:
+    """Return the failure of an error that no code expects. It names the class only: the error's text may be secret.
+
+    `reference` is what the log line with the traceback has, too.
+    """
+    return FailureReason(
+        code=FailureCode.LAUNCH_ERROR,
+        source=FailureSource.LAUNCHER,
+        owner=FailureOwner.PLATFORM,
+        message=f"The launch ended with an unexpected error ({type(error).__name__}). Search the launch worker's log "
+        f"for ref={reference}, correct the cause, then restart.",
+    )
 
 
 def _is_waiting(workspace: Workspace, launch_id: UUID, *, clock: Clock) -> bool:

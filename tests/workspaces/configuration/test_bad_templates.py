@@ -1,0 +1,107 @@
+"""A template that can't be read is listed as bad wherever templates are listed, and harms no other."""
+
+import os
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from monitoring import checks
+from tests.callers import holder
+from workspaces.configuration import catalog
+from workspaces.models import ApiScope
+
+pytestmark = pytest.mark.django_db
+
+
+def written(text):
+    return lambda path: path.write_bytes(text)
+
+
+BAD = {
+    "an unclosed list": written(b"name: [unclosed\n"),
+    "a tag whose value can't be read as one": written(b"name: bad\nruntime: !!timestamp soon\n"),
+    "a boolean that is none": written(b"name: bad\nruntime: !!bool maybe\n"),
+    "an integer that is empty": written(b"name: bad\ntier: !!int ''\n"),
+    "three hundred thousand brackets": written(b"[" * 200_000),
+    "bytes that are not UTF-8": written(b"name: \xff\n"),
+    "nothing": written(b""),
+    "a folder": lambda path: path.mkdir(),
+    "a pipe that nobody writes to": os.mkfifo,
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a link to itself": lambda path: path.symlink_to(path),
+}
+
+
+def by_check():
+    return "\n".join(found.msg for found in checks.check_catalog())
+
+
+def by_command():
+    with pytest.raises(CommandError) as refused:
+        call_command("launch")
+    return str(refused.value)
+
+
+def by_api():
+    answer = holder(ApiScope.READ).get("/templates")
+    assert answer.status_code == 200
+    listed = {each["id"]: each for each in answer.json()}
+    assert (listed["good"]["runtime"], listed["good"]["problem"]) == ("echo", "")
+    return f"good, bad: {listed['bad']['problem']}" if listed["bad"]["problem"] else ""
+
+
+@pytest.fixture
+def by_admin(admin_client):
+    def listed():
+        page = admin_client.get("/admin/workspaces/workspace/add/")
+        assert page.status_code == 200
+        return page.content.decode()
+
+    return listed
+
+
+@pytest.fixture
+def folder(settings, tmp_path):
+    """A catalog with a good template and the folder of a bad one."""
+    for name in ("good", "bad"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "good" / "config.yaml").write_text("name: good\nruntime: echo\n")
+    settings.CATALOG_DIRS = [tmp_path]
+    return tmp_path / "bad"
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_template_is_listed_with_its_reason_by_check_command_api_and_admin(folder, by_admin, fault):
+    BAD[fault](folder / "config.yaml")
+    problem = catalog.read_template("bad").problem
+    assert problem
+    for listing in (by_check, by_command, by_api):
+        assert problem in listing(), listing.__name__
+    assert "good" in by_command()
+    assert "bad (can&#x27;t be used: " in by_admin()
+    assert 'value="good"' in by_admin()
+
+
+@pytest.mark.parametrize("error", [KeyError("k"), RecursionError(), AttributeError("a"), ZeroDivisionError()])
+def test_an_error_that_no_code_expects_spoils_only_its_template(folder, by_admin, monkeypatch, error):
+    (folder / "config.yaml").write_text("name: bad\nruntime: odd\n")
+    parse = catalog.parse_config
+
+    def parse_or_raise(text):
+        if "odd" in text:
+            raise error
+        return parse(text)
+
+    monkeypatch.setattr(catalog, "parse_config", parse_or_raise)
+    for listing in (by_check, by_command, by_api):
+        assert type(error).__name__ in listing(), listing.__name__
+    assert type(error).__name__ in by_admin()
+
+
+def test_a_good_template_launches_beside_a_bad_one(folder):
+    os.mkfifo(folder / "config.yaml")
+    operator = holder(ApiScope.OPERATE)
+    created = operator.post("/workspaces", {"name": "one", "template": "good"})
+    assert created.status_code == 201, created.content
+    refused = operator.post("/workspaces", {"name": "two", "template": "bad"})
+    assert (refused.status_code, list(refused.json()["fields"])) == (422, ["template"])
