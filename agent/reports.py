@@ -4,6 +4,7 @@ from agent import interruption
 from agent.client import Answer, Unreachable, address_of, post
 from agent.journal import Journal
 from agent.launch import Launch
+from agent.texts import mend_line, mend_text, mend_values
 
 # Worth a retry; a call with any other 4xx would fail again.
 RETRYABLE = frozenset({408, 409, 425, 429})
@@ -30,7 +31,7 @@ class Platform:
 
     def register(self, *, url: str, card: dict[str, object]) -> bool:
         """Report that the workspace is up. Return True once acknowledged, False to try again later. Raises Refused."""
-        answer = self._post("register", {"id": self._launch.workspace_id, "url": url, "agent_card": card})
+        answer = self._post("register", {"id": self._launch.workspace_id, "url": url, "agent_card": mend_values(card)})
         if answer is None or answer.status in RETRYABLE or answer.status >= 500:
             return False
         if answer.status != 200:
@@ -44,11 +45,11 @@ class Platform:
 
     def progress(self, *, step: str) -> None:
         """Report a boot step. The boot continues if the report is lost."""
-        self._post("progress", {"step": step})
+        self._post("progress", {"step": mend_line(step)})
 
     def failed(self, report: dict[str, object]) -> bool:
         """Report why the agent can't go on. Return True if the platform recorded it."""
-        answer = self._post("failed", report)
+        answer = self._post("failed", {**report, "error": mend_text(str(report["error"]))})
         return answer is not None and answer.status == 200
 
     def _post(self, call: str, fields: dict[str, object]) -> Answer | None:

@@ -11,6 +11,8 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
+from agent.texts import is_visibly_empty
+
 MAX_PORT = 65_535
 _MOST_WARNINGS = 20
 _LONGEST_SHOWN_KEY = 100
@@ -133,7 +135,7 @@ def _text(path: str, value: object) -> Iterator[Problem]:
 
 def _filled(path: str, value: object) -> Iterator[Problem]:
     yield from _text(path, value)
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str) and is_visibly_empty(value):
         yield Problem(path, "must not be empty")
 
 

@@ -237,9 +237,11 @@ DEFAULT_FROM_EMAIL = text(env, "EMAIL_FROM", default="slipway@localhost")
 
 # --- HTTP ----------------------------------------------------------------------------------------
 MAX_BODY_BYTES = 1_048_576
+# Reports of failed boots hold a log. Its end is kept, whatever its length.
+MAX_LOG_BODY_BYTES = 8 * MAX_BODY_BYTES
 # The admin's forms hold a pasted config.yaml and report themselves which field is too long. The API reads its bodies
 # itself and answers 413.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * MAX_BODY_BYTES
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_LOG_BODY_BYTES
 
 # --- Logging -------------------------------------------------------------------------------------
 LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]

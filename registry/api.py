@@ -11,7 +11,7 @@ from postgres.clock import database_now
 from registry import discovery, services
 from registry.authentication import authenticate_agent, require_agent
 from registry.live_updates import publish_progress
-from registry.schemas import BootstrapFailedIn, FailedIn, HeartbeatIn, ProgressIn, RegisterIn
+from registry.schemas import BootstrapFailedIn, FailedIn, HeartbeatIn, ProgressIn, RegisterIn, Report
 from workspaces.access.agent_urls import ForbiddenUrl
 from workspaces.access.authentication import Access
 from workspaces.access.errors import RequestRefused
@@ -29,22 +29,22 @@ watchers = Router(
 
 
 @router.post("/register")
-def register(request: HttpRequest, body: RegisterIn) -> dict[str, str]:
+def register(request: HttpRequest, body: RegisterIn) -> dict[str, Any]:
     """Bring the workspace online, or replace the URL and card of one that is online."""
     agent = require_agent(request, claimed=body.id)
     try:
-        services.register(agent, url=body.url, agent_card=body.agent_card, now=agent.received_at)
+        services.register(agent, url=body.url or "", agent_card=body.agent_card, now=agent.received_at)
     except ForbiddenUrl as error:
         raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fields={"url": str(error)}) from error
-    return {"status": "registered"}
+    return _answer(body, status="registered")
 
 
 @router.post("/heartbeat")
-def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, str]:
+def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, Any]:
     """Store that the agent is alive, and what it reports. The first heartbeat of a launch completes its boot."""
     agent = require_agent(request, claimed=body.workspace_id)
     services.heartbeat(agent, body, clock=database_now)
-    return {"status": "ok"}
+    return _answer(body, status="ok")
 
 
 @router.post("/progress")
@@ -52,11 +52,11 @@ def report_progress(request: HttpRequest, body: ProgressIn) -> dict[str, Any]:
     """Record a boot step. The answer has the current deadline."""
     agent = require_agent(request, claimed=body.workspace_id)
     workspace, is_new = record_progress(
-        workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step, now=agent.received_at
+        workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step or "", now=agent.received_at
     )
     if is_new:
         publish_progress(workspace)
-    return {"status": "ok", "deadline_at": effective_deadline(workspace, policy=current_policy())}
+    return _answer(body, status="ok", deadline_at=effective_deadline(workspace, policy=current_policy()))
 
 
 @router.post("/failed")
@@ -65,13 +65,13 @@ def failed(request: HttpRequest, body: FailedIn) -> dict[str, Any]:
     agent = require_agent(request, claimed=body.workspace_id)
     has_failed = services.fail_by_agent(
         agent,
-        code=FailureCode(body.code),
-        error=body.error,
+        code=FailureCode(body.code or FailureCode.CRASHED),
+        error=body.error or "",
         missing=body.missing or [],
         log_tail=body.log_tail or "",
         clock=database_now,
     )
-    return {"status": "ok"} | _outcome(agent.workspace_id, has_failed=has_failed)
+    return _answer(body, status="ok", **_outcome(agent.workspace_id, has_failed=has_failed))
 
 
 @router.get("/discover/{workspace_id}", response={200: dict[str, Any], 503: dict[str, Any]})
@@ -100,7 +100,7 @@ def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -
 
 
 @watchers.post("/{workspace_id}/bootstrap-failed")
-def bootstrap_failed(request: HttpRequest, workspace_id: UUID, body: BootstrapFailedIn) -> dict[str, bool]:
+def bootstrap_failed(request: HttpRequest, workspace_id: UUID, body: BootstrapFailedIn) -> dict[str, Any]:
     """Fail a launch because a watcher saw its bootstrap fail."""
     has_failed = services.fail_by_watcher(
         workspace_id=workspace_id,
@@ -109,7 +109,12 @@ def bootstrap_failed(request: HttpRequest, workspace_id: UUID, body: BootstrapFa
         log_tail=body.log_tail or "",
         now=database_now(),
     )
-    return {"ok": True} | _outcome(workspace_id, has_failed=has_failed)
+    return _answer(body, ok=True, **_outcome(workspace_id, has_failed=has_failed))
+
+
+def _answer(body: Report, **fields: Any) -> dict[str, Any]:
+    """Return the fields, and why each field of the report was ignored, if one was."""
+    return fields | ({"ignored": body.ignored} if body.ignored else {})
 
 
 def _outcome(workspace_id: UUID, *, has_failed: bool) -> dict[str, bool]:

@@ -1,29 +1,72 @@
 """The request bodies of the registry's API, as the wire contract describes them.
 
-They are plain Pydantic models, since Ninja's Schema accepts any value as an object and reads its attributes. Numbers
-and booleans are strict: a text is not converted.
+Only identity (IDs) and what decides (`error_rate`, `runtime_state`, `code`) is judged. Texts and numbers that describe
+are mended: a report counts whatever they hold. A field that can't be used is left out, and the answer says so.
+They are plain Pydantic models, since Ninja's Schema accepts any value as an object and reads its attributes.
 """
 
+import json
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictFloat, StrictInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    StrictBool,
+    StrictFloat,
+    ValidationError,
+    model_validator,
+)
 
 from agent import rules
-from workspaces.access.agent_urls import MAX_URL_CHARACTERS
+from agent.texts import mend_line, mend_text, mend_values
+from workspaces.access.errors import field_message
 from workspaces.lifecycle.transitions import FailureCode
+from workspaces.models import MAX_BUDGET_CENTS
 
 # The largest values that the columns of Heartbeat can store.
 _LARGEST_COUNT = 2**31 - 1
 _LARGEST_AMOUNT = 2**63 - 1
+# Texts are masked before they are cut, so that no part of a secret is left. Masking reads this much of a text: twice
+# the longest secret.
+MAX_MASKED_CHARACTERS = 2 * 65_536
+MAX_CARD_BYTES = 64 * 1024
+_MAX_CAPABILITY_CHARACTERS = 100
+_MAX_NAMED_PROBLEMS = 20
 
 
-def single_line(text: str) -> str:
-    """Return the text without white space around it. Raises ValueError if it is empty or not one printable line."""
-    if not text.strip() or not text.isprintable():
-        raise ValueError("must be one line of printable text")
-    return text.strip()
+def clamped(value: Any, *, most: int) -> Any:
+    """Return a number within 0 and `most`. Raises ValueError for anything else, NaN and true included."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise ValueError("must be a number")
+    return min(max(value, 0), most)
+
+
+def whole(value: Any, *, most: int) -> int:
+    """Return a number rounded and clamped. Raises ValueError."""
+    return round(clamped(value, most=most))
+
+
+def as_text(value: Any) -> Any:
+    """Return what is not a text as its JSON: a failure's `{"message": …}` still tells something."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(mend_values(value), ensure_ascii=False)
+
+
+def mend_card(card: dict[str, Any]) -> Any:
+    """Return the card with mended texts. Raises ValueError for one that is larger than 64 KiB."""
+    mended = mend_values(card)
+    if len(json.dumps(mended, ensure_ascii=False).encode()) > MAX_CARD_BYTES:
+        raise ValueError(f"is larger than {MAX_CARD_BYTES // 1024} KiB, so the earlier card stays")
+    return mended
 
 
 def environment_name(name: str) -> str:
@@ -33,10 +76,15 @@ def environment_name(name: str) -> str:
     return name
 
 
-SingleLine = Annotated[str, AfterValidator(single_line)]
+Text = Annotated[str, AfterValidator(lambda text: mend_text(text[:MAX_MASKED_CHARACTERS]))]
+AnyText = Annotated[str, BeforeValidator(as_text)]
 Rate = Annotated[StrictFloat, Field(ge=0, le=1)]
-Count = Annotated[StrictInt, Field(ge=0, le=_LARGEST_COUNT)]
-Amount = Annotated[StrictInt, Field(ge=0, le=_LARGEST_AMOUNT)]
+Count = Annotated[int, BeforeValidator(partial(whole, most=_LARGEST_COUNT))]
+Amount = Annotated[int, BeforeValidator(partial(whole, most=_LARGEST_AMOUNT))]
+Cents = Annotated[int, BeforeValidator(partial(whole, most=MAX_BUDGET_CENTS))]
+Seconds = Annotated[float, BeforeValidator(partial(clamped, most=_LARGEST_COUNT))]
+Card = Annotated[dict[str, Any], AfterValidator(mend_card)]
+Capability = Annotated[str, AfterValidator(lambda name: mend_line(name[:_MAX_CAPABILITY_CHARACTERS]))]
 EnvironmentName = Annotated[str, Field(max_length=255), AfterValidator(environment_name)]
 AgentFailureCode = Literal[FailureCode.MISSING_ENV, FailureCode.BAD_CONFIG, FailureCode.CRASHED]
 
@@ -48,44 +96,97 @@ class RuntimeState(StrEnum):
     WEDGED = "wedged"
 
 
-class RegisterIn(BaseModel):
+class Report(BaseModel):
+    """What an agent or a watcher reports. A wrong field that is not `judged` is left out instead of refused."""
+
+    judged: ClassVar[frozenset[str]] = frozenset({"workspace_id"})
+    _ignored: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def ignored(self) -> dict[str, str]:
+        """Return why, by the path of each field that was left out."""
+        return self._ignored
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def leave_out_wrong_fields(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Return the report without the fields that are wrong. Raises ValidationError for one that is judged."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_context=False, include_input=False)
+            is_judged = any(
+                not each["loc"] or each["loc"][0] in cls.judged or each["type"] == "missing" for each in problems
+            )
+            if is_judged or not isinstance(values, dict):
+                raise
+        # From the back, so that the index of an item of a list stays right.
+        left = values
+        for each in reversed(problems):
+            left = without(left, each["loc"])
+        wrong = dict.fromkeys(str(each["loc"][0]) for each in problems)
+        try:
+            report = handler({**wrong, **left})
+        except ValidationError:
+            report = handler({**values, **wrong})
+        report._ignored = {
+            mend_line(".".join(map(str, each["loc"]))[:200]): field_message(each["msg"])
+            for each in problems[:_MAX_NAMED_PROBLEMS]
+        }
+        return report
+
+
+def without(values: Any, path: Sequence[str | int]) -> Any:
+    """Return a copy of the dict or list without what lies at the path."""
+    first, *rest = path
+    left = values.copy()
+    if rest and isinstance(values[first], dict | list):
+        left[first] = without(values[first], rest)
+    else:
+        del left[first]
+    return left
+
+
+class RegisterIn(Report):
+    judged = frozenset({"id"})
     id: UUID
-    url: Annotated[str, Field(max_length=MAX_URL_CHARACTERS)]
-    agent_card: dict[str, Any]
+    url: str | None
+    agent_card: Card | None
 
 
 class RuntimeMetadata(BaseModel):
-    capabilities: Annotated[dict[Annotated[str, Field(max_length=100)], StrictBool], Field(max_length=100)] = {}
-    idle_timeout_seconds: Annotated[StrictFloat, Field(ge=0, le=_LARGEST_COUNT)] | None = None
+    capabilities: Annotated[dict[Capability, StrictBool], Field(max_length=100)] = {}
+    idle_timeout_seconds: Seconds | None = None
 
 
-class HeartbeatIn(BaseModel):
+class HeartbeatIn(Report):
     workspace_id: UUID
     error_rate: Rate | None = None
-    sample_error: str | None = None
+    sample_error: Text | None = None
     active_tasks: Count | None = None
     uptime_seconds: Amount | None = None
-    current_task: str | None = None
-    monthly_spend: Annotated[StrictInt, Field(ge=0)] | None = None
+    current_task: Text | None = None
+    monthly_spend: Cents | None = None
     runtime_state: RuntimeState | None = None
     runtime_metadata: RuntimeMetadata | None = None
 
 
-class ProgressIn(BaseModel):
+class ProgressIn(Report):
     workspace_id: UUID
-    step: SingleLine
-    detail: str | None = None
+    step: AnyText | None = None
+    detail: Text | None = None
 
 
-class FailedIn(BaseModel):
+class FailedIn(Report):
     workspace_id: UUID
-    code: AgentFailureCode
-    error: str
+    code: AgentFailureCode | None = None
+    error: AnyText | None = None
     missing: Annotated[list[EnvironmentName], Field(max_length=200)] | None = None
-    log_tail: str | None = None
+    log_tail: AnyText | None = None
 
 
-class BootstrapFailedIn(BaseModel):
-    error: str | None = None
-    log_tail: str | None = None
+class BootstrapFailedIn(Report):
+    judged = frozenset({"launch_id"})
+    error: AnyText | None = None
+    log_tail: AnyText | None = None
     launch_id: UUID | None = None

@@ -11,7 +11,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Now
 
 from registry.live_updates import publish_heartbeat
-from registry.schemas import HeartbeatIn, RuntimeState
+from registry.schemas import MAX_MASKED_CHARACTERS, HeartbeatIn, RuntimeState
 from workspaces.access import agent_urls
 from workspaces.access.authentication import Agent
 from workspaces.access.masking import mask, mask_strings
@@ -23,7 +23,7 @@ from workspaces.lifecycle.transitions import (
     WorkspaceStatus,
     find_transition,
 )
-from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Workspace
+from workspaces.models import Heartbeat, Workspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.launching import mark_online
 from workspaces.services.launching.fail import FailureReason, fail
@@ -34,9 +34,6 @@ from workspaces.services.watching import liveness
 DEGRADED_FROM = 0.5
 RECOVERED_BELOW = 0.1
 MAX_TEXT_CHARACTERS = 4000
-# Texts are masked before they are cut, so that no part of a secret is left. Masking reads this much of a text: twice
-# the longest secret.
-_MAX_MASKED_CHARACTERS = 2 * 65_536
 
 Clock = Callable[[], datetime]
 
@@ -44,11 +41,14 @@ Clock = Callable[[], datetime]
 _BROUGHT_ONLINE = find_transition(Verb.HEARTBEAT, WorkspaceStatus.ONLINE).sources | {WorkspaceStatus.FAILED}
 
 
-def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any], now: datetime) -> Workspace:
-    """Bring the agent's workspace online. Raises TransitionRefused, or ForbiddenUrl if no agent may have this URL."""
+def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, now: datetime) -> Workspace:
+    """Bring the agent's workspace online. Without a card it keeps the earlier one.
+
+    Raises TransitionRefused, or ForbiddenUrl if no agent may have this URL.
+    """
     if not agent.backend.gives_address:
         agent_urls.check_agent_url(url)
-    card = mask_strings(dict(agent_card), workspace_id=agent.workspace_id)
+    card = None if agent_card is None else mask_strings(dict(agent_card), workspace_id=agent.workspace_id)
     return mark_online.mark_online(
         workspace_id=agent.workspace_id,
         launch_id=agent.launch_id,
@@ -98,9 +98,9 @@ def fail_by_agent(
     reason = FailureReason(
         code=code,
         source=FailureSource.AGENT,
-        message=error[:_MAX_MASKED_CHARACTERS],
+        message=error[:MAX_MASKED_CHARACTERS],
         missing=missing,
-        log_tail=log_tail[-_MAX_MASKED_CHARACTERS:],
+        log_tail=log_tail[-MAX_MASKED_CHARACTERS:],
     )
     return _fail(agent.workspace_id, agent.launch_id, reason, now=clock())
 
@@ -116,8 +116,8 @@ def fail_by_watcher(*, workspace_id: UUID, launch_id: UUID | None, error: str, l
     reason = FailureReason(
         code=FailureCode.CRASHED,
         source=FailureSource.BOOTSTRAP_WATCHER,
-        message=error[:_MAX_MASKED_CHARACTERS],
-        log_tail=log_tail[-_MAX_MASKED_CHARACTERS:],
+        message=error[:MAX_MASKED_CHARACTERS],
+        log_tail=log_tail[-MAX_MASKED_CHARACTERS:],
     )
     return _fail(workspace_id, launch_id or workspace.launch_id, reason, now=now)
 
@@ -131,15 +131,15 @@ def _fail(workspace_id: UUID, launch_id: UUID, reason: FailureReason, *, now: da
 
 
 def _columns(report: HeartbeatIn, *, workspace_id: UUID) -> dict[str, Any]:
-    """Return the columns to update: only what the report says, texts masked and cut, the spend capped."""
+    """Return the columns to update: only what the report says, texts masked and cut."""
     columns = {name: value for name, value in report if name != "workspace_id" and value is not None}
     columns["idle_since"] = _idle_since(report)
     for name in ("sample_error", "current_task"):
         if text := columns.get(name):
-            columns[name] = mask(text[:_MAX_MASKED_CHARACTERS], workspace_id=workspace_id)[:MAX_TEXT_CHARACTERS]
+            columns[name] = mask(text, workspace_id=workspace_id)[:MAX_TEXT_CHARACTERS]
     # A spend of 0 says nothing (wire contract).
-    if spend := columns.pop("monthly_spend", 0):
-        columns["monthly_spend"] = min(spend, MAX_BUDGET_CENTS)
+    if not report.monthly_spend:
+        columns.pop("monthly_spend", None)
     if report.runtime_metadata is not None:
         columns["runtime_metadata"] = Value(report.runtime_metadata.model_dump(), output_field=JSONField())
     return columns

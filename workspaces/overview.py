@@ -1,6 +1,5 @@
 """The overview of a workspace that the commands and the admin show."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,9 +9,6 @@ from django.urls import reverse
 
 from workspaces.deadlines.policy import Policy, effective_deadline
 from workspaces.models import Workspace
-
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +84,6 @@ def format_duration(seconds: float) -> str:
 def format_time_left(seconds: int) -> str:
     """Return the time until a deadline, `in 3 min 20 s`, or since it: `20 s ago`."""
     return f"in {format_duration(seconds)}" if seconds > 0 else f"{format_duration(-seconds)} ago"
-
-
-def printable(text: str) -> str:
-    """Return the text without terminal control sequences: agents write the boot steps and logs."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
 def admin_url(workspace: Workspace) -> str:

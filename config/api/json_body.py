@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -12,8 +13,11 @@ from ninja.parser import Parser
 from workspaces.access.errors import RequestRefused
 
 MAX_DEPTH = 64
-# Logs are stored in a form that replaces what Postgres can't store.
-_LOGS = frozenset({"log_tail"})
+# Reports of agents and watchers: what they can't hold is mended field by field (registry/schemas.py).
+_REPORT = re.compile(r"/registry/\w+|/admin/workspaces/[^/]+/bootstrap-failed")
+_WITH_A_LOG = ("/failed", "/bootstrap-failed")
+_TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_LONGEST_INTEGER = 400
 
 
 class JsonParser(Parser):
@@ -21,13 +25,57 @@ class JsonParser(Parser):
 
     def parse_body(self, request: HttpRequest) -> Any:
         """Return the body's value. Raises RequestRefused."""
-        return read_json(request.body)
+        if not _REPORT.fullmatch(request.path):
+            return read_json(request.body)
+        has_log = request.path.endswith(_WITH_A_LOG)
+        return read_report(request.body, limit=settings.MAX_LOG_BODY_BYTES if has_log else settings.MAX_BODY_BYTES)
+
+
+def read_report(body: bytes, *, limit: int) -> Any:
+    """Return the value of a JSON body as far as it can be read. Raises RequestRefused with status 400 or 413.
+
+    Bytes that are not UTF-8 are replaced, raw control characters in texts accepted. NaN and infinity stay, longer
+    numbers become infinity, and what is nested too deep becomes null.
+    """
+    if len(body) > limit:
+        raise too_large(limit)
+    text = body.decode("utf-8-sig", errors="replace")
+    try:
+        try:
+            return json.loads(text, strict=False)
+        except (RecursionError, ValueError) as error:
+            if isinstance(error, json.JSONDecodeError):
+                raise
+            return json.loads(without_deep_values(text), strict=False, parse_int=read_integer)
+    except (RecursionError, ValueError) as error:
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.", code="bad_json") from None
+
+
+def without_deep_values(text: str) -> str:
+    """Return the JSON text with null for each list or object that lies deeper than the limit."""
+    parts, depth, kept_to = [], 0, 0
+    for token in _TOKENS.finditer(text):
+        if token.group() in "[{":
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                parts.append(text[kept_to : token.start()])
+        elif token.group() in "]}":
+            if depth == MAX_DEPTH + 1:
+                parts.append("null")
+                kept_to = token.end()
+            depth -= 1
+    return "".join([*parts, text[kept_to:]] if depth <= MAX_DEPTH else parts)
+
+
+def read_integer(digits: str) -> float:
+    """Return the integer; infinity if it has more digits than Python reads."""
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
 
 
 def read_json(body: bytes) -> Any:
     """Return the value of a JSON body. Raises RequestRefused with status 400, 413 or 422."""
     if len(body) > settings.MAX_BODY_BYTES:
-        raise too_large()
+        raise too_large(settings.MAX_BODY_BYTES)
     try:
         value = json.loads(body.decode(), parse_constant=refuse_constant)
     except RecursionError:
@@ -53,14 +101,13 @@ def check_value(root: Any) -> None:
             for key, item in value.items():
                 _check(path, key, prefix="has a key that ")
                 waiting.append((f"{path}.{key}" if path else key, depth + 1, item))
-        elif path not in _LOGS:
+        else:
             _check(path, value)
 
 
-def too_large() -> RequestRefused:
-    """Return the error for a body that is over the limit."""
-    limit = settings.MAX_BODY_BYTES // 1024
-    message = f"The body is larger than {limit} KiB."
+def too_large(limit: int) -> RequestRefused:
+    """Return the error for a body that is over the limit, in bytes."""
+    message = f"The body is larger than {limit // 1024} KiB."
     return RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, code="too_large")
 
 

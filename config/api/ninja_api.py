@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
@@ -18,7 +19,7 @@ from config.stream_access import READ_EVENTS
 from events.api import router as events_router
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
-from workspaces.access.errors import RequestRefused
+from workspaces.access.errors import RequestRefused, field_message
 from workspaces.api.routes import router as workspaces_router
 from workspaces.api.routes import templates as templates_router
 from workspaces.lifecycle.transitions import WorkspaceStatus
@@ -75,7 +76,7 @@ def request_refused(request: HttpRequest, error: RequestRefused) -> HttpResponse
 
 
 def body_too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
-    return request_refused(request, too_large())
+    return request_refused(request, too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
 
 
 def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
@@ -95,8 +96,7 @@ def invalid_parameters(request: HttpRequest, invalid: ValidationError) -> HttpRe
     for error in invalid.errors:
         # ("body", "body", "labels", "team"): the source, the view's parameter, then the field. Or without the second.
         path = error["loc"][2:] if error["loc"][0] == "body" else error["loc"][1:]
-        text = error["msg"].removeprefix("Value error, ")
-        fields[".".join(map(str, path))[:200] or "body"] = text[:1].upper() + text[1:].removesuffix(".") + "."
+        fields[".".join(map(str, path))[:200] or "body"] = field_message(error["msg"])
     if "path" in sources:
         return respond(request, HTTPStatus.NOT_FOUND, "There is nothing with this ID.", code="not_found", fields=fields)
     text = " ".join(f"{name}: {reason}" for name, reason in list(fields.items())[:5])

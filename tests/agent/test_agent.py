@@ -183,6 +183,26 @@ def test_each_boot_step_is_announced_before_it_runs(agent, platform):
     assert "one\n" in agent.log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("step", "sent"),
+    [("\u00e9tape\u00a0: un", "\u00e9tape : un"), ("e\u0301\x1b[1m\tbold\u200b", "\u00e9 bold"), ("\u202eexe", "exe")],
+    ids=ascii,
+)
+def test_a_step_is_announced_as_the_platform_stores_it(agent, platform, step, sent):
+    config = {"name": "a\x07\u202eb", "runtime_config": {"boot": [{"step": step, "run": "true"}]}}
+    agent.start(config, platform_url=platform.url)
+    call = platform.wait_for("register")
+    assert platform.named("progress")[0].body["step"] == sent
+    assert call.body["agent_card"]["name"] == "ab"
+
+
+def test_an_error_is_reported_without_control_characters(agent, platform):
+    config = {"runtime_config": {"command": ["/no/such/\x1b[31mprogram\u202e"]}}
+    agent.start(config, platform_url=platform.url)
+    assert agent.ended() == 127
+    assert "/no/such/program could not be started" in platform.named("failed")[0].body["error"]
+
+
 def test_a_step_that_fails_is_reported_with_the_end_of_its_output(agent, platform):
     agent.start(boot("echo the disk is full >&2; exit 3", "echo never"), platform_url=platform.url)
     assert agent.ended() == 3

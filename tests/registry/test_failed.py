@@ -55,29 +55,6 @@ def test_an_agent_that_fails_twice_or_after_it_was_online_changes_nothing():
     assert Event.objects.count() == before
 
 
-@pytest.mark.parametrize(
-    ("field", "body"),
-    [
-        ("code", {"code": "timed_out"}),
-        ("code", {"code": ""}),
-        ("code", {"code": None}),
-        ("error", {"error": None}),
-        ("error", {"error": 5}),
-        ("missing", {"missing": "API_KEY"}),
-        ("missing.0", {"missing": ["not a name"]}),
-        ("missing.1", {"missing": ["OK", 5]}),
-        ("missing", {"missing": ["A"] * 201}),
-        ("log_tail", {"log_tail": ["x"]}),
-    ],
-)
-def test_a_reason_of_the_wrong_shape_is_refused_by_field(field, body):
-    stuck = booting()
-    answer = AgentCaller(stuck).failed(**body)
-    assert answer.status_code == 422
-    assert field in answer.json()["fields"]
-    assert Workspace.objects.get(pk=stuck.pk).status == WorkspaceStatus.PROVISIONING
-
-
 def test_a_watcher_fails_the_current_launch(watcher):
     stuck = booting()
     assert report(watcher, stuck, error="EC2 says: terminated").content == b'{"ok":true}'
@@ -128,15 +105,6 @@ def test_an_unknown_workspace_is_not_found(watcher):
 def test_no_path_of_the_api_is_redirected_to_one_with_a_slash(watcher):
     answer = watcher.post("/workspaces/", {})
     assert (answer.status_code, answer.json()) == (404, {"error": "There is nothing at this address."})
-
-
-@pytest.mark.parametrize("step", ["", "  ", "two\nlines", "\x1b[2J", 5, None])
-def test_a_step_is_one_line_of_text(step):
-    stuck = booting()
-    answer = AgentCaller(stuck).progress(step=step)
-    assert answer.status_code == 422
-    assert "step" in answer.json()["fields"]
-    assert Workspace.objects.get(pk=stuck.pk).progress_step == ""
 
 
 def test_a_long_step_is_cut():

@@ -223,40 +223,13 @@ def test_a_long_text_is_cut():
     assert len(Heartbeat.objects.get(pk=up.pk).sample_error) == 4000
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("error_rate", 1.01),
-        ("error_rate", -0.1),
-        ("error_rate", "0.1"),
-        ("error_rate", True),
-        ("error_rate", [0.1]),
-        ("active_tasks", -1),
-        ("active_tasks", 2**31),
-        ("active_tasks", 1.5),
-        ("active_tasks", "3"),
-        ("uptime_seconds", -1),
-        ("uptime_seconds", 2**63),
-        ("monthly_spend", -1),
-        ("monthly_spend", "5"),
-        ("runtime_state", "asleep"),
-        ("sample_error", 5),
-        ("sample_error", {"text": "x"}),
-        ("current_task", ["x"]),
-        ("runtime_metadata", "x"),
-        ("runtime_metadata.capabilities.x", {"capabilities": {"x": "yes"}}),
-        ("runtime_metadata.idle_timeout_seconds", {"idle_timeout_seconds": -1}),
-        ("workspace_id", "not-an-id"),
-        ("workspace_id", None),
-        ("workspace_id", 7),
-    ],
-)
-def test_an_invalid_heartbeat_is_refused_by_field_and_changes_nothing(field, value):
+@pytest.mark.parametrize("workspace_id", ["not-an-id", None, 7])
+def test_a_heartbeat_without_an_identity_is_refused_and_changes_nothing(workspace_id):
     up = online()
     before = Heartbeat.objects.values().get(pk=up.pk)
-    answer = AgentCaller(up).beat(**{field.split(".")[0]: value})
+    answer = AgentCaller(up).beat(workspace_id=workspace_id)
     assert answer.status_code == 422
-    assert field in answer.json()["fields"]
+    assert "workspace_id" in answer.json()["fields"]
     assert Heartbeat.objects.values().get(pk=up.pk) == before
 
 

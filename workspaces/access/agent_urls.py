@@ -16,8 +16,10 @@ def check_agent_url(url: str) -> None:
 
     Looks up the host's name. `localhost` is allowed by name.
     """
-    if len(url) > MAX_URL_CHARACTERS or any(ord(character) <= 32 for character in url):
-        raise ForbiddenUrl(f"The URL is longer than {MAX_URL_CHARACTERS} characters or contains white space.")
+    if len(url) > MAX_URL_CHARACTERS or " " in url or not url.isprintable():
+        raise ForbiddenUrl(
+            f"The URL is longer than {MAX_URL_CHARACTERS} characters or contains white space or control characters."
+        )
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -14,3 +14,9 @@ class RequestRefused(Exception):
         self.status = status
         self.code = code
         self.fields = dict(fields or {})
+
+
+def field_message(message: str) -> str:
+    """Return Pydantic's message for a field as a sentence."""
+    text = message.removeprefix("Value error, ")
+    return text[:1].upper() + text[1:].removesuffix(".") + "."

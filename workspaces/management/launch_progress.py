@@ -12,11 +12,12 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from agent.texts import printable
 from postgres.clock import database_now
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import RUNNING, WorkspaceStatus, label_of
 from workspaces.models import Workspace
-from workspaces.overview import Overview, format_duration, format_time_left, overview, printable
+from workspaces.overview import Overview, format_duration, format_time_left, overview
 
 POLL_SECONDS = 0.3
 

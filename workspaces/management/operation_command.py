@@ -8,10 +8,10 @@ from uuid import UUID
 from django.core.management import get_commands
 from django.core.management.base import CommandError, CommandParser
 
+from agent.texts import printable
 from workspaces.management.examples import CommandWithExamples
 from workspaces.models import Workspace
 from workspaces.operations import OPERATIONS, Operation, run_each
-from workspaces.overview import printable
 
 _NOTHING_CHANGED = 2
 _EXIT_CODES = "exit codes: 0 all done, 1 some were refused (the others are done), 2 nothing was changed"

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from agent.texts import printable
 from postgres.clock import database_now
 from workspaces.deadlines.boot_times import evaluate_limit
 from workspaces.deadlines.explanation import (
@@ -20,7 +21,7 @@ from workspaces.deadlines.policy import Policy, current_policy
 from workspaces.management.examples import CommandWithExamples
 from workspaces.management.operation_command import find_workspace_id
 from workspaces.models import Launch, Workspace
-from workspaces.overview import format_duration, format_time_left, printable
+from workspaces.overview import format_duration, format_time_left
 
 EPILOG = """examples:
   manage.py deadlines

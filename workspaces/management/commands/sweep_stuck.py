@@ -6,13 +6,14 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from agent.texts import printable
 from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.deadlines.policy import Policy, current_policy, effective_deadline
 from workspaces.management.examples import CommandWithExamples
 from workspaces.models import Workspace
 from workspaces.models.incidents import Component
-from workspaces.overview import format_duration, format_time_left, printable
+from workspaces.overview import format_duration, format_time_left
 from workspaces.services.watching import outages, sweep
 
 NEXT_SHOWN = 10

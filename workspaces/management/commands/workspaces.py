@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agent.texts import printable
 from postgres.clock import database_now
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.management.examples import CommandWithExamples
 from workspaces.models import Workspace
-from workspaces.overview import Overview, format_duration, format_time_left, overview, overview_json, printable
+from workspaces.overview import Overview, format_duration, format_time_left, overview, overview_json
 from workspaces.status_colours import TERMINAL_COLOURS, colour_of
 
 EPILOG = """examples:

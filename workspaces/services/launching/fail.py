@@ -9,6 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
+from agent.texts import mend_text
 from workspaces.access.masking import last_bytes, mask
 from workspaces.lifecycle.failures import advice_for, owner_of
 from workspaces.lifecycle.transitions import (
@@ -71,7 +72,7 @@ def fail(*, workspace_id: UUID, launch_id: UUID, reason: FailureReason, now: dat
     evidence = current_evidence([workspace])
     masked = replace(
         reason,
-        message=mask(reason.message, workspace_id=workspace.pk).strip()[:MAX_MESSAGE_CHARACTERS] or _NO_MESSAGE,
+        message=mask(mend_text(reason.message), workspace_id=workspace.pk)[:MAX_MESSAGE_CHARACTERS] or _NO_MESSAGE,
         log_tail=last_bytes(mask(reason.log_tail, workspace_id=workspace.pk)),
     )
     ((_, told),) = with_changed_templates([(workspace, masked)])

@@ -33,10 +33,10 @@ from workspaces.services.core.transition import (
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """What an agent registers with. `url` is ignored if the backend assigns the URL."""
+    """What an agent registers with. `url` is ignored if the backend assigns the URL. None: the earlier card stays."""
 
     url: str
-    agent_card: Mapping[str, Any]
+    agent_card: Mapping[str, Any] | None
 
 
 @transaction.atomic
@@ -54,7 +54,8 @@ def mark_online(
     registered: dict[str, Any] = {}
     if registration is not None:
         url = workspace.url if BackendKind(workspace.backend).gives_address else registration.url
-        registered = {"url": url, "agent_card": dict(registration.agent_card)}
+        card = workspace.agent_card if registration.agent_card is None else dict(registration.agent_card)
+        registered = {"url": url, "agent_card": card}
     heartbeat = Heartbeat.objects.filter(pk=workspace.pk)
     if workspace.status == WorkspaceStatus.ONLINE:
         heartbeat.update(last_heartbeat_at=now)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from agent.texts import mend_line
 from workspaces.access.masking import mask
 from workspaces.deadlines.policy import stored_deadline
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
@@ -14,16 +15,19 @@ from workspaces.services.core.transition import lock_workspace
 MAX_STEP_CHARACTERS = 200
 # Masking computes a hash for each character of text that looks like a token, so it gets a bounded text.
 _MASKED_CHARACTERS = 2_000
+UNNAMED_STEP = "unnamed step"
 
 
 @transaction.atomic
 def record_progress(*, workspace_id: UUID, launch_id: UUID, step: str, now: datetime) -> tuple[Workspace, bool]:
     """Store the boot step of a launch. Return the workspace, and whether the step was new. Raises UnknownWorkspace.
 
-    A new step moves the stall deadline, but never past the hard limit; a repeated one changes nothing.
+    The step is mended, never refused: one without a name counts too. A new step moves the stall deadline, but never
+    past the hard limit; a repeated one changes nothing.
     """
     workspace = lock_workspace(workspace_id)
-    step = mask(step[:_MASKED_CHARACTERS], workspace_id=workspace_id)[:MAX_STEP_CHARACTERS]
+    named = mend_line(step[:_MASKED_CHARACTERS]) or UNNAMED_STEP
+    step = mask(named, workspace_id=workspace_id)[:MAX_STEP_CHARACTERS]
     # Not only in the booting phase: the agent may report before the worker has recorded that it was started.
     is_started = workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase != Phase.QUEUED
     if not is_started or workspace.launch_id != launch_id or step == workspace.progress_step:
