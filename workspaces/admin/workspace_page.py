@@ -22,7 +22,7 @@ from workspaces.admin.display import (
 )
 from workspaces.configuration import catalog
 from workspaces.configuration.effective import effective_configuration
-from workspaces.configuration.parser import BadConfig, parse_config
+from workspaces.configuration.parser import BadConfig, check_config
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import FailureOwner, FailureSource, Phase, WorkspaceStatus
@@ -62,7 +62,7 @@ def workspace_context(workspace: Workspace) -> dict[str, Any]:
         "launches": [launch_row(launch, workspace) for launch in launches],
         "events": Event.objects.filter(workspace_id=workspace.pk).order_by("-id")[:_SHOWN_EVENTS],
         "events_address": f"{reverse('admin:events_event_changelist')}?workspace={workspace.pk}",
-        "lacks_command": lacks_command(workspace),
+        **configuration_notes(workspace),
     }
 
 
@@ -145,14 +145,18 @@ def launch_row(launch: Launch, workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def lacks_command(workspace: Workspace) -> bool:
-    """Return whether only the agent runs: by its card once it has registered, until then by the configuration."""
-    if workspace.is_external:
-        return False
-    if "runtime_command" in workspace.agent_card:
-        return workspace.agent_card["runtime_command"] is None
-    try:
-        config = parse_config(effective_configuration(workspace).text)
-    except (BadConfig, catalog.UnknownTemplate):
-        return False
-    return not rules.command_of(config)
+def configuration_notes(workspace: Workspace) -> dict[str, Any]:
+    """Return the context of what the configuration lacks, and of what is wrong or probably not meant in it.
+
+    `lacks_command`: only the agent runs, by its card once it has registered, until then by the configuration.
+    """
+    lacks_command, warnings = False, []
+    if not workspace.is_external:
+        try:
+            checked = check_config(effective_configuration(workspace).text)
+            lacks_command, warnings = not rules.command_of(checked.config), checked.warnings
+        except (BadConfig, catalog.UnknownTemplate) as error:
+            warnings = [str(error)]
+        if "runtime_command" in workspace.agent_card:
+            lacks_command = workspace.agent_card["runtime_command"] is None
+    return {"lacks_command": lacks_command, "warnings": warnings}

@@ -131,25 +131,28 @@ class WorkspaceAdmin(OperationActions):
         form = CreateForm(data, initial={"template": request.GET.get("template", "")})
         if form.is_bound and form.is_valid():
             try:
-                workspace = self.create_workspace(request, form)
+                created = self.create_workspace(request, form)
             except create.InvalidWorkspace as error:
                 form.add_invalid(error)
             else:
-                text = f"{workspace.name} was created and is waiting for its launch."
+                text = f"{created.workspace.name} was created and is waiting for its launch."
                 self.message_user(request, text, messages.SUCCESS)
-                return HttpResponseRedirect(change_url(workspace.pk))
+                for warning in created.warnings:
+                    self.message_user(request, warning, messages.WARNING)
+                return HttpResponseRedirect(change_url(created.workspace.pk))
         if form.is_bound:
             form.add_secrets_reminder()
         context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "form": form}
         return TemplateResponse(request, "workspaces/create.html", {**context, "title": "New workspace"})
 
-    def create_workspace(self, request: HttpRequest, form: CreateForm) -> Workspace:
+    def create_workspace(self, request: HttpRequest, form: CreateForm) -> create.Created:
         """Create the workspace and enqueue its launch. Raises InvalidWorkspace."""
         with transaction.atomic():
-            workspace = create.create(form.request(), now=database_now()).workspace
+            created = create.create(form.request(), now=database_now())
+            workspace = created.workspace
             tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
             self.log_addition(request, workspace, "Created.")
-        return workspace
+        return created
 
 
 def _overview(workspace: Workspace) -> Overview:

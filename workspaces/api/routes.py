@@ -69,13 +69,17 @@ def get_workspace(
 
 @router.post("", auth=_access("add", ApiScope.OPERATE), response={HTTPStatus.CREATED: dict[str, Any]})
 def create_workspace(request: HttpRequest, body: CreateIn) -> Status:
-    """Create a workspace and launch it, or create an external one, which its owner runs and connects."""
+    """Create a workspace and launch it, or create an external one, which its owner runs and connects.
+
+    `warnings`, if there are any, say what is probably not meant in its configuration.
+    """
     created = create(body.request(), now=database_now())
     workspace = created.workspace
+    answer = _id_and_status(workspace) | ({"warnings": created.warnings} if created.warnings else {})
     if workspace.is_external:
-        return Status(HTTPStatus.CREATED, _id_and_status(workspace) | _connection(workspace, created.token))
+        return Status(HTTPStatus.CREATED, answer | _connection(workspace, created.token))
     enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
-    return Status(HTTPStatus.CREATED, _id_and_status(workspace))
+    return Status(HTTPStatus.CREATED, answer)
 
 
 @templates.get("", auth=_access("view", ApiScope.READ))

@@ -206,6 +206,55 @@ def test_a_stored_one_fails_its_launch_as_bad_config(text):
     assert refused.value.code == FailureCode.BAD_CONFIG
 
 
+SUSPECT = "name: w\nrutime: echo\na2a: {streaming: no}\n"
+WARNINGS = ["no is text, as YAML 1.2 says", "Did you mean runtime? (line 2, column 1)."]
+
+
+@pytest.mark.django_db
+def test_the_api_answers_with_the_warnings():
+    warnings = holder(ApiScope.OPERATE).post("/workspaces", {"name": "w", "config": SUSPECT}).json()["warnings"]
+    assert len(warnings) == 2
+    assert all(expected in " ".join(warnings) for expected in WARNINGS)
+    assert "warnings" not in holder(ApiScope.OPERATE).post("/workspaces", {"name": "w", "template": "echo"}).json()
+
+
+@pytest.mark.django_db
+def test_the_admin_shows_the_warnings_after_the_form_and_on_the_page_of_the_workspace(client):
+    client.force_login(User.objects.create_superuser("operator"))
+    answer = client.post("/admin/workspaces/workspace/add/", {"config": SUSPECT}, follow=True)
+    shown = " ".join(message.message for message in answer.context["messages"])
+    assert all(expected in shown for expected in WARNINGS)
+    page = client.get(answer.redirect_chain[-1][0]).content.decode()
+    assert all(expected in page for expected in WARNINGS)
+
+
+@pytest.mark.django_db
+def test_the_page_of_a_workspace_says_that_its_configuration_is_bad_now(client):
+    client.force_login(User.objects.create_superuser("operator"))
+    workspace = queued()
+    Workspace.objects.filter(pk=workspace.pk).update(config="a: !!timestamp soon")
+    page = client.get(f"/admin/workspaces/workspace/{workspace.pk}/change/").content.decode()
+    assert "tag !!timestamp" in page
+
+
+@pytest.mark.django_db
+def test_the_command_prints_the_warnings(tmp_path, monkeypatch):
+    monkeypatch.setattr("workspaces.management.commands.launch.require_worker", lambda queue: None)
+    path = tmp_path / "config.yaml"
+    path.write_text(SUSPECT)
+    errors = io.StringIO()
+    call_command("launch", "--config", str(path), stdout=io.StringIO(), stderr=errors)
+    assert errors.getvalue().count("Warning: ") == 2
+    assert all(expected in errors.getvalue() for expected in WARNINGS)
+
+
+@pytest.mark.django_db
+def test_every_wrong_field_is_named_beside_a_bad_config():
+    body = {"name": "a\u0007b", "config": "a: !!int ''", "role": "\u0007"}
+    fields = holder(ApiScope.OPERATE).post("/workspaces", body).json()["fields"]
+    assert {"name", "config", "role"} <= set(fields)
+
+
 def test_what_the_parser_returns_can_be_written_as_json():
     text = "a: 0x" + "f" * 900 + "\nb: [.nan, .inf, 1e400, 2026-01-02, ~]\n? ~\n: x"
     assert json.loads(json.dumps(parse_config(text), allow_nan=False))["b"][4] is None

@@ -15,7 +15,6 @@ from workspaces.configuration.parser import MAX_CONFIG_BYTES
 from workspaces.lifecycle.transitions import RestartPolicy
 from workspaces.management.examples import CommandWithExamples
 from workspaces.management.launch_progress import follow_launch
-from workspaces.models import Workspace
 from workspaces.overview import admin_url, printable
 from workspaces.services.launching import create
 from workspaces.workers import LAUNCH_QUEUE, NoWorker, require_worker
@@ -71,9 +70,12 @@ class Command(CommandWithExamples):
             request = create_request(options)
             # Last, so that errors in the arguments are reported without this wait.
             require_worker(LAUNCH_QUEUE)
-            workspace = self.create_workspace(request)
+            created = self.create_workspace(request)
         except (NoWorker, env_files.BadAssignment, create.InvalidWorkspace) as error:
             raise CommandError(str(error), returncode=_NOTHING_CREATED) from error
+        for warning in created.warnings:
+            self.stderr.write(printable(f"Warning: {warning}"))
+        workspace = created.workspace
         self.stdout.write(f"Launching 1 workspace: {workspace.name} ({workspace.pk}), {admin_url(workspace)}")
         if not options["wait"]:
             return
@@ -83,15 +85,15 @@ class Command(CommandWithExamples):
             sys.exit(1)
         self.stdout.write(result.text)
 
-    def create_workspace(self, request: create.CreateRequest) -> Workspace:
+    def create_workspace(self, request: create.CreateRequest) -> create.Created:
         def remember() -> None:
             self.is_created = True
 
         with transaction.atomic():
-            workspace = create.create(request, now=database_now()).workspace
+            created = create.create(request, now=database_now())
             transaction.on_commit(remember)
-            tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
-        return workspace
+            tasks.enqueue_launch(workspace_id=created.workspace.pk, launch_id=created.workspace.launch_id)
+        return created
 
 
 def create_request(options: dict[str, Any]) -> create.CreateRequest:

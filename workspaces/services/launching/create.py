@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -16,7 +16,7 @@ from agent import rules
 from workspaces.access import agent_urls, secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration import catalog
-from workspaces.configuration.parser import BadConfig, parse_config
+from workspaces.configuration.parser import BadConfig, CheckedConfig, check_config
 from workspaces.lifecycle.transitions import RestartPolicy, Verb, WorkspaceStatus, find_transition
 from workspaces.models import MAX_TIMEOUT_SECONDS, BackendKind, Heartbeat, Workspace
 from workspaces.services.core import launch_records
@@ -62,10 +62,21 @@ class CreateRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Created:
-    """A new workspace. `token` is the credential of an external one, shown once and not stored."""
+    """A new workspace. `token` is the credential of an external one, shown once and not stored.
+
+    `warnings` are sentences about what is probably not meant in the request.
+    """
 
     workspace: Workspace
     token: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+class CheckedRequest(NamedTuple):
+    """What a valid request describes: the unsaved workspace, and what is probably not meant, as sentences."""
+
+    workspace: Workspace
+    warnings: list[str]
 
 
 @transaction.atomic
@@ -74,7 +85,7 @@ def create(request: CreateRequest, *, now: datetime) -> Created:
 
     The caller enqueues the launch on commit; Celery beat queues it again if that message is lost.
     """
-    workspace = build_workspace(request)
+    workspace, warnings = check_request(request)
     if request.parent_id:
         with _invalid_if("parent_id", BadParent):
             lock_parent(request.parent_id)
@@ -95,7 +106,8 @@ def create(request: CreateRequest, *, now: datetime) -> Created:
     with _invalid_if("secrets", secrets.InvalidSecret):
         secrets.add_initial_secrets(request.secrets, workspace_id=workspace.pk)
     record_creation(find_transition(Verb.CREATE, workspace.status), StatusChange(workspace=workspace, payload=payload))
-    return Created(workspace=workspace, token=mint_agent_token(workspace) if request.external else "")
+    token = mint_agent_token(workspace) if request.external else ""
+    return Created(workspace=workspace, token=token, warnings=warnings)
 
 
 @contextmanager
@@ -107,12 +119,25 @@ def _invalid_if(field: str, *errors: type[Exception]) -> Iterator[None]:
         raise InvalidWorkspace({field: str(error)}) from error
 
 
-def build_workspace(request: CreateRequest) -> Workspace:
-    """Return the unsaved workspace that the request describes. Raises InvalidWorkspace with every wrong field."""
-    config = read_config(request)
+def check_request(request: CreateRequest) -> CheckedRequest:
+    """Return what the request describes. Raises InvalidWorkspace with every wrong field."""
+    problems: dict[str, str] = {}
+    checked = CheckedConfig(config={}, warnings=[])
+    try:
+        checked = read_config(request)
+    except InvalidWorkspace as error:
+        problems = error.fields
+    workspace = build_workspace(request, checked.config)
+    if problems := field_problems(workspace) | problems:
+        raise InvalidWorkspace(problems)
+    return CheckedRequest(workspace=workspace, warnings=checked.warnings)
+
+
+def build_workspace(request: CreateRequest, config: dict[str, Any]) -> Workspace:
+    """Return the unsaved workspace that the request and its config describe."""
     tier = config.get("tier")
     default_tier = tier if isinstance(tier, int) else 1
-    workspace = Workspace(
+    return Workspace(
         name=request.name.strip() or str(config.get("name") or request.template or "workspace")[:100],
         role=request.role.strip(),
         template=request.template,
@@ -131,13 +156,10 @@ def build_workspace(request: CreateRequest) -> Workspace:
         stall_timeout_seconds=rules.stall_timeout_seconds(config),
         labels=dict(request.labels),
     )
-    if problems := field_problems(workspace):
-        raise InvalidWorkspace(problems)
-    return workspace
 
 
-def read_config(request: CreateRequest) -> dict[str, Any]:
-    """Return the parsed config.yaml, pasted or the template's; empty for an external workspace.
+def read_config(request: CreateRequest) -> CheckedConfig:
+    """Return the checked config.yaml, pasted or the template's; empty for an external workspace.
 
     Raises InvalidWorkspace, also if the request doesn't say what to run.
     """
@@ -147,13 +169,13 @@ def read_config(request: CreateRequest) -> dict[str, Any]:
     if not given:
         raise InvalidWorkspace({"template": "Give the name of a template or a config.yaml, or make it external."})
     if request.external:
-        return {}
+        return CheckedConfig(config={}, warnings=[])
     if request.url:
         raise InvalidWorkspace({"url": "Only an external workspace has a url of its own; others get one at launch."})
     with _invalid_if("config" if request.config else "template", catalog.UnknownTemplate, BadConfig):
         if request.template:
             catalog.read_files(request.template)
-        return parse_config(request.config or catalog.read_config_text(request.template))
+        return check_config(request.config or catalog.read_config_text(request.template))
 
 
 def field_problems(workspace: Workspace) -> dict[str, str]:
