@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
+from agent.texts import printable
 from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.configuration import catalog, env_files
@@ -15,7 +16,7 @@ from workspaces.configuration.parser import MAX_CONFIG_BYTES
 from workspaces.lifecycle.transitions import RestartPolicy
 from workspaces.management.examples import CommandWithExamples
 from workspaces.management.launch_progress import follow_launch
-from workspaces.overview import admin_url, printable
+from workspaces.overview import admin_url
 from workspaces.services.launching import create
 from workspaces.workers import LAUNCH_QUEUE, NoWorker, require_worker
 
