@@ -27,10 +27,9 @@ def check_agent_url(url: str) -> None:
         raise ForbiddenUrl(f"The URL can't be parsed: {error}.") from None
     if parts.scheme not in {"http", "https"} or not host:
         raise ForbiddenUrl("The URL must begin with http:// or https:// and name a host.")
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ForbiddenUrl("The URL must not contain a user name or password.")
-    host = host.rstrip(".").lower()
-    if host == "localhost":
+    if host.removesuffix(".") == "localhost":
         return
     try:
         resolve_allowed(host, port or (443 if parts.scheme == "https" else 80), purpose=Purpose.AGENT)

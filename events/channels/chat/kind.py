@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apprise import Apprise, NotifyBase, NotifyType
-from apprise.plugins import url_to_dict
+from apprise.plugins import N_MGR, url_to_dict
 from django import forms
 from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminPasswordWidget
@@ -18,6 +18,8 @@ from events.channels.notification import notification_of
 
 # Room for each mention that the `ping=` of a URL adds to a text, besides its name.
 _PING_CHARACTERS = 8
+# Read a file of this host or what another URL leads to, or let the service fetch that.
+_REFUSED_PARAMETERS = frozenset({"template", "include", "attach", "filename", "actions"})
 
 
 def service_of(url: str) -> str:
@@ -25,15 +27,26 @@ def service_of(url: str) -> str:
     return url.partition("://")[0].lower()
 
 
-def open_plugin(url: str) -> NotifyBase | None:
-    """Return the Apprise plugin of a URL, or None if Apprise can't parse it.
+def open_plugin(url: str) -> NotifyBase:
+    """Return the Apprise plugin of a URL. Raises ValueError, with no secret in it, if the URL can't be used.
 
     The URL can't choose the format: each service has the one that it is written in (markup.py).
     """
-    options = url_to_dict(url) if service_of(url) in MARKUPS else None  # type: ignore[no-untyped-call]
+    service = service_of(url)
+    if service not in MARKUPS:
+        raise ValueError(f"Begin with the name of a service and ://. Services: {', '.join(MARKUPS)}.")
+    unreadable = ValueError(f"Apprise can't parse this {service} URL. See appriseit.com for its format.")
+    options = url_to_dict(url)  # type: ignore[no-untyped-call]
     if options is None:
-        return None
-    return Apprise.instantiate({**options, "format": MARKUPS[service_of(url)].apprise_format})
+        raise unreadable
+    known = set(N_MGR[service].template_args) - _REFUSED_PARAMETERS
+    for name in options["qsd"]:
+        if name.lower() not in known:
+            raise ValueError(f"Leave {name[:80]}= out of the URL. For {service}: {', '.join(sorted(known))}.")
+    plugin = Apprise.instantiate({**options, "format": MARKUPS[service].apprise_format})
+    if plugin is None:
+        raise unreadable
+    return plugin
 
 
 class ChatForm(KindForm):
@@ -51,11 +64,10 @@ class ChatForm(KindForm):
 
     def clean_url(self) -> str:
         url = str(self.cleaned_data["url"])
-        service = service_of(url)
-        if service not in MARKUPS:
-            raise ValidationError(f"Begin with the name of a service and ://. Services: {', '.join(MARKUPS)}.")
-        if open_plugin(url) is None:
-            raise ValidationError(f"Apprise can't parse this {service} URL. See appriseit.com for its format.")
+        try:
+            open_plugin(url)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
         return url
 
 
@@ -63,9 +75,10 @@ class ChatSender(Sender):
     """Sends through one Apprise plugin."""
 
     def __init__(self, options: Mapping[str, Any], *, timeout_seconds: float) -> None:
-        plugin = open_plugin(options["url"])
-        if plugin is None:
-            raise SendFailed("Apprise can't parse the channel's URL. Enter it again.", is_permanent=True)
+        try:
+            plugin = open_plugin(options["url"])
+        except ValueError as error:
+            raise SendFailed(f"The channel's URL can't be used. {error}", is_permanent=True) from error
         plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout_seconds / 2
         self._plugin = plugin
         self._markup = MARKUPS[service_of(options["url"])]

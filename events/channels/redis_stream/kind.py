@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 from django import forms
 from django.core.exceptions import ValidationError
+from redis.connection import parse_url
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from events.channels.base import Kind, KindForm, Message, Receipt, Sender, SendFailed
@@ -18,6 +19,8 @@ _DEFAULT_PORT = 6379
 # A test message has no position. 0-0 is not a valid ID, and an ID made from the clock would be higher than any
 # position.
 _TEST_ENTRY_ID = "0-1"
+# Other parameters of a URL choose what to connect to, or name files to read.
+_PARAMETERS = frozenset({"client_name", "db", "protocol", "ssl_cert_reqs", "ssl_check_hostname"})
 _INVALID_URL = "This is not a Redis URL. Enter one like rediss://:password@redis.example.com:6379/0."
 
 
@@ -50,7 +53,7 @@ class RedisStreamForm(KindForm):
     def clean_url(self) -> str:
         url = str(self.cleaned_data["url"])
         try:
-            _pinned_url(url)
+            connection_options(url)
         except (ValueError, ForbiddenAddress) as error:
             raise ValidationError(str(error)) from None
         except Unresolved:
@@ -67,11 +70,12 @@ class RedisStreamSender(Sender):
         self._max_length = options["max_length"]
         limits = {"socket_timeout": timeout_seconds / 2, "socket_connect_timeout": timeout_seconds / 2}
         try:
-            self._client = redis.Redis.from_url(_pinned_url(options["url"]), **limits)
+            pool = redis.ConnectionPool(**{**connection_options(options["url"]), **limits})
         except (ValueError, ForbiddenAddress) as error:
             raise SendFailed(str(error), is_permanent=True) from error
         except Unresolved as error:
             raise SendFailed(str(error)) from error
+        self._client = redis.Redis.from_pool(pool)
 
     def send(self, messages: Sequence[Message]) -> Receipt:
         (message,) = messages
@@ -89,6 +93,8 @@ class RedisStreamSender(Sender):
             # The stream contains later events: append this one. Its field `position` says where it belongs.
             newest = self._client.xinfo_stream(self._stream)["last-generated-id"].decode()
             return self._add(message, f"{newest.partition('-')[0]}-*")
+        except ForbiddenAddress as error:
+            raise SendFailed(str(error), is_permanent=True) from error
         except (redis.RedisError, OSError) as error:
             raise SendFailed(f"Redis did not add the entry: {type(error).__name__}: {error}") from error
 
@@ -108,24 +114,41 @@ class RedisStreamSender(Sender):
         return Receipt(answer=added.decode() if isinstance(added, bytes) else str(added))
 
 
-def _pinned_url(url: str) -> str:
-    """Return the URL with the host's address in place of its name. Raises ValueError, ForbiddenAddress, Unresolved.
+class GuardedConnection(redis.Connection):
+    """Connects to the address that was checked, each time anew."""
 
-    A rediss:// URL keeps the name, because the certificate is checked against it.
+    def _connect(self) -> Any:
+        name = self.host
+        self.host = resolve_allowed(name, self.port, purpose=Purpose.CHANNEL)
+        try:
+            return super()._connect()  # type: ignore[no-untyped-call]
+        finally:
+            # TLS checks the certificate against the name.
+            self.host = name
+
+
+class GuardedTlsConnection(redis.SSLConnection, GuardedConnection):
+    """The same with TLS."""
+
+
+def connection_options(url: str) -> dict[str, Any]:
+    """Return the options of a Redis connection pool for this URL, and check where it leads now.
+
+    Raises ValueError, ForbiddenAddress, Unresolved.
     """
     try:
+        options = parse_url(url)  # type: ignore[no-untyped-call]
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or _DEFAULT_PORT
     except ValueError:
         raise ValueError(_INVALID_URL) from None
     if parts.scheme not in {"redis", "rediss"} or not host:
         raise ValueError(_INVALID_URL)
-    address = resolve_allowed(host, port, purpose=Purpose.CHANNEL)
-    if parts.scheme == "rediss":
-        return url
-    login, at, _ = parts.netloc.rpartition("@")
-    bracketed = f"[{address}]" if ":" in address else address
-    return parts._replace(netloc=f"{login}{at}{bracketed}:{port}").geturl()
+    if unknown := set(parse_qs(parts.query, keep_blank_values=True)) - _PARAMETERS:
+        raise ValueError(f"Leave {min(unknown)[:80]} out of the URL. Allowed: {', '.join(sorted(_PARAMETERS))}.")
+    resolve_allowed(host, port, purpose=Purpose.CHANNEL)
+    connection = GuardedTlsConnection if parts.scheme == "rediss" else GuardedConnection
+    return {**options, "connection_class": connection}
 
 
 REDIS_STREAM = Kind(

@@ -84,7 +84,7 @@ def check_url(url: str, *, is_https_only: bool) -> None:
         raise malformed from None
     if parts.scheme not in {"http", "https"} or not host or not url.isascii() or not url.isprintable() or " " in url:
         raise malformed
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ValidationError("Leave the user name and password out of the URL. Send an Authorization header instead.")
     if is_https_only and parts.scheme != "https":
         raise ValidationError("This URL is not https. Use another one, or switch “HTTPS only” off.")

@@ -45,9 +45,29 @@ WITHOUT_PRIVATE_NETWORKS = [
     ("2002:7f00:1::", False, False),
     ("64:ff9b::808:808", True, True),
     ("64:ff9b::a9fe:a9fe", False, False),
+    # Others that carry one: compatible, translated, local NAT64, Teredo, ISATAP
+    ("::127.0.0.1", False, False),
+    ("::8.8.8.8", False, False),
+    ("::ffff:0:127.0.0.1", False, False),
+    ("::ffff:0:8.8.8.8", False, False),
+    ("64:ff9b:1::7f00:1", False, False),
+    ("64:ff9b:1::808:808", False, False),
+    ("2001:0:4136:e378:8000:63bf:80ff:fffe", False, False),
+    ("2606:4700::5efe:7f00:1", False, False),
+    ("2606:4700::200:5efe:a9fe:a9fe", False, False),
+    ("2606:4700::200:5efe:808:808", True, True),
+    ("2002:a9fe:a9fe::a9fe:a9fe", False, False),
+    # Site-local, discard-only, out of use, not assigned
+    ("fec0::1", False, False),
+    ("100::1", False, False),
+    ("5f00::1", False, False),
+    ("4000::1", False, False),
+    ("192.88.99.1", False, False),
+    ("240.0.0.1", False, False),
+    ("0.1.2.3", False, False),
 ]
 # The same where both settings allow these networks.
-PRIVATE_NETWORKS = ["10.1.0.0/16", "fd00::/8", "169.254.0.0/16", "fe80::/10"]
+PRIVATE_NETWORKS = ["10.1.0.0/16", "fd00::/8", "169.254.0.0/16", "fe80::/10", "fec0::/10", "100.64.0.0/10", "::1/128"]
 WITH_PRIVATE_NETWORKS = [
     ("8.8.8.8", True, True),
     ("10.1.2.3", True, True),
@@ -61,6 +81,23 @@ WITH_PRIVATE_NETWORKS = [
     ("::ffff:169.254.169.254", True, False),
     ("64:ff9b::a9fe:a9fe", True, False),
     ("fe80::1", True, False),
+    ("fd00:ec2::254", True, False),
+    ("100.100.100.200", True, False),
+    ("::ffff:100.100.100.200", True, False),
+    # An address in an allowed network that carries one which is not
+    ("fec0::1", True, True),
+    ("::1", True, True),
+    ("fd00::200:5efe:7f00:1", False, False),
+    ("fd00::200:5efe:a01:203", True, True),
+]
+# Hosts that some programs take for a private address, or that programs read differently.
+OTHER_SPELLINGS = [
+    *("2130706433", "0x7f000001", "127.1", "0177.0.0.1", "0x7f.0.0.1", "127.0.0.1.", "017700000001", "0"),
+    *("8.8.8.010", "134744072", "1.1", "8.8.8.0x8", "evil.example.0x7f000001"),
+    *("localhost", "LOCALHOST", "localhost.", "localhost.localdomain"),
+    *("fe80::1%eth0", "fe80::1%25eth0", "2606:4700::1111%eth0", "::1%1"),
+    *("１２７.0.0.1", "127。0。0。1", "ⓛocalhost", "bücher.example", "%31%32%37.0.0.1", "127.0.0.1%2f"),
+    *("127.0.0.1\\.example.com", "127.0.0.1\x00.example.com", "127.0.0.1 example.com", "a/b", "v1.x:y", ""),
 ]
 TABLE = [
     (address, purpose, networks, allowed)
@@ -103,9 +140,9 @@ def test_each_purpose_has_its_own_setting(settings, setting, purpose, allowed):
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "0177.0.0.1", "localhost"])
-def test_other_spellings_of_loopback_are_refused(host, purpose):
-    with pytest.raises(ForbiddenAddress):
+@pytest.mark.parametrize("host", OTHER_SPELLINGS)
+def test_other_spellings_are_refused(host, purpose):
+    with pytest.raises((ForbiddenAddress, Unresolved)):
         resolve_allowed(host, 80, purpose=purpose)
 
 
@@ -117,7 +154,7 @@ def test_a_host_with_one_forbidden_address_among_several_is_refused(monkeypatch,
         resolve_allowed("two.example.com", 80, purpose=purpose)
 
 
-@pytest.mark.parametrize("host", ["does-not-exist.invalid", "a..b", "x" * 300])
+@pytest.mark.parametrize("host", ["does-not-exist.invalid", "does-not-exist.invalid.", "a..b", "x" * 300])
 def test_a_host_without_an_address_is_unresolved(host):
     with pytest.raises(Unresolved, match="can't be resolved"):
         resolve_allowed(host, 80, purpose=Purpose.CHANNEL)

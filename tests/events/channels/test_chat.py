@@ -48,6 +48,32 @@ def test_a_chat_s_redirect_to_a_private_address_is_refused(receiver, settings):
         assert private.received == []
 
 
+FORBIDDEN_PARAMETERS = [
+    "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?template={file}",
+    "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?Template={file}",
+    "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?temp%6cate={file}",
+    "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/?template={file}",
+    "workflows://host/workflow/signature/?template={file}",
+    "tgram://123456789:abcdefg_hijklmnop/12315544/?template={file}",
+    "mmost://host/3ccdd113474722377935511fc85d3dd4?include={file}",
+    "ntfy://host/topic?attach=http://169.254.169.254/",
+    "ntfy://host/topic?actions=http,x,http://169.254.169.254/",
+    "gotify://host/token?nonsense=1",
+]
+
+
+@pytest.mark.parametrize("url", FORBIDDEN_PARAMETERS)
+def test_parameters_that_read_a_file_or_another_url_are_refused_by_the_form_and_when_sending(url, tmp_path):
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"content": "s3cr3t"}')
+    named = url.format(file=secret)
+    assert "out of the URL" in form_errors("chat", url=named)["url"]
+    with pytest.raises(SendFailed, match="out of the URL") as failed, sending("chat", {"url": named}):
+        pass
+    assert failed.value.is_permanent
+    assert str(secret) not in str(failed.value)
+
+
 @pytest.mark.parametrize("url", ["nonsense", "file:///etc/passwd", "syslog://", "json://example.com", "slack://short"])
 def test_the_form_refuses_other_urls(url):
     assert form_errors("chat", url=url)["url"]
@@ -61,6 +87,8 @@ def test_the_form_refuses_other_urls(url):
         "tgram://123456789:abcdefg_hijklmnop/12315544/",
         "mmosts://chat.example.com/3ccdd113474722377935511fc85d3dd4",
         "matrixs://user:secret@matrix.example.com/#room",
+        "mmosts://chat.example.com/3ccdd113474722377935511fc85d3dd4?channel=ops&image=no&verify=no",
+        "ntfy://ntfy.example.com/topic?priority=high",
     ],
 )
 def test_the_form_accepts_the_usual_services(url):

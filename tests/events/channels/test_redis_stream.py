@@ -1,7 +1,14 @@
 """Redis streams against a real Redis."""
 
+import ipaddress
 import json
+import socket
+import socketserver
+import ssl
+import threading
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -9,7 +16,9 @@ import redis
 from django.conf import settings as django_settings
 
 from events.channels.base import SendFailed
+from tests.certificates import self_signed
 from tests.events.channels.factories import form_errors, message, sending
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +83,77 @@ def test_an_unreachable_redis_is_a_temporary_failure(loopback_allowed):
     assert not failed.value.is_permanent
 
 
+@contextmanager
+def tls_in_front_of(url, certificate):
+    """Listen with TLS on a port of 127.0.0.1 and pass everything on to the Redis of this URL. Give the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    address = urlsplit(url)
+
+    class Passing(socketserver.BaseRequestHandler):
+        def handle(self):
+            with (
+                suppress(OSError),
+                context.wrap_socket(self.request, server_side=True) as client,
+                socket.create_connection((address.hostname, address.port)) as server,
+            ):
+                threading.Thread(target=copy, args=(server, client), daemon=True).start()
+                copy(client, server)
+
+    def copy(source, target):
+        with suppress(OSError):
+            while received := source.recv(65_536):
+                target.sendall(received)
+            target.shutdown(socket.SHUT_RDWR)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Passing) as listener:
+        listener.daemon_threads = True
+        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield listener.server_address[1]
+        listener.shutdown()
+        thread.join(PATIENCE_SECONDS)
+
+
+def test_rediss_connects_with_tls_and_checks_the_certificate_against_the_name(stream, tmp_path, monkeypatch):
+    client, name = stream
+    certificate = self_signed(tmp_path / "certificate.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with tls_in_front_of(django_settings.REDIS_URL, certificate) as port:
+        parts = urlsplit(django_settings.REDIS_URL)
+        login = parts.netloc.rpartition("@")[0]
+        right = parts._replace(scheme="rediss", netloc=f"{login}@127.0.0.1:{port}").geturl()
+        with sending("redis_stream", redis_options(name, url=right)) as sender:
+            sender.send([message(5)])
+        assert client.xlen(name) == 1
+        other_name = redis_options(name, url=right.replace("127.0.0.1", "localhost"))
+        with sending("redis_stream", other_name) as sender, pytest.raises(SendFailed, match="ertificate"):
+            sender.send([message(6)])
+    assert client.xlen(name) == 1
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_the_connection_uses_the_checked_address_even_if_the_name_resolves_to_another_one_later(
+    scheme, monkeypatch, settings
+):
+    """The name server answers with an allowed address first, and with a private one next."""
+    settings.DELIVERY_ALLOW_PRIVATE = [ipaddress.ip_network("127.0.0.2/32")]
+    answers = iter(["127.0.0.2"])
+    real = socket.getaddrinfo
+
+    def rebinding(host, port, *arguments, **keywords):
+        return real(next(answers, "127.0.0.1") if host == "rebind.example.com" else host, port, *arguments, **keywords)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    with socket.create_server(("127.0.0.1", 0)) as private:
+        private.settimeout(0.2)
+        options = redis_options("x", url=f"{scheme}://rebind.example.com:{private.getsockname()[1]}/0")
+        with sending("redis_stream", options) as sender, pytest.raises(SendFailed):
+            sender.send([message()])
+        with pytest.raises(TimeoutError):
+            private.accept()
+
+
 def test_a_redis_on_a_private_address_is_refused():
     with pytest.raises(SendFailed, match="not a public address"), sending("redis_stream", redis_options("x")):
         pass
@@ -85,6 +165,15 @@ def test_a_redis_on_a_private_address_is_refused():
         ({"url": "http://8.8.8.8"}, "url"),
         ({"url": "redis://"}, "url"),
         ({"url": "redis://127.0.0.1:6379/0"}, "url"),
+        ({"url": "rediss://127.0.0.1:6379/0"}, "url"),
+        ({"url": "redis://[::ffff:0:127.0.0.1]:6379/0"}, "url"),
+        ({"url": "redis://8.8.8.8/0?host=127.0.0.1"}, "url"),
+        ({"url": "rediss://8.8.8.8/0?ssl_keyfile=/etc/passwd"}, "url"),
+        ({"url": "rediss://8.8.8.8/0?ssl_ca_certs=/etc/passwd"}, "url"),
+        ({"url": "redis://8.8.8.8/0?path=/run/redis.sock"}, "url"),
+        ({"url": "redis://%31%32%37.0.0.1/0"}, "url"),
+        ({"url": "unix:///run/redis.sock"}, "url"),
+        ({"url": "redis://[::1"}, "url"),
         ({"url": "redis://8.8.8.8", "stream": "a b"}, "stream"),
         ({"url": "redis://8.8.8.8", "max_length": "5"}, "max_length"),
     ],
