@@ -48,7 +48,7 @@ def redis_channel() -> str:
 
 def publish(*events: EphemeralEvent) -> None:
     """Send the events to the clients of all web processes. Call it after the commit; it neither waits nor fails."""
-    _publisher.publish([_encode(event) for event in events])
+    _publisher.publish([encode(event) for event in events])
 
 
 def decode(message: bytes) -> LoggedEvent:
@@ -68,7 +68,8 @@ def decode(message: bytes) -> LoggedEvent:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _encode(event: EphemeralEvent) -> bytes:
+def encode(event: EphemeralEvent) -> bytes:
+    """Return the event as a message of the Redis channel."""
     fields = {
         "event": event.event_type.value,
         "workspace_id": str(event.workspace_id),
