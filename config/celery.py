@@ -29,6 +29,7 @@ app.conf.beat_schedule = {
     "reap": {"task": "workspaces.tasks.reap", "schedule": settings.SWEEP_INTERVAL_SECONDS},
     "delete_files": {"task": "workspaces.tasks.delete_files", "schedule": settings.SWEEP_INTERVAL_SECONDS},
     "watch": {"task": "workspaces.tasks.watch", "schedule": settings.WATCH_INTERVAL_SECONDS},
+    "prune": {"task": "workspaces.tasks.prune", "schedule": settings.PRUNE_INTERVAL_SECONDS},
     "dispatch_due": {"task": "workspaces.tasks.dispatch_due", "schedule": settings.WATCH_INTERVAL_SECONDS},
 }
 # Messages don't expire: that would need hosts whose clocks agree. config/paced_tasks.py skips messages that piled up.

@@ -193,6 +193,17 @@ BRAKE_LONGEST_HOLD_SECONDS = seconds(env, "BRAKE_LONGEST_HOLD_SECONDS", default=
 # two sweeps.
 OUTAGE_AFTER_SECONDS = seconds(env, "OUTAGE_AFTER_SECONDS", default=90)
 
+# --- Retention -----------------------------------------------------------------------------------
+# After how many days something is deleted (workspaces/retention.py); 0 keeps it for ever.
+RETENTION_EVENTS_DAYS = integer(env, "RETENTION_EVENTS_DAYS", default=90, least=0, most=36_500)
+RETENTION_DELIVERIES_DAYS = integer(env, "RETENTION_DELIVERIES_DAYS", default=30, least=0, most=36_500)
+RETENTION_LAUNCHES_DAYS = integer(env, "RETENTION_LAUNCHES_DAYS", default=180, least=0, most=36_500)
+RETENTION_REMOVED_DAYS = integer(env, "RETENTION_REMOVED_DAYS", default=90, least=0, most=36_500)
+RETENTION_INCIDENTS_DAYS = integer(env, "RETENTION_INCIDENTS_DAYS", default=365, least=0, most=36_500)
+RETENTION_ADMIN_LOG_DAYS = integer(env, "RETENTION_ADMIN_LOG_DAYS", default=365, least=0, most=36_500)
+PRUNE_INTERVAL_SECONDS = 600.0
+METRICS_ENABLED = flag(env, "METRICS_ENABLED", default=True)
+
 # --- Workspaces ----------------------------------------------------------------------------------
 PLATFORM_URL = url(env, "PLATFORM_URL", schemes=["http", "https"], default="http://127.0.0.1:8000").rstrip("/")
 DATA_DIR = Path(text(env, "DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import CheckConstraint, Q, UniqueConstraint
@@ -48,6 +49,8 @@ class Event(models.Model):
             models.Index(fields=["id"], condition=Q(position__isnull=True), name="event_unpositioned"),
             # GET /events/{workspace_id} and the admin's page of one workspace.
             models.Index(fields=["workspace_id", "position"], name="event_by_workspace"),
+            # events/retention.py. The log is appended to, so a few pages of this index tell where the old events are.
+            BrinIndex(fields=["created_at"], name="event_by_time"),
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
@@ -32,7 +33,9 @@ def ready(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Return the metrics in the Prometheus text format, or 503 if the database does not answer."""
+    """Return the metrics in the Prometheus text format: 503 if the database does not answer, 404 if they are closed."""
+    if not settings.METRICS_ENABLED:
+        return _json({"error": "METRICS_ENABLED=false closes the metrics."}, status=HTTPStatus.NOT_FOUND)
     try:
         return HttpResponse(render_metrics(), content_type=CONTENT_TYPE_LATEST)
     except DatabaseError:

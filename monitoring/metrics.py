@@ -1,6 +1,7 @@
 """Prometheus metrics of the fleet, read from the database at each scrape. No label names a workspace."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from django.db.models import Count, Min
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,15 +15,19 @@ from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Launch, Workspace
 from workspaces.services.watching.sweep import last_sweep_run
 
+# What is counted over time goes back this far, so that a scrape does not read all history.
+WINDOW = timedelta(hours=24)
+
 
 class FleetCollector(Collector):
     """Collects all metrics in a fixed number of queries, whatever the size of the fleet."""
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families."""
-        yield from fleet_families()
-        yield from deadline_failure_families()
-        yield from sweep_families()
+        now = database_now()
+        yield from fleet_families(now=now)
+        yield from deadline_failure_families(now=now)
+        yield from sweep_families(now=now)
         yield from fanout_families()
 
 
@@ -33,7 +38,7 @@ def render_metrics() -> bytes:
     return generate_latest(registry)
 
 
-def fleet_families() -> Iterator[Metric]:
+def fleet_families(*, now: datetime) -> Iterator[Metric]:
     """Yield how many workspaces and launches there are, and how long the oldest queued launch has waited."""
     workspaces = GaugeMetricFamily("slipway_workspaces", "Workspaces.", labels=["status", "runtime"])
     counted = Workspace.objects.order_by().values_list("status", "runtime").annotate(number=Count("pk"))
@@ -41,20 +46,25 @@ def fleet_families() -> Iterator[Metric]:
         workspaces.add_metric([str(status), runtime], number)
     yield workspaces
     launches = GaugeMetricFamily(
-        "slipway_launches", "Launches, including past ones.", labels=["outcome", "failure_code"]
+        "slipway_launches", "Launches that were queued in the last 24 hours.", labels=["outcome", "failure_code"]
     )
-    ended = Launch.objects.order_by().values_list("outcome", "failure_code").annotate(number=Count("pk"))
+    ended = (
+        Launch.objects.filter(queued_at__gt=now - WINDOW)
+        .order_by()
+        .values_list("outcome", "failure_code")
+        .annotate(number=Count("pk"))
+    )
     for outcome, failure_code, number in ended:
         launches.add_metric([outcome, failure_code], number)
     yield launches
     queued = Workspace.objects.provisioning().filter(phase=Phase.QUEUED)
     since = queued.aggregate(since=Min("phase_entered_at"))["since"]
-    waited = (database_now() - since).total_seconds() if since else 0.0
+    waited = (now - since).total_seconds() if since else 0.0
     help_text = "How long the oldest queued launch has waited, in seconds."
     yield GaugeMetricFamily("slipway_oldest_queued_seconds", help_text, value=waited)
 
 
-def deadline_failure_families() -> Iterator[Metric]:
+def deadline_failure_families(*, now: datetime) -> Iterator[Metric]:
     """Yield how many launches failed by a deadline, and how many of those failures were wrong, by runtime."""
     failures = GaugeMetricFamily("slipway_deadline_flips", "Launches that failed by a deadline.", labels=["runtime"])
     false = GaugeMetricFamily(
@@ -62,19 +72,19 @@ def deadline_failure_families() -> Iterator[Metric]:
         "Launches that failed by a deadline although their agent registered within the grace period.",
         labels=["runtime"],
     )
-    for each in false_timeouts_by_runtime():
+    for each in false_timeouts_by_runtime(since=now - WINDOW):
         failures.add_metric([each.runtime], each.number)
         false.add_metric([each.runtime], each.false)
     yield failures
     yield false
 
 
-def sweep_families() -> Iterator[Metric]:
+def sweep_families(*, now: datetime) -> Iterator[Metric]:
     """Yield the record of the last sweep, and nothing before the first, because zeros would look healthy."""
     run = last_sweep_run()
     if run is None:
         return
-    age = (database_now() - run.ran_at).total_seconds()
+    age = (now - run.ran_at).total_seconds()
     for name, help_text, value in (
         ("age_seconds", "Time since the last sweep, in seconds.", age),
         ("duration_seconds", "Duration of the last sweep, in seconds.", run.duration_seconds),

@@ -93,12 +93,13 @@ def forbidden_steps(moves: Sequence[Move]) -> Iterator[str]:
 
 
 def without_row(workspace_id: UUID | None) -> list[Difference]:
-    """Return a difference for each workspace that the log has moves of but that has no row; removed ones keep theirs.
+    """Return a difference for each workspace that the log has moves of but that has no row, unless it was removed.
 
     For a single workspace, any event counts as a trace of it, so that a mistyped ID is reported.
     """
     events = Event.objects.filter(workspace_id=workspace_id) if workspace_id else Event.objects.filter(is_move=True)
     rowless = events.filter(~Exists(Workspace.objects.filter(pk=OuterRef("workspace_id"))), workspace_id__isnull=False)
-    keys = rowless.order_by("workspace_id").values_list("workspace_id", flat=True).distinct()
+    removed = Event.objects.filter(workspace_id=OuterRef("workspace_id"), event_type=EventType.WORKSPACE_REMOVED)
+    keys = rowless.filter(~Exists(removed)).order_by("workspace_id").values_list("workspace_id", flat=True).distinct()
     message = "the log has moves of it, but it has no row."
     return [Difference(workspace_id=UUID(str(key)), name="", message=message) for key in keys]

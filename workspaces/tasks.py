@@ -8,6 +8,7 @@ from celery import shared_task
 from django.conf import settings
 
 from postgres.clock import database_now
+from workspaces import retention
 from workspaces.access import secrets
 from workspaces.deadlines.policy import current_policy
 from workspaces.enqueue import enqueue
@@ -20,6 +21,9 @@ from workspaces.services.watching import crash_recovery, last_look, outages, swe
 from workspaces.services.watching import watch as watch_service
 
 logger = logging.getLogger(__name__)
+
+# A worker of the sweep deletes for at most this long at a time.
+PRUNE_SECONDS = 20.0
 
 
 @shared_task
@@ -106,6 +110,14 @@ def delete_files() -> None:
     deleted, failed = remove.delete_files(now=database_now())
     if deleted or failed:
         logger.info("Deleted removed workspaces' files", extra={"workspaces": len(deleted), "left": len(failed)})
+
+
+@shared_task
+def prune() -> None:
+    """Delete some of what is older than the settings keep."""
+    counts = {pruned.rule.name: pruned.number for pruned in retention.prune(now=database_now(), seconds=PRUNE_SECONDS)}
+    if any(counts.values()):
+        logger.info("Pruned", extra={name: number for name, number in counts.items() if number})
 
 
 def enqueue_launch(*, workspace_id: UUID, launch_id: UUID) -> None:

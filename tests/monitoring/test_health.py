@@ -14,7 +14,7 @@ from postgres.clock import database_now
 from tests.workspaces.factories import booting, failed, online, queued
 from tests.workspaces.unguarded import unguarded
 from workspaces.deadlines.policy import Policy
-from workspaces.models import SweepRun
+from workspaces.models import Launch, SweepRun
 from workspaces.services.watching.sweep import sweep_stuck
 
 
@@ -108,6 +108,19 @@ def test_the_metrics_count_the_fleet_and_name_no_workspace(client):
     number_committed()
     assert sample(client.get("/metrics"), "slipway_events_last_position") == unpositioned
     assert b"a-name-of-its-own" not in first.content
+
+
+@pytest.mark.django_db
+def test_the_metrics_count_no_launch_of_the_day_before(client):
+    Launch.objects.filter(pk=failed().launch_id).update(queued_at=database_now() - timedelta(hours=25))
+    assert b'slipway_launches{failure_code="crashed"' not in client.get("/metrics").content
+
+
+def test_the_metrics_can_be_closed(client, settings):
+    settings.METRICS_ENABLED = False
+    answer = client.get("/metrics")
+    assert answer.status_code == 404
+    assert b"slipway_" not in answer.content
 
 
 @pytest.mark.django_db

@@ -99,6 +99,8 @@ class Launch(models.Model):
             ),
             # services/watching/watch.py and services/launching/redispatch.py: launches in flight.
             models.Index(fields=["queued_at"], condition=Q(outcome="in_flight"), name="launch_in_flight"),
+            # monitoring/metrics.py: recent launches; the admin's list: the newest first.
+            models.Index(fields=["queued_at"], name="launch_queued"),
             # services/launching/stalled_queue.py: when a queue last moved; deadlines/boot_times.py: recent launches.
             models.Index(fields=["launching_at"], name="launch_launching"),
             # deadlines/false_timeouts.py: launches that a deadline failed, undone or not.

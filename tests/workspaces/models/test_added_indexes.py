@@ -9,11 +9,15 @@ from django.db.migrations.loader import MigrationLoader
 
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting
-from workspaces.models import Workspace
+from workspaces.models import Launch, Workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ADDED = [("0013_index_of_the_held", "workspace_held"), ("0014_index_of_the_booting", "workspace_booting")]
+ADDED = [
+    ("0013_index_of_the_held", "workspace_held"),
+    ("0014_index_of_the_booting", "workspace_booting"),
+    ("0017_index_of_queued_at", "launch_queued"),
+]
 
 
 def asked(statement, *values):
@@ -46,6 +50,7 @@ def rename(row):
     with transaction.atomic():
         asked("SELECT set_config('lock_timeout', '2s', true)")
         Workspace.objects.filter(pk=row.pk).update(name="renamed")
+        Launch.objects.filter(pk=row.launch_id).update(runtime="renamed")
 
 
 def invalidate(index):
