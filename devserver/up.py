@@ -105,6 +105,8 @@ class DevServer:
                         self.console.write(step.late_message)
                         break
                     self.supervisor.tick()
+                    for server in local_environment.local_servers.servers if local_environment.local_servers else ():
+                        server.rotate_log()
                     self._stop_requested.wait(_TICK_SECONDS)
         finally:
             self._is_in_step = False

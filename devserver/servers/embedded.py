@@ -9,6 +9,7 @@ import socket
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,7 @@ class Server(ABC):
 
     def spawn(self) -> None:
         """Start the process in a session of its own, so that Ctrl-C doesn't reach it."""
-        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
+        self.rotate_log()
         with self.log.open("ab") as output:
             self._log_offset = output.tell()
             self.process = subprocess.Popen(
@@ -73,6 +73,15 @@ class Server(ABC):
                 start_new_session=True,
                 **self.popen_options,
             )
+
+    def rotate_log(self) -> None:
+        """Move a long log to `.log.1`. A running server goes on writing to the emptied file, since it appends."""
+        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
+            # If the disk is full, the old part is lost.
+            with suppress(OSError):
+                shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+            os.truncate(self.log, 0)
+            self._log_offset = 0
 
     @abstractmethod
     def is_ready(self) -> bool:

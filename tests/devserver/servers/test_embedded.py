@@ -49,6 +49,22 @@ def test_postgres_keeps_its_data_after_a_stop(tmp_path, postgres, started):
     assert execute(again, "SELECT number FROM kept") == [(7,)]
 
 
+def test_a_long_log_is_moved_away_while_the_server_writes_to_it(postgres, monkeypatch):
+    monkeypatch.setattr(embedded, "_LOG_BYTES", 20_000)
+    for round_number in range(3):
+        for number in range(40):
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                execute(postgres, f"TABLE nothing_{round_number} -- {'x' * 500}, {number}")
+        assert postgres.log.stat().st_size > 20_000
+        postgres.rotate_log()
+        assert postgres.log.stat().st_size < 20_000
+        assert f"nothing_{round_number}" in postgres.log.with_suffix(".log.1").read_text()
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        execute(postgres, "TABLE nothing_at_all")
+    assert "nothing_at_all" in postgres.log.read_text()
+    assert len(list(postgres.folder.glob("*.log*"))) == 2
+
+
 def test_postgres_requires_its_password_and_listens_on_this_host_only(postgres):
     password = (postgres.folder / "password").read_text().strip()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
