@@ -7,8 +7,11 @@ from typing import Any
 from django.core.asgi import get_asgi_application
 from django.urls import get_resolver
 
+from postgres.time_limits import ProcessRole, set_process_role
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+set_process_role(ProcessRole.WEB)
 # Needs to come before imports that read settings and models.
 django = get_asgi_application()
 

@@ -11,6 +11,7 @@ from celery.signals import task_postrun, task_prerun, worker_init
 from django.conf import settings
 from django.db import close_old_connections
 
+from postgres.time_limits import ProcessRole, set_process_role
 from workspaces.provisioners.registry import process_provisioner
 from workspaces.workers import LAUNCH_QUEUE
 
@@ -44,6 +45,12 @@ def close_stale_connections(sender: Any, **_: Any) -> None:
     """
     if not sender.request.is_eager:
         close_old_connections()
+
+
+@worker_init.connect
+def limit_statements(**_: Any) -> None:
+    """Give the database connections of a worker, and of its pool's processes, the limits of workers."""
+    set_process_role(ProcessRole.WORKER)
 
 
 @worker_init.connect

@@ -60,6 +60,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # First, so that it sees the responses of all others.
     "config.api.error_responses.JsonErrorMiddleware",
+    "config.api.database_outages.RepeatAfterLostConnection",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -68,6 +69,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "config.api.workspace_gate.WorkspaceGate",
 ]
 TEMPLATES = [
     {
@@ -137,13 +139,27 @@ DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)
 # Only the ASGI process may use a pool: a prefork worker would share it between parent and child.
 DATABASE_POOL_SIZE = integer(env, "DATABASE_POOL_SIZE", default=0, least=0, most=1000)
+DATABASE_POOL_WAIT_SECONDS = seconds(env, "DATABASE_POOL_WAIT_SECONDS", default=3)
 if DATABASE_POOL_SIZE:
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 1,
+        "max_size": DATABASE_POOL_SIZE,
+        "timeout": DATABASE_POOL_WAIT_SECONDS,
+        # After this the pool gives up an attempt to connect; the next request begins another one.
+        "reconnect_timeout": DATABASE_POOL_WAIT_SECONDS,
+    }
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = integer(
         env, "DATABASE_CONN_MAX_AGE_SECONDS", default=60, least=0, most=86_400
     )
-    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# How long a process waits for Postgres (postgres/time_limits.py); commands have no limits.
+WEB_LOCK_TIMEOUT_SECONDS = seconds(env, "WEB_LOCK_TIMEOUT_SECONDS", default=2)
+WEB_STATEMENT_TIMEOUT_SECONDS = seconds(env, "WEB_STATEMENT_TIMEOUT_SECONDS", default=15)
+WEB_IDLE_TRANSACTION_SECONDS = seconds(env, "WEB_IDLE_TRANSACTION_SECONDS", default=15)
+WORKER_LOCK_TIMEOUT_SECONDS = seconds(env, "WORKER_LOCK_TIMEOUT_SECONDS", default=5)
+WORKER_STATEMENT_TIMEOUT_SECONDS = seconds(env, "WORKER_STATEMENT_TIMEOUT_SECONDS", default=120)
+WORKER_IDLE_TRANSACTION_SECONDS = seconds(env, "WORKER_IDLE_TRANSACTION_SECONDS", default=120)
 
 # --- Redis and Celery ----------------------------------------------------------------------------
 REDIS_URL = url(env, "REDIS_URL", schemes=["redis", "rediss", "unix"])

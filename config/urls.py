@@ -21,3 +21,4 @@ urlpatterns = [
 ]
 
 handler400 = "config.api.error_responses.bad_request"
+handler500 = "config.api.database_outages.server_error"

@@ -4,8 +4,11 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from postgres.time_limits import ProcessRole, set_process_role
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+set_process_role(ProcessRole.WEB)
 application = get_wsgi_application()
 
 # Needs models, so only after Django is set up.

@@ -5,7 +5,6 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -33,14 +32,10 @@ def ready(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Return the metrics in the Prometheus text format: 503 if the database does not answer, 404 if they are closed."""
+    """Return the metrics in the Prometheus text format, or 404 if they are closed."""
     if not settings.METRICS_ENABLED:
         return _json({"error": "METRICS_ENABLED=false closes the metrics."}, status=HTTPStatus.NOT_FOUND)
-    try:
-        return HttpResponse(render_metrics(), content_type=CONTENT_TYPE_LATEST)
-    except DatabaseError:
-        error = "The database does not answer, so the metrics can't be read."
-        return _json({"error": error}, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    return HttpResponse(render_metrics(), content_type=CONTENT_TYPE_LATEST)
 
 
 def _json(data: dict[str, Any], *, status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:

@@ -8,15 +8,18 @@ from typing import Any
 from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import RawPostDataException, UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.renderers import JSONRenderer
 
+from config.api.database_outages import unavailable
 from config.api.json_body import JsonParser, too_large
 from config.stream_access import READ_EVENTS
 from events.api import router as events_router
+from postgres.errors import is_outage
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
 from workspaces.access.errors import RequestRefused, field_message
@@ -119,6 +122,10 @@ def has_children(request: HttpRequest, error: HasChildren) -> HttpResponse:
     return respond(request, HTTPStatus.CONFLICT, str(error), code="has_children", children=children)
 
 
+def database_error(request: HttpRequest, error: Exception) -> HttpResponse:
+    return unavailable(request, error) if is_outage(error) else unexpected(request, error)
+
+
 def unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
     logger.error("A request failed unexpectedly", exc_info=error, extra={"path": request.path})
     text = "Something went wrong on the server. The error was logged."
@@ -141,6 +148,8 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
     SuspiciousOperation: _unreadable,
     RawPostDataException: _unreadable,
     UnreadablePostError: _unreadable,
+    DatabaseError: database_error,
+    InterfaceError: database_error,
     Exception: unexpected,
 }
 for _error_class, _handler in HANDLERS.items():

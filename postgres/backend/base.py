@@ -1,4 +1,4 @@
-"""Django's Postgres engine, made faster in two places that every request uses.
+"""Django's Postgres engine, with time limits, and made faster in two places that every request uses.
 
 Timestamps are parsed by the standard library, and a connection's health is mostly judged by its socket.
 """
@@ -10,6 +10,8 @@ from typing import Any
 
 from django.db.backends.postgresql import base
 from django.db.backends.postgresql.psycopg_any import BaseTzLoader
+
+from postgres.time_limits import server_options
 
 
 class TimeLoader(BaseTzLoader):
@@ -38,6 +40,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # Declared by Django.
     health_check_done: bool
     _checked_at = 0.0
+
+    def get_connection_params(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = super().get_connection_params()
+        # Those of DATABASE_URL come last, so they win.
+        if options := f"{server_options()} {parameters.get('options', '')}".strip():
+            parameters["options"] = options
+        return parameters
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)

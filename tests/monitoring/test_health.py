@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
@@ -83,14 +84,17 @@ def test_a_redis_that_is_away_degrades_it_and_is_named_without_its_address(clien
 @pytest.mark.django_db
 def test_a_database_that_is_away_makes_it_unready_and_leaves_it_healthy(client, monkeypatch):
     def refuse(*_, **__):
-        raise OperationalError("password=hunter2")
+        raise OperationalError("password=hunter2") from psycopg.OperationalError("password=hunter2")
 
     monkeypatch.setattr(connection, "cursor", refuse)
+    client.raise_request_exception = False
     answer = client.get("/ready")
     assert answer.status_code == 503
     assert failing(answer) == ["database", "migrations", "enum", "relay", "sweep"]
     assert b"hunter2" not in answer.content
-    assert client.get("/metrics").status_code == 503
+    metrics = client.get("/metrics")
+    assert (metrics.status_code, metrics["Retry-After"]) == (503, "2")
+    assert b"hunter2" not in metrics.content
     assert client.get("/health").status_code == 200
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from events.delivery.deliverer import Deliverer, deliver_all_due
+from postgres.time_limits import ProcessRole, set_process_role
 
 
 class Command(BaseCommand):
@@ -18,6 +19,7 @@ class Command(BaseCommand):
         if options["once"]:
             delivered = deliver_all_due()
         else:
+            set_process_role(ProcessRole.WORKER)
             deliverer = Deliverer()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: deliverer.stop())

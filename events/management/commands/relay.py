@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from events.relay import Relay, number_all
+from postgres.time_limits import ProcessRole, set_process_role
 
 
 class Command(BaseCommand):
@@ -18,6 +19,7 @@ class Command(BaseCommand):
         if options["once"]:
             numbered = number_all()
         else:
+            set_process_role(ProcessRole.WORKER)
             relay = Relay()
             for stop_signal in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(stop_signal, lambda *_: relay.stop())

@@ -1,0 +1,77 @@
+"""The answer while Postgres can't be used: 503 with Retry-After, after a second try if only the connection was lost."""
+
+import sys
+from collections.abc import Awaitable
+from http import HTTPStatus
+
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import render
+from django.utils.deprecation import MiddlewareMixin
+from django.views import defaults
+
+from postgres.errors import is_lock_timeout, is_lost_connection, is_outage
+
+RETRY_AFTER_SECONDS = 2
+# A heartbeat only stores what is true now, so doing it twice does no harm.
+_REPEATED_POSTS = frozenset({"/registry/heartbeat"})
+_LOST = "slipway.lost_connection"
+
+
+class RepeatAfterLostConnection(MiddlewareMixin):
+    """Repeats a read or heartbeat once, on a new connection, if Postgres ended the first one meanwhile."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self.async_mode:
+            return self.__acall__(request)
+        response = self.get_response(request)
+        if is_worth_repeating(request):
+            connection.close()
+            response = self.get_response(request)
+        return response
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        response = await self.get_response(request)  # type: ignore[misc]
+        if is_worth_repeating(request):
+            await sync_to_async(connection.close)()
+            response = await self.get_response(request)  # type: ignore[misc]
+        return response
+
+
+def is_worth_repeating(request: HttpRequest) -> bool:
+    """Return whether the answer is an error that comes from a lost connection, and doing it twice does no harm."""
+    is_repeatable = request.method in {"GET", "HEAD"} or request.path in _REPEATED_POSTS
+    return is_repeatable and bool(request.META.pop(_LOST, False))
+
+
+def unavailable(request: HttpRequest, error: BaseException) -> JsonResponse:
+    """Return the 503 for an outage of Postgres, and note whether the connection was lost."""
+    request.META[_LOST] = is_lost_connection(error)
+    response = JsonResponse(
+        {"error": unavailable_sentence(error), "code": "unavailable"},
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        json_dumps_params={"separators": (",", ":")},
+    )
+    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def unavailable_sentence(error: BaseException) -> str:
+    """Return what the caller should know about an outage; nothing of the error itself, which may name hosts."""
+    if is_lock_timeout(error):
+        return "Something else keeps this record locked. Nothing was changed. Try again in a few seconds."
+    return "The database can't be used right now. Try again in a few seconds."
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return the answer to an exception outside the API: 503 for an outage of Postgres, else 500."""
+    error = sys.exc_info()[1]
+    if error is None or not is_outage(error):
+        return defaults.server_error(request)
+    response: HttpResponse = unavailable(request, error)
+    if request.path.startswith("/admin/"):
+        # The theme of the admin asks the database who is signed in.
+        page = render(request, "config/unavailable.html", {"sentence": unavailable_sentence(error)})
+        response.content, response["Content-Type"] = page.content, page["Content-Type"]
+    return response
