@@ -15,6 +15,8 @@ from workspaces.models import Launch, RetiredSecret, Secret, Workspace
 
 MAX_VALUE_CHARACTERS = 65_536
 MAX_NAME_CHARACTERS = 255
+MAX_SECRETS = 1000
+_SHOWN_PROBLEMS = 20
 
 
 # SQL instead of the ORM for the two queries of each launch: composing them took longer than running them.
@@ -45,26 +47,35 @@ class SecretUnreadable(Exception):
         self.name = name
 
 
-def check_secret(name: str, value: str) -> None:
-    """Raise InvalidSecret unless this can be an environment variable of a workspace."""
+def problem_with(name: str, value: str) -> str | None:
+    """Return why this can't be an environment variable of a workspace, in a sentence without the value, or None."""
     if not rules.is_environment_name(name) or len(name) > MAX_NAME_CHARACTERS:
-        raise InvalidSecret(
-            f"{name[:80]!r} is not a valid environment variable name: use letters, digits and underscores."
-        )
+        return f"{name[:80]!r} is not a valid environment variable name: use letters, digits and underscores."
     if name in rules.GIVEN_NAMES:
-        raise InvalidSecret(f"{name} is set by Slipway itself and can't be a secret.")
+        return f"{name} is set by Slipway itself and can't be a secret."
     if not value.strip():
-        raise InvalidSecret(f"The value of {name} is empty.")
+        return f"The value of {name} is empty."
     if "\0" in value:
-        raise InvalidSecret(f"The value of {name} contains a NUL character, which environment variables can't.")
+        return f"The value of {name} contains a NUL character, which environment variables can't."
     if len(value) > MAX_VALUE_CHARACTERS:
-        raise InvalidSecret(f"The value of {name} is longer than {MAX_VALUE_CHARACTERS} characters.")
+        return f"The value of {name} is longer than {MAX_VALUE_CHARACTERS} characters."
+    return None
+
+
+def check_secrets(values: Mapping[str, str]) -> None:
+    """Raise InvalidSecret with every problem unless these can be environment variables of one workspace."""
+    problems = [problem for name, value in values.items() if (problem := problem_with(name, value))]
+    if len(values) > MAX_SECRETS:
+        problems.insert(0, f"These are {len(values)} secrets. A workspace can have {MAX_SECRETS}.")
+    if more := len(problems[_SHOWN_PROBLEMS:]):
+        problems = [*problems[:_SHOWN_PROBLEMS], f"And {more} more."]
+    if problems:
+        raise InvalidSecret(" ".join(problems))
 
 
 def add_initial_secrets(values: Mapping[str, str], *, workspace_id: UUID) -> None:
     """Add the secrets of a workspace that was just inserted. Raises InvalidSecret before anything is stored."""
-    for name, value in values.items():
-        check_secret(name, value)
+    check_secrets(values)
     Secret.objects.bulk_create(
         Secret(workspace_id=workspace_id, name=name, ciphertext=encryption.encrypt(value))
         for name, value in values.items()
@@ -74,8 +85,7 @@ def add_initial_secrets(values: Mapping[str, str], *, workspace_id: UUID) -> Non
 @transaction.atomic
 def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None) -> None:
     """Add or replace secrets of a workspace, or global ones (None). Raises InvalidSecret before anything is stored."""
-    for name, value in values.items():
-        check_secret(name, value)
+    check_secrets(values)
     if workspace_id is not None:
         # Locked, because a removal deletes all secrets.
         owner = Workspace.objects.select_for_update(of=("self",), no_key=True).filter(pk=workspace_id).first()

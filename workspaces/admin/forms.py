@@ -16,6 +16,7 @@ from unfold.widgets import (
 
 from workspaces.access import secrets as access_secrets
 from workspaces.configuration import catalog, env_files
+from workspaces.configuration.secret_files import read_env_secrets
 from workspaces.lifecycle.transitions import RestartPolicy
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, Workspace
 from workspaces.services.launching.create import CreateRequest, InvalidWorkspace
@@ -36,18 +37,24 @@ class SecretsWidget(UnfoldAdminTextareaWidget):
 
 
 class AssignmentsField(forms.CharField):
-    """Secrets as NAME=VALUE lines."""
+    """Secrets as the text of an env file."""
 
     widget = SecretsWidget
 
     def clean(self, value: Any) -> Any:
+        text = super().clean(value)
         try:
-            return env_files.parse_assignments(super().clean(value))
+            read_env_secrets(text)
         except env_files.BadAssignment as error:
             raise ValidationError(f"{error} {_ENTER_AGAIN}") from error
+        return text
 
 
 _MAX_PROBLEM_CHARACTERS = 200
+_SECRETS_HELP = (
+    "One NAME=VALUE per line, as in an env file: quotes for a value of several lines or with ` #` in it, no ${…}. "
+    "Encrypted at rest."
+)
 _ENTER_AGAIN = "Enter the secrets again. They are never sent back to the browser."
 
 
@@ -155,7 +162,7 @@ class CreateForm(forms.Form):
         choices = [(each.id, template_label(each)) for each in templates]
         self.fields["template"].choices = [("", "– none: paste a config.yaml below –"), *choices]  # type: ignore[attr-defined]
         needs = [f" {each.id} needs {', '.join(each.required_env)}." for each in templates if each.required_env]
-        self.fields["secrets"].help_text = "One NAME=VALUE per line. Encrypted at rest." + "".join(needs)
+        self.fields["secrets"].help_text = _SECRETS_HELP + "".join(needs)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -187,7 +194,7 @@ class CreateForm(forms.Form):
             provision_timeout_seconds=cleaned["provision_timeout_seconds"],
             hibernation_idle_minutes=cleaned["hibernation_idle_minutes"],
             restart_policy=RestartPolicy(cleaned["restart_policy"] or RestartPolicy.ON_FAILURE),
-            secrets=cleaned["secrets"],
+            env_file=cleaned["secrets"],
         )
 
 
@@ -241,7 +248,7 @@ class SecretForm(forms.ModelForm):
         name = cleaned.get("name") or self.instance.name
         if name and cleaned.get("value") is not None:
             try:
-                access_secrets.check_secret(name, cleaned["value"])
+                access_secrets.check_secrets({name: cleaned["value"]})
             except access_secrets.InvalidSecret as error:
                 self.add_error("value" if self.instance.pk else None, str(error))
         return cleaned

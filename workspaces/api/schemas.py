@@ -39,6 +39,7 @@ class CreateIn(BaseModel):
     provision_timeout_seconds: Timeout | None = None
     restart_policy: RestartPolicy | None = None
     secrets: dict[str, str] | None = None
+    env_file: str | None = None
     labels: dict[str, str] | None = None
 
     def request(self) -> CreateRequest:

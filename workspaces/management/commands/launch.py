@@ -69,10 +69,16 @@ class Command(CommandWithExamples):
         """Create the workspace and follow its launch if asked to. Exits with 1 if it does not come online."""
         try:
             request = create_request(options)
+            create.check_request(request)
             # Last, so that errors in the arguments are reported without this wait.
             require_worker(LAUNCH_QUEUE)
             created = self.create_workspace(request)
-        except (NoWorker, env_files.BadAssignment, create.InvalidWorkspace) as error:
+        except create.InvalidWorkspace as error:
+            fields = error.fields
+            if "env_file" in fields:
+                fields["env_file"] = f"{options['env_file']}: {fields['env_file']}"
+            raise CommandError(" ".join(fields.values()), returncode=_NOTHING_CREATED) from error
+        except NoWorker as error:
             raise CommandError(str(error), returncode=_NOTHING_CREATED) from error
         for warning in created.warnings:
             self.stderr.write(printable(f"Warning: {warning}"))
@@ -98,8 +104,8 @@ class Command(CommandWithExamples):
 
 
 def create_request(options: dict[str, Any]) -> create.CreateRequest:
-    """Return what the options ask for. Raises CommandError or BadAssignment."""
-    template, file = options["template"], options["config"]
+    """Return what the options ask for. Raises CommandError."""
+    template, file, env_file = options["template"], options["config"], options["env_file"]
     if bool(template) == bool(file):
         wrong = "not both" if template else "and neither was given"
         raise CommandError(
@@ -116,7 +122,8 @@ def create_request(options: dict[str, Any]) -> create.CreateRequest:
         provision_timeout_seconds=options["timeout"],
         hibernation_idle_minutes=options["hibernate_after"],
         restart_policy=RestartPolicy(options["restart"]),
-        secrets=read_secrets(options["secret"], options["env_file"]),
+        secrets=read_secrets(options["secret"]),
+        env_file=read_text(env_file, limit=env_files.MAX_TEXT_BYTES) if env_file else "",
     )
 
 
@@ -128,17 +135,18 @@ def known_templates() -> str:
     return printable("\n".join([f"Templates: {usable}.", *bad]))
 
 
-def read_secrets(assignments: Sequence[str], env_file: Path | None) -> dict[str, str]:
-    """Return the secrets of the file and the arguments; the arguments win. Raises CommandError or BadAssignment."""
+def read_secrets(assignments: Sequence[str]) -> dict[str, str]:
+    """Return the secrets of NAME=VALUE arguments. Raises CommandError with every problem."""
     secrets: dict[str, str] = {}
-    if env_file:
-        try:
-            secrets |= env_files.parse_assignments(read_text(env_file, limit=env_files.MAX_TEXT_BYTES))
-        except env_files.BadAssignment as error:
-            raise CommandError(f"{env_file}: {error}", returncode=_NOTHING_CREATED) from error
+    problems: list[str] = []
     for number, text in enumerate(assignments, start=1):
-        name, value = env_files.parse_assignment(text, place=f"--secret number {number}")
-        secrets[name] = value
+        try:
+            name, value = env_files.parse_assignment(text, place=f"--secret number {number}")
+            secrets[name] = value
+        except env_files.BadAssignment as error:
+            problems.append(str(error))
+    if problems:
+        raise CommandError(" ".join(problems), returncode=_NOTHING_CREATED)
     return secrets
 
 

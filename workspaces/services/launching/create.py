@@ -16,7 +16,9 @@ from agent import rules
 from workspaces.access import agent_urls, secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration import catalog
+from workspaces.configuration.env_files import BadAssignment
 from workspaces.configuration.parser import BadConfig, CheckedConfig, check_config
+from workspaces.configuration.secret_files import EnvSecrets, read_env_secrets
 from workspaces.lifecycle.transitions import RestartPolicy, Verb, WorkspaceStatus, find_transition
 from workspaces.models import MAX_TIMEOUT_SECONDS, BackendKind, Heartbeat, Workspace
 from workspaces.services.core import launch_records
@@ -39,7 +41,8 @@ class InvalidWorkspace(ValueError):
 class CreateRequest:
     """What an operator asks for: exactly one of `template`, `config` (the text of a config.yaml) and `external`.
 
-    `provision_timeout_seconds` is the sweep limit for booting; `budget_limit` is in cents a month.
+    `provision_timeout_seconds` is the sweep limit for booting; `budget_limit` is in cents a month. `env_file` is the
+    text of an env file with more secrets; those in `secrets` win.
     """
 
     name: str = ""
@@ -57,6 +60,7 @@ class CreateRequest:
     provision_timeout_seconds: int | None = None
     restart_policy: RestartPolicy = RestartPolicy.ON_FAILURE
     secrets: Mapping[str, str] = field(default_factory=dict)
+    env_file: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -73,9 +77,10 @@ class Created:
 
 
 class CheckedRequest(NamedTuple):
-    """What a valid request describes: the unsaved workspace, and what is probably not meant, as sentences."""
+    """What a valid request describes: the unsaved workspace, its secrets, and what is probably not meant."""
 
     workspace: Workspace
+    secrets: Mapping[str, str]
     warnings: list[str]
 
 
@@ -85,7 +90,7 @@ def create(request: CreateRequest, *, now: datetime) -> Created:
 
     The caller enqueues the launch on commit; Celery beat queues it again if that message is lost.
     """
-    workspace, warnings = check_request(request)
+    workspace, own_secrets, warnings = check_request(request)
     if request.parent_id:
         with _invalid_if("parent_id", BadParent):
             lock_parent(request.parent_id)
@@ -103,8 +108,7 @@ def create(request: CreateRequest, *, now: datetime) -> Created:
         setattr(workspace, name, value)
     workspace.save(force_insert=True)
     Heartbeat.objects.create(workspace=workspace, launch_id=launch.pk, last_heartbeat_at=now)
-    with _invalid_if("secrets", secrets.InvalidSecret):
-        secrets.add_initial_secrets(request.secrets, workspace_id=workspace.pk)
+    secrets.add_initial_secrets(own_secrets, workspace_id=workspace.pk)
     record_creation(find_transition(Verb.CREATE, workspace.status), StatusChange(workspace=workspace, payload=payload))
     token = mint_agent_token(workspace) if request.external else ""
     return Created(workspace=workspace, token=token, warnings=warnings)
@@ -123,14 +127,24 @@ def check_request(request: CreateRequest) -> CheckedRequest:
     """Return what the request describes. Raises InvalidWorkspace with every wrong field."""
     problems: dict[str, str] = {}
     checked = CheckedConfig(config={}, warnings=[])
+    from_file = EnvSecrets(values={}, not_set=[])
     try:
         checked = read_config(request)
     except InvalidWorkspace as error:
-        problems = error.fields
+        problems |= error.fields
+    try:
+        from_file = read_env_secrets(request.env_file)
+    except BadAssignment as error:
+        problems["env_file"] = str(error)
+    own_secrets = {**from_file.values, **request.secrets}
+    try:
+        secrets.check_secrets(own_secrets)
+    except secrets.InvalidSecret as error:
+        problems["secrets"] = str(error)
     workspace = build_workspace(request, checked.config)
     if problems := field_problems(workspace) | problems:
         raise InvalidWorkspace(problems)
-    return CheckedRequest(workspace=workspace, warnings=checked.warnings)
+    return CheckedRequest(workspace, own_secrets, [*checked.warnings, *from_file.warnings])
 
 
 def build_workspace(request: CreateRequest, config: dict[str, Any]) -> Workspace:
