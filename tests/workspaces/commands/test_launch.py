@@ -1,11 +1,15 @@
 """`manage.py launch`: which arguments it refuses, and how it follows a launch."""
 
 import io
+import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -82,11 +86,29 @@ def test_launch_refuses_a_folder_as_a_file(tmp_path):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("secret", ["s3cr3t", "=s3cr3t", "1A=s3cr3t", "s3cr3t-key=s3cr3t"])
-def test_launch_refuses_a_bad_secret_without_repeating_it(secret):
-    why = refusal_of("echo", "--secret", "OK=1", "--secret", secret)
-    assert "--secret number 2" in why
+@pytest.mark.parametrize("option", ["--secret", "--secret-file"])
+@pytest.mark.parametrize("secret", ["s3cr3t-key", "=s3cr3t", "1A=s3cr3t", "s3cr3t-key=s3cr3t"])
+def test_launch_refuses_a_bad_secret_without_repeating_it(option, secret):
+    why = refusal_of("echo", option, "OK=/dev/null", option, secret, option, "2=s3cr3t")
+    assert f"{option} number 2" in why
+    assert f"{option} number 3" in why
     assert "s3cr3t" not in why
+
+
+@pytest.mark.django_db
+def test_launch_names_every_problem_of_its_secrets_and_asks_for_none(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("must not be read\n"))
+    why = refusal_of("echo", "--secret", "ASKED", "--secret-file", f"A={tmp_path}/none", "--secret", "1=x")
+    assert "none can't be read" in why
+    assert "--secret number 2" in why
+    assert sys.stdin.readline() == "must not be read\n"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("given", "why"), [("", "input ended before the value of A"), ("\n", "value of A is empty")])
+def test_launch_refuses_a_secret_that_was_not_entered(monkeypatch, given, why):
+    monkeypatch.setattr("sys.stdin", io.StringIO(given))
+    assert why in refusal_of("echo", "--secret", "A")
 
 
 @pytest.mark.django_db
@@ -135,12 +157,48 @@ def test_launch_creates_a_workspace_and_prints_its_address(stack, tmp_path):
     done = stack.command("launch", "echo", *arguments)
 
     assert done.returncode == 0, done.stderr
+    assert "Warning: the list of processes shows the value of SECOND to everybody" in done.stderr
+    assert "zwei" not in done.stderr
     workspace = Workspace.objects.get()
     assert f"Launching 1 workspace: mine ({workspace.pk}), http://" in done.stdout
     assert f"/admin/workspaces/workspace/{workspace.pk}/change/" in done.stdout
     assert secrets.read_environment(workspace.pk) == {"FIRST": "one", "SECOND": "zwei"}
     assert workspace.provision_timeout_seconds == 120
     assert (workspace.hibernation_idle_minutes, workspace.restart_policy) == (30, "never")
+
+
+@pytest.mark.journey
+@pytest.mark.django_db(transaction=True)
+def test_a_secret_that_is_entered_or_read_from_a_file_is_never_seen_in_the_list_of_processes(stack, tmp_path):
+    stack.start("launch")
+    key_file = tmp_path / "key"
+    key_file.write_text("two\nlines\n")
+    ours, theirs = pty.openpty()
+    arguments = ["launch", "echo", "--secret", "ENTERED", "--secret-file", f"READ={key_file}"]
+    asking = subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        env=stack.environment,
+        cwd=settings.BASE_DIR,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = os.read(ours, 1000)
+    while b"Value of ENTERED" not in shown:
+        shown += os.read(ours, 1000)
+    arguments_shown = Path(f"/proc/{asking.pid}/cmdline").read_bytes()
+    os.write(ours, b"s3cr3t\n")
+    asking.communicate(timeout=PATIENCE_SECONDS)
+    with suppress(OSError):
+        shown += os.read(ours, 1000)
+    os.close(ours)
+
+    assert asking.returncode == 0
+    assert b"s3cr3t" not in shown + arguments_shown
+    assert b"Warning" not in shown
+    assert secrets.read_environment(Workspace.objects.get().pk) == {"ENTERED": "s3cr3t", "READ": "two\nlines"}
 
 
 @pytest.mark.journey

@@ -1,7 +1,6 @@
 """`manage.py launch`: create a workspace from a template or a file, and show its progress."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,13 @@ from workspaces import tasks
 from workspaces.configuration import catalog, env_files
 from workspaces.configuration.parser import MAX_CONFIG_BYTES
 from workspaces.lifecycle.transitions import RestartPolicy
+from workspaces.management.arguments import (
+    NOTHING_CREATED,
+    add_secret_arguments,
+    read_secrets,
+    read_text,
+    warn_of_visible_secrets,
+)
 from workspaces.management.examples import CommandWithExamples
 from workspaces.management.launch_progress import follow_launch
 from workspaces.overview import admin_url
@@ -22,13 +28,11 @@ from workspaces.workers import LAUNCH_QUEUE, NoWorker, require_worker
 
 EPILOG = """examples:
   manage.py launch echo --wait
-  manage.py launch hermes --name nightly --secret HERMES_API_KEY=… --wait
+  manage.py launch hermes --name nightly --secret HERMES_API_KEY --wait
   manage.py launch --config my.yaml --env-file .env --timeout 900
 
 exit codes: 0 launched (with --wait: online), 1 it did not come online, 2 nothing was created, 130 interrupted
 """
-# An error in the arguments, as opposed to one of the launch.
-_NOTHING_CREATED = 2
 _INTERRUPTED = 130
 
 
@@ -41,8 +45,7 @@ class Command(CommandWithExamples):
         parser.add_argument("--config", type=Path, metavar="FILE", help="a config.yaml instead of a template")
         parser.add_argument("--name", default="", help="the workspace's name (default: the name in config.yaml)")
         parser.add_argument("--model", default="", help="the model, if config.yaml offers several")
-        parser.add_argument("--secret", action="append", default=[], metavar="NAME=VALUE", help="a secret; repeatable")
-        parser.add_argument("--env-file", type=Path, metavar="FILE", help="NAME=VALUE lines, one secret each")
+        add_secret_arguments(parser)
         parser.add_argument("--timeout", type=int, metavar="SECONDS", help="how long the boot may take")
         parser.add_argument(
             "--hibernate-after", type=int, metavar="MINUTES", help="hibernate it after this time without a task"
@@ -67,6 +70,8 @@ class Command(CommandWithExamples):
 
     def launch(self, options: dict[str, Any]) -> None:
         """Create the workspace and follow its launch if asked to. Exits with 1 if it does not come online."""
+        if warning := warn_of_visible_secrets(options["secret"]):
+            self.stderr.write(warning)
         try:
             request = create_request(options)
             create.check_request(request)
@@ -77,9 +82,9 @@ class Command(CommandWithExamples):
             fields = error.fields
             if "env_file" in fields:
                 fields["env_file"] = f"{options['env_file']}: {fields['env_file']}"
-            raise CommandError(" ".join(fields.values()), returncode=_NOTHING_CREATED) from error
+            raise CommandError(" ".join(fields.values()), returncode=NOTHING_CREATED) from error
         except NoWorker as error:
-            raise CommandError(str(error), returncode=_NOTHING_CREATED) from error
+            raise CommandError(str(error), returncode=NOTHING_CREATED) from error
         for warning in created.warnings:
             self.stderr.write(printable(f"Warning: {warning}"))
         workspace = created.workspace
@@ -109,11 +114,11 @@ def create_request(options: dict[str, Any]) -> create.CreateRequest:
     if bool(template) == bool(file):
         wrong = "not both" if template else "and neither was given"
         raise CommandError(
-            f"Give a template or --config FILE, {wrong}. {known_templates()}", returncode=_NOTHING_CREATED
+            f"Give a template or --config FILE, {wrong}. {known_templates()}", returncode=NOTHING_CREATED
         )
     config = read_text(file, limit=MAX_CONFIG_BYTES) if file else ""
     if file and not config.strip():
-        raise CommandError(f"{file} is empty.", returncode=_NOTHING_CREATED)
+        raise CommandError(f"{file} is empty.", returncode=NOTHING_CREATED)
     return create.CreateRequest(
         name=options["name"],
         template=template,
@@ -122,7 +127,7 @@ def create_request(options: dict[str, Any]) -> create.CreateRequest:
         provision_timeout_seconds=options["timeout"],
         hibernation_idle_minutes=options["hibernate_after"],
         restart_policy=RestartPolicy(options["restart"]),
-        secrets=read_secrets(options["secret"]),
+        secrets=read_secrets(options["secret"], options["secret_file"]),
         env_file=read_text(env_file, limit=env_files.MAX_TEXT_BYTES) if env_file else "",
     )
 
@@ -133,33 +138,3 @@ def known_templates() -> str:
     usable = ", ".join(each.id for each in templates if not each.problem) or "none"
     bad = [f"The template {each.id} can't be used: {each.problem}" for each in templates if each.problem]
     return printable("\n".join([f"Templates: {usable}.", *bad]))
-
-
-def read_secrets(assignments: Sequence[str]) -> dict[str, str]:
-    """Return the secrets of NAME=VALUE arguments. Raises CommandError with every problem."""
-    secrets: dict[str, str] = {}
-    problems: list[str] = []
-    for number, text in enumerate(assignments, start=1):
-        try:
-            name, value = env_files.parse_assignment(text, place=f"--secret number {number}")
-            secrets[name] = value
-        except env_files.BadAssignment as error:
-            problems.append(str(error))
-    if problems:
-        raise CommandError(" ".join(problems), returncode=_NOTHING_CREATED)
-    return secrets
-
-
-def read_text(file: Path, *, limit: int) -> str:
-    """Return the text of a file of at most `limit` bytes. Raises CommandError."""
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(limit + 1)
-    except OSError as error:
-        raise CommandError(f"{file} can't be read: {error.strerror}.", returncode=_NOTHING_CREATED) from error
-    if len(content) > limit:
-        raise CommandError(f"{file} is larger than {limit // 1024} KiB.", returncode=_NOTHING_CREATED)
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{file} is not UTF-8 text (byte {error.start}).", returncode=_NOTHING_CREATED) from error
