@@ -32,6 +32,7 @@ from workspaces.provisioners.host_processes import start_time
 from workspaces.provisioners.logs import Log
 from workspaces.provisioners.process import cgroups
 from workspaces.provisioners.process.folders import LaunchFolder, ProcessSettings, locked, this_host
+from workspaces.provisioners.proxies import without_proxy_to_platform
 
 LIBC = ctypes.CDLL(None)
 PR_SET_CHILD_SUBREAPER = 36
@@ -90,7 +91,7 @@ class Supervisor:
         folder.write_config(config, token=spec.token, files=spec.files)
         folders = {"WORKSPACE_CONFIG_PATH": folder.config, "CONFIGS_DIR": folder.config, "HOME": folder.work}
         own = {name: str(value) for name, value in {**folders, "PORT": port}.items()}
-        set_environment({**settings.inherited, **spec.environment, **own})
+        set_environment(without_proxy_to_platform({**settings.inherited, **spec.environment, **own}))
         self._log = Log(folder.log, settings.log_bytes)
         cgroup = settings.cgroup / folder.cgroup_name if settings.cgroup else None
         self._cgroup = cgroup if cgroup and cgroups.make(cgroup, settings.limits) else None
