@@ -250,6 +250,8 @@ SECRETS_KEYS = fernet_keys(env, "SECRETS_KEYS")
 # --- Delivery ------------------------------------------------------------------------------------
 # Private networks in which receivers may be; all others are refused, so that no channel can reach internal services.
 DELIVERY_ALLOW_PRIVATE = cidr_list(env, "DELIVERY_ALLOW_PRIVATE")
+# Webhooks and chats use this proxy, and none of the environment: the guard would judge its address as the receiver's.
+OUTBOUND_PROXY = optional_url(env, "OUTBOUND_PROXY", schemes=["http", "https"])
 # For tests: divides the pauses between attempts.
 DELIVERY_RETRY_DIVISOR = integer(env, "DELIVERY_RETRY_DIVISOR", default=1, least=1, most=10_000)
 # After this long another process takes over a claimed delivery. Keep it longer than the longest send.

@@ -1,7 +1,8 @@
 """HTTP connections that lead only to addresses that channels may reach, and that end in time.
 
 The address is checked when the connection is made and is the one connected to, so a name that resolves differently a
-moment later changes nothing. Redirects are not followed here.
+moment later changes nothing. With OUTBOUND_PROXY, the target is judged before each request. Redirects are not followed
+here.
 """
 
 import socket
@@ -12,10 +13,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore
+from django.conf import settings
 
 from events.channels.network.addresses import Purpose, resolve_allowed
+from events.channels.network.outbound_proxy import is_proxy, judge_target, proxy_address, proxy_login
 
 # When the current request of this thread has to be over, on the monotonic clock.
 _ends_at: ContextVar[float] = ContextVar("ends_at")
@@ -27,38 +31,52 @@ def limit_request(*, seconds: float) -> None:
 
 
 class Connections:
-    """Guarded kept-alive connections, as many as are in use at the same time.
+    """Guarded kept-alive connections to one target, as many as are in use at the same time.
 
     Each is a pool with one connection. Threads that share a larger pool wait longer for its lock than for the network.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, url: httpcore.URL) -> None:
+        self._target = url.origin.host.decode(), url.origin.port
         # Create it once: loading the system's certificates takes longer than a request.
         self._ssl_context = ssl.create_default_context()
         self._ssl_context.set_alpn_protocols(["http/1.1"])
-        self._idle: deque[httpcore.ConnectionPool] = deque()
+        self._idle: dict[bool, deque[httpcore.ConnectionPool]] = {False: deque(), True: deque()}
 
     @contextmanager
     def borrow(self) -> Iterator[httpcore.ConnectionPool]:
-        """Lend a connection to this thread for the duration of the block."""
+        """Lend a connection to this thread for the duration of the block. Raises ForbiddenAddress, Unresolved."""
+        # Without a proxy, the connection's own address is checked when it is made.
+        is_proxied = bool(settings.OUTBOUND_PROXY) and judge_target(*self._target)
         try:
-            connection = self._idle.pop()
+            connection = self._idle[is_proxied].pop()
         except IndexError:
-            connection = httpcore.ConnectionPool(
-                ssl_context=self._ssl_context,
-                max_connections=1,
-                network_backend=_GuardedBackend(),
-                keepalive_expiry=30,
-            )
+            connection = self.connect(is_proxied=is_proxied)
         try:
             yield connection
         finally:
-            self._idle.append(connection)
+            self._idle[is_proxied].append(connection)
+
+    def connect(self, *, is_proxied: bool) -> httpcore.ConnectionPool:
+        """Return a pool of one connection, which is made with its first request."""
+        options: dict[str, Any] = {
+            "ssl_context": self._ssl_context,
+            "max_connections": 1,
+            "network_backend": _GuardedBackend(),
+            "keepalive_expiry": 30,
+        }
+        if not is_proxied:
+            return httpcore.ConnectionPool(**options)
+        host, port = proxy_address()
+        scheme = urlsplit(settings.OUTBOUND_PROXY).scheme
+        url = httpcore.URL(scheme=scheme, host=str(host), port=port, target="/")
+        return httpcore.HTTPProxy(url, proxy_auth=proxy_login(), **options)
 
     def close(self) -> None:
         """Close all connections that are not in use."""
-        while self._idle:
-            self._idle.pop().close()
+        for connections in self._idle.values():
+            while connections:
+                connections.pop().close()
 
 
 def _limit(timeout: float | None) -> float:
@@ -70,7 +88,7 @@ def _limit(timeout: float | None) -> float:
 
 
 class _GuardedBackend(httpcore.NetworkBackend):
-    """Connects to the address that was checked."""
+    """Connects to the address that was checked, or to the proxy."""
 
     _backend = httpcore.SyncBackend()
 
@@ -82,7 +100,7 @@ class _GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        address = resolve_allowed(host, port, purpose=Purpose.CHANNEL)
+        address = host if is_proxy(host, port) else resolve_allowed(host, port, purpose=Purpose.CHANNEL)
         options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *(socket_options or [])]
         return _TimedStream(self._backend.connect_tcp(address, port, _limit(timeout), local_address, options))
 

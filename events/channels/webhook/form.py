@@ -9,7 +9,8 @@ from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
 
 from events.channels.base import KindForm
-from events.channels.network.addresses import ForbiddenAddress, Purpose, Unresolved, resolve_allowed
+from events.channels.network.addresses import ForbiddenAddress, Unresolved
+from events.channels.network.outbound_proxy import judge_target
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # Set by Slipway or by the connection.
@@ -89,7 +90,7 @@ def check_url(url: str, *, is_https_only: bool) -> None:
     if is_https_only and parts.scheme != "https":
         raise ValidationError("This URL is not https. Use another one, or switch “HTTPS only” off.")
     try:
-        resolve_allowed(host, port, purpose=Purpose.CHANNEL)
+        judge_target(host, port)
     except ForbiddenAddress as error:
         raise ValidationError(str(error)) from None
     except Unresolved:

@@ -35,7 +35,7 @@ class WebhookSender(Sender):
         self._headers = {**options.get("headers", {}), **_HEADERS}
         self._signer = Signer(options["signing"])
         self._timeout_seconds = timeout_seconds
-        self._connections = Connections()
+        self._connections = Connections(self._url)
 
     def send(self, messages: Sequence[Message]) -> Receipt:
         (message,) = messages
@@ -63,6 +63,8 @@ class WebhookSender(Sender):
             raise SendFailed(str(error)) from error
         except (httpcore.TimeoutException, TimeoutError) as error:
             raise SendFailed(f"The receiver did not answer within {self._timeout_seconds:g} s.") from error
+        except httpcore.ProxyError as error:
+            raise SendFailed(f"The proxy did not pass the message on: {error}") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             raise SendFailed(f"The connection failed: {error or type(error).__name__}") from error
         text = received[:RESPONSE_BYTES].decode(errors="replace").replace("\0", "")
