@@ -16,6 +16,7 @@ _BIDI_CONTROLS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 # All of C0 and C1 but tab and line feed.
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f"
 _UNWANTED = re.compile(f"[{_CONTROLS}{_BIDI_CONTROLS}]")
+_REFUSED_IN_NAMES = re.compile(f"[{_CONTROLS}\t\n\u2028\u2029{_BIDI_CONTROLS}\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 # Unicode's Default_Ignorable_Code_Point, without the bidi controls.
 _IGNORABLE = re.compile(
@@ -98,3 +99,16 @@ def kept_joiner(match: re.Match[str]) -> str:
         _SYMBOLS.match(before) or unicodedata.category(before) == "So"
     )
     return character if joins_letters or joins_emoji else ""
+
+
+def clean_name(name: str) -> str:
+    """Return a name that someone typed as it is kept: NFC, single spaces, nothing invisible in it. "" stays "".
+
+    Raises ValueError, with a clause that follows the field's name, for a control or bidi character, half of a surrogate
+    pair, and a name that shows nothing.
+    """
+    if found := _REFUSED_IN_NAMES.search(name.strip()):
+        raise ValueError(f"contains the control character U+{ord(found.group()):04X}")
+    if name.strip() and is_visibly_empty(name):
+        raise ValueError("shows nothing: it holds only invisible characters")
+    return mend_line(name)

@@ -64,6 +64,8 @@ def as_text(value: Any) -> Any:
 def mend_card(card: dict[str, Any]) -> Any:
     """Return the card with mended texts. Raises ValueError for one that is larger than 64 KiB."""
     mended = mend_values(card)
+    if isinstance(mended, dict) and isinstance(mended.get("name"), str):
+        mended["name"] = mend_line(mended["name"])
     if len(json.dumps(mended, ensure_ascii=False).encode()) > MAX_CARD_BYTES:
         raise ValueError(f"is larger than {MAX_CARD_BYTES // 1024} KiB, so the earlier card stays")
     return mended

@@ -15,6 +15,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from events.admin.name_field import NameField
 from events.catalogue import FAILURE_CODES
 from events.channels.base import Kind, SendFailed
 from events.channels.network.addresses import origin_of
@@ -51,7 +52,7 @@ class WordListField(forms.CharField):
 class ChannelForm(forms.ModelForm):
     """A channel's name, filters and limits. `form_for` adds the options of its kind."""
 
-    name = forms.CharField(max_length=100, widget=UnfoldAdminTextInputWidget)
+    name = NameField(max_length=100)
     event_types = forms.MultipleChoiceField(
         label="Events",
         choices=[(name, name) for name in EventType.values],

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from datetime import datetime
 
+from agent.texts import clean_name
 from workspaces.models import AgentToken, ApiKey, ApiScope, Workspace
 
 TOKEN_BYTES = 32
@@ -43,8 +44,13 @@ def mint_agent_token(workspace: Workspace) -> str:
 
 def mint_api_key(*, name: str, scopes: list[str]) -> tuple[ApiKey, str]:
     """Store a new API key. Return its row and the key, which can't be read again. Raises InvalidKey."""
-    if not name.strip() or not name.isprintable() or len(name) > MAX_KEY_NAME_CHARACTERS:
-        raise InvalidKey(f"A key's name is one line of 1 to {MAX_KEY_NAME_CHARACTERS} printable characters.")
+    rule = f"A key's name is one line of 1 to {MAX_KEY_NAME_CHARACTERS} characters that can be seen"
+    try:
+        name = clean_name(name)
+    except ValueError as error:
+        raise InvalidKey(f"{rule}; this one {error}.") from None
+    if not 0 < len(name) <= MAX_KEY_NAME_CHARACTERS:
+        raise InvalidKey(f"{rule}.")
     unknown = sorted(set(scopes) - set(ApiScope.values))
     if unknown or not scopes:
         what = f"There is no scope {unknown[0][:80]!r}." if unknown else "A key needs a scope."

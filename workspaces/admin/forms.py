@@ -4,26 +4,22 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
 )
 
+from events.admin.name_field import NameField
 from workspaces.access import secrets as access_secrets
 from workspaces.configuration import catalog, env_files
 from workspaces.configuration.secret_files import read_env_secrets
 from workspaces.lifecycle.transitions import RestartPolicy
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, Workspace
-from workspaces.services.launching.create import CreateRequest, InvalidWorkspace
+from workspaces.services.launching.create import CreateRequest, InvalidWorkspace, clean_labels
 
-no_control_characters = RegexValidator(
-    r"[\x00-\x1f\x7f-\x9f]", "Control characters are not allowed.", inverse_match=True
-)
 MAX_LABELS = 50
 MAX_LABEL_CHARACTERS = 200
 MAX_IDLE_MINUTES = 2**31 - 1
@@ -81,11 +77,13 @@ class LabelsField(forms.CharField):
                 raise ValidationError(f"Line {number} is not key=value.")
             if len(line) > MAX_LABEL_CHARACTERS:
                 raise ValidationError(f"Line {number} is longer than {MAX_LABEL_CHARACTERS} characters.")
-            no_control_characters(name + text)
             labels[name] = text
         if len(labels) > MAX_LABELS:
             raise ValidationError(f"A workspace can have at most {MAX_LABELS} labels. These are {len(labels)}.")
-        return labels
+        try:
+            return clean_labels(labels)
+        except ValueError as error:
+            raise ValidationError(f"{error}.") from None
 
 
 def _timeout_field() -> forms.IntegerField:
@@ -132,20 +130,8 @@ class CreateForm(forms.Form):
         widget=UnfoldAdminTextareaWidget(attrs={"class": "slipway-code", "rows": 12, "spellcheck": "false"}),
         help_text="Instead of a template.",
     )
-    name = forms.CharField(
-        required=False,
-        max_length=100,
-        validators=[no_control_characters],
-        widget=UnfoldAdminTextInputWidget,
-        help_text="Empty: the name in config.yaml.",
-    )
-    model = forms.CharField(
-        required=False,
-        max_length=200,
-        validators=[no_control_characters],
-        widget=UnfoldAdminTextInputWidget,
-        help_text="Empty: the model that config.yaml selects.",
-    )
+    name = NameField(required=False, max_length=100, help_text="Empty: the name in config.yaml.")
+    model = NameField(required=False, max_length=200, help_text="Empty: the model that config.yaml selects.")
     provision_timeout_seconds = _timeout_field()
     hibernation_idle_minutes = _idle_field()
     restart_policy = _policy_field(required=False)
@@ -208,10 +194,8 @@ def template_label(template: catalog.Template) -> str:
 class WorkspaceForm(forms.ModelForm):
     """The settings of a workspace that an operator may change."""
 
-    name = forms.CharField(max_length=100, validators=[no_control_characters], widget=UnfoldAdminTextInputWidget)
-    role = forms.CharField(
-        max_length=200, required=False, validators=[no_control_characters], widget=UnfoldAdminTextInputWidget
-    )
+    name = NameField(max_length=100)
+    role = NameField(max_length=200, required=False)
     labels = LabelsField(
         required=False,
         max_length=20_000,
@@ -264,7 +248,7 @@ class SecretForm(forms.ModelForm):
 class ApiKeyForm(forms.ModelForm):
     """The name and the scopes of a new API key."""
 
-    name = forms.CharField(max_length=100, validators=[no_control_characters], widget=UnfoldAdminTextInputWidget)
+    name = NameField(max_length=100)
     scopes = forms.MultipleChoiceField(
         choices=ApiScope.choices,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,

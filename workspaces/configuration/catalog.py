@@ -9,6 +9,7 @@ from pathlib import Path
 from django.conf import settings
 
 from agent import rules
+from agent.texts import mend_line
 from workspaces.configuration import template_files
 from workspaces.configuration.parser import MAX_CONFIG_BYTES, BadConfig, parse_config
 from workspaces.configuration.template_files import CONFIG_FILE
@@ -21,7 +22,7 @@ class UnknownTemplate(ValueError):
     """The catalog has no template with this name."""
 
     def __init__(self, name: str) -> None:
-        known = ", ".join(sorted(_folders())) or "none"
+        known = ", ".join(sorted(map(mend_line, _folders()))) or "none"
         super().__init__(f"There is no template {name[:80]!r} in the catalog. Known templates: {known}.")
 
 
@@ -49,7 +50,7 @@ def read_template(name: str) -> Template:
         read_files(name)
         return Template(
             id=name,
-            name=str(config.get("name") or name),
+            name=mend_line(str(config.get("name") or "")) or name,
             runtime=rules.runtime_of(config),
             provision_timeout_seconds=rules.provision_timeout_seconds(config),
             required_env=rules.missing_names(rules.required_env(config, rules.picked_model(config))),
@@ -62,7 +63,8 @@ def read_template(name: str) -> Template:
         # One bad template must not hide the others.
         logger.exception("A template can't be read", extra={"template": name})
         problem = f"It can't be read ({type(error).__name__}); see the log."
-    return Template(id=name, name=name, runtime="", provision_timeout_seconds=None, required_env=[], problem=problem)
+    shown = mend_line(name) or "unnamed"
+    return Template(id=shown, name=shown, runtime="", provision_timeout_seconds=None, required_env=[], problem=problem)
 
 
 def read_config_text(name: str) -> str:
@@ -70,6 +72,8 @@ def read_config_text(name: str) -> str:
     folder = _folders().get(name)
     if folder is None:
         raise UnknownTemplate(name)
+    if mend_line(name) != name:
+        raise BadConfig("The name of the template's folder holds characters that can't be seen.")
     path = folder / CONFIG_FILE
     try:
         # One byte more than allowed is enough for `parse_config` to refuse a file that is too large.

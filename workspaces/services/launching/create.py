@@ -1,6 +1,5 @@
 """Create a workspace."""
 
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from agent import rules
+from agent.texts import clean_name, mend_line
 from workspaces.access import agent_urls, secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration import catalog
@@ -25,8 +25,7 @@ from workspaces.services.core import launch_records
 from workspaces.services.core.transition import StatusChange, record_creation
 from workspaces.services.core.trees import BadParent, lock_parent
 
-# Control characters and surrogates, which terminals, headers and the database don't accept as text.
-_UNPRINTABLE = frozenset({"Cc", "Cs"})
+_NAMES = ("name", "role", "model", "runtime")
 
 
 class InvalidWorkspace(ValueError):
@@ -153,12 +152,12 @@ def build_workspace(request: CreateRequest, config: dict[str, Any]) -> Workspace
     default_tier = tier if isinstance(tier, int) else 1
     return Workspace(
         name=request.name.strip() or str(config.get("name") or request.template or "workspace")[:100],
-        role=request.role.strip(),
+        role=request.role,
         template=request.template,
         config=request.config,
         runtime=request.runtime or (rules.runtime_of(config) if config else "external"),
         tier=request.tier if request.tier is not None else default_tier,
-        model=request.model.strip(),
+        model=request.model,
         backend=BackendKind.EXTERNAL if request.external else settings.PROVISIONER,
         parent_id=request.parent_id,
         url=request.url,
@@ -192,16 +191,38 @@ def read_config(request: CreateRequest) -> CheckedConfig:
         return check_config(request.config or catalog.read_config_text(request.template))
 
 
+def clean_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels with cleaned names and values. Raises ValueError with a clause about the first wrong one."""
+    cleaned = {}
+    for name, value in labels.items():
+        for part, what in ((name, "name"), (value, "value")):
+            try:
+                clean_name(part)
+            except ValueError as error:
+                raise ValueError(f"The {what} of the label {mend_line(name)[:80]!r} {error}") from None
+        if not name.strip():
+            raise ValueError("A label has no name")
+        cleaned[clean_name(name)] = clean_name(value)
+    return cleaned
+
+
 def field_problems(workspace: Workspace) -> dict[str, str]:
-    """Return a message for each field of an unsaved workspace that is wrong."""
+    """Return a message for each field of an unsaved workspace that is wrong. Its names and labels are cleaned."""
     problems: dict[str, str] = {}
+    for name in _NAMES:
+        try:
+            setattr(workspace, name, clean_name(getattr(workspace, name)))
+        except ValueError as error:
+            problems[name] = f"{name} {error}."
+    try:
+        workspace.labels = clean_labels(workspace.labels)
+    except ValueError as error:
+        problems["labels"] = f"{error}."
     try:
         workspace.clean_fields(exclude=["parent", "agent_card"])
     except ValidationError as error:
-        problems |= {name: f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()}
-    for name in ("name", "role", "model", "runtime"):
-        if any(unicodedata.category(character) in _UNPRINTABLE for character in getattr(workspace, name)):
-            problems[name] = f"{name} contains a control character."
+        messages_of = {name: f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()}
+        problems = messages_of | problems
     limit = workspace.provision_timeout_seconds
     if limit is not None and not 1 <= limit <= MAX_TIMEOUT_SECONDS:
         problems["provision_timeout_seconds"] = (
