@@ -14,12 +14,12 @@ _LENGTHS = (8_192, 1_024, 128)
 SHORTENED = "… [shortened]"
 OMITTED = "[omitted: too large for the event log]"
 MASK = "••••••"
-# A word of 32 random bytes as base64url: an agent token or an API key (wire contract). It has letters of both cases;
-# a word without is not a token.
+# A word of 32 random bytes as base64url, with a prefix or, by earlier versions, without: an agent token or an API key.
+# It has letters of both cases; a word without is not a token.
 _TOKEN_CHARACTERS = 43
 # Test the length first, since most words fail it.
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9_-])(?:slw_)?(?=[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-]))"
+    r"(?<![A-Za-z0-9_-])(?:slwt?_)?(?=[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-]))"
     r"(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*[A-Z])[A-Za-z0-9_-]{43}"
 )
 

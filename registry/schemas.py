@@ -28,15 +28,13 @@ from pydantic import (
 from agent import rules
 from agent.texts import mend_line, mend_text, mend_values
 from workspaces.access.errors import field_message
+from workspaces.access.masking import WINDOW_CHARACTERS
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import MAX_BUDGET_CENTS
 
 # The largest values that the columns of Heartbeat can store.
 _LARGEST_COUNT = 2**31 - 1
 _LARGEST_AMOUNT = 2**63 - 1
-# Texts are masked before they are cut, so that no part of a secret is left. Masking reads this much of a text: twice
-# the longest secret.
-MAX_MASKED_CHARACTERS = 2 * 65_536
 MAX_CARD_BYTES = 64 * 1024
 _MAX_CAPABILITY_CHARACTERS = 100
 _MAX_NAMED_PROBLEMS = 20
@@ -78,7 +76,7 @@ def environment_name(name: str) -> str:
     return name
 
 
-Text = Annotated[str, AfterValidator(lambda text: mend_text(text[:MAX_MASKED_CHARACTERS]))]
+Text = Annotated[str, AfterValidator(lambda text: mend_text(text[:WINDOW_CHARACTERS]))]
 AnyText = Annotated[str, BeforeValidator(as_text)]
 Rate = Annotated[StrictFloat, Field(ge=0, le=1)]
 Count = Annotated[int, BeforeValidator(partial(whole, most=_LARGEST_COUNT))]

@@ -11,10 +11,10 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Now
 
 from registry.live_updates import publish_heartbeat
-from registry.schemas import MAX_MASKED_CHARACTERS, HeartbeatIn, RuntimeState
+from registry.schemas import HeartbeatIn, RuntimeState
 from workspaces.access import agent_urls
 from workspaces.access.authentication import Agent
-from workspaces.access.masking import mask, mask_strings
+from workspaces.access.masking import WINDOW_CHARACTERS, mask_start, mask_strings
 from workspaces.lifecycle.transitions import (
     RUNNING,
     FailureCode,
@@ -98,9 +98,9 @@ def fail_by_agent(
     reason = FailureReason(
         code=code,
         source=FailureSource.AGENT,
-        message=error[:MAX_MASKED_CHARACTERS],
+        message=error[:WINDOW_CHARACTERS],
         missing=missing,
-        log_tail=log_tail[-MAX_MASKED_CHARACTERS:],
+        log_tail=log_tail,
     )
     return _fail(agent.workspace_id, agent.launch_id, reason, now=clock())
 
@@ -116,8 +116,8 @@ def fail_by_watcher(*, workspace_id: UUID, launch_id: UUID | None, error: str, l
     reason = FailureReason(
         code=FailureCode.CRASHED,
         source=FailureSource.BOOTSTRAP_WATCHER,
-        message=error[:MAX_MASKED_CHARACTERS],
-        log_tail=log_tail[-MAX_MASKED_CHARACTERS:],
+        message=error[:WINDOW_CHARACTERS],
+        log_tail=log_tail,
     )
     return _fail(workspace_id, launch_id or workspace.launch_id, reason, now=now)
 
@@ -136,7 +136,7 @@ def _columns(report: HeartbeatIn, *, workspace_id: UUID) -> dict[str, Any]:
     columns["idle_since"] = _idle_since(report)
     for name in ("sample_error", "current_task"):
         if text := columns.get(name):
-            columns[name] = mask(text, workspace_id=workspace_id)[:MAX_TEXT_CHARACTERS]
+            columns[name] = mask_start(text, workspace_id=workspace_id, most_characters=MAX_TEXT_CHARACTERS)
     # A spend of 0 says nothing (wire contract).
     if not report.monthly_spend:
         columns.pop("monthly_spend", None)

@@ -1,85 +1,176 @@
-"""Masks secret values and agent tokens in text before it reaches the outbox, a row or a log."""
+"""Masks secret values and credentials in text before it reaches the outbox, a row or a log.
 
-import json
+Mask first, then cut: half of a secret can't be recognised. What others cut before it came here is masked as far as it
+can be: the rest of a value at either end of a text.
+"""
+
 import re
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 from workspaces.access import secrets
-from workspaces.access.tokens import TOKEN_CHARACTERS, digest
+from workspaces.access.cut_secrets import rests_in
+from workspaces.access.decoded_text import DecodedText, readings_of, without_escape_sequences
+from workspaces.access.secret_forms import Form, Where, base64_forms, forms_of
+from workspaces.access.tokens import CREDENTIAL_PREFIXES, TOKEN_CHARACTERS, digest
 from workspaces.models import AgentToken
+from workspaces.provisioners.logs import last_characters
 
 MASK = "••••••"
 LOG_TAIL_BYTES = 8 * 1024
-# Shorter values occur inside ordinary words by chance, so they are masked only as whole words.
-_MIN_SUBSTRING_CHARACTERS = 4
-# Shorter lines of a secret with several lines are not masked by themselves.
-_MIN_LINE_CHARACTERS = 8
-_TOKEN_LIKE = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARACTERS},}}")
+# This much of a text is masked before it is cut: more than what is kept and the longest secret, URL-encoded.
+WINDOW_CHARACTERS = 262_144
+# Forms are looked up by their first characters; the short ones by fewer.
+_KEY_CHARACTERS = (16, 8, 4, 3, 2, 1)
+_MANY_KEYS = 256
+# Credentials by their prefixes, whole or the beginning of one, as they are and in Base64.
+_CREDENTIAL = re.compile(
+    rf"(?:{'|'.join(CREDENTIAL_PREFIXES)})[A-Za-z0-9_-]{{8,{TOKEN_CHARACTERS}}}|"
+    rf"[A-Za-z0-9+/_-]?(?:{'|'.join(text for prefix in CREDENTIAL_PREFIXES for text in base64_forms(prefix.encode()))})"
+    rf"[A-Za-z0-9+/_-]{{8,{(TOKEN_CHARACTERS + 3) * 4 // 3}}}={{0,2}}"
+)
+# Agent tokens without a prefix, as earlier versions minted them, at most this many characters beside others.
+_UNPREFIXED = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARACTERS},}}")
+_MOST_BESIDE_A_TOKEN = 64
+
+# A log that was cut inside of a credential begins with the rest of it.
+_REST_OF_CREDENTIAL = re.compile(
+    r"\A(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*[A-Z])(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]{16,}"
+)
 
 
 def mask(text: str, *, workspace_id: UUID) -> str:
-    """Return the text without the workspace's secrets, the global ones and its agent tokens, and without NULs."""
-    text = text.replace("\0", "")
-    if not text.strip():
-        return text
-    return _masker(workspace_id)(text)
+    """Return the text without its workspace's secrets, without credentials, and without terminal sequences and NULs."""
+    return masker_of(workspace_id).mask(text) if text.strip() else text.replace("\0", "")
+
+
+def mask_start(text: str, *, workspace_id: UUID, most_characters: int) -> str:
+    """Return the first characters of the text, masked before it is cut."""
+    return mask(text[:WINDOW_CHARACTERS], workspace_id=workspace_id).strip()[:most_characters]
+
+
+def mask_log_tail(text: str, *, workspace_id: UUID) -> str:
+    """Return the last 8 KiB of a log, masked before it is cut."""
+    masked = mask(last_characters(text, WINDOW_CHARACTERS), workspace_id=workspace_id)
+    return last_bytes(_REST_OF_CREDENTIAL.sub(MASK, masked))
 
 
 def mask_strings(value: Any, *, workspace_id: UUID) -> Any:
     """Return a JSON value with every string in it masked, keys included."""
-    masker = _masker(workspace_id)
+    texts = list(dict.fromkeys(texts_in(value)))
+    # All at once, since each text costs a search for each secret.
+    masked = dict(zip(texts, masker_of(workspace_id).mask_all(texts), strict=True))
 
-    def masked(value: Any) -> Any:
+    def with_masks(value: Any) -> Any:
         if isinstance(value, dict):
-            return {masker(key): masked(item) for key, item in value.items()}
+            return {with_masks(key): with_masks(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [masked(item) for item in value]
-        return masker(value) if isinstance(value, str) else value
+            return [with_masks(item) for item in value]
+        return masked[value] if isinstance(value, str) else value
 
-    return masked(value)
+    return with_masks(value)
 
 
-def _masker(workspace_id: UUID) -> Callable[[str], str]:
-    """Read the workspace's secrets once and return a function that masks them and the agent tokens in a text.
-
-    Only digests of the tokens are stored, so each part of the text that could be a token is hashed and compared.
-    """
-    stored = [value for values in secrets.readable_values({workspace_id}).values() for value in values]
-
-    @cache
-    def digests() -> set[str]:
-        return set(AgentToken.objects.filter(workspace_id=workspace_id).values_list("digest", flat=True))
-
-    def masked(text: str) -> str:
-        text = mask_values(text, stored)
-        windows = {
-            match.group()[start : start + TOKEN_CHARACTERS]
-            for match in _TOKEN_LIKE.finditer(text)
-            for start in range(len(match.group()) - TOKEN_CHARACTERS + 1)
-        }
-        return mask_values(text, [window for window in windows if digest(window) in digests()])
-
-    return masked
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield every string in a JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for pair in value.items():
+            yield from texts_in(list(pair))
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_in(item)
 
 
 def mask_values(text: str, values: Iterable[str]) -> str:
-    """Return the text with each value masked, as it is, URL-encoded and JSON-escaped; the longest first."""
-    forms: set[str] = set()
-    for value in values:
-        # Programs print a value of several lines line by line, with a prefix before each.
-        lines = {line.strip() for line in value.splitlines() if len(line.strip()) >= _MIN_LINE_CHARACTERS}
-        for part in {value, value.strip()} | lines:
-            forms |= {part, quote(part, safe=""), json.dumps(part)[1:-1]}
-    for form in sorted(forms - {""}, key=len, reverse=True):
-        if len(form) >= _MIN_SUBSTRING_CHARACTERS:
-            text = text.replace(form, MASK)
-        else:
-            text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", MASK, text)
-    return text
+    """Return the text with each value masked, whatever form it has."""
+    return Masker(values).mask(text)
+
+
+def masker_of(workspace_id: UUID) -> "Masker":
+    """Return what masks the texts of a workspace: its secrets, the global ones and its agent tokens."""
+    stored = [value for values in secrets.readable_values({workspace_id}).values() for value in values]
+    return Masker(stored, workspace_id=workspace_id)
+
+
+class Masker:
+    """Masks values in all their forms, and credentials. The time is proportional to the length of the text."""
+
+    def __init__(self, values: Iterable[str], *, workspace_id: UUID | None = None) -> None:
+        self._workspace_id = workspace_id
+        forms = forms_of(values)
+        self._long_forms = [form.text for form in forms if form.where is Where.ANYWHERE]
+        self._by_key: dict[int, dict[str, list[Form]]] = defaultdict(lambda: defaultdict(list))
+        for form in forms:
+            width = next(width for width in _KEY_CHARACTERS if width <= len(form.text))
+            self._by_key[width][form.text[:width]].append(form)
+
+    def mask(self, text: str) -> str:
+        """Return the text with what is secret masked, without terminal sequences and NULs."""
+        return self.mask_all([text])[0]
+
+    def mask_all(self, texts: list[str]) -> list[str]:
+        """Return the texts with what is secret masked, without terminal sequences and NULs."""
+        # No secret contains the NUL that stands between them.
+        whole = "\0".join([text.replace("\0", "") for text in texts])
+        plain = without_escape_sequences(whole)
+        masked = replace_spans(whole, self.spans_in(plain))
+        return (without_escape_sequences(masked).text if plain.is_changed else masked).split("\0") if texts else []
+
+    def spans_in(self, plain: DecodedText) -> list[tuple[int, int]]:
+        """Return what is secret as (start, end) in the text that `plain` was made of."""
+        spans = []
+        for reading in readings_of(plain):
+            found = [match.span() for match in _CREDENTIAL.finditer(reading.text)]
+            found += [*self.forms_in(reading.text), *rests_in(reading.text, self._long_forms)]
+            spans += [(reading.origin(start), reading.origin(end)) for start, end in found]
+        spans += [(plain.origin(start), plain.origin(end)) for start, end in self.unprefixed_tokens_in(plain.text)]
+        return spans
+
+    def forms_in(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) of each form of a value."""
+        for width, forms in self._by_key.items():
+            keys: Iterable[str] = forms
+            if len(forms) > _MANY_KEYS:
+                # One pass over the text instead of a search for each of many forms.
+                keys = {key for at in range(len(text)) if (key := text[at : at + width]) in forms}
+            for form in [form for key in keys for form in forms[key]]:
+                start = text.find(form.text)
+                while start >= 0:
+                    end = start + len(form.text)
+                    if form.counts_in(text, start, end):
+                        yield form.extended_in(text, start, end)
+                    start = text.find(form.text, end)
+
+    def unprefixed_tokens_in(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) of each agent token of the workspace that earlier versions minted."""
+        for run in _UNPREFIXED.finditer(text):
+            word = run.group()
+            if len(word) > TOKEN_CHARACTERS + _MOST_BESIDE_A_TOKEN or word.lower() == word or word.upper() == word:
+                continue
+            for start in range(len(word) - TOKEN_CHARACTERS + 1):
+                if digest(word[start : start + TOKEN_CHARACTERS]) in self._digests:
+                    yield run.start() + start, run.start() + start + TOKEN_CHARACTERS
+
+    @cached_property
+    def _digests(self) -> set[str]:
+        if self._workspace_id is None:
+            return set()
+        return set(AgentToken.objects.filter(workspace_id=self._workspace_id).values_list("digest", flat=True))
+
+
+def replace_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """Return the text with a mask in place of each (start, end); one for those that overlap."""
+    pieces, done = [], 0
+    for start, end in sorted(spans):
+        if start >= done:
+            pieces += [text[done:start], MASK]
+        done = max(done, end)
+    return "".join([*pieces, text[done:]])
 
 
 def last_bytes(text: str, *, limit_bytes: int = LOG_TAIL_BYTES) -> str:

@@ -10,6 +10,9 @@ from workspaces.models import AgentToken, ApiKey, ApiScope, Workspace
 TOKEN_BYTES = 32
 # The length of TOKEN_BYTES in base64url without padding.
 TOKEN_CHARACTERS = 43
+# They tell people, secret scanners and masking.py what leaked, and keep a shell from reading a key as an option.
+KEY_PREFIX, AGENT_TOKEN_PREFIX = "slw_", "slwt_"
+CREDENTIAL_PREFIXES = (KEY_PREFIX, AGENT_TOKEN_PREFIX)
 # How much of an API key is stored in clear, so that operators can recognise it.
 PREFIX_CHARACTERS = 10
 MAX_KEY_NAME_CHARACTERS = 100
@@ -37,7 +40,7 @@ def digest(credential: str) -> str:
 
 def mint_agent_token(workspace: Workspace) -> str:
     """Store a new token of the workspace's current launch and return it; it can't be read again."""
-    token = secrets.token_urlsafe(TOKEN_BYTES)
+    token = AGENT_TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
     AgentToken.objects.create(workspace=workspace, launch_id=workspace.launch_id, digest=digest(token))
     return token
 
@@ -55,8 +58,7 @@ def mint_api_key(*, name: str, scopes: list[str]) -> tuple[ApiKey, str]:
     if unknown or not scopes:
         what = f"There is no scope {unknown[0][:80]!r}." if unknown else "A key needs a scope."
         raise InvalidKey(f"{what} Known scopes: {', '.join(ApiScope.values)}.")
-    # The prefix tells people and secret scanners what leaked, and keeps a shell from reading it as an option.
-    key = f"slw_{secrets.token_urlsafe(TOKEN_BYTES)}"
+    key = KEY_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
     row = ApiKey.objects.create(
         name=name, prefix=key[:PREFIX_CHARACTERS], digest=digest(key), scopes=sorted(set(scopes))
     )

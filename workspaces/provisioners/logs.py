@@ -1,4 +1,4 @@
-"""Logs of limited size in two files, and the end of one, cut to a size that fits a row, an event and a page."""
+"""Logs of limited size in two files, and the end of one."""
 
 import os
 from contextlib import suppress
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workspaces.provisioners.files import new_file, open_regular
 
-TAIL_BYTES = 8192
+WINDOW_BYTES = 262_144
 
 
 class Log:
@@ -43,23 +43,32 @@ class Log:
 
 
 def tail_of(path: Path) -> str:
-    """Return the last 8 KiB of a log that is rotated into `name` and the older `name.1`, or "" if there is no log."""
+    """Return the last 256 KiB of a log that is rotated into `name` and the older `name.1`, or "" if there is no log.
+
+    It is longer than what is kept of it, so that secrets are masked before it is cut. Without NULs, which Postgres
+    refuses, and without the line at its beginning that is cut.
+    """
     newest = _last_bytes(path)
-    if len(newest) < TAIL_BYTES:
-        newest = _last_bytes(path.with_name(f"{path.name}.1")) + newest
-    return clean_tail(newest[-TAIL_BYTES:])
+    older = _last_bytes(path.with_name(f"{path.name}.1")) if len(newest) < WINDOW_BYTES else b""
+    text = (older + newest)[-WINDOW_BYTES:].decode(errors="replace").replace("\0", "").lstrip("\ufffd")
+    # The older half may begin inside of a line, too.
+    return without_cut_line(text) if older or len(newest) == WINDOW_BYTES else text
 
 
-def clean_tail(raw: bytes) -> str:
-    """Return the last 8 KiB as text, cut between characters and without NULs, which Postgres refuses."""
-    text = raw.decode(errors="replace").replace("\0", "").lstrip("\ufffd")
-    return text.encode()[-TAIL_BYTES:].decode(errors="ignore")
+def last_characters(text: str, most: int) -> str:
+    """Return the end of the text, without the line that is cut."""
+    return text if len(text) <= most else without_cut_line(text[-most:])
+
+
+def without_cut_line(text: str) -> str:
+    """Return a text whose beginning was cut without what is left of its first line, unless that is half of it."""
+    return text[text.find("\n", 0, len(text) // 2) + 1 :]
 
 
 def _last_bytes(path: Path) -> bytes:
     try:
         with open(open_regular(path), "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            return file.read(TAIL_BYTES)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - WINDOW_BYTES))
+            return file.read(WINDOW_BYTES)
     except OSError:
         return b""

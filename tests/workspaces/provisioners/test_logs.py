@@ -2,7 +2,7 @@
 
 import pytest
 
-from workspaces.provisioners.logs import Log, clean_tail, tail_of
+from workspaces.provisioners.logs import WINDOW_BYTES, Log, tail_of
 
 
 def kept(path):
@@ -32,7 +32,7 @@ def test_a_log_that_cannot_turn_starts_again_instead_of_growing(tmp_path):
 def test_the_tail_of_a_young_half_begins_in_the_older_one(tmp_path):
     (tmp_path / "log.1").write_bytes(b"a" * 9000)
     (tmp_path / "log").write_bytes(b"b" * 10)
-    assert tail_of(tmp_path / "log") == "a" * 8182 + "b" * 10
+    assert tail_of(tmp_path / "log") == "a" * 9000 + "b" * 10
 
 
 def test_the_tail_of_no_log_is_empty(tmp_path):
@@ -45,9 +45,18 @@ def test_the_tail_of_no_log_is_empty(tmp_path):
         (b"a\0b", "ab"),
         ("€".encode()[1:] + b"x", "x"),
         (b"a\xffb", "a\ufffdb"),
-        ("€".encode() * 3000, "€" * 2730),
-        (b"\xff" * 3 + b"a" + b"\xff" * 9000, "\ufffd" * 2730),
+        ("€".encode() * 100_000, "€" * (WINDOW_BYTES // 3)),
+        (b"\xff" * 3 + b"a" + b"\xff" * 9000, "a" + "\ufffd" * 9000),
+        (b"fourteen bytes\n" * 20_000, "fourteen bytes\n" * (WINDOW_BYTES // 15)),
+        (b"x" * 3_000_000 + b"\n", "x" * (WINDOW_BYTES - 1) + "\n"),
     ],
 )
-def test_a_tail_is_text_that_postgres_takes(raw, text):
-    assert clean_tail(raw) == text
+def test_a_tail_is_text_that_postgres_takes_without_the_line_that_is_cut(tmp_path, raw, text):
+    (tmp_path / "log").write_bytes(raw)
+    assert tail_of(tmp_path / "log") == text
+
+
+def test_the_line_in_which_the_older_half_begins_is_dropped(tmp_path):
+    (tmp_path / "log.1").write_bytes(b"half a line\n" + b"old\n" * 9)
+    (tmp_path / "log").write_bytes(b"new\n")
+    assert tail_of(tmp_path / "log") == "old\n" * 9 + "new\n"

@@ -20,11 +20,13 @@ from typing import Any
 from uuid import UUID
 
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
-from workspaces.provisioners.logs import TAIL_BYTES
+from workspaces.provisioners.logs import last_characters
 from workspaces.provisioners.simulated.behaviours import InvalidSimulation, parse_simulation
 
 # Nothing listens on these ports, because a simulated agent takes no calls.
 FIRST_PORT, PORTS = 20_000, 40_000
+# More than what is kept of it and the longest secret.
+_MOST_LOG_CHARACTERS = 131_072
 _PLAYED_VARIABLES = ("PLATFORM_URL", "HEARTBEAT_INTERVAL_SECONDS")
 
 
@@ -131,7 +133,7 @@ class SimulatedProvisioner:
             self._change(key, acts_done=acts_done)
 
     def append_log(self, key: LaunchKey, text: str) -> None:
-        """Append to the log of a running launch, which keeps its last 8 KiB."""
+        """Append to the log of a running launch, which keeps its last 128 KiB."""
         with self._changing():
             self._log(key, text)
 
@@ -180,7 +182,7 @@ class SimulatedProvisioner:
     def _log(self, key: LaunchKey, text: str) -> None:
         if self._state(key) is _State.RUNNING:
             whole = self._read(key, _State.RUNNING).log + text
-            self._change(key, log=whole.encode(errors="replace")[-TAIL_BYTES:].decode(errors="ignore"))
+            self._change(key, log=last_characters(whole.encode(errors="replace").decode(), _MOST_LOG_CHARACTERS))
 
     def _end_by_stop(self, key: LaunchKey) -> None:
         # A damaged file can be stopped too, because no process stands behind it.

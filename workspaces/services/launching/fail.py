@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from agent.texts import mend_text
-from workspaces.access.masking import last_bytes, mask
+from workspaces.access.masking import mask_log_tail, mask_start
 from workspaces.lifecycle.failures import advice_for, owner_of
 from workspaces.lifecycle.transitions import (
     DEADLINE_FAILURES,
@@ -72,8 +72,9 @@ def fail(*, workspace_id: UUID, launch_id: UUID, reason: FailureReason, now: dat
     evidence = current_evidence([workspace])
     masked = replace(
         reason,
-        message=mask(mend_text(reason.message), workspace_id=workspace.pk)[:MAX_MESSAGE_CHARACTERS] or _NO_MESSAGE,
-        log_tail=last_bytes(mask(reason.log_tail, workspace_id=workspace.pk)),
+        message=mask_start(mend_text(reason.message), workspace_id=workspace.pk, most_characters=MAX_MESSAGE_CHARACTERS)
+        or _NO_MESSAGE,
+        log_tail=mask_log_tail(reason.log_tail, workspace_id=workspace.pk),
     )
     ((_, told),) = with_changed_templates([(workspace, masked)])
     transition(FAIL, [_failure_step(workspace, told, evidence, now=now)])

@@ -6,15 +6,13 @@ from uuid import UUID
 from django.db import transaction
 
 from agent.texts import mend_line
-from workspaces.access.masking import mask
+from workspaces.access.masking import WINDOW_CHARACTERS, mask_start
 from workspaces.deadlines.policy import stored_deadline
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.core.transition import lock_workspace
 
 MAX_STEP_CHARACTERS = 200
-# Masking computes a hash for each character of text that looks like a token, so it gets a bounded text.
-_MASKED_CHARACTERS = 2_000
 UNNAMED_STEP = "unnamed step"
 
 
@@ -26,8 +24,8 @@ def record_progress(*, workspace_id: UUID, launch_id: UUID, step: str, now: date
     past the hard limit; a repeated one changes nothing.
     """
     workspace = lock_workspace(workspace_id)
-    named = mend_line(step[:_MASKED_CHARACTERS]) or UNNAMED_STEP
-    step = mask(named, workspace_id=workspace_id)[:MAX_STEP_CHARACTERS]
+    named = mend_line(step[:WINDOW_CHARACTERS]) or UNNAMED_STEP
+    step = mask_start(named, workspace_id=workspace_id, most_characters=MAX_STEP_CHARACTERS)
     # Not only in the booting phase: the agent may report before the worker has recorded that it was started.
     is_started = workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase != Phase.QUEUED
     if not is_started or workspace.launch_id != launch_id or step == workspace.progress_step:

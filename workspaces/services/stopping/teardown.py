@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from workspaces.access.masking import mask
+from workspaces.access.masking import mask_start
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import DEAD_STATES, BackendState, LaunchKey, Observation, ProvisionerError
 from workspaces.provisioners.registry import get_provisioner
@@ -67,9 +67,9 @@ def tear_down(*, launch_id: UUID, now: datetime, stop_seconds: float | None = No
     except ProvisionerError as error:
         observation = Observation(state=BackendState.UNKNOWN, detail=str(error))
     if observation.state not in DEAD_STATES:
-        detail = mask(observation.detail, workspace_id=launch.workspace_id)
-        detail = detail or f"It is {observation.state} after the stop."
-        Launch.objects.filter(pk=launch.pk).update(teardown_error=detail[:2000])
+        detail = observation.detail or f"It is {observation.state} after the stop."
+        detail = mask_start(detail, workspace_id=launch.workspace_id, most_characters=2000)
+        Launch.objects.filter(pk=launch.pk).update(teardown_error=detail)
         logger.warning("A launch could not be confirmed gone", extra={"launch_id": launch.pk, "detail": detail})
         return False
     _record_stopped(launch_id, now=now)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.access.masking import last_bytes, mask
+from workspaces.access.masking import mask_log_tail
 from workspaces.lifecycle.failures import owner_of
 from workspaces.lifecycle.transitions import (
     FailureCode,
@@ -96,7 +96,7 @@ def _failure_fields(workspace: Workspace, launch: Launch, observation: Observati
         "failure_source": FailureSource.BOOTSTRAP_WATCHER,
         "failure_message": message,
         "failure_at": now,
-        "failure_log_tail": last_bytes(mask(observation.log_tail, workspace_id=workspace.pk)),
+        "failure_log_tail": mask_log_tail(observation.log_tail, workspace_id=workspace.pk),
         "failure_owner": owner_of(FailureCode.CRASHED, source=FailureSource.BOOTSTRAP_WATCHER, evidence=seen),
         "failure_phase": Phase.NONE,
         "failure_known": {"backend_state": seen["state"], "exit_code": seen["exit_code"]},

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import DataError, IntegrityError
 
-from workspaces.access.masking import last_bytes, mask
+from workspaces.access.masking import mask, mask_log_tail
 from workspaces.deadlines.policy import Policy, watcher_deadline
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import BackendKind, Launch, Workspace
@@ -71,6 +71,6 @@ def _store_last_look(key: LaunchKey, observation: Observation, *, now: datetime)
         "at": now.isoformat(),
         "last_look_at": now.isoformat(),
         "detail": mask(observation.detail, workspace_id=key.workspace_id),
-        "log_tail": last_bytes(mask(observation.log_tail, workspace_id=key.workspace_id)),
+        "log_tail": mask_log_tail(observation.log_tail, workspace_id=key.workspace_id),
     }
     return bool(Launch.objects.in_flight().filter(pk=key.launch_id).update(evidence=evidence))

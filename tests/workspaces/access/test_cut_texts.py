@@ -1,0 +1,221 @@
+"""Wherever a text is cut, no part of a secret or a token is left at the cut."""
+
+import base64
+import json
+import urllib.parse
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from events.models import Event
+from postgres.clock import database_now
+from tests.callers import AgentCaller, Caller, holder
+from tests.waiting import wait_until
+from tests.workspaces.factories import booting, online, running_on
+from tests.workspaces.provisioners.process.process_world import ProcessWorld
+from workspaces.access.decoded_text import without_escape_sequences
+from workspaces.access.masking import LOG_TAIL_BYTES, Masker, last_bytes, mask_log_tail
+from workspaces.access.secrets import put_secrets
+from workspaces.access.tokens import mint_agent_token
+from workspaces.models import ApiScope, BackendKind, Heartbeat, Launch, Workspace
+from workspaces.provisioners import registry
+from workspaces.provisioners.base import BackendState, LaunchKey
+from workspaces.provisioners.logs import WINDOW_BYTES, tail_of
+from workspaces.services.launching.create import CreateRequest, create
+from workspaces.services.watching.watch import watch_boots, watch_online
+
+SECRET = "sk-Q7w/Zr+9t&KxT3mB=Vh2LpX8fDyNcJ5gS0aE1iUoRkMb"
+# Shorter pieces tell nothing, and would be found in ordinary words.
+PIECE = 4
+
+
+def pieces_of(secret, length=PIECE):
+    return {secret[start : start + length] for start in range(len(secret) - length + 1)}
+
+
+def leaked(text, secret=SECRET, length=PIECE):
+    return [piece for piece in pieces_of(secret, length) if piece in text]
+
+
+SPELLINGS = {
+    "plain": SECRET,
+    "URL": urllib.parse.quote(SECRET, safe=""),
+    "JSON": json.dumps(SECRET).replace("/", "\\/"),
+    "Basic": base64.b64encode(f"me:{SECRET}".encode()).decode(),
+    "coloured": "".join(f"\x1b[1m{character}" for character in SECRET),
+}
+
+
+@pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("before", ["", "GET /?key="])
+def test_no_offset_at_which_others_cut_a_text_leaves_a_piece(spelled, before):
+    masker = Masker([SECRET])
+    text = f"{before}{spelled} was refused\n"
+    for offset in range(len(text)):
+        for cut in (text[offset:], text[:offset], f"{text[:offset]}…", f"{text[:offset]}...\n"):
+            if len(without_escape_sequences(cut).text) >= 3 * PIECE:
+                assert not leaked(masker.mask(cut)), offset
+
+
+@pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
+@settings(max_examples=60, deadline=None)
+@given(lines=st.lists(st.sampled_from(["", "an ordinary line", "ä" * 50, "{}", "{} {}"]), max_size=60), data=st.data())
+def test_no_line_and_no_cut_of_a_log_leaves_a_piece(spelled, lines, data):
+    text = "\n".join([*(line.format(spelled, spelled) for line in lines), spelled, "the end\n"])
+    raw = text.encode()
+    offset = data.draw(st.integers(0, len(raw)))
+    kept = data.draw(st.integers(1, 2_000))
+    masked = Masker([SECRET]).mask(raw[offset:].decode(errors="replace"))
+    assert not leaked(last_bytes(masked, limit_bytes=kept))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("line_end", ["\n", " "])
+@pytest.mark.parametrize("kept", [LOG_TAIL_BYTES, WINDOW_BYTES])
+def test_no_offset_at_which_a_log_file_is_cut_leaves_a_piece(tmp_path, kept, line_end):
+    workspace = booting(secrets={"KEY": SECRET})
+    token = mint_agent_token(workspace)
+    log = tmp_path / "log"
+    for offset in range(0, len(SECRET + token), 1 if kept == LOG_TAIL_BYTES else 7):
+        begin = f"begin\n{SECRET}{token}{line_end}"
+        rest = "." * (kept - len((SECRET + token + line_end)[offset:]) - 1)
+        log.write_text(f"{begin}{rest}\n")
+        tail = mask_log_tail(tail_of(log), workspace_id=workspace.pk)
+        assert not leaked(tail), offset
+        assert not leaked(tail, token, 8), offset
+        assert tail.endswith("...\n")
+
+
+@pytest.mark.django_db
+def test_no_offset_at_which_a_log_was_rotated_leaves_a_piece(tmp_path):
+    workspace = booting(secrets={"KEY": SECRET})
+    token = mint_agent_token(workspace)
+    for offset in range(len(SECRET + token)):
+        (tmp_path / "log.1").write_text(f"{(SECRET + token)[offset:]}\nolder\n")
+        (tmp_path / "log").write_text("newer\n")
+        tail = mask_log_tail(tail_of(tmp_path / "log"), workspace_id=workspace.pk)
+        assert not leaked(tail), offset
+        assert not leaked(tail, token, 16), offset
+        assert tail.endswith("older\nnewer\n")
+
+
+# --- Each way in ---------------------------------------------------------------------------------------------
+
+
+def reported_by_agent(agent, text, fake):
+    assert agent.failed(error=f"It said {text}"[:4100], log_tail=text).status_code == 200
+
+
+def reported_by_watcher(agent, text, fake):
+    body = {"error": text, "log_tail": text}
+    assert holder(ApiScope.WATCH).post(f"/admin/workspaces/{agent.workspace.pk}/bootstrap-failed", body).json()["ok"]
+
+
+def ended_while_booting(agent, text, fake):
+    fake.simulate_exit(running_on(fake, agent.workspace), exit_code=1, log_tail=text)
+    watch_boots(clock=database_now)
+
+
+def said_that_it_failed(agent, text, fake):
+    fake.append_log(running_on(fake, agent.workspace), f"{text}\nSLIPWAY-BOOTSTRAP-FAILED: {text[-4_100:]}")
+    watch_boots(clock=database_now)
+
+
+def ended_while_online(agent, text, fake):
+    agent.register()
+    fake.simulate_exit(running_on(fake, agent.workspace), exit_code=1, log_tail=text)
+    watch_online(clock=database_now)
+
+
+def sent_in_a_heartbeat(agent, text, fake):
+    agent.register()
+    assert agent.beat(error_rate=0.9, sample_error=text, current_task=text).status_code == 200
+
+
+def sent_as_a_step(agent, text, fake):
+    cut = text.strip(".").split("\n")[0]
+    assert agent.progress(step=f"{'.' * (200 - len(SECRET))}{cut}").status_code == 200
+
+
+def sent_as_a_card(agent, text, fake):
+    agent.register(agent_card={"name": text[:3000], text[-3000:]: [text[-2000:]]})
+
+
+WAYS = [
+    *(reported_by_agent, reported_by_watcher, ended_while_booting, said_that_it_failed),
+    *(ended_while_online, sent_in_a_heartbeat, sent_as_a_step, sent_as_a_card),
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("offset", [1, 7, 23, 46, 60, 90])
+def test_a_cut_secret_reaches_neither_row_nor_event_nor_answer_on_any_way(fake, way, offset):
+    agent = AgentCaller(booting())
+    put_secrets({"KEY": SECRET}, workspace_id=agent.workspace.pk)
+    token = mint_agent_token(agent.workspace)
+    # Cut at what is kept of a log, and of an error.
+    cut = SECRET + token
+    text = f"{cut}\n{'.' * (LOG_TAIL_BYTES - len(cut[offset:]) - 200 - len(cut))}\n{cut}{'.' * (200 - offset)}\n"
+    text = "." * (4000 - offset) + text
+    way(agent, text, fake)
+    told = list(Event.objects.filter(workspace_id=agent.workspace.pk).values_list("payload", flat=True))
+    rows = [
+        *Workspace.objects.filter(pk=agent.workspace.pk).values(),
+        *Heartbeat.objects.filter(pk=agent.workspace.pk).values(),
+        *Launch.objects.filter(workspace_id=agent.workspace.pk).values(),
+    ]
+    answer = holder(ApiScope.READ).get(f"/workspaces/{agent.workspace.pk}").json()
+    assert "•" in str(rows)
+    for told_or_stored in (told, rows, answer):
+        assert not leaked(str(told_or_stored), length=6)
+        assert not leaked(str(told_or_stored), token, 8)
+
+
+@pytest.mark.django_db
+def test_an_agent_token_is_masked_in_base64_and_without_its_prefix():
+    workspace = online()
+    token = mint_agent_token(workspace)
+    mask = partial(mask_log_tail, workspace_id=workspace.pk)
+    for user in ("", "a:", "ab:", "abc:"):
+        encoded = base64.b64encode(f"{user}{token}".encode()).decode()
+        assert not leaked(mask(f"Authorization: Basic {encoded}\n"), encoded[len(user) * 2 :], 8)
+    external = create(CreateRequest(name="theirs", external=True), now=database_now())
+    assert external.token not in mask_log_tail(f"x{external.token}y", workspace_id=external.workspace.pk)
+    assert Caller(external.token).post("/registry/heartbeat", {"workspace_id": str(external.workspace.pk)}).json()
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """The process backend in a folder of its own."""
+    made = ProcessWorld(tmp_path / "root")
+    monkeypatch.setitem(registry.ADAPTERS, BackendKind.PROCESS, lambda: made.backend)
+    registry.get_provisioner.cache_clear()
+    yield made
+    made.clean_up()
+    registry.get_provisioner.cache_clear()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("offset", [5, 30, 70])
+def test_a_real_process_whose_log_is_cut_inside_of_its_secret_or_token_shows_no_piece(world, offset):
+    workspace = booting(secrets={"KEY": SECRET})
+    token = mint_agent_token(workspace)
+    kept = len((SECRET + token)[offset:])
+    zeros = f"head -c {LOG_TAIL_BYTES - kept - 2} /dev/zero | tr '\\0' 0; echo"
+    printed = f'echo "$KEY$WORKSPACE_TOKEN"; {zeros}; sleep 0.5; kill -KILL $PPID'
+    spec = world.spec(printed, workspace_id=workspace.pk, KEY=SECRET, WORKSPACE_TOKEN=token)
+    key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    world.keys.append(key)
+    world.backend.start(replace(spec, key=key))
+    wait_until(lambda: world.backend.inspect(key).state is BackendState.EXITED)
+    watch_boots(clock=database_now)
+    workspace.refresh_from_db()
+    assert workspace.failure_log_tail.endswith("000\n")
+    answer = holder(ApiScope.READ).get(f"/workspaces/{workspace.pk}").json()
+    for text in (workspace.failure_log_tail, str(Event.objects.latest("id").payload), str(answer)):
+        assert not leaked(text)
+        assert not leaked(text, token, 8)

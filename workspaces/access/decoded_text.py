@@ -1,0 +1,90 @@
+"""A text without its terminal sequences, and with its escapes undone, that knows where each character was."""
+
+import html
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from urllib.parse import unquote
+
+# ECMA-48: control sequences such as colours, strings such as links and titles, two-character sequences, and other
+# control characters, which show nothing. One that the text's end cuts off counts, too.
+ESCAPE_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+(?:[@-~]|\Z)"
+    r"|\x1b[\]PX^_][^\x07\x1b\n\0]*+(?:\x07|\x1b\\|\Z)"
+    r"|\x1b[ -/]*+[0-~]?"
+    r"|[\x01-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]"
+)
+# One character in UTF-8, each byte as %xx.
+_PERCENT = re.compile(
+    r"%[0-7][0-9a-f]|%[cd][0-9a-f]%[89ab][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f]){2}|%f[0-7](?:%[89ab][0-9a-f]){3}",
+    re.IGNORECASE,
+)
+_BACKSLASH = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\[nrtbf\"'\\/]"
+)
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|amp|lt|gt|quot|apos);", re.IGNORECASE)
+_SIMPLE_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+_PLUS = re.compile(r"\+")
+# Base64 is wrapped at 64 or 76 characters.
+_WRAP = re.compile(r"(?<=[A-Za-z0-9+/_-]{60})\r?\n(?=[A-Za-z0-9+/=_-])")
+
+
+class DecodedText:
+    """What a text becomes if each match of a pattern is replaced. `origin` leads back to the text before it."""
+
+    def __init__(
+        self,
+        source: "str | DecodedText",
+        pattern: re.Pattern[str],
+        decode: Callable[[str], str],
+    ) -> None:
+        before: str = source if isinstance(source, str) else source.text
+        self._source = source
+        # From each of these positions on, characters were at the same distance in the source.
+        self._positions, self._origins = [0], [0]
+        pieces, end, length = [], 0, 0
+        for match in pattern.finditer(before):
+            literal, decoded = before[end : match.start()], decode(match.group())
+            pieces += [literal, decoded]
+            length += len(literal) + len(decoded)
+            end = match.end()
+            self._positions.append(length)
+            self._origins.append(end)
+        self.text: str = "".join([*pieces, before[end:]])
+        self.is_changed = end > 0
+
+    def origin(self, position: int) -> int:
+        """Return where this character, or the end, was in the text that was decoded first."""
+        at = bisect_right(self._positions, position) - 1
+        there = self._origins[at] + position - self._positions[at]
+        return there if isinstance(self._source, str) else self._source.origin(there)
+
+
+def without_escape_sequences(text: str) -> DecodedText:
+    """Return what remains of a text if a terminal takes its colours, links and cursor movements out."""
+    return DecodedText(text, ESCAPE_SEQUENCE, lambda sequence: "")
+
+
+def readings_of(plain: DecodedText) -> Iterator[DecodedText]:
+    """Yield the text, and what it says with the escapes of URLs, JSON, Python, C and HTML undone, and unwrapped."""
+    unescaped = DecodedText(plain, _BACKSLASH, _unescape)
+    twice = DecodedText(unescaped, _BACKSLASH, _unescape)
+    yield plain
+    yield from (text for text in (unescaped, twice, DecodedText(plain, _ENTITY, html.unescape)) if text.is_changed)
+    for text in (plain, unescaped) if unescaped.is_changed else (plain,):
+        decoded = DecodedText(text, _PERCENT, _percent_decode)
+        spaced = DecodedText(text, _PLUS, lambda plus: " ")
+        readings = [decoded, DecodedText(decoded, _PERCENT, _percent_decode), DecodedText(text, _WRAP, lambda end: "")]
+        readings += [DecodedText(spaced, _PERCENT, _percent_decode), spaced] if spaced.is_changed else []
+        yield from (each for each in readings if each.is_changed)
+
+
+def _percent_decode(escapes: str) -> str:
+    return unquote(escapes, errors="replace")
+
+
+def _unescape(escape: str) -> str:
+    if escape[1] == "u":
+        return str(json.loads(f'"{escape}"'))
+    return chr(int(escape[2:], 16)) if escape[1] == "x" else _SIMPLE_ESCAPES.get(escape[1], escape[1])
