@@ -1,5 +1,5 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import path, re_path, reverse_lazy
 from django.views.generic import RedirectView
 
 from config.api.ninja_api import api
@@ -8,6 +8,8 @@ from monitoring.health import health, metrics, ready
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    # Addresses that people try, or that a link of another version of Django has.
+    re_path(r"^(login|accounts/login|accounts/profile)/?$", RedirectView.as_view(url=reverse_lazy("admin:index"))),
     path("health", health),
     path("ready", ready),
     path("metrics", metrics),
