@@ -7,6 +7,7 @@ reads config.json. A key without a value (`runtime_config:` alone, null) counts 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from agent.models import ModelEntry, matching_entry
 from agent.shape import Problem, display_key, is_environment_name, problems_of_shape, warnings_of_shape
 
 # The server imports only this module, so it re-exports what the server needs from agent.shape.
@@ -20,6 +21,7 @@ __all__ = [
     "display_key",
     "effective",
     "is_environment_name",
+    "matched_entry",
     "missing",
     "missing_message",
     "missing_names",
@@ -77,10 +79,20 @@ def picked_model(config: Config, requested: str | None = None) -> str | None:
     return requested or _text(_mapping(config, "runtime_config"), "model") or _text(config, "model") or None
 
 
+def matched_entry(config: Config, model: str | None = None) -> ModelEntry | None:
+    """Return the entry of runtime_config.models or of models that applies to the picked model (agent/models.py)."""
+    lists = {
+        "runtime_config.models": _list(_mapping(config, "runtime_config"), "models"),
+        "models": _list(config, "models"),
+    }
+    return matching_entry(picked_model(config, model), lists)
+
+
 def required_env(config: Config, model: str | None = None) -> list[Requirement]:
     """Return what must be set, in the order of the config, each once.
 
-    This is runtime_config.required_env plus env.required; the picked model's own required_env replaces the first.
+    This is runtime_config.required_env plus env.required. The required_env of the entry that applies to the picked
+    model replaces the first.
     """
     items = [
         *_runtime_required(config, model),
@@ -99,8 +111,11 @@ def missing_names(requirements: Iterable[Requirement]) -> list[str]:
     return list(dict.fromkeys(name for requirement in requirements for name in requirement.names))
 
 
-def missing_message(requirements: Iterable[Requirement]) -> str:
-    """Return the message that names every missing variable and says what to do (wire contract)."""
+def missing_message(requirements: Iterable[Requirement], entry: ModelEntry | None = None) -> str:
+    """Return the message that names every missing variable and says what to do (wire contract).
+
+    `entry` is the one of the picked model, if its requirements count.
+    """
     phrases = [str(one) if len(one.names) == 1 else f"one of {one}" for one in requirements]
     noun = "environment variable" if len(phrases) == 1 else "environment variables"
     them = "it" if len(phrases) == 1 else "them"
@@ -108,6 +123,7 @@ def missing_message(requirements: Iterable[Requirement]) -> str:
     return (
         f"Missing required {noun} {listed}. "
         f"Add {them} to this workspace's secrets or to the global secrets, then restart."
+        + (f" {entry}" if entry and entry.required_env is not None else "")
     )
 
 
@@ -164,16 +180,12 @@ def effective(
     if model:
         runtime_config["model"] = model
     runtime_config["required_env"] = _plain(_runtime_required(config, model), environment)
-    runtime_config["models"] = [
-        {**item, "required_env": _plain(_list(item, "required_env"), environment)}
-        if isinstance(item, Mapping) and isinstance(item.get("required_env"), list)
-        else item
-        for item in _list(runtime_config, "models")
-    ]
-    if not runtime_config["models"]:
-        del runtime_config["models"]
+    shaped_models = {"models": _plain_models(config, environment)} if isinstance(config.get("models"), list) else {}
+    if isinstance(runtime_config.get("models"), list):
+        runtime_config["models"] = _plain_models(runtime_config, environment)
     shaped = {
         **config,
+        **shaped_models,
         "runtime_config": runtime_config,
         "a2a": {**_mapping(config, "a2a"), "port": port},
     }
@@ -216,12 +228,19 @@ def _requirement(item: object) -> Requirement | None:
 
 
 def _runtime_required(config: Config, model: str | None) -> list[object]:
-    runtime_config = _mapping(config, "runtime_config")
-    picked = picked_model(config, model)
-    for item in _list(runtime_config, "models"):
-        if isinstance(item, Mapping) and item.get("id") == picked and isinstance(item.get("required_env"), list):
-            return _list(item, "required_env")
-    return _list(runtime_config, "required_env")
+    entry = matched_entry(config, model)
+    if entry and entry.required_env is not None:
+        return entry.required_env
+    return _list(_mapping(config, "runtime_config"), "required_env")
+
+
+def _plain_models(section: Config, environment: Mapping[str, str]) -> list[object]:
+    return [
+        {**item, "required_env": _plain(_list(item, "required_env"), environment)}
+        if isinstance(item, Mapping) and isinstance(item.get("required_env"), list)
+        else item
+        for item in _list(section, "models")
+    ]
 
 
 def _plain(items: Iterable[object], environment: Mapping[str, str]) -> list[str]:

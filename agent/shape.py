@@ -246,7 +246,9 @@ def _shortened(value: object) -> str:
 _required_env = _list_of(_requirement)
 _seconds = partial(_between, least=1, most=31_536_000)
 _models = _list_of(
-    _entry({"id": _filled, "required_env": _required_env}, required=("id",), passed_on=("name", "description"))
+    _entry(
+        {"id": _filled, "required_env": _required_env}, required=("id",), passed_on=("name", "description", "provider")
+    )
 )
 _RUNTIME_CONFIG: dict[str, Check] = {
     "model": _text,
@@ -268,6 +270,7 @@ _top = _entry(
         "tier": _integer,
         "runtime": _text,
         "model": _text,
+        "models": _models,
         "env": _entry({"required": _required_env}, passed_on=("optional",)),
         "runtime_config": _entry(_RUNTIME_CONFIG, passed_on=_PASSED_ON_OF_RUNTIME),
         "a2a": _entry(

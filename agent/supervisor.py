@@ -72,7 +72,7 @@ class Agent:
         for warning in rules.warnings_of_shape(config):
             self._journal.say(f"config.json: {warning}.")
         if missing := rules.missing(config, self._environment):
-            sentence = rules.missing_message(missing)
+            sentence = rules.missing_message(missing, rules.matched_entry(config))
             return self._fail(EXIT_CONFIG, code="missing_env", error=sentence, missing=rules.missing_names(missing))
         for step, command in rules.boot_steps(config):
             if exit_code := self._boot(step, command):

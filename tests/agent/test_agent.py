@@ -249,6 +249,17 @@ def test_a_missing_variable_is_reported_before_anything_runs(agent, platform):
     assert not (agent.folder / "ran").exists()
 
 
+@pytest.mark.parametrize("place", ["models", "runtime_config"])
+def test_a_missing_variable_of_the_models_entry_is_reported_with_the_entry(agent, platform, place):
+    models = {"models": [{"id": "hub/*", "required_env": ["HUB_TOKEN"]}]}
+    config = {"model": "Hub/x"} | (models if place == "models" else {"runtime_config": models})
+    agent.start(config, platform_url=platform.url)
+    assert agent.ended() == 78
+    [call] = platform.calls
+    assert (call.body["code"], call.body["missing"]) == ("missing_env", ["HUB_TOKEN"])
+    assert 'The entry "hub/*" (' in call.body["error"]
+
+
 @pytest.mark.parametrize(
     "config", ["{", "[]", '{"tier": "x"}', "[" * 100_000, '{"runtime_config": {"requried_env": ["API_KEY"]}}']
 )

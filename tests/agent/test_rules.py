@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -77,6 +78,73 @@ def test_the_requested_model_comes_before_that_of_the_runtime_and_that_of_the_co
 )
 def test_required_names_come_from_the_runtime_or_the_picked_model_and_from_env(config, model, names):
     assert [str(requirement) for requirement in rules.required_env(config, model)] == names
+
+
+HUB = {"id": "hub/*", "required_env": ["HUB_TOKEN"]}
+
+
+def entry(identifier, *names):
+    return {"id": identifier, "required_env": list(names)}
+
+
+@pytest.mark.parametrize(
+    ("models", "model", "names"),
+    [
+        ([HUB], "hub/x", ["HUB_TOKEN"]),
+        ([HUB], "HUB/x/y", ["HUB_TOKEN"]),
+        ([HUB], "other/x", ["A"]),
+        ([HUB], "hub", ["A"]),
+        ([entry("Sonnet", "B")], "sonnet", ["B"]),
+        ([entry(" sonnet ", "B")], "SONNET\t", ["B"]),
+        ([entry("straße", "B")], "STRASSE", ["B"]),
+        ([entry("hub/", "B")], "Hub/x", ["B"]),
+        ([entry("openai:", "B")], "openai:gpt-4.1", ["B"]),
+        ([entry("MiniMax-", "B")], "minimax-m2", ["B"]),
+        ([entry("openai", "B")], "openai:gpt-4.1", ["B"]),
+        ([entry("openai", "B")], "openai/gpt-4.1", ["B"]),
+        ([entry("son", "B")], "sonnet", ["A"]),
+        ([entry("*", "B")], "anything", ["B"]),
+        ([entry("*-mini", "B")], "gpt-4.1-mini", ["B"]),
+        ([entry("gpt-*-mini*", "B")], "gpt-4.1-mini-high", ["B"]),
+        ([entry("gpt-*-mini", "B")], "gpt-mini", ["A"]),
+        ([entry("a*a", "B")], "a", ["A"]),
+        ([entry("*", "C"), entry("hub/*", "B"), entry("hub/x*", "D")], "hub/xy", ["D"]),
+        ([entry("hub/*", "B"), entry("hub/x", "C")], "hub/X", ["C"]),
+        ([entry("m", "B"), entry("M", "C")], "m", ["B"]),
+        ([entry("*", "B"), {"id": "hub/x"}], "hub/x", ["A"]),
+        ([entry("hub/*")], "hub/x", []),
+        ([entry("[a-z]?b", "B")], "xxb", ["A"]),
+    ],
+)
+@pytest.mark.parametrize("place", ["runtime_config", "the top level"])
+def test_an_entry_of_models_matches_as_the_public_runtime_does(models, model, names, place):
+    config = required("A", models=models) if place == "runtime_config" else required("A") | {"models": models}
+    assert rules.missing_names(rules.required_env(config, model)) == names
+    shaped = rules.effective(config, port=1, environment=dict.fromkeys(names, "x"), model=model)
+    assert rules.missing(shaped, dict.fromkeys(names, "x")) == []
+    assert rules.missing_names(rules.missing(shaped, {})) == names
+
+
+def test_of_equal_entries_that_of_runtime_config_wins():
+    config = required("A", models=[entry("m", "B")]) | {"models": [entry("m", "C")], "model": "M"}
+    assert rules.missing_names(rules.required_env(config)) == ["B"]
+
+
+def test_the_message_names_the_entry_that_matched():
+    config = required("A", models=[entry("x", "B")]) | {"models": [HUB]}
+    missing = rules.missing(config, {}, "Hub/x")
+    assert rules.missing_message(missing, rules.matched_entry(config, "Hub/x")) == (
+        "Missing required environment variable HUB_TOKEN. Add it to this workspace's secrets or to the global secrets, "
+        'then restart. The entry "hub/*" (models[0]) applies to the model Hub/x.'
+    )
+
+
+@pytest.mark.parametrize("size", [2_000, 4_000])
+def test_a_hostile_pattern_takes_no_time(size):
+    began = time.process_time()
+    config = required("A", models=[entry("a*" * size + "b", "B")])
+    assert rules.missing_names(rules.required_env(config, "a" * 10_000)) == ["A"]
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

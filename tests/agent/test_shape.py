@@ -56,6 +56,9 @@ def test_a_good_config_has_no_problems(config):
         ({"a2a": {"port": "80"}}, "a2a.port", "must be a whole number"),
         ({"prompt_files": [1]}, "prompt_files[0]", "must be text"),
         ({"skills": "x"}, "skills", "must be a list"),
+        ({"models": {"m": {}}}, "models", "must be a list"),
+        ({"models": [{"required_env": []}]}, "models[0].id", "is missing"),
+        ({"models": [{"id": "m", "required_env": ["1"]}]}, "models[0].required_env[0]", "is not a name"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key(config, key, message):

@@ -70,8 +70,9 @@ def preflight(workspace: Workspace) -> Prepared:
         raise PreflightFailed(FailureCode.BAD_CONFIG, f"{error} Correct the {place}, then restart.") from error
     except secrets.SecretUnreadable as error:
         raise PreflightFailed(FailureCode.SECRET_UNREADABLE, str(error), source=effective) from error
-    missing = rules.missing(config, environment, rules.picked_model(config, workspace.model or None))
+    missing = rules.missing(config, environment, workspace.model or None)
     if missing:
         names = rules.missing_names(missing)
-        raise PreflightFailed(FailureCode.MISSING_ENV, rules.missing_message(missing), missing=names, source=effective)
+        message = rules.missing_message(missing, rules.matched_entry(config, workspace.model or None))
+        raise PreflightFailed(FailureCode.MISSING_ENV, message, missing=names, source=effective)
     return Prepared(config=config, environment=environment, source=effective)

@@ -85,6 +85,19 @@ def test_a_template_without_its_keys_names_exactly_what_it_needs(name):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("place", ["models", "runtime_config: {models"])
+@pytest.mark.parametrize("model", ["hub/x", "Hub/X"])
+def test_the_requirements_of_a_matching_entry_of_models_are_checked(place, model):
+    entries = "[{id: 'hub/*', required_env: [HUB_TOKEN]}]" + ("}" if "{" in place else "")
+    workspace = queued(config=f"{place}: {entries}\n", model=model)
+    with pytest.raises(PreflightFailed, match=r'The entry "hub/\*" .* applies to the model [hH]ub/[xX]') as refused:
+        preflight(workspace)
+    assert (refused.value.code, refused.value.missing) == (FailureCode.MISSING_ENV, ["HUB_TOKEN"])
+    secrets.put_secrets({"HUB_TOKEN": "value"}, workspace_id=workspace.pk)
+    assert preflight(workspace).environment == {"HUB_TOKEN": "value"}
+
+
+@pytest.mark.django_db
 def test_all_missing_names_stand_in_one_failure():
     workspace = queued(config="runtime_config: {required_env: [A_KEY, B_KEY]}\nenv: {required: [C_KEY, A_KEY]}\n")
     with pytest.raises(PreflightFailed) as refused:
