@@ -27,6 +27,7 @@ __all__ = [
     "missing_names",
     "picked_model",
     "problems_of_shape",
+    "provision_timeout_override",
     "provision_timeout_seconds",
     "required_env",
     "runtime_of",
@@ -130,6 +131,11 @@ def missing_message(requirements: Iterable[Requirement], entry: ModelEntry | Non
 def provision_timeout_seconds(config: Config) -> int | None:
     """Return the template's own boot limit in seconds, or None."""
     return _positive(_mapping(config, "runtime_config").get("provision_timeout_seconds"))
+
+
+def provision_timeout_override(config: Config) -> bool:
+    """Return whether the template's own boot limit counts even if its runtime's is longer."""
+    return _mapping(config, "runtime_config").get("provision_timeout_override") is True
 
 
 def stall_timeout_seconds(config: Config) -> int | None:

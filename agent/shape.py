@@ -144,6 +144,11 @@ def _integer(path: str, value: object) -> Iterator[Problem]:
         yield Problem(path, f"must be a whole number, not {_kind(value)}")
 
 
+def _boolean(path: str, value: object) -> Iterator[Problem]:
+    if not isinstance(value, bool):
+        yield Problem(path, f"must be true or false, not {_kind(value)}")
+
+
 def _between(path: str, value: object, least: int, most: int) -> Iterator[Problem]:
     wrong = list(_integer(path, value))
     if not wrong and isinstance(value, int) and not least <= value <= most:
@@ -258,6 +263,7 @@ _RUNTIME_CONFIG: dict[str, Check] = {
     "command": _command,
     "args": _list_of(_text),
     "provision_timeout_seconds": _seconds,
+    "provision_timeout_override": _boolean,
     "stall_timeout_seconds": _seconds,
     "timeout": _duration,
 }

@@ -95,6 +95,7 @@ class Group:
         least, most = (minutes * 60 / speed for minutes in self.boot)
         runtime_config: dict[str, Any] = {
             "provision_timeout_seconds": max(1, round(self.limit * 60 / speed)),
+            "provision_timeout_override": True,
             # A simulated agent reports these steps but runs nothing.
             "boot": [{"step": step, "run": "echo"} for step in STEPS],
             "command": ["serve"],

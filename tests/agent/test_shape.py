@@ -92,6 +92,8 @@ def test_a_wrong_value_is_named_with_its_key(config, key, message):
         ({"provision_timeout_seconds": 0}, "provision_timeout_seconds", "from 1 to"),
         ({"provision_timeout_seconds": True}, "provision_timeout_seconds", "not true or false"),
         ({"provision_timeout_seconds": 1.5}, "provision_timeout_seconds", "whole number"),
+        ({"provision_timeout_override": "yes"}, "provision_timeout_override", "must be true or false, not text"),
+        ({"provision_timeout_override": 1}, "provision_timeout_override", "must be true or false, not a number"),
         ({"stall_timeout_seconds": -60}, "stall_timeout_seconds", "from 1 to"),
         ({"stall_timeout_seconds": "60"}, "stall_timeout_seconds", "not text"),
     ],

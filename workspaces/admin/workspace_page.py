@@ -23,6 +23,7 @@ from workspaces.admin.display import (
 from workspaces.configuration import catalog
 from workspaces.configuration.effective import effective_configuration
 from workspaces.configuration.parser import BadConfig, check_config
+from workspaces.configuration.preflight import warnings_of
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import FailureOwner, FailureSource, Phase, WorkspaceStatus
@@ -154,7 +155,7 @@ def configuration_notes(workspace: Workspace) -> dict[str, Any]:
     if not workspace.is_external:
         try:
             checked = check_config(effective_configuration(workspace).text)
-            lacks_command, warnings = not rules.command_of(checked.config), checked.warnings
+            lacks_command, warnings = not rules.command_of(checked.config), warnings_of(checked)
         except (BadConfig, catalog.UnknownTemplate) as error:
             warnings = [str(error)]
         if "runtime_command" in workspace.agent_card:

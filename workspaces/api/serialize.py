@@ -9,7 +9,8 @@ from django.db.models import F, OuterRef, Subquery
 from django.db.models.functions import JSONObject
 from ninja import Schema
 
-from workspaces.deadlines.policy import Policy, boot_limit, effective_deadline, stop_deadline
+from workspaces.deadlines.policy import Policy, effective_deadline, phase_limit, stop_deadline
+from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Launch, Workspace, WorkspaceQuerySet
 
 
@@ -109,12 +110,7 @@ def workspace_json(workspace: Workspace, *, policy: Policy, positions: Mapping[U
     heartbeat, stopping = workspace.heartbeat, workspace.stopping  # type: ignore[attr-defined]
     if stopping is not None:
         stopping["deadline_at"] = stop_deadline(datetime.fromisoformat(stopping["meant_at"]))
-    limit = boot_limit(
-        runtime=workspace.runtime,
-        workspace_seconds=workspace.own_limit_seconds,
-        template_seconds=workspace.template_timeout_seconds,
-        policy=policy,
-    )
+    limit = phase_limit(workspace, phase=Phase.BOOTING, policy=policy)
     return {
         **{name: getattr(workspace, name) for name in _WORKSPACE_FIELDS},
         **{name: getattr(heartbeat, name) for name in _HEARTBEAT_FIELDS},

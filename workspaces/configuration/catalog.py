@@ -35,6 +35,7 @@ class Template:
     runtime: str
     provision_timeout_seconds: int | None
     required_env: list[str]
+    provision_timeout_override: bool = False
     problem: str = ""
 
 
@@ -53,6 +54,7 @@ def read_template(name: str) -> Template:
             name=mend_line(str(config.get("name") or "")) or name,
             runtime=rules.runtime_of(config),
             provision_timeout_seconds=rules.provision_timeout_seconds(config),
+            provision_timeout_override=rules.provision_timeout_override(config),
             required_env=rules.missing_names(rules.required_env(config, rules.picked_model(config))),
         )
     except UnknownTemplate:

@@ -1,5 +1,6 @@
 """Preflight: check before a launch whether a workspace can start, and report every problem at once."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +9,12 @@ from agent import rules
 from workspaces.access import secrets
 from workspaces.configuration import catalog
 from workspaces.configuration.effective import EffectiveConfiguration, effective_configuration
-from workspaces.configuration.parser import BadConfig, parse_config
+from workspaces.configuration.parser import BadConfig, CheckedConfig, check_config
+from workspaces.deadlines.explanation import ignored_limit
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import Workspace
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,10 @@ class Prepared:
     @property
     def provision_timeout_seconds(self) -> int | None:
         return rules.provision_timeout_seconds(self.config)
+
+    @property
+    def provision_timeout_override(self) -> bool:
+        return rules.provision_timeout_override(self.config)
 
     @property
     def stall_timeout_seconds(self) -> int | None:
@@ -55,6 +63,16 @@ class PreflightFailed(Exception):
         self.source = source
 
 
+def warnings_of(checked: CheckedConfig) -> list[str]:
+    """Return sentences about what is probably not meant in a config: in its text, and in its boot limit."""
+    ignored = ignored_limit(
+        runtime=rules.runtime_of(checked.config),
+        template_seconds=rules.provision_timeout_seconds(checked.config),
+        template_overrides=rules.provision_timeout_override(checked.config),
+    )
+    return [*checked.warnings, *([ignored] if ignored else [])]
+
+
 def preflight(workspace: Workspace) -> Prepared:
     """Read the effective config.yaml and the environment; start nothing. Raises PreflightFailed.
 
@@ -63,13 +81,16 @@ def preflight(workspace: Workspace) -> Prepared:
     """
     try:
         effective = effective_configuration(workspace)
-        config = parse_config(effective.text)
+        checked = check_config(effective.text)
         environment = secrets.read_environment(workspace.pk)
     except (BadConfig, catalog.UnknownTemplate) as error:
         place = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
         raise PreflightFailed(FailureCode.BAD_CONFIG, f"{error} Correct the {place}, then restart.") from error
     except secrets.SecretUnreadable as error:
         raise PreflightFailed(FailureCode.SECRET_UNREADABLE, str(error), source=effective) from error
+    config = checked.config
+    for warning in warnings_of(checked):
+        logger.warning("A configuration probably isn't meant", extra={"workspace_id": workspace.pk, "why": warning})
     missing = rules.missing(config, environment, workspace.model or None)
     if missing:
         names = rules.missing_names(missing)

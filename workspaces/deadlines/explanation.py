@@ -10,6 +10,7 @@ from workspaces.deadlines.policy import (
     Policy,
     deadline_in_force,
     phase_limit,
+    runtime_seconds,
     watcher_deadline,
 )
 from workspaces.lifecycle.transitions import Phase
@@ -74,6 +75,18 @@ def current_deadline(workspace: Workspace, *, policy: Policy) -> CurrentDeadline
         at=deadline.at if deadline else None,
         is_stall=deadline.is_stall if deadline else False,
         last_look_at=watcher_deadline(workspace, policy=policy) if deadline else None,
+    )
+
+
+def ignored_limit(*, runtime: str, template_seconds: int | None, template_overrides: bool) -> str:
+    """Return a sentence if a template's limit doesn't count because its runtime's is longer; "" if it counts."""
+    longer = runtime_seconds(runtime)
+    if not template_seconds or template_overrides or template_seconds >= longer:
+        return ""
+    return (
+        f"runtime_config.provision_timeout_seconds ({template_seconds} seconds) doesn't count, because the limit of "
+        f"the runtime {runtime} is longer ({longer} seconds). If the shorter one is meant, add "
+        "provision_timeout_override: true."
     )
 
 

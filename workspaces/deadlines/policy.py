@@ -89,17 +89,32 @@ def current_policy() -> Policy:
     return Policy(override_seconds=settings.PROVISION_TIMEOUT_SECONDS)
 
 
-def boot_limit(*, runtime: str, workspace_seconds: int | None, template_seconds: int | None, policy: Policy) -> Limit:
-    """Return the sweep limit for booting: override > workspace > template > runtime > default."""
+def boot_limit(
+    *,
+    runtime: str,
+    workspace_seconds: int | None,
+    template_seconds: int | None,
+    template_overrides: bool = False,
+    policy: Policy,
+) -> Limit:
+    """Return the sweep limit for booting: override > workspace > template > runtime > default.
+
+    A template's limit that is shorter than its runtime's counts only if it overrides it.
+    """
     if policy.override_seconds is not None:
         return _set_limit(policy.override_seconds, LimitSource.OVERRIDE)
     if workspace_seconds:
         return _set_limit(workspace_seconds, LimitSource.WORKSPACE)
-    if template_seconds:
+    if template_seconds and (template_overrides or template_seconds > runtime_seconds(runtime)):
         return _set_limit(template_seconds, LimitSource.TEMPLATE)
     if runtime in BOOT_LIMITS:
         return _runtime_limit(BOOT_LIMITS[runtime], LimitSource.RUNTIME)
     return _runtime_limit(DEFAULT_BOOT_LIMIT, LimitSource.DEFAULT)
+
+
+def runtime_seconds(runtime: str) -> int:
+    """Return the boot limit that a runtime has itself; 0 if it has none."""
+    return BOOT_LIMITS[runtime].sweep_seconds if runtime in BOOT_LIMITS else 0
 
 
 def _set_limit(seconds: int, source: LimitSource) -> Limit:
@@ -121,6 +136,7 @@ def phase_limit(workspace: Workspace, *, phase: str, policy: Policy) -> Limit:
         runtime=workspace.runtime,
         workspace_seconds=workspace.own_limit_seconds,
         template_seconds=workspace.template_timeout_seconds,
+        template_overrides=workspace.template_timeout_override,
         policy=policy,
     )
 

@@ -91,6 +91,8 @@ class Workspace(models.Model):
     launch_timeout_seconds = models.PositiveIntegerField(null=True, editable=False)
     # The limits of the effective config.yaml when it was last read.
     template_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    # Whether that limit counts even if it is shorter than the runtime's.
+    template_timeout_override = models.BooleanField(default=False, db_default=False, editable=False)
     stall_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, editable=False)
     restart_policy = models.CharField(
         max_length=20,

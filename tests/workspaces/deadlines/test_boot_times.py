@@ -1,18 +1,22 @@
 """Boot times of past launches: the plot, and what another limit would have done."""
 
+import html
 from datetime import timedelta
 from io import StringIO
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from postgres.clock import database_now
+from tests.callers import holder
 from tests.workspaces.factories import booting, online, queued
 from workspaces.admin.boot_time_chart import boot_time_charts
+from workspaces.configuration.preflight import preflight
 from workspaces.deadlines.boot_times import evaluate_limit, phase_times
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import Phase
-from workspaces.models import Launch, LaunchOutcome
+from workspaces.models import ApiScope, Launch, LaunchOutcome
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
@@ -142,6 +146,46 @@ def test_the_command_explains_a_workspaces_own_limit_and_current_deadline():
     text = output_of("mine")
     assert "booting       5 min, from the workspace's own provision_timeout_seconds" in text
     assert "It is booting; the limit for booting passes in 4 min 5" in text or "passes in 5 min" in text
+
+
+SHORTER = "name: short\nruntime: hermes\nruntime_config: {provision_timeout_seconds: 720}\n"
+BOTH_LIMITS = "(720 seconds) doesn't count, because the limit of the runtime hermes is longer (1800 seconds)"
+
+
+@pytest.fixture
+def short_template(settings, tmp_path):
+    """A catalog with a hermes template whose own limit is 720 seconds."""
+    folder = tmp_path / "short"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(SHORTER)
+    settings.CATALOG_DIRS = [tmp_path]
+
+
+def test_the_command_warns_of_a_templates_limit_that_does_not_count(short_template):
+    booting(name="mine", template="short", config="", runtime="")
+    for text in (output_of("mine"), output_of("hermes"), output_of()):
+        assert BOTH_LIMITS in text
+    assert "booting       30 min" in output_of("mine")
+    assert "template short: " in output_of("hermes")
+
+
+def test_the_command_does_not_warn_of_a_limit_that_is_meant():
+    booting(name="mine", config=SHORTER.replace("720", "720, provision_timeout_override: true"), runtime="")
+    assert "Warning" not in output_of("mine")
+    assert "booting       12 min" in output_of("mine")
+
+
+def test_the_api_and_the_admin_warn_of_a_templates_limit_that_does_not_count(short_template, client):
+    answer = holder(ApiScope.OPERATE).post("/workspaces", {"name": "w", "template": "short"}).json()
+    assert BOTH_LIMITS in answer["warnings"][0]
+    client.force_login(User.objects.create_superuser("operator"))
+    page = client.get(f"/admin/workspaces/workspace/{answer['id']}/change/").content.decode()
+    assert BOTH_LIMITS in html.unescape(page)
+
+
+def test_preflight_logs_a_templates_limit_that_does_not_count(short_template, caplog):
+    assert preflight(queued(template="short", config="")).provision_timeout_seconds == 720
+    assert any(BOTH_LIMITS in getattr(record, "why", "") for record in caplog.records)
 
 
 def test_the_command_names_the_override_for_every_phase(settings):

@@ -31,6 +31,7 @@ from workspaces.services.watching.sweep import next_deadlines, sweep_stuck
 pytestmark = pytest.mark.django_db
 
 CLOCKS = ("deadline_at", "phase_entered_at", "progress_at", "provisioning_started_at")
+SHORTER = "runtime_config: {provision_timeout_seconds: 700"
 STALLING = "runtime_config: {stall_timeout_seconds: 120}\n"
 # Each field that an operator may change while a launch is in flight, as the admin's form takes it.
 FORM = {"name": "boots", "role": "", "tier": "2", "labels": "", "restart_policy": "on-failure"}
@@ -114,13 +115,14 @@ def test_a_launch_begun_by_older_code_keeps_the_stored_limit():
 
 @pytest.mark.parametrize("override", [None, 90])
 @pytest.mark.parametrize(
-    ("more", "own"), [("", None), ("runtime_config: {provision_timeout_seconds: 700}\n", None), ("", 800)]
+    ("more", "own"),
+    [("", None), (f"{SHORTER}, provision_timeout_override: true}}\n", None), (f"{SHORTER}}}\n", None), ("", 800)],
 )
 def test_api_admin_and_command_show_the_same_deadline(settings, more, own, override, capsys):
     settings.PROVISION_TIMEOUT_SECONDS = override
     policy = Policy(override_seconds=override)
     workspace = booting(config=config_for("hermes", more), runtime="", provision_timeout_seconds=own)
-    seconds = override or own or (700 if more else 1800)
+    seconds = override or own or (700 if "override" in more else 1800)
     at = workspace.phase_entered_at + timedelta(seconds=seconds)
     moment = timedelta(milliseconds=1)
 

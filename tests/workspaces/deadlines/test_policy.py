@@ -32,7 +32,10 @@ seconds = st.one_of(st.none(), st.integers(1, 100_000))
     [
         ("echo", None, None, None, 600, LimitSource.DEFAULT),
         ("hermes", None, None, None, 1800, LimitSource.RUNTIME),
-        ("hermes", None, 300, None, 300, LimitSource.TEMPLATE),
+        ("hermes", None, 720, None, 1800, LimitSource.RUNTIME),
+        ("hermes", None, 1800, None, 1800, LimitSource.RUNTIME),
+        ("hermes", None, 2700, None, 2700, LimitSource.TEMPLATE),
+        ("echo", None, 300, None, 300, LimitSource.TEMPLATE),
         ("hermes", 200, 300, None, 200, LimitSource.WORKSPACE),
         ("hermes", 200, 300, 60, 60, LimitSource.OVERRIDE),
         ("echo", None, None, 3600, 3600, LimitSource.OVERRIDE),
@@ -42,6 +45,15 @@ def test_the_limit_comes_from_the_strongest_source(runtime, workspace, template,
     policy = Policy(override_seconds=override)
     limit = boot_limit(runtime=runtime, workspace_seconds=workspace, template_seconds=template, policy=policy)
     assert (limit.seconds, limit.source) == (expected, source)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"), [(False, (1800, LimitSource.RUNTIME)), (True, (720, LimitSource.TEMPLATE))]
+)
+def test_a_templates_limit_below_its_runtimes_counts_only_if_it_says_so(overrides, expected):
+    workspace = Workspace(runtime="hermes", template_timeout_seconds=720, template_timeout_override=overrides)
+    limit = phase_limit(workspace, phase=Phase.BOOTING, policy=Policy())
+    assert (limit.seconds, limit.source) == expected
 
 
 @pytest.mark.parametrize("limit", [DEFAULT_BOOT_LIMIT, *BOOT_LIMITS.values()])
@@ -137,7 +149,7 @@ def test_a_weaker_source_does_not_count_beside_a_stronger_one(own, template, oth
         assert limit("hermes", own, template) == limit("echo", *others)
     elif own is not None:
         assert limit("hermes", own, template) == limit("echo", own, others[1])
-    elif template is not None:
+    elif template is not None and template > 1800:
         assert limit("hermes", None, template) == limit("echo", None, template)
 
 
@@ -152,6 +164,8 @@ def test_the_limit_in_force_is_that_of_the_source_that_it_names(own, template, r
         LimitSource.DEFAULT: 600,
     }
     assert limit.seconds == said[limit.source]
+    if runtime == "hermes" and template is not None and template <= 1800:
+        said[LimitSource.TEMPLATE] = None
     # No stronger source is set.
     assert all(said[source] is None for source in list(LimitSource)[: list(LimitSource).index(limit.source)])
 

@@ -9,10 +9,12 @@ from django.core.management.base import CommandError, CommandParser
 
 from agent.texts import printable
 from postgres.clock import database_now
+from workspaces.configuration import catalog
 from workspaces.deadlines.boot_times import evaluate_limit
 from workspaces.deadlines.explanation import (
     PhaseLimit,
     current_deadline,
+    ignored_limit,
     known_runtimes,
     phase_limits,
     runtime_phase_limits,
@@ -64,12 +66,29 @@ def explanation(subject: str, *, policy: Policy) -> list[str]:
 
 
 def runtime_lines(runtime: str, *, policy: Policy) -> list[str]:
-    return [f"{runtime}:", *map(limit_line, runtime_phase_limits(runtime, policy=policy))]
+    """Return the limits of a runtime, and which templates of it have a limit that doesn't count."""
+    lines = [f"{runtime}:", *map(limit_line, runtime_phase_limits(runtime, policy=policy))]
+    for template in catalog.list_templates():
+        ignored = ignored_limit(
+            runtime=template.runtime,
+            template_seconds=template.provision_timeout_seconds,
+            template_overrides=template.provision_timeout_override,
+        )
+        if ignored and template.runtime == runtime:
+            lines.append(f"  Warning: template {template.id}: {ignored}")
+    return lines
 
 
 def workspace_lines(workspace: Workspace, *, policy: Policy) -> list[str]:
     """Return the limits of a workspace, and the deadline that counts now."""
     lines = [f"{workspace.name} ({workspace.runtime}):", *map(limit_line, phase_limits(workspace, policy=policy))]
+    ignored = ignored_limit(
+        runtime=workspace.runtime,
+        template_seconds=workspace.template_timeout_seconds,
+        template_overrides=workspace.template_timeout_override,
+    )
+    if ignored:
+        lines.append(f"  Warning: {ignored}")
     if workspace.stall_timeout_seconds:
         stall = format_duration(workspace.stall_timeout_seconds)
         lines.append(f"  a boot step   {stall}, from runtime_config.stall_timeout_seconds; each new step restarts it")

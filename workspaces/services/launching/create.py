@@ -18,6 +18,7 @@ from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration import catalog
 from workspaces.configuration.env_files import BadAssignment
 from workspaces.configuration.parser import BadConfig, CheckedConfig, check_config
+from workspaces.configuration.preflight import warnings_of
 from workspaces.configuration.secret_files import EnvSecrets, read_env_secrets
 from workspaces.lifecycle.transitions import RestartPolicy, Verb, WorkspaceStatus, find_transition
 from workspaces.models import MAX_TIMEOUT_SECONDS, BackendKind, Heartbeat, Workspace
@@ -143,7 +144,7 @@ def check_request(request: CreateRequest) -> CheckedRequest:
     workspace = build_workspace(request, checked.config)
     if problems := field_problems(workspace) | problems:
         raise InvalidWorkspace(problems)
-    return CheckedRequest(workspace, own_secrets, [*checked.warnings, *from_file.warnings])
+    return CheckedRequest(workspace, own_secrets, [*warnings_of(checked), *from_file.warnings])
 
 
 def build_workspace(request: CreateRequest, config: dict[str, Any]) -> Workspace:
@@ -166,6 +167,7 @@ def build_workspace(request: CreateRequest, config: dict[str, Any]) -> Workspace
         provision_timeout_seconds=request.provision_timeout_seconds,
         restart_policy=request.restart_policy,
         template_timeout_seconds=rules.provision_timeout_seconds(config),
+        template_timeout_override=rules.provision_timeout_override(config),
         stall_timeout_seconds=rules.stall_timeout_seconds(config),
         labels=dict(request.labels),
     )

@@ -116,6 +116,7 @@ def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: date
         "progress_at": now,
         "runtime": prepared.runtime,
         "template_timeout_seconds": prepared.provision_timeout_seconds,
+        "template_timeout_override": prepared.provision_timeout_override,
         "stall_timeout_seconds": prepared.stall_timeout_seconds,
     }
     if workspace.phase == Phase.QUEUED:

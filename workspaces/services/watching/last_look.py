@@ -22,6 +22,7 @@ CRASH_MARKER = "SLIPWAY-BOOTSTRAP-FAILED"
 _NEEDED = (
     *("id", "launch_id", "backend", "runtime", "phase", "phase_entered_at"),
     *("provision_timeout_seconds", "launch_timeout_seconds", "template_timeout_seconds"),
+    "template_timeout_override",
 )
 
 

@@ -36,7 +36,7 @@ _NEEDED = (
     ),
     *("phase", "phase_entered_at", "progress_at", "progress_step", "deadline_at", "held_since"),
     *("provision_timeout_seconds", "launch_timeout_seconds"),
-    *("template_timeout_seconds", "stall_timeout_seconds"),
+    *("template_timeout_seconds", "template_timeout_override", "stall_timeout_seconds"),
 )
 
 

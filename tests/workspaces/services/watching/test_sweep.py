@@ -89,8 +89,18 @@ def test_the_workspaces_own_limit_comes_before_its_templates_and_its_runtimes():
 
 
 def test_the_templates_limit_comes_before_its_runtimes():
-    template = config_for("hermes", "runtime_config: {provision_timeout_seconds: 300}\n")
-    assert swept(booting(config=template, runtime=""), minutes=5.1).status == WorkspaceStatus.FAILED
+    template = config_for("hermes", "runtime_config: {provision_timeout_seconds: 2700}\n")
+    late = booting(config=template, runtime="")
+    assert swept(late, minutes=44.9).status == WorkspaceStatus.PROVISIONING
+    assert swept(late, minutes=45.1).status == WorkspaceStatus.FAILED
+
+
+@pytest.mark.parametrize(("more", "minutes"), [("", 30), (", provision_timeout_override: true", 12)])
+def test_a_templates_limit_below_its_runtimes_fails_a_boot_only_if_it_says_so(more, minutes):
+    template = config_for("hermes", f"runtime_config: {{provision_timeout_seconds: 720{more}}}\n")
+    late = booting(config=template, runtime="")
+    assert swept(late, minutes=minutes - 0.1).status == WorkspaceStatus.PROVISIONING
+    assert swept(late, minutes=minutes + 0.1).status == WorkspaceStatus.FAILED
 
 
 def test_a_launch_in_a_stalled_queue_fails_without_claiming_a_start():
