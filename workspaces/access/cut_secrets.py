@@ -36,7 +36,8 @@ def rests_in(text: str, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
 def length_of_rest(secret: str, text: str, start: int = 0) -> int:
     """Return the length of the secret's end, but not the whole secret, that stands there in the text; otherwise 0."""
     first = text[start : start + _MIN_REST_CHARACTERS]
-    at = secret.find(first, 1) if len(first) == _MIN_REST_CHARACTERS else -1
+    longest = min(len(secret) - 1, len(text) - start)
+    at = secret.find(first, len(secret) - longest) if len(first) == _MIN_REST_CHARACTERS else -1
     while at >= 0 and not text.startswith(secret[at:], start):
         at = secret.find(first, at + 1)
     return len(secret) - at if at >= 0 else 0

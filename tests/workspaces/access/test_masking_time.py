@@ -1,0 +1,158 @@
+"""Masking takes time and memory in proportion to its text, whatever the text and the secrets look like."""
+
+import base64
+import json
+import random
+import time
+import tracemalloc
+from functools import partial
+
+import pytest
+
+from events.payload_limits import MAX_PAYLOAD_BYTES, is_storable, mask_tokens, shorten
+from registry.schemas import MAX_CARD_BYTES
+from tests.callers import AgentCaller
+from tests.workspaces.factories import booting
+from workspaces.access.cut_secrets import rests_in
+from workspaces.access.masking import Masker, mask_log_tail, mask_strings
+from workspaces.access.secret_forms import forms_of
+from workspaces.access.secrets import put_secrets
+from workspaces.models import Workspace
+
+_RANDOM = random.Random(7)  # noqa: S311 (the same texts in each run)
+_TOKEN_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+PEM = base64.encodebytes(_RANDOM.randbytes(6_000)).decode()
+VALUES = [
+    "sk-" + _RANDOM.randbytes(20).hex(),
+    PEM,
+    "x" * 65_536,
+    "postgres://u:pa%2Fss@h/db",
+    '{"a": ["b", {"c": "d"}]}',
+]
+
+
+def token_like(size):
+    return "".join(_RANDOM.choices(_TOKEN_CHARACTERS, k=size))
+
+
+def repeated(text):
+    return lambda size: text * (size // len(text))
+
+
+TEXTS = {
+    "token-like": token_like,
+    "token-like words": lambda size: " ".join(token_like(100) for _ in range(size // 101)),
+    "Base64": lambda size: base64.encodebytes(_RANDOM.randbytes(size * 3 // 4)).decode(),
+    "the secret": repeated(VALUES[0]),
+    "lines of the secret": repeated(PEM),
+    "a part of the secret": repeated(PEM[:200]),
+    **{
+        repr(text): repeated(text)
+        for text in (
+            *(
+                "\x1b[",
+                "\x1b]",
+                "\x1b[0",
+                "\x1b]8;;",
+                "\x1b[31mx",
+                "\x1bP",
+                "%",
+                "%4",
+                "%41",
+                "%e2%82",
+                "+",
+                "\\",
+                "\\u",
+            ),
+            *("\\ud83d", "\\u0041", "&", "&#", "&#x41;", "&amp;", "slw_", "slwt_", "slwt_slw", "c2x3dF", "x", "xy"),
+            *("\n", "\r\n", "\0", "\t", " ", "://", "a=", "=", "ä", "\ud800", "a\n", "a" * 76 + "\n", "password="),
+        )
+    },
+}
+
+
+def seconds(call, argument):
+    best = 1e9
+    for _ in range(3):
+        began = time.process_time()
+        call(argument)
+        best = min(best, time.process_time() - began)
+    return best
+
+
+def assert_grows_linearly(call, make, *, size):
+    """Assert that four times the input takes less than eight times as long; sixteen times, if the time were squared."""
+    small, large = make(size), make(4 * size)
+    assert seconds(call, large) < 8 * seconds(call, small) + 0.05
+
+
+@pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS)
+def test_masking_grows_with_the_text_and_not_faster(make):
+    assert_grows_linearly(Masker(VALUES).mask, make, size=32_768)
+
+
+@pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS)
+def test_reading_a_secret_grows_with_its_length_and_not_faster(make):
+    assert_grows_linearly(lambda text: forms_of([text]), make, size=16_384)
+
+
+NESTED = {
+    "lists": lambda size: "[" * (size // 2) + "]" * (size // 2),
+    "objects": lambda size: '{"a":' * (size // 6) + "1" + "}" * (size // 6),
+    "items": lambda size: json.dumps(["abcdefgh"] * (size // 12)),
+    "texts in texts": lambda size: json.dumps(json.dumps(json.dumps(["a" * 9] * (size // 16)))),
+    "URLs": lambda size: "https://u:passw0rd@h/ " * (size // 22),
+    "assignments": lambda size: "password=a1; " * (size // 13),
+    "lines": lambda size: "".join(f"{number}\n" for number in range(size // 6)),
+}
+
+
+@pytest.mark.parametrize("make", NESTED.values(), ids=NESTED)
+def test_finding_what_is_secret_in_a_secret_grows_with_its_length_and_not_faster(make):
+    assert_grows_linearly(lambda text: forms_of([text]), make, size=16_384)
+
+
+@pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS)
+def test_masking_what_was_cut_grows_with_the_text_and_not_faster(make):
+    forms = [form.text for form in forms_of(VALUES)]
+    assert_grows_linearly(lambda text: list(rests_in(text, forms)), make, size=32_768)
+
+
+@pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS)
+def test_what_the_outbox_does_to_a_payload_grows_with_it_and_not_faster(make):
+    def bound(text):
+        if not is_storable(json.dumps({"a": text})):
+            shorten(mask_tokens({"a": text, "b": [text]}))
+
+    assert_grows_linearly(bound, make, size=MAX_PAYLOAD_BYTES)
+
+
+@pytest.mark.django_db
+def test_masking_a_card_grows_with_its_number_of_texts_and_not_faster():
+    workspace = booting(secrets={f"KEY_{number}": f"secret-value-{number}" for number in range(20)})
+
+    def mask_card(number):
+        mask_strings({str(each): [str(each)] for each in range(number)}, workspace_id=workspace.pk)
+
+    assert_grows_linearly(mask_card, int, size=2_000)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("size", [60_000, 1_000_000])
+def test_a_token_like_card_is_masked_in_little_memory(size):
+    agent = AgentCaller(booting())
+    put_secrets({"KEY": VALUES[0]}, workspace_id=agent.workspace.pk)
+    card = {"name": "n", "text": token_like(size)}
+    tracemalloc.start()
+    answer = agent.register(agent_card=card)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert answer.status_code == 200
+    assert ("ignored" in answer.json()) == (size > MAX_CARD_BYTES)
+    assert Workspace.objects.get(pk=agent.workspace.pk).agent_card == (card if size < MAX_CARD_BYTES else {})
+    assert peak < 16 * (size + MAX_CARD_BYTES)
+
+
+@pytest.mark.django_db
+def test_a_log_of_eight_mebibytes_is_masked_in_the_time_of_what_is_kept_of_it():
+    assert seconds(partial(mask_log_tail, workspace_id=booting().pk), token_like(8 * 1024 * 1024)) < 2
