@@ -33,9 +33,10 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, Any]:
     """Bring the workspace online, or replace the URL and card of one that is online."""
     agent = require_agent(request, claimed=body.id)
     try:
-        services.register(agent, url=body.url or "", agent_card=body.agent_card, now=agent.received_at)
+        ignored = services.register(agent, url=body.url or "", agent_card=body.agent_card, now=agent.received_at)
     except ForbiddenUrl as error:
         raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fields={"url": str(error)}) from error
+    body.ignored.update(ignored)
     return _answer(body, status="registered")
 
 

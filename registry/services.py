@@ -41,21 +41,25 @@ Clock = Callable[[], datetime]
 _BROUGHT_ONLINE = find_transition(Verb.HEARTBEAT, WorkspaceStatus.ONLINE).sources | {WorkspaceStatus.FAILED}
 
 
-def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, now: datetime) -> Workspace:
-    """Bring the agent's workspace online. Without a card it keeps the earlier one.
+def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, now: datetime) -> Mapping[str, str]:
+    """Bring the agent's workspace online. Without a card it keeps the earlier one. Return why a field was ignored.
 
     Raises TransitionRefused, or ForbiddenUrl if no agent may have this URL.
     """
     if not agent.backend.gives_address:
         agent_urls.check_agent_url(url)
     card = None if agent_card is None else mask_strings(dict(agent_card), workspace_id=agent.workspace_id)
-    return mark_online.mark_online(
+    workspace = mark_online.mark_online(
         workspace_id=agent.workspace_id,
         launch_id=agent.launch_id,
         verb=Verb.REGISTER,
         registration=mark_online.Registration(url=url, agent_card=card),
         now=now,
     )
+    if card is None or workspace.agent_card == card:
+        return {}
+    limit = mark_online.MOST_CARD_CHANGES_PER_HOUR
+    return {"agent_card": f"it changed {limit} times within an hour; the earlier card stays until then"}
 
 
 def heartbeat(agent: Agent, report: HeartbeatIn, *, clock: Clock) -> None:

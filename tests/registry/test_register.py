@@ -86,6 +86,21 @@ def test_registering_again_replaces_the_card_and_keeps_the_status():
     assert Event.objects.filter(event_type=EventType.AGENT_CARD_UPDATED).count() == 1
 
 
+def test_a_card_that_changes_all_the_time_is_kept_as_it_is_and_costs_neither_events_nor_liveness():
+    up, other = online(), online(name="other")
+    agent = AgentCaller(up)
+    answers = [agent.register(agent_card={"name": "x" * 1000, "n": number}) for number in range(60)]
+    assert {answer.status_code for answer in answers} == {200}
+    ignored = [answer.json().get("ignored") for answer in answers]
+    assert ignored[:20] == [None] * 20
+    assert all("20 times within an hour" in each["agent_card"] for each in ignored[20:])
+    up.refresh_from_db()
+    assert (up.agent_card["n"], up.status) == (19, WorkspaceStatus.ONLINE)
+    assert Event.objects.filter(event_type=EventType.AGENT_CARD_UPDATED).count() == 20
+    assert mark_silent_offline(now=database_now() + timedelta(seconds=100), limit=timedelta(seconds=180)) == []
+    assert "ignored" not in AgentCaller(other).register(agent_card={"name": "new"}).json()
+
+
 def test_a_late_register_undoes_a_deadline_failure():
     late = failed(code=FailureCode.TIMED_OUT)
     assert AgentCaller(late).register().status_code == 200

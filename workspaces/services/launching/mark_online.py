@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Case, F, Value, When
 
 from events import outbox
+from events.models import Event
 from events.names import EventType
 from workspaces.lifecycle.transitions import (
     BEFORE_REGISTRATION,
@@ -29,6 +30,8 @@ from workspaces.services.core.transition import (
     lock_workspace,
     transition,
 )
+
+MOST_CARD_CHANGES_PER_HOUR = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +62,7 @@ def mark_online(
     heartbeat = Heartbeat.objects.filter(pk=workspace.pk)
     if workspace.status == WorkspaceStatus.ONLINE:
         heartbeat.update(last_heartbeat_at=now)
-        _replace_registration(workspace, registered)
+        _replace_registration(workspace, registered, now=now)
         return workspace
     payload = {"url": workspace.url, "agent_card": workspace.agent_card, **registered}
     if workspace.status not in BEFORE_REGISTRATION:
@@ -92,11 +95,18 @@ def _find_rule(workspace: Workspace, verb: Verb, *, now: datetime) -> Transition
     return rule
 
 
-def _replace_registration(workspace: Workspace, registered: Mapping[str, Any]) -> None:
-    """Store the URL and card of a workspace that is already online; write an event only if the card changed."""
+def _replace_registration(workspace: Workspace, registered: Mapping[str, Any], *, now: datetime) -> None:
+    """Store the URL and card of a workspace that is already online; write an event only if the card changed.
+
+    A card that changes too often stays as it is, since each change is an event for every channel and stream.
+    """
     if not registered:
         return
     card_changed = workspace.agent_card != registered["agent_card"]
+    if card_changed:
+        changes = Event.objects.filter(workspace_id=workspace.pk, event_type=EventType.AGENT_CARD_UPDATED)
+        if changes.filter(created_at__gt=now - timedelta(hours=1)).count() >= MOST_CARD_CHANGES_PER_HOUR:
+            registered, card_changed = {**registered, "agent_card": workspace.agent_card}, False
     Workspace.objects.filter(pk=workspace.pk).update(**registered)
     workspace.url, workspace.agent_card = registered["url"], registered["agent_card"]
     if card_changed:
