@@ -112,7 +112,8 @@ class Agent:
                 return self._fail_early(ended)
         try:
             runtime = rules.runtime_of(config)
-            card = {"name": config.get("name") or runtime, "runtime": runtime, "runtime_command": command or None}
+            # What the agent is, never how it was started: cards are in every event, webhook and chat.
+            card = {"name": config.get("name") or runtime, "runtime": runtime, "has_runtime": bool(command)}
             if not command:
                 card["note"] = "No runtime command is set: only Slipway's agent runs here."
             ended = self._register(card)

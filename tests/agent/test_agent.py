@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -91,13 +92,40 @@ def boot(*runs, **more):
     }
 
 
+SOURCE = "import time; source_code_that_nobody_may_see = 1; time.sleep(60)"
+PYTHON = "exec " + shlex.join([sys.executable, "-c", SOURCE, "argument-that-nobody-may-see"])
+
+
+@pytest.mark.parametrize(
+    ("runtime", "call"),
+    [
+        ({"command": [sys.executable, "-c", SOURCE], "args": ["argument-that-nobody-may-see"]}, "register"),
+        ({"command": [sys.executable, "-c", SOURCE, "argument-that-nobody-may-see"]}, "register"),
+        ({"command": PYTHON}, "register"),
+        ({"command": "exec sleep 60 # argument-that-nobody-may-see", "args": ["1"]}, "register"),
+        ({"command": ["/nowhere/program", "-c", SOURCE, "argument-that-nobody-may-see"]}, "failed"),
+        ({"command": [sys.executable, "-c", f"raise SystemExit(3) # {SOURCE}"]}, "failed"),
+        ({"boot": [{"step": "install", "run": f": '{SOURCE}'; exit 4"}]}, "failed"),
+        ({"boot": [{"step": "install", "run": f": '{SOURCE}'; kill -KILL $$"}]}, "failed"),
+    ],
+)
+def test_no_report_says_how_the_agent_or_a_step_was_started(agent, platform, runtime, call):
+    agent.start({"name": "Ada", "runtime_config": runtime}, platform_url=platform.url, KEY=SECRET)
+    platform.wait_for(call)
+    agent.terminate()
+    told = [json.dumps(each.body) for each in platform.calls] + [agent.log.read_text()]
+    for text in told:
+        for private in ("that_nobody_may_see", "that-nobody-may-see", "time.sleep"):
+            assert private not in text
+
+
 def test_an_agent_without_a_command_registers_and_says_so_in_its_card(agent, platform):
     agent.start({"name": "Ada", "runtime": "hermes"}, platform_url=platform.url)
     call = platform.wait_for("register")
     assert call.token == TOKEN
     assert call.body["id"] == "w-1"
     assert call.body["url"] == "http://127.0.0.1:4711"
-    assert call.body["agent_card"]["runtime_command"] is None
+    assert call.body["agent_card"]["has_runtime"] is False
     assert call.body["agent_card"]["name"] == "Ada"
     assert "No runtime command" in call.body["agent_card"]["note"]
 

@@ -97,7 +97,7 @@ def test_each_real_config_names_its_required_variables_and_goes_online_with_them
     assert Workspace.objects.filter(status=WorkspaceStatus.ONLINE).count() == len(CONFIGS)
     # None of them names a command, so the agent registered alone, and its card says so.
     cards = Workspace.objects.filter(status=WorkspaceStatus.ONLINE).values_list("agent_card", flat=True)
-    assert [card["runtime_command"] for card in cards] == [None] * len(CONFIGS)
+    assert [card["has_runtime"] for card in cards] == [False] * len(CONFIGS)
 
 
 def test_a_boot_step_that_exits_with_3_fails_the_launch_early_and_is_reported_everywhere(stack, tmp_path):

@@ -158,6 +158,6 @@ def configuration_notes(workspace: Workspace) -> dict[str, Any]:
             lacks_command, warnings = not rules.command_of(checked.config), warnings_of(checked)
         except (BadConfig, catalog.UnknownTemplate) as error:
             warnings = [str(error)]
-        if "runtime_command" in workspace.agent_card:
-            lacks_command = workspace.agent_card["runtime_command"] is None
+        if "has_runtime" in workspace.agent_card:
+            lacks_command = workspace.agent_card["has_runtime"] is False
     return {"lacks_command": lacks_command, "warnings": warnings}

@@ -55,7 +55,7 @@ def test_a_template_names_its_runtime_and_what_it_needs(name, runtime, required)
 
 def test_echo_registers_and_echoes(world, platform, echo):
     url = world.backend.start(echo).url
-    assert platform.wait_for("register").body["agent_card"]["runtime_command"]
+    assert platform.wait_for("register").body["agent_card"]["has_runtime"]
     assert httpx.post(url, content="Grüße", timeout=PATIENCE_SECONDS).text == "Grüße"
     assert httpx.get(f"{url}/hello", timeout=PATIENCE_SECONDS).text == f"echo {echo.key.workspace_id} /hello\n"
 
