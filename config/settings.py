@@ -81,6 +81,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "events.admin.sent_forms.form_token",
             ]
         },
     }
@@ -113,6 +114,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": [lambda _: static("workspaces/admin.css")],
+    "SCRIPTS": [lambda _: static("events/forms.js")],
     "DASHBOARD_CALLBACK": "workspaces.admin.dashboard.dashboard_context",
     "COLORS": {
         "primary": {

@@ -193,3 +193,15 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"delivery {self.pk}"
+
+
+class SentForm(models.Model):
+    """A form of the admin that has acted, by the token it carries, so that it doesn't act twice. Kept for a day."""
+
+    token = models.UUIDField(primary_key=True)
+    # The address that the first answer led to; empty if it was a page.
+    result = models.CharField(max_length=500, blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return str(self.token)

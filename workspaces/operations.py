@@ -106,12 +106,15 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class BulkResult:
-    """What an operation did to several workspaces. `tokens` are sentences to show once and not store."""
+    """What an operation did to several workspaces.
+
+    `tokens` are pairs of a workspace's name and its new token, to show once and not store.
+    """
 
     past: str
     changed: int
     refused: list[str]
-    tokens: list[str]
+    tokens: list[tuple[str, str]]
 
     @property
     def summary(self) -> str:
@@ -335,7 +338,7 @@ def run_each(
     """
     changed: set[UUID] = set()
     refused: list[str] = []
-    tokens: list[str] = []
+    tokens: list[tuple[str, str]] = []
     for workspace_id in parents_first(workspace_ids):
         if workspace_id in changed:
             continue
@@ -347,5 +350,5 @@ def run_each(
         changed |= {workspace.pk for workspace in result.changed}
         refused += [f"{workspace.name} could not be changed; see the log." for workspace in result.skipped]
         if result.token:
-            tokens.append(f"New token of {result.workspace.name} (shown only once): {result.token}")
+            tokens.append((result.workspace.name, result.token))
     return BulkResult(past=operation.past, changed=len(changed), refused=refused, tokens=tokens)

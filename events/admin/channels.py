@@ -9,11 +9,11 @@ from django.db.models import DateTimeField, Func, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from events.admin.channel_forms import COMMON, FILTERS, ChannelForm, form_for
 from events.admin.redrive_form import RedriveForm
+from events.admin.sent_forms import CreatesOnce, SentBefore, claim
 from events.channels.registry import KINDS, kind_of
 from events.delivery import channel_operations
 from events.delivery.channel_health import health_rows, state_of, with_delivery_counts
@@ -22,7 +22,7 @@ from postgres.clock import database_now
 
 _STATES = {"Sending": "success", "Failing": "danger", "Disabled": "danger", "Paused": "warning", "Held": "warning"}
 _RECENT_DELIVERIES = 15
-_SECRET_SHOWN_ONCE = "The signing secret of {}: {} Give it to the receiver now. It can't be shown again."  # noqa: S105
+_SECRET_ADVICE = "Give the signing secret to the receiver now. It can't be shown again; you can rotate it."  # noqa: S105
 
 ChannelAction = Callable[["ChannelAdmin", HttpRequest, Channel], HttpResponse | None]
 ChannelView = Callable[["ChannelAdmin", HttpRequest, str], HttpResponse]
@@ -41,6 +41,10 @@ def confirmed(*, title: str, question: str, submit: str) -> Callable[[ChannelAct
             if channel is None:
                 return model_admin.redirect_to_list(request, object_id)
             if request.method == "POST":
+                try:
+                    claim(request, result=_change_url(channel))
+                except SentBefore as repeated:
+                    return model_admin.answer_again(request, repeated)
                 return act(model_admin, request, channel) or HttpResponseRedirect(_change_url(channel))
             context = {"title": title.format(channel.name), "question": question, "submit": submit}
             return model_admin.page(request, "events/confirm.html", back=_change_url(channel), **context)
@@ -51,7 +55,7 @@ def confirmed(*, title: str, question: str, submit: str) -> Callable[[ChannelAct
 
 
 @admin.register(Channel)
-class ChannelAdmin(ModelAdmin):
+class ChannelAdmin(CreatesOnce):
     """Channels by name."""
 
     list_display = ["name", "kind_label", "state", "success", "latency", "error", "backlog", "dead_letters"]
@@ -146,10 +150,25 @@ class ChannelAdmin(ModelAdmin):
             # Keep what the delivery has written since the page was rendered.
             obj.save(update_fields=[*COMMON, *FILTERS, "options", "sealed_options"])
         else:
+            claim(request)
             obj.save()
         signing = encrypted.get("signing")
         if signing and signing != form.stored.get("signing"):
-            self.message_user(request, _SECRET_SHOWN_ONCE.format(obj.name, signing[0]["secret"]), messages.WARNING)
+            request.new_secret = signing[0]["secret"]  # type: ignore[attr-defined]
+
+    def response_add(self, request: HttpRequest, obj: Channel, post_url_continue: str | None = None) -> HttpResponse:
+        return self.with_new_secret(request, obj, super().response_add(request, obj, post_url_continue))
+
+    def response_change(self, request: HttpRequest, obj: Channel) -> HttpResponse:
+        return self.with_new_secret(request, obj, super().response_change(request, obj))
+
+    def with_new_secret(self, request: HttpRequest, channel: Channel, answer: HttpResponse) -> HttpResponse:
+        """Return the page that shows the signing secret that this request made, or the answer if it made none."""
+        secret = getattr(request, "new_secret", "")
+        if not secret:
+            return answer
+        values = [(f"Signing secret of {channel.name}", secret)]
+        return self.show_once(request, values, advice=_SECRET_ADVICE, back=_change_url(channel))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Name the channels and count their deliveries: there may be too many to list."""
@@ -245,9 +264,9 @@ class ChannelAdmin(ModelAdmin):
         question="Events are signed with a new secret. For 24 hours, they are signed with the current one as well.",
         submit="Rotate",
     )
-    def rotate(self, request: HttpRequest, channel: Channel) -> None:
-        secret = channel_operations.rotate_secret(channel, now=database_now())
-        self.message_user(request, _SECRET_SHOWN_ONCE.format(channel.name, secret), messages.WARNING)
+    def rotate(self, request: HttpRequest, channel: Channel) -> HttpResponse:
+        request.new_secret = channel_operations.rotate_secret(channel, now=database_now())  # type: ignore[attr-defined]
+        return self.with_new_secret(request, channel, HttpResponseRedirect(_change_url(channel)))
 
     # --- Helpers ---------------------------------------------------------------------------------
 

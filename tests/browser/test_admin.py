@@ -1,10 +1,13 @@
 """What an operator does in the admin, in Chromium."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
 from tests.journeys.stack import wait_for_result
 from tests.workspaces import factories
+from workspaces.access.tokens import find_api_key
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
 
@@ -154,3 +157,36 @@ _CONTRASTS = """() => {
         return (Math.max(ground, ink) + 0.05) / (Math.min(ground, ink) + 0.05);
     });
 }"""
+
+
+def test_a_double_click_on_launch_makes_one_workspace(desk):
+    for number in range(5):
+        desk.open_create()
+        desk.page.select_option("[name=template]", "echo")
+        desk.page.fill("[name=name]", f"mine {number}")
+        desk.page.get_by_role("button", name="Launch").dblclick()
+        expect(desk.page.locator("[data-live=state]")).to_be_visible()
+    assert sorted(Workspace.objects.values_list("name", flat=True)) == [f"mine {number}" for number in range(5)]
+
+
+def test_the_buttons_of_a_form_are_disabled_once_it_is_sent(desk):
+    desk.open_create()
+    desk.page.select_option("[name=template]", "echo")
+    # The answer goes to another tab, so that this page stays.
+    desk.page.eval_on_selector("#workspace_form", "form => { form.target = 'elsewhere'; form.requestSubmit(); }")
+    expect(desk.page.get_by_role("button", name="Launch")).to_be_disabled()
+
+
+def test_a_new_key_is_copied_by_its_button_and_a_refresh_elsewhere_does_not_eat_it(desk):
+    desk.page.goto(f"{desk.base}/admin/workspaces/apikey/add/")
+    desk.page.fill("[name=name]", "ci")
+    desk.page.get_by_label("Read").check()
+    other = desk.page.context.new_page()
+    desk.page.get_by_role("button", name="Save").first.click()
+    other.goto(f"{desk.base}/admin/")
+    key = desk.page.get_by_label("Key of ci")
+    expect(key).to_have_value(re.compile("slw_.{43}"))
+    assert key.input_value() not in other.content()
+    desk.page.get_by_role("button", name="Copy").click()
+    expect(desk.page.get_by_role("button", name="Copied")).to_be_visible()
+    assert find_api_key(key.input_value()) is not None

@@ -12,6 +12,7 @@ from django.urls import reverse
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
+from events.admin.sent_forms import SentBefore, claim
 from workspaces.admin.base import StrictAdmin, hidden_fields
 from workspaces.models import Workspace
 from workspaces.operations import OPERATIONS, Operation, run_each
@@ -45,8 +46,11 @@ class OperationActions(StrictAdmin):
         if operation.asks_first and request.POST.get("confirmed") != "yes":
             hidden = hidden_fields(request.POST.get("action", ""), selected, request.POST)
             return self._ask(request, selected, operation, hidden=hidden, cancel=request.get_full_path())
-        self._run(request, selected, operation)
-        return None
+        try:
+            claim(request, result=request.get_full_path())
+        except SentBefore as repeated:
+            return self.answer_again(request, repeated)
+        return self._run(request, selected, operation, back=request.get_full_path())
 
     def run_on_one(self, request: HttpRequest, object_id: str, operation: Operation) -> HttpResponse:
         """Show the confirmation page, or run the operation if that page was submitted."""
@@ -56,9 +60,13 @@ class OperationActions(StrictAdmin):
         page = change_url(workspace.pk)
         if request.method != "POST":
             return self._ask(request, [workspace.pk], operation, hidden=[], cancel=page)
-        self._run(request, [workspace.pk], operation)
         is_removal = operation.permission == "delete"
-        return HttpResponseRedirect(reverse("admin:workspaces_workspace_changelist") if is_removal else page)
+        back = reverse("admin:workspaces_workspace_changelist") if is_removal else page
+        try:
+            claim(request, result=back)
+        except SentBefore as repeated:
+            return self.answer_again(request, repeated)
+        return self._run(request, [workspace.pk], operation, back=back) or HttpResponseRedirect(back)
 
     def _ask(
         self,
@@ -86,11 +94,17 @@ class OperationActions(StrictAdmin):
             cancel=cancel,
         )
 
-    def _run(self, request: HttpRequest, selected: list[UUID], operation: Operation) -> None:
+    def _run(
+        self, request: HttpRequest, selected: list[UUID], operation: Operation, *, back: str
+    ) -> HttpResponse | None:
+        """Run the operation. Return a page if it shows something once."""
         result = run_each(operation, selected, by=request.user.get_username(), options=operation.admin_options)
         self.message_user(request, result.summary, messages.WARNING if result.refused else messages.SUCCESS)
-        for token in result.tokens:
-            self.message_user(request, token, messages.INFO)
+        if not result.tokens:
+            return None
+        values = [(f"New token of {name}", token) for name, token in result.tokens]
+        advice = "Give each agent its token now. It can't be shown again."
+        return self.show_once(request, values, advice=advice, back=back)
 
 
 def _affected_names(selected: list[UUID], operation: Operation) -> tuple[list[str], list[str]]:

@@ -9,12 +9,12 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from unfold.admin import ModelAdmin
 
 from events.admin.read_only import ReadOnlyAdmin as EventsReadOnlyAdmin
+from events.admin.sent_forms import CreatesOnce
 
 
-class StrictAdmin(ModelAdmin):
+class StrictAdmin(CreatesOnce):
     """Accepts no lookups in the address but those of its filters, and no selection that is not an ID."""
 
     list_per_page = 100

@@ -5,9 +5,11 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin import action as list_action
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from unfold.decorators import display
 
+from events.admin.sent_forms import claim
 from postgres.clock import database_now
 from workspaces.access import secrets
 from workspaces.access.tokens import mint_api_key
@@ -91,9 +93,16 @@ class ApiKeyAdmin(StrictAdmin):
         return "Revoked" if key.revoked_at else "Valid"
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: ApiKeyForm, change: Any) -> None:
-        row, key = mint_api_key(name=obj.name, scopes=form.cleaned_data["scopes"])
+        claim(request)
+        row, request.new_key = mint_api_key(  # type: ignore[attr-defined]
+            name=obj.name, scopes=form.cleaned_data["scopes"]
+        )
         obj.pk = row.pk
-        self.message_user(request, f"Key of {row.name} (shown only once): {key}", messages.WARNING)
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        values = [(f"Key of {obj.name}", str(request.new_key))]  # type: ignore[attr-defined]
+        back = reverse("admin:workspaces_apikey_changelist")
+        return self.show_once(request, values, advice="Store the key now. It can't be shown again.", back=back)
 
     @list_action(description="Revoke", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:

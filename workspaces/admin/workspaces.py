@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from events.admin.sent_forms import SentBefore, check_not_sent, claim, note_result
 from events.positions import last_position
 from postgres.clock import database_now
 from workspaces import tasks
@@ -131,7 +132,10 @@ class WorkspaceAdmin(OperationActions):
         form = CreateForm(data, initial={"template": request.GET.get("template", "")})
         if form.is_bound and form.is_valid():
             try:
+                check_not_sent(request)
                 created = self.create_workspace(request, form)
+            except SentBefore as repeated:
+                return self.answer_again(request, repeated)
             except create.InvalidWorkspace as error:
                 form.add_invalid(error)
             else:
@@ -146,12 +150,14 @@ class WorkspaceAdmin(OperationActions):
         return TemplateResponse(request, "workspaces/create.html", {**context, "title": "New workspace"})
 
     def create_workspace(self, request: HttpRequest, form: CreateForm) -> create.Created:
-        """Create the workspace and enqueue its launch. Raises InvalidWorkspace."""
+        """Create the workspace and enqueue its launch. Raises InvalidWorkspace or SentBefore."""
         with transaction.atomic():
+            claim(request)
             created = create.create(form.request(), now=database_now())
             workspace = created.workspace
             tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
             self.log_addition(request, workspace, "Created.")
+            note_result(request, change_url(workspace.pk))
         return created
 
 

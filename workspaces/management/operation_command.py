@@ -32,8 +32,8 @@ class OperationCommand(CommandWithExamples):
         workspace_ids = list(dict.fromkeys(find_workspace_id(name) for name in options["workspaces"]))
         chosen = {option.name: options[option.name] for option in self.operation.options}
         result = run_each(self.operation, workspace_ids, by="manage.py", options=chosen)
-        for token in result.tokens:
-            self.stdout.write(printable(token))
+        for name, token in result.tokens:
+            self.stdout.write(printable(f"New token of {name} (shown only once): {token}"))
         self.stdout.write(printable(result.summary))
         if result.refused:
             sys.exit(1)

@@ -64,7 +64,7 @@ def test_the_secret_of_a_new_webhook_is_shown_once(operator, receiver):
     answer = operator.post(f"{ADD}?kind=webhook", data, follow=True)
     channel = Channel.objects.get()
     secret = all_options(channel)["signing"][0]["secret"]
-    assert secret in messages_of(answer)
+    assert secret in text_of(answer)
     assert (channel.failure_codes, channel.runtimes) == (["crashed", "timed_out"], ["hermes", "echo"])
     assert channel.options == {"is_https_only": False}
     again = text_of(operator.get(page(channel)))
@@ -147,7 +147,7 @@ def test_another_origin_gets_the_headers_entered_for_it_and_a_signing_secret_of_
         answer = operator.post(page(channel), COMMON | {"url": thief.url, "headers": entered}, follow=True)
         channel.refresh_from_db()
         new = factories.signing_secret(channel)
-        assert new in messages_of(answer)
+        assert new in text_of(answer)
         operator.post(page(channel, "test"))
         (request,) = thief.received
         assert request.headers.get("authorization") == sent
@@ -277,7 +277,7 @@ def test_rotating_shows_the_new_secret_once(operator, receiver):
     answer = operator.post(page(channel, "rotate"), follow=True)
     channel.refresh_from_db()
     secret = factories.signing_secret(channel)
-    assert secret in messages_of(answer)
+    assert secret in text_of(answer)
     assert secret not in text_of(operator.get(page(channel)))
     logged = factories.channel("log", {"level": "INFO"})
     assert "Rotate" not in text_of(operator.get(page(logged)))
