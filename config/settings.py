@@ -8,6 +8,7 @@ from pathlib import Path
 
 import environ
 from django.templatetags.static import static
+from django.urls import reverse
 
 from config.environment import (
     MAIL_SCHEMES,
@@ -58,7 +59,8 @@ INSTALLED_APPS = [
     "events",
 ]
 MIDDLEWARE = [
-    # First, so that it sees the responses of all others.
+    "config.security_headers.ContentSecurityMiddleware",
+    # Before the others, so that it sees their responses.
     "config.api.error_responses.JsonErrorMiddleware",
     "config.api.database_outages.RepeatAfterLostConnection",
     "django.middleware.security.SecurityMiddleware",
@@ -113,8 +115,8 @@ UNFOLD = {
     ],
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
-    "STYLES": [lambda _: static("workspaces/admin.css")],
-    "SCRIPTS": [lambda _: static("events/forms.js")],
+    "STYLES": [lambda _: reverse("admin_theme"), lambda _: static("workspaces/admin.css")],
+    "SCRIPTS": [lambda _: static("workspaces/content-security.js"), lambda _: static("events/forms.js")],
     "DASHBOARD_CALLBACK": "workspaces.admin.dashboard.dashboard_context",
     "COLORS": {
         "primary": {
@@ -266,6 +268,19 @@ EMAIL_URL = optional_url(env, "EMAIL_URL", schemes=MAIL_SCHEMES)
 vars().update(environ.Env.email_url_config(EMAIL_URL) if EMAIL_URL else {})
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = text(env, "EMAIL_FROM", default="slipway@localhost")
+
+# --- HTTPS ---------------------------------------------------------------------------------------
+# A proxy that ends TLS in front of Slipway and sets X-Forwarded-Proto itself, whatever the client sent.
+TRUSTED_PROXY = flag(env, "TRUSTED_PROXY", default=False)
+HTTPS = flag(env, "HTTPS", default=TRUSTED_PROXY)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY else None
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = integer(env, "HSTS_SECONDS", default=31_536_000, least=0, most=63_072_000) if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+# Agents, watchers and probes may reach Slipway past the proxy, and don't follow redirects.
+SECURE_REDIRECT_EXEMPT = [r"^(?:health|ready|metrics)$", r"^registry/", r"^admin/workspaces/[^/]+/bootstrap-failed$"]
+# IDs of warnings of `manage.py check` that the operator has read and accepts.
+SILENCED_SYSTEM_CHECKS = env.list("SILENCED_SYSTEM_CHECKS", default=[])
 
 # --- HTTP ----------------------------------------------------------------------------------------
 MAX_BODY_BYTES = 1_048_576

@@ -3,6 +3,7 @@ from django.urls import path, re_path, reverse_lazy
 from django.views.generic import RedirectView
 
 from config.api.ninja_api import api
+from config.security_headers import theme
 from events.live.fallback import live_stream_fallback
 from monitoring.health import health, metrics, ready
 
@@ -19,6 +20,7 @@ urlpatterns = [
     path("ws", live_stream_fallback),
     # Before the admin, because watchers report below /admin/workspaces.
     path("", api.urls),
+    path("admin/theme.css", theme, name="admin_theme"),
     path("admin/", admin.site.urls),
 ]
 
