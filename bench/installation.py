@@ -86,6 +86,7 @@ def _commands(port: int) -> dict[str, list[str]]:
     return {
         "web": [*_GRANIAN, "--port", str(port), *web],
         "launch": [*_WORKER, "-Q", "launch", "-n", "launch@%h", "--pool", "threads", "--concurrency", "4"],
+        "stop": [*_WORKER, "-Q", "stop", "-n", "stop@%h", "--pool", "threads", "--concurrency", "8"],
         "sweep": [*_WORKER, "-Q", "sweep", "-n", "sweep@%h", "--concurrency", "2"],
         "beat": [*_CELERY, "beat", "--loglevel", "ERROR"],
         "relay": [*_MANAGE, "relay"],
@@ -124,7 +125,7 @@ def _wait_for_workers() -> None:
     from workspaces.workers import NoWorker, require_worker
 
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    for queue in ("launch", "sweep"):
+    for queue in ("launch", "stop", "sweep"):
         while True:
             try:
                 require_worker(queue)

@@ -186,8 +186,8 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_TASK_DEFAULT_QUEUE = "launch"
 CELERY_TASK_ROUTES = {
     "workspaces.tasks.launch": {"queue": "launch"},
-    "workspaces.tasks.tear_down": {"queue": "launch"},
-    "workspaces.tasks.stop_unknown": {"queue": "launch"},
+    "workspaces.tasks.tear_down": {"queue": "stop"},
+    "workspaces.tasks.stop_unknown": {"queue": "stop"},
     "workspaces.tasks.delete_files": {"queue": "launch"},
     "workspaces.tasks.*": {"queue": "sweep"},
     "registry.tasks.*": {"queue": "sweep"},
@@ -232,7 +232,9 @@ CATALOG_DIRS = [Path(folder).resolve() for folder in env.list("CATALOG_DIRS", de
 PROVISIONER = choice(env, "PROVISIONER", default="process", among=LAUNCHED_KINDS)
 # A system check refuses PROVISIONER=simulated without this, since the simulated backend launches nothing real.
 ALLOW_SIMULATOR = flag(env, "ALLOW_SIMULATOR", default=False)
+# The threads of all workers of a queue together. They bound how many messages wait in it.
 LAUNCH_SLOTS = integer(env, "LAUNCH_SLOTS", default=4, least=1, most=1000)
+STOP_SLOTS = integer(env, "STOP_SLOTS", default=8, least=1, most=1000)
 # For each backend: how many launches may be starting at once, and the pause between two. 0 means no limit.
 LAUNCH_CONCURRENCY = integer(env, "LAUNCH_CONCURRENCY", default=0, least=0, most=10_000)
 LAUNCH_PAUSE_MILLISECONDS = integer(env, "LAUNCH_PAUSE_MILLISECONDS", default=0, least=0, most=600_000)

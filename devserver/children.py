@@ -29,10 +29,11 @@ def web(*, port: int, console: Console) -> Child:
 
 
 def workers(*, console: Console) -> list[Child]:
-    """Return one worker for each queue, so that slow launches don't delay the sweep."""
+    """Return one worker for each queue, so that slow launches delay neither the sweep nor a stop."""
     pools = {
         "sweep": ["--pool", "prefork", "--concurrency", str(_SWEEP_PROCESSES)],
         "launch": ["--pool", "threads", "--concurrency", str(settings.LAUNCH_SLOTS)],
+        "stop": ["--pool", "threads", "--concurrency", str(settings.STOP_SLOTS)],
     }
     common = ["--without-gossip", "--without-mingle", "--loglevel", settings.LOG_LEVEL]
     return [

@@ -28,7 +28,7 @@ def create_operator() -> str | None:
 def create_workspace(request: create.CreateRequest) -> Workspace:
     """Create a workspace and hand its launch to the workers."""
     workspace = create.create(request, now=database_now()).workspace
-    tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    tasks.enqueue_launches(workspace.backend, now=database_now())
     return workspace
 
 

@@ -51,7 +51,8 @@ def request_stops(launches: list[Launch]) -> None:
 def resume_workspaces() -> int:
     """Launch the workspaces again that the last stop paused; return their number."""
     with transaction.atomic():
-        resumed = resume_after_shutdown(now=database_now())
-        for workspace in resumed:
-            tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+        now = database_now()
+        resumed = resume_after_shutdown(now=now)
+        for backend in {workspace.backend for workspace in resumed}:
+            tasks.enqueue_launches(backend, now=now)
     return len(resumed)

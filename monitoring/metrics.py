@@ -1,8 +1,10 @@
 """Prometheus metrics of the fleet, read from the database at each scrape. No label names a workspace."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 
+import redis
 from django.db.models import Count, Min
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -11,9 +13,12 @@ from prometheus_client.registry import Collector
 from monitoring.fanout_metrics import fanout_families
 from postgres.clock import database_now
 from workspaces.deadlines.false_timeouts import false_timeouts_by_runtime
+from workspaces.enqueue import queue_length
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Launch, Workspace
+from workspaces.provisioners.kinds import LAUNCHED_KINDS
 from workspaces.services.watching.sweep import last_sweep_run
+from workspaces.workers import QUEUES
 
 # What is counted over time goes back this far, so that a scrape does not read all history.
 WINDOW = timedelta(hours=24)
@@ -28,6 +33,7 @@ class FleetCollector(Collector):
         yield from fleet_families(now=now)
         yield from deadline_failure_families(now=now)
         yield from sweep_families(now=now)
+        yield from queue_families()
         yield from fanout_families()
 
 
@@ -62,6 +68,23 @@ def fleet_families(*, now: datetime) -> Iterator[Metric]:
     waited = (now - since).total_seconds() if since else 0.0
     help_text = "How long the oldest queued launch has waited, in seconds."
     yield GaugeMetricFamily("slipway_oldest_queued_seconds", help_text, value=waited)
+
+
+def queue_families() -> Iterator[Metric]:
+    """Yield how many launches wait by backend, and how many messages by queue; no messages while Redis is away."""
+    launches = GaugeMetricFamily("slipway_queued_launches", "Launches that wait for their turn.", labels=["backend"])
+    queued = Workspace.objects.provisioning().filter(phase=Phase.QUEUED)
+    by_backend = dict(queued.order_by().values_list("backend").annotate(number=Count("pk")))
+    for kind in LAUNCHED_KINDS:
+        launches.add_metric([kind], by_backend.get(kind, 0))
+    yield launches
+    messages = GaugeMetricFamily(
+        "slipway_queue_messages", "Messages that wait for a worker, without those that one has taken.", labels=["queue"]
+    )
+    with suppress(redis.RedisError, OSError):
+        for queue in QUEUES:
+            messages.add_metric([queue], queue_length(queue))
+    yield messages
 
 
 def deadline_failure_families(*, now: datetime) -> Iterator[Metric]:

@@ -6,12 +6,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import hypothesis
 import pytest
+import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 
 from events import ephemeral
 from events.models import Event
 from tests.events.payload_schemas import misfits
+from workspaces.workers import QUEUES
 
 # The time that an example takes depends on how busy the machine is.
 hypothesis.settings.register_profile("slipway", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -31,6 +33,13 @@ def child_environment(transactional_db):
         "PLATFORM_URL": settings.PLATFORM_URL,
         "PYTHONPATH": str(settings.BASE_DIR),
     }
+
+
+@pytest.fixture(autouse=True)
+def empty_queues():
+    """Delete the messages that earlier tests sent, since no worker took them."""
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(*(f"{settings.REDIS_PREFIX}{queue}" for queue in QUEUES))
 
 
 # These tests record events with invented payloads.

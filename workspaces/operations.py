@@ -6,6 +6,7 @@ To add a row, see docs/how-to/add-a-verb.md.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -136,7 +137,7 @@ def restart(workspace_id: UUID, *, previous_configuration: bool = False) -> Oper
         workspace_id=workspace_id, now=now, previous_configuration=previous_configuration
     )
     tasks.enqueue_due_teardowns(now=now, workspace_id=workspace_id)
-    _enqueue_launches([restarted.workspace])
+    _enqueue_launches([restarted.workspace], now=now)
     return OperationResult(changed=[restarted.workspace], token=restarted.token)
 
 
@@ -158,8 +159,9 @@ def pause(workspace_id: UUID) -> OperationResult:
 
 def resume(workspace_id: UUID) -> OperationResult:
     """Launch a workspace again, and the descendants that its pause stopped."""
-    cascade = resume_service.resume(workspace_id=workspace_id, now=database_now())
-    _enqueue_launches(cascade.changed)
+    now = database_now()
+    cascade = resume_service.resume(workspace_id=workspace_id, now=now)
+    _enqueue_launches(cascade.changed, now=now)
     return OperationResult(changed=cascade.changed, skipped=cascade.refused)
 
 
@@ -173,8 +175,9 @@ def hibernate(workspace_id: UUID, *, force: bool = False) -> OperationResult:
 
 def wake(workspace_id: UUID) -> OperationResult:
     """Launch a hibernated workspace again."""
-    workspace = wake_service.wake(workspace_id=workspace_id, now=database_now())
-    _enqueue_launches([workspace])
+    now = database_now()
+    workspace = wake_service.wake(workspace_id=workspace_id, now=now)
+    _enqueue_launches([workspace], now=now)
     return OperationResult(changed=[workspace])
 
 
@@ -186,10 +189,9 @@ def remove(workspace_id: UUID, *, confirm: bool = False) -> OperationResult:
     return OperationResult(changed=cascade.changed, skipped=cascade.refused)
 
 
-def _enqueue_launches(workspaces: Iterable[Workspace]) -> None:
-    for workspace in workspaces:
-        if not workspace.is_external:
-            tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+def _enqueue_launches(workspaces: Iterable[Workspace], *, now: datetime) -> None:
+    for backend in {workspace.backend for workspace in workspaces if not workspace.is_external}:
+        tasks.enqueue_launches(backend, now=now)
 
 
 # --- The table, in the order of the admin's buttons ------------------------------------------------

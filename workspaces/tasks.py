@@ -11,27 +11,31 @@ from postgres.clock import database_now
 from workspaces import retention
 from workspaces.access import secrets
 from workspaces.deadlines.policy import current_policy
-from workspaces.enqueue import enqueue
+from workspaces.enqueue import enqueue, on_commit, room_in
 from workspaces.models.incidents import Component
 from workspaces.provisioners.base import LaunchKey
+from workspaces.provisioners.kinds import LAUNCHED_KINDS
 from workspaces.services.launching import launch as launch_service
 from workspaces.services.launching import queue_limits, redispatch
 from workspaces.services.stopping import hibernate, reaper, remove, teardown
 from workspaces.services.watching import crash_recovery, last_look, outages, sweep
 from workspaces.services.watching import watch as watch_service
+from workspaces.workers import LAUNCH_QUEUE, STOP_QUEUE
 
 logger = logging.getLogger(__name__)
 
 # A worker of the sweep deletes for at most this long at a time.
 PRUNE_SECONDS = 20.0
+# How many stops may wait for each thread of the stop workers: enough until beat looks again, if each takes a moment.
+STOPS_PER_SLOT = 25
 
 
 @shared_task
 def launch(*, workspace_id: str, launch_id: str) -> None:
     """Launch a queued workspace."""
     launch_service.launch(workspace_id=UUID(workspace_id), launch_id=UUID(launch_id), clock=database_now)
-    for next_id, next_launch_id in queue_limits.next_in_queue(after=UUID(launch_id)):
-        enqueue_launch(workspace_id=next_id, launch_id=next_launch_id)
+    if backend := queue_limits.backend_with_room(after=UUID(launch_id)):
+        enqueue_launches(backend, now=database_now())
 
 
 @shared_task
@@ -62,16 +66,19 @@ def watch() -> None:
 
 @shared_task
 def dispatch_due() -> None:
-    """Begin the due restarts by policy, and queue lost tasks again: launches that no worker took, due teardowns."""
+    """Queue due stops and the launches whose turn it is, also those whose message was lost; restart by policy."""
     now = database_now()
+    enqueue_due_teardowns(now=now)
+    for kind in LAUNCHED_KINDS:
+        enqueue_launches(kind, now=now)
+    for workspace_id, launch_id in redispatch.claim_lost_starts(now=now, room=room_for_launches()):
+        enqueue(launch, workspace_id=str(workspace_id), launch_id=str(launch_id))
+    # Last, so that a row that can't be restarted delays nothing else.
     restarted = crash_recovery.restart_crashed(now=now)
-    for workspace in restarted:
-        enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    for backend in {workspace.backend for workspace in restarted}:
+        enqueue_launches(backend, now=now)
     if restarted:
         logger.info("Restarted by policy", extra={"restarted": len(restarted)})
-    for workspace_id, launch_id in redispatch.claim_undispatched(now=now):
-        enqueue(launch, workspace_id=str(workspace_id), launch_id=str(launch_id))
-    enqueue_due_teardowns(now=now)
 
 
 @shared_task
@@ -90,6 +97,9 @@ def reap() -> None:
     """Stop backend objects that nothing needs; delete retired secrets that no launch can have any more."""
     reaped = reaper.reap(now=database_now())
     for kind, key in reaped.unknown:
+        if not room_for_stops():
+            # The next run finds them again.
+            break
         enqueue(stop_unknown, kind=kind, workspace_id=str(key.workspace_id), launch_id=str(key.launch_id))
     enqueue_due_teardowns(now=database_now())
     secrets.delete_unused_retired_secrets()
@@ -120,12 +130,37 @@ def prune() -> None:
         logger.info("Pruned", extra={name: number for name, number in counts.items() if number})
 
 
-def enqueue_launch(*, workspace_id: UUID, launch_id: UUID) -> None:
-    """Queue the task of a new launch, on commit."""
-    enqueue(launch, workspace_id=str(workspace_id), launch_id=str(launch_id))
+def enqueue_launches(backend: str, *, now: datetime) -> None:
+    """Queue the launches of a backend whose turn it is, on commit. The others stay in the backend's queue."""
+
+    def dispatch() -> None:
+        if room := room_for_launches():
+            for workspace_id, launch_id in queue_limits.claim_next(backend, now=now, room=room):
+                enqueue(launch, workspace_id=str(workspace_id), launch_id=str(launch_id))
+
+    on_commit(dispatch)
 
 
 def enqueue_due_teardowns(*, now: datetime, workspace_id: UUID | None = None) -> None:
-    """Queue the due teardowns, on commit: all of them, or those of one workspace."""
-    for launch_id in teardown.claim_due_teardowns(now=now, workspace_id=workspace_id):
-        enqueue(tear_down, launch_id=str(launch_id))
+    """Queue the due teardowns, on commit: all of them, or those of one workspace, as far as there is room."""
+
+    def dispatch() -> None:
+        # A few at a time, since other processes queue stops too and fill the same room.
+        while room := min(room_for_stops(), settings.STOP_SLOTS):
+            claimed = teardown.claim_due_teardowns(now=now, workspace_id=workspace_id, limit=room)
+            for launch_id in claimed:
+                enqueue(tear_down, launch_id=str(launch_id))
+            if len(claimed) < room:
+                break
+
+    on_commit(dispatch)
+
+
+def room_for_launches() -> int:
+    """Return how many more messages the launch workers' queue may hold."""
+    return room_in(LAUNCH_QUEUE, most=queue_limits.most_launches_waiting())
+
+
+def room_for_stops() -> int:
+    """Return how many more messages the stop workers' queue may hold."""
+    return room_in(STOP_QUEUE, most=STOPS_PER_SLOT * settings.STOP_SLOTS)

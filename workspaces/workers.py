@@ -5,6 +5,9 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 LAUNCH_QUEUE = "launch"
+STOP_QUEUE = "stop"
+SWEEP_QUEUE = "sweep"
+QUEUES = (LAUNCH_QUEUE, STOP_QUEUE, SWEEP_QUEUE)
 # A busy worker may need longer than the first timeout to answer.
 _TIMEOUTS_SECONDS = (1.0, 3.0)
 
@@ -24,6 +27,6 @@ def require_worker(queue: str) -> None:
             ) from error
         if queue in {consumed["name"] for queues in answers.values() for consumed in queues}:
             return
-    pool = " --pool threads" if queue == LAUNCH_QUEUE else ""
+    pool = "" if queue == SWEEP_QUEUE else " --pool threads"
     command = f"python -m celery -A config worker -Q {queue}{pool}"
     raise NoWorker(f"No {queue} worker is alive. Start one with `make up`, or `{command}`.")

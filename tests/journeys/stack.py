@@ -21,7 +21,7 @@ from workspaces.provisioners.registry import get_provisioner
 
 
 class Stack:
-    """Starts and kills children by name: web, relay, beat, sweep, launch, deliver."""
+    """Starts and kills children by name: web, relay, beat, sweep, launch, stop, deliver."""
 
     def __init__(self, environment):
         self.port = free_port()

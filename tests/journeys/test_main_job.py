@@ -39,7 +39,7 @@ CONFIGS = {
 
 def create_workspace(config="", **fields):
     workspace = create(CreateRequest(config=config, **fields), now=database_now()).workspace
-    tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    tasks.enqueue_launches(workspace.backend, now=database_now())
     return workspace
 
 
@@ -52,7 +52,7 @@ def test_a_workspace_goes_online_is_restarted_and_removed_with_no_process_left(s
     assert b"echo" in httpx.get(workspace.url, timeout=PATIENCE_SECONDS).content
 
     earlier = restart(workspace_id=workspace.pk, now=database_now()).workspace
-    tasks.enqueue_launch(workspace_id=earlier.pk, launch_id=earlier.launch_id)
+    tasks.enqueue_launches(earlier.backend, now=database_now())
     assert wait_for_result(workspace).status == WorkspaceStatus.ONLINE
     assert list(processes_of(workspace)) == [str(earlier.launch_id)]
 
@@ -130,8 +130,8 @@ def test_blocked_launch_slots_do_not_block_the_sweep(stack):
         os.kill(pid, signal.SIGSTOP)
     for workspace in blocked:
         again = restart(workspace_id=workspace.pk, now=database_now()).workspace
-        tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
-    # Each stop holds a slot for 300 seconds, whether the next launch or a teardown waits for it.
+        tasks.enqueue_launches(again.backend, now=database_now())
+    # Each stop of an earlier launch holds a slot for 300 seconds.
     wait_until(lambda: Launch.objects.aggregate(begun=Sum("teardown_attempts"))["begun"] == settings.LAUNCH_SLOTS)
     waiting = create_workspace(config_for("echo"))
     # The queue has been stalled for ten minutes and the deadline has passed. The sweep, which runs every second here,

@@ -254,7 +254,7 @@ from postgres.clock import database_now
 from workspaces.services.launching import create
 config = "name: x\\nruntime: echo\\nruntime_config: {{command: [{python}, {program}, escaped, deaf]}}\\n"
 workspace = create.create(create.CreateRequest(config=config), now=database_now()).workspace
-tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+tasks.enqueue_launches(workspace.backend, now=database_now())
 """
 
 
@@ -281,7 +281,7 @@ from workspaces.services.launching import create
 for number in range(20):
     request = create.CreateRequest(template="echo", name=f"echo {number}")
     workspace = create.create(request, now=database_now()).workspace
-    tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    tasks.enqueue_launches(workspace.backend, now=database_now())
 """
 
 

@@ -135,7 +135,7 @@ def test_every_verb_has_its_effect_on_the_process(stack, interface):
 
 
 def test_a_tree_is_paused_and_resumed_together(stack):
-    stack.start("web", "sweep", "beat", "launch")
+    stack.start("web", "sweep", "beat", "launch", "stop")
     parent = launch_and_wait(stack, name="parent")
     child = launch_and_wait(stack, name="child", parent_id=parent.pk)
     operations.pause(parent.pk)
@@ -146,7 +146,7 @@ def test_a_tree_is_paused_and_resumed_together(stack):
 
 
 def test_an_idle_workspace_hibernates_by_itself_and_a_busy_one_does_not(stack):
-    stack.start("web", "sweep", "beat", "launch")
+    stack.start("web", "sweep", "beat", "launch", "stop")
     idle = launch_and_wait(stack, name="idle", hibernation_idle_minutes=1)
     busy = launch_and_wait(stack, name="busy", hibernation_idle_minutes=1)
     report_tasks(stack, busy, active_tasks=1)
@@ -160,7 +160,7 @@ def test_an_idle_workspace_hibernates_by_itself_and_a_busy_one_does_not(stack):
 
 
 def test_a_discovery_request_wakes_a_hibernated_workspace(stack):
-    stack.start("web", "sweep", "beat", "launch")
+    stack.start("web", "sweep", "beat", "launch", "stop")
     asleep, caller = launch_and_wait(stack, name="asleep"), launch_and_wait(stack, name="caller")
     operations.hibernate(asleep.pk)
     wait_for_status(asleep, S.HIBERNATED)
@@ -176,7 +176,7 @@ def test_a_discovery_request_wakes_a_hibernated_workspace(stack):
 
 
 def test_a_workspace_whose_process_was_killed_is_restarted_by_its_policy(stack):
-    stack.start("web", "sweep", "beat", "launch")
+    stack.start("web", "sweep", "beat", "launch", "stop")
     workspace = launch_and_wait(stack)
     kill_agent_of(workspace)
     wait_for_offline_event(workspace)
@@ -193,7 +193,7 @@ def test_a_workspace_whose_process_was_killed_is_restarted_by_its_policy(stack):
 
 
 def test_a_process_without_a_row_is_reaped(stack):
-    stack.start("web", "sweep", "beat", "launch")
+    stack.start("web", "sweep", "beat", "launch", "stop")
     workspace = launch_and_wait(stack)
     key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     try:

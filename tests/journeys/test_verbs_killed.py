@@ -25,7 +25,7 @@ STUBBORN = f'runtime_config: {{boot: [{{step: child, run: "{_CHILD}"}}]}}\n'
 
 @pytest.fixture
 def running(stack):
-    stack.start("web", "sweep", "beat", "launch")
+    stack.start("web", "sweep", "beat", "launch", "stop")
     return stack
 
 
@@ -33,14 +33,14 @@ def kill_worker_during_teardown(stack, launch_id):
     """Kill the worker that is tearing down a launch, before it has confirmed that the launch is gone."""
     stopping = Launch.objects.filter(pk=launch_id, teardown_attempts__gt=0, torn_down_at__isnull=True)
     wait_until(stopping.exists)
-    stack.kill("launch")
+    stack.kill("stop")
     assert stopping.exists()
 
 
-def start_another_worker(stack):
+def start_another_worker(stack, queue="stop"):
     """Start another worker, and let the delay after the first attempt be over."""
     Launch.objects.filter(torn_down_at__isnull=True).update(dispatched_at=database_now() - timedelta(minutes=1))
-    stack.start("launch")
+    stack.start(queue)
 
 
 def is_torn_down(workspace):
@@ -76,7 +76,7 @@ def test_a_hibernation_without_a_worker_ends_offline_at_its_deadline(running):
     Workspace.objects.filter(pk=workspace.pk).update(deadline_at=database_now())
     wait_for_status(workspace, S.OFFLINE)
     # The child that it left behind is stopped as soon as there is a worker.
-    running.start("launch")
+    running.start("stop")
     wait_until(lambda: is_gone(workspace))
     assert status_of(workspace) == S.OFFLINE
 
@@ -115,7 +115,7 @@ def test_a_new_launch_that_waits_for_the_earlier_one_survives_its_worker(running
         assert in_phase(workspace, Phase.LAUNCHING)
         # After a minute, a launch without progress counts as lost with its worker.
         Workspace.objects.filter(pk=workspace.pk).update(progress_at=database_now() - timedelta(minutes=1))
-        start_another_worker(running)
+        start_another_worker(running, "launch")
         again = wait_for_result(workspace)
     assert again.status == S.ONLINE
     assert list(processes_of(workspace)) == [str(again.launch_id)]

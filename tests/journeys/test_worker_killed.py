@@ -62,7 +62,7 @@ def in_phase(workspace, phase):
 
 
 def test_a_queued_launch_survives_its_worker(stack):
-    stack.start("web", "sweep", "beat", "launch")
+    stack.start("web", "sweep", "beat", "launch", "stop")
     stack.kill("launch")
     workspace = create_workspace(config_for("echo"))
     # The broker loses its message too.
@@ -73,12 +73,12 @@ def test_a_queued_launch_survives_its_worker(stack):
 
 
 def test_another_worker_repeats_a_launch_whose_worker_was_killed(stack):
-    stack.start("web", "sweep", "beat", "launch")
+    stack.start("web", "sweep", "beat", "launch", "stop")
     workspace = create_workspace(config_for("echo", STUBBORN))
     assert wait_for_result(workspace).status == WorkspaceStatus.ONLINE
     with never_two_launches_at_once(workspace):
         again = restart(workspace_id=workspace.pk, now=database_now()).workspace
-        tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
+        tasks.enqueue_launches(again.backend, now=database_now())
         wait_until(lambda: in_phase(workspace, Phase.LAUNCHING))
         stack.kill("launch")
         assert in_phase(workspace, Phase.LAUNCHING)
@@ -91,11 +91,11 @@ def test_another_worker_repeats_a_launch_whose_worker_was_killed(stack):
 
 
 def test_a_launch_whose_worker_was_killed_fails_at_its_deadline_without_another_worker(stack):
-    stack.start("web", "sweep", "beat", "launch")
+    stack.start("web", "sweep", "beat", "launch", "stop")
     workspace = create_workspace(config_for("echo", STUBBORN))
     assert wait_for_result(workspace).status == WorkspaceStatus.ONLINE
     again = restart(workspace_id=workspace.pk, now=database_now()).workspace
-    tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
+    tasks.enqueue_launches(again.backend, now=database_now())
     wait_until(lambda: in_phase(workspace, Phase.LAUNCHING))
     stack.kill("launch")
     Workspace.objects.filter(pk=workspace.pk).update(deadline_at=database_now())
@@ -105,7 +105,7 @@ def test_a_launch_whose_worker_was_killed_fails_at_its_deadline_without_another_
 
 
 def test_a_boot_continues_without_its_launch_worker(stack, tmp_path):
-    stack.start("web", "sweep", "beat", "launch")
+    stack.start("web", "sweep", "beat", "launch", "stop")
     held = tmp_path / "held"
     held.touch()
     workspace = create_workspace(config_for("echo", boot_while_exists(held)))
@@ -119,7 +119,7 @@ def test_a_boot_continues_without_its_launch_worker(stack, tmp_path):
 def test_an_agent_killed_while_booting_fails_the_launch_early_without_a_launch_worker(
     stack,
 ):
-    stack.start("web", "sweep", "beat", "launch")
+    stack.start("web", "sweep", "beat", "launch", "stop")
     workspace = create_workspace(config_for("echo", "runtime_config: {boot: [{step: wait, run: sleep 60}]}\n"))
     wait_until(lambda: in_phase(workspace, Phase.BOOTING))
     stack.kill("launch")

@@ -66,7 +66,7 @@ def test_a_clock_that_is_an_hour_wrong_fails_no_workspace(stack, part, offset):
 @pytest.mark.parametrize("parts", ["launch", "web beat sweep launch relay"])
 def test_launches_work_on_a_host_whose_clock_is_an_hour_wrong(stack, parts, offset):
     set_clock(stack, parts.split(), offset)
-    stack.start("web", "sweep", "beat", "launch", "relay")
+    stack.start("web", "sweep", "beat", "launch", "stop", "relay")
     began = database_now()
     up, slow, dying = (
         create_workspace(config_for("echo")),
@@ -80,7 +80,7 @@ def test_launches_work_on_a_host_whose_clock_is_an_hour_wrong(stack, parts, offs
     dead = wait_for_result(dying)
     assert (dead.failure_code, dead.failure_source) == (FailureCode.CRASHED, FailureSource.BOOTSTRAP_WATCHER)
     again = restart(workspace_id=up.pk, now=database_now()).workspace
-    tasks.enqueue_launch(workspace_id=again.pk, launch_id=again.launch_id)
+    tasks.enqueue_launches(again.backend, now=database_now())
     relaunched = wait_for_result(up)
     assert relaunched.status == WorkspaceStatus.ONLINE, relaunched.failure_message
     assert list(processes_of(up)) == [str(again.launch_id)]

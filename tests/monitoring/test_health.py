@@ -134,7 +134,7 @@ def test_a_scrape_takes_as_many_queries_for_a_small_fleet_as_for_a_large_one(cli
         queued(name=f"w{number}")
     with CaptureQueriesContext(connection) as queries:
         client.get("/metrics")
-    assert len(queries) == 12
+    assert len(queries) == 13
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])

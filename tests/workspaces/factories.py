@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from postgres.clock import database_now
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, Verb
-from workspaces.models import Launch, Workspace
+from workspaces.models import Heartbeat, Launch, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation
 from workspaces.services.core import launch_records
 from workspaces.services.launching.create import CreateRequest, create
@@ -25,6 +25,24 @@ def queued(*, runtime="echo", now=None, **fields):
     """A workspace that waits for a launch worker."""
     request = CreateRequest(**({"config": config_for(runtime)} | fields))
     return create(request, now=now or database_now()).workspace
+
+
+def queue_up(number, *, backend="process", now=None):
+    """Many workspaces that wait for a launch worker, inserted at once, in the order of their names."""
+    now = now or database_now()
+    rows, launches = [], []
+    for place in range(number):
+        row = Workspace(name=f"queued-{place:05}", runtime="echo", config=config_for("echo"), backend=backend)
+        at = now + timedelta(milliseconds=place)
+        launches.append(Launch(id=row.launch_id, workspace=row, backend=backend, runtime="echo", queued_at=at))
+        row.provisioning_started_at = row.progress_at = at
+        for name, value in launch_records.phase_fields(row, Phase.QUEUED, now=now).items():
+            setattr(row, name, value)
+        rows.append(row)
+    Workspace.objects.bulk_create(rows)
+    Launch.objects.bulk_create(launches)
+    Heartbeat.objects.bulk_create([Heartbeat(workspace=row, launch_id=row.launch_id) for row in rows])
+    return rows
 
 
 def launching(*, now=None, **fields):

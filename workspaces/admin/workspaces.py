@@ -155,7 +155,7 @@ class WorkspaceAdmin(OperationActions):
             claim(request)
             created = create.create(form.request(), now=database_now())
             workspace = created.workspace
-            tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+            tasks.enqueue_launches(workspace.backend, now=database_now())
             self.log_addition(request, workspace, "Created.")
             note_result(request, change_url(workspace.pk))
         return created

@@ -24,7 +24,7 @@ from workspaces.operations import OPERATIONS, Operation, OperationResult, run_on
 from workspaces.services.core.transition import UnknownWorkspace
 from workspaces.services.launching import queue_limits
 from workspaces.services.launching.create import create
-from workspaces.tasks import enqueue_launch
+from workspaces.tasks import enqueue_launches
 
 router = Router(tags=["workspaces"])
 templates = Router(tags=["templates"])
@@ -73,12 +73,13 @@ def create_workspace(request: HttpRequest, body: CreateIn) -> Status:
 
     `warnings`, if there are any, say what is probably not meant in its configuration.
     """
-    created = create(body.request(), now=database_now())
+    now = database_now()
+    created = create(body.request(), now=now)
     workspace = created.workspace
     answer = _id_and_status(workspace) | ({"warnings": created.warnings} if created.warnings else {})
     if workspace.is_external:
         return Status(HTTPStatus.CREATED, answer | _connection(workspace, created.token))
-    enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    enqueue_launches(workspace.backend, now=now)
     return Status(HTTPStatus.CREATED, answer)
 
 

@@ -206,6 +206,12 @@ class Workspace(models.Model):
                 condition=Q(status=WorkspaceStatus.PROVISIONING, phase=Phase.BOOTING),
                 name="workspace_booting",
             ),
+            # services/launching/queue_limits.py: the next launches of a backend, and how many are starting.
+            models.Index(
+                fields=["backend", "phase", "provisioning_started_at", "id"],
+                condition=Q(status=WorkspaceStatus.PROVISIONING, phase__in=[Phase.QUEUED, Phase.LAUNCHING]),
+                name="workspace_waiting",
+            ),
             # services/watching/mass_lateness.py: workspaces whose failure is held.
             models.Index(fields=["id"], condition=Q(held_since__isnull=False), name="workspace_held"),
             # services/watching/watch.py: workspaces that should run.

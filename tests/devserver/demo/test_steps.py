@@ -39,7 +39,7 @@ def screen():
 @pytest.fixture
 def demo(clock, screen, monkeypatch):
     """A demo of three workspaces, without workers that would launch them."""
-    monkeypatch.setattr("workspaces.tasks.enqueue_launch", lambda **_arguments: None)
+    monkeypatch.setattr("workspaces.tasks.enqueue_launches", lambda *_arguments, **_named: None)
     greeter, mirror = (next(group for group in fleet.GROUPS if group.name == name) for name in ("greeter", "mirror"))
     members = fleet.make_fleet(speed=60, seed=1, groups=[replace(greeter, count=2), replace(mirror, count=1)])
     demo = Demo(port=8010, speed=60, members=members, sign_in_seconds=20, console=Console(screen))

@@ -17,6 +17,7 @@ ADDED = [
     ("0013_index_of_the_held", "workspace_held"),
     ("0014_index_of_the_booting", "workspace_booting"),
     ("0017_index_of_queued_at", "launch_queued"),
+    ("0019_index_of_the_waiting", "workspace_waiting"),
 ]
 
 

@@ -118,7 +118,7 @@ class Fleet:
 
     def start_slipway(self):
         for workspace in resume_after_shutdown(now=self.clock.now):
-            tasks.enqueue_launch(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+            tasks.enqueue_launches(workspace.backend, now=self.clock.now)
 
     def start_unknown_launch(self):
         """Let the backend run a launch that has no row."""

@@ -104,7 +104,7 @@ class Command(CommandWithExamples):
         with transaction.atomic():
             created = create.create(request, now=database_now())
             transaction.on_commit(remember)
-            tasks.enqueue_launch(workspace_id=created.workspace.pk, launch_id=created.workspace.launch_id)
+            tasks.enqueue_launches(created.workspace.backend, now=database_now())
         return created
 
 

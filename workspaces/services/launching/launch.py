@@ -59,6 +59,9 @@ def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> FailureReason 
     if not found or not _is_waiting(found[0], launch_id, clock=clock):
         return None
     workspace = found[0]
+    if workspace.phase == Phase.QUEUED and not queue_limits.wait_for_turn(workspace, clock=clock):
+        _keep_waiting(launch_id)
+        return None
     try:
         prepared = preflight(workspace)
         spec = _begin(workspace_id, launch_id, prepared, now=clock())
@@ -109,8 +112,7 @@ def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: date
     if not _is_waiting(workspace, launch_id, clock=lambda: now):
         return None
     if workspace.phase == Phase.QUEUED and not queue_limits.may_start(workspace, now=now):
-        # It stays queued. Celery beat, and each launch that makes room, dispatches it again.
-        Launch.objects.filter(pk=launch_id).update(dispatched_at=None)
+        _keep_waiting(launch_id)
         return None
     changes: dict[str, Any] = {
         "progress_at": now,
@@ -126,6 +128,11 @@ def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: date
         launching_at=now, configuration=store(prepared.source)
     )
     return launch_spec(workspace, prepared, token=mint_agent_token(workspace))
+
+
+def _keep_waiting(launch_id: UUID) -> None:
+    """Leave a launch queued. Celery beat, and each launch that makes room, dispatches it when its turn comes."""
+    Launch.objects.filter(pk=launch_id).update(dispatched_at=None)
 
 
 def launch_spec(workspace: Workspace, prepared: Prepared, *, token: str) -> LaunchSpec:

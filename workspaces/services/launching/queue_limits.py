@@ -1,64 +1,143 @@
-"""Limits on the queue of a backend: how many launches start at once, and how far apart.
+"""The queue of a backend: whose turn it is, and how many launches Celery's queue holds of it.
 
-LAUNCH_CONCURRENCY and LAUNCH_PAUSE_MILLISECONDS set them; 0, the default, is no limit. The oldest launch starts first.
+LAUNCH_CONCURRENCY limits how many launches start at once, LAUNCH_PAUSE_MILLISECONDS how far apart; 0, the default, is
+no limit. The oldest launch starts first.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Window
+from django.db import connection
+from django.db.models import Max, Window
 from django.db.models.functions import RowNumber
 
 from postgres.advisory_locks import AdvisoryLock, lock_until_commit
-from workspaces.lifecycle.transitions import Phase
-from workspaces.models import BackendKind, Launch, LaunchQuerySet, Workspace
+from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
+from workspaces.models import Launch, LaunchOutcome, Workspace
+
+# Much longer than a task takes to reach a worker, much shorter than the ten minutes that a launch may be queued.
+REPEAT_AFTER_SECONDS = 20
+# One that runs and one that waits for each thread of the launch workers.
+LAUNCHES_PER_SLOT = 2
+_NO_LIMIT = 2**31 - 1
+
+# The index workspace_waiting serves both parts.
+_NEXT = """
+    SELECT launch_id FROM workspaces_workspace
+    WHERE status = %(provisioning)s AND phase = %(queued)s AND backend = %(backend)s
+    ORDER BY provisioning_started_at, id
+    LIMIT greatest(0, least(%(most)s, %(slots)s - (
+        SELECT count(*) FROM workspaces_workspace
+        WHERE status = %(provisioning)s AND phase = %(launching)s AND backend = %(backend)s
+    )))
+"""
+# Rows that another transaction has locked are skipped: two that waited for each other's rows would deadlock.
+_CLAIM = """
+    UPDATE workspaces_launch SET dispatched_at = %(now)s
+    WHERE id IN (
+        SELECT id FROM workspaces_launch
+        WHERE id = ANY(%(next)s) AND (dispatched_at IS NULL OR dispatched_at <= %(repeat_before)s)
+        ORDER BY queued_at, id
+        LIMIT %(room)s
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+    RETURNING queued_at, workspace_id, id
+"""
 
 
 def queue_positions() -> Mapping[UUID, int]:
     """Return by workspace id the position of its launch in its backend's queue; the first is 1. One query."""
-    position = Window(RowNumber(), partition_by="backend", order_by=("queued_at", "pk"))
-    return dict(_queued().annotate(position=position).order_by().values_list("workspace_id", "position"))
+    position = Window(RowNumber(), partition_by="backend", order_by=("provisioning_started_at", "pk"))
+    queued = Workspace.objects.provisioning().filter(phase=Phase.QUEUED)
+    return dict(queued.annotate(position=position).order_by().values_list("pk", "position"))
+
+
+def most_launches_waiting() -> int:
+    """Return how many messages the queue of the launch workers may hold."""
+    return LAUNCHES_PER_SLOT * settings.LAUNCH_SLOTS
+
+
+def claim_next(backend: str, *, now: datetime, room: int) -> list[tuple[UUID, UUID]]:
+    """Return (workspace id, launch id) of the next launches of a backend, the oldest first, and mark them dispatched.
+
+    They are at most `room`, and with those dispatched and starting no more than the limits and the slots allow. One
+    whose message is lost is returned again after REPEAT_AFTER_SECONDS.
+    """
+    if seconds_of_pause_left(backend, now=now) > settings.WATCH_INTERVAL_SECONDS:
+        return []
+    slots = min(settings.LAUNCH_CONCURRENCY or _NO_LIMIT, most_launches_waiting())
+    launch_ids = _next_launches(backend, slots=slots)
+    if not launch_ids:
+        return []
+    times = {"now": now, "repeat_before": now - timedelta(seconds=REPEAT_AFTER_SECONDS)}
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {**times, "next": launch_ids, "room": room})
+        return [(workspace_id, launch_id) for _, workspace_id, launch_id in sorted(cursor.fetchall())]
+
+
+def wait_for_turn(workspace: Workspace, *, clock: Callable[[], datetime]) -> bool:
+    """Return whether a queued launch is one of the next to start, after waiting for the end of the pause.
+
+    A pause that ends only after Celery beat has looked again is not waited for. Without limits this costs no query.
+    """
+    if not has_limits():
+        return True
+    left = seconds_of_pause_left(workspace.backend, now=clock())
+    if left > settings.WATCH_INTERVAL_SECONDS or not _is_next(workspace):
+        return False
+    time.sleep(left)
+    return True
 
 
 def may_start(workspace: Workspace, *, now: datetime) -> bool:
     """Return whether a queued launch may start now. Call it in the transaction that starts it, under its lock.
 
-    Without limits it costs no query.
+    Without limits this costs no query.
     """
-    pause = timedelta(milliseconds=settings.LAUNCH_PAUSE_MILLISECONDS)
-    if not settings.LAUNCH_CONCURRENCY and not pause:
+    if not has_limits():
         return True
     lock_until_commit(AdvisoryLock.LAUNCH_QUEUE, key=workspace.backend)
-    started = Launch.objects.filter(backend=workspace.backend, launching_at__gt=now - pause)
-    if pause and started.exists():
-        return False
-    return queue_positions().get(workspace.pk, 1) <= _free_slots(workspace.backend)
+    return seconds_of_pause_left(workspace.backend, now=now) == 0 and _is_next(workspace)
 
 
-def next_in_queue(*, after: UUID) -> list[tuple[UUID, UUID]]:
-    """Return (workspace id, launch id) of the launches that may start now that launch `after` has made room.
-
-    Empty if a pause is kept between launches: Celery beat dispatches the next one when the pause is over.
-    """
-    if not settings.LAUNCH_CONCURRENCY or settings.LAUNCH_PAUSE_MILLISECONDS:
-        return []
-    # A launch that did not begin made no room: it still waits itself.
-    backend = Launch.objects.filter(pk=after).exclude(launching_at=None).values_list("backend", flat=True).first()
-    if backend is None:
-        return []
-    first = _queued().filter(backend=backend).order_by("queued_at", "pk")
-    return list(first.values_list("workspace_id", "pk")[: _free_slots(backend)])
+def backend_with_room(*, after: UUID) -> str | None:
+    """Return the backend on which a launch has made room for the next; None if it still waits itself."""
+    launched = Launch.objects.filter(pk=after).exclude(launching_at=None, outcome=LaunchOutcome.IN_FLIGHT)
+    return launched.values_list("backend", flat=True).first()
 
 
-def _queued() -> LaunchQuerySet:
-    waiting = Launch.objects.in_flight().current().filter(workspace__phase=Phase.QUEUED)
-    return waiting.exclude(backend=BackendKind.EXTERNAL)
+def seconds_of_pause_left(backend: str, *, now: datetime) -> float:
+    """Return how long the pause after the backend's last launch still lasts. Without a pause this costs no query."""
+    pause = timedelta(milliseconds=settings.LAUNCH_PAUSE_MILLISECONDS)
+    if not pause:
+        return 0.0
+    lately = Launch.objects.filter(backend=backend, launching_at__gt=now - pause)
+    last = lately.aggregate(last=Max("launching_at"))["last"]
+    return (last + pause - now).total_seconds() if last else 0.0
 
 
-def _free_slots(backend: str) -> int:
-    if not settings.LAUNCH_CONCURRENCY:
-        return 1
-    launching = Workspace.objects.provisioning().filter(phase=Phase.LAUNCHING, backend=backend).count()
-    return max(settings.LAUNCH_CONCURRENCY - launching, 0)
+def has_limits() -> bool:
+    """Return whether a launch may have to wait for others of its backend, besides for a thread of a worker."""
+    return bool(settings.LAUNCH_CONCURRENCY or settings.LAUNCH_PAUSE_MILLISECONDS)
+
+
+def _is_next(workspace: Workspace) -> bool:
+    return workspace.launch_id in _next_launches(workspace.backend, slots=settings.LAUNCH_CONCURRENCY or _NO_LIMIT)
+
+
+def _next_launches(backend: str, *, slots: int) -> list[UUID]:
+    """Return the queued launches of a backend that this many slots, less those that are starting, are free for."""
+    parameters: dict[str, str | int] = {
+        "provisioning": WorkspaceStatus.PROVISIONING.value,
+        "queued": Phase.QUEUED.value,
+        "launching": Phase.LAUNCHING.value,
+        "backend": backend,
+        "slots": slots,
+        "most": 1 if settings.LAUNCH_PAUSE_MILLISECONDS else _NO_LIMIT,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT, parameters)
+        return [launch_id for (launch_id,) in cursor.fetchall()]

@@ -1,4 +1,4 @@
-"""Find launches whose task was lost, by an outage of the broker or a killed worker."""
+"""Find launches whose worker died while it started them."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -8,25 +8,20 @@ from django.db.models import F, Q
 from workspaces.deadlines.policy import current_policy, start_retry_seconds
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import BackendKind, Launch
-
-# Much longer than a task takes to reach a worker, much shorter than the ten minutes that a launch may be queued.
-REPEAT_AFTER_SECONDS = 20
+from workspaces.services.launching.queue_limits import REPEAT_AFTER_SECONDS
 
 
-def claim_undispatched(*, now: datetime) -> list[tuple[UUID, UUID]]:
-    """Return (workspace id, launch id) of current launches that no worker has taken, and mark them dispatched."""
+def claim_lost_starts(*, now: datetime, room: int) -> list[tuple[UUID, UUID]]:
+    """Return (workspace id, launch id) of at most `room` launches that a dead worker left, and mark them dispatched."""
     cutoff = now - timedelta(seconds=REPEAT_AFTER_SECONDS)
-    queued = Q(workspace__phase=Phase.QUEUED)
-    worker_died = Q(
-        workspace__phase=Phase.LAUNCHING,
-        workspace__progress_at__lte=now - timedelta(seconds=start_retry_seconds(policy=current_policy())),
-    )
-    due = (
+    without_progress = now - timedelta(seconds=start_retry_seconds(policy=current_policy()))
+    lost = (
         Launch.objects.in_flight()
-        .filter(queued | worker_died, workspace__status=WorkspaceStatus.PROVISIONING, workspace__launch_id=F("pk"))
-        .filter(Q(dispatched_at__lte=cutoff) | Q(dispatched_at__isnull=True, queued_at__lte=now - timedelta(seconds=2)))
+        .filter(workspace__status=WorkspaceStatus.PROVISIONING, workspace__phase=Phase.LAUNCHING)
+        .filter(workspace__launch_id=F("pk"), workspace__progress_at__lte=without_progress)
+        .filter(Q(dispatched_at__lte=cutoff) | Q(dispatched_at__isnull=True))
         .exclude(backend=BackendKind.EXTERNAL)
     )
-    claimed = list(due.order_by("queued_at", "pk").values_list("workspace_id", "pk"))
+    claimed = list(lost.order_by("queued_at", "pk").values_list("workspace_id", "pk")[:room])
     Launch.objects.filter(pk__in=[launch_id for _, launch_id in claimed]).update(dispatched_at=now)
     return claimed
