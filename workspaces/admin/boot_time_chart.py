@@ -74,5 +74,5 @@ def phase_row(times: PhaseTimes, limit: PhaseLimit, *, place: int) -> PhaseRow:
         boots=times.number,
         times=[mark(name, seconds) for name, seconds in named],
         sweep=mark("limit", limit.limit.seconds),
-        inner=mark("inner limit", limit.limit.inner_seconds) if limit.inner_description else None,
+        inner=mark("inner limit", limit.other_seconds) if limit.other_seconds < limit.limit.seconds else None,
     )

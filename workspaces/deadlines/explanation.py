@@ -9,6 +9,7 @@ from workspaces.deadlines.policy import (
     LimitSource,
     Policy,
     deadline_in_force,
+    longest_wait,
     phase_limit,
     runtime_seconds,
     watcher_deadline,
@@ -23,9 +24,10 @@ _SOURCES = {
     LimitSource.TEMPLATE: "its configuration's runtime_config.provision_timeout_seconds",
     LimitSource.RUNTIME: "its runtime (workspaces/deadlines/policy.py)",
     LimitSource.DEFAULT: "the default",
+    LimitSource.LONGEST_WAIT: "QUEUE_LONGEST_SECONDS in the environment",
 }
-_INNER = {
-    Phase.QUEUED: "",
+_OTHER = {
+    Phase.QUEUED: "while its queue moves it may wait for",
     Phase.LAUNCHING: "the backend's own start may take",
     Phase.BOOTING: "the watcher takes its last look after",
 }
@@ -44,9 +46,14 @@ class PhaseLimit:
         return _SOURCES[self.limit.source]
 
     @property
-    def inner_description(self) -> str:
-        """Return in words what acts before the limit, to be followed by a duration; "" if nothing does."""
-        return _INNER[self.phase]
+    def other_description(self) -> str:
+        """Return in words what the phase's other limit is, to be followed by `other_seconds`."""
+        return _OTHER[self.phase]
+
+    @property
+    def other_seconds(self) -> float:
+        """Return the phase's other limit: of what acts earlier, or of the whole wait in a queue that moves."""
+        return longest_wait().seconds if self.phase == Phase.QUEUED else self.limit.inner_seconds
 
 
 @dataclass(frozen=True, kw_only=True)

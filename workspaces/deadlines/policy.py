@@ -10,8 +10,7 @@ from django.conf import settings
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import Workspace
 
-# Counted from when its backend's queue last moved, so waiting in a queue that moves fails no launch
-# (services/launching/stalled_queue.py).
+# Counted from when its backend's queue last moved (services/launching/stalled_queue.py).
 QUEUED_SECONDS = 10 * 60
 LAUNCHING_SECONDS = 2 * 60
 # Long enough for several attempts at the stop, with a pause that doubles.
@@ -50,6 +49,8 @@ class LimitSource(StrEnum):
     TEMPLATE = "template"
     RUNTIME = "runtime"
     DEFAULT = "default"
+    # Of the queue only, beside its limit from above.
+    LONGEST_WAIT = "QUEUE_LONGEST_SECONDS"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,12 @@ def phase_limit(workspace: Workspace, *, phase: str, policy: Policy) -> Limit:
 def queued_limit(*, policy: Policy) -> Limit:
     """Return how long a queue may not move before its launches fail."""
     return _fleet_limit(QUEUED_SECONDS, policy=policy, share=1 - _SLACK_SHARE)
+
+
+def longest_wait() -> Limit:
+    """Return how long a launch may wait in a queue that moves."""
+    seconds = settings.QUEUE_LONGEST_SECONDS
+    return Limit(seconds=seconds, source=LimitSource.LONGEST_WAIT, inner_seconds=seconds * (1 - _SLACK_SHARE))
 
 
 def launching_limit(*, policy: Policy) -> Limit:

@@ -101,8 +101,8 @@ def workspace_lines(workspace: Workspace, *, policy: Policy) -> list[str]:
 
 
 def limit_line(each: PhaseLimit) -> str:
-    inner = f"; {each.inner_description} {format_duration(each.limit.inner_seconds)}" if each.inner_description else ""
-    return f"  {each.phase:<13} {format_duration(each.limit.seconds)}, from {each.origin}{inner}"
+    other = f"{each.other_description} {format_duration(each.other_seconds)}"
+    return f"  {each.phase:<13} {format_duration(each.limit.seconds)}, from {each.origin}; {other}"
 
 
 def evaluation(options: dict[str, Any]) -> str:

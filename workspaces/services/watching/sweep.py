@@ -3,37 +3,35 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.deadlines.policy import Deadline, Limit, Policy, deadline_in_force, format_duration
+from workspaces.deadlines.policy import (
+    Deadline,
+    Limit,
+    LimitSource,
+    Policy,
+    deadline_in_force,
+    format_duration,
+    longest_wait,
+)
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import SweepRun, Workspace, WorkspaceQuerySet
 from workspaces.services.launching import stalled_queue
 from workspaces.services.launching.fail import FailureReason, fail_locked
-from workspaces.services.watching import mass_lateness
+from workspaces.services.watching import mass_lateness, outages
 
 BATCH = 1000
 # After this many intervals without a sweep, readiness and the admin say that the sweep does not run.
 MISSED_SWEEPS = 4
 # The fields that failing a workspace reads. The others, such as config and agent card, may be large.
 _NEEDED = (
-    *(
-        "id",
-        "name",
-        "template",
-        "kept_configuration_id",
-        "runtime",
-        "backend",
-        "parent_id",
-        "status",
-        "version",
-        "launch_id",
-    ),
+    *("id", "name", "template", "kept_configuration_id", "runtime", "backend", "parent_id"),
+    *("status", "version", "launch_id", "provisioning_started_at"),
     *("phase", "phase_entered_at", "progress_at", "progress_step", "deadline_at", "held_since"),
     *("provision_timeout_seconds", "launch_timeout_seconds"),
     *("template_timeout_seconds", "template_timeout_override", "stall_timeout_seconds"),
@@ -97,13 +95,12 @@ def last_sweep_run() -> SweepRun | None:
 
 def preview_sweep(*, now: datetime, policy: Policy) -> Iterator[tuple[Workspace, FailureReason]]:
     """Yield the workspaces that a sweep would fail now, each with the reason. Changes nothing."""
-    moving = stalled_queue.queue_last_moved_at(now=now, policy=policy)
+    queues = _read_queues(now=now, policy=policy)
     to_hold = mass_lateness.would_be_held(now=now, policy=policy)
     for row in overdue_workspaces(now=now, policy=policy).exclude(to_hold).iterator():
         deadline = _passed_deadline(row, now=now, policy=policy)
-        is_in_moving_queue = row.phase == Phase.QUEUED and row.backend in moving
-        if deadline is not None and not is_in_moving_queue:
-            yield row, timeout_reason(row, deadline)
+        if deadline is not None and not queues.may_wait(row):
+            yield row, timeout_reason(row, deadline, is_moving=queues.is_moving(row))
 
 
 def overdue_workspaces(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
@@ -132,8 +129,14 @@ def _sweep_batch(report: SweepReport, *, now: datetime, policy: Policy) -> bool:
         return False
     # Ask again about the locked rows: an agent may have registered since the query listed them.
     late = [(row, deadline) for row in rows if (deadline := _passed_deadline(row, now=now, policy=policy))]
-    waiting = stalled_queue.postpone([row for row, _ in late], now=now, policy=policy)
-    reasons = [(row, timeout_reason(row, deadline)) for row, deadline in late if row.pk not in waiting]
+    any_queued = any(row.phase == Phase.QUEUED for row, _ in late)
+    queues = _read_queues(now=now, policy=policy) if any_queued else stalled_queue.NONE_MOVES
+    waiting = stalled_queue.postpone([row for row, _ in late], queues=queues, now=now, policy=policy)
+    reasons = [
+        (row, timeout_reason(row, deadline, is_moving=queues.is_moving(row)))
+        for row, deadline in late
+        if row.pk not in waiting
+    ]
     failed, set_aside = fail_locked(reasons, now=now)
     report.looked_at += len(late)
     report.postponed += len(waiting)
@@ -151,6 +154,11 @@ def _lock_overdue(*, now: datetime, policy: Policy, without: set[UUID]) -> list[
     return list(rows.select_for_update(of=("self",), skip_locked=True, no_key=True)[:BATCH])
 
 
+def _read_queues(*, now: datetime, policy: Policy) -> stalled_queue.Queues:
+    longest_since = outages.heartbeat_cutoff(now=now, limit=timedelta(seconds=longest_wait().seconds))
+    return stalled_queue.read_queues(longest_since=longest_since, now=now, policy=policy)
+
+
 def _passed_deadline(workspace: Workspace, *, now: datetime, policy: Policy) -> Deadline | None:
     """Return the deadline that this workspace has passed; None if it has not, is held, or is no longer provisioning."""
     if workspace.status != WorkspaceStatus.PROVISIONING or workspace.held_since is not None:
@@ -159,10 +167,14 @@ def _passed_deadline(workspace: Workspace, *, now: datetime, policy: Policy) -> 
     return deadline if deadline is not None and deadline.at <= now else None
 
 
-def timeout_reason(workspace: Workspace, deadline: Deadline) -> FailureReason:
-    """Return the reason of a failure by time: which limit, in which phase, and the last boot step if there is one."""
+def timeout_reason(workspace: Workspace, deadline: Deadline, *, is_moving: bool = False) -> FailureReason:
+    """Return the reason of a failure by time: which limit, in which phase, and the last boot step if there is one.
+
+    `is_moving` says that it waits in a queue that moves, so that it failed by the longest wait.
+    """
     stall_seconds = workspace.stall_timeout_seconds if deadline.is_stall else None
-    reason = _reason_of_limit(workspace.phase, deadline.limit, stall_seconds)
+    limit = longest_wait() if is_moving else deadline.limit
+    reason = _reason_of_limit(workspace.phase, limit, stall_seconds)
     last_seen = "It reported no boot step."
     if workspace.progress_step and workspace.progress_at is not None:
         at = workspace.progress_at.time().isoformat("seconds")
@@ -176,7 +188,10 @@ def _reason_of_limit(phase: str, limit: Limit, stall_seconds: int | None) -> Fai
 
     Cached because a sweep may fail thousands of workspaces by the same few limits.
     """
-    if stall_seconds is None:
+    if limit.source == LimitSource.LONGEST_WAIT:
+        code, sentence = FailureCode.NEVER_LAUNCHED, _WAITED_TOO_LONG
+        seconds, source = limit.seconds, limit.source.value
+    elif stall_seconds is None:
         code, sentence = _BY_PHASE[Phase(phase)]
         seconds, source = limit.seconds, limit.source.value
     else:
@@ -195,6 +210,10 @@ _SEEN = "{seen}"
 _STALLED = (
     "No new boot step for {limit}, the stall limit of its configuration. {seen} "
     "Look at its log, then restart; raise runtime_config.stall_timeout_seconds if that step is known to take longer."
+)
+_WAITED_TOO_LONG = (
+    "It waited in its backend's queue for {limit}, the longest time allowed ({source}), although others were taken "
+    "from it. Nothing was started. Restart it; raise {source} if so many launches are meant to wait."
 )
 _BY_PHASE = {
     Phase.NONE: (FailureCode.TIMED_OUT, "It was provisioning for longer than {limit} ({source}). Restart it."),
