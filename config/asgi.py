@@ -15,6 +15,7 @@ set_process_role(ProcessRole.WEB)
 # Needs to come before imports that read settings and models.
 django = get_asgi_application()
 
+from config.entry.asgi import AsgiEntry  # noqa: E402
 from config.stream_access import require_reader  # noqa: E402
 from events.live.asgi import LiveStreams  # noqa: E402
 from monitoring.web_liveness import start_web_liveness  # noqa: E402
@@ -28,7 +29,10 @@ gc.collect()
 gc.freeze()
 
 
-async def application(scope: Any, receive: Any, send: Any) -> None:
+async def serve(scope: Any, receive: Any, send: Any) -> None:
     """Serve live streams beside Django, and everything else with Django."""
-    serve = live_streams if live_streams.serves(scope) else django
-    await serve(scope, receive, send)
+    application = live_streams if live_streams.serves(scope) else django
+    await application(scope, receive, send)
+
+
+application = AsgiEntry(serve)

@@ -72,6 +72,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     response: HttpResponse = unavailable(request, error)
     if request.path.startswith("/admin/"):
         # The theme of the admin asks the database who is signed in.
-        page = render(request, "config/unavailable.html", {"sentence": unavailable_sentence(error)})
+        context = {"title": "Slipway is busy", "sentence": unavailable_sentence(error)}
+        page = render(request, "config/short_page.html", context)
         response.content, response["Content-Type"] = page.content, page["Content-Type"]
     return response

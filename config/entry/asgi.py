@@ -1,0 +1,70 @@
+"""The entry of an ASGI process: around Django and around the live streams."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from config.entry.guesses import Attempt, GuessThrottle, attempt_of, refusal
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Any, Receive, Send], Awaitable[None]]
+
+# Whoever guesses waits for each refusal, since a client that is answered at once comes back at once.
+_REFUSAL_SECONDS = 1.0
+_MOST_WAITING = 200
+
+
+class AsgiEntry:
+    """Passes requests on to an application, unless their address guesses credentials."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._throttle = GuessThrottle()
+        self._waiting = 0
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Serve one request or connection."""
+        attempt = attempt_in(scope) if scope["type"] == "http" else None
+        if attempt is None:
+            await self._application(scope, receive, send)
+        elif seconds := self._throttle.begin(attempt):
+            await self.refuse(attempt, seconds, send)
+        else:
+
+            async def send_and_record(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    self._throttle.record(attempt, message["status"])
+                await send(message)
+
+            try:
+                await self._application(scope, receive, send_and_record)
+            finally:
+                self._throttle.end(attempt)
+
+    async def refuse(self, attempt: Attempt, seconds: int, send: Send) -> None:
+        """Answer 429, later than necessary."""
+        if self._waiting < _MOST_WAITING:
+            self._waiting += 1
+            try:
+                await asyncio.sleep(_REFUSAL_SECONDS)
+            finally:
+                self._waiting -= 1
+        body, headers = refusal(attempt, seconds)
+        await respond(send, 429, body, headers)
+
+
+def attempt_in(scope: Any) -> Attempt | None:
+    """Return the attempt that a request makes, or None if it shows no credential."""
+    authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    address = (scope.get("client") or ("", 0))[0]
+    return attempt_of(method=scope["method"], path=scope["path"], authorization=authorization, address=address)
+
+
+async def respond(send: Send, status: int, body: bytes, headers: Any) -> None:
+    """Send a whole response."""
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    pairs.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,144 @@
+"""Slows down whoever guesses credentials, by address, so that guessing never takes the time of those who have one.
+
+Only unknown bearer tokens and sign-ins are slowed down. A token that was accepted before passes, so a fleet behind the
+same address goes on. Each process counts for itself.
+"""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from ipaddress import ip_address
+
+# An address may fail this often at once; each pause of FORGIVEN_SECONDS forgives one failure.
+MOST_FAILURES = 20
+FORGIVEN_SECONDS = 3.0
+# So many unknown tokens of such an address are still checked, since one may belong to an agent that has just started.
+CHECKS_PER_SECOND = 20.0
+# Checking a password takes a good part of a second of CPU time.
+MOST_SIGN_INS_AT_ONCE = 2
+SIGN_IN_PATH = "/admin/login/"
+# Bounds the memory: the oldest are forgotten first.
+_MOST_ADDRESSES = 10_000
+_MOST_TOKENS = 50_000
+_REFUSED = HTTPStatus.UNAUTHORIZED
+
+
+@dataclass
+class Standing:
+    """The failures of an address that are not forgiven yet, and how many of its unknown tokens may be checked now."""
+
+    failures: float = 0.0
+    checks: float = CHECKS_PER_SECOND
+    at: float = field(default_factory=lambda: time.monotonic())
+
+    def pass_time(self, now: float) -> None:
+        """Forgive what is due."""
+        passed = now - self.at
+        self.failures = max(0.0, self.failures - passed / FORGIVEN_SECONDS)
+        self.checks = min(CHECKS_PER_SECOND, self.checks + passed * CHECKS_PER_SECOND)
+        self.at = now
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A request that shows a credential: a bearer token, as its digest, or a sign-in, without one."""
+
+    address: str
+    token: bytes | None
+
+
+class GuessThrottle:
+    """Counts the failures of each address. Used by all threads of a process: each step is one access to a dict."""
+
+    def __init__(self) -> None:
+        self._standings: OrderedDict[str, Standing] = OrderedDict()
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._sign_ins = 0
+
+    def begin(self, attempt: Attempt) -> int:
+        """Let an attempt begin and return 0, or return in how many seconds it may be made again.
+
+        Whoever began calls `end`.
+        """
+        seconds = self._seconds_to_wait(attempt)
+        if not seconds and attempt.token is None:
+            self._sign_ins += 1
+        return seconds
+
+    def end(self, attempt: Attempt) -> None:
+        """Make room for the next sign-in."""
+        if attempt.token is None:
+            self._sign_ins -= 1
+
+    def _seconds_to_wait(self, attempt: Attempt) -> int:
+        standing = self._standings.get(attempt.address)
+        if attempt.token is None and self._sign_ins >= MOST_SIGN_INS_AT_ONCE:
+            return 1
+        if standing is None or attempt.token in self._known:
+            return 0
+        standing.pass_time(time.monotonic())
+        if standing.failures < MOST_FAILURES:
+            return 0
+        if attempt.token is None:
+            return 1 + int((standing.failures - MOST_FAILURES) * FORGIVEN_SECONDS)
+        if standing.checks >= 1:
+            standing.checks -= 1
+            return 0
+        return 1
+
+    def record(self, attempt: Attempt, status: int) -> None:
+        """Learn from the answer whether the credential was accepted."""
+        if attempt.token is None:
+            # A form that is shown again; after a success the browser is sent on.
+            is_wrong, is_accepted = status in {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS}, False
+        else:
+            is_wrong, is_accepted = status == _REFUSED, status < HTTPStatus.BAD_REQUEST
+        if is_wrong:
+            standing = self._standings.setdefault(attempt.address, Standing())
+            standing.pass_time(time.monotonic())
+            standing.failures = min(standing.failures + 1, 2.0 * MOST_FAILURES)
+            self._known.pop(attempt.token or b"", None)
+            shorten(self._standings, most=_MOST_ADDRESSES)
+        elif is_accepted and attempt.token:
+            self._known[attempt.token] = None
+            shorten(self._known, most=_MOST_TOKENS)
+
+
+def shorten(kept: OrderedDict, *, most: int) -> None:
+    """Forget the oldest entry if there are too many."""
+    if len(kept) > most:
+        kept.popitem(last=False)
+
+
+def attempt_of(*, method: str, path: str, authorization: bytes, address: str) -> Attempt | None:
+    """Return the attempt that a request makes, or None if it shows no credential."""
+    scheme, _, credential = authorization.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return Attempt(address=network_of(address), token=hashlib.sha256(credential.strip()).digest())
+    if method == "POST" and path == SIGN_IN_PATH:
+        return Attempt(address=network_of(address), token=None)
+    return None
+
+
+def network_of(address: str) -> str:
+    """Return the address, or for IPv6 its network of 64 bits, of which one host has all addresses."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return address if parsed.version == 4 else str(int(parsed) >> 64)
+
+
+def refusal(attempt: Attempt, seconds: int) -> tuple[bytes, Mapping[str, str]]:
+    """Return the body and headers of a 429."""
+    unit = "second" if seconds == 1 else "seconds"
+    what = "wrong tokens" if attempt.token else "sign-ins or wrong passwords"
+    sentence = f"Too many {what} at once. Try again in {seconds} {unit}."
+    headers = {"Retry-After": str(seconds), "Cache-Control": "no-store"}
+    if attempt.token is None:
+        page = f"<!doctype html><title>Try again later</title><p>{sentence}</p>"
+        return page.encode(), {**headers, "Content-Type": "text/html; charset=utf-8"}
+    return f'{{"error":"{sentence}","code":"throttled"}}'.encode(), {**headers, "Content-Type": "application/json"}

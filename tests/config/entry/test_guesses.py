@@ -1,0 +1,207 @@
+"""Whoever guesses credentials is slowed down, and agents that have one go on."""
+
+import secrets
+import statistics
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from axes.models import AccessAttempt
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.test import Client
+
+from config.entry import guesses
+from config.entry.guesses import Attempt, GuessThrottle, attempt_of
+from tests.callers import AgentCaller
+from tests.workspaces.factories import online
+
+INTERFACES = ["asgi", "wsgi"]
+LOGIN = "/admin/login/?next=/admin/"
+
+
+def guess_token(client):
+    return client.get("/workspaces", headers={"Authorization": f"Bearer {secrets.token_urlsafe(32)}"})
+
+
+def guess_heartbeat(client):
+    headers = {"Authorization": f"Bearer {secrets.token_urlsafe(32)}"}
+    return client.post("/registry/heartbeat", json={"workspace_id": "x"}, headers=headers)
+
+
+def guess_password(client):
+    """Send the form with its CSRF token, as a browser would."""
+    if "csrftoken" not in client.cookies:
+        client.get(LOGIN)
+    form = {"username": secrets.token_hex(4), "password": "x", "csrfmiddlewaretoken": client.cookies["csrftoken"]}
+    return client.post(LOGIN, data=form)
+
+
+GUESSES = [guess_token, guess_heartbeat, guess_password]
+
+
+def beat(client, agent):
+    body = {"workspace_id": str(agent.workspace.pk)}
+    answer = client.post("/registry/heartbeat", json=body, headers=agent.headers)
+    return answer.status_code, answer.elapsed.total_seconds()
+
+
+@contextmanager
+def guessing(base_url, guess, *, connections):
+    """Guess from this many connections at once, each as fast as it is answered; give the answers."""
+    answers, is_over = [], threading.Event()
+
+    def attack():
+        with httpx.Client(base_url=base_url, timeout=60, trust_env=False) as client:
+            while not is_over.is_set():
+                answers.append(guess(client))
+
+    with ThreadPoolExecutor(connections) as pool:
+        for _ in range(connections):
+            pool.submit(attack)
+        try:
+            yield answers
+        finally:
+            is_over.set()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("guess", GUESSES)
+def test_heartbeats_stay_quick_while_forty_connections_guess(serve_web, interface, guess):
+    agents = [AgentCaller(online()) for _ in range(3)]
+    client = serve_web(interface)
+    quiet = [beat(client, agent) for agent in agents * 10]
+    with guessing(client.base_url, guess, connections=40) as answers:
+        time.sleep(2)
+        during = [beat(client, agent) for agent in agents * 5]
+        time.sleep(1)
+    assert {status for status, _ in quiet + during} == {200}
+    times = [statistics.median(seconds for _, seconds in each) for each in (quiet, during)]
+    assert times[1] < 20 * times[0], times
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+    assert all("Try again in" in answer.text for answer in refused)
+    assert {answer.status_code for answer in answers} <= {200, 401, 429}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        now = 0.0
+
+    monkeypatch.setattr(guesses.time, "monotonic", lambda: Clock.now)
+    return Clock
+
+
+def seconds(throttle, attempt):
+    """Make an attempt; return how long it has to wait."""
+    wait = throttle.begin(attempt)
+    if not wait:
+        throttle.end(attempt)
+    return wait
+
+
+def fail(throttle, address, *, times, token=None):
+    for number in range(times):
+        throttle.record(Attempt(address, token or str(number).encode()), 401)
+
+
+def test_an_address_is_refused_after_its_failures_until_they_are_forgiven(clock):
+    throttle, sign_in = GuessThrottle(), Attempt("10.0.0.1", None)
+    fail(throttle, "10.0.0.1", times=guesses.MOST_FAILURES - 1)
+    assert seconds(throttle, sign_in) == 0
+    fail(throttle, "10.0.0.1", times=1)
+    assert seconds(throttle, sign_in) == 1
+    assert seconds(throttle, Attempt("10.0.0.2", None)) == 0
+    clock.now += guesses.FORGIVEN_SECONDS
+    assert seconds(throttle, sign_in) == 0
+    fail(throttle, "10.0.0.1", times=1_000)
+    assert seconds(throttle, sign_in) == 1 + guesses.MOST_FAILURES * guesses.FORGIVEN_SECONDS
+    clock.now += seconds(throttle, sign_in)
+    assert seconds(throttle, sign_in) == 0
+
+
+def test_an_accepted_token_passes_and_a_revoked_one_no_longer_does(clock):
+    throttle, own = GuessThrottle(), Attempt("10.0.0.1", b"own")
+    throttle.record(own, 200)
+    fail(throttle, "10.0.0.1", times=100)
+    assert [seconds(throttle, own) for _ in range(100)] == [0] * 100
+    throttle.record(own, 401)
+    assert max(seconds(throttle, own) for _ in range(100)) == 1
+
+
+def test_some_unknown_tokens_of_a_refused_address_are_still_checked_each_second(clock):
+    throttle = GuessThrottle()
+    fail(throttle, "10.0.0.1", times=100)
+    for _ in range(3):
+        clock.now += 1
+        passed = [number for number in range(500) if not seconds(throttle, Attempt("10.0.0.1", b"%d" % number))]
+        assert len(passed) == guesses.CHECKS_PER_SECOND
+
+
+def test_only_a_few_passwords_are_checked_at_once():
+    throttle = GuessThrottle()
+    attempts = [Attempt(f"10.0.0.{number}", None) for number in range(10)]
+    assert [throttle.begin(attempt) for attempt in attempts] == [0] * guesses.MOST_SIGN_INS_AT_ONCE + [1] * 8
+    throttle.end(attempts[0])
+    assert throttle.begin(attempts[5]) == 0
+
+
+def test_the_memory_is_bounded(clock, monkeypatch):
+    monkeypatch.setattr(guesses, "_MOST_ADDRESSES", 10)
+    monkeypatch.setattr(guesses, "_MOST_TOKENS", 10)
+    throttle = GuessThrottle()
+    for number in range(100):
+        throttle.record(Attempt(f"10.0.0.{number}", b"wrong"), 401)
+        throttle.record(Attempt("10.0.1.1", b"%d" % number), 200)
+    assert len(throttle._standings) == len(throttle._known) == 10
+
+
+def test_a_network_of_ipv6_is_one_address():
+    one, two, other = (
+        attempt_of(method="POST", path=guesses.SIGN_IN_PATH, authorization=b"", address=address)
+        for address in ("2001:db8::1", "2001:db8::ffff", "2001:db8:0:1::1")
+    )
+    assert one == two != other
+
+
+# --- Accounts ------------------------------------------------------------------------------------
+
+
+def sign_in(username, password, *, address="10.0.0.1"):
+    return Client(REMOTE_ADDR=address).post(LOGIN, {"username": username, "password": password})
+
+
+@pytest.fixture
+def owner(db):
+    return get_user_model().objects.create_user("owner", password="right", is_staff=True)
+
+
+def test_an_account_is_locked_for_the_address_that_guesses_its_password_and_for_no_other(owner):
+    assert [sign_in("owner", "wrong").status_code for _ in range(4)] == [200] * 4
+    locked = sign_in("owner", "wrong")
+    assert (locked.status_code, locked["Retry-After"]) == (429, "300")
+    assert "at most 5 minutes" in locked.content.decode()
+    assert sign_in("owner", "right").status_code == 429
+    assert sign_in("owner", "right", address="10.0.0.2").status_code == 302
+    get_user_model().objects.create_user("colleague", password="right", is_staff=True)
+    assert sign_in("colleague", "right").status_code == 302
+
+
+def test_a_lockout_ends_by_itself_although_the_guessing_goes_on(owner, settings):
+    for _ in range(10):
+        sign_in("owner", "wrong")
+    AccessAttempt.objects.update(attempt_time=AccessAttempt.objects.get().attempt_time - settings.AXES_COOLOFF_TIME)
+    assert sign_in("owner", "right").status_code == 302
+
+
+def test_an_operator_ends_a_lockout_with_axes_reset(owner):
+    for _ in range(5):
+        sign_in("owner", "wrong")
+    call_command("axes_reset")
+    assert sign_in("owner", "right").status_code == 302
