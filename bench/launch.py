@@ -240,7 +240,7 @@ def _processes_of_launches(workspace_ids: list[str]) -> tuple[float, float]:
     from django.conf import settings
 
     root = settings.DATA_DIR / "launch" / "workspaces"
-    paths = [path for each in workspace_ids for path in (root / each).glob("launches/*/process.json")]
+    paths = [path for each in workspace_ids for path in (root / ".records" / each).glob("*/process.json")]
     records = [json.loads(path.read_text()) for path in paths]
     pids: dict[str, list[Any]] = {who: [record[who][0] for record in records] for who in ("supervisor", "agent")}
     supervisors, agents = (sum(map(processor_time.of_one, pids[who])) / WORKSPACES for who in ("supervisor", "agent"))

@@ -257,6 +257,8 @@ LAUNCH_CONCURRENCY = integer(env, "LAUNCH_CONCURRENCY", default=0, least=0, most
 LAUNCH_PAUSE_MILLISECONDS = integer(env, "LAUNCH_PAUSE_MILLISECONDS", default=0, least=0, most=600_000)
 AGENT_LOG_BYTES = integer(env, "AGENT_LOG_BYTES", default=1_048_576, least=4096, most=1_073_741_824)
 AGENT_STOP_SECONDS = seconds(env, "AGENT_STOP_SECONDS", default=5)
+# Whether each launch runs in namespaces of its own, if the host allows that: none of its processes outlives a stop.
+AGENT_NAMESPACES = flag(env, "AGENT_NAMESPACES", default=True)
 # Beneath which cgroup (v2) each launch gets its own: own, none or a path. Limits need its controllers; 0: no limit.
 AGENT_CGROUP = text(env, "AGENT_CGROUP", default="own")
 AGENT_MEMORY_BYTES = integer(env, "AGENT_MEMORY_BYTES", default=0, least=0, most=2**50)

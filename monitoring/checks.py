@@ -11,6 +11,7 @@ from psycopg import IsolationLevel
 from workspaces.configuration import catalog
 from workspaces.deadlines.policy import BOOT_LIMITS, DEFAULT_BOOT_LIMIT
 from workspaces.models import BackendKind
+from workspaces.provisioners.process import namespaces
 
 # The network may lose one or two heartbeats of an agent that is alive.
 MIN_HEARTBEATS_WITHIN_LIMIT = 3
@@ -138,5 +139,19 @@ def check_isolating_backend(**_: Any) -> list[CheckMessage]:
             "PROVISIONER=process does not isolate workspaces: each can read what the launch worker's user can.",
             hint="In production, launch only what you would run yourself as that user.",
             id="slipway.W003",
+        )
+    ]
+
+
+@register(deploy=True)
+def check_containment(**_: Any) -> list[CheckMessage]:
+    """Warn if this host allows no pid namespaces, so that a stop may miss processes (slipway.W004)."""
+    if settings.PROVISIONER != BackendKind.PROCESS or (settings.AGENT_NAMESPACES and namespaces.allowed()):
+        return []
+    return [
+        Warning(
+            "Workspaces get no pid namespace: they can reach Slipway's records, and a stop may miss their processes.",
+            hint="Set AGENT_NAMESPACES=true, and allow the launch worker user namespaces or CAP_SYS_ADMIN.",
+            id="slipway.W004",
         )
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workspaces.provisioners.process import cgroups
+from workspaces.provisioners.process import cgroups, namespaces
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
@@ -48,10 +48,36 @@ class CgroupNeed:
         return parent is not None and os.access(parent, os.W_OK)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NamespaceNeed:
+    """Namespaces that a container or an ordinary user may not be allowed to make."""
+
+    flags: int
+    tests: str
+    reason: str
+    advice: str
+
+    @property
+    def is_there(self):
+        return namespaces.may_make(self.flags)
+
+
 NEEDS = {
     "browser": Need(tests="browser tests", package="chromium", is_there=CHROMIUM is not None),
     "faketime": Need(tests="tests of wrong host clocks", package="faketime", is_there=FAKETIME is not None),
     "cgroup": CgroupNeed(),
+    "namespace": NamespaceNeed(
+        flags=namespaces.PID,
+        tests="tests of pid namespaces",
+        reason="no pid namespace can be made here",
+        advice="run them as root on a host that allows them",
+    ),
+    "user_namespace": NamespaceNeed(
+        flags=namespaces.PID | namespaces.USER,
+        tests="tests of user namespaces",
+        reason="no user namespace can be made here",
+        advice="run them on a host that allows them",
+    ),
     "nginx": Need(tests="tests of streams behind nginx", package="nginx-light", is_there=NGINX is not None),
 }
 

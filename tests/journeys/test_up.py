@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from devserver.stale_processes import SUPERVISED_FROM
-from tests.launch_processes import processes_of
+from tests.launch_processes import GETAWAYS, marked, new_mark, processes_of
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -248,29 +248,30 @@ def test_a_child_that_was_killed_is_started_again(machine, up):
     wait_until(lambda: set(relays(machine)) - {killed})
 
 
-LAUNCH_ESCAPING_AGENT = """
+LAUNCH_HOSTILE_AGENT = """
 from workspaces import tasks
 from postgres.clock import database_now
 from workspaces.services.launching import create
-config = "name: x\\nruntime: echo\\nruntime_config: {{command: [{python}, {program}, escaped, deaf]}}\\n"
+config = "name: x\\nruntime: echo\\nruntime_config: {{command: [{python}, {program}, {how}, '{mark}']}}\\n"
 workspace = create.create(create.CreateRequest(config=config), now=database_now()).workspace
 tasks.enqueue_launches(workspace.backend, now=database_now())
 """
 
 
-@pytest.mark.parametrize("cgroup", ["own", "none"])
-def test_ctrl_c_stops_an_agent_that_clears_its_environment_calls_setsid_and_forks_twice(machine, up, cgroup):
-    machine["AGENT_CGROUP"] = cgroup
+@pytest.mark.parametrize(("namespaces", "cgroup"), [("true", "own"), ("false", "own"), ("false", "none")])
+def test_ctrl_c_leaves_nothing_of_an_agent_that_gets_away(machine, up, namespaces, cgroup):
+    machine |= {"AGENT_NAMESPACES": namespaces, "AGENT_CGROUP": cgroup}
     run = up("--no-first-workspace")
     run.wait_for("Ctrl-C stops everything.")
-    program = PROJECT / "tests" / "workspaces" / "provisioners" / "process" / "escape.py"
-    code = LAUNCH_ESCAPING_AGENT.format(python=sys.executable, program=program)
-    subprocess.run([*MANAGE, "shell", "-v0", "-c", code], env=machine, cwd=PROJECT, timeout=60, check=True)
-    wait_until(lambda: is_online(machine), seconds=PATIENCE_SECONDS)
-    [file] = Path(machine["DATA_DIR"]).glob("workspaces/*/work/escaped")
-    escaped = psutil.Process(int(file.read_text()))
+    marks = {how: new_mark() for how in ("clears its environment", "forks itself every 2 ms")}
+    for how, mark in marks.items():
+        code = LAUNCH_HOSTILE_AGENT.format(python=sys.executable, program=GETAWAYS, how=how, mark=mark)
+        subprocess.run([*MANAGE, "shell", "-v0", "-c", code], env=machine, cwd=PROJECT, timeout=60, check=True)
+    folder = Path(machine["DATA_DIR"])
+    wait_until(lambda: len(list(folder.glob("workspaces/*/work/away"))) == 2, seconds=PATIENCE_SECONDS)
+    assert all(map(marked, marks.values()))
     run.stop(signal.SIGINT)
-    assert not escaped.is_running() or escaped.status() == psutil.STATUS_ZOMBIE
+    assert [how for how, mark in marks.items() if marked(mark)] == []
     assert our_processes(machine) == []
 
 

@@ -9,6 +9,7 @@ from psycopg import IsolationLevel
 
 from monitoring import checks
 from workspaces.deadlines.policy import BOOT_LIMITS, BootLimit
+from workspaces.provisioners.process import namespaces
 
 
 def test_the_project_passes_its_own_checks():
@@ -89,6 +90,23 @@ def test_the_simulator_is_refused_unless_a_setting_allows_it(settings, provision
     found = [problem for problem in run_checks() if problem.id == "slipway.E005"]
     assert len(found) == findings
     assert all("ALLOW_SIMULATOR" in (problem.hint or "") for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("provisioner", "wanted", "allowed", "findings"),
+    [
+        ("process", True, namespaces.PID, []),
+        ("process", True, 0, ["slipway.W004"]),
+        ("process", False, namespaces.PID, ["slipway.W004"]),
+        ("simulated", True, 0, []),
+    ],
+)
+def test_a_deployment_is_warned_that_this_host_contains_no_launch(
+    settings, monkeypatch, provisioner, wanted, allowed, findings
+):
+    settings.PROVISIONER, settings.AGENT_NAMESPACES = provisioner, wanted
+    monkeypatch.setattr(namespaces, "allowed", lambda: allowed)
+    assert [problem.id for problem in checks.check_containment()] == findings
 
 
 def test_a_deployment_is_warned_that_the_process_backend_isolates_nothing(settings):

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -47,6 +48,13 @@ def session_members(leader: psutil.Process) -> list[psutil.Process]:
     if psutil.pid_exists(leader.pid) and not leader.is_running():
         return []
     return find_processes(lambda process: os.getsid(process.pid) == leader.pid)
+
+
+def children_of(pid: int) -> set[int]:
+    """Return the pids of a process's children, zombies too, at one moment; none on a kernel without this file."""
+    with suppress(OSError):
+        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    return set()
 
 
 def signal_all(processes: Iterable[psutil.Process], number: int) -> None:

@@ -1,6 +1,7 @@
 """A control group (cgroup v2) for each launch, if one can be made."""
 
 import os
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -54,9 +55,23 @@ def peaks(path: Path) -> dict[str, int]:
 
 
 def kill(path: Path) -> None:
-    """Kill all processes in the cgroup at once, if the kernel has `cgroup.kill` (5.14)."""
-    with suppress(OSError):
-        (path / "cgroup.kill").write_text("1")
+    """Freeze the cgroup, so that nothing in it starts more, and kill all that is in it."""
+    for name in ("cgroup.freeze", "cgroup.kill"):
+        with suppress(OSError):
+            (path / name).write_text("1")
+    # A kernel before 5.14 has no `cgroup.kill`.
+    for pid in pids(path):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def pids(path: Path) -> list[int]:
+    """Return the processes in the cgroup and those below it."""
+    found: list[int] = []
+    for file in path.rglob("cgroup.procs"):
+        with suppress(OSError):
+            found.extend(map(int, file.read_text().split()))
+    return found
 
 
 def remove(path: Path) -> None:

@@ -9,7 +9,8 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -58,6 +59,11 @@ def start(inherited: Mapping[str, str]) -> psutil.Process:
         if _server is None:
             raise ForkServerEnded(_ENDED)
         return _server
+
+
+def socket_folder() -> Path:
+    """Return the folder of the socket at which this process's fork server listens."""
+    return Path(util.get_temp_dir())
 
 
 def call(function: Callable[..., None], *arguments: Any, inherited: Mapping[str, str], timeout_seconds: float) -> str:

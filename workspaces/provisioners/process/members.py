@@ -1,6 +1,7 @@
 """Which processes of this host belong to a launch."""
 
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import NamedTuple
 
 import psutil
 
-from workspaces.provisioners.host_processes import is_alive
-from workspaces.provisioners.process import cgroups
+from workspaces.provisioners.host_processes import children_of, is_alive
+from workspaces.provisioners.process import cgroups, namespaces
 from workspaces.provisioners.process.folders import LaunchFolder
 from workspaces.provisioners.process.records import Record
+
+_STUCK_SECONDS = 0.1
 
 
 class Seen(NamedTuple):
@@ -44,6 +47,22 @@ def leads(process: psutil.Process, folder: LaunchFolder) -> bool:
         return process.name() == folder.process_name and os.getsid(process.pid) == process.pid and is_alive(process)
     except (psutil.NoSuchProcess, ProcessLookupError):
         return False
+
+
+def may_be_killed(supervisor: psutil.Process) -> bool:
+    """Return whether a supervisor that runs on may be killed.
+
+    If it is the first process of a namespace, nothing outlives it. Otherwise its descendants would be lost: then only
+    if it is stuck, which shows in zombies that it doesn't collect.
+    """
+    if namespaces.pids_of(supervisor.pid)[1:][-1:] == [1]:
+        return True
+    before = children_of(supervisor.pid)
+    time.sleep(_STUCK_SECONDS)
+    with suppress(psutil.NoSuchProcess):
+        living = any(is_alive(psutil.Process(pid)) for pid in before)
+        return not living and before == children_of(supervisor.pid)
+    return False
 
 
 def look() -> list[Seen]:

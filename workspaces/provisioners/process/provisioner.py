@@ -1,9 +1,10 @@
-"""The process backend: each workspace is a supervisor and an agent on this host, without isolation."""
+"""The process backend: each workspace is a supervisor and an agent on this host, as Slipway's user."""
 
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID
 
 import psutil
@@ -13,12 +14,22 @@ from workspaces.provisioners.files import delete_tree, describe_error
 from workspaces.provisioners.host_processes import find_process, is_alive, signal_all, wait_until, wait_until_gone
 from workspaces.provisioners.logs import tail_of
 from workspaces.provisioners.process import cgroups, fork_server, supervisor
-from workspaces.provisioners.process.folders import LaunchFolder, ProcessSettings, launches, this_host
-from workspaces.provisioners.process.members import Members, Seen, leads, look, members
+from workspaces.provisioners.process.folders import (
+    RECORDS,
+    Containment,
+    LaunchFolder,
+    ProcessSettings,
+    launches,
+    locked,
+    this_host,
+)
+from workspaces.provisioners.process.members import Members, Seen, leads, look, may_be_killed, members
 from workspaces.provisioners.process.records import Exit, Host, Record, exit_of, readable_record_of, record_of
 
 # A supervisor records the exit code at once. This is enough on a very busy host; only a stopped one takes longer.
 EXIT_RECORD_SECONDS = 3.0
+# So long a supervisor may take to end all others, before it is killed itself.
+QUIT_SECONDS = 1.5
 # After KILL a process is gone, unless it waits in the kernel.
 KILL_SECONDS = 5.0
 
@@ -40,13 +51,16 @@ class ProcessProvisioner:
         folder = LaunchFolder(self._root, spec.key)
         what = "The workspace's process could not be started"
         deadline = time.monotonic() + spec.start_timeout_seconds
+        # Through its socket an agent could run what it likes outside of its namespace.
+        settings = replace(self._settings, hidden=(*self._settings.hidden, fork_server.socket_folder()))
         with _explained(what):
+            folder.make_records()
             while record_of(folder) is None:
                 left = max(0.1, deadline - time.monotonic())
                 try:
                     answer = fork_server.call(
                         supervisor.detach,
-                        self._settings,
+                        settings,
                         spec,
                         inherited=self._settings.inherited,
                         timeout_seconds=left,
@@ -99,18 +113,19 @@ class ProcessProvisioner:
             record = record_of(folder)
             if record is None and folder.is_locked():
                 return Observation(state=BackendState.UNKNOWN, detail="The launch is just being started.")
-            if record and exit_of(folder) is not None:
-                return _exited(folder)
             nothing = Observation(state=BackendState.MISSING, detail="Nothing was started for this launch here.")
             absence = _absence(record) if record else nothing
+            # First look for the agent: on a host without namespaces it can forge its own exit.
+            agent = find_process(*record.agent) if record and not absence else None
+            if record and agent and is_alive(agent):
+                url, tail = f"http://127.0.0.1:{record.port}", tail_of(folder.log)
+                return Observation(state=BackendState.RUNNING, url=url, log_tail=tail, detail=_warning(record))
+            if record and exit_of(folder) is not None:
+                return _exited(folder)
             if absence and absence.state is BackendState.MISSING and _members(folder).all:
                 return Observation(state=BackendState.UNKNOWN, detail="It runs here, but its record is gone or false.")
             if absence or not record:
                 return absence or nothing
-            agent = find_process(*record.agent)
-            if agent and is_alive(agent):
-                url = f"http://127.0.0.1:{record.port}"
-                return Observation(state=BackendState.RUNNING, url=url, log_tail=tail_of(folder.log))
             # The agent stays a zombie until its supervisor has recorded the exit.
             wait_until(lambda: find_process(*record.agent) is None, seconds=EXIT_RECORD_SECONDS)
             return _exited(folder)
@@ -118,11 +133,9 @@ class ProcessProvisioner:
             return Observation(state=BackendState.UNKNOWN, detail=f"The launch's record can't be read: {error}.")
 
     def forget(self, key: LaunchKey) -> None:
-        """Delete a launch's folder. Raises ProvisionerError while any of its processes runs."""
-        folder = LaunchFolder(self._root, key)
+        """Delete a launch's folders. Raises ProvisionerError while any of its processes runs."""
         with _explained("The launch's folder could not be deleted"):
-            self._refuse_if_running(folder)
-            delete_tree(folder.path)
+            self._delete(LaunchFolder(self._root, key))
 
     def destroy(self, workspace_id: UUID) -> None:
         """Delete all files of a workspace. Raises ProvisionerError while any of its launches runs or may run."""
@@ -130,7 +143,8 @@ class ProcessProvisioner:
             for folder in launches(self._root, str(workspace_id)):
                 if (seen := self.inspect(folder.key)).state is BackendState.UNKNOWN:
                     raise ProvisionerError(f"Launch {folder.key.launch_id} may still run. {seen.detail}")
-                self._refuse_if_running(folder)
+                self._delete(folder)
+            delete_tree(self._root / RECORDS / str(workspace_id))
             delete_tree(self._root / str(workspace_id))
 
     def running_launches(self) -> list[LaunchKey]:
@@ -139,9 +153,17 @@ class ProcessProvisioner:
             seen = look()
             return [folder.key for folder in launches(self._root) if _members(folder, seen).all]
 
-    def _refuse_if_running(self, folder: LaunchFolder) -> None:
-        if _members(folder).all or folder.is_locked():
-            raise ProvisionerError(f"Launch {folder.key.launch_id} still runs. Stop it first.")
+    def _delete(self, folder: LaunchFolder) -> None:
+        """Delete a launch's folders under its lock. A supervisor that comes later finds no records and won't start."""
+        still_runs = ProvisionerError(f"Launch {folder.key.launch_id} still runs. Stop it first.")
+        if _members(folder).all:
+            raise still_runs
+        if folder.records.exists():
+            with locked(folder.lock) as is_ours:
+                if not is_ours:
+                    raise still_runs
+                delete_tree(folder.records)
+        delete_tree(folder.path)
 
     def _ask_to_end(self, folder: LaunchFolder, *, wait_seconds: float) -> bool:
         """Send TERM to the supervisor, which passes it on, or to all if it was killed, and wait for their end.
@@ -157,25 +179,28 @@ class ProcessProvisioner:
             found = _members(folder)
             asked = found.supervisors or found.others
         signal_all(asked, signal.SIGTERM)
+        # Otherwise one that was suspended would not hear it.
+        signal_all(asked, signal.SIGCONT)
         wait_until_gone(asked, seconds=wait_seconds)
         return bool(asked)
 
     def _kill(self, folder: LaunchFolder) -> list[int]:
         """Kill all processes and return those that are left. The supervisor kills its children, too, and then ends."""
         deadline = time.monotonic() + KILL_SECONDS
-        cgroup = None
+        cgroup = self._settings.cgroup / folder.cgroup_name if self._settings.cgroup else None
         while (found := _members(folder)).all and time.monotonic() < deadline:
             if cgroup := found.cgroup or cgroup:
                 cgroups.kill(cgroup)
-            signal_all(found.supervisors, signal.SIGQUIT)
+            for number in (signal.SIGQUIT, signal.SIGCONT):
+                signal_all(found.supervisors, number)
             signal_all(found.others, signal.SIGKILL)
-            wait_until_gone(found.supervisors or found.others, seconds=EXIT_RECORD_SECONDS)
-            if not found.others:
-                signal_all(found.supervisors, signal.SIGKILL)
-        own = self._settings.cgroup / folder.cgroup_name if self._settings.cgroup else None
-        for path in filter(None, {cgroup, own}):
-            cgroups.remove(path)
-        return [process.pid for process in found.all]
+            wait_until_gone(found.supervisors or found.others, seconds=QUIT_SECONDS)
+            signal_all(filter(may_be_killed, found.supervisors), signal.SIGKILL)
+        left = {process.pid for process in found.all}
+        if cgroup:
+            left.update(cgroups.pids(cgroup))
+            cgroups.remove(cgroup)
+        return sorted(left)
 
 
 def _members(folder: LaunchFolder, seen: list[Seen] | None = None) -> Members:
@@ -198,6 +223,12 @@ def _absence(record: Record) -> Observation | None:
     else:
         where = f"on another host, {record.host.hostname},"
     return Observation(state=BackendState.UNKNOWN, detail=f"The launch runs {where} and can only be seen from there.")
+
+
+def _warning(record: Record) -> str:
+    if record.containment is not Containment.NONE:
+        return ""
+    return "Not contained: this host allows neither a pid namespace nor a cgroup, so a stop may miss what got away."
 
 
 def _exited(folder: LaunchFolder) -> Observation:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from workspaces.provisioners.files import read_bounded
-from workspaces.provisioners.process.folders import LaunchFolder
+from workspaces.provisioners.process.folders import Containment, LaunchFolder
 
 MOST_BYTES = 65_536
 Text = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[ -~]*$")]
@@ -38,6 +38,7 @@ class Record(Stored):
     supervisor: ProcessID
     agent: ProcessID
     port: Annotated[int, Field(gt=0, lt=65_536)]
+    containment: Containment
 
 
 class Exit(Stored):

@@ -1,14 +1,16 @@
 """The launch supervisor: a child of the fork server, and the parent of the agent.
 
-It prepares the launch, starts the agent, records both, and keeps the newest output and the agent's exit code. As a
-subreaper it becomes the parent of orphans that the agent's processes leave behind, and it ends after the last of them.
-TERM asks the agent to end, then the orphans; QUIT kills all.
+It prepares the launch, starts the agent, records both, and keeps the newest output and the agent's exit code. It is the
+first process of the launch's pid namespace, so that none of the others outlives it, or else a subreaper. So it becomes
+the parent of orphans that the agent's processes leave behind, and it ends after the last of them. TERM asks the agent
+to end, then the orphans; QUIT kills all.
 
 It holds the launch's lock from its beginning to its end, so no record and a free lock mean that nothing runs.
 """
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import select
@@ -27,17 +29,25 @@ import psutil
 from agent import rules
 from agent.supervisor import main as agent_main
 from workspaces.provisioners.base import LaunchSpec
-from workspaces.provisioners.files import describe_error, write_replacing
-from workspaces.provisioners.host_processes import start_time
+from workspaces.provisioners.files import describe_error, open_regular, write_replacing
+from workspaces.provisioners.host_processes import children_of, start_time
 from workspaces.provisioners.logs import Log
-from workspaces.provisioners.process import cgroups
-from workspaces.provisioners.process.folders import LaunchFolder, ProcessSettings, locked, this_host
+from workspaces.provisioners.process import cgroups, namespaces
+from workspaces.provisioners.process.folders import (
+    RECORDS,
+    Containment,
+    LaunchFolder,
+    ProcessSettings,
+    locked,
+    this_host,
+)
 from workspaces.provisioners.proxies import without_proxy_to_platform
 
 LIBC = ctypes.CDLL(None)
 PR_SET_CHILD_SUBREAPER = 36
 STARTED = "started"
-KILL_AGAIN_SECONDS = 0.01
+# From the first process of a pid namespace, a signal to this pid reaches all others in it.
+ALL = -1
 PORT_ATTEMPTS = 100
 HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT)
 IGNORED = (signal.SIGINT, signal.SIGHUP)
@@ -50,13 +60,17 @@ def detach(settings: ProcessSettings, spec: LaunchSpec, answer: Connection) -> N
 
     An empty answer says that the launch ran before or that another supervisor has its lock.
     """
-    if os.fork():
-        return
-    os.setsid()
-    close_descriptors(keep=answer.fileno())
     refusal = ""
     try:
-        supervise(settings, spec, answer)
+        # Read before the namespace is left in which the worker knows the supervisor's pid.
+        host = this_host()
+        if settings.namespaces:
+            namespaces.enter(settings.namespaces)
+        if os.fork():
+            return
+        os.setsid()
+        close_descriptors(keep=answer.fileno())
+        supervise(settings, spec, host, answer)
     except (OSError, ValueError) as error:
         refusal = describe_error(error)
     # The connection is closed if the agent was started, or if the worker has ended or given up.
@@ -64,17 +78,19 @@ def detach(settings: ProcessSettings, spec: LaunchSpec, answer: Connection) -> N
         answer.send(refusal)
 
 
-def supervise(settings: ProcessSettings, spec: LaunchSpec, answer: Connection) -> None:
+def supervise(settings: ProcessSettings, spec: LaunchSpec, host: Mapping[str, str], answer: Connection) -> None:
     """Run the launch until its last process has ended, unless it ran before or must not start."""
     folder = LaunchFolder(settings.root, spec.key)
     Path("/proc/self/comm").write_text(folder.process_name)
-    folder.make()
+    if not folder.records.exists():
+        raise ValueError("this launch was deleted before it was started")
     with locked(folder.lock) as is_ours:
         if folder.barred.exists():
             raise ValueError("this launch was stopped before it was started")
         if is_ours and not os.path.lexists(folder.record):
-            with reserved_port(settings.root / ".ports") as port:
-                supervisor = Supervisor(settings, spec, folder, port)
+            folder.make()
+            with reserved_port(settings.root / RECORDS / "ports") as port:
+                supervisor = Supervisor(settings, spec, host, folder, port)
                 supervisor.start()
                 with suppress(BrokenPipeError), answer:
                     answer.send(STARTED)
@@ -84,9 +100,11 @@ def supervise(settings: ProcessSettings, spec: LaunchSpec, answer: Connection) -
 class Supervisor:
     """Starts the agent, and handles output and signals until the agent and all its descendants have ended."""
 
-    def __init__(self, settings: ProcessSettings, spec: LaunchSpec, folder: LaunchFolder, port: int) -> None:
+    def __init__(
+        self, settings: ProcessSettings, spec: LaunchSpec, host: Mapping[str, str], folder: LaunchFolder, port: int
+    ) -> None:
         """Write the configuration, take on the workspace's environment, open the log and make the cgroup."""
-        self._folder, self._port = folder, port
+        self._settings, self._host, self._folder, self._port = settings, host, folder, port
         config = rules.effective(spec.config, port=port, environment=spec.environment, model=spec.model)
         folder.write_config(config, token=spec.token, files=spec.files)
         folders = {"WORKSPACE_CONFIG_PATH": folder.config, "CONFIGS_DIR": folder.config, "HOME": folder.work}
@@ -95,6 +113,8 @@ class Supervisor:
         self._log = Log(folder.log, settings.log_bytes)
         cgroup = settings.cgroup / folder.cgroup_name if settings.cgroup else None
         self._cgroup = cgroup if cgroup and cgroups.make(cgroup, settings.limits) else None
+        # As the worker knows it: in the namespace it is 1.
+        self._pid = int(os.readlink("/proc/self"))
         self._has_agent = True
         self._received: set[int] = set()
         self._asked_to_end: set[int] = set()
@@ -111,15 +131,16 @@ class Supervisor:
         self._agent = os.fork()
         if not self._agent:
             os.close(opener)
-            run_agent(self._folder.work, gate, agents_output)
+            run_agent(self._settings, self._folder, gate, agents_output)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         os.close(agents_output)
         try:
-            if self._cgroup and not cgroups.add(self._cgroup, self._agent):
+            [agents_pid] = children_of(self._pid)
+            if self._cgroup and not cgroups.add(self._cgroup, agents_pid):
                 self._cgroup = None
-            supervisor, agent = ((pid, start_time(psutil.Process(pid))) for pid in (os.getpid(), self._agent))
-            record = {"host": this_host(), "supervisor": supervisor, "agent": agent, "port": self._port}
-            write_replacing(self._folder.record, json.dumps(record), 0o600)
+            supervisor, agent = ((pid, start_time(psutil.Process(pid))) for pid in (self._pid, agents_pid))
+            record = {"host": self._host, "supervisor": supervisor, "agent": agent, "port": self._port}
+            write_replacing(self._folder.record, json.dumps({**record, "containment": self._containment}), 0o600)
         except (OSError, psutil.Error):
             os.kill(self._agent, signal.SIGKILL)
             os.waitpid(self._agent, 0)
@@ -136,20 +157,27 @@ class Supervisor:
         sources = [self._output, self._wakes]
         while self._reap():
             if signal.SIGQUIT in self._received:
-                signal_all(children(), signal.SIGKILL)
+                signal_all({ALL} if self._settings.namespaces else children_of(self._pid), signal.SIGKILL)
             elif signal.SIGTERM in self._received:
                 # When a child ends, its children become ours and get the signal next.
-                asked = ({self._agent} if self._has_agent else children()) - self._asked_to_end
+                orphans = children_inside(self._pid) if self._settings.namespaces else children_of(self._pid)
+                asked = ({self._agent} if self._has_agent else orphans) - self._asked_to_end
                 signal_all(asked, signal.SIGTERM)
                 self._asked_to_end |= asked
-            wait = KILL_AGAIN_SECONDS if signal.SIGQUIT in self._received else None
-            ready, _, _ = select.select(sources, [], [], wait)
+            # Without a pause, since a process that replaces itself by another again and again must be outrun.
+            ready, _, _ = select.select(sources, [], [], 0 if signal.SIGQUIT in self._received else None)
             if self._output in ready and not self._copy():
                 sources = [self._wakes]
             if self._wakes in ready:
                 self._received.update(os.read(self._wakes, 512))
         if self._cgroup:
             cgroups.remove(self._cgroup)
+
+    @property
+    def _containment(self) -> Containment:
+        if self._settings.namespaces:
+            return Containment.NAMESPACE
+        return Containment.CGROUP if self._cgroup else Containment.NONE
 
     def _reap(self) -> bool:
         """Collect ended children. Return False if none is left. The agent stays a zombie until its exit is recorded."""
@@ -185,7 +213,7 @@ class Supervisor:
         return True
 
 
-def run_agent(work: Path, gate: int, output: int) -> NoReturn:
+def run_agent(settings: ProcessSettings, folder: LaunchFolder, gate: int, output: int) -> NoReturn:
     """Run the agent once the gate is open. End if the supervisor died before it could open the gate."""
     exit_code = 1
     try:
@@ -195,7 +223,9 @@ def run_agent(work: Path, gate: int, output: int) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
-        os.chdir(work)
+        if settings.namespaces:
+            namespaces.seclude(settings.hidden, shown=[folder.workspace])
+        os.chdir(folder.work)
         if os.read(gate, 1):
             # The supervisor's locks, too, which the agent's processes would otherwise keep.
             close_descriptors(keep=2)
@@ -232,15 +262,20 @@ def listen() -> int:
 
 
 @contextmanager
-def reserved_port(folder: Path) -> Iterator[int]:
-    """Yield a free port of 127.0.0.1 that no other launch has, and hold its lock. Raises OSError."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for _ in range(PORT_ATTEMPTS):
-        port = unbound_port()
-        with locked(folder / str(port)) as is_ours:
-            if is_ours:
-                yield port
-                return
+def reserved_port(path: Path) -> Iterator[int]:
+    """Yield a free port of 127.0.0.1 that no other launch has, and hold the lock of its byte in the file.
+
+    Such a lock belongs to this process, not to the agent, and ends with it. Raises OSError.
+    """
+    with open(open_regular(path, os.O_RDWR | os.O_CREAT), "rb") as file:
+        for _ in range(PORT_ATTEMPTS):
+            port = unbound_port()
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            except BlockingIOError:
+                continue
+            yield port
+            return
     raise OSError(f"no free port was found in {PORT_ATTEMPTS} attempts")
 
 
@@ -256,15 +291,14 @@ def close_descriptors(*, keep: int) -> None:
     os.closerange(keep + 1, max(map(int, os.listdir("/proc/self/fd"))) + 1)
 
 
-def children() -> set[int]:
-    """Return the pids of our children; none on a kernel without this file, where the worker kills them."""
-    with suppress(OSError):
-        return set(map(int, Path("/proc/thread-self/children").read_text().split()))
-    return set()
+def children_inside(pid: int) -> set[int]:
+    """Return the children of a process by the pids that they have in its own pid namespace."""
+    depth = len(namespaces.pids_of(pid))
+    return {inside for child in children_of(pid) for inside in namespaces.pids_of(child)[depth - 1 : depth]}
 
 
 def signal_all(pids: set[int], number: int) -> None:
     for pid in pids:
-        # The process of a setuid program belongs to another user.
-        with suppress(PermissionError):
+        # The process of a setuid program belongs to another user, and there may be none any more.
+        with suppress(PermissionError, ProcessLookupError):
             os.kill(pid, number)

@@ -188,6 +188,10 @@ def enter_booting(*, workspace_id: UUID, launch_id: UUID, observation: Observati
     changes: dict[str, Any] = {}
     if is_current and workspace.status in (WorkspaceStatus.PROVISIONING, *RUNNING):
         launch_row.filter(booting_at__isnull=True).update(booting_at=now)
+        if observation.detail:
+            # The watcher stores what it sees only when that changes, so this stays on the page while the object runs.
+            seen = {"state": observation.state, "exit_code": observation.exit_code, "detail": observation.detail}
+            launch_row.filter(evidence={}).update(evidence={**seen, "at": now.isoformat()})
         if observation.url:
             changes["url"] = observation.url
         if workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase == Phase.LAUNCHING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from tests.launch_processes import processes_of
+from tests.launch_processes import process_inside, processes_of
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.provisioners.base import LaunchKey, LaunchSpec
 from workspaces.provisioners.host_processes import find_process, is_alive
@@ -32,13 +32,21 @@ class ProcessWorld:
     log_bytes: int = 65_536
     keys: list[LaunchKey] = field(default_factory=list)
     cgroup: Path | None = None
+    namespaces: int = 0
     inherited: Mapping[str, str] = field(default_factory=lambda: {"PATH": os.environ["PATH"]})
 
     @property
     def backend(self):
         """Return a new adapter each time: none may remember anything."""
         return ProcessProvisioner(
-            ProcessSettings(root=self.root, log_bytes=self.log_bytes, inherited=self.inherited, cgroup=self.cgroup)
+            ProcessSettings(
+                root=self.root,
+                log_bytes=self.log_bytes,
+                inherited=self.inherited,
+                cgroup=self.cgroup,
+                namespaces=self.namespaces,
+                hidden=(self.root,),
+            )
         )
 
     def spec(self, command="exec sleep 60", *, workspace_id=None, **more):
@@ -76,6 +84,10 @@ class ProcessWorld:
 
     def kill_supervisor(self, key):
         kill(self.supervisor(key))
+
+    def inside(self, key, pid):
+        """Return the process that the launch's own processes know by this pid."""
+        return process_inside(self.agent(key), pid)
 
     def wait_for_file(self, key, name):
         path = self.folder(key).work / name

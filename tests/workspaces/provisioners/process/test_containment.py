@@ -6,7 +6,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.waiting import PATIENCE_SECONDS, wait_until
@@ -20,48 +19,27 @@ ESCAPE = Path(__file__).with_name("escape.py")
 
 
 @pytest.fixture
-def free_world(tmp_path):
-    made = ProcessWorld(tmp_path / "root")
-    yield made
-    made.clean_up()
-
-
-@pytest.fixture
 def caged_world(tmp_path):
     made = ProcessWorld(tmp_path / "root", cgroup=cgroups.of_process())
     yield made
     made.clean_up()
 
 
-@pytest.fixture(params=["without a cgroup", pytest.param("in a cgroup", marks=pytest.mark.cgroup)])
-def world(request):
-    return request.getfixturevalue("caged_world" if request.param == "in a cgroup" else "free_world")
-
-
 def escaping(world, how="waits"):
-    """Start an agent with a process that clears its environment, calls setsid and forks twice."""
+    """Start an agent with a process that clears its environment, calls setsid and forks twice. Return it, too."""
     key = world.started(f"exec {sys.executable} {ESCAPE} escaped {how}")
-    world.wait_for_file(key, "escaped")
-    assert escaped_pid(world, key) not in {process.pid for process in world.members(key)}
-    return key
-
-
-def escaped_pid(world, key):
-    return int((world.folder(key).work / "escaped").read_text())
-
-
-def runs(pid):
-    return psutil.pid_exists(pid) and is_alive(psutil.Process(pid))
+    escaped = world.inside(key, int(world.wait_for_file(key, "escaped").read_text()))
+    assert escaped not in world.members(key)
+    return key, escaped
 
 
 @pytest.mark.parametrize("how", ["waits", "deaf"])
 def test_an_escaped_process_is_stopped(world, how):
-    key = escaping(world, how)
-    pid = escaped_pid(world, key)
-    assert runs(pid)
+    key, escaped = escaping(world, how)
+    assert is_alive(escaped)
     seen = world.backend.stop(key, timeout_seconds=1)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, 0)
-    assert not runs(pid)
+    assert not is_alive(escaped)
     assert world.backend.running_launches() == []
 
 
@@ -75,7 +53,8 @@ def test_an_escaped_process_gets_term_before_kill(world):
 
 
 def test_a_process_that_replaces_itself_for_ever_is_stopped(world):
-    key = escaping(world, "restless")
+    key = world.started(f"exec {sys.executable} {ESCAPE} escaped restless")
+    world.wait_for_file(key, "escaped")
     world.backend.stop(key, timeout_seconds=0.5)
     path = world.folder(key).work / "escaped"
     last = path.stat().st_mtime_ns
@@ -85,69 +64,71 @@ def test_a_process_that_replaces_itself_for_ever_is_stopped(world):
 
 
 def test_an_escaped_process_counts_as_running_after_its_agent_has_ended(world):
-    key = escaping(world)
+    key, escaped = escaping(world)
     os.kill(world.agent(key).pid, signal.SIGKILL)
     wait_until(lambda: world.backend.inspect(key).state is BackendState.EXITED)
     assert world.backend.inspect(key).exit_code == -signal.SIGKILL
     assert world.backend.running_launches() == [key]
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
-    assert not runs(escaped_pid(world, key))
+    assert not is_alive(escaped)
 
 
 def test_a_launch_with_a_stopped_supervisor_is_stopped(world):
-    key = escaping(world)
+    key, escaped = escaping(world)
     supervisor = world.supervisor(key)
     supervisor.suspend()
+    began = time.monotonic()
     world.backend.stop(key, timeout_seconds=0.2)
-    assert not runs(escaped_pid(world, key))
+    assert time.monotonic() - began < 4
+    assert not is_alive(escaped)
     assert not is_alive(supervisor)
 
 
 @pytest.mark.cgroup
 def test_a_cgroup_finds_an_escaped_process_without_supervisor_and_record(caged_world):
-    key = escaping(caged_world)
+    key, escaped = escaping(caged_world)
     caged_world.kill_supervisor(key)
-    (caged_world.folder(key).path / "process.json").unlink()
+    (caged_world.folder(key).record).unlink()
     assert caged_world.backend.running_launches() == [key]
     caged_world.backend.stop(key, timeout_seconds=0.2)
-    assert not runs(escaped_pid(caged_world, key))
+    assert not is_alive(escaped)
 
 
 def test_without_supervisor_and_cgroup_the_session_and_its_descendants_are_stopped(free_world):
     key = free_world.started("env -i setsid sleep 60 & env -i sleep 60 & exec sleep 60")
     supervisor = free_world.supervisor(key)
     wait_until(lambda: len(supervisor.children(recursive=True)) == 4)
-    left = [child.pid for child in supervisor.children(recursive=True)]
+    left = supervisor.children(recursive=True)
     free_world.kill_supervisor(key)
     assert free_world.backend.running_launches() == [key]
     free_world.backend.stop(key, timeout_seconds=0.2)
-    assert not any(map(runs, left))
+    assert not any(map(is_alive, left))
 
 
 def test_a_supervisor_that_gets_term_ends_the_whole_launch(world):
-    key = escaping(world)
+    key, escaped = escaping(world)
     supervisor = world.supervisor(key)
     supervisor.send_signal(signal.SIGTERM)
     wait_until(lambda: not is_alive(supervisor))
-    assert not runs(escaped_pid(world, key))
+    assert not is_alive(escaped)
     assert world.backend.inspect(key).exit_code == 0
 
 
 def test_a_supervisor_that_gets_quit_kills_the_whole_launch(world):
-    key = escaping(world, "deaf")
+    key, escaped = escaping(world, "deaf")
     supervisor = world.supervisor(key)
     supervisor.send_signal(signal.SIGQUIT)
     wait_until(lambda: not is_alive(supervisor))
-    assert not runs(escaped_pid(world, key))
+    assert not is_alive(escaped)
     assert world.backend.inspect(key).exit_code == -signal.SIGKILL
 
 
 def test_a_requested_stop_ends_an_escaped_process_too(world):
-    key = escaping(world)
+    key, escaped = escaping(world)
     supervisor = world.supervisor(key)
     world.backend.request_stop(key)
     wait_until(lambda: not is_alive(supervisor))
-    assert not runs(escaped_pid(world, key))
+    assert not is_alive(escaped)
 
 
 def test_the_exit_tells_the_peaks_of_memory_and_processes(free_world, tmp_path, monkeypatch):

@@ -101,6 +101,8 @@ def test_a_child_of_the_worker_that_ended_does_not_disturb_the_fork_server(world
 
 
 def test_supervisor_and_agent_do_not_show_the_workers_or_the_workspaces_environment(world, monkeypatch):
+    # Other tests let workspaces inherit more.
+    stop_fork_server()
     monkeypatch.setenv("SECRET_KEY", "hunter2")
     key = world.started(None, MY_SECRET="hunter2", LD_PRELOAD="/nowhere.so")
     for process in (world.supervisor(key), world.agent(key)):

@@ -22,7 +22,7 @@ GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchil
 
 def rewrite(world, key, **host):
     """Let the launch's record claim that it was written elsewhere."""
-    path = world.folder(key).path / "process.json"
+    path = world.folder(key).record
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "host": {**record["host"], **host}}))
 
@@ -70,7 +70,7 @@ def test_no_zombie_of_a_launch_stays_with_the_worker(world):
 
 def test_a_stop_finds_grandchildren_in_sessions_of_their_own(world):
     key = world.started(GRANDCHILD)
-    grandchild = psutil.Process(int(world.wait_for_file(key, "grandchild").read_text()))
+    grandchild = world.inside(key, int(world.wait_for_file(key, "grandchild").read_text()))
     assert grandchild in world.members(key)
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     assert world.members(key) == []
@@ -111,20 +111,20 @@ def test_an_agent_killed_with_sigkill_has_exited_with_that_signal(world):
     assert "begins" in seen.log_tail
 
 
-def test_a_killed_supervisor_does_not_make_its_agent_dead(world):
-    key = world.started()
-    kill(world.supervisor(key))
-    assert world.backend.inspect(key).state is BackendState.RUNNING
-    seen = world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
+def test_a_killed_supervisor_does_not_make_its_agent_dead(shared_world):
+    key = shared_world.started()
+    kill(shared_world.supervisor(key))
+    assert shared_world.backend.inspect(key).state is BackendState.RUNNING
+    seen = shared_world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, None)
     assert "not known" in seen.detail
 
 
-def test_supervisor_and_agent_killed_leave_an_exit_without_a_code(world):
-    key = world.started()
-    kill(world.supervisor(key))
-    kill(world.agent(key))
-    seen = world.backend.inspect(key)
+def test_supervisor_and_agent_killed_leave_an_exit_without_a_code(shared_world):
+    key = shared_world.started()
+    kill(shared_world.supervisor(key))
+    kill(shared_world.agent(key))
+    seen = shared_world.backend.inspect(key)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, None)
 
 
@@ -195,7 +195,7 @@ def test_a_record_of_elsewhere_is_read_for_what_it_can_tell(world, host, state, 
 def test_a_record_from_before_the_last_boot_is_missing(world):
     key = world.started()
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
-    (world.folder(key).path / "exit.json").unlink()
+    (world.folder(key).exit).unlink()
     rewrite(world, key, boot_id="another")
     seen = world.backend.inspect(key)
     assert (seen.state, "booted again" in seen.detail) == (BackendState.MISSING, True)
@@ -210,7 +210,7 @@ def test_a_host_that_was_renamed_is_the_same_host(world):
 def test_a_launch_of_another_host_is_not_destroyed(world):
     key = world.started()
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
-    (world.folder(key).path / "exit.json").unlink()
+    (world.folder(key).exit).unlink()
     rewrite(world, key, hostname="elsewhere", boot_id="another")
     assert world.backend.stop(key, timeout_seconds=1).state is BackendState.UNKNOWN
     with pytest.raises(ProvisionerError, match="may still run"):
@@ -233,7 +233,7 @@ def test_a_record_that_claims_to_be_of_elsewhere_does_not_prevent_the_stop(world
 )
 def test_a_damaged_record_is_unknown(world, text):
     key = world.started()
-    path = world.folder(key).path / "process.json"
+    path = world.folder(key).record
     intact = path.read_text()
     path.write_text(text)
     assert world.backend.inspect(key).state is BackendState.UNKNOWN

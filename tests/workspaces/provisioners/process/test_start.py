@@ -16,7 +16,7 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.provisioners.process import stand_ins
 from tests.workspaces.provisioners.process.process_world import ProcessWorld, kill
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
-from workspaces.provisioners.process import supervisor
+from workspaces.provisioners.process import fork_server, supervisor
 from workspaces.provisioners.process.folders import locked
 
 
@@ -60,7 +60,7 @@ def test_a_launch_prepared_but_never_spawned_is_missing_and_can_be_started(world
 def test_a_launch_whose_worker_is_at_work_is_unknown(world):
     spec = world.spec()
     folder = world.folder(spec.key)
-    folder.make()
+    folder.make_records()
     with locked(folder.lock):
         assert world.backend.inspect(spec.key).state is BackendState.UNKNOWN
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
@@ -75,7 +75,7 @@ from uuid import UUID
 from tests.workspaces.provisioners.process import stand_ins
 from tests.workspaces.provisioners.process.process_world import ProcessWorld, kill
 from workspaces.provisioners.base import LaunchKey, LaunchSpec
-world = ProcessWorld(Path(sys.argv[1]))
+world = ProcessWorld(Path(sys.argv[1]), namespaces=int(sys.argv[4]))
 spec = world.spec()
 spec = LaunchSpec(key=LaunchKey(workspace_id=UUID(sys.argv[2]), launch_id=UUID(sys.argv[3])), config=spec.config,
                   environment=spec.environment, token="t", start_timeout_seconds=60)
@@ -90,8 +90,9 @@ world.backend.start(spec)
 def test_a_worker_killed_while_it_starts_leaves_a_running_launch_or_none(world, milliseconds):
     key = LaunchKey(workspace_id=uuid4(), launch_id=uuid4())
     world.keys.append(key)
+    arguments = map(str, (world.root, key.workspace_id, key.launch_id, world.namespaces))
     worker = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(world.root), str(key.workspace_id), str(key.launch_id)],
+        [sys.executable, "-c", WORKER, *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[4])},
     )  # fmt: skip
@@ -117,7 +118,7 @@ def run_as(monkeypatch, stand_in, *arguments):
 def unrecorded(world, monkeypatch):
     """A launch whose supervisor stands still before it writes its record, and the worker that waits for it."""
     spec = world.spec("touch begun; exec sleep 60")
-    run_as(monkeypatch, stand_ins.standing_still, "this_host")
+    run_as(monkeypatch, stand_ins.standing_still, "start_time")
     starting = threading.Thread(target=pytest.raises, args=(ProvisionerError, world.backend.start, spec))
     starting.start()
     wait_until(lambda: len(world.members(spec.key)) == 2)
@@ -153,7 +154,7 @@ def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(world, monke
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
 
 
-@pytest.mark.parametrize("step", ["Log", "listen", "this_host"])
+@pytest.mark.parametrize("step", ["Log", "listen", "start_time"])
 def test_a_supervisor_that_stands_still_after_it_left_the_worker_is_given_up_too(world, monkeypatch, step):
     world.started()
     run_as(monkeypatch, stand_ins.standing_still, step)
@@ -195,8 +196,8 @@ def test_a_fork_that_the_system_refuses_gets_its_sentence(world, monkeypatch):
 def test_a_supervisor_that_cannot_write_says_why(world):
     spec = world.spec()
     folder = world.folder(spec.key)
-    folder.make()
-    (folder.path / "process.json.new").mkdir()
+    folder.make_records()
+    (folder.records / "process.json.new").mkdir()
     with pytest.raises(ProvisionerError, match="Is a directory"):
         world.backend.start(spec)
     assert world.members(spec.key) == []
@@ -223,3 +224,56 @@ def test_a_full_disk_gets_a_sentence(world, monkeypatch):
     run_as(monkeypatch, stand_ins.without_space)
     with pytest.raises(ProvisionerError, match="No space left on device"):
         world.backend.start(world.spec())
+
+
+def forget(world, key):
+    world.backend.forget(key)
+
+
+def destroy(world, key):
+    world.backend.destroy(key.workspace_id)
+
+
+@pytest.mark.parametrize("delete", [forget, destroy])
+def test_a_start_that_hangs_in_the_fork_server_does_not_begin_after_its_launch_was_deleted(world, delete):
+    world.started()
+    server = fork_server.start(world.inherited)
+    spec = world.spec("touch begun; exec sleep 60")
+    refused: list[str] = []
+
+    def start():
+        with pytest.raises(ProvisionerError) as caught:
+            world.backend.start(spec)
+        refused.append(str(caught.value))
+
+    server.suspend()
+    starting = threading.Thread(target=start)
+    starting.start()
+    wait_until(world.folder(spec.key).records.exists)
+    assert world.backend.stop(spec.key, timeout_seconds=1).state is BackendState.MISSING
+    delete(world, spec.key)
+    server.resume()
+    starting.join(PATIENCE_SECONDS)
+    assert "deleted before it was started" in refused[0]
+    assert world.members(spec.key) == []
+    assert not world.folder(spec.key).workspace.exists()
+
+
+def test_a_launch_leaves_one_file_for_all_ports_and_nothing_else(world):
+    keys = [world.started() for _ in range(2)]
+    for key in keys:
+        world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
+        world.backend.destroy(key.workspace_id)
+    assert [path.name for path in world.root.rglob("*")] == [".records", "ports"]
+    assert (world.root / ".records" / "ports").stat().st_size == 0
+
+
+def test_a_launch_is_not_written_through_a_link_that_an_earlier_one_left(world, tmp_path):
+    first = world.started()
+    world.backend.stop(first, timeout_seconds=PATIENCE_SECONDS)
+    world.backend.forget(first)
+    launches = world.folder(first).path.parent
+    launches.rmdir()
+    launches.symlink_to(tmp_path)
+    with pytest.raises(ProvisionerError, match="is a symbolic link"):
+        world.started(workspace_id=first.workspace_id)

@@ -162,7 +162,7 @@ def test_a_restart_fails_until_an_earlier_launch_in_an_unknown_state_is_declared
     workspace = booting()
     earlier = Launch.objects.get(pk=workspace.launch_id)
     get_provisioner("process").stop(key(earlier), timeout_seconds=WAIT_SECONDS)
-    folder = Path(str(get_provisioner("process")._root)) / str(workspace.pk) / "launches" / str(earlier.pk)
+    folder = Path(str(get_provisioner("process")._root)) / ".records" / str(workspace.pk) / str(earlier.pk)
     (folder / "exit.json").unlink()
     record = json.loads((folder / "process.json").read_text())
     record["host"] |= {"hostname": "elsewhere", "boot_id": "another"}
