@@ -6,7 +6,7 @@ can be: the rest of a value at either end of a text.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from workspaces.access import secrets
 from workspaces.access.cut_secrets import rests_in
 from workspaces.access.decoded_text import DecodedText, readings_of, without_escape_sequences
 from workspaces.access.secret_forms import Form, Where, base64_forms, forms_of
+from workspaces.access.terminal_lines import COLOUR, shown_lines
 from workspaces.access.tokens import CREDENTIAL_PREFIXES, TOKEN_CHARACTERS, digest
 from workspaces.models import AgentToken
 from workspaces.provisioners.logs import last_characters
@@ -23,6 +24,8 @@ MASK = "••••••"
 LOG_TAIL_BYTES = 8 * 1024
 # This much of a text is masked before it is cut: more than what is kept and the longest secret, URL-encoded.
 WINDOW_CHARACTERS = 262_144
+# What a terminal shows of it, and what is kept of that with colours; a log with more colours loses them.
+_SHOWN_CHARACTERS, _MOST_COLOURED_CHARACTERS = 65_536, 4 * LOG_TAIL_BYTES
 # Forms are looked up by their first characters; the short ones by fewer.
 _KEY_CHARACTERS = (16, 8, 4, 3, 2, 1)
 _MANY_KEYS = 256
@@ -36,6 +39,7 @@ _CREDENTIAL = re.compile(
 _UNPREFIXED = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARACTERS},}}")
 _MOST_BESIDE_A_TOKEN = 64
 
+_WIDE_MASK = re.compile(rf"{MASK[0]}{{2,}}")
 # A log that was cut inside of a credential begins with the rest of it.
 _REST_OF_CREDENTIAL = re.compile(
     r"\A(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*[A-Z])(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]{16,}"
@@ -53,9 +57,18 @@ def mask_start(text: str, *, workspace_id: UUID, most_characters: int) -> str:
 
 
 def mask_log_tail(text: str, *, workspace_id: UUID) -> str:
-    """Return the last 8 KiB of a log, masked before it is cut."""
-    masked = mask(last_characters(text, WINDOW_CHARACTERS), workspace_id=workspace_id)
-    return last_bytes(_REST_OF_CREDENTIAL.sub(MASK, masked))
+    """Return the last 8 KiB of what a terminal shows of a log, masked before it is cut, with its colours."""
+    masker = masker_of(workspace_id)
+    window = last_characters(text, WINDOW_CHARACTERS).replace("\0", "").encode(errors="replace").decode()
+    shown = shown_lines(masker.mask_coloured(window))
+    # Again, since what overwrites a part of a line may complete a secret in it.
+    coloured = _WIDE_MASK.sub(MASK, masker.mask_coloured(last_characters(shown, _SHOWN_CHARACTERS)))
+    coloured = _REST_OF_CREDENTIAL.sub(MASK, coloured)
+    plain = without_escape_sequences(coloured)
+    kept = last_bytes(plain.text)
+    start = len(plain.text) - len(kept)
+    with_colours = coloured[plain.origin(start) if start else 0 :]
+    return with_colours if len(with_colours) <= _MOST_COLOURED_CHARACTERS else kept
 
 
 def mask_strings(value: Any, *, workspace_id: UUID) -> Any:
@@ -113,6 +126,13 @@ class Masker:
         """Return the text with what is secret masked, without terminal sequences and NULs."""
         return self.mask_all([text])[0]
 
+    def mask_coloured(self, text: str) -> str:
+        """Return the text with its terminal sequences, and with what is secret masked in its own width.
+
+        It must not hold a NUL.
+        """
+        return replace_spans(text, self.spans_in(without_escape_sequences(text)), wide_cover)
+
     def mask_all(self, texts: list[str]) -> list[str]:
         """Return the texts with what is secret masked, without terminal sequences and NULs."""
         # No secret contains the NUL that stands between them.
@@ -163,14 +183,23 @@ class Masker:
         return set(AgentToken.objects.filter(workspace_id=self._workspace_id).values_list("digest", flat=True))
 
 
-def replace_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    """Return the text with a mask in place of each (start, end); one for those that overlap."""
-    pieces, done = [], 0
-    for start, end in sorted(spans):
+def replace_spans(
+    text: str, spans: Iterable[tuple[int, int]], cover: Callable[[str], str] = lambda secret: MASK
+) -> str:
+    """Return the text with a cover in place of each (start, end); one for those that overlap."""
+    pieces, begin, done = [], 0, 0
+    for start, end in [*sorted(spans), (len(text), len(text))]:
         if start >= done:
-            pieces += [text[done:start], MASK]
+            pieces += [cover(text[begin:done]) if done > begin else "", text[done:start]]
+            begin = start
         done = max(done, end)
-    return "".join([*pieces, text[done:]])
+    return "".join(pieces)
+
+
+def wide_cover(secret: str) -> str:
+    """Return a mask as wide as the secret, so that what follows in its line stays in its place, with its colours."""
+    visible = COLOUR.sub("", secret)
+    return MASK[0] * len(visible) + "".join(COLOUR.findall(secret))
 
 
 def last_bytes(text: str, *, limit_bytes: int = LOG_TAIL_BYTES) -> str:

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from agent import rules
 from events.models import Event
 from postgres.clock import database_now
+from workspaces.admin.coloured_log import coloured_html
 from workspaces.admin.display import (
     display_age,
     display_deadline,
@@ -59,6 +60,7 @@ def workspace_context(workspace: Workspace) -> dict[str, Any]:
         "status_rows": [row for row in status_rows(workspace) if row[1]],
         "identity_rows": [row for row in identity_rows(workspace) if row[1]],
         "failure_rows": [row for row in failure_rows(workspace) if row[1]],
+        "failure_log": coloured_html(workspace.failure_log_tail),
         "card": json.dumps(workspace.agent_card, indent=2, ensure_ascii=False) if workspace.agent_card else "",
         "launches": [launch_row(launch, workspace) for launch in launches],
         "events": Event.objects.filter(workspace_id=workspace.pk).order_by("-id")[:_SHOWN_EVENTS],

@@ -12,6 +12,7 @@ from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 
+from agent.texts import printable
 from postgres.enum_field import EnumField
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import (
@@ -277,7 +278,7 @@ class Workspace(models.Model):
             "message": self.failure_message,
             "source": self.failure_source,
             "at": self.failure_at,
-            "log_tail": self.failure_log_tail,
+            "log_tail": printable(self.failure_log_tail),
             "owner": self.failure_owner or FailureOwner.UNKNOWN.value,
             "phase": self.failure_phase,
             "known": self.failure_known,

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from agent.texts import mend_text
+from agent.texts import mend_text, printable
 from workspaces.access.masking import mask_log_tail, mask_start
 from workspaces.lifecycle.failures import advice_for, owner_of
 from workspaces.lifecycle.transitions import (
@@ -166,7 +166,7 @@ def _failure_step(workspace: Workspace, reason: FailureReason, evidence: Evidenc
     if reason.missing:
         payload["missing"] = list(reason.missing)
     if log_tail:
-        payload["log_tail"] = log_tail
+        payload["log_tail"] = printable(log_tail)
     return StatusChange(workspace=workspace, changes=changes, payload=payload)
 
 

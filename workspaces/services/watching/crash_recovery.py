@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from agent.texts import printable
 from workspaces.access.masking import mask_log_tail
 from workspaces.lifecycle.failures import owner_of
 from workspaces.lifecycle.transitions import (
@@ -73,7 +74,7 @@ def mark_dead_offline(*, workspace_id: UUID, launch_id: UUID, observation: Obser
             "exit_code": observation.exit_code,
             "error": changes["failure_message"],
             "owner": changes["failure_owner"].value,
-            "log_tail": changes["failure_log_tail"],
+            "log_tail": printable(changes["failure_log_tail"]),
             "restart_due_at": due.isoformat() if due else None,
         }
         transition(LOSE, [StatusChange(workspace=workspace, changes=changes, payload=payload)])

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from django.db import DataError, IntegrityError
 
+from agent.texts import printable
 from workspaces.access.masking import mask, mask_log_tail
+from workspaces.access.terminal_lines import shown_lines
 from workspaces.deadlines.policy import Policy, watcher_deadline
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import BackendKind, Launch, Workspace
@@ -28,7 +30,8 @@ _NEEDED = (
 
 def crash_message(log: str) -> str | None:
     """Return the text after the log's crash marker (may be empty), or None if the log holds no marker."""
-    for line in log.splitlines():
+    # The watcher asks every few seconds, and few logs hold the marker.
+    for line in printable(shown_lines(log)).splitlines() if CRASH_MARKER in log else ():
         if line.startswith(CRASH_MARKER):
             return line.removeprefix(CRASH_MARKER).lstrip(": ").strip()
     return None
