@@ -41,9 +41,14 @@ class FirstWorkspace:
         self._last_line = ""
 
     def create(self) -> None:
-        """Create the workspace."""
-        if not Workspace.objects.exists():
+        """Create the workspace, or say why there is none: the operator's own catalog may lack the template."""
+        if Workspace.objects.exists():
+            return
+        try:
             self._workspace = create_workspace(create.CreateRequest(template=FIRST_TEMPLATE))
+        except create.InvalidWorkspace as error:
+            self.console.write(f"No first workspace was launched. {error}")
+        else:
             self.console.write("Launching a first workspace:")
 
     def report(self) -> None:

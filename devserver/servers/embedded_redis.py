@@ -33,8 +33,9 @@ def start_redis(folder: Path) -> Server:
     def make(port: int) -> Server:
         configuration = folder / "redis.conf"
         configuration.touch(mode=0o600)
+        quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
         configuration.write_text(
-            f'bind {LOCALHOST}\nport {port}\nsave ""\nappendonly no\ndir "{folder}"\nrequirepass {password}\n'
+            f'bind {LOCALHOST}\nport {port}\nsave ""\nappendonly no\ndir "{quoted}"\nrequirepass {password}\n'
         )
         return RedisServer(
             name="redis",

@@ -6,10 +6,11 @@ from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import SimpleListFilter
 from django.db.models import QuerySet, TextChoices
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
+
+from events.admin.selection import SelectsIds
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(SelectsIds):
     """Shows rows that only services write."""
 
     show_full_result_count = False

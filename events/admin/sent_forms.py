@@ -9,8 +9,8 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from unfold.admin import ModelAdmin
 
+from events.admin.selection import SelectsIds
 from events.models import SentForm
 
 FIELD = "form_token"
@@ -68,7 +68,7 @@ def read_token(request: HttpRequest) -> uuid.UUID | None:
         return None
 
 
-class CreatesOnce(ModelAdmin):
+class CreatesOnce(SelectsIds):
     """An admin whose form creates one row, however often it is sent, and may show a value once in its answer."""
 
     change_form_before_template = "events/form_token.html"

@@ -17,6 +17,7 @@ MAX_VALUE_CHARACTERS = 65_536
 MAX_NAME_CHARACTERS = 255
 MAX_SECRETS = 1000
 _SHOWN_PROBLEMS = 20
+REMOVED = "The workspace is removed, so it can't get secrets."
 
 
 # SQL instead of the ORM for the two queries of each launch: composing them took longer than running them.
@@ -90,7 +91,7 @@ def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None) -> None
         # Locked, because a removal deletes all secrets.
         owner = Workspace.objects.select_for_update(of=("self",), no_key=True).filter(pk=workspace_id).first()
         if owner is not None and owner.status == WorkspaceStatus.REMOVED:
-            raise InvalidSecret("The workspace is removed, so it can't get secrets.")
+            raise InvalidSecret(REMOVED)
     for name, value in values.items():
         defaults = {"ciphertext": encryption.encrypt(value), "updated_at": Now()}
         # None means IS NULL, which the stubs don't know.

@@ -3,11 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.contrib import messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 from events.admin.read_only import ReadOnlyAdmin as EventsReadOnlyAdmin
@@ -15,22 +11,12 @@ from events.admin.sent_forms import CreatesOnce
 
 
 class StrictAdmin(CreatesOnce):
-    """Accepts no lookups in the address but those of its filters, and no selection that is not an ID."""
+    """Accepts no lookups in the address but those of its filters."""
 
     list_per_page = 100
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup in {each.parameter_name for each in self.get_list_filter(request)}
-
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
-        """Refuse a selection that is not an ID. Django would pass it to the database, which would fail."""
-        for selected in request.POST.getlist(ACTION_CHECKBOX_NAME):
-            try:
-                self.opts.pk.to_python(selected)
-            except ValidationError:
-                self.message_user(request, "The selection contains something that is not an ID.", messages.ERROR)
-                return HttpResponseRedirect(request.get_full_path())
-        return super().response_action(request, queryset)
 
     def confirmation(self, request: HttpRequest, **context: Any) -> TemplateResponse:
         """Return the page that asks before something is done.

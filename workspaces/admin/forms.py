@@ -16,7 +16,7 @@ from events.admin.name_field import NameField
 from workspaces.access import secrets as access_secrets
 from workspaces.configuration import catalog, env_files
 from workspaces.configuration.secret_files import read_env_secrets
-from workspaces.lifecycle.transitions import RestartPolicy
+from workspaces.lifecycle.transitions import RestartPolicy, WorkspaceStatus
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, Workspace
 from workspaces.services.launching.create import CreateRequest, InvalidWorkspace, clean_labels
 
@@ -230,6 +230,9 @@ class SecretForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         name = cleaned.get("name") or self.instance.name
+        workspace = cleaned.get("workspace") or self.instance.workspace
+        if workspace and workspace.status == WorkspaceStatus.REMOVED:
+            self.add_error(None, access_secrets.REMOVED)
         if name and cleaned.get("value") is not None:
             try:
                 access_secrets.check_secrets({name: cleaned["value"]})

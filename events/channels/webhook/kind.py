@@ -82,9 +82,8 @@ def receipt_of(status: int, headers: Mapping[bytes, bytes], text: str) -> Receip
     reason = f"The receiver answered {status}."
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         # Name only the host: the rest of the URL may contain a secret.
-        host = urlsplit(headers.get(b"location", b"").decode(errors="replace")).hostname or "the same host"
         reason = (
-            f"The receiver answered {status} and redirects to {host}. "
+            f"The receiver answered {status} and redirects to {redirect_host(headers)}. "
             "Redirects are not followed: enter the final URL instead."
         )
     raise SendFailed(
@@ -97,15 +96,24 @@ def receipt_of(status: int, headers: Mapping[bytes, bytes], text: str) -> Receip
     )
 
 
+def redirect_host(headers: Mapping[bytes, bytes]) -> str:
+    """Return the host that a response redirects to, in words if it names none."""
+    try:
+        return urlsplit(headers.get(b"location", b"").decode(errors="replace")).hostname or "the same host"
+    except ValueError:
+        return "an address that can't be parsed"
+
+
 def parse_retry_after(text: str) -> timedelta | None:
     """Parse a Retry-After header: seconds or an HTTP date. Return None if it is neither."""
     if text.isascii() and text.isdigit():
-        return timedelta(seconds=min(int(text), 10**6))
+        # Python refuses to convert thousands of digits.
+        return timedelta(seconds=min(int(text.lstrip("0")[:20] or 0), 10**6))
     try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
+        until = parsedate_to_datetime(text).astimezone(UTC) - datetime.now(tz=UTC)
+    except (ValueError, OverflowError):
         return None
-    return max(moment.astimezone(UTC) - datetime.now(tz=UTC), timedelta(0))
+    return max(until, timedelta(0))
 
 
 WEBHOOK = Kind(name="webhook", label="Webhook", form=WebhookForm, sender=WebhookSender, initial_options=initial_options)

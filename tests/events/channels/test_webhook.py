@@ -4,6 +4,7 @@ import ipaddress
 import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import quote
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -14,7 +15,7 @@ from events.channels.webhook import signing
 from events.channels.webhook.kind import parse_retry_after, receipt_of
 from postgres.clock import database_now
 from tests.events.channels.factories import failure, form_errors, message, sending
-from tests.events.channels.receivers import receiving
+from tests.events.channels.receivers import Answer, receiving
 
 pytestmark = pytest.mark.django_db
 
@@ -87,7 +88,14 @@ def test_rotating_twice_keeps_the_end_of_the_first_secret():
         ("0", 0),
         ("120", 120),
         ("9" * 30, 1_000_000),
+        ("9" * 5000, 1_000_000),
+        ("0" * 5000 + "5", 5),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 2026 23:59:59 +999999999999", None),
+        ("١٢", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date_or_is_ignored(text, seconds):
@@ -120,6 +128,20 @@ def test_a_status_other_than_2xx_is_a_failure(status, headers, is_permanent, is_
     error = failed.value
     assert (error.is_permanent, error.is_gone, error.retry_after) == (is_permanent, is_gone, retry_after)
     assert (error.answer, error.response) == (f"HTTP {status}", "no")
+
+
+@pytest.mark.parametrize(
+    "retry_after", ["Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -2359", "9" * 5000]
+)
+@pytest.mark.parametrize("location", ["http://[::1", "http://[v1.x]/", "http://\u2100.example/", "//[", ""])
+def test_hostile_headers_of_a_real_answer_are_a_failure_like_any_other(receiver, retry_after, location):
+    receiver.answer = lambda request: Answer(
+        302, {"Location": quote(location, safe=":/[]"), "Retry-After": retry_after}
+    )
+    with sending("webhook", options_for(receiver.url)) as sender, pytest.raises(SendFailed) as failed:
+        sender.send([message()])
+    assert failed.value.answer == "HTTP 302"
+    assert failed.value.retry_after is None or failed.value.retry_after <= timedelta(hours=12)
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
