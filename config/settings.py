@@ -220,7 +220,7 @@ WATCH_INTERVAL_SECONDS = seconds(env, "WATCH_INTERVAL_SECONDS", default=5)
 PROVISION_TIMEOUT_SECONDS = optional_seconds(env, "PROVISION_TIMEOUT_SECONDS")
 HEARTBEAT_INTERVAL_SECONDS = seconds(env, "HEARTBEAT_INTERVAL_SECONDS", default=30)
 HEARTBEAT_LIMIT_SECONDS = seconds(env, "HEARTBEAT_LIMIT_SECONDS", default=180)
-QUEUE_LONGEST_SECONDS = seconds(env, "QUEUE_LONGEST_SECONDS", default=3600)
+QUEUE_LONGEST_SECONDS = seconds(env, "QUEUE_LONGEST_SECONDS", default=21_600)
 TEARDOWN_GRACE_SECONDS = seconds(env, "TEARDOWN_GRACE_SECONDS", default=600)
 # Mass lateness: hold failures if this many booting launches of a runtime or backend are late together, and more than
 # this share of them.

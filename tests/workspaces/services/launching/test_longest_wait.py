@@ -58,7 +58,8 @@ def test_no_stored_deadline_lies_beyond_the_longest_wait(settings):
         assert workspace.deadline_at <= last
 
 
-def test_an_outage_of_slipway_does_not_count_as_waiting():
+def test_an_outage_of_slipway_does_not_count_as_waiting(settings):
+    settings.QUEUE_LONGEST_SECONDS = 3600
     workspace = queued()
     began = workspace.provisioning_started_at
     Liveness.objects.create(part=Component.SWEEP, alive_at=began)
@@ -68,7 +69,7 @@ def test_an_outage_of_slipway_does_not_count_as_waiting():
 
 
 def test_a_preview_of_the_sweep_names_the_longest_wait_too():
-    workspace = queued(now=database_now() - timedelta(minutes=61))
+    workspace = queued(now=database_now() - timedelta(hours=6, minutes=1))
     Launch.objects.filter(pk=booting().launch_id).update(launching_at=database_now())
     [(row, reason)] = preview_sweep(now=database_now(), policy=Policy())
     assert row == workspace
@@ -77,4 +78,4 @@ def test_a_preview_of_the_sweep_names_the_longest_wait_too():
 
 def test_deadlines_shows_the_longest_wait_beside_the_limit_of_the_queue(capsys):
     call_command("deadlines", "hermes")
-    assert "while its queue moves it may wait for 1 h" in capsys.readouterr().out
+    assert "while its queue moves it may wait for 6 h" in capsys.readouterr().out
