@@ -22,8 +22,8 @@ from workspaces.admin.display import (
     display_time,
 )
 from workspaces.configuration import catalog
-from workspaces.configuration.effective import effective_configuration
-from workspaces.configuration.parser import BadConfig, check_config
+from workspaces.configuration.effective import check_effective, effective_configuration
+from workspaces.configuration.parser import BadConfig
 from workspaces.configuration.preflight import warnings_of
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.failures import advice_for
@@ -156,7 +156,7 @@ def configuration_notes(workspace: Workspace) -> dict[str, Any]:
     lacks_command, warnings = False, []
     if not workspace.is_external:
         try:
-            checked = check_config(effective_configuration(workspace).text)
+            checked = check_effective(effective_configuration(workspace))
             lacks_command, warnings = not rules.command_of(checked.config), warnings_of(checked)
         except (BadConfig, catalog.UnknownTemplate) as error:
             warnings = [str(error)]

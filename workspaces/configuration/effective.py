@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workspaces.configuration import catalog
+from workspaces.configuration.parser import CheckedConfig, check_config
 from workspaces.models import Configuration, Workspace
 
 
@@ -39,6 +41,18 @@ def effective_configuration(workspace: Workspace) -> EffectiveConfiguration:
     return EffectiveConfiguration(
         text=catalog.read_config_text(workspace.template), files=catalog.read_files(workspace.template)
     )
+
+
+def check_effective(configuration: EffectiveConfiguration) -> CheckedConfig:
+    """Return the checked config, which also warns of prompt files that are not there. Raises BadConfig."""
+    checked = check_config(configuration.text)
+    prompt_files = checked.config.get("prompt_files") or []
+    missing = [name for name in prompt_files if posixpath.normpath(name) not in configuration.files]
+    if not missing:
+        return checked
+    named = ", ".join(ascii(name[:80]) for name in missing[:10])
+    warning = f"prompt_files: these files are not beside config.yaml, so the workspace does not get them: {named}."
+    return CheckedConfig(config=checked.config, warnings=[*checked.warnings, warning])
 
 
 def store(configuration: EffectiveConfiguration) -> Configuration:

@@ -8,8 +8,8 @@ from typing import Any
 from agent import rules
 from workspaces.access import secrets
 from workspaces.configuration import catalog
-from workspaces.configuration.effective import EffectiveConfiguration, effective_configuration
-from workspaces.configuration.parser import BadConfig, CheckedConfig, check_config
+from workspaces.configuration.effective import EffectiveConfiguration, check_effective, effective_configuration
+from workspaces.configuration.parser import BadConfig, CheckedConfig
 from workspaces.deadlines.explanation import ignored_limit
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import Workspace
@@ -81,7 +81,7 @@ def preflight(workspace: Workspace) -> Prepared:
     """
     try:
         effective = effective_configuration(workspace)
-        checked = check_config(effective.text)
+        checked = check_effective(effective)
         environment = secrets.read_environment(workspace.pk)
     except (BadConfig, catalog.UnknownTemplate) as error:
         place = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"

@@ -127,3 +127,15 @@ def test_a_folder_that_cannot_be_copied_makes_its_template_bad_and_harms_no_othe
     with pytest.raises(InvalidWorkspace) as refused:
         claw()
     assert list(refused.value.fields) == ["template"]
+
+
+@pytest.mark.django_db
+def test_prompt_files_that_are_not_there_are_named_before_the_launch(folder):
+    for name in PROMPTS[:5]:
+        (folder / name).touch()
+    [warning] = create(CreateRequest(template="claw"), now=database_now()).warnings
+    assert warning.endswith("the workspace does not get them: 'USER.md'.")
+    (folder / "USER.md").touch()
+    assert create(CreateRequest(template="claw"), now=database_now()).warnings == []
+    [warning] = create(CreateRequest(config="prompt_files: [./a.md, ../b.md]"), now=database_now()).warnings
+    assert warning.endswith("'./a.md', '../b.md'.")

@@ -16,8 +16,9 @@ from agent.texts import clean_name, mend_line
 from workspaces.access import agent_urls, secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration import catalog
+from workspaces.configuration.effective import EffectiveConfiguration, check_effective
 from workspaces.configuration.env_files import BadAssignment
-from workspaces.configuration.parser import BadConfig, CheckedConfig, check_config
+from workspaces.configuration.parser import BadConfig, CheckedConfig
 from workspaces.configuration.preflight import warnings_of
 from workspaces.configuration.secret_files import EnvSecrets, read_env_secrets
 from workspaces.lifecycle.transitions import RestartPolicy, Verb, WorkspaceStatus, find_transition
@@ -188,9 +189,9 @@ def read_config(request: CreateRequest) -> CheckedConfig:
     if request.url:
         raise InvalidWorkspace({"url": "Only an external workspace has a url of its own; others get one at launch."})
     with _invalid_if("config" if request.config else "template", catalog.UnknownTemplate, BadConfig):
-        if request.template:
-            catalog.read_files(request.template)
-        return check_config(request.config or catalog.read_config_text(request.template))
+        text = request.config or catalog.read_config_text(request.template)
+        files = {} if request.config else catalog.read_files(request.template)
+        return check_effective(EffectiveConfiguration(text=text, files=files))
 
 
 def clean_labels(labels: Mapping[str, str]) -> dict[str, str]:
