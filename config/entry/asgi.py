@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from config.entry import bodies
 from config.entry.guesses import Attempt, GuessThrottle, attempt_of, refusal
 
 Message = MutableMapping[str, Any]
@@ -17,7 +18,7 @@ _MOST_WAITING = 200
 
 
 class AsgiEntry:
-    """Passes requests on to an application, unless their address guesses credentials."""
+    """Passes requests on to an application, unless they send too much or their address guesses credentials."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -26,7 +27,25 @@ class AsgiEntry:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""
-        attempt = attempt_in(scope) if scope["type"] == "http" else None
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        has_begun = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self.serve(scope, limited(scope, receive), send_and_note)
+        except bodies.BodyRefused as refused:
+            if not has_begun:
+                await respond(send, refused.status, refused.body, refused.headers)
+
+    async def serve(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Serve one request, unless its address guesses credentials."""
+        attempt = attempt_in(scope)
         if attempt is None:
             await self._application(scope, receive, send)
         elif seconds := self._throttle.begin(attempt):
@@ -53,6 +72,34 @@ class AsgiEntry:
                 self._waiting -= 1
         body, headers = refusal(attempt, seconds)
         await respond(send, 429, body, headers)
+
+
+def limited(scope: Any, receive: Receive) -> Receive:
+    """Return `receive` with limits on the size of the body and the time that it takes. It raises BodyRefused."""
+    limit = bodies.limit_of(scope["path"])
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    bodies.check_length(length.decode("latin-1"), limit=limit)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + bodies.BODY_SECONDS
+    received, is_complete = 0, False
+
+    async def receive_within_limits() -> Message:
+        nonlocal received, is_complete
+        if is_complete:
+            # What comes now is that the client has left, at any time.
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise bodies.too_slow() from None
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise bodies.too_large(limit)
+        is_complete = not message.get("more_body", False)
+        return message
+
+    return receive_within_limits
 
 
 def attempt_in(scope: Any) -> Attempt | None:

@@ -1,21 +1,29 @@
 """The entry of a WSGI process, around Django."""
 
+import io
+import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
+from config.entry import bodies
 from config.entry.guesses import GuessThrottle, attempt_of, refusal
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
+# A thread waits for each body. Those that take longer than a moment may keep only a few of the threads.
+_MOMENT_SECONDS = 1.0
+_MOST_SLOW_BODIES = 2
+
 
 class WsgiEntry:
-    """Passes requests on to an application, unless their address guesses credentials."""
+    """Passes requests on to an application, unless they send too much or their address guesses credentials."""
 
     def __init__(self, application: Callable[[Environ, StartResponse], Iterable[bytes]]) -> None:
         self._application = application
         self._throttle = GuessThrottle()
+        self._slow_bodies = threading.BoundedSemaphore(_MOST_SLOW_BODIES)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -25,6 +33,10 @@ class WsgiEntry:
             authorization=environ.get("HTTP_AUTHORIZATION", "").encode("latin-1"),
             address=environ.get("REMOTE_ADDR", ""),
         )
+        try:
+            self.read_body(environ)
+        except bodies.BodyRefused as refused:
+            return respond(start_response, refused.status, refused.body, refused.headers)
         if attempt is None:
             return self._application(environ, start_response)
         if seconds := self._throttle.begin(attempt):
@@ -39,6 +51,26 @@ class WsgiEntry:
             return self._application(environ, start_and_record)
         finally:
             self._throttle.end(attempt)
+
+    def read_body(self, environ: Environ) -> None:
+        """Read the whole body, so that Django finds it in memory. Raises BodyRefused."""
+        length, limit = environ.get("CONTENT_LENGTH") or "", bodies.limit_of(environ.get("PATH_INFO", ""))
+        if not length.strip("0") and "HTTP_TRANSFER_ENCODING" not in environ:
+            return
+        bodies.check_length(length, limit=limit)
+        source, read = environ["wsgi.input"], []
+        # The server's own read waits without end.
+        thread = threading.Thread(target=lambda: read.append(source.read(limit + 1)), daemon=True)
+        thread.start()
+        thread.join(_MOMENT_SECONDS)
+        if thread.is_alive() and self._slow_bodies.acquire(blocking=False):
+            thread.join(bodies.BODY_SECONDS - _MOMENT_SECONDS)
+            self._slow_bodies.release()
+        if not read:
+            raise bodies.too_slow()
+        if len(read[0]) > limit:
+            raise bodies.too_large(limit)
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(read[0]), str(len(read[0]))
 
 
 def respond(start_response: StartResponse, status: HTTPStatus, body: bytes, headers: Any) -> list[bytes]:
