@@ -11,16 +11,20 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import F
 
 from events.positions import oldest_unpositioned_at
 from postgres.clock import database_now
 from postgres.errors import is_lost_connection
 from status_drift.live import live_enums
 from workspaces.deadlines.policy import current_policy
+from workspaces.models.incidents import Component, Liveness
 from workspaces.services.watching.sweep import MISSED_SWEEPS, last_sweep_run, overdue_workspaces
 
 MAX_RELAY_LAG_SECONDS = 10
 _TIMEOUT_SECONDS = 2
+_WRITE_COUNTS_SECONDS = 2.0
+_last_write = [-_WRITE_COUNTS_SECONDS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +77,31 @@ def run_database_check(check: Callable[[], ReadinessCheck], *, repeats: int = 1)
 
 
 def check_database() -> ReadinessCheck:
-    """Check that the database answers."""
+    """Check that the database answers and writes. A write that went well counts for _WRITE_COUNTS_SECONDS."""
     database_now()
+    if time.monotonic() - _last_write[0] < _WRITE_COUNTS_SECONDS:
+        return ReadinessCheck(ok=True, detail="It answers.")
+    try:
+        with transaction.atomic():
+            write_something()
+    except DatabaseError as error:
+        if is_lost_connection(error):
+            raise
+        detail = f"It answers, but refuses to write ({type(error.__cause__ or error).__name__})."
+        return ReadinessCheck(ok=False, detail=detail)
+    _last_write[:] = [time.monotonic()]
     return ReadinessCheck(ok=True, detail="It answers.")
+
+
+def write_something() -> None:
+    """Write what leaves nothing behind and waits for no lock. Raises DatabaseError if Postgres refuses writes."""
+    with connection.cursor() as cursor:
+        # A full disk refuses to lengthen files. This one is empty again after the commit, so it grows each time.
+        cursor.execute("CREATE TEMPORARY TABLE IF NOT EXISTS slipway_ready (filler text) ON COMMIT DELETE ROWS")
+        cursor.execute("INSERT INTO slipway_ready VALUES ('x')")
+    # A server that only reads still writes temporary tables.
+    unlocked = Liveness.objects.filter(part=Component.WEB).select_for_update(skip_locked=True)
+    Liveness.objects.filter(pk__in=unlocked.values("pk")).update(alive_at=F("alive_at"))
 
 
 def check_migrations() -> ReadinessCheck:

@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
 
 _MESSAGES = {
@@ -41,5 +42,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         title, sentence, status = "Too large", f"This form holds more than {limit} MiB.", 413
     else:
         title, sentence, status = "Bad request", "This request is not a form that can be read.", 400
+    if not hasattr(request, "user"):
+        # Refused before anyone was identified, such as a request for another host.
+        page = render_to_string("config/short_page.html", {"title": title, "sentence": "This request can't be served."})
+        return HttpResponse(page, status=status)
     context = {**admin.site.each_context(request), "title": title, "sentence": sentence}
     return render(request, "config/refused_form.html", context, status=status)

@@ -12,10 +12,13 @@ from django.test.utils import CaptureQueriesContext
 from events.models import Event
 from events.relay import number_committed
 from postgres.clock import database_now
+from postgres.connections import connection_parameters
 from tests.workspaces.factories import booting, failed, online, queued
 from tests.workspaces.unguarded import unguarded
 from workspaces.deadlines.policy import Policy
 from workspaces.models import Launch, SweepRun
+from workspaces.models.incidents import Component
+from workspaces.services.watching.outages import record_liveness
 from workspaces.services.watching.sweep import sweep_stuck
 
 
@@ -189,3 +192,40 @@ def test_the_metrics_describe_the_last_sweep(client):
     assert sample(answer, "slipway_sweep_flips") == sample(answer, "slipway_sweep_looked_at") == 1
     assert 59 < sample(answer, "slipway_sweep_lag_seconds") < 90
     assert 0 <= sample(answer, "slipway_sweep_age_seconds") < 30
+
+
+@pytest.fixture
+def no_recent_write(monkeypatch):
+    monkeypatch.setattr("monitoring.readiness._last_write", [float("-inf")])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_refuses_writes_makes_it_unready(client, no_recent_write):
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    try:
+        answer = client.get("/ready")
+    finally:
+        connection.close()
+    assert (answer.status_code, failing(answer)) == (503, ["database"])
+    detail = answer.json()["checks"]["database"]["detail"]
+    assert detail == "It answers, but refuses to write (ReadOnlySqlTransaction)."
+    assert client.get("/ready").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_someone_keeps_locked_leaves_it_ready(client, no_recent_write):
+    record_liveness(part=Component.WEB, now=database_now())
+    parameters = {**connection_parameters(application_name="psql"), "autocommit": False}
+    with psycopg.connect(**parameters) as psql:
+        psql.execute("SELECT FROM workspaces_liveness FOR UPDATE")
+        answer = client.get("/ready")
+        psql.rollback()
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/workspaces", "/admin/login/", "/nonsense", "/"])
+def test_an_unknown_host_is_a_bad_request(client, path):
+    answer = client.get(path, headers={"Host": "evil.example"})
+    assert answer.status_code == 400
+    assert b"Traceback" not in answer.content
