@@ -1,6 +1,11 @@
 """Pauses the workspaces of this machine when `make up` stops, and launches them again at its next start."""
 
-from concurrent.futures import ThreadPoolExecutor
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -9,43 +14,90 @@ from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.models import Launch
 from workspaces.provisioners.base import LaunchKey, ProvisionerError
-from workspaces.provisioners.registry import get_provisioner
+from workspaces.provisioners.guarded_calls import call
 from workspaces.services.launching.resume_after_shutdown import resume_after_shutdown
 from workspaces.services.stopping import shutdown, teardown
 
+logger = logging.getLogger(__name__)
+
 _THREADS = 32
-# `make up` must end within ten seconds, even if AGENT_STOP_SECONDS allows a single stop more.
+# `make up` must end within ten seconds, even if AGENT_STOP_SECONDS allows a single stop more, or if some hang.
+_REQUEST_SECONDS = 1.0
 _STOP_SECONDS = 4.0
+_ALL_SECONDS = 7.0
+_TICK_SECONDS = 0.05
 
 
-def stop_workspaces() -> tuple[int, int]:
-    """Pause every running workspace and stop it. Return how many have stopped and how many have not."""
+def stop_workspaces(*, is_forced: Callable[[], bool] = lambda: False) -> tuple[list[Launch], list[Launch]]:
+    """Pause every running workspace and stop it. Return the launches that have stopped, and those left.
+
+    Those that hang are left after a limit, or once the stop is forced; the next start finds them.
+    """
     launches = shutdown.pause_all_for_shutdown(now=database_now())
     stop_seconds = min(settings.AGENT_STOP_SECONDS, _STOP_SECONDS)
+    stopped: set[UUID] = set()
 
-    def tear_down(launch: Launch) -> bool:
+    def tear_down(launch: Launch) -> None:
+        if teardown.tear_down(launch_id=launch.pk, now=database_now(), stop_seconds=stop_seconds):
+            stopped.add(launch.pk)
+
+    request_stops(launches)
+    _act_on_each(launches, tear_down, seconds=_ALL_SECONDS, is_forced=is_forced)
+    done = stopped.copy()
+    return [each for each in launches if each.pk in done], [each for each in launches if each.pk not in done]
+
+
+def request_stops(launches: Sequence[Launch]) -> None:
+    """Ask all launches to stop before any is waited for, so that they stop at the same time."""
+
+    def request(launch: Launch) -> None:
+        key = LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
         try:
-            return teardown.tear_down(launch_id=launch.pk, now=database_now(), stop_seconds=stop_seconds)
+            call(
+                launch.backend, "request_stop", key, lambda backend: backend.request_stop(key), seconds=_REQUEST_SECONDS
+            )
+        except ProvisionerError:
+            # The teardown asks again and records the error.
+            return
+
+    _act_on_each(launches, request, seconds=_REQUEST_SECONDS)
+
+
+def _act_on_each(
+    launches: Sequence[Launch],
+    act: Callable[[Launch], None],
+    *,
+    seconds: float,
+    is_forced: Callable[[], bool] = lambda: False,
+) -> None:
+    """Act on each launch, several at once, whatever one of them raises; wait this long, or until forced.
+
+    What still hangs then does so in threads that don't keep this process from ending.
+    """
+    waiting: queue.SimpleQueue[Launch] = queue.SimpleQueue()
+    for launch in launches:
+        waiting.put(launch)
+
+    def work() -> None:
+        try:
+            while True:
+                launch = waiting.get_nowait()
+                try:
+                    act(launch)
+                except Exception:
+                    logger.exception("A workspace could not be stopped", extra={"launch_id": launch.pk})
+        except queue.Empty:
+            return
         finally:
             # Each thread has its own connection.
             connection.close()
 
-    request_stops(launches)
-    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
-        has_stopped = list(pool.map(tear_down, launches))
-    return sum(has_stopped), len(has_stopped) - sum(has_stopped)
-
-
-def request_stops(launches: list[Launch]) -> None:
-    """Ask all launches to stop before any is waited for, so that they stop at the same time."""
-    for launch in launches:
-        try:
-            get_provisioner(launch.backend).request_stop(
-                LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
-            )
-        except ProvisionerError:
-            # The teardown asks again and records the error.
-            continue
+    threads = [threading.Thread(target=work, daemon=True) for _ in launches[:_THREADS]]
+    for thread in threads:
+        thread.start()
+    limit = time.monotonic() + seconds
+    while any(thread.is_alive() for thread in threads) and time.monotonic() < limit and not is_forced():
+        time.sleep(_TICK_SECONDS)
 
 
 def resume_workspaces() -> int:

@@ -29,6 +29,7 @@ _TICK_SECONDS = 0.2
 _WORKER_STOP_SECONDS = 2.0
 _WEB_STOP_SECONDS = 1.0
 _NEW_PASSWORD = f".venv/bin/python manage.py changepassword {first_run.OPERATOR}"
+_SHOWN_NAMES = 10
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -125,14 +126,22 @@ class DevServer:
         # The database server may have been restarted since the connection was made.
         connection.close()
         try:
-            stopped, unconfirmed = stop_workspaces()
+            stopped, left = stop_workspaces(is_forced=lambda: self._is_forced)
         except DatabaseError as error:
             self.console.write(f"The workspaces could not be stopped, since the database can't be reached: {error}")
             return
+        except Exception as error:
+            # What stops after the workspaces must be stopped too.
+            logger.exception("The workspaces could not be stopped")
+            self.console.write(f"The workspaces could not be stopped ({type(error).__name__}); the log says why.")
+            return
         if stopped:
-            self.console.write(f"Stopped {_count(stopped)}, to be launched again by the next `make up`.")
-        if unconfirmed:
-            self.console.write(f"Could not confirm the stop of {_count(unconfirmed)}; the next run tries again.")
+            self.console.write(f"Stopped {_count(len(stopped))}, to be launched again by the next `make up`.")
+        if left:
+            names = ", ".join(launch.workspace.name for launch in left[:_SHOWN_NAMES])
+            more = " and others" if len(left) > _SHOWN_NAMES else ""
+            what = f"the stop of {_count(len(left))} ({names}{more})"
+            self.console.write(f"Could not confirm {what}; the next run tries again.")
 
     @contextmanager
     def _signals_handled(self) -> Iterator[None]:

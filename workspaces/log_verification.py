@@ -13,6 +13,7 @@ from events.models import Event
 from events.names import EventType
 from workspaces.lifecycle.transitions import TRANSITIONS, WorkspaceStatus, allowed_moves
 from workspaces.models import Workspace
+from workspaces.services.core.guarded_rows import RowGuard
 
 _CHUNK = 500
 # Each event type leads to exactly one status; a test checks TRANSITIONS for that.
@@ -57,10 +58,13 @@ def differences(workspace_id: UUID | None = None) -> tuple[int, list[Difference]
     events = Event.objects.filter(workspace_id=OuterRef("pk"), is_move=True).order_by("version", "id")
     moves = ArraySubquery(events.values(move=JSONObject(version="version", event_type="event_type")))
     replayed, found = 0, list[Difference]()
+    guard = RowGuard[Workspace](what="its moves could not be replayed")
     for row in rows.annotate(moves=moves).iterator(chunk_size=_CHUNK):
         replayed += 1
-        messages = replay(row, [Move(**move) for move in row.moves])
-        found += [Difference(workspace_id=row.pk, name=row.name, message=message) for message in messages]
+        with guard.handling(row, is_read_only=True):
+            messages = replay(row, [Move(**move) for move in row.moves])
+            found += [Difference(workspace_id=row.pk, name=row.name, message=message) for message in messages]
+    found += [Difference(workspace_id=each.row.pk, name=each.row.name, message=each.text) for each in guard.failures]
     return replayed, found + without_row(workspace_id)
 
 

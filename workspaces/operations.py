@@ -14,6 +14,7 @@ from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.lifecycle.transitions import TRANSITIONS, Verb, WorkspaceStatus
 from workspaces.models import Workspace
+from workspaces.services.core.guarded_rows import RowGuard
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.core.trees import TreeChanged, parents_first
 from workspaces.services.launching import fail
@@ -334,23 +335,27 @@ def run_one(operation: Operation, workspace_id: UUID, *, by: str, options: Mappi
 def run_each(
     operation: Operation, workspace_ids: Iterable[UUID], *, by: str, options: Mapping[str, bool]
 ) -> BulkResult:
-    """Run an operation on each workspace, in one transaction each, parents first.
+    """Run an operation on each workspace, in one transaction each, parents first, whatever one of them raises.
 
     A workspace that an earlier one's cascade has changed is not run again.
     """
     changed: set[UUID] = set()
     refused: list[str] = []
     tokens: list[tuple[str, str]] = []
+    guard = RowGuard[UUID](what=f"{operation.label} failed")
     for workspace_id in parents_first(workspace_ids):
         if workspace_id in changed:
             continue
-        try:
-            result = run_one(operation, workspace_id, by=by, options=options)
-        except (TransitionRefused, UnknownWorkspace, TreeChanged, remove_service.HasChildren) as error:
-            refused.append(str(error))
-            continue
-        changed |= {workspace.pk for workspace in result.changed}
-        refused += [f"{workspace.name} could not be changed; see the log." for workspace in result.skipped]
-        if result.token:
-            tokens.append((result.workspace.name, result.token))
+        with guard.handling(workspace_id):
+            try:
+                result = run_one(operation, workspace_id, by=by, options=options)
+            except (TransitionRefused, UnknownWorkspace, TreeChanged, remove_service.HasChildren) as error:
+                refused.append(str(error))
+                continue
+            changed |= {workspace.pk for workspace in result.changed}
+            refused += [f"{workspace.name} could not be changed; see the log." for workspace in result.skipped]
+            if result.token:
+                tokens.append((result.workspace.name, result.token))
+    names = dict(Workspace.objects.filter(pk__in=[each.row for each in guard.failures]).values_list("pk", "name"))
+    refused += [f"{names.get(each.row, each.row)}: {each.text}" for each in guard.failures]
     return BulkResult(past=operation.past, changed=len(changed), refused=refused, tokens=tokens)

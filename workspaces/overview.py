@@ -9,16 +9,21 @@ from django.urls import reverse
 
 from workspaces.deadlines.policy import Policy, effective_deadline
 from workspaces.models import Workspace
+from workspaces.services.core.guarded_rows import RowGuard
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """The main facts of a workspace. `deadline_at` is its effective deadline."""
+    """The main facts of a workspace. `deadline_at` is its effective deadline.
+
+    `error` says why the others are not known.
+    """
 
     workspace: Workspace
-    age: timedelta
-    deadline_at: datetime | None
-    seconds_left: int | None
+    age: timedelta = timedelta(0)
+    deadline_at: datetime | None = None
+    seconds_left: int | None = None
+    error: str = ""
 
     @property
     def status(self) -> str:
@@ -35,20 +40,28 @@ class Overview:
     @property
     def failure(self) -> str:
         """Return the code and the message of the failure as one text, or an empty one."""
+        if self.error:
+            return self.error
         if not self.workspace.failure_code:
             return ""
         return f"{self.workspace.failure_code}: {self.workspace.failure_message}"
 
 
 def overview(workspace: Workspace, *, now: datetime, policy: Policy) -> Overview:
-    """Return the overview. The age counts from the current launch, or from the creation if there was none."""
-    deadline = effective_deadline(workspace, policy=policy)
-    return Overview(
-        workspace=workspace,
-        age=max(now - (workspace.provisioning_started_at or workspace.created_at), timedelta(0)),
-        deadline_at=deadline,
-        seconds_left=None if deadline is None else round((deadline - now).total_seconds()),
-    )
+    """Return the overview. The age counts from the current launch, or from the creation if there was none.
+
+    Never raises, so that a list shows the others, and this one with what went wrong.
+    """
+    guard = RowGuard[Workspace](what="It could not be shown")
+    with guard.handling(workspace, is_read_only=True):
+        deadline = effective_deadline(workspace, policy=policy)
+        return Overview(
+            workspace=workspace,
+            age=max(now - (workspace.provisioning_started_at or workspace.created_at), timedelta(0)),
+            deadline_at=deadline,
+            seconds_left=None if deadline is None else round((deadline - now).total_seconds()),
+        )
+    return Overview(workspace=workspace, error=guard.failures[0].text)
 
 
 def overview_json(facts: Overview) -> dict[str, Any]:
@@ -66,6 +79,7 @@ def overview_json(facts: Overview) -> dict[str, Any]:
         "provisioning_started_at": _iso(workspace.provisioning_started_at),
         "age_seconds": int(facts.age.total_seconds()),
         "deadline_at": _iso(facts.deadline_at),
+        **({"error": facts.error} if facts.error else {}),
         "failure": None if workspace.failure is None else {**workspace.failure, "at": _iso(workspace.failure_at)},
     }
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from workspaces.models import BackendKind
 from workspaces.provisioners import registry
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
+from workspaces.provisioners.guarded_calls import Calls
 from workspaces.provisioners.simulated.provisioner import SimulatedProvisioner
 
 
@@ -97,13 +98,21 @@ class FakeProvisioner(SimulatedProvisioner):
 
 
 @contextmanager
-def fake_backend():
-    """Register a new fake in place of the process backend while the block runs."""
+def fake_backend(*, in_threads=False):
+    """Register a new fake in place of the process backend while the block runs.
+
+    Its calls run in the caller's thread, since hooks act on the database in the caller's transaction, unless
+    `in_threads`: then they run as in production, and a hook may hang.
+    """
     adapter, fake = registry.ADAPTERS[BackendKind.PROCESS], FakeProvisioner()
     registry.ADAPTERS[BackendKind.PROCESS] = lambda: fake
     registry.get_provisioner.cache_clear()
+    run = Calls.run
+    if not in_threads:
+        Calls.run = lambda self, key, act, *, seconds: act()
     try:
         yield fake
     finally:
+        Calls.run = run
         registry.ADAPTERS[BackendKind.PROCESS] = adapter
         registry.get_provisioner.cache_clear()

@@ -81,6 +81,7 @@ def status_rows(workspace: Workspace) -> list[Row]:
     paused_by = Workspace.objects.filter(pk=workspace.paused_by).first() if workspace.paused_by else None
     return [
         ("Status", display_status(workspace.status)),
+        ("Problem", summary.error),
         ("Phase", display_phase(summary)),
         ("Age", display_age(summary)),
         ("Deadline", display_deadline(summary)),

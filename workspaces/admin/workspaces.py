@@ -104,7 +104,8 @@ class WorkspaceAdmin(OperationActions):
     @display(description="Phase or failure", ordering="failure_code")
     def phase_or_failure(self, workspace: Workspace) -> SafeString | str:
         # They share a column, because a launch in progress has no failure, and a failed one has no phase.
-        return display_phase(_overview(workspace)) or display_failure(workspace)
+        summary = _overview(workspace)
+        return summary.error or display_phase(summary) or display_failure(workspace)
 
     # --- One workspace ---------------------------------------------------------------------------
 

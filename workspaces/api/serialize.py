@@ -12,6 +12,7 @@ from ninja import Schema
 from workspaces.deadlines.policy import Policy, effective_deadline, phase_limit, stop_deadline
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Launch, Workspace, WorkspaceQuerySet
+from workspaces.services.core.guarded_rows import RowGuard
 
 
 class FailureOut(Schema):
@@ -93,6 +94,16 @@ _WORKSPACE_FIELDS = (
     *("hibernation_idle_minutes", "provision_timeout_seconds"),
     *("restart_policy", "restart_attempts", "restart_due_at", "paused_by"),
 )
+# What the JSON of a workspace has in place of what could not be read.
+_UNCERTAIN: dict[str, Any] = {
+    **dict.fromkeys(("role", "url", "current_task", "phase", "progress_step", "restart_policy"), ""),
+    **dict.fromkeys(("tier", "active_tasks", "uptime_seconds", "last_error_rate", "monthly_spend", "x", "y"), 0),
+    **dict.fromkeys(("provision_timeout_ms", "restart_attempts"), 0),
+    **dict.fromkeys(("budget_limit", "deadline_at", "queue_position", "hibernation_idle_minutes", "paused_by")),
+    **dict.fromkeys(("provision_timeout_seconds", "restart_due_at", "failure", "stopping")),
+    "agent_card": {},
+    "held": False,
+}
 _HEARTBEAT_FIELDS = ("active_tasks", "uptime_seconds", "current_task", "monthly_spend")
 
 
@@ -106,7 +117,19 @@ def select_for_json(workspaces: WorkspaceQuerySet) -> WorkspaceQuerySet:
 
 
 def workspace_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID, int]) -> dict[str, Any]:
-    """Return the JSON of a workspace from `select_for_json`. `positions` are the places in the launch queue."""
+    """Return the JSON of a workspace from `select_for_json`. `positions` are the places in the launch queue.
+
+    Never raises, so that a list has the others: of this one it has what is certain, and `last_sample_error` says so.
+    """
+    guard = RowGuard[Workspace](what="It could not be shown")
+    with guard.handling(workspace, is_read_only=True):
+        return whole_json(workspace, policy=policy, positions=positions)
+    certain = {name: getattr(workspace, name) for name in ("id", "name", "status", "runtime", "version", "parent_id")}
+    return {**_UNCERTAIN, **certain, "created_at": workspace.created_at, "last_sample_error": guard.failures[0].text}
+
+
+def whole_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID, int]) -> dict[str, Any]:
+    """Return every field of a workspace; see workspace_json."""
     heartbeat, stopping = workspace.heartbeat, workspace.stopping  # type: ignore[attr-defined]
     if stopping is not None:
         stopping["deadline_at"] = stop_deadline(datetime.fromisoformat(stopping["meant_at"]))

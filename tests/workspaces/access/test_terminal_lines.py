@@ -12,7 +12,7 @@ from workspaces.access.masking import LOG_TAIL_BYTES, mask_log_tail
 from workspaces.access.terminal_lines import shown_lines
 from workspaces.admin.coloured_log import coloured_html
 from workspaces.models import ApiScope
-from workspaces.services.watching.last_look import crash_message
+from workspaces.services.watching.evidence import crash_message
 from workspaces.services.watching.watch import watch_boots
 
 SECRET = "sk-Q7wZr9tKxT3mBVh2LpX8"

@@ -115,7 +115,7 @@ def test_a_row_that_the_database_refuses_is_set_aside_and_the_rest_of_the_batch_
         for index, one in enumerate(rows)
     ]
     left_out = transition_each(row, steps)
-    assert [step.workspace.pk for step in left_out] == [rows[4].pk]
+    assert [failure.row.workspace.pk for failure in left_out] == [rows[4].pk]
     assert Workspace.objects.filter(status=WorkspaceStatus.FAILED).count() == 6
     assert Workspace.objects.get(pk=rows[4].pk).status == WorkspaceStatus.PROVISIONING
     assert Event.objects.filter(event_type=EventType.WORKSPACE_PROVISION_FAILED).count() == 6
@@ -125,7 +125,7 @@ def test_a_row_left_out_of_a_batch_keeps_its_version_in_memory_too():
     workspace = booting()
     row = next(row for row in TRANSITIONS if row.event == EventType.WORKSPACE_PROVISION_FAILED)
     bad = StatusChange(workspace=workspace, changes={"failure_message": ""})
-    assert transition_each(row, [bad]) == [bad]
+    assert [failure.row for failure in transition_each(row, [bad])] == [bad]
     assert (workspace.version, workspace.status) == (1, WorkspaceStatus.PROVISIONING)
 
 

@@ -1,6 +1,8 @@
 """`manage.py sweep_stuck`: run the sweep once. Beat runs it every 30 seconds."""
 
 import json
+import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,12 +16,16 @@ from workspaces.management.examples import CommandWithExamples
 from workspaces.models import Workspace
 from workspaces.models.incidents import Component
 from workspaces.overview import format_duration, format_time_left
+from workspaces.services.core.guarded_rows import RowFailure
 from workspaces.services.watching import outages, sweep
+from workspaces.services.watching.evidence import launches_not_looked_at
 
 NEXT_SHOWN = 10
 EPILOG = """examples:
   manage.py sweep_stuck --dry-run
   manage.py sweep_stuck --format json
+
+exit codes: 0 all were swept, 1 some could not be swept or looked at (the others are done)
 """
 
 
@@ -36,7 +42,15 @@ class Command(CommandWithExamples):
         report = preview(now=now, policy=policy) if is_dry_run else run_sweep(now=now, policy=policy)
         if options["format"] == "json":
             self.stdout.write(json.dumps({"dry_run": is_dry_run, **report}, indent=2))
-            return
+        else:
+            self.print_report(report, now=now, policy=policy, is_dry_run=is_dry_run)
+        if report["set_aside"] or report["not_looked_at"]:
+            sys.exit(1)
+
+    def print_report(self, report: "Report", *, now: datetime, policy: Policy, is_dry_run: bool) -> None:
+        """Print a line for each workspace, and how many there are."""
+        for row in (*report["set_aside"], *report["not_looked_at"]):
+            self.stdout.write(printable(f"{row['name']} ({row['id']}): {row['error']}"))
         for row in report["failed"]:
             self.stdout.write(printable(f"{row['name']} ({row['id']}): {row['code']}: {row['error']}"))
         for row in report.get("next", []):
@@ -61,14 +75,14 @@ def run_sweep(*, now: datetime, policy: Policy) -> Report:
     names = ("duration_seconds", "lag_seconds", "looked_at", "flips", "held", "postponed", "set_aside")
     return {
         "failed": [failed_row(row, code=row.failure_code, error=row.failure_message) for row in result.failed],
-        "set_aside": [{"id": str(row.pk), "name": row.name} for row in result.set_aside],
+        **broken_rows(result.set_aside),
         "run": {name: round(getattr(run, name), 3) for name in names} if run else {},
     }
 
 
 def preview(*, now: datetime, policy: Policy) -> Report:
     """Return what a sweep would do now, and the next deadlines."""
-    overdue = sweep.preview_sweep(now=now, policy=policy)
+    planned = sweep.preview_sweep(now=now, policy=policy)
     upcoming = []
     for row in sweep.next_deadlines(now=now, policy=policy)[:NEXT_SHOWN]:
         deadline = effective_deadline(row, policy=policy) or now
@@ -81,8 +95,18 @@ def preview(*, now: datetime, policy: Policy) -> Report:
                 "left": format_time_left(round((deadline - now).total_seconds())),
             }
         )
-    failed = [failed_row(row, code=reason.code, error=reason.message) for row, reason in overdue]
-    return {"failed": failed, "set_aside": [], "next": upcoming}
+    failed = [failed_row(row, code=reason.code, error=reason.message) for row, reason in planned.reasons]
+    return {"failed": failed, **broken_rows(planned.set_aside), "next": upcoming}
+
+
+def broken_rows(set_aside: Sequence[RowFailure[Workspace]]) -> Report:
+    """Return the workspaces that could not be swept, and those that the watcher can't look at, with the reasons."""
+    unseen = [(launch.workspace, launch.evidence["detail"]) for launch in launches_not_looked_at()]
+    swept = [(failure.row, failure.text) for failure in set_aside]
+    return {
+        name: [{"id": str(row.pk), "name": row.name, "error": error} for row, error in rows]
+        for name, rows in (("set_aside", swept), ("not_looked_at", unseen))
+    }
 
 
 def failed_row(workspace: Workspace, *, code: str, error: str) -> dict[str, str]:
@@ -104,7 +128,7 @@ def failed_text(report: Report, *, is_dry_run: bool) -> str:
     noun = "workspace" if number == 1 else "workspaces"
     if is_dry_run:
         return f"Would fail {number} stuck {noun}; nothing was changed."
-    retried = f" {set_aside} could not be written and will be tried again; see the log." if set_aside else ""
+    retried = f" {set_aside} could not be swept and will be tried again." if set_aside else ""
     return f"Failed {number} stuck {noun}.{retried}"
 
 

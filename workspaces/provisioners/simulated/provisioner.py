@@ -222,7 +222,7 @@ class SimulatedProvisioner:
     def _read_if_sound(self, key: LaunchKey, state: _State) -> SimulatedLaunch:
         try:
             return self._read(key, state)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return SimulatedLaunch()
 
     def _change(self, key: LaunchKey, **fields: Any) -> None:
@@ -267,7 +267,7 @@ class SimulatedProvisioner:
     def _wrap_errors(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise ProvisionerError(f"The simulator's files in {self._root} can't be used: {error}.") from error
 
 

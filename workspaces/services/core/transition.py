@@ -1,13 +1,12 @@
 """Status transitions: `transition` is the only writer of `status`. Only services call it."""
 
 import json
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
-from django.db import DatabaseError, connection, transaction
+from django.db import connection
 from django.db.models import Field
 from psycopg import sql
 
@@ -22,9 +21,8 @@ from workspaces.lifecycle.transitions import (
 )
 from workspaces.models import Workspace
 from workspaces.services.core import locked_rows
+from workspaces.services.core.guarded_rows import RowFailure, RowGuard
 from workspaces.services.core.lineage import event_subjects
-
-logger = logging.getLogger(__name__)
 
 _NO_FAILURE: dict[str, Any] = {
     "failure_code": "",
@@ -105,24 +103,28 @@ def transition(rule: Transition, steps: Sequence[StatusChange]) -> None:
         step.workspace.version += 1
 
 
-def transition_each(rule: Transition, steps: Sequence[StatusChange]) -> list[StatusChange]:
-    """Apply a transition to all workspaces that the database accepts; return the steps it refused.
+def transition_each(
+    rule: Transition, steps: Sequence[StatusChange], *, first: Callable[[Sequence[Workspace]], None] | None = None
+) -> list[RowFailure[StatusChange]]:
+    """Apply a transition to all workspaces for which nothing raises; return the steps of the others, and why.
 
-    A refused batch is split in halves until only the bad rows are left. Raises TransitionRefused.
+    `first` is done with each workspace's transition, before it, or not at all. Raises TransitionRefused if the
+    transition may not start from the status of one of them.
     """
-    try:
-        with transaction.atomic():
-            transition(rule, steps)
-    except DatabaseError:
-        if len(steps) == 1:
-            workspace_id = steps[0].workspace.pk
-            logger.exception(
-                "The database refused a transition", extra={"workspace_id": workspace_id, "verb": str(rule.verb)}
-            )
-            return list(steps)
-        middle = len(steps) // 2
-        return transition_each(rule, steps[:middle]) + transition_each(rule, steps[middle:])
-    return []
+    for step in steps:
+        check_source(step.workspace, rule)
+
+    def apply(part: Sequence[StatusChange]) -> None:
+        if first:
+            first([step.workspace for step in part])
+        transition(rule, part)
+
+    guard = RowGuard[StatusChange](
+        what="Something went wrong in its transition",
+        ids=lambda step: {"workspace_id": step.workspace.pk, "verb": str(rule.verb)},
+    )
+    guard.handle_together(steps, apply)
+    return guard.failures
 
 
 def record_creation(rule: Transition, step: StatusChange) -> None:

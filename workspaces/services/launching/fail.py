@@ -24,13 +24,13 @@ from workspaces.lifecycle.transitions import (
 )
 from workspaces.models import Launch, LaunchOutcome, Workspace
 from workspaces.services.core import launch_records
+from workspaces.services.core.guarded_rows import RowFailure, RowGuard
 from workspaces.services.core.transition import (
     StatusChange,
     TransitionRefused,
     check_source,
     lock_workspace,
     transition,
-    transition_each,
 )
 from workspaces.services.launching.configuration_changes import changed_since
 
@@ -57,6 +57,9 @@ class FailureReason:
     known: Mapping[str, Any] = field(default_factory=dict)
     # Who has to fix it, if that does not follow from the code.
     owner: FailureOwner | None = None
+
+
+WorkspaceReason = tuple[Workspace, FailureReason]
 
 
 @transaction.atomic
@@ -95,20 +98,26 @@ def cancel(*, workspace_id: UUID, by: str, now: datetime) -> Workspace:
 
 
 def fail_locked(
-    reasons: Sequence[tuple[Workspace, FailureReason]], *, now: datetime
-) -> tuple[list[Workspace], list[Workspace]]:
+    reasons: Sequence[WorkspaceReason], *, now: datetime
+) -> tuple[list[Workspace], list[RowFailure[Workspace]]]:
     """Fail locked workspaces for the sweep, whose reasons hold no secrets.
 
-    Return the failed workspaces and those that the database refused.
+    Return the failed workspaces, and those for which something raised.
     """
     evidence = current_evidence([workspace for workspace, _ in reasons])
-    told = with_changed_templates(reasons)
-    steps = [_failure_step(workspace, reason, evidence, now=now) for workspace, reason in told]
-    refused = [step.workspace for step in transition_each(FAIL, steps)]
-    refused_ids = {workspace.pk for workspace in refused}
-    failed = [(workspace, reason) for workspace, reason in reasons if workspace.pk not in refused_ids]
-    _end_launches(failed, now=now)
-    return [workspace for workspace, _ in failed], refused
+    guard = RowGuard[WorkspaceReason](what="It could not be failed", ids=lambda reason: {"workspace_id": reason[0].pk})
+
+    def fail_all(part: Sequence[WorkspaceReason]) -> None:
+        steps = [
+            _failure_step(workspace, reason, evidence, now=now) for workspace, reason in with_changed_templates(part)
+        ]
+        _end_launches(part, now=now)
+        transition(FAIL, steps)
+
+    guard.handle_together(reasons, fail_all)
+    set_aside = [RowFailure(row=failure.row[0], text=failure.text) for failure in guard.failures]
+    left = {failure.row.pk for failure in set_aside}
+    return [workspace for workspace, _ in reasons if workspace.pk not in left], set_aside
 
 
 def with_changed_templates(reasons: Sequence[tuple[Workspace, FailureReason]]) -> list[tuple[Workspace, FailureReason]]:
@@ -185,7 +194,7 @@ def known_facts(workspace: Workspace, reason: FailureReason, seen: Mapping[str, 
     return {name: value for name, value in facts.items() if value not in (None, "")}
 
 
-def _end_launches(failed: Sequence[tuple[Workspace, FailureReason]], *, now: datetime) -> None:
+def _end_launches(failed: Sequence[WorkspaceReason], *, now: datetime) -> None:
     """End the launches and schedule their teardown: at once, or after the grace if only time failed them."""
     for code in {reason.code for _, reason in failed}:
         launch_ids = {workspace.launch_id for workspace, reason in failed if reason.code == code}

@@ -7,6 +7,7 @@ from typing import Any
 from workspaces.lifecycle.transitions import TeardownReason, Transition
 from workspaces.models import Launch, Workspace
 from workspaces.services.core import launch_records
+from workspaces.services.core.guarded_rows import RowFailure, RowGuard
 from workspaces.services.core.transition import StatusChange, check_source, transition, transition_each
 
 
@@ -27,13 +28,21 @@ def begin_launch(
     launch_records.reset_heartbeats([workspace])
 
 
-def begin_launches(workspaces: Sequence[Workspace], *, rule: Transition, now: datetime) -> list[StatusChange]:
-    """Do the same for locked workspaces in one transition; return the steps that the database refused."""
+def begin_launches(
+    workspaces: Sequence[Workspace], *, rule: Transition, now: datetime
+) -> list[RowFailure[StatusChange]]:
+    """Do the same for locked workspaces in one transition; return the steps of those that could not begin."""
     if not workspaces:
         return []
-    refused = transition_each(rule, [_relaunch_step(workspace, now=now) for workspace in workspaces])
-    refused_ids = {step.workspace.pk for step in refused}
-    Launch.objects.filter(pk__in=[step.changes["launch_id"] for step in refused]).delete()
+    guard = RowGuard[Workspace](what="A launch could not begin")
+    steps = []
+    for workspace in workspaces:
+        with guard.handling(workspace):
+            steps.append(_relaunch_step(workspace, now=now))
+    refused = transition_each(rule, steps)
+    Launch.objects.filter(pk__in=[failure.row.changes["launch_id"] for failure in refused]).delete()
+    refused += [RowFailure(row=StatusChange(workspace=each.row), text=each.text) for each in guard.failures]
+    refused_ids = {failure.row.workspace.pk for failure in refused}
     launch_records.reset_heartbeats([workspace for workspace in workspaces if workspace.pk not in refused_ids])
     return refused
 

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from workspaces.lifecycle.transitions import TeardownReason, WorkspaceStatus
 from workspaces.models import BackendKind, Launch, Workspace
+from workspaces.services.core.guarded_rows import RowGuard
 from workspaces.services.core.transition import lock_workspaces
 from workspaces.services.core.trees import ancestors, lock_roots
 from workspaces.services.launching.relaunch import begin_launches
@@ -27,10 +28,11 @@ def resume_after_shutdown(*, now: datetime) -> list[Workspace]:
     # Read again under the locks: an operator may have resumed or removed one of them.
     still_paused = set(shut_down.filter(workspace_id__in=ids).values_list("workspace_id", flat=True))
     paused_by_operators = Workspace.objects.filter(status=WorkspaceStatus.PAUSED).exclude(pk__in=still_paused)
-    resumed = [
-        row
-        for row in rows
-        if row.pk in still_paused and not paused_by_operators.filter(pk__in=ancestors(row.pk)).exists()
-    ]
-    refused = {step.workspace.pk for step in begin_launches(resumed, rule=RESUME, now=now)}
+    resumed = []
+    guard = RowGuard[Workspace](what="A workspace could not be resumed")
+    for row in rows:
+        with guard.handling(row):
+            if row.pk in still_paused and not paused_by_operators.filter(pk__in=ancestors(row.pk)).exists():
+                resumed.append(row)
+    refused = {failure.row.workspace.pk for failure in begin_launches(resumed, rule=RESUME, now=now)}
     return [row for row in resumed if row.pk not in refused]

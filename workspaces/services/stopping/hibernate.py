@@ -13,6 +13,7 @@ from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStat
 from workspaces.models import BackendKind, Heartbeat, Launch, Workspace
 from workspaces.provisioners.base import BackendState
 from workspaces.services.core import launch_records
+from workspaces.services.core.guarded_rows import RowGuard
 from workspaces.services.core.transition import (
     StatusChange,
     TransitionRefused,
@@ -58,8 +59,9 @@ def hibernate_idle(*, now: datetime, limit: timedelta) -> list[Workspace]:
     One whose last heartbeat is older than `limit` is silent, which is not idle.
     """
     hibernating = []
+    guard = RowGuard[UUID](what="An idle workspace could not be hibernated")
     for workspace_id in idle_ids(now=now, limit=limit):
-        with suppress(TransitionRefused):
+        with guard.handling(workspace_id), suppress(TransitionRefused):
             hibernating.append(hibernate(workspace_id=workspace_id, forced=False, now=now, idle_limit=limit))
     return hibernating
 
@@ -120,8 +122,9 @@ def undo_overdue(*, now: datetime, limit: timedelta) -> list[Workspace]:
     """
     overdue = Workspace.objects.filter(status=WorkspaceStatus.HIBERNATING, deadline_at__lte=now)
     undone = []
+    guard = RowGuard[UUID](what="An overdue hibernation could not be undone")
     for workspace_id in list(overdue.order_by("deadline_at", "pk").values_list("pk", flat=True)):
-        with suppress(TransitionRefused):
+        with guard.handling(workspace_id), suppress(TransitionRefused):
             undone.append(_undo_overdue_one(workspace_id, now=now, limit=limit))
     return undone
 

@@ -14,8 +14,9 @@ from django.db import transaction
 from workspaces.lifecycle.transitions import STOPPED, TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import DEAD_STATES, LaunchKey, ProvisionerError
+from workspaces.provisioners.guarded_calls import AFTER_STOP_SECONDS, LIST_SECONDS, call
 from workspaces.provisioners.kinds import LAUNCHED_KINDS
-from workspaces.provisioners.registry import get_provisioner
+from workspaces.services.core.guarded_rows import RowGuard, by_launch
 from workspaces.services.core.transition import UnknownWorkspace, lock_workspace
 
 logger = logging.getLogger(__name__)
@@ -44,14 +45,14 @@ def reap(*, now: datetime) -> Reaped:
     Objects without a row are only returned; pass them to `stop_unknown`. A backend that can't be asked is skipped.
     """
     reaped = Reaped()
+    guard = RowGuard[UUID](what="An object could not be judged", ids=by_launch)
     for kind in LAUNCHED_KINDS:
-        provisioner = get_provisioner(kind)
         try:
-            keys = provisioner.running_launches()
+            keys = _running_launches(kind)
             torn_down = Launch.objects.filter(pk__in=[key.launch_id for key in keys], torn_down_at__isnull=False)
             gone = set(torn_down.values_list("pk", flat=True))
             # List those that were confirmed gone again, since most were confirmed after the first listing.
-            again = provisioner.running_launches() if gone else []
+            again = _running_launches(kind) if gone else []
         except ProvisionerError as error:
             logger.warning("A backend can't be asked for its objects", extra={"backend": kind, "detail": str(error)})
             reaped.unreachable.append(kind)
@@ -60,12 +61,15 @@ def reap(*, now: datetime) -> Reaped:
         # Read after the listing: a launch is committed before its object is created, so every object has its row.
         known = set(Launch.objects.filter(pk__in=[key.launch_id for key in keys]).values_list("pk", flat=True))
         reaped.unknown.extend((kind, key) for key in keys if key.launch_id not in known)
-        reaped.scheduled.extend(
-            key.launch_id
-            for key in keys
-            if key.launch_id in known and _schedule_if_unneeded(key, is_gone=key.launch_id in gone, now=now)
-        )
+        for key in keys:
+            with guard.handling(key.launch_id):
+                if key.launch_id in known and _schedule_if_unneeded(key, is_gone=key.launch_id in gone, now=now):
+                    reaped.scheduled.append(key.launch_id)
     return reaped
+
+
+def _running_launches(kind: str) -> list[LaunchKey]:
+    return call(kind, "list", kind, lambda backend: backend.running_launches(), seconds=LIST_SECONDS)
 
 
 @transaction.atomic
@@ -106,7 +110,14 @@ def stop_unknown(kind: str, key: LaunchKey) -> bool:
     if Launch.objects.filter(pk=key.launch_id).exists():
         return False
     try:
-        seen = get_provisioner(kind).stop(key, timeout_seconds=settings.AGENT_STOP_SECONDS)
+        seconds = settings.AGENT_STOP_SECONDS
+        seen = call(
+            kind,
+            "stop",
+            key,
+            lambda backend: backend.stop(key, timeout_seconds=seconds),
+            seconds=seconds + AFTER_STOP_SECONDS,
+        )
     except ProvisionerError as error:
         logger.warning(
             "An unknown object could not be stopped", extra={"launch_id": key.launch_id, "detail": str(error)}

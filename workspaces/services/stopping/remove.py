@@ -5,6 +5,7 @@ folder and the logs. Kept: the row itself, its launches and its events.
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from django.db import transaction
 from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStatus, find_transition
 from workspaces.models import BackendKind, Launch, Secret, Workspace
 from workspaces.provisioners.base import ProvisionerError
-from workspaces.provisioners.registry import get_provisioner
+from workspaces.provisioners.guarded_calls import DELETE_SECONDS, call
 from workspaces.services.core import launch_records
 from workspaces.services.core.cascade import Cascade
 from workspaces.services.core.transition import StatusChange, TransitionRefused, transition_each
@@ -48,10 +49,12 @@ def remove(*, workspace_id: UUID, confirmed: bool, now: datetime) -> Cascade:
     # The event of the requested one counts its descendants, whose own events count nothing.
     counts = {row.pk: 0 for row in rows} | {workspace_id: len(rows) - 1}
     steps = [StatusChange(workspace=row, payload={"cascade_deleted": counts[row.pk]}) for row in rows]
-    cascade = Cascade.from_result(rows, transition_each(REMOVE, steps))
-    launch_records.end_current_launches(cascade.changed, reason=TeardownReason.REMOVED, now=now)
-    Secret.objects.filter(workspace__in=cascade.changed).delete()
-    return cascade
+
+    def end_launches(part: Sequence[Workspace]) -> None:
+        launch_records.end_current_launches(part, reason=TeardownReason.REMOVED, now=now)
+        Secret.objects.filter(workspace__in=part).delete()
+
+    return Cascade.from_result(rows, transition_each(REMOVE, steps, first=end_launches))
 
 
 def delete_files(*, now: datetime) -> tuple[list[UUID], list[UUID]]:
@@ -81,7 +84,7 @@ def _delete(workspace_id: UUID, kind: str) -> bool:
     if kind == BackendKind.EXTERNAL:
         return True
     try:
-        get_provisioner(kind).destroy(workspace_id)
+        call(kind, "destroy", workspace_id, lambda backend: backend.destroy(workspace_id), seconds=DELETE_SECONDS)
     except ProvisionerError as error:
         logger.warning("A removed workspace's files stay", extra={"workspace_id": workspace_id, "detail": str(error)})
         return False

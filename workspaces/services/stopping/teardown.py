@@ -2,6 +2,7 @@
 
 import logging
 from datetime import datetime, timedelta
+from operator import methodcaller
 from uuid import UUID
 
 from django.conf import settings
@@ -11,7 +12,8 @@ from django.db.models import F, Q
 from workspaces.access.masking import mask_start
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import DEAD_STATES, BackendState, LaunchKey, Observation, ProvisionerError
-from workspaces.provisioners.registry import get_provisioner
+from workspaces.provisioners.guarded_calls import AFTER_STOP_SECONDS, DELETE_SECONDS, call
+from workspaces.services.core.guarded_rows import RowGuard, by_launch
 from workspaces.services.core.transition import lock_workspace
 from workspaces.services.stopping import hibernate, remove
 
@@ -63,7 +65,13 @@ def tear_down(*, launch_id: UUID, now: datetime, stop_seconds: float | None = No
     key = LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
     timeout_seconds = stop_seconds or settings.AGENT_STOP_SECONDS
     try:
-        observation = get_provisioner(launch.backend).stop(key, timeout_seconds=timeout_seconds)
+        observation = call(
+            launch.backend,
+            "stop",
+            key,
+            lambda backend: backend.stop(key, timeout_seconds=timeout_seconds),
+            seconds=timeout_seconds + AFTER_STOP_SECONDS,
+        )
     except ProvisionerError as error:
         observation = Observation(state=BackendState.UNKNOWN, detail=str(error))
     if observation.state not in DEAD_STATES:
@@ -73,8 +81,11 @@ def tear_down(*, launch_id: UUID, now: datetime, stop_seconds: float | None = No
         logger.warning("A launch could not be confirmed gone", extra={"launch_id": launch.pk, "detail": detail})
         return False
     _record_stopped(launch_id, now=now)
-    remove.delete_files_of(launch.workspace_id, now=now)
-    delete_old_folders(launch.workspace_id)
+    # It is stopped, whatever becomes of its files: `delete_files` and the next teardown try again.
+    guard = RowGuard[UUID](what="The files of a stopped launch could not be deleted", ids=by_launch)
+    with guard.handling(launch_id):
+        remove.delete_files_of(launch.workspace_id, now=now)
+        delete_old_folders(launch.workspace_id)
     return True
 
 
@@ -116,7 +127,8 @@ def delete_old_folders(workspace_id: UUID) -> None:
     """Delete the folders of a workspace's earlier launches, except for the last KEPT_FOLDERS."""
     torn_down = Launch.objects.filter(workspace_id=workspace_id, torn_down_at__isnull=False)
     for launch in torn_down.order_by("-queued_at", "pk")[KEPT_FOLDERS : KEPT_FOLDERS + _FOLDERS_AT_ONCE]:
+        key = LaunchKey(workspace_id=workspace_id, launch_id=launch.pk)
         try:
-            get_provisioner(launch.backend).forget(LaunchKey(workspace_id=workspace_id, launch_id=launch.pk))
-        except (ProvisionerError, KeyError) as error:
+            call(launch.backend, "forget", key, methodcaller("forget", key), seconds=DELETE_SECONDS)
+        except ProvisionerError as error:
             logger.warning("A launch's folder stays", extra={"launch_id": launch.pk, "detail": str(error)})

@@ -26,6 +26,7 @@ from workspaces.lifecycle.transitions import (
 from workspaces.models import Heartbeat, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import DEAD_STATES, BackendState, Observation, describe_exit
 from workspaces.services.core import launch_records
+from workspaces.services.core.guarded_rows import RowGuard
 from workspaces.services.core.transition import (
     StatusChange,
     TransitionRefused,
@@ -123,8 +124,9 @@ def restart_crashed(*, now: datetime) -> list[Workspace]:
     """Begin the restarts that are due and return their workspaces. The caller enqueues their launches on commit."""
     due = Workspace.objects.filter(restart_due_at__lte=now, status=WorkspaceStatus.OFFLINE)
     restarted = []
+    guard = RowGuard[UUID](what="A due restart could not begin")
     for workspace_id in list(due.order_by("restart_due_at", "pk").values_list("pk", flat=True)):
-        with suppress(TransitionRefused, TreeChanged):
+        with guard.handling(workspace_id), suppress(TransitionRefused, TreeChanged):
             restarted.append(_restart(workspace_id, now=now))
     return restarted
 

@@ -1,5 +1,6 @@
 """Mark online workspaces lost, degraded or recovered, by what their heartbeats say."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from django.db import transaction
 from workspaces.access.masking import mask
 from workspaces.lifecycle.transitions import RUNNING, Transition, Verb, WorkspaceStatus, find_transition
 from workspaces.models import Heartbeat, Workspace
+from workspaces.services.core.guarded_rows import RowGuard
 from workspaces.services.core.transition import (
     StatusChange,
     TransitionRefused,
@@ -33,13 +35,16 @@ def mark_silent_offline(*, now: datetime, limit: timedelta) -> list[Workspace]:
     silent = Heartbeat.objects.filter(workspace__status__in=RUNNING, last_heartbeat_at__lt=cutoff)
     ids = list(silent.order_by("workspace_id").values_list("workspace_id", flat=True))
     lost: list[Workspace] = []
+    guard = RowGuard[UUID](what="A silent workspace could not be taken offline")
     for start in range(0, len(ids), BATCH):
-        lost += _mark_batch_offline(ids[start : start + BATCH], cutoff=cutoff)
+        guard.handle_together(
+            ids[start : start + BATCH], lambda part: lost.extend(_mark_batch_offline(part, cutoff=cutoff))
+        )
     return lost
 
 
 @transaction.atomic
-def _mark_batch_offline(workspace_ids: list[UUID], *, cutoff: datetime) -> list[Workspace]:
+def _mark_batch_offline(workspace_ids: Sequence[UUID], *, cutoff: datetime) -> list[Workspace]:
     locking = Workspace.objects.expects_heartbeats().select_for_update(of=("self",), skip_locked=True, no_key=True)
     rows = {row.pk: row for row in locking.filter(pk__in=workspace_ids).order_by("pk")}
     # Ask again in a second statement, under the locks: a heartbeat may have arrived in between.
@@ -52,7 +57,7 @@ def _mark_batch_offline(workspace_ids: list[UUID], *, cutoff: datetime) -> list[
             for pk, at in heartbeats
             if rows[pk].is_external == is_external
         ]
-        left_out = {change.workspace.pk for change in (transition_each(edge, changes) if changes else [])}
+        left_out = {failure.row.workspace.pk for failure in transition_each(edge, changes)}
         lost += [change.workspace for change in changes if change.workspace.pk not in left_out]
     return lost
 

@@ -19,6 +19,7 @@ from workspaces.deadlines.policy import Policy, format_duration
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import Workspace, WorkspaceQuerySet, is_overdue
 from workspaces.models.incidents import Incident, IncidentKind, IncidentQuerySet
+from workspaces.services.core.guarded_rows import RowGuard
 from workspaces.services.watching import outages
 from workspaces.services.watching.incident_events import record_incident_events
 
@@ -80,10 +81,13 @@ def hold_mass_lateness(*, now: datetime, policy: Policy) -> int:
         return 0
     with transaction.atomic():
         lock_until_commit(AdvisoryLock.MASS_LATENESS)
+        guard = RowGuard[str](what="Mass lateness could not be judged", ids=lambda scope: {"scope": scope})
         for incident in unresolved.order_by("pk"):
-            _review(incident, now=now, policy=policy)
+            with guard.handling(incident.scope):
+                _review(incident, now=now, policy=policy)
         for scope, counts in find_mass_lateness(now=now, policy=policy).items():
-            _open_incident(scope, counts, now=now)
+            with guard.handling(str(scope)):
+                _open_incident(scope, counts, now=now)
         return _update_held(now=now, policy=policy)
 
 

@@ -1,12 +1,10 @@
 """The sweep: fail workspaces that are provisioning beyond their deadline. Nothing else fails a launch by time alone."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 
@@ -21,6 +19,7 @@ from workspaces.deadlines.policy import (
 )
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import SweepRun, Workspace, WorkspaceQuerySet
+from workspaces.services.core.guarded_rows import RowFailure, RowGuard
 from workspaces.services.launching import stalled_queue
 from workspaces.services.launching.fail import FailureReason, fail_locked
 from workspaces.services.watching import mass_lateness, outages
@@ -28,6 +27,7 @@ from workspaces.services.watching import mass_lateness, outages
 BATCH = 1000
 # After this many intervals without a sweep, readiness and the admin say that the sweep does not run.
 MISSED_SWEEPS = 4
+NOT_SWEPT = "It could not be swept"
 # The fields that failing a workspace reads. The others, such as config and agent card, may be large.
 _NEEDED = (
     *("id", "name", "template", "kept_configuration_id", "runtime", "backend", "parent_id"),
@@ -43,8 +43,8 @@ class SweepReport:
     """What one sweep did."""
 
     failed: list[Workspace] = field(default_factory=list)
-    # Workspaces that the database refused to fail. They are logged, and the next sweep tries them again.
-    set_aside: list[Workspace] = field(default_factory=list)
+    # Workspaces whose handling raised something. They are logged, and the next sweep tries them again.
+    set_aside: list[RowFailure[Workspace]] = field(default_factory=list)
     # How many overdue workspaces it read.
     looked_at: int = 0
     # How many wait in a queue that moves.
@@ -67,6 +67,14 @@ class SweepReport:
             "postponed": self.postponed,
             "set_aside": len(self.set_aside),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPreview:
+    """What a sweep would do."""
+
+    reasons: list[tuple[Workspace, FailureReason]]
+    set_aside: list[RowFailure[Workspace]]
 
 
 def sweep_stuck(*, now: datetime, policy: Policy) -> SweepReport:
@@ -93,14 +101,18 @@ def last_sweep_run() -> SweepRun | None:
     return SweepRun.objects.first()
 
 
-def preview_sweep(*, now: datetime, policy: Policy) -> Iterator[tuple[Workspace, FailureReason]]:
-    """Yield the workspaces that a sweep would fail now, each with the reason. Changes nothing."""
+def preview_sweep(*, now: datetime, policy: Policy) -> SweepPreview:
+    """Return which workspaces a sweep would fail now, with the reasons. Changes nothing."""
     queues = _read_queues(now=now, policy=policy)
     to_hold = mass_lateness.would_be_held(now=now, policy=policy)
+    guard = RowGuard[Workspace](what=NOT_SWEPT)
+    reasons = []
     for row in overdue_workspaces(now=now, policy=policy).exclude(to_hold).iterator():
-        deadline = _passed_deadline(row, now=now, policy=policy)
-        if deadline is not None and not queues.may_wait(row):
-            yield row, timeout_reason(row, deadline, is_moving=queues.is_moving(row))
+        with guard.handling(row, is_read_only=True):
+            deadline = _passed_deadline(row, now=now, policy=policy)
+            if deadline is not None and not queues.may_wait(row):
+                reasons.append((row, timeout_reason(row, deadline, is_moving=queues.is_moving(row))))
+    return SweepPreview(reasons=reasons, set_aside=guard.failures)
 
 
 def overdue_workspaces(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
@@ -124,34 +136,35 @@ def next_deadlines(*, now: datetime, policy: Policy) -> WorkspaceQuerySet:
 @transaction.atomic
 def _sweep_batch(report: SweepReport, *, now: datetime, policy: Policy) -> bool:
     """Fail one batch, add it to the report, and tell whether there may be more."""
-    rows = _lock_overdue(now=now, policy=policy, without={row.pk for row in report.set_aside})
+    overdue = overdue_workspaces(now=now, policy=policy)
+    if report.set_aside:
+        overdue = overdue.exclude(pk__among={failure.row.pk for failure in report.set_aside})
+    rows = list(overdue.select_for_update(of=("self",), skip_locked=True, no_key=True)[:BATCH])
     if not rows:
         return False
-    # Ask again about the locked rows: an agent may have registered since the query listed them.
-    late = [(row, deadline) for row in rows if (deadline := _passed_deadline(row, now=now, policy=policy))]
+    guard = RowGuard[Workspace](what=NOT_SWEPT)
+    late: list[tuple[Workspace, Deadline]] = []
+    for row in rows:
+        with guard.handling(row, is_read_only=True):
+            # Ask again about the locked row: its agent may have registered since the query listed it.
+            if deadline := _passed_deadline(row, now=now, policy=policy):
+                late.append((row, deadline))
+    report.looked_at += len(late) + len(guard.failures)
     any_queued = any(row.phase == Phase.QUEUED for row, _ in late)
     queues = _read_queues(now=now, policy=policy) if any_queued else stalled_queue.NONE_MOVES
     waiting = stalled_queue.postpone([row for row, _ in late], queues=queues, now=now, policy=policy)
-    reasons = [
-        (row, timeout_reason(row, deadline, is_moving=queues.is_moving(row)))
-        for row, deadline in late
-        if row.pk not in waiting
-    ]
+    reasons = []
+    for row, deadline in late:
+        with guard.handling(row, is_read_only=True):
+            if row.pk not in waiting:
+                reasons.append((row, timeout_reason(row, deadline, is_moving=queues.is_moving(row))))
     failed, set_aside = fail_locked(reasons, now=now)
-    report.looked_at += len(late)
     report.postponed += len(waiting)
     report.failed.extend(failed)
-    report.set_aside.extend(set_aside)
+    report.set_aside.extend([*guard.failures, *set_aside])
     known = [report.earliest_deadline_at] if report.earliest_deadline_at else []
     report.earliest_deadline_at = min([*known, *(deadline.at for _, deadline in late)], default=None)
     return len(rows) == BATCH
-
-
-def _lock_overdue(*, now: datetime, policy: Policy, without: set[UUID]) -> list[Workspace]:
-    rows = overdue_workspaces(now=now, policy=policy)
-    if without:
-        rows = rows.exclude(pk__among=without)
-    return list(rows.select_for_update(of=("self",), skip_locked=True, no_key=True)[:BATCH])
 
 
 def _read_queues(*, now: datetime, policy: Policy) -> stalled_queue.Queues:

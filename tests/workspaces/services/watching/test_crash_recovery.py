@@ -198,6 +198,7 @@ def test_a_pause_cancels_the_scheduled_restart(fake):
     assert restart_crashed(now=database_now() + timedelta(hours=1)) == []
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_watcher_writes_nothing_while_all_run(fake, django_assert_num_queries):
     for number in range(10):
         running_on(fake, online(name=f"w{number}"))

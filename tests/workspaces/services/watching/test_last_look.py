@@ -8,7 +8,8 @@ from workspaces.access import secrets
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, FailureOwner, WorkspaceStatus
 from workspaces.models import Launch
-from workspaces.services.watching.last_look import crash_message, take_last_looks
+from workspaces.services.watching.evidence import crash_message
+from workspaces.services.watching.last_look import take_last_looks
 from workspaces.services.watching.sweep import sweep_stuck
 from workspaces.services.watching.watch import watch_boots
 

@@ -138,7 +138,7 @@ def test_a_row_that_the_database_refuses_is_set_aside_and_the_others_fail(caplog
             [rows[2].pk, rows[2].version + 1, json.dumps({"name": rows[2].name, "version": rows[2].version + 1})],
         )
     report = sweep_stuck(now=later(rows[-1], minutes=11), policy=NO_OVERRIDE)
-    assert [row.pk for row in report.set_aside] == [rows[2].pk]
+    assert [failure.row.pk for failure in report.set_aside] == [rows[2].pk]
     assert len(report.failed) == 5
     assert Workspace.objects.get(pk=rows[2].pk).status == WorkspaceStatus.PROVISIONING
     assert str(rows[2].pk) in str([record.__dict__.get("workspace_id") for record in caplog.records])

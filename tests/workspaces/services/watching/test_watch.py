@@ -160,7 +160,7 @@ def test_a_row_that_the_database_refuses_is_logged_and_the_others_are_watched(
     bad, *others = sorted(rows, key=attrgetter(order))
     with refuse_evidence_of(bad):
         assert set(look(clock=database_now)) == {row.pk for row in others}
-    assert [record.__dict__["launch_id"] for record in caplog.records if record.levelname == "ERROR"] == [bad.launch_id]
+    assert {record.__dict__["launch_id"] for record in caplog.records if record.levelname == "ERROR"} == {bad.launch_id}
     assert Workspace.objects.get(pk=bad.pk).status == bad.status
     # The refused row is inspected again.
     assert look(clock=database_now) == [bad.pk]

@@ -1,0 +1,130 @@
+"""Calls to backends that may raise anything, or never return: each has a guard, a time limit and its own thread.
+
+A call that overruns its limit keeps its thread. While it hangs, it is not made again for the same object, and only so
+many may hang for one kind of backend and one kind of call, so that the calls for all others go on.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from workspaces.provisioners.base import BackendState, LaunchKey, Observation, Provisioner, ProvisionerError
+from workspaces.provisioners.registry import get_provisioner
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 5.0
+LIST_SECONDS = 30.0
+DELETE_SECONDS = 60.0
+# What a stop may need after its own timeout: to kill, to confirm that and to look again.
+AFTER_STOP_SECONDS = 12.0
+MOST_HANGING = 32
+_MOST_REMEMBERED = 10_000
+
+NOT_LOOKED_AT = "It could not be looked at: "
+
+
+class CallHangs(ProvisionerError):
+    """A call took longer than its limit, or is still the one that did."""
+
+
+@dataclass
+class Calls:
+    """The calls of one kind, to one kind of backend, that run in this process, by what they are about."""
+
+    running: dict[Hashable, tuple[Future[Any], float]] = field(default_factory=dict)
+    # The errors that were logged, so that one which repeats every few seconds is logged once.
+    logged: set[str] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, key: Hashable, act: Callable[[], T], *, seconds: float) -> T:
+        """Return what `act` returns, or raise what it raises. Wait for the call that already runs for this key, if any.
+
+        Raises CallHangs after the limit, at once if the running call has passed its own.
+        """
+        with self.lock:
+            if key not in self.running:
+                self.begin(key, act, seconds=seconds)
+            future, ends_at = self.running[key]
+        try:
+            error = future.exception(timeout=max(ends_at - time.monotonic(), 0))
+        except TimeoutError:
+            raise CallHangs("its backend did not answer in time and still works on it.") from None
+        if error is not None:
+            raise error
+        return future.result()
+
+    def begin(self, key: Hashable, act: Callable[[], Any], *, seconds: float) -> None:
+        """Start a call in its own thread, under the lock. Raises CallHangs if too many others hang."""
+        now = time.monotonic()
+        hanging = sum(ends_at <= now for _, ends_at in self.running.values())
+        if hanging >= MOST_HANGING:
+            raise CallHangs(f"its backend does not answer: {hanging} earlier calls hang.")
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            result, error = None, None
+            try:
+                result = act()
+            except BaseException as raised:  # noqa: BLE001 (raised again in the caller's thread)
+                error = raised
+            with self.lock:
+                del self.running[key]
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        # A thread that hangs must not keep the process from ending.
+        threading.Thread(target=work, name=f"backend {key}", daemon=True).start()
+        self.running[key] = (future, now + seconds)
+
+
+_calls: dict[tuple[str, str], Calls] = defaultdict(Calls)
+
+
+def reference_of(error: BaseException, *about: object) -> str:
+    """Return the reference of an error in the log: the same one as long as the same thing goes wrong."""
+    return hashlib.blake2b(repr((type(error).__name__, *map(str, about))).encode(), digest_size=4).hexdigest()
+
+
+def describe(error: BaseException, reference: str) -> str:
+    """Return what an operator reads of an unexpected error, whose own text may hold anything."""
+    return f"{type(error).__name__}, reference {reference} in the log"
+
+
+def call(kind: str, name: str, key: Hashable, act: Callable[[Provisioner], T], *, seconds: float) -> T:
+    """Call a backend about `key` within a limit. Raises ProvisionerError, whatever went wrong.
+
+    `name` says what kind of call it is. What a backend should not raise is logged with a reference that the error
+    names.
+    """
+    calls = _calls[kind, name]
+    try:
+        return calls.run(key, lambda: act(get_provisioner(kind)), seconds=seconds)
+    except ProvisionerError:
+        raise
+    except (Exception, SystemExit) as error:
+        reference = reference_of(error, kind, name, key)
+        if reference not in calls.logged:
+            if len(calls.logged) >= _MOST_REMEMBERED:
+                calls.logged.clear()
+            calls.logged.add(reference)
+            logger.exception("A backend failed", extra={"call": name, "about": str(key), "reference": reference})
+        raise ProvisionerError(f"its backend failed ({describe(error, reference)}).") from error
+
+
+def look(kind: str, key: LaunchKey) -> Observation:
+    """Inspect a launch. Never raises: what can't be looked at, or not in time, is UNKNOWN, with the reason."""
+    try:
+        return call(kind, "inspect", key, lambda backend: backend.inspect(key), seconds=LOOK_SECONDS)
+    except ProvisionerError as error:
+        return Observation(state=BackendState.UNKNOWN, detail=f"{NOT_LOOKED_AT}{error}")
