@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from config.entry import bodies
-from config.entry.guesses import Attempt, GuessThrottle, attempt_of, refusal
+from config.entry.guesses import Attempt, GuessThrottle, address_of, attempt_of, refusal
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -104,8 +104,10 @@ def limited(scope: Any, receive: Receive) -> Receive:
 
 def attempt_in(scope: Any) -> Attempt | None:
     """Return the attempt that a request makes, or None if it shows no credential."""
-    authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    address = (scope.get("client") or ("", 0))[0]
+    headers = dict(scope["headers"])
+    authorization = headers.get(b"authorization", b"")
+    peer = (scope.get("client") or ("", 0))[0]
+    address = address_of(peer, headers.get(b"x-forwarded-for", b"").decode("latin-1"))
     return attempt_of(method=scope["method"], path=scope["path"], authorization=authorization, address=address)
 
 

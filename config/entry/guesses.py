@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
 
+from django.conf import settings
+
 # An address may fail this often at once; each pause of FORGIVEN_SECONDS forgives one failure.
 MOST_FAILURES = 20
 FORGIVEN_SECONDS = 3.0
@@ -121,6 +123,12 @@ def attempt_of(*, method: str, path: str, authorization: bytes, address: str) ->
     if method == "POST" and path == SIGN_IN_PATH:
         return Attempt(address=network_of(address), token=None)
     return None
+
+
+def address_of(peer: str, forwarded_for: str) -> str:
+    """Return the client's address: what a trusted proxy put last into X-Forwarded-For, else that of the connection."""
+    forwarded = forwarded_for.rpartition(",")[2].strip()
+    return forwarded if settings.TRUSTED_PROXY and forwarded else peer
 
 
 def network_of(address: str) -> str:

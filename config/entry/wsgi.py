@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from config.entry import bodies
-from config.entry.guesses import GuessThrottle, attempt_of, refusal
+from config.entry.guesses import GuessThrottle, address_of, attempt_of, refusal
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -31,7 +31,7 @@ class WsgiEntry:
             method=environ["REQUEST_METHOD"],
             path=environ.get("PATH_INFO", ""),
             authorization=environ.get("HTTP_AUTHORIZATION", "").encode("latin-1"),
-            address=environ.get("REMOTE_ADDR", ""),
+            address=address_of(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")),
         )
         try:
             self.read_body(environ)
