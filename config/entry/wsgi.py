@@ -15,6 +15,8 @@ StartResponse = Callable[..., Any]
 # A thread waits for each body. Those that take longer than a moment may keep only a few of the threads.
 _MOMENT_SECONDS = 1.0
 _MOST_SLOW_BODIES = 2
+# A little more than any limit is read to its end, since a proxy that can't send all of a body may drop the answer.
+_READ_BYTES = 16 * 1_048_576
 
 
 class WsgiEntry:
@@ -57,10 +59,10 @@ class WsgiEntry:
         length, limit = environ.get("CONTENT_LENGTH") or "", bodies.limit_of(environ.get("PATH_INFO", ""))
         if not length.strip("0") and "HTTP_TRANSFER_ENCODING" not in environ:
             return
-        bodies.check_length(length, limit=limit)
+        bodies.check_length(length, limit=_READ_BYTES)
         source, read = environ["wsgi.input"], []
         # The server's own read waits without end.
-        thread = threading.Thread(target=lambda: read.append(source.read(limit + 1)), daemon=True)
+        thread = threading.Thread(target=lambda: read.append(source.read(_READ_BYTES)), daemon=True)
         thread.start()
         thread.join(_MOMENT_SECONDS)
         if thread.is_alive() and self._slow_bodies.acquire(blocking=False):
