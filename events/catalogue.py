@@ -25,7 +25,7 @@ EXIT_CODE: Schema = {"type": ["integer", "null"], "description": "negative for a
 # The values of the lifecycle's enums, as the wire contract lists them. A test compares the two.
 FAILURE_CODES = (
     *("missing_env", "bad_config", "secret_unreadable", "never_launched", "launch_error"),
-    *("crashed", "timed_out", "stalled", "cancelled"),
+    *("crashed", "crash_loop", "timed_out", "stalled", "cancelled"),
 )
 FAILURE_SOURCES = ("preflight", "launcher", "bootstrap_watcher", "provision_timeout_sweep", "agent", "operator")
 FAILURE_OWNERS = ("configuration", "image", "platform", "backend", "unknown")
@@ -77,6 +77,18 @@ FAILURE_FACTS: Mapping[str, Schema] = {
 INCIDENT_FIELDS: Mapping[str, Schema] = {"kind": SENTENCE, "scope": TEXT, "count": COUNT}
 INCIDENT_ID: Schema = {"type": "integer", "minimum": 1, "description": "absent for a channel's incident"}
 
+_LOOP_FIELDS: Mapping[str, Schema] = {
+    "count": COUNT,
+    "attempt": COUNT,
+    "most_attempts": COUNT,
+    "next_attempt_at": _nullable(MOMENT),
+    "gave_up": {"type": "boolean"},
+}
+CRASH_LOOP: Schema = {
+    **_closed(_LOOP_FIELDS, required=_LOOP_FIELDS),
+    "description": "if it crashes again and again: how often it has, and what its restart policy does about it",
+}
+
 CATALOGUE: dict[EventType | EphemeralEventType, CatalogueEntry] = {
     EventType.WORKSPACE_PROVISIONING: CatalogueEntry(
         when="A launch began: created, restarted, resumed or woken.",
@@ -92,11 +104,12 @@ CATALOGUE: dict[EventType | EphemeralEventType, CatalogueEntry] = {
                 **_closed({"reason": TEXT, "attempt": COUNT}, required=("reason", "attempt")),
                 "description": "if the restart policy began it",
             },
+            "crash_loop": CRASH_LOOP,
         },
     ),
     EventType.WORKSPACE_ONLINE: CatalogueEntry(
         when="Its agent registered, or sent a heartbeat again (`recovered_from`).",
-        optional={"url": TEXT, "agent_card": CARD, "recovered_from": SENTENCE},
+        optional={"url": TEXT, "agent_card": CARD, "recovered_from": SENTENCE, "crash_loop": CRASH_LOOP},
     ),
     EventType.WORKSPACE_PROVISION_FAILED: CatalogueEntry(
         when="A launch did not get online. `source` says who found out, `owner` where to look first.",
@@ -127,6 +140,8 @@ CATALOGUE: dict[EventType | EphemeralEventType, CatalogueEntry] = {
             "owner": {"enum": list(FAILURE_OWNERS)},
             "log_tail": TEXT,
             "restart_due_at": {**_nullable(MOMENT), "description": "null if its policy doesn't restart it"},
+            "code": {"enum": ["crash_loop"]},
+            "crash_loop": CRASH_LOOP,
         },
     ),
     EventType.WORKSPACE_DEGRADED: CatalogueEntry(

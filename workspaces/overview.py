@@ -8,7 +8,9 @@ from django.conf import settings
 from django.urls import reverse
 
 from workspaces.deadlines.policy import Policy, effective_deadline
+from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import Workspace
+from workspaces.provisioners.base import BackendState, describe_exit
 from workspaces.services.core.guarded_rows import RowGuard
 
 
@@ -42,9 +44,26 @@ class Overview:
         """Return the code and the message of the failure as one text, or an empty one."""
         if self.error:
             return self.error
+        if not self.workspace.failure_code and (loop := describe_crash_loop(self.workspace)):
+            return f"{FailureCode.CRASH_LOOP.value}: {loop}"
         if not self.workspace.failure_code:
             return ""
         return f"{self.workspace.failure_code}: {self.workspace.failure_message}"
+
+
+def describe_crash_loop(workspace: Workspace) -> str:
+    """Return how often a workspace has crashed again and again, and what comes next; empty if it is in no loop."""
+    loop = workspace.crash_loop
+    if not loop:
+        return ""
+    number, most = loop["attempt"], loop["most_attempts"]
+    restart = f"restart {number} of {most} at {loop['next_attempt_at']}"
+    if loop["gave_up"]:
+        restart = f"given up after {number} of {most} restarts"
+    elif not loop["next_attempt_at"]:
+        restart = f"restarted, attempt {number} of {most}"
+    ended = "lost by its backend" if loop["state"] == BackendState.MISSING else describe_exit(loop["exit_code"])
+    return f"{loop['count']} crashes, {restart}; the last process {ended} at {loop['at'][:19]} UTC"
 
 
 def overview(workspace: Workspace, *, now: datetime, policy: Policy) -> Overview:
@@ -80,6 +99,7 @@ def overview_json(facts: Overview) -> dict[str, Any]:
         "age_seconds": int(facts.age.total_seconds()),
         "deadline_at": _iso(facts.deadline_at),
         **({"error": facts.error} if facts.error else {}),
+        "crash_loop": workspace.crash_loop or None,
         "failure": None if workspace.failure is None else {**workspace.failure, "at": _iso(workspace.failure_at)},
     }
 

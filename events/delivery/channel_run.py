@@ -13,7 +13,7 @@ from events.channels.registry import UnknownKind, kind_of
 from events.delivery.channel_operations import all_options, disable
 from events.delivery.claim_sender import ClaimSender
 from events.delivery.claims import Claim, claim, release
-from events.delivery.grouping import group
+from events.delivery.grouping import group, without_quiet
 from events.delivery.outcomes import despite_outage, finish, store_marks
 from events.models import Channel
 from postgres.clock import database_now
@@ -63,6 +63,8 @@ class ChannelRun:
             release(claimed, claimed.deliveries)
             disable(claimed.channel, reason=str(error))
             return
+        if kind.is_grouped:
+            claimed = without_quiet(claimed)
         groups = [[delivery] for delivery in claimed.deliveries]
         if kind.is_grouped:
             groups, held = group(claimed, window=timedelta(seconds=settings.DELIVERY_FLOOD_SECONDS))

@@ -4,21 +4,41 @@ Up to `SINGLE_MESSAGES` equal messages are sent singly within the window. Furthe
 and are then sent as one. Messages are equal if their `group_key` is.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Q
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
 from events.channels.notification import group_key
-from events.delivery.claims import Claim, ClaimedDelivery
+from events.delivery.claims import Claim, ClaimedDelivery, Mark, mark
 from events.models import Delivery, DeliveryState
 
 SINGLE_MESSAGES = 3
+IN_CRASH_LOOP = "Not sent: the workspace is in a crash loop. One message tells of it when its restart policy gives up."
 
 GroupKey = tuple[str, str]
 Groups = list[list[ClaimedDelivery]]
 Held = dict[datetime, list[ClaimedDelivery]]
+
+
+def without_quiet(claim: Claim) -> Claim:
+    """Settle the deliveries that people are not told of, and return the claim with the others.
+
+    A workspace in a crash loop goes offline and online again and again. When its restart policy gives up, one message
+    tells of the whole loop.
+    """
+    at, marks, told = claim.now(), list[Mark](), list[ClaimedDelivery]()
+    entry = {"at": at.isoformat(), "ok": True, "latency_ms": 0, "answer": IN_CRASH_LOOP, "response": ""}
+    for each in claim.deliveries:
+        if each.event.payload.get("crash_loop", {}).get("gave_up") is False:
+            marks.append(Mark(delivery=each, is_delivered=True, at=at, entry=entry))
+        else:
+            told.append(each)
+    if marks:
+        mark(claim, marks)
+    return replace(claim, deliveries=told)
 
 
 def group(claim: Claim, *, window: timedelta) -> tuple[Groups, Held]:
@@ -58,12 +78,11 @@ def group(claim: Claim, *, window: timedelta) -> tuple[Groups, Held]:
 
 def _sent_since(claim: Claim, since: datetime) -> dict[GroupKey, tuple[int, datetime]]:
     """Return how many messages of each group key the channel has delivered since then, and when the last one."""
-    delivered = Delivery.objects.filter(
-        channel_id=claim.channel.pk, settled_at__gt=since, state=DeliveryState.DELIVERED
-    ).values_list(
-        "event__event_type",
-        # As group_key does.
-        Coalesce(KeyTextTransform("code", "event__payload"), KeyTextTransform("kind", "event__payload")),
-    )
+    sent = Delivery.objects.filter(channel_id=claim.channel.pk, settled_at__gt=since, state=DeliveryState.DELIVERED)
+    is_told = Q(event__payload__crash_loop__gave_up__isnull=True) | Q(event__payload__crash_loop__gave_up=True)
+    told = sent.filter(is_told)
+    # As group_key does.
+    detail = Coalesce(KeyTextTransform("code", "event__payload"), KeyTextTransform("kind", "event__payload"))
+    delivered = told.values_list("event__event_type", detail)
     counted = delivered.annotate(count=Count("pk"), last_at=Max("settled_at")).order_by()
-    return {(name, detail or ""): (count, last_at) for name, detail, count, last_at in counted}
+    return {(name, text or ""): (count, last_at) for name, text, count, last_at in counted}

@@ -6,9 +6,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workspaces.deadlines.policy import stop_deadline
-from workspaces.lifecycle.transitions import TeardownReason, label_of
+from workspaces.lifecycle.transitions import FailureCode, TeardownReason, label_of
 from workspaces.models import Launch, Workspace
-from workspaces.overview import Overview, format_duration, format_time_left
+from workspaces.overview import Overview, describe_crash_loop, format_duration, format_time_left
 from workspaces.status_colours import colour_of
 
 
@@ -47,6 +47,15 @@ def display_failure(workspace: Workspace) -> SafeString | str:
         workspace.failure_code,
         workspace.failure_message,
     )
+
+
+def display_loop(workspace: Workspace) -> SafeString | str:
+    """Return the crash loop in one line, through all of its restarts."""
+    if not workspace.crash_loop:
+        return ""
+    code, text = FailureCode.CRASH_LOOP.value, describe_crash_loop(workspace)
+    title = workspace.failure_message or text
+    return format_html('<span class="slipway-failure" title="{}"><code>{}</code> {}</span>', title, code, text)
 
 
 def display_phase(overview: Overview) -> SafeString | str:

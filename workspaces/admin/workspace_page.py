@@ -29,7 +29,7 @@ from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import FailureOwner, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import Launch, Workspace
-from workspaces.overview import overview
+from workspaces.overview import describe_crash_loop, overview
 from workspaces.services.launching import queue_limits
 
 _SHOWN_LAUNCHES = 10
@@ -82,6 +82,7 @@ def status_rows(workspace: Workspace) -> list[Row]:
     return [
         ("Status", display_status(workspace.status)),
         ("Problem", summary.error),
+        ("Crash loop", describe_crash_loop(workspace)),
         ("Phase", display_phase(summary)),
         ("Age", display_age(summary)),
         ("Deadline", display_deadline(summary)),

@@ -22,6 +22,7 @@ from workspaces.admin.display import (
     display_age,
     display_deadline,
     display_failure,
+    display_loop,
     display_phase,
     display_status,
 )
@@ -105,7 +106,7 @@ class WorkspaceAdmin(OperationActions):
     def phase_or_failure(self, workspace: Workspace) -> SafeString | str:
         # They share a column, because a launch in progress has no failure, and a failed one has no phase.
         summary = _overview(workspace)
-        return summary.error or display_phase(summary) or display_failure(workspace)
+        return summary.error or display_loop(workspace) or display_phase(summary) or display_failure(workspace)
 
     # --- One workspace ---------------------------------------------------------------------------
 

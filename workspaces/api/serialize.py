@@ -29,6 +29,20 @@ class FailureOut(Schema):
     advice: str
 
 
+class CrashLoopOut(Schema):
+    """It crashes again and again: how often it has, what its restart policy does, and how the last process ended."""
+
+    count: int
+    attempt: int
+    most_attempts: int
+    next_attempt_at: datetime | None
+    gave_up: bool
+    state: str
+    exit_code: int | None
+    at: datetime
+    log_tail: str
+
+
 class StoppingOut(Schema):
     """A launch that is to be stopped: since when, and when its backend must have confirmed the stop."""
 
@@ -75,6 +89,7 @@ class WorkspaceOut(Schema):
     restart_attempts: int
     restart_due_at: datetime | None
     paused_by: UUID | None
+    crash_loop: CrashLoopOut | None
     failure: FailureOut | None
     stopping: StoppingOut | None
 
@@ -100,7 +115,7 @@ _UNCERTAIN: dict[str, Any] = {
     **dict.fromkeys(("tier", "active_tasks", "uptime_seconds", "last_error_rate", "monthly_spend", "x", "y"), 0),
     **dict.fromkeys(("provision_timeout_ms", "restart_attempts"), 0),
     **dict.fromkeys(("budget_limit", "deadline_at", "queue_position", "hibernation_idle_minutes", "paused_by")),
-    **dict.fromkeys(("provision_timeout_seconds", "restart_due_at", "failure", "stopping")),
+    **dict.fromkeys(("provision_timeout_seconds", "restart_due_at", "failure", "stopping", "crash_loop")),
     "agent_card": {},
     "held": False,
 }
@@ -145,4 +160,5 @@ def whole_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID,
         "held": workspace.held_since is not None,
         "queue_position": positions.get(workspace.pk),
         "stopping": stopping,
+        "crash_loop": workspace.crash_loop or None,
     }

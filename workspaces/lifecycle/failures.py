@@ -22,6 +22,7 @@ _ADVICE = {
     FailureCode.NEVER_LAUNCHED: "Check that launch workers run and that their backend accepts launches, then restart.",
     FailureCode.LAUNCH_ERROR: "Check its backend and the launch worker's log, then restart it.",
     FailureCode.CRASHED: "Read the end of its log, fix what it names, then restart it.",
+    FailureCode.CRASH_LOOP: "Read the end of its log and fix what it names. When its policy has given up, restart it.",
     FailureCode.TIMED_OUT: "Check its last boot step and its log. If that step is slow but healthy, raise the limit.",
     FailureCode.STALLED: (
         "Check its current boot step. If that step is slow but healthy, raise the stall limit, then restart."
@@ -36,7 +37,7 @@ def owner_of(code: str, *, source: str, evidence: Mapping[str, Any]) -> FailureO
     A crash belongs to the image if the agent or the log reports it, or if the process exited by itself; to the backend
     if the backend lost it. Nothing else is known of a process that a signal killed.
     """
-    if code != FailureCode.CRASHED:
+    if code not in (FailureCode.CRASHED, FailureCode.CRASH_LOOP):
         return _OWNER_BY_CODE.get(FailureCode(code), FailureOwner.UNKNOWN)
     if source == FailureSource.AGENT or evidence.get("said_failed"):
         return FailureOwner.IMAGE

@@ -83,6 +83,8 @@ class FailureCode(TextChoices):
     LAUNCH_ERROR = "launch_error", "Launch error"
     # The process ended before it registered.
     CRASHED = "crashed", "Crashed"
+    # It was restarted by its policy and crashed again, before it had been online for long enough.
+    CRASH_LOOP = "crash_loop", "Crash loop"
     # Its deadline passed and nothing more is known.
     TIMED_OUT = "timed_out", "Timed out"
     # No new boot step within the runtime's stall limit.

@@ -122,6 +122,11 @@ class Workspace(models.Model):
     paused_by = models.UUIDField(null=True, editable=False)
     # Restarts by its policy since it was last online for long enough.
     restart_attempts = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
+    # The crash loop that it is in, through all its restarts: {count, attempt, most_attempts, next_attempt_at, gave_up,
+    # state, exit_code, at, log_tail}, see services/watching/crash_recovery.py; empty if it is in none.
+    crash_loop = models.JSONField(
+        blank=True, default=dict, db_default=Value({}, output_field=models.JSONField()), editable=False
+    )
     # When its policy restarts it. Any transition clears it.
     restart_due_at = models.DateTimeField(null=True, editable=False)
     # When the files of a removed workspace were deleted.

@@ -67,6 +67,8 @@ def mark_online(
     payload = {"url": workspace.url, "agent_card": workspace.agent_card, **registered}
     if workspace.status not in BEFORE_REGISTRATION:
         payload["recovered_from"] = str(workspace.status)
+    elif workspace.crash_loop:
+        payload["crash_loop"] = loop_facts(workspace.crash_loop)
     rule = _find_rule(workspace, verb, now=now)
     transition(rule, [StatusChange(workspace=workspace, changes=registered, payload=payload)])
     # Reset both times, so that neither a long boot counts as silence nor the time offline as idleness.
@@ -78,6 +80,11 @@ def mark_online(
     if not not_yet_online.update(**ended, **launch_records.NO_TEARDOWN_FIELDS):
         launch_records.cancel_teardown(launch_id)
     return workspace
+
+
+def loop_facts(loop: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what events tell of a crash loop. The end of the log is not repeated in each."""
+    return {name: loop[name] for name in ("count", "attempt", "most_attempts", "next_attempt_at", "gave_up")}
 
 
 def _find_rule(workspace: Workspace, verb: Verb, *, now: datetime) -> Transition:

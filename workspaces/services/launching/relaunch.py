@@ -59,6 +59,6 @@ def _relaunch_step(
     return StatusChange(
         workspace=workspace,
         # The restart policy counts from zero, unless `changes` says that it is the one that restarts.
-        changes={**launch_fields, "url": "", "restart_attempts": 0, **(changes or {})},
+        changes={**launch_fields, "url": "", "restart_attempts": 0, "crash_loop": {}, **(changes or {})},
         payload={**launch_records.provisioning_payload(workspace, launch_fields), **(payload or {})},
     )

@@ -1,6 +1,9 @@
 """Take workspaces offline whose process ended by itself, and restart them if their policy says so.
 
 Only a backend's answer counts as evidence: neither silence nor a backend that can't be asked does.
+
+A workspace that crashes again after such a restart, before it was online for ten minutes, is in a crash loop. The loop
+stands on the row through all restarts. Its events say so, so that channels that people read tell only of its end.
 """
 
 from contextlib import suppress
@@ -35,6 +38,7 @@ from workspaces.services.core.transition import (
     transition,
 )
 from workspaces.services.core.trees import TreeChanged, check_no_paused_ancestor, lock_in_tree
+from workspaces.services.launching.mark_online import loop_facts
 from workspaces.services.launching.relaunch import begin_launch
 from workspaces.services.watching.liveness import LOSE
 
@@ -67,7 +71,7 @@ def mark_dead_offline(*, workspace_id: UUID, launch_id: UUID, observation: Obser
         Workspace.objects.filter(pk=workspace_id).update(**changes)
     else:
         check_source(workspace, LOSE)
-        due = changes["restart_due_at"]
+        due, loop = changes["restart_due_at"], changes["crash_loop"]
         payload = {
             "name": workspace.name,
             "last_heartbeat_at": Heartbeat.objects.get(pk=workspace.pk).last_heartbeat_at.isoformat(),
@@ -77,6 +81,7 @@ def mark_dead_offline(*, workspace_id: UUID, launch_id: UUID, observation: Obser
             "owner": changes["failure_owner"].value,
             "log_tail": printable(changes["failure_log_tail"]),
             "restart_due_at": due.isoformat() if due else None,
+            **({"code": FailureCode.CRASH_LOOP.value, "crash_loop": loop_facts(loop)} if loop else {}),
         }
         transition(LOSE, [StatusChange(workspace=workspace, changes=changes, payload=payload)])
     # Remove what the process left behind, and the launch's token.
@@ -90,16 +95,31 @@ def _failure_fields(workspace: Workspace, launch: Launch, observation: Observati
     attempts = 0 if has_recovered else workspace.restart_attempts
     is_restarted, message = _decide_restart(workspace, observation, attempts=attempts)
     seen = {"state": observation.state.value, "exit_code": observation.exit_code}
+    due = now + restart_delay(attempts + 1) if is_restarted else None
+    log_tail = mask_log_tail(observation.log_tail, workspace_id=workspace.pk)
+    loop = {
+        "count": attempts + 1,
+        "attempt": attempts + 1 if is_restarted else attempts,
+        "most_attempts": MAX_RESTARTS,
+        "next_attempt_at": due.isoformat() if due else None,
+        "gave_up": not is_restarted,
+        **seen,
+        "at": now.isoformat(),
+        "log_tail": log_tail,
+    }
+    is_loop = attempts > 0 and not is_clean_stop(observation)
+    code = FailureCode.CRASH_LOOP if is_loop else FailureCode.CRASHED
     return {
         "url": "",
         "restart_attempts": attempts,
-        "restart_due_at": now + restart_delay(attempts + 1) if is_restarted else None,
-        "failure_code": FailureCode.CRASHED,
+        "restart_due_at": due,
+        "crash_loop": loop if is_loop else {},
+        "failure_code": code,
         "failure_source": FailureSource.BOOTSTRAP_WATCHER,
         "failure_message": message,
         "failure_at": now,
-        "failure_log_tail": mask_log_tail(observation.log_tail, workspace_id=workspace.pk),
-        "failure_owner": owner_of(FailureCode.CRASHED, source=FailureSource.BOOTSTRAP_WATCHER, evidence=seen),
+        "failure_log_tail": log_tail,
+        "failure_owner": owner_of(code, source=FailureSource.BOOTSTRAP_WATCHER, evidence=seen),
         "failure_phase": Phase.NONE,
         "failure_known": {"backend_state": seen["state"], "exit_code": seen["exit_code"]},
     }
@@ -110,14 +130,29 @@ def _decide_restart(workspace: Workspace, observation: Observation, *, attempts:
     what = f"Its process {describe_exit(observation.exit_code)} after it was online."
     if observation.state == BackendState.MISSING:
         what = "Its backend no longer holds it, though it was online."
-    if observation.state == BackendState.EXITED and observation.exit_code == 0:
+    if is_clean_stop(observation):
         return False, f"{what} That is a clean stop, so nothing restarts it. Restart it when it is needed."
+    if attempts:
+        what = f"It is in a crash loop: {attempts + 1} crashes. {what}"
+    gives_up = "So its restart policy gave up: " if attempts else ""
     if workspace.restart_policy != RestartPolicy.ON_FAILURE:
-        return False, f"{what} Its restart policy is `never`. Look at its log, then restart it."
+        return False, f"{what} {gives_up}Its restart policy is `never`. Look at its log, then restart it."
     if attempts >= MAX_RESTARTS:
-        limit = f"It was restarted {attempts} times already, so it is not restarted again."
-        return False, f"{what} {limit} Look at its log, then restart it."
+        limit = f"it was restarted {attempts} times already, so it is not restarted again."
+        return False, f"{what} {gives_up}{limit} Look at its log, then restart it."
     return True, f"{what} It is restarted, attempt {attempts + 1} of {MAX_RESTARTS}."
+
+
+def is_clean_stop(observation: Observation) -> bool:
+    """Return whether the process ended by itself with status 0, which is no crash."""
+    return observation.state == BackendState.EXITED and observation.exit_code == 0
+
+
+def forget_ended_loops(*, now: datetime) -> int:
+    """Forget the crash loops of workspaces that have been online for long enough; return their number."""
+    recovered = Launch.objects.current().filter(outcome=LaunchOutcome.ONLINE, ended_at__lte=now - RECOVERED_AFTER)
+    loops = Workspace.objects.expects_heartbeats().exclude(crash_loop={})
+    return loops.filter(launch_id__in=recovered.values("pk")).update(crash_loop={}, restart_attempts=0)
 
 
 def restart_crashed(*, now: datetime) -> list[Workspace]:
@@ -139,6 +174,10 @@ def _restart(workspace_id: UUID, *, now: datetime) -> Workspace:
         raise TransitionRefused(workspace, "its automatic restart is no longer due.")
     check_no_paused_ancestor(workspace)
     attempt = workspace.restart_attempts + 1
-    payload = {"restart": {"reason": workspace.failure_message, "attempt": attempt}}
-    begin_launch(workspace, rule=RESTART, now=now, changes={"restart_attempts": attempt}, payload=payload)
+    loop = {**workspace.crash_loop, "next_attempt_at": None} if workspace.crash_loop else {}
+    payload: dict[str, Any] = {"restart": {"reason": workspace.failure_message, "attempt": attempt}}
+    if loop:
+        payload["crash_loop"] = loop_facts(loop)
+    changes = {"restart_attempts": attempt, "crash_loop": loop}
+    begin_launch(workspace, rule=RESTART, now=now, changes=changes, payload=payload)
     return workspace
