@@ -244,6 +244,8 @@ METRICS_ENABLED = flag(env, "METRICS_ENABLED", default=True)
 
 # --- Workspaces ----------------------------------------------------------------------------------
 PLATFORM_URL = url(env, "PLATFORM_URL", schemes=["http", "https"], default="http://127.0.0.1:8000").rstrip("/")
+# Where workspaces reach the registry, if not at PLATFORM_URL: processes of its own, which people do not slow down.
+REGISTRY_URL = optional_url(env, "REGISTRY_URL", schemes=["http", "https"]).rstrip("/") or PLATFORM_URL
 DATA_DIR = Path(text(env, "DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 CATALOG_DIRS = [Path(folder).resolve() for folder in env.list("CATALOG_DIRS", default=[str(BASE_DIR / "catalog")])]
 PROVISIONER = choice(env, "PROVISIONER", default="process", among=LAUNCHED_KINDS)

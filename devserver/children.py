@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -19,13 +20,21 @@ _EXPECTED_WARNINGS = (
 )
 
 
-def web(*, port: int, console: Console) -> Child:
-    """Return the web server: one ASGI process for pages, API and live streams."""
+def web(*, port: int, console: Console, name: str = "web") -> Child:
+    """Return a web server: one ASGI process for pages, API and live streams."""
     command = [sys.executable, "-m", "granian", "--interface", "asginl", "--host", LOCALHOST, "--port", str(port)]
     # At a stop Granian would wait for open streams, which never end by themselves.
     command += ["--workers", "1", "--workers-kill-timeout", "1"]
     command += ["--log-level", "warning", "--no-access-log", "config.asgi:application"]
-    return _child("web", command, console=console, extra={"DATABASE_POOL_SIZE": _WEB_POOL_SIZE})
+    return _child(name, command, console=console, extra={"DATABASE_POOL_SIZE": _WEB_POOL_SIZE})
+
+
+def registry(*, web_port: int, console: Console) -> list[Child]:
+    """Return a web server for the agents' reports alone, if REGISTRY_URL is another port of this machine."""
+    address = urlsplit(settings.REGISTRY_URL)
+    if address.hostname != LOCALHOST or address.port in (None, web_port):
+        return []
+    return [web(port=address.port, console=console, name="registry")]
 
 
 def workers(*, console: Console) -> list[Child]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 from django.core.management import execute_from_command_line
@@ -55,9 +56,11 @@ def environment_for_command(arguments: Sequence[str]) -> AbstractContextManager[
     match arguments[1]:
         case "up":
             port = up_port(arguments)
-            # Where workspaces that are launched here reach the platform.
-            os.environ.setdefault("PLATFORM_URL", f"http://{LOCALHOST}:{port}")
-            return _environment_for_server(port, command="make up")
+            if os.environ.get("PLATFORM_URL"):
+                return _environment_for_server(port, command="make up")
+            # Where people and workspaces that are launched here reach the platform.
+            os.environ["PLATFORM_URL"] = f"http://{LOCALHOST}:{port}"
+            return _environment_for_server(port, command="make up", prepare=set_registry_url)
         case "demo":
             options = setup.parse_options(arguments[2:])
             setup.prepare_folder(options.folder)
@@ -68,6 +71,22 @@ def environment_for_command(arguments: Sequence[str]) -> AbstractContextManager[
             _exit_cleanly_on_signals()
             return complete_environment(role=Role.COMMAND, command=f"manage.py {command}")
     return nullcontext()
+
+
+def set_registry_url() -> None:
+    """Give the registry a free port, and the same one at the next start, since workspaces may outlive this one."""
+    if os.environ.get("REGISTRY_URL"):
+        return
+    file = Path(os.environ["DATA_DIR"]) / "registry_port"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOCALHOST, int(file.read_text())))
+        except (OSError, ValueError, OverflowError):
+            probe.bind((LOCALHOST, 0))
+        port = probe.getsockname()[1]
+    file.write_text(str(port))
+    os.environ["REGISTRY_URL"] = f"http://{LOCALHOST}:{port}"
 
 
 def _environment_for_server(

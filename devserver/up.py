@@ -69,6 +69,7 @@ class DevServer:
         # These stop last, so that the events of the stop are delivered too.
         self.web_and_events: list[Child] = [
             children.web(port=port, console=console),
+            *children.registry(web_port=port, console=console),
             children.relay(console=console),
             children.deliver(console=console),
         ]

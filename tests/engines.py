@@ -55,5 +55,6 @@ def _separate(*, worker):
     folder.mkdir(exist_ok=True)
     os.environ["DATA_DIR"] = str(folder)
     os.environ["REDIS_PREFIX"] = f"test-{worker}:"
-    for name in ("PROVISION_TIMEOUT_SECONDS", "PLATFORM_URL", "CATALOG_DIRS", "AGENT_URL_ALLOW_PRIVATE", "DEBUG"):
+    addresses = ("PLATFORM_URL", "REGISTRY_URL", "AGENT_URL_ALLOW_PRIVATE")
+    for name in (*addresses, "PROVISION_TIMEOUT_SECONDS", "CATALOG_DIRS", "DEBUG"):
         os.environ.pop(name, None)

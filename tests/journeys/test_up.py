@@ -196,7 +196,7 @@ def test_after_a_supervisor_was_killed_its_children_are_replaced_and_its_workspa
     killed = up()
     killed.wait_for("Ctrl-C stops everything.")
     [before] = workspaces(machine)
-    agents = set(agents_of(machine))
+    agents, reported = set(agents_of(machine)), last_heartbeat(machine)
     assert agents
     killed.process.kill()
     killed.process.wait()
@@ -208,10 +208,33 @@ def test_after_a_supervisor_was_killed_its_children_are_replaced_and_its_workspa
         assert agents <= set(our_processes(machine))
         [after] = workspaces(machine)
         assert (after["id"], after["status"]) == (before["id"], "online")
+        wait_until(lambda: last_heartbeat(machine) > reported, seconds=PATIENCE_SECONDS)
         again.stop(signal.SIGTERM)
     finally:
         again.close()
     assert our_processes(machine) == []
+
+
+def test_agents_report_to_a_process_of_their_own_while_the_web_process_stands_still(machine, up):
+    run = up()
+    run.wait_for("Ctrl-C stops everything.")
+    before = last_heartbeat(machine)
+    web = [psutil.Process(pid) for pid in our_processes(machine) if f"\0{run.port}\0".encode() in command_of(pid)]
+    web += [child for process in web for child in process.children(recursive=True)]
+    assert len(web) >= 2
+    for process in web:
+        process.suspend()
+    try:
+        wait_until(lambda: last_heartbeat(machine) > before, seconds=PATIENCE_SECONDS)
+    finally:
+        for process in web:
+            process.resume()
+
+
+def last_heartbeat(machine):
+    code = "from workspaces.models import Heartbeat; print(Heartbeat.objects.get().last_heartbeat_at)"
+    command = [*MANAGE, "shell", "--no-imports", "-c", code]
+    return subprocess.run(command, env=machine, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
 
 
 def test_up_with_no_resume_leaves_paused_workspaces_paused(machine, up):

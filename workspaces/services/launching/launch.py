@@ -142,8 +142,8 @@ def launch_spec(workspace: Workspace, prepared: Prepared, *, token: str) -> Laun
         "WORKSPACE_ID": str(workspace.pk),
         "LAUNCH_ID": str(workspace.launch_id),
         "WORKSPACE_TOKEN": token,
-        "PLATFORM_URL": settings.PLATFORM_URL,
-        "MOLECULE_URL": settings.PLATFORM_URL,
+        "PLATFORM_URL": settings.REGISTRY_URL,
+        "MOLECULE_URL": settings.REGISTRY_URL,
         "TIER": str(workspace.tier),
         "HEARTBEAT_INTERVAL_SECONDS": str(settings.HEARTBEAT_INTERVAL_SECONDS),
     }

@@ -14,7 +14,7 @@ from workspaces.provisioners.simulated.simulator import Simulator
 def simulated(live_server, settings, tmp_path):
     """Return the simulated backend; its agents call the real registry."""
     settings.PROVISIONER, settings.ALLOW_SIMULATOR, settings.DATA_DIR = "simulated", True, tmp_path
-    settings.PLATFORM_URL, settings.HEARTBEAT_INTERVAL_SECONDS = live_server.url, 0.1
+    settings.REGISTRY_URL, settings.HEARTBEAT_INTERVAL_SECONDS = live_server.url, 0.1
     registry.get_provisioner.cache_clear()
     yield registry.get_provisioner(BackendKind.SIMULATED)
     registry.get_provisioner.cache_clear()
