@@ -25,6 +25,8 @@ from workspaces.models import Launch, Workspace
 from workspaces.services.launching.create import CreateRequest, create
 from workspaces.services.launching.restart import restart
 from workspaces.services.stopping.remove import remove
+from workspaces.services.watching.crash_recovery import restart_crashed
+from workspaces.services.watching.watch import watch_online
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 
@@ -146,3 +148,33 @@ def test_workspaces_lists_what_the_database_holds(stack):
     create_workspace(config_for("echo"), name="listed")
     listed = stack.command("workspaces", "--format", "json")
     assert [item["name"] for item in json.loads(listed.stdout)] == ["listed"]
+
+
+DIES = """\
+name: dies
+runtime: echo
+runtime_config:
+  command: [sh, -c, "sleep 3; echo the last words; exit 3"]
+"""
+
+
+def test_a_process_that_dies_three_seconds_after_each_start_ends_as_a_crash_loop_given_up(stack):
+    stack.start("web", "launch")
+    workspace = create(CreateRequest(config=DIES), now=database_now()).workspace
+    tasks.enqueue_launches(workspace.backend, now=database_now())
+    for crash in range(1, 5):
+        wait_until(lambda: status_of(workspace) == WorkspaceStatus.ONLINE)
+        wait_until(lambda: watch_online(clock=database_now))
+        lost = Workspace.objects.get(pk=workspace.pk)
+        assert (lost.status, lost.crash_loop.get("count", 1)) == (WorkspaceStatus.OFFLINE, crash)
+        # The test doesn't wait for the delay.
+        Workspace.objects.filter(pk=lost.pk, restart_due_at__isnull=False).update(restart_due_at=database_now())
+        for restarted in restart_crashed(now=database_now()):
+            tasks.enqueue_launches(restarted.backend, now=database_now())
+    assert (lost.status, lost.failure_code, lost.restart_due_at) == (WorkspaceStatus.OFFLINE, "crash_loop", None)
+    assert "the last words" in lost.failure_log_tail
+    assert "exited with status 3" in lost.failure_message
+    assert "its restart policy gave up: it was restarted 3 times already" in lost.failure_message
+    offline = Event.objects.filter(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_OFFLINE).order_by("id")
+    gave_up = [event.payload.get("crash_loop", {}).get("gave_up") for event in offline]
+    assert gave_up == [None, False, False, True]
