@@ -20,6 +20,7 @@ from devserver.console import Console
 from devserver.servers.embedded import LOCALHOST
 from devserver.stop_and_resume import resume_workspaces, stop_workspaces
 from devserver.supervisor import Child, Supervisor
+from monitoring.checks import check_containment
 from workspaces.models import BackendKind
 
 logger = logging.getLogger(__name__)
@@ -203,7 +204,8 @@ def up_steps(*, port: int, console: Console, resumes: bool, creates_first: bool)
         account = f"User {first_run.OPERATOR}; for a new password: {_NEW_PASSWORD}"
         if password := first_run.create_operator():
             account = f"User {first_run.OPERATOR}, password {password} (shown this once)"
-        lines = [f"Slipway runs at http://{LOCALHOST}:{port}/admin/", account, "Ctrl-C stops everything."]
+        warnings = [f"{each.msg} {each.hint}" for each in check_containment()]
+        lines = [f"Slipway runs at http://{LOCALHOST}:{port}/admin/", account, *warnings, "Ctrl-C stops everything."]
         console.write("\n" + "\n".join(f"  {line}" for line in lines) + "\n")
 
     follow = Step(

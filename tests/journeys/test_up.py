@@ -286,6 +286,7 @@ def test_ctrl_c_leaves_nothing_of_an_agent_that_gets_away(machine, up, namespace
     machine |= {"AGENT_NAMESPACES": namespaces, "AGENT_CGROUP": cgroup}
     run = up("--no-first-workspace")
     run.wait_for("Ctrl-C stops everything.")
+    assert ("Workspaces get no pid namespace" in run.output) == (namespaces == "false")
     marks = {how: new_mark() for how in ("clears its environment", "forks itself every 2 ms")}
     for how, mark in marks.items():
         code = LAUNCH_HOSTILE_AGENT.format(python=sys.executable, program=GETAWAYS, how=how, mark=mark)
