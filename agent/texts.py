@@ -23,6 +23,8 @@ _IGNORABLE = re.compile(
     "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+# What shows nothing inside of a line.
+INVISIBLE = re.compile(f"{_IGNORABLE.pattern}|[{_BIDI_CONTROLS}]")
 # Letters and symbols that have no ink: Braille's blank pattern and a musical null note.
 _BLANK = re.compile("[\u2800\U0001d159]")
 _WITHOUT_INK = frozenset({"Cc", "Cf", "Cs", "Mn", "Me", "Zs", "Zl", "Zp"})

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from workspaces.provisioners.files import new_file, open_regular
 
-WINDOW_BYTES = 262_144
+# As much as the process backend keeps by default: what says that a boot failed may stand at the beginning.
+WINDOW_BYTES = 1_048_576
 
 
 class Log:
@@ -43,7 +44,7 @@ class Log:
 
 
 def tail_of(path: Path) -> str:
-    """Return the last 256 KiB of a log that is rotated into `name` and the older `name.1`, or "" if there is no log.
+    """Return the last MiB of a log that is rotated into `name` and the older `name.1`, or "" if there is no log.
 
     It is longer than what is kept of it, so that secrets are masked before it is cut. Without NULs, which Postgres
     refuses, and without the line at its beginning that is cut.

@@ -59,13 +59,32 @@ def test_what_a_terminal_shows_is_found_in_time_proportional_to_the_log(piece):
     [
         ("\x1b[31mSLIPWAY-BOOTSTRAP-FAILED: no disk\x1b[0m\n", "no disk"),
         ("\x1b[1;31mSLIPWAY-BOOTSTRAP-FAILED\x1b[0m: no disk\n", "no disk"),
+        ("SLIPWAY-\x1b[1mBOOTSTRAP\x1b[0m-FAILED: no disk\n", "no disk"),
+        ("S\x1b]8;;http://h\x07LIPWAY-BOOTSTRAP-FAILE\x1b[31m\x1b[1mD: no disk\n", "no disk"),
+        ("\ufeffSLIPWAY-BOOTSTRAP-FAILED: no disk\n", "no disk"),
+        ("begun\n\x1b[1m\ufeff\u200bSLIPWAY-\u200bBOOTSTRAP-FAILED: no disk\n", "no disk"),
         (" 99 %\rSLIPWAY-BOOTSTRAP-FAILED: no disk\n", "no disk"),
         ("\ufffd\r\nSLIPWAY-BOOTSTRAP-FAILED\r\n", ""),
         ("it printed SLIPWAY-BOOTSTRAP-FAILED\n", None),
+        ("it printed SLIPWAY-\x1b[1mBOOTSTRAP-FAILED\n", None),
     ],
 )
 def test_a_coloured_crash_marker_is_seen(log, said):
     assert crash_message(log) == said
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["S", "S\x1b[1m", "S\x1b]", "S\u200b", "S\x1bP", "SLIPWAY-BOOTSTRAP-FAILED", "x SLIPWAY-BOOTSTRAP-FAILED\n"],
+)
+def test_the_crash_marker_is_sought_in_time_proportional_to_the_log(piece):
+    def seconds(text):
+        began = time.process_time()
+        crash_message(text)
+        return time.process_time() - began
+
+    small = min(seconds(piece * (200_000 // len(piece))) for _ in range(3))
+    assert min(seconds(piece * (800_000 // len(piece))) for _ in range(3)) < 8 * small + 0.1
 
 
 def of_a_backend(agent, log, fake):

@@ -45,9 +45,9 @@ def test_the_tail_of_no_log_is_empty(tmp_path):
         (b"a\0b", "ab"),
         ("€".encode()[1:] + b"x", "x"),
         (b"a\xffb", "a\ufffdb"),
-        ("€".encode() * 100_000, "€" * (WINDOW_BYTES // 3)),
+        ("€".encode() * 400_000, "€" * (WINDOW_BYTES // 3)),
         (b"\xff" * 3 + b"a" + b"\xff" * 9000, "a" + "\ufffd" * 9000),
-        (b"fourteen bytes\n" * 20_000, "fourteen bytes\n" * (WINDOW_BYTES // 15)),
+        (b"fourteen bytes\n" * 80_000, "fourteen bytes\n" * (WINDOW_BYTES // 15)),
         (b"x" * 3_000_000 + b"\n", "x" * (WINDOW_BYTES - 1) + "\n"),
     ],
 )

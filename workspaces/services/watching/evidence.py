@@ -1,13 +1,15 @@
 """What the watcher saw of a launch, stored on it as `evidence`; also that it could not be looked at, and why."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from agent.texts import printable
+from agent.texts import INVISIBLE, printable
+from workspaces.access.decoded_text import ESCAPE_SEQUENCE
 from workspaces.access.masking import mask_start
 from workspaces.access.terminal_lines import shown_lines
 from workspaces.lifecycle.transitions import STOPPED
@@ -21,14 +23,18 @@ logger = logging.getLogger(__name__)
 
 # A log line that begins with this marker says that the boot failed, even if a process lives on.
 CRASH_MARKER = "SLIPWAY-BOOTSTRAP-FAILED"
+# The marker, whatever colours and invisible characters stand between its characters.
+_MARKER = re.compile(f"(?:{ESCAPE_SEQUENCE.pattern}|{INVISIBLE.pattern})*+".join(CRASH_MARKER))
 
 
 def crash_message(log: str) -> str | None:
     """Return the text after the log's crash marker (may be empty), or None if the log holds no marker."""
     # The watcher asks every few seconds, and few logs hold the marker.
-    for line in printable(shown_lines(log)).splitlines() if CRASH_MARKER in log else ():
-        if line.startswith(CRASH_MARKER):
-            return line.removeprefix(CRASH_MARKER).lstrip(": ").strip()
+    marked = [line for line in log.split("\n") if _MARKER.search(line)] if _MARKER.search(log) else []
+    for line in printable(shown_lines("\n".join(marked))).splitlines():
+        found = _MARKER.search(line)
+        if found and not INVISIBLE.sub("", line[: found.start()]):
+            return line[found.end() :].lstrip(": ").strip()
     return None
 
 

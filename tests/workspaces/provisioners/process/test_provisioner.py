@@ -16,6 +16,7 @@ from tests.workspaces.provisioners.process.process_world import ProcessWorld, ki
 from workspaces.provisioners.base import BackendState, ProvisionerError
 from workspaces.provisioners.host_processes import find_process, is_alive, session_members, start_time
 from workspaces.provisioners.process.folders import this_host
+from workspaces.services.watching.evidence import crash_message
 
 GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 60' & exec sleep 60"
 
@@ -164,6 +165,15 @@ def test_the_log_keeps_its_newest_part_within_its_size(world):
     assert sum(map(len, kept)) <= 20_000
     assert len(b"".join(kept)) > 8192
     assert len(world.backend.inspect(key).log_tail.encode()) > 8000
+
+
+@pytest.mark.parametrize("marker", ["SLIPWAY-BOOTSTRAP-FAILED", r"SLIPWAY-\033[1mBOOTSTRAP\033[0m-FAILED"])
+def test_the_crash_marker_is_found_before_400_kilobytes_of_output(world, marker):
+    world.log_bytes = 1_048_576
+    lines = "head -c 400000 /dev/zero | tr '\\0' '\\n'; echo end"
+    key = world.started(f"printf '\\357\\273\\277{marker}: no disk\\n'; {lines}; sleep 60")
+    wait_until(lambda: "end\n" in world.backend.inspect(key).log_tail)
+    assert crash_message(world.backend.inspect(key).log_tail) == "no disk"
 
 
 def test_the_log_tail_has_no_nul_and_no_half_character(world):
