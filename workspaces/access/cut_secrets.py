@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 # Shorter texts and shorter rests occur by chance.
 _MIN_TEXT_CHARACTERS = 8
 _MIN_REST_CHARACTERS = 4
+# A longer rest is found by its last characters, so that a secret which repeats itself costs no more than others.
+_LONG_REST_CHARACTERS = 256
 # A text that lies inside of a secret counts from this length on.
 _MIN_PIECE_CHARACTERS = 16
 # A cut may fall inside of an escape, and an ellipsis may follow it.
@@ -35,12 +37,17 @@ def rests_in(text: str, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
 
 def length_of_rest(secret: str, text: str, start: int = 0) -> int:
     """Return the length of the secret's end, but not the whole secret, that stands there in the text; otherwise 0."""
-    first = text[start : start + _MIN_REST_CHARACTERS]
     longest = min(len(secret) - 1, len(text) - start)
-    at = secret.find(first, len(secret) - longest) if len(first) == _MIN_REST_CHARACTERS else -1
-    while at >= 0 and not text.startswith(secret[at:], start):
-        at = secret.find(first, at + 1)
-    return len(secret) - at if at >= 0 else 0
+    ending = secret[-_LONG_REST_CHARACTERS:]
+    for find in (text.rfind, text.find) if longest > len(ending) else ():
+        found = find(ending, start, start + longest)
+        if found >= 0 and secret.endswith(text[start : found + len(ending)]):
+            return found + len(ending) - start
+    first = text[start : start + _MIN_REST_CHARACTERS]
+    at = ending.find(first, max(0, len(ending) - longest)) if len(first) == _MIN_REST_CHARACTERS else -1
+    while at >= 0 and not text.startswith(ending[at:], start):
+        at = ending.find(first, at + 1)
+    return len(ending) - at if at >= 0 else 0
 
 
 def _start_of(pattern: re.Pattern[str], text: str, end: int) -> int:

@@ -13,7 +13,7 @@ from events.payload_limits import MAX_PAYLOAD_BYTES, is_storable, mask_tokens, s
 from registry.schemas import MAX_CARD_BYTES
 from tests.callers import AgentCaller
 from tests.workspaces.factories import booting
-from workspaces.access.cut_secrets import rests_in
+from workspaces.access.cut_secrets import length_of_rest, rests_in
 from workspaces.access.masking import Masker, mask_log_tail, mask_strings
 from workspaces.access.secret_forms import forms_of
 from workspaces.access.secrets import put_secrets
@@ -116,6 +116,31 @@ def test_finding_what_is_secret_in_a_secret_grows_with_its_length_and_not_faster
 def test_masking_what_was_cut_grows_with_the_text_and_not_faster(make):
     forms = [form.text for form in forms_of(VALUES)]
     assert_grows_linearly(lambda text: list(rests_in(text, forms)), make, size=32_768)
+
+
+REPETITIVE = {
+    "one character": lambda size: "\\" * size,
+    "one character with an end": lambda size: "a" * size + "b",
+    "two characters with an end": lambda size: "ab" * (size // 2) + "c",
+    "one character with a middle": lambda size: "a" * (size // 2) + "b" + "a" * (size // 2),
+    "a long period": lambda size: ("a" * 300 + "b") * (size // 301) + "c",
+}
+
+
+@pytest.mark.parametrize("make", REPETITIVE.values(), ids=REPETITIVE)
+def test_finding_the_rest_of_a_secret_that_repeats_itself_grows_with_its_length_and_not_faster(make):
+    def find_rests(secret):
+        for text in (secret[1:-1], secret[:1000], secret[:-1] * 2):
+            list(rests_in(text, [secret, secret[::-1]]))
+
+    assert_grows_linearly(find_rests, make, size=65_536)
+
+
+@pytest.mark.parametrize("length", [*range(4, 12), 100, 255, 256, 257, 299, 301, 600, 998])
+@pytest.mark.parametrize("make", [token_like, *REPETITIVE.values()], ids=["token-like", *REPETITIVE])
+def test_a_rest_of_any_length_is_found(make, length):
+    secret = make(1_300)
+    assert length_of_rest(secret, secret[-length:] + "\n!") >= length
 
 
 @pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS)
