@@ -12,7 +12,7 @@ MAX_TEXT_BYTES = 256 * 1024
 _SHOWN_PROBLEMS = 20
 # python-dotenv looks for a comment behind every run of spaces, which takes long if the run is long.
 _LONGEST_RUN = 200
-_SPACES = re.compile(r"[^\S\r\n]+")
+_LONG_RUN = re.compile(rf"(?<![^\S\r\n])[^\S\r\n]{{{_LONGEST_RUN + 1},}}")
 _NO_EQUALS_SIGN = "{} is not NAME=VALUE: it has no equals sign."
 _BAD_NAME = "{} is not NAME=VALUE: a name has letters, digits and underscores, and no digit first."
 _BAD_QUOTE = "{} has a quote that is never closed, or text after its closing quote."
@@ -62,13 +62,13 @@ def read_assignments(text: str) -> tuple[list[Assignment], list[Problem]]:
     text = text.replace("\r\n", "\n")
     if len(text.encode(errors="replace")) > MAX_TEXT_BYTES:
         return [], [Problem(1, f"The text is larger than {MAX_TEXT_BYTES // 1024} KiB.")]
-    for found in _SPACES.finditer(text):
-        if len(found[0]) > _LONGEST_RUN:
-            line = text.count("\n", 0, found.start()) + 1
-            return [], [Problem(line, f"Line {line} has more than {_LONGEST_RUN} spaces in a row.")]
     assignments: list[Assignment] = []
-    problems: list[Problem] = []
-    for binding in parse_stream(io.StringIO(text)):
+    problems = [
+        Problem(number, f"Line {number} has more than {_LONGEST_RUN} spaces in a row.")
+        for number, line in enumerate(text.split("\n"), start=1)
+        if _LONG_RUN.search(line)
+    ]
+    for binding in parse_stream(io.StringIO(_LONG_RUN.sub(" ", text))):
         # The parser counts from the first of the empty lines before a variable.
         original = binding.original.string
         line = binding.original.line + original[: len(original) - len(original.lstrip())].count("\n")

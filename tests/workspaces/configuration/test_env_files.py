@@ -78,6 +78,17 @@ def test_all_problems_of_a_file_are_named_at_once_in_the_order_of_its_lines():
     assert "s3cr3t" not in str(refusal.value)
 
 
+def test_a_long_run_of_spaces_is_named_beside_the_other_problems_of_the_file():
+    run = " " * 201
+    text = f"A={run}x{run}y\ns3cr3t\n\nB='one\n{run}two'\n\t{run}\nPORT=1\nC='s3cr3t{run}\n"
+    with pytest.raises(BadAssignment) as refusal:
+        read_env_secrets(text)
+    sentences = str(refusal.value).split(". ")
+    assert [sentence.split()[1].strip(":") for sentence in sentences] == ["1", "2", "5", "6", "7", "8", "8"]
+    assert [index for index, sentence in enumerate(sentences) if "more than 200 spaces" in sentence] == [0, 2, 3, 6]
+    assert "s3cr3t" not in str(refusal.value)
+
+
 def test_blank_values_are_not_set_and_listed():
     found = read_env_secrets("A=\nB=''\nC=  # your key\nPORT=\nD=ok\nE=1\nE=\n")
     assert found.values == {"D": "ok"}
@@ -86,7 +97,7 @@ def test_blank_values_are_not_set_and_listed():
 
 def test_the_example_of_the_docs_means_what_they_say():
     page = Path(settings.BASE_DIR, "docs/how-to/give-secrets.md").read_text()
-    found = read_env_secrets(page.split("```")[1])
+    found = read_env_secrets(page.split("```")[3])
     assert found.values == {
         "A_KEY": "value",
         "B_KEY": "sk-#1",
@@ -108,6 +119,7 @@ def test_many_problems_and_many_blanks_are_cut():
 GROWING = {
     "spaces": lambda size: "A=x" + " " * size + "y",
     "runs of spaces": lambda size: "A=x" + (" " * 200 + "y") * (size // 201),
+    "long runs of spaces": lambda size: "A=x" + (" " * 300 + "y\n") * (size // 302),
     "an open quote": lambda size: "A='" + "\\'" * (size // 2),
     "open quotes": lambda size: "A='\nB=\"\n" * (size // 8),
     "lines": lambda size: "A=1\n" * (size // 4),
@@ -138,7 +150,7 @@ def test_twice_the_text_takes_about_twice_the_time_at_most(make):
 
 EXAMPLE = 'A=\nURL=https://h/v1   # note\nexport K="a\nQUJD=="  # x\nC=\n'
 EXPECTED = {"URL": "https://h/v1", "K": "a\nQUJD=="}
-WRONG = 'A=\nB=\nC=\nPORT=1\nHOME=/x\nD=ok\nK="open\n'
+WRONG = f'A=\nB=\nC=\nPORT=1\nHOME=/x\nD=o{" " * 201}k\nK="open\n'
 
 
 @pytest.fixture
@@ -178,7 +190,12 @@ def test_the_admin_reads_an_env_file_and_lists_what_is_not_set(client):
     assert secrets.read_environment(Workspace.objects.get().pk) == EXPECTED
 
 
-EVERY_PROBLEM = ["Line 4: PORT is set by Slipway", "Line 5: HOME is set by Slipway", "Line 7 has a quote"]
+EVERY_PROBLEM = [
+    "Line 4: PORT is set by Slipway",
+    "Line 5: HOME is set by Slipway",
+    "Line 6 has more than 200 spaces in a row",
+    "Line 7 has a quote",
+]
 
 
 @pytest.mark.django_db
