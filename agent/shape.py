@@ -1,7 +1,7 @@
 """Check the keys of a config, and the types and ranges of its values: every problem at once, with the path of its key.
 
-A key that nobody reads is a warning, unless it is nearly one of those that say which variables must be set: then it is
-a problem, because the launch would check nothing.
+A key that nobody reads is a warning, unless it is nearly one of those that say which variables must be set, or holds
+one of them: then it is a problem, because the launch would check nothing.
 """
 
 import re
@@ -49,6 +49,14 @@ _PASSED_ON = frozenset(
     ]
 )
 _PASSED_ON_OF_RUNTIME = frozenset(["auth_token_env", "auth_token_file", "providers", "recommended_env"])
+# A config.yaml holds less than both (workspaces/configuration/parser.py).
+_DEEPEST = 40
+_MOST_WALKED = 20_000
+_MOST_MISPLACED = 5
+# Such as `env_required` and `required_variables`, without what separates the words.
+_WORDS = "(?:(?:env|environment|var|variable|secret|key|name)s?)*"
+_LIKE_REQUIRED_ENV = re.compile(f"{_WORDS}requir(?:e|es|ed){_WORDS}")
+_NOTHING_READS = "nothing reads this key. Write {}, or the launch checks no variable"
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -89,24 +97,64 @@ def display_key(key: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN_KEY else f"{text[: _LONGEST_SHOWN_KEY - 1]}…"
 
 
-def judge_unknown_key(path: str, key: str, known: set[str]) -> Problem | None:
-    """Return what is wrong with a key that isn't one of the known ones; None for an extension such as `x-notes`."""
+def judge_unknown_key(path: str, key: str, value: object, known: set[str]) -> Iterator[Problem]:
+    """Yield what is wrong with a key that isn't one of the known ones, and beneath it.
+
+    An extension such as `x-notes` only must not hold a required_env.
+    """
     name = f"{path}.{key}" if path else key
-    looks = "".join(
-        character for character in unicodedata.normalize("NFKC", key[:_LONGEST_SHOWN_KEY]) if character.isprintable()
-    )
-    looks = looks.replace(" ", "").casefold()
+    looks = visible_key(key)
+    is_extension = key.startswith(("x-", "_", "."))
     decisive = [each for each in ("required_env", "required") if each in known or each == "required_env"]
-    for meant in decisive:
-        if is_within_edits(looks, meant, _MISSPELT_EDITS):
-            place = "runtime_config" if meant not in known else path or "the top level"
-            return Problem(name, f"nothing reads this key. Write {meant}, in {place}, or the launch checks no variable")
-    if key.startswith(("x-", "_", ".")):
-        return None
-    edits = min(_MISSPELT_EDITS, (len(looks) + 1) // 3)
-    close = next((each for each in sorted(known) if is_within_edits(looks, each, edits)), None)
-    hint = f". Did you mean {close}?" if close else ""
-    return Problem(name, f"neither Slipway nor a known runtime reads this key{hint}", is_warning=True)
+    meant = next((each for each in decisive if is_within_edits(looks, each, _MISSPELT_EDITS)), None)
+    # `required: true` of a step or a port names no variables.
+    if not is_extension and not isinstance(value, bool) and (not path or not known.isdisjoint(decisive)):
+        meant = meant or (decisive[-1] if _LIKE_REQUIRED_ENV.fullmatch(re.sub("[_-]", "", looks)) else None)
+    if meant:
+        place = (path or "the top level") if meant in known else "runtime_config"
+        yield Problem(name, _NOTHING_READS.format(f"{meant}, in {place}"))
+        return
+    yield from misplaced_requirements(name, value, in_env=None if is_extension else looks.startswith("env"))
+    if not is_extension:
+        edits = min(_MISSPELT_EDITS, (len(looks) + 1) // 3)
+        close = next((each for each in sorted(known) if is_within_edits(looks, each, edits)), None)
+        hint = f". Did you mean {close}?" if close else ""
+        yield Problem(name, f"neither Slipway nor a known runtime reads this key{hint}", is_warning=True)
+
+
+def misplaced_requirements(path: str, value: object, *, in_env: bool | None = None) -> Iterator[Problem]:
+    """Yield the first keys beneath a value that nothing reads, and that say which variables must be set.
+
+    They are nearly `required_env`, or nearly `required` in a mapping such as `envs`. With `in_env` None, which is for
+    what a runtime may read, the second are not looked for.
+    """
+    found = 0
+    queue: list[tuple[tuple[str, ...], object, bool | None]] = [((path,), value, in_env)]
+    # The queue grows meanwhile. A path is joined only if it is needed, since a key may be long.
+    for parts, item, is_in_env in queue:
+        if isinstance(item, list):
+            children = [(f"[{index}]", "", child) for index, child in enumerate(item)]
+        else:
+            pairs = item.items() if isinstance(item, Mapping) else ()
+            children = [(f".{key}", visible_key(str(key)), child) for key, child in pairs]
+        for name, looks, child in children:
+            meant = "env.required" if is_in_env and is_within_edits(looks, "required", _MISSPELT_EDITS) else None
+            if is_within_edits(looks, "required_env", _MISSPELT_EDITS):
+                meant = "required_env, in runtime_config"
+            if meant:
+                yield Problem("".join((*parts, name)), _NOTHING_READS.format(meant))
+                found += 1
+            elif len(parts) < _DEEPEST and len(queue) < _MOST_WALKED:
+                inner = is_in_env if not looks or in_env is None else looks.startswith("env")
+                queue.append(((*parts, name), child, inner))
+            if found == _MOST_MISPLACED:
+                return
+
+
+def visible_key(key: str) -> str:
+    """Return the beginning of a key as the eye reads it: without spaces and invisible characters, in lower case."""
+    normalised = unicodedata.normalize("NFKC", key[:_LONGEST_SHOWN_KEY])
+    return "".join(character for character in normalised if character.isprintable()).replace(" ", "").casefold()
 
 
 def is_within_edits(left: str, right: str, edits: int) -> bool:
@@ -206,7 +254,7 @@ def _requirement(path: str, value: object) -> Iterator[Problem]:
     elif not isinstance(value.get("any_of"), list) or not value["any_of"]:
         yield Problem(path, "must be a name, or any_of with a list of at least one name")
     else:
-        yield from _list_of(_name)(f"{path}.any_of", value["any_of"])
+        yield from _any_of(path, value)
 
 
 def _entry(checks: Mapping[str, Check], *, required: tuple[str, ...] = (), passed_on: Iterable[str] = ()) -> Check:
@@ -220,8 +268,10 @@ def _entry(checks: Mapping[str, Check], *, required: tuple[str, ...] = (), passe
             if value.get(key) is not None:
                 yield from check(f"{path}.{key}" if path else key, value[key])
         for key in value:
-            if key not in known and (problem := judge_unknown_key(path, str(key), known)):
-                yield problem
+            if key not in known:
+                yield from judge_unknown_key(path, str(key), value[key], known)
+            elif key not in checks:
+                yield from misplaced_requirements(f"{path}.{key}" if path else key, value[key])
         yield from (Problem(f"{path}.{key}", "is missing") for key in required if value.get(key) is None)
 
     return check_entry
@@ -248,6 +298,7 @@ def _shortened(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+_any_of = _entry({"any_of": _list_of(_name)})
 _required_env = _list_of(_requirement)
 _seconds = partial(_between, least=1, most=31_536_000)
 _models = _list_of(
@@ -283,7 +334,7 @@ _top = _entry(
             {"port": partial(_between, least=1, most=MAX_PORT)}, passed_on=("streaming", "push_notifications")
         ),
         "prompt_files": _list_of(_text),
-        "skills": _list_of(lambda path, value: iter(())),
+        "skills": _list_of(misplaced_requirements),
     },
     passed_on=_PASSED_ON,
 )

@@ -1,5 +1,6 @@
 """Every key that Slipway reads: the values it takes, and the problem it names for the others."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,10 @@ def test_a_good_config_has_no_problems(config):
         ({"env": {"required": [{"any_of": []}]}}, "env.required[0]", "at least one name"),
         ({"env": {"required": [{"anyof": ["A"]}]}}, "env.required[0]", "at least one name"),
         ({"env": {"required": [{"any_of": ["A", ""]}]}}, "env.required[0].any_of[1]", "is not a name"),
+        ({"agent": {"required_env": ["A"]}}, "agent.required_env", "Write required_env, in runtime_config"),
+        ({"skills": [{"required_env": ["A"]}]}, "skills[0].required_env", "nothing reads this key"),
+        ({"env": {"optional": [{"required_env": ["A"]}]}}, "env.optional[0].required_env", "nothing reads this key"),
+        ({"Env": {"required": ["A"]}}, "Env.required", "Write env.required"),
         ({"a2a": {"port": 0}}, "a2a.port", "from 1 to 65535, not 0"),
         ({"a2a": {"port": 65536}}, "a2a.port", "from 1 to 65535"),
         ({"a2a": {"port": 10**5000}}, "a2a.port", "a huge number"),
@@ -107,6 +112,17 @@ def test_a_wrong_value_of_the_runtime_is_named_with_its_key(runtime_config, key,
 def test_all_problems_are_named_at_once():
     problems = problems_of_shape({"name": 1, "tier": "x", "runtime_config": {"args": 1, "command": 2}})
     assert [problem.key for problem in problems] == ["name", "tier", "runtime_config.command", "runtime_config.args"]
+
+
+def test_a_misplaced_required_env_is_looked_for_in_bounded_time_depth_and_number():
+    deep = {"required_env": ["A"]}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    many = [{"required_env": ["A"]} for _ in range(1_000_000)]
+    began = time.process_time()
+    assert problems_of_shape({"deep": deep}) == []
+    assert len(problems_of_shape({"many": many})) == 5
+    assert time.process_time() - began < 10
 
 
 def test_a_long_bad_name_is_shortened():

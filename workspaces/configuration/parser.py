@@ -7,6 +7,7 @@ Size, nesting and aliases are limited before any value is built, so no text can 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import yaml
@@ -25,6 +26,8 @@ _SHOWN_PROBLEMS = 5
 _SHOWN_WARNINGS = 10
 _FORBIDDEN_CHARACTER = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LINE_BREAK = re.compile("\r\n|\r|\n")
+# libyaml breaks lines at these, as YAML 1.1 does.
+_OLD_LINE_BREAKS = "\x85\u2028\u2029"
 _OTHER_BOOLEANS = frozenset({"yes", "no", "on", "off"})
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
@@ -103,10 +106,14 @@ class _BoundedLoader(Composer, yaml.CSafeLoader):
     """Reads with libyaml and composes nodes in Python, so that each event is checked before anything is built of it."""
 
     def __init__(self, text: str) -> None:
-        yaml.CSafeLoader.__init__(self, text)
+        used = set(text)
+        unused = islice((code for code in range(0x10FFFF, 0xFFFF, -1) if chr(code) not in used), len(_OLD_LINE_BREAKS))
+        self._old_line_breaks = dict(zip(unused, _OLD_LINE_BREAKS, strict=True))
+        stand_ins = {ord(character): code for code, character in self._old_line_breaks.items()}
+        yaml.CSafeLoader.__init__(self, text.translate(stand_ins))
         Composer.__init__(self)
         self._depth = 0
-        self._events = 0
+        self._nodes = 0
 
     def get_event(self) -> Any:
         event: Any = super().get_event()
@@ -114,11 +121,14 @@ class _BoundedLoader(Composer, yaml.CSafeLoader):
             self._depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             self._depth -= 1
-        self._events += 1
+        if isinstance(event, yaml.ScalarEvent):
+            event.value = event.value.translate(self._old_line_breaks)
+        self._nodes += isinstance(event, yaml.NodeEvent)
         if self._depth > MAX_DEPTH:
             raise _too_deep(event)
-        if self._events > 2 * MAX_EXPANDED_NODES:
-            raise BadConfig(f"config.yaml has more than {MAX_EXPANDED_NODES} values ({place(event.start_mark)}).")
+        if self._nodes > MAX_EXPANDED_NODES:
+            where = place(event.start_mark)
+            raise BadConfig(f"config.yaml has more than {MAX_EXPANDED_NODES} keys and values ({where}).")
         if getattr(event, "tag", None):
             tag = str(event.tag).replace(_TAG, "!!")[:60]
             where = place(event.start_mark)
@@ -165,8 +175,8 @@ def check_size(root: yaml.Node) -> None:
         open_nodes.discard(id(node))
         if size.nodes > MAX_EXPANDED_NODES or size.characters > MAX_EXPANDED_CHARACTERS:
             raise BadConfig(
-                f"config.yaml has more than {MAX_EXPANDED_NODES} values or {MAX_EXPANDED_CHARACTERS} characters once "
-                f"its aliases are expanded ({place(node.start_mark)})."
+                f"config.yaml has more than {MAX_EXPANDED_NODES} keys and values or {MAX_EXPANDED_CHARACTERS} "
+                f"characters once its aliases are expanded ({place(node.start_mark)})."
             )
         if size.depth > MAX_DEPTH + 1:
             raise _too_deep(node)
@@ -256,24 +266,23 @@ def describe_problem(problem: rules.Problem, root: yaml.Node) -> str:
 
 def find_mark(key: str, root: yaml.Node) -> yaml.Mark:
     """Return where the key of this path, for example `models[0].id`, stands in the file."""
-    path, node, mark = "", root, root.start_mark
-    while path != key:
-        for child_path, child, child_mark in named_children(path, node):
-            if key == child_path or key.startswith((f"{child_path}.", f"{child_path}[")):
-                path, node, mark = child_path, child, child_mark
+    rest, node, mark = key, root, root.start_mark
+    while rest:
+        for name, child, child_mark in named_children(node):
+            if rest == name or rest.startswith((f"{name}.", f"{name}[")):
+                rest, node, mark = rest[len(name) :].removeprefix("."), child, child_mark
                 break
         else:
             break
     return mark
 
 
-def named_children(path: str, node: yaml.Node) -> Iterator[tuple[str, yaml.Node, yaml.Mark]]:
-    """Yield the path, the node and the place of each item or key of a node."""
+def named_children(node: yaml.Node) -> Iterator[tuple[str, yaml.Node, yaml.Mark]]:
+    """Yield the key, or the index in brackets, the node and the place of each child of a node."""
     if isinstance(node, yaml.SequenceNode):
-        yield from ((f"{path}[{index}]", item, item.start_mark) for index, item in enumerate(node.value))
+        yield from ((f"[{index}]", item, item.start_mark) for index, item in enumerate(node.value))
     elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield f"{path}.{key.value}" if path else key.value, value, key.start_mark
+        yield from ((key.value, value, key.start_mark) for key, value in node.value)
 
 
 def place(mark: Any) -> str:

@@ -33,6 +33,9 @@ from workspaces.models import ApiScope, Workspace
         ("v: ['1', \"true\", 'no']", {"v": ["1", "true", "no"]}),
         ("base: &b {x: 1, y: 1}\nv: {<<: *b, y: 2}", {"base": {"x": 1, "y": 1}, "v": {"y": 2, "x": 1}}),
         ("v: {<<: [{x: 1}, {x: 2, y: 2}]}", {"v": {"x": 1, "y": 2}}),
+        ("name: a\u2028b", {"name": "a\u2028b"}),
+        ("{a\x85b: 'c\x85 d', e: \"f\u2029\"}", {"a\x85b": "c\x85 d", "e": "f\u2029"}),
+        ("v: |\n  a\u2028b\n  c\U0010ffff\x85", {"v": "a\u2028b\nc\U0010ffff\x85"}),
     ],
 )
 def test_plain_values_and_keys_mean_what_yaml_1_2_says(text, config):
@@ -83,6 +86,58 @@ BAD = {
         "runtime_config.models[0].required_envs",
         "line 4, column 7",
     ),
+    "a required_env in a misspelt runtime_config": (
+        "runtime_confg:\n  required_env: [A]",
+        "runtime_confg.required_env",
+        "line 2, column 3",
+    ),
+    "a required_env in Runtime_Config": ("Runtime_Config: {required_env: [A]}", "in runtime_config", "column 18"),
+    "a required_env in a key that ends with a space": (
+        '"runtime_config ":\n  required_env: [A]',
+        "in runtime_config",
+        "line 2, column 3",
+    ),
+    "a required_env in an unknown key": ("agent:\n  a: [{requiredEnv: [A]}]", "a[0].requiredEnv", "line 2, column 8"),
+    "a required_env in a second runtime_config": (
+        "runtime_config: {runtime_config: {required_env: [A]}}",
+        "runtime_config.runtime_config.required_env",
+        "line 1, column 35",
+    ),
+    "a required_env of a skill": ("skills:\n  - required_env: [A]", "skills[0].required_env", "line 2, column 5"),
+    "a required_env that only a runtime may read": ("tools: [{a: {required_env: [A]}}]", "in runtime", "column 14"),
+    "a required_env in an extension": ("x-notes: {_a: {required_env: [A]}}", "x-notes._a.required_env", "column 16"),
+    "a required_env beside any_of": (
+        "env: {required: [{any_of: [A], required_env: [B]}]}",
+        "nothing reads",
+        "column 32",
+    ),
+    "a required in envs": ("envs:\n  required: [A]", "envs.required: nothing reads", "line 2, column 3"),
+    "a required in ENV": ("ENV: {required: [A]}", "Write env.required", "line 1, column 7"),
+    "a required in an env of a model": (
+        "models: [{id: a, env: {required: [B]}}]",
+        "models[0].env.required",
+        "column 24",
+    ),
+    "a required in an env of an unknown key": ("a: {environment: [{requird: [A]}]}", "Write env.required", "column 20"),
+    "a required in runtime_config": ("runtime_config: {required: [A]}", "Write required_env", "line 1, column 18"),
+    "an env_required": ("runtime_config: {env_required: [A]}", "Write required_env, in", "line 1, column 18"),
+    "required_variables": ("runtime_config: {required_variables: [A]}", "Write required_env", "line 1, column 18"),
+    "required_secrets of a model": ("models: [{id: a, required_secrets: [A]}]", "in models[0]", "line 1, column 18"),
+    "required-env-vars at the top": ("required-env-vars: [A]", "in runtime_config", "line 1, column 1"),
+    "required_variables in env": ("env: {required_variables: [A]}", "Write required, in env", "line 1, column 7"),
+    "a control character after an old line break": ("name: \u2028\nrole: \x85\x07", "U+0007", "line 2, column 8"),
+    "a tag after an old line break": ("name: a\u2028b\x85c\nv: 'd\u2029'\nw: !!int 1", "tag !!int", "line 3, column 4"),
+    "a key too many": (
+        "".join(f"k{n}: 1\n" for n in range(10_001)),
+        "20000 keys and values (",
+        "line 10000, column 8)",
+    ),
+    "a value too many in a list": ("v: [" + "1," * 19_999 + "]", "20000 keys and values (", "line 1, column 39999)"),
+    "aliases to too many values": (
+        "a: &a [" + "1," * 9000 + "]\nb: [*a, *a, *a]",
+        "its aliases are expanded",
+        "column",
+    ),
     "a wrong type": ("name: x\nruntime_config: {timeout: soon}", "runtime_config.timeout", "line 2, column 18"),
 }
 
@@ -106,6 +161,13 @@ def test_real_configs_load_without_a_warning(path):
         ("runtme: echo", "runtme: neither Slipway nor a known runtime reads this key. Did you mean runtime? (line 1"),
         ("runtime_config:\n  modle: m", "Did you mean model? (line 2, column 3)"),
         ("runtime_config: {boot: [{step: a, run: b, dir: c}]}", "runtime_config.boot[0].dir: neither"),
+        ("env: {required: [{any_of: [A], x: 1}]}", "env.required[0].x: neither Slipway nor a known runtime"),
+        (
+            "runtime_config:\n  required_env:\n    - {any_of: [A], any_off: [B]}",
+            "Did you mean any_of? (line 3, column 21",
+        ),
+        ("models: [{id: a, required: true}]", "models[0].required: neither"),
+        ("runtime_config: {required_tools: [a]}", "runtime_config.required_tools: neither"),
         ("a2a:\n  streaming: no", "no is text, as YAML 1.2 says. Write true or false if you mean that, or quote it"),
         ("a2a:\n  streaming: no", "(line 2, column 14)"),
     ],
@@ -116,7 +178,17 @@ def test_what_is_probably_not_meant_is_a_warning_with_line_and_column(text, warn
 
 
 @pytest.mark.parametrize(
-    "text", ["x-notes: yes please", "tools: [a]", "name: 'yes'", "runtime_config: {providers: []}"]
+    "text",
+    [
+        "x-notes: yes please",
+        "tools: [a]",
+        "name: 'yes'",
+        "runtime_config: {providers: []}",
+        "x-notes: {required: [a], env: {required: [A]}}",
+        "_notes: {envs: {required: [A]}}",
+        "tools: [{env: {required: [a]}, parameters: {required: [a]}}]",
+        "env: {required: [{any_of: [A], x-why: either}]}",
+    ],
 )
 def test_extensions_and_keys_of_known_runtimes_are_no_warning(text):
     assert check_config(text).warnings == []
@@ -136,6 +208,13 @@ GROWING = {
     "keys": lambda size: "".join(f"k{number}: 1\n" for number in range(size // 12)),
     "nearly required_env": lambda size: "".join(f"requiredenv{number}: 1\n" for number in range(size // 20)),
     "models": lambda size: "runtime_config: {models: [" + "{ix: a}," * (size // 12) + "]}",
+    "required_env beneath a long key": lambda size: (
+        "? " + "k" * (size // 2) + "\n: [" + "{required_env: a}," * (size // 36) + "]"
+    ),
+    "required_env at the end of a long key": lambda size: (
+        "? " + "k" * (size // 2) + "\n: [" + "1," * (size // 14) + "{required_env: a}]"
+    ),
+    "old line breaks": lambda size: "a: " + "\u2028" * (size // 3),
     "brackets": lambda size: "a: " + "[" * size,
     "nested mappings": lambda size: "a: " + "{a: " * (size // 4),
     "anchors": lambda size: "".join(f"a{number}: &a{number} x\n" for number in range(size // 18)),
@@ -164,7 +243,14 @@ def test_twice_the_text_takes_about_twice_the_time_at_most(make):
 
 # --- Ways in -------------------------------------------------------------------------------------
 
-REFUSED = ["a: !!timestamp soon", "a: !!bool maybe", "a: !!int ''", "runtime_config: {requried_env: [A]}"]
+REFUSED = [
+    "a: !!timestamp soon",
+    "a: !!bool maybe",
+    "a: !!int ''",
+    "runtime_config: {requried_env: [A]}",
+    "runtime_confg: {required_env: [A]}",
+    "models: [{id: a, env: {required: [B]}}]",
+]
 
 
 @pytest.mark.django_db
