@@ -63,9 +63,11 @@ def read_secrets(secrets: Sequence[str], secret_files: Sequence[str]) -> dict[st
 
 def ask_for(name: str) -> str:
     """Return the secret that is entered without an echo, or the next line of an input that is not a terminal."""
-    if sys.stdin.isatty():
-        return getpass(f"Value of {name}: ")
-    line = sys.stdin.readline()
+    try:
+        line = f"{getpass(f'Value of {name}: ')}\n" if sys.stdin.isatty() else sys.stdin.readline()
+        line.encode()
+    except UnicodeError as error:
+        raise CommandError(f"The value of {name} is not UTF-8 text.", returncode=NOTHING_CREATED) from error
     if not line:
         raise CommandError(f"The standard input ended before the value of {name}.", returncode=NOTHING_CREATED)
     return line.rstrip("\r\n")

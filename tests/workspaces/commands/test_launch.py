@@ -112,6 +112,39 @@ def test_launch_refuses_a_secret_that_was_not_entered(monkeypatch, given, why):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+@pytest.mark.parametrize("given", [b"\xff\xfe\n", b"s3cr3t\xe9\n"])
+def test_launch_refuses_an_entered_secret_that_is_not_utf_8_without_repeating_it(monkeypatch, given, errors):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given), encoding="utf-8", errors=errors))
+    assert refusal_of("echo", "--secret", "KK") == "The value of KK is not UTF-8 text."
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        (["ech\udcff"], "template"),
+        (["echo", "--name", "\udcff"], "name"),
+        (["echo", "--model", "a\udcff"], "model"),
+        (["echo", "--secret", "A=1", "--secret", "K=s3cr3t\udcff"], "secret"),
+        (["echo", "--secret-file", "K=s3cr3t\udcff"], "secret_file"),
+    ],
+)
+def test_launch_refuses_an_argument_that_is_not_utf_8_without_repeating_it(arguments, argument):
+    assert refusal_of(*arguments) == f"The argument {argument} is not UTF-8 text."
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("option", ["--config", "--env-file"])
+def test_the_path_of_a_file_need_not_be_utf_8(tmp_path, config, option):
+    path = tmp_path / "\udcff"
+    arguments = (option, str(path)) if option == "--config" else ("--config", str(config), option, str(path))
+    assert "can't be read: No such file" in refusal_of(*arguments)
+    path.write_text("A=1" if option == "--env-file" else CONFIG)
+    assert "No launch worker is alive" in refusal_of(*arguments)
+
+
+@pytest.mark.django_db
 def test_launch_names_the_line_of_a_bad_env_file_without_repeating_it(tmp_path):
     path = tmp_path / "secrets.env"
     path.write_text("# comment\nGOOD=1\n\ns3cr3t\n")
@@ -143,6 +176,25 @@ def test_launch_is_refused_without_a_broker(stack):
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "Redis does not answer" in refused.stderr
     assert not Workspace.objects.exists()
+
+
+@pytest.mark.journey
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("arguments", "given", "name"),
+    [
+        (["launch", "echo", "--secret", "KK"], b"\xff\xfe\n", "value of KK"),
+        (["launch", "echo", "--name", b"\xff"], b"", "argument name"),
+        (["pause", b"\xff"], b"", "argument workspaces"),
+        (["api_key", "create", b"\xff", "--scope", "read"], b"", "argument name"),
+    ],
+)
+def test_bytes_that_are_not_utf_8_end_a_command_with_a_sentence_and_exit_code_2(stack, arguments, given, name):
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
+    refused = subprocess.run(command, env=stack.environment, input=given, capture_output=True, check=False)
+    assert (refused.returncode, refused.stdout) == (2, b"")
+    assert refused.stderr.decode().endswith(f"The {name} is not UTF-8 text.\n")
+    assert "Traceback" not in refused.stderr.decode()
 
 
 @pytest.mark.journey

@@ -108,6 +108,15 @@ def test_an_unknown_workspace_changes_nothing(command):
     assert status(up) == S.ONLINE
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_name_that_is_not_utf_8_changes_nothing(command):
+    up = online(name="up")
+    with pytest.raises(CommandError, match=r"The argument workspaces is not UTF-8 text\.") as error:
+        output_of(command, "up", "\udcff")
+    assert error.value.returncode == 2
+    assert status(up) == S.ONLINE
+
+
 def test_an_ambiguous_name_is_refused_with_the_ids():
     one, other = online(name="same"), online(name="same")
     with pytest.raises(CommandError, match="Several workspaces are named") as error:
