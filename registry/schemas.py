@@ -37,7 +37,8 @@ _LARGEST_COUNT = 2**31 - 1
 _LARGEST_AMOUNT = 2**63 - 1
 MAX_CARD_BYTES = 64 * 1024
 _MAX_CAPABILITY_CHARACTERS = 100
-_MAX_NAMED_PROBLEMS = 20
+# A field with more wrong parts is left out whole.
+_MOST_LEFT_OUT_PARTS = 20
 
 
 def clamped(value: Any, *, most: int) -> Any:
@@ -120,24 +121,24 @@ class Report(BaseModel):
             )
             if is_judged or not isinstance(values, dict):
                 raise
-        # From the back, so that the index of an item of a list stays right.
-        left = values
-        for each in reversed(problems):
-            left = without(left, each["loc"])
         wrong = dict.fromkeys(str(each["loc"][0]) for each in problems)
         try:
+            left = values
+            # From the back, so that the index of an item of a list stays right.
+            for each in reversed(problems[:_MOST_LEFT_OUT_PARTS]):
+                left = without(left, each["loc"])
             report = handler({**wrong, **left})
-        except ValidationError:
+            names = [mend_line(".".join(map(str, each["loc"]))[:200]) for each in problems]
+        except (LookupError, ValidationError):
+            # Pydantic's paths have U+FFFD for half of a surrogate pair, so a key may not be found.
             report = handler({**values, **wrong})
-        report._ignored = {
-            mend_line(".".join(map(str, each["loc"]))[:200]): field_message(each["msg"])
-            for each in problems[:_MAX_NAMED_PROBLEMS]
-        }
+            names = [str(each["loc"][0]) for each in problems]
+        report._ignored = {name: field_message(each["msg"]) for name, each in zip(names, problems, strict=True)}
         return report
 
 
 def without(values: Any, path: Sequence[str | int]) -> Any:
-    """Return a copy of the dict or list without what lies at the path."""
+    """Return a copy of the dict or list without what lies at the path. Raises LookupError if nothing does."""
     first, *rest = path
     left = values.copy()
     if rest and isinstance(values[first], dict | list):
