@@ -10,24 +10,35 @@ from collections.abc import Mapping
 
 MAX_DEPTH = 64
 
-# Terminal control sequences: CSI, OSC, and those of two characters.
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+# ECMA-48: control sequences such as colours, strings such as links and titles, two-character sequences, and other
+# control characters, which show nothing. One that the text's end cuts off counts, too, unless a single C1 character
+# begins it: those also occur in wrongly decoded text.
+ESCAPE_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+(?:[@-~]|\Z)"
+    r"|\x1b[\]PX^_][^\x07\x1b\x9c\n\0]*+(?:\x07|\x1b\\|\x9c|\Z)"
+    r"|[\x90\x98\x9d-\x9f][^\x07\x1b\x90\x98\x9c-\x9f\n\0]*+(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*+[0-~]?"
+    r"|[\x01-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]"
+)
 _BIDI_CONTROLS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 # All of C0 and C1 but tab and line feed.
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f"
 _UNWANTED = re.compile(f"[{_CONTROLS}{_BIDI_CONTROLS}]")
 _REFUSED_IN_NAMES = re.compile(f"[{_CONTROLS}\t\n\u2028\u2029{_BIDI_CONTROLS}\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-# Unicode's Default_Ignorable_Code_Point, without the bidi controls.
+# Unicode's Default_Ignorable_Code_Point, without the bidi controls, and the marks of annotations between lines.
 _IGNORABLE = re.compile(
     "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f\u3164\ufe00-\ufe0f"
-    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 # What shows nothing inside of a line.
 INVISIBLE = re.compile(f"{_IGNORABLE.pattern}|[{_BIDI_CONTROLS}]")
 # Letters and symbols that have no ink: Braille's blank pattern and a musical null note.
 _BLANK = re.compile("[\u2800\U0001d159]")
-_WITHOUT_INK = frozenset({"Cc", "Cf", "Cs", "Mn", "Me", "Zs", "Zl", "Zp"})
+# Private and unassigned ones show a box at most, and the same one for all.
+_WITHOUT_INK = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Mn", "Me", "Zs", "Zl", "Zp"})
+# Reserved for emoji, so that one which is newer than this Python's Unicode has ink.
+_FUTURE_EMOJI = re.compile("[\U0001f000-\U0001faff\U0001fc00-\U0001fffd]")
 _JOINERS = frozenset("\u200c\u200d")
 _VARIATIONS = frozenset("\ufe0e\ufe0f")
 _VIRAMA = 9
@@ -40,6 +51,8 @@ def is_visibly_empty(text: str) -> bool:
     if text.isascii() and text.isprintable():
         return not text.strip()
     inked = _BLANK.sub("", _IGNORABLE.sub("", text))
+    if _FUTURE_EMOJI.search(inked):
+        return False
     return all(unicodedata.category(character) in _WITHOUT_INK for character in inked)
 
 
@@ -47,22 +60,19 @@ def printable(text: str) -> str:
     """Return the text without terminal sequences, control characters, bidi controls and halves of surrogate pairs."""
     if text.isascii() and text.isprintable():
         return text
-    text = _LINE_ENDS.sub("\n", _ESCAPES.sub("", text)).encode(errors="replace").decode()
+    text = ESCAPE_SEQUENCE.sub("", _LINE_ENDS.sub("\n", text)).encode(errors="replace").decode()
     return _UNWANTED.sub("", text)
 
 
 def mend_text(text: str) -> str:
-    """Return a describing text as it is kept: printable, without white space around it, "" if visibly empty."""
-    mended = printable(text).strip()
+    """Return a describing text as it is kept: printable, nothing invisible in or around it, "" if visibly empty."""
+    mended = _IGNORABLE.sub(kept_joiner, printable(text)).strip()
     return "" if is_visibly_empty(mended) else mended
 
 
 def mend_line(text: str) -> str:
     """Return the text as one line that shows all it holds: mended, NFC, single spaces, nothing invisible in it."""
-    line = " ".join(mend_text(text).split())
-    if line.isascii():
-        return line
-    return unicodedata.normalize("NFC", _IGNORABLE.sub(kept_joiner, line)).strip()
+    return " ".join(unicodedata.normalize("NFC", mend_text(_BLANK.sub(" ", text))).split())
 
 
 def mend_values(value: object, *, depth: int = 0) -> object:

@@ -40,6 +40,7 @@ INVISIBLE += [
     "\r\n",
 ]
 INVISIBLE += ["\U000e0041", "\U0001d159", "\ufe0f", "\u0301", ""]
+INVISIBLE += ["\ufff9", "\ufffb", "\ue000", "\U000f0000", "\ufdd0", "\uffff", "\U0010ffff", "\u0378"]
 
 
 @pytest.mark.parametrize("text", INVISIBLE, ids=ascii)
@@ -72,7 +73,19 @@ def test_what_shapes_letters_and_emoji_stays(text):
         ("a\r\nb\u2028c\x0bd", "a b c d"),
         ("a\x1b]0;title\x07b\x1b[1;31mc\x9b", "abc"),
         ("\u202egnp.exe", "gnp.exe"),
-        ("\x1b]0;never closed: disk full", "0;never closed: disk full"),
+        ("\x1b]0;never closed: disk full", ""),
+        ("disk full\x1b]0;never closed", "disk full"),
+        ("\x1b]0;no title\ndisk full", "0;no title disk full"),
+        ("h\x9b1mu", "hu"),
+        ("h\x1bPq\x1b\\u", "hu"),
+        ("h\x1b_a\x07\x1b^p\x1b\\\x1bXs\x9cu", "hu"),
+        ("h\x90q\x9c\x9dtitle\x07\x9fa\x1b\\u", "hu"),
+        ("\u00e2\x80\x9ddisk full", "\u00e2disk full"),
+        ("h\x1b(B\x1b7\x1bcu", "hu"),
+        ("h\x1b[31", "h"),
+        ("a\ufff9b\U0001d159c", "ab c"),
+        ("ad\u2800min", "ad min"),
+        ("a \u200b b", "a b"),
         ("\ud800\udc00", "??"),
     ],
     ids=ascii,
@@ -97,7 +110,21 @@ def test_values_that_json_lacks_become_null():
 
 
 @pytest.mark.parametrize(
-    "piece", ["\u200b", "\x1b[", "\x1b]", "\u202e", "\ud800", "\r", "e\u0301", "\u200d\U0001f525", "\0"]
+    "piece",
+    [
+        "\u200b",
+        "\x1b[",
+        "\x1b]",
+        "\x9d",
+        "\x1bPa\x9d",
+        "\ue000",
+        "\u202e",
+        "\ud800",
+        "\r",
+        "e\u0301",
+        "\u200d\U0001f525",
+        "\0",
+    ],
 )
 def test_mending_takes_time_in_proportion_to_the_text(piece):
     def seconds(times):

@@ -1,6 +1,7 @@
 """What describes never costs a report: it is mended, or left out and named in the answer."""
 
 import json
+import time
 from datetime import timedelta
 
 import pytest
@@ -40,6 +41,9 @@ def raw(workspace, field, text):
         ("sample_error", r'"half \ud800 of a pair"', "half ? of a pair"),
         ("sample_error", r'"\u202etfel ot thgir"', "tfel ot thgir"),
         ("sample_error", r'"\u200b\u2060"', ""),
+        ("sample_error", r'"disk\u200b \ufefffull"', "disk full"),
+        ("sample_error", r'"disk\u009b1m full\u001bPq\u001b\\"', "disk full"),
+        ("current_task", r'"\ue000"', ""),
         ("sample_error", json.dumps("x" * 900_000), "x" * 4000),
         ("current_task", r'"\ud83d"', "?"),
         ("current_task", r'"\ud83d\ude80 launch"', "\N{ROCKET} launch"),
@@ -173,6 +177,16 @@ def test_a_failure_is_told_whatever_its_error_holds(report, text, message):
     assert stuck.status == WorkspaceStatus.FAILED
     assert stuck.failure_message == (message or "No reason was given. Read the end of the log, if there is one.")
     assert Event.objects.latest("id").payload["error"] == stuck.failure_message
+
+
+@pytest.mark.parametrize("report", [by_agent, by_watcher])
+@pytest.mark.parametrize("log", ["\u200b", "\n\u2060\u2800\n", "\x1b[31m\u200b\x1b[0m"], ids=ascii)
+def test_a_log_that_shows_nothing_is_empty(report, log):
+    stuck = booting()
+    assert report(stuck, f'"error": "x", "log_tail": {json.dumps(log)}').status_code == 200
+    stuck.refresh_from_db()
+    assert stuck.failure_log_tail == ""
+    assert "log_tail" not in Event.objects.latest("id").payload
 
 
 @pytest.mark.parametrize("report", [by_agent, by_watcher])
@@ -316,3 +330,70 @@ def test_a_late_agent_s_wrong_fields_undo_a_deadline_failure():
     late = failed(code=FailureCode.STALLED)
     assert AgentCaller(late).beat(sample_error={"x": 1}, uptime_seconds=True).status_code == 200
     assert Workspace.objects.get(pk=late.pk).status == WorkspaceStatus.ONLINE
+
+
+ODD_KEYS = [
+    "\\ud800",
+    "x\\ud800",
+    "\\udfff\\ud800",
+    "\\ufffd",
+    "",
+    "0",
+    "-1",
+    "[key]",
+    "a.b",
+    "\\u0000",
+    "__proto__",
+    "k" * 300,
+]
+BAD_VALUES = ["3", '"x"', "null", "[]", '{"\\ud800": 1}']
+
+
+def nested(key, value):
+    """Return the fields of each report call with an odd key on each level that takes keys or items."""
+    pair = f'"{key}": {value}'
+    yield pair
+    for field in ("error_rate", "sample_error", "code", "missing", "error", "log_tail", "step", "agent_card", "url"):
+        yield f'"{field}": {{{pair}}}'
+        yield f'"{field}": [{{{pair}}}, {{{pair}}}]'
+    yield f'"runtime_metadata": {{{pair}}}'
+    yield f'"runtime_metadata": {{"capabilities": {{{pair}, "\\udbff": 3, "fine": true}}}}'
+    yield f'"runtime_metadata": {{"capabilities": [{{{pair}}}], "idle_timeout_seconds": {{{pair}}}}}'
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), list(zip(ODD_KEYS, BAD_VALUES * 3, strict=False)), ids=lambda part: part[:10]
+)
+def test_no_key_on_any_level_costs_a_report(key, value):
+    stuck = booting()
+    url, card = '"url": "http://localhost:9"', '"agent_card": {}'
+    for fields in nested(key, value):
+        calls = {
+            "register": f'"id": "{stuck.pk}", {url}, {card}, {fields}',
+            "heartbeat": f'"workspace_id": "{stuck.pk}", {fields}',
+            "progress": f'"workspace_id": "{stuck.pk}", {fields}',
+            "failed": f'"workspace_id": "{stuck.pk}", {fields}',
+        }
+        for call, body in calls.items():
+            answer = AgentCaller(stuck).post(f"/registry/{call}", f"{{{body}}}")
+            assert answer.status_code == 200, (call, body, answer.content)
+        assert by_watcher(stuck, fields).status_code == 200, fields
+
+
+@pytest.mark.parametrize("key", ["\\ud800", "x\\ud800"])
+@pytest.mark.parametrize("value", ["3", '"x"'])
+def test_a_field_whose_wrong_part_is_not_found_is_left_out_whole(key, value):
+    up = online()
+    metadata = f'{{"capabilities": {{"{key}": {value}}}}}'
+    answer = AgentCaller(up).post("/registry/heartbeat", raw(up, "runtime_metadata", metadata))
+    assert (answer.status_code, list(answer.json()["ignored"])) == (200, ["runtime_metadata"])
+    assert Heartbeat.objects.get(pk=up.pk).runtime_metadata == {}
+
+
+def test_a_report_with_very_many_wrong_parts_is_read_at_once():
+    up = online()
+    many = json.dumps({"capabilities": {f"a{number}": 3 for number in range(60_000)}})
+    began = time.process_time()
+    answer = AgentCaller(up).post("/registry/heartbeat", raw(up, "runtime_metadata", many))
+    assert (answer.status_code, list(answer.json()["ignored"])) == (200, ["runtime_metadata"])
+    assert time.process_time() - began < 5

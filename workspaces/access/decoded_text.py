@@ -7,14 +7,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
-# ECMA-48: control sequences such as colours, strings such as links and titles, two-character sequences, and other
-# control characters, which show nothing. One that the text's end cuts off counts, too.
-ESCAPE_SEQUENCE = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+(?:[@-~]|\Z)"
-    r"|\x1b[\]PX^_][^\x07\x1b\n\0]*+(?:\x07|\x1b\\|\Z)"
-    r"|\x1b[ -/]*+[0-~]?"
-    r"|[\x01-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]"
-)
+from agent.texts import ESCAPE_SEQUENCE
+
 # One character in UTF-8, each byte as %xx.
 _PERCENT = re.compile(
     r"%[0-7][0-9a-f]|%[cd][0-9a-f]%[89ab][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f]){2}|%f[0-7](?:%[89ab][0-9a-f]){3}",

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from agent.texts import is_visibly_empty
 from workspaces.access import secrets
 from workspaces.access.cut_secrets import rests_in
 from workspaces.access.decoded_text import DecodedText, readings_of, without_escape_sequences
@@ -57,7 +58,10 @@ def mask_start(text: str, *, workspace_id: UUID, most_characters: int) -> str:
 
 
 def mask_log_tail(text: str, *, workspace_id: UUID) -> str:
-    """Return the last 8 KiB of what a terminal shows of a log, masked before it is cut, with its colours."""
+    """Return the last 8 KiB of what a terminal shows of a log, masked before it is cut, with its colours.
+
+    "" if that is visibly empty.
+    """
     masker = masker_of(workspace_id)
     window = last_characters(text, WINDOW_CHARACTERS).replace("\0", "").encode(errors="replace").decode()
     shown = shown_lines(masker.mask_coloured(window))
@@ -66,6 +70,8 @@ def mask_log_tail(text: str, *, workspace_id: UUID) -> str:
     coloured = _REST_OF_CREDENTIAL.sub(MASK, coloured)
     plain = without_escape_sequences(coloured)
     kept = last_bytes(plain.text)
+    if is_visibly_empty(kept):
+        return ""
     start = len(plain.text) - len(kept)
     with_colours = coloured[plain.origin(start) if start else 0 :]
     return with_colours if len(with_colours) <= _MOST_COLOURED_CHARACTERS else kept

@@ -2,7 +2,7 @@
 
 import re
 
-from workspaces.access.decoded_text import ESCAPE_SEQUENCE
+from agent.texts import ESCAPE_SEQUENCE
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERASE = re.compile(r"\x1b\[([012]?)K")

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from agent.texts import INVISIBLE, printable
-from workspaces.access.decoded_text import ESCAPE_SEQUENCE
+from agent.texts import ESCAPE_SEQUENCE, INVISIBLE, printable
 from workspaces.access.masking import mask_start
 from workspaces.access.terminal_lines import shown_lines
 from workspaces.lifecycle.transitions import STOPPED
