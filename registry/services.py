@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from django.db.models.functions import Coalesce, Now
 
 from registry.live_updates import publish_heartbeat
 from registry.schemas import HeartbeatIn, RuntimeState
-from workspaces.access import agent_urls
+from workspaces.access import agent_urls, secrets
 from workspaces.access.authentication import Agent
 from workspaces.access.masking import WINDOW_CHARACTERS, mask_start, mask_strings
 from workspaces.lifecycle.transitions import (
@@ -48,6 +49,8 @@ def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, no
     """
     if not agent.backend.gives_address:
         agent_urls.check_agent_url(url)
+        values = chain(*secrets.readable_values({agent.workspace_id}).values())
+        agent_urls.check_without_secrets(url, values, workspace_id=agent.workspace_id)
     card = None if agent_card is None else mask_strings(dict(agent_card), workspace_id=agent.workspace_id)
     workspace = mark_online.mark_online(
         workspace_id=agent.workspace_id,
@@ -103,7 +106,7 @@ def fail_by_agent(
         code=code,
         source=FailureSource.AGENT,
         message=error[:WINDOW_CHARACTERS],
-        missing=missing,
+        missing=mask_strings(missing, workspace_id=agent.workspace_id) if missing else [],
         log_tail=log_tail,
     )
     return _fail(agent.workspace_id, agent.launch_id, reason, now=clock())
@@ -145,7 +148,10 @@ def _columns(report: HeartbeatIn, *, workspace_id: UUID) -> dict[str, Any]:
     if not report.monthly_spend:
         columns.pop("monthly_spend", None)
     if report.runtime_metadata is not None:
-        columns["runtime_metadata"] = Value(report.runtime_metadata.model_dump(), output_field=JSONField())
+        metadata = report.runtime_metadata.model_dump()
+        if metadata["capabilities"]:
+            metadata["capabilities"] = mask_strings(metadata["capabilities"], workspace_id=workspace_id)
+        columns["runtime_metadata"] = Value(metadata, output_field=JSONField())
     return columns
 
 

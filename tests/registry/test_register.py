@@ -1,5 +1,6 @@
 """An agent registers."""
 
+from base64 import b64encode
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from postgres.clock import database_now
 from tests.callers import AgentCaller, Caller, holder
 from tests.workspaces.factories import booting, failed, later, online
 from workspaces.access.secrets import put_secrets
+from workspaces.access.tokens import mint_agent_token
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Workspace
 from workspaces.services.launching.create import CreateRequest, create
@@ -154,6 +156,70 @@ def test_a_secret_in_a_card_reaches_neither_row_nor_event():
     assert "sk-very" not in str(stuck.agent_card)
     assert "sk-very" not in str(Event.objects.latest("id").payload)
     assert stuck.agent_card["name"] == "a"
+
+
+SECRET = "sk-very/secret value"
+
+
+@pytest.mark.parametrize("owner", ["own", "global"])
+@pytest.mark.parametrize(
+    "behind_host",
+    [
+        "/cb?k=sk-very%2Fsecret%20value",
+        "/cb?k=sk-very/secret+value",
+        "/sk-very/secret%20value/a2a",
+        "#sk-very/secret%20value",
+        f"?k={b64encode(SECRET.encode()).decode()}",
+        "?k={token}",
+    ],
+)
+def test_a_url_with_a_secret_is_refused_by_field_and_reaches_neither_row_nor_event(owner, behind_host):
+    agent, workspace = external()
+    put_secrets({"KEY": SECRET}, workspace_id=workspace.pk if owner == "own" else None)
+    url = "http://8.8.8.8" + behind_host.replace("{token}", mint_agent_token(workspace))
+    answer = agent.post("/registry/register", {"id": str(workspace.pk), "url": url, "agent_card": {}})
+    assert (answer.status_code, list(answer.json()["fields"])) == (422, ["url"])
+    workspace.refresh_from_db()
+    assert (workspace.status, workspace.url) == (WorkspaceStatus.AWAITING_AGENT, "")
+    assert url not in str(list(Event.objects.values_list("payload")))
+
+
+@pytest.mark.parametrize("owner", ["own", "global"])
+def test_an_operator_s_url_with_a_secret_is_refused_by_field(owner):
+    own = {"KEY": SECRET} if owner == "own" else {}
+    if not own:
+        put_secrets({"KEY": SECRET}, workspace_id=None)
+    body = {"name": "theirs", "external": True, "url": "http://8.8.8.8/cb?k=sk-very/secret+value", "secrets": own}
+    answer = holder(ApiScope.OPERATE).post("/workspaces", {**body, "labels": {"": "x"}})
+    assert (answer.status_code, set(answer.json()["fields"])) == (422, {"url", "labels"})
+    assert not Workspace.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://8.8.8.8:8000/prod/1/v1/", "http://localhost:8000/v1/?region=eu", "http://8.8.8.8:8000/long"]
+)
+def test_a_value_that_is_no_secret_of_the_url_keeps_no_agent_away(url):
+    agent, workspace = external()
+    values = {"A": "8000", "B": "localhost", "C": "prod", "D": "1", "E": "http://9.9.9.9/v1/", "F": "/long-secret"}
+    put_secrets(values, workspace_id=workspace.pk)
+    answer = agent.post("/registry/register", {"id": str(workspace.pk), "url": url, "agent_card": {}})
+    assert answer.status_code == 200
+    workspace.refresh_from_db()
+    assert workspace.url == url
+
+
+def test_a_secret_among_missing_names_reaches_no_event():
+    stuck = booting(secrets={"KEY": "sk_very_secret_value"})
+    AgentCaller(stuck).failed(code="missing_env", error="x", missing=["sk_very_secret_value", "API_KEY"])
+    assert Event.objects.latest("id").payload["missing"] == ["•" * 6, "API_KEY"]
+
+
+def test_a_secret_among_capabilities_reaches_no_row():
+    up = online()
+    put_secrets({"KEY": "sk_very_secret_value"}, workspace_id=up.pk)
+    AgentCaller(up).beat(runtime_metadata={"capabilities": {"is sk_very_secret_value": True, "status_mgmt": True}})
+    stored = Heartbeat.objects.get(pk=up.pk).runtime_metadata["capabilities"]
+    assert stored == {"is ••••••": True, "status_mgmt": True}
 
 
 def test_a_new_launch_begins_with_a_clean_heartbeat():

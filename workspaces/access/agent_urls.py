@@ -1,10 +1,15 @@
 """The URLs that agents may register, as the wire contract's "URL rules at register" has them."""
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from events.channels.network.addresses import ForbiddenAddress, Purpose, Unresolved, resolve_allowed
+from workspaces.access.masking import Masker
 
 MAX_URL_CHARACTERS = 2000
+# Shorter values, such as `1` or `prod`, occur in paths by chance.
+_MIN_SECRET_CHARACTERS = 6
 
 
 class ForbiddenUrl(ValueError):
@@ -35,3 +40,19 @@ def check_agent_url(url: str) -> None:
         resolve_allowed(host, port or (443 if parts.scheme == "https" else 80), purpose=Purpose.AGENT)
     except (ForbiddenAddress, Unresolved) as error:
         raise ForbiddenUrl(str(error)) from None
+
+
+def check_without_secrets(url: str, values: Iterable[str], *, workspace_id: UUID) -> None:
+    """Raise ForbiddenUrl if a value of at least six characters, or a credential, stands behind the URL's host.
+
+    Others get to see an agent's URL and call it as it is, so it can't be masked.
+    """
+    parts = urlsplit(url)
+    # In brackets, since the rest of a value at the end of a text would count.
+    behind_host = f"({parts._replace(scheme='', netloc='').geturl()})"
+    masker = Masker([value for value in values if len(value) >= _MIN_SECRET_CHARACTERS], workspace_id=workspace_id)
+    if masker.mask(behind_host) != behind_host:
+        raise ForbiddenUrl(
+            "The URL contains a secret or a token, and other agents, events and pages show it. "
+            "Send the secret in a header instead."
+        )

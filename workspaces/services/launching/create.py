@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -143,7 +144,14 @@ def check_request(request: CreateRequest) -> CheckedRequest:
     except secrets.InvalidSecret as error:
         problems["secrets"] = str(error)
     workspace = build_workspace(request, checked.config)
-    if problems := field_problems(workspace) | problems:
+    problems = field_problems(workspace) | problems
+    if workspace.url and "url" not in problems:
+        values = chain(own_secrets.values(), *secrets.readable_values(set()).values())
+        try:
+            agent_urls.check_without_secrets(workspace.url, values, workspace_id=workspace.pk)
+        except agent_urls.ForbiddenUrl as error:
+            problems["url"] = str(error)
+    if problems:
         raise InvalidWorkspace(problems)
     return CheckedRequest(workspace, own_secrets, [*warnings_of(checked), *from_file.warnings])
 
