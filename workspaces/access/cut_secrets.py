@@ -21,17 +21,20 @@ def rests_in(text: str, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
     if len(text) < _MIN_TEXT_CHARACTERS:
         return
     end = _start_of(_ELLIPSIS, text, len(text))
-    endings = [text[:cut][::-1] for cut in {end, _start_of(_CUT_ESCAPE, text, end)}]
+    cuts = {end, _start_of(_CUT_ESCAPE, text, end)}
+    endings = [(text[:cut][::-1], text[max(0, cut - _MIN_REST_CHARACTERS) : cut]) for cut in cuts]
     escape = _REST_OF_ESCAPE.match(text)
-    beginnings = range(escape.end() + 1 if escape else 1)
+    starts = range(escape.end() + 1 if escape else 1)
+    beginnings = [(start, text[start : start + _MIN_REST_CHARACTERS]) for start in starts]
+    # Most texts are short and hold no secret, so ask first for the few characters that each rest has.
     for secret in secrets:
         if end >= _MIN_PIECE_CHARACTERS and secret.find(text[:end]) >= 0:
             yield 0, end
-        for start in beginnings:
-            if rest := length_of_rest(secret, text, start):
+        for start, first in beginnings:
+            if first in secret and (rest := length_of_rest(secret, text, start)):
                 yield 0, start + rest
-        for backwards in endings:
-            if rest := length_of_rest(secret[::-1], backwards):
+        for backwards, last in endings:
+            if last in secret and (rest := length_of_rest(secret[::-1], backwards)):
                 yield len(backwards) - rest, end
 
 

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
-from agent.texts import ESCAPE_SEQUENCE
+from agent.texts import ESCAPE_SEQUENCE, INVISIBLE
 
 # One character in UTF-8, each byte as %xx.
 _PERCENT = re.compile(
@@ -15,10 +15,18 @@ _PERCENT = re.compile(
     re.IGNORECASE,
 )
 _BACKSLASH = re.compile(
-    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\[nrtbf\"'\\/]"
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}"
+    r"|\\x[0-9a-fA-F]{2}|\\[0-3][0-7]{2}|\\[nrtbf\"'\\/]"
 )
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|amp|lt|gt|quot|apos);", re.IGNORECASE)
 _SIMPLE_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+# A single quote within single quotes, as shells print it.
+_SHELL_QUOTE = re.compile(r"'\\''|'\"'\"'")
+_ESCAPE = re.compile(
+    f"(?i:{_ENTITY.pattern}|{_PERCENT.pattern})|{_SHELL_QUOTE.pattern}|{_BACKSLASH.pattern}|{INVISIBLE.pattern}"
+)
+_BEGINS_ESCAPE = re.compile(r"[\\%&']")
+_ROUNDS = 4
 _PLUS = re.compile(r"\+")
 # Base64 is wrapped at 64 or 76 characters.
 _WRAP = re.compile(r"(?<=[A-Za-z0-9+/_-]{60})\r?\n(?=[A-Za-z0-9+/=_-])")
@@ -62,15 +70,31 @@ def without_escape_sequences(text: str) -> DecodedText:
 
 def readings_of(plain: DecodedText) -> Iterator[DecodedText]:
     """Yield the text, and what it says with the escapes of URLs, JSON, Python, C and HTML undone, and unwrapped."""
+    yield plain
+    visible = plain if plain.text.isascii() else DecodedText(plain, INVISIBLE, lambda character: "")
+    if visible is not plain and visible.is_changed:
+        yield visible
+    unwrapped, spaced = DecodedText(plain, _WRAP, lambda end: ""), DecodedText(plain, _PLUS, lambda plus: " ")
+    yield from (text for text in (unwrapped, spaced) if text.is_changed)
+    if not _BEGINS_ESCAPE.search(plain.text):
+        return
+    # Most texts that were escaped more than once, in different ways.
+    undone = visible
+    for _ in range(_ROUNDS):
+        undone = DecodedText(undone, _ESCAPE, _undo)
+        if not undone.is_changed:
+            break
+        yield undone
     unescaped = DecodedText(plain, _BACKSLASH, _unescape)
     twice = DecodedText(unescaped, _BACKSLASH, _unescape)
-    yield plain
     yield from (text for text in (unescaped, twice, DecodedText(plain, _ENTITY, html.unescape)) if text.is_changed)
     for text in (plain, unescaped) if unescaped.is_changed else (plain,):
         decoded = DecodedText(text, _PERCENT, _percent_decode)
-        spaced = DecodedText(text, _PLUS, lambda plus: " ")
-        readings = [decoded, DecodedText(decoded, _PERCENT, _percent_decode), DecodedText(text, _WRAP, lambda end: "")]
-        readings += [DecodedText(spaced, _PERCENT, _percent_decode), spaced] if spaced.is_changed else []
+        readings = [decoded, DecodedText(decoded, _PERCENT, _percent_decode)]
+        if text is unescaped:
+            unwrapped, spaced = DecodedText(text, _WRAP, lambda end: ""), DecodedText(text, _PLUS, lambda plus: " ")
+            readings += [unwrapped, spaced]
+        readings += [DecodedText(spaced, _PERCENT, _percent_decode)] if spaced.is_changed else []
         yield from (each for each in readings if each.is_changed)
 
 
@@ -81,4 +105,14 @@ def _percent_decode(escapes: str) -> str:
 def _unescape(escape: str) -> str:
     if escape[1] == "u":
         return str(json.loads(f'"{escape}"'))
+    if escape[1] == "U" or escape[1].isdigit():
+        return chr(int(escape[2:], 16) if escape[1] == "U" else int(escape[1:], 8))
     return chr(int(escape[2:], 16)) if escape[1] == "x" else _SIMPLE_ESCAPES.get(escape[1], escape[1])
+
+
+def _undo(escape: str) -> str:
+    if escape[0] == "'":
+        return "'"
+    if escape[0] in "%&":
+        return html.unescape(_percent_decode(escape))
+    return _unescape(escape) if escape[0] == "\\" else ""

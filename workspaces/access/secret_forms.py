@@ -74,8 +74,8 @@ def forms_of(values: Iterable[str]) -> set[Form]:
         forms.add(part)
         raw = part.text.encode(errors="replace")
         if part.where is Where.ANYWHERE and len(raw) >= _MIN_SUBSTRING_CHARACTERS:
-            forms |= {Form(raw.hex()), Form(raw.hex().upper())}
-            forms |= {Form(text, is_base64=True) for text in base64_forms(raw)}
+            forms |= {Form(text) for digits in (raw.hex(), raw.hex(":")) for text in (digits, digits.upper())}
+            forms |= {Form(text, is_base64=True) for each in (raw, b64encode(raw)) for text in base64_forms(each)}
     return forms
 
 

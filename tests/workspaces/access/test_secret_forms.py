@@ -3,11 +3,15 @@
 import base64
 import html
 import json
+import shlex
 import urllib.parse
 
 import pytest
 
+from tests.callers import AgentCaller
+from tests.workspaces.factories import booting
 from workspaces.access.masking import MASK, mask_values
+from workspaces.models import Heartbeat
 
 SECRET = "p/ä ss+w&rd'\"=tail-9f\\x"
 PEM = "-----BEGIN KEY-----\nMIIEvgIBADANBgkq\nhkiG9w0BAQ\nAQ8Z==\nz9\n-----END KEY-----\n"
@@ -45,6 +49,21 @@ def basic(user, value):
         base64.encodebytes(b"user:" + SECRET.encode() * 5).decode(),
         "".join(f"\x1b[3{number % 8}m{character}" for number, character in enumerate(SECRET)) + "\x1b[0m",
         SECRET[:5] + "\0" + SECRET[5:],
+        *(invisible.join(SECRET) for invisible in ("\u200b", "\u00ad", "\ufe0f", "\u200c", "\u2060", "\u202a\u034f")),
+        json.dumps("\u200b".join(SECRET)),
+        urllib.parse.quote(json.dumps({"": SECRET})[5:-2]),
+        urllib.parse.quote(json.dumps(json.dumps(SECRET)[1:-1])[1:-1], safe=""),
+        html.escape(json.dumps(SECRET)[1:-1]),
+        html.escape(html.escape(SECRET)),
+        html.escape(urllib.parse.quote(SECRET)),
+        json.dumps(html.escape(repr(SECRET)[1:-1])),
+        SECRET.replace("'", "'\\''"),
+        shlex.quote(SECRET),
+        "".join(f"\\{byte:03o}" for byte in SECRET.encode("latin-1")),
+        "".join(f"\\U{ord(character):08x}" for character in SECRET),
+        SECRET.encode().hex(":"),
+        SECRET.encode().hex(":").upper(),
+        base64.b64encode(base64.b64encode(SECRET.encode())).decode(),
     ],
 )
 def test_a_value_is_masked_in_each_spelling(spelled):
@@ -102,3 +121,27 @@ def test_what_is_not_secret_inside_of_a_value_stays(value, text):
 
 def test_overlapping_values_are_masked_together():
     assert mask_values("<abcdefgh>", ["abcdef", "defgh"]) == f"<{MASK}>"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "\u200b".join(SECRET),
+        urllib.parse.quote(json.dumps({"k": SECRET})),
+        html.escape(json.dumps(SECRET)),
+        base64.b64encode(base64.b64encode(SECRET.encode())).decode(),
+    ],
+)
+def test_a_beat_and_a_failure_show_no_spelling_of_a_secret(spelled):
+    agent, failing = (AgentCaller(booting(secrets={"KEY": SECRET})) for _ in range(2))
+    agent.register()
+    assert (
+        agent.beat(error_rate=0.9, sample_error=f"no: {spelled} !", current_task=f"no: {spelled} !").status_code == 200
+    )
+    assert failing.failed(error="no", log_tail=f"no: {spelled} !\n").status_code == 200
+    beat = Heartbeat.objects.get(pk=agent.workspace.pk)
+    failing.workspace.refresh_from_db()
+    for text in (beat.sample_error, beat.current_task, failing.workspace.failure_log_tail):
+        assert "•" in text, text
+        assert spelled[-12:-8] not in text
