@@ -46,6 +46,9 @@ class AsgiEntry:
     async def serve(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request, unless its address guesses credentials."""
         attempt = attempt_in(scope)
+        if attempt and attempt.token is None:
+            # Few sign-ins are checked at once, and one that never arrives must not be among them.
+            receive = await read_whole(receive)
         if attempt is None:
             await self._application(scope, receive, send)
         elif seconds := self._throttle.begin(attempt):
@@ -100,6 +103,18 @@ def limited(scope: Any, receive: Receive) -> Receive:
         return message
 
     return receive_within_limits
+
+
+async def read_whole(receive: Receive) -> Receive:
+    """Wait for the whole body, and return a `receive` that gives it again."""
+    messages = [await receive()]
+    while messages[-1].get("more_body"):
+        messages.append(await receive())
+
+    async def receive_again() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return receive_again
 
 
 def attempt_in(scope: Any) -> Attempt | None:

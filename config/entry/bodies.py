@@ -9,6 +9,8 @@ from django.conf import settings
 BODY_SECONDS = 20.0
 _WITH_A_LOG = ("/registry/failed", "/bootstrap-failed")
 _ADMIN_EXTRA_BYTES = 1_048_576
+SIGN_IN_PATH = "/admin/login/"
+_SIGN_IN_BYTES = 65_536
 
 
 class BodyRefused(Exception):
@@ -34,6 +36,8 @@ def limit_of(path: str) -> int:
     """Return how many bytes a request to this path may send."""
     if path.endswith(_WITH_A_LOG):
         return settings.MAX_LOG_BODY_BYTES
+    if path == SIGN_IN_PATH:
+        return _SIGN_IN_BYTES
     if path.startswith("/admin/"):
         # A little more than a form may hold, so that the admin refuses it itself, with a page.
         return settings.DATA_UPLOAD_MAX_MEMORY_SIZE + _ADMIN_EXTRA_BYTES

@@ -14,6 +14,8 @@ from ipaddress import ip_address
 
 from django.conf import settings
 
+from config.entry.bodies import SIGN_IN_PATH
+
 # An address may fail this often at once; each pause of FORGIVEN_SECONDS forgives one failure.
 MOST_FAILURES = 20
 FORGIVEN_SECONDS = 3.0
@@ -21,7 +23,6 @@ FORGIVEN_SECONDS = 3.0
 CHECKS_PER_SECOND = 20.0
 # Checking a password takes a good part of a second of CPU time.
 MOST_SIGN_INS_AT_ONCE = 2
-SIGN_IN_PATH = "/admin/login/"
 # Bounds the memory: the oldest are forgotten first.
 _MOST_ADDRESSES = 10_000
 _MOST_TOKENS = 50_000

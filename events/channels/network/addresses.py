@@ -112,11 +112,12 @@ def judged_addresses(address: Address) -> list[Address]:
     last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     if any(address in network for network in _STAND_FOR_IPV4):
         return [last]
+    # One address may be of several of these kinds.
+    carried = [address.sixtofour, *(address.teredo or ())]
     is_isatap = (int(address) >> 32) & 0xFFFFFFFF in _ISATAP
     if is_isatap or (any(address in network for network in _CARRY_IPV4) and int(address) > 1):
-        return [address, last]
-    carried = address.sixtofour or (address.teredo[1] if address.teredo else None)
-    return [address, carried] if carried else [address]
+        carried.append(last)
+    return [address, *filter(None, carried)]
 
 
 def is_public(address: Address) -> bool:

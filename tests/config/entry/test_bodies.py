@@ -16,7 +16,8 @@ LIMITS = {
     "/nonsense": MEBIBYTE,
     "/registry/failed": 8 * MEBIBYTE,
     "/admin/workspaces/x/bootstrap-failed": 8 * MEBIBYTE,
-    "/admin/login/": 9 * MEBIBYTE,
+    "/admin/login/": 65_536,
+    "/admin/workspaces/workspace/": 9 * MEBIBYTE,
 }
 
 
@@ -31,9 +32,10 @@ def test_a_body_is_refused_beyond_its_limit_and_read_up_to_it(serve_web, interfa
     client = serve_web(interface)
     for path, limit in LIMITS.items():
         for content in (b"x" * (limit + 1), chunks(limit + 65_536), chunks(20 * MEBIBYTE)):
-            refused = client.post(path, content=content)
+            # Granian closes the connection of a body that was not read to its end.
+            refused = client.post(path, content=content, headers={"Connection": "close"})
             assert (refused.status_code, refused.json()["code"]) == (413, "too_large"), path
-        assert client.post(path, content=b"x" * (limit - 65_536)).status_code not in {408, 413, 500}, path
+        assert client.post(path, content=b"x" * (limit * 9 // 10)).status_code not in {408, 413, 500}, path
     assert client.get("/health").status_code == 200
 
 
@@ -45,18 +47,25 @@ def idle_upload(client, path, *, sent=b"x"):
     return connection
 
 
-@pytest.mark.parametrize("interface", INTERFACES)
 @pytest.mark.parametrize("path", ["/health", "/registry/heartbeat"])
-def test_idle_uploads_keep_nobody_waiting_and_are_ended(serve_web, interface, path):
-    client = serve_web(interface)
+def test_idle_uploads_keep_nobody_waiting_and_are_ended(serve_web, path):
+    client = serve_web("asgi")
     uploads = [idle_upload(client, path) for _ in range(8)]
     began = time.monotonic()
     assert client.get("/health").status_code == 200
-    # Eight uploads need the four threads twice, each for a moment.
     assert time.monotonic() - began < bodies.BODY_SECONDS / 2
     for upload in uploads:
-        # Granian's WSGI sends the answer once the client sends more or leaves; what counts there are the threads.
-        if interface == "asgi":
-            assert b" 408 " in upload.recv(100)
+        assert b" 408 " in upload.recv(100)
         upload.close()
     assert client.get("/health").status_code == 200
+
+
+def test_sign_ins_that_never_arrive_lock_nobody_out(serve_web):
+    client = serve_web("asgi")
+    uploads = [idle_upload(client, "/admin/login/") for _ in range(8)]
+    time.sleep(1)
+    # Without the form's CSRF token, so Django refuses it; what counts is that it gets that far.
+    answers = [client.post("/admin/login/", data={"username": "ann", "password": "x"}).status_code for _ in range(3)]
+    assert answers == [403] * 3
+    for upload in uploads:
+        upload.close()

@@ -56,6 +56,11 @@ WITHOUT_PRIVATE_NETWORKS = [
     ("2606:4700::5efe:7f00:1", False, False),
     ("2606:4700::200:5efe:a9fe:a9fe", False, False),
     ("2606:4700::200:5efe:808:808", True, True),
+    # Of two kinds at once: 6to4 and ISATAP
+    ("2002:7f00:1::5efe:808:808", False, False),
+    ("2002:a9fe:a9fe::5efe:808:808", False, False),
+    ("2002:808:808::5efe:7f00:1", False, False),
+    ("2002:a00:1::200:5efe:808:808", False, False),
     ("2002:a9fe:a9fe::a9fe:a9fe", False, False),
     # Site-local, discard-only, out of use, not assigned
     ("fec0::1", False, False),
