@@ -24,9 +24,13 @@ def is_alive(process: psutil.Process) -> bool:
 def start_time(process: psutil.Process) -> float:
     """Return when the process started, in seconds after the host's boot; with the pid it identifies the process.
 
-    Unlike `create_time()` it stays the same when the clock of the host is set.
+    Unlike `create_time()` it stays the same when the clock of the host is set. Raises psutil.NoSuchProcess.
     """
-    return round(process.create_time() - psutil.boot_time(), 2)
+    try:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError as error:
+        raise psutil.NoSuchProcess(process.pid) from error
+    return round(int(fields[19]) / os.sysconf("SC_CLK_TCK"), 2)
 
 
 def find_processes(is_wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]:

@@ -36,12 +36,12 @@ def test_a_process_that_was_killed_is_dead_even_before_its_parent_notices(sleepe
 
 
 def test_the_start_time_is_the_same_when_the_clock_is_set(sleeper, monkeypatch):
-    before, boot = start_time(sleeper), psutil.boot_time()
+    created, before, boot = sleeper.create_time(), start_time(sleeper), psutil.boot_time()
     module = sys.modules[type(sleeper._proc).__module__]
     monkeypatch.setattr(module, "boot_time", lambda: boot + 3600)
     monkeypatch.setattr(psutil, "boot_time", lambda: boot + 3600)
     later = psutil.Process(sleeper.pid)
-    assert later.create_time() == pytest.approx(sleeper.create_time() + 3600, abs=2)
+    assert later.create_time() == pytest.approx(created + 3600, abs=2)
     assert start_time(later) == before
 
 

@@ -23,6 +23,8 @@ _DROP_FROM_BOUNDING_SET, _CAPABILITIES, _CAPABILITY_VERSION = 24, 64, 0x20080522
 # Those that Docker gives containers, without `mknod`: chown, dac_override, fowner, fsetid, kill, setgid, setuid,
 # setpcap, net_bind_service, net_raw, sys_chroot, audit_write, setfcap.
 _KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31})
+# Docker makes these read-only, too.
+KERNEL_SETTINGS = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -67,6 +69,11 @@ def seclude(hidden: Sequence[Path], shown: Sequence[Path]) -> None:
     sources = [(path, os.open(path, os.O_PATH)) for path in shown]
     safe = _NO_SUID | _NO_DEVICES | _NO_EXECUTION
     _mount("proc", Path("/proc"), "proc", flags=safe)
+    # As root we could have the kernel start programs for us, outside of our namespace.
+    for path in map(Path, KERNEL_SETTINGS):
+        if path.exists():
+            _mount(str(path), path, flags=_BIND)
+            _mount("none", path, flags=_REMOUNT | _BIND | _READ_ONLY | safe)
     covered = []
     for folder in hidden:
         # One may lie in another, which hides it.

@@ -77,6 +77,8 @@ REACHES = {
     "its supervisor's memory": "head -c1 /proc/1/mem",
     "its supervisor's files": "ls /proc/1/root/",
     "its supervisor's environment": "cat /proc/1/environ",
+    "the kernel's settings": "(: >> /proc/sys/kernel/core_pattern)",
+    "the kernel's settings, mounted again": "mount -o remount,rw,bind /proc/sys",
     "the mounts that hide them": "umount $HOME/../..",
     "the mounts, from a user namespace": "unshare -Ur -m umount $HOME/../..",
     "the worker": f"kill -0 {os.getpid()}",
