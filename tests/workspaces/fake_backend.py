@@ -53,12 +53,12 @@ class FakeProvisioner(SimulatedProvisioner):
         self._begin_call("stop", key)
         return self._end_call("stop", key, super().stop(key, timeout_seconds=timeout_seconds))
 
-    def inspect(self, key):
+    def inspect(self, key, *, with_log=True):
         """See Provisioner."""
         self._record_call("inspect", key)
         if self.unreachable:
             return Observation(state=BackendState.UNKNOWN, detail="The backend can't be reached.")
-        return self._end_call("inspect", key, super().inspect(key))
+        return self._end_call("inspect", key, super().inspect(key, with_log=with_log))
 
     def forget(self, key):
         """See Provisioner."""

@@ -91,8 +91,11 @@ class Provisioner(Protocol):
         A launch that was not started yet can't be started any more: a later `start` raises ProvisionerError.
         """
 
-    def inspect(self, key: LaunchKey) -> Observation:
-        """Return the state of the object without changing it: UNKNOWN if the backend can't be asked. Raises nothing."""
+    def inspect(self, key: LaunchKey, *, with_log: bool = True) -> Observation:
+        """Return the state of the object without changing it: UNKNOWN if the backend can't be asked. Raises nothing.
+
+        Without `with_log` the log of a running object may be left out, since reading it takes time.
+        """
 
     def forget(self, key: LaunchKey) -> None:
         """Delete what an ended launch left behind: its folder, not the workspace's own data."""

@@ -122,9 +122,18 @@ def call(kind: str, name: str, key: Hashable, act: Callable[[Provisioner], T], *
         raise ProvisionerError(f"its backend failed ({describe(error, reference)}).") from error
 
 
-def look(kind: str, key: LaunchKey) -> Observation:
-    """Inspect a launch. Never raises: what can't be looked at, or not in time, is UNKNOWN, with the reason."""
+def look(kind: str, key: LaunchKey, *, with_log: bool = True) -> Observation:
+    """Inspect a launch, with the log of a running one or without. Never raises.
+
+    What can't be looked at, or not in time, is UNKNOWN, with the reason.
+    """
     try:
-        return call(kind, "inspect", key, lambda backend: backend.inspect(key), seconds=LOOK_SECONDS)
+        return call(
+            kind,
+            "inspect",
+            (key, with_log),
+            lambda backend: backend.inspect(key, with_log=with_log),
+            seconds=LOOK_SECONDS,
+        )
     except ProvisionerError as error:
         return Observation(state=BackendState.UNKNOWN, detail=f"{NOT_LOOKED_AT}{error}")

@@ -106,7 +106,7 @@ class ProcessProvisioner:
             return Observation(state=BackendState.MISSING, detail="No process of this launch runs here.")
         return self.inspect(key)
 
-    def inspect(self, key: LaunchKey) -> Observation:
+    def inspect(self, key: LaunchKey, *, with_log: bool = True) -> Observation:
         """Return the state of the launch's process: UNKNOWN if it can't be read or known. Never raises."""
         folder = LaunchFolder(self._root, key)
         try:
@@ -118,7 +118,7 @@ class ProcessProvisioner:
             # First look for the agent: on a host without namespaces it can forge its own exit.
             agent = find_process(*record.agent) if record and not absence else None
             if record and agent and is_alive(agent):
-                url, tail = f"http://127.0.0.1:{record.port}", tail_of(folder.log)
+                url, tail = f"http://127.0.0.1:{record.port}", tail_of(folder.log) if with_log else ""
                 return Observation(state=BackendState.RUNNING, url=url, log_tail=tail, detail=_warning(record))
             if record and exit_of(folder) is not None:
                 return _exited(folder)

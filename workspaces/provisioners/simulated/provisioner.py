@@ -92,7 +92,7 @@ class SimulatedProvisioner:
             self._end_by_stop(key)
             return self._observe(key)
 
-    def inspect(self, key: LaunchKey) -> Observation:
+    def inspect(self, key: LaunchKey, *, with_log: bool = True) -> Observation:
         """See Provisioner."""
         try:
             with self._reading():

@@ -53,7 +53,7 @@ def watch_online(*, clock: Callable[[], datetime]) -> list[UUID]:
     lost = []
     for launch in launches.only("workspace_id", "backend", "evidence", "teardown_at").order_by("pk").iterator():
         key = LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
-        observation = look(launch.backend, key)
+        observation = look(launch.backend, key, with_log=False)
         with watching(key, clock=clock):
             stored = launch.evidence or {}
             is_known = observation.state != BackendState.UNKNOWN or stored.get("detail") == observation.detail
