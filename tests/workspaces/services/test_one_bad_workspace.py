@@ -15,6 +15,7 @@ from django.db import IntegrityError, OperationalError, connection
 
 from devserver import stop_and_resume
 from postgres.clock import database_now
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting, failed, hibernated, launching, online, running_on
 from tests.workspaces.fake_backend import fake_backend
 from tests.workspaces.unguarded import set_status
@@ -36,7 +37,7 @@ from workspaces.services.stopping.pause import pause
 from workspaces.services.stopping.reaper import reap
 from workspaces.services.stopping.remove import delete_files, remove
 from workspaces.services.stopping.shutdown import pause_all_for_shutdown
-from workspaces.services.stopping.teardown import claim_due_teardowns, tear_down
+from workspaces.services.stopping.teardown import claim_due_teardowns, confirm_stopped, tear_down
 from workspaces.services.watching import mass_lateness
 from workspaces.services.watching.crash_recovery import restart_crashed
 from workspaces.services.watching.last_look import take_last_looks
@@ -410,6 +411,27 @@ def hanging(monkeypatch):
         backend.hang = hang
         yield backend
         released.set()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_files_that_take_long_to_delete_hold_up_no_others(hanging, monkeypatch):
+    monkeypatch.setattr("workspaces.services.stopping.remove.DELETE_SECONDS", 10)
+    rows = three(online)
+    for row in rows:
+        remove(workspace_id=row.pk, confirmed=True, now=database_now())
+        confirm_stopped(launch_id=row.launch_id, now=database_now())
+    hanging.hang("destroy", rows[0])
+
+    def delete():
+        delete_files(now=database_now())
+        connection.close()
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    wait_until(lambda: Workspace.objects.filter(files_deleted_at__isnull=False).count() == 2, seconds=9)
+    assert deleting.is_alive()
+    deleting.join(PATIENCE_SECONDS)
+    assert Workspace.objects.get(files_deleted_at=None).pk == rows[0].pk
 
 
 @pytest.mark.django_db
