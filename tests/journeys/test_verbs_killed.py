@@ -15,6 +15,8 @@ from tests.workspaces.factories import config_for
 from workspaces import operations
 from workspaces.lifecycle.transitions import FailureCode, Phase, WorkspaceStatus
 from workspaces.models import Launch, Workspace
+from workspaces.provisioners.base import BackendState, LaunchKey
+from workspaces.provisioners.registry import get_provisioner
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 S = WorkspaceStatus
@@ -70,6 +72,8 @@ def test_a_hibernation_survives_its_worker(running):
 def test_a_hibernation_without_a_worker_ends_offline_at_its_deadline(running):
     workspace = launch_and_wait(running, STUBBORN)
     operations.hibernate(workspace.pk)
+    key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
+    wait_until(lambda: get_provisioner("process").inspect(key).state is BackendState.EXITED)
     kill_worker_during_teardown(running, workspace.launch_id)
     # The agent ended on SIGTERM, and the watcher has seen that by the deadline.
     wait_until(lambda: Launch.objects.get(pk=workspace.launch_id).evidence.get("state") == "exited")

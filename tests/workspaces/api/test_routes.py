@@ -33,7 +33,7 @@ ITEM_FIELDS = {
         "queue_position",
     ),
     *("hibernation_idle_minutes", "provision_timeout_seconds", "failure"),
-    *("restart_policy", "restart_attempts", "restart_due_at", "paused_by", "stopping"),
+    *("restart_policy", "restart_attempts", "restart_due_at", "paused_by", "stopping", "crash_loop"),
 }
 
 

@@ -12,7 +12,7 @@ from tests.workspaces.factories import booting, bring_online, later, online, que
 from tests.workspaces.races.interleaving import WAIT_SECONDS, run_together
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
-from workspaces.models import Launch, Workspace
+from workspaces.models import Launch
 from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.launching import mark_online
 from workspaces.services.launching.fail import FailureReason, fail
@@ -42,17 +42,18 @@ def test_an_agent_that_registers_between_the_query_and_the_lock_of_a_sweep_stays
 ):
     late = booting()
     looked, registered = threading.Event(), threading.Event()
-    lock_overdue = sweep_service._lock_overdue
+    overdue_workspaces = sweep_service.overdue_workspaces
 
     def look_then_wait(**arguments):
         # The sweep has seen the row overdue, by the very query it locks with; the agent is quicker to the lock.
-        seen = list(Workspace.objects.provisioning().overdue(now=arguments["now"]))
-        assert [row.pk for row in seen] == [late.pk]
-        looked.set()
+        query = overdue_workspaces(**arguments)
+        if not looked.is_set():
+            assert [row.pk for row in query.all()] == [late.pk]
+            looked.set()
         assert registered.wait(WAIT_SECONDS)
-        return lock_overdue(**arguments)
+        return query
 
-    monkeypatch.setattr(sweep_service, "_lock_overdue", look_then_wait)
+    monkeypatch.setattr(sweep_service, "overdue_workspaces", look_then_wait)
 
     def register():
         assert looked.wait(WAIT_SECONDS)

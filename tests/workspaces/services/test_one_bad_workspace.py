@@ -478,15 +478,15 @@ def test_a_listing_that_hangs_is_a_backend_that_cannot_be_asked(hanging, monkeyp
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("call", ["stop", "request_stop"])
 def test_the_end_of_make_up_waits_for_no_workspace_that_hangs_and_names_it(hanging, monkeypatch, call):
-    monkeypatch.setattr(stop_and_resume, "_ALL_SECONDS", 1.5)
-    monkeypatch.setattr(stop_and_resume, "_STOP_SECONDS", 5.0)
+    monkeypatch.setattr(stop_and_resume, "_ALL_SECONDS", 8)
+    monkeypatch.setattr(stop_and_resume, "_STOP_SECONDS", 20.0)
     rows = three(online)
     for row in rows:
         running_on(hanging, row)
     hanging.hang(call, rows[1])
     began = time.monotonic()
     stopped, left = stop_and_resume.stop_workspaces()
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 40
     hung = [rows[1].name] if call == "stop" else []
     assert [launch.workspace.name for launch in left] == hung
     assert len(stopped) == 3 - len(hung)
@@ -494,7 +494,8 @@ def test_the_end_of_make_up_waits_for_no_workspace_that_hangs_and_names_it(hangi
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_second_ctrl_c_ends_the_wait_for_workspaces(hanging):
+def test_a_second_ctrl_c_ends_the_wait_for_workspaces(hanging, monkeypatch):
+    monkeypatch.setattr(stop_and_resume, "_ALL_SECONDS", 50)
     rows = three(online)
     for row in rows:
         running_on(hanging, row)
@@ -502,7 +503,7 @@ def test_a_second_ctrl_c_ends_the_wait_for_workspaces(hanging):
     began = time.monotonic()
     _, left = stop_and_resume.stop_workspaces(is_forced=lambda: time.monotonic() - began > 0.5)
     assert rows[1].name in [launch.workspace.name for launch in left]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 40
 
 
 @pytest.mark.django_db(transaction=True)

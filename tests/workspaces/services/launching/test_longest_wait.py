@@ -71,7 +71,7 @@ def test_an_outage_of_slipway_does_not_count_as_waiting(settings):
 def test_a_preview_of_the_sweep_names_the_longest_wait_too():
     workspace = queued(now=database_now() - timedelta(hours=6, minutes=1))
     Launch.objects.filter(pk=booting().launch_id).update(launching_at=database_now())
-    [(row, reason)] = preview_sweep(now=database_now(), policy=Policy())
+    [(row, reason)] = preview_sweep(now=database_now(), policy=Policy()).reasons
     assert row == workspace
     assert "QUEUE_LONGEST_SECONDS" in reason.message
 
