@@ -79,7 +79,8 @@ def test_a_launch_with_a_stopped_supervisor_is_stopped(world):
     supervisor.suspend()
     began = time.monotonic()
     world.backend.stop(key, timeout_seconds=0.2)
-    assert time.monotonic() - began < 4
+    # A quiet machine needs less than two seconds.
+    assert time.monotonic() - began < 8
     assert not is_alive(escaped)
     assert not is_alive(supervisor)
 

@@ -41,7 +41,8 @@ def test_nothing_is_left_after_a_stop_of_an_agent_that(world, how):
     assert marked(mark) == 0
     assert world.backend.running_launches() == []
     world.backend.destroy(key.workspace_id)
-    assert took < STOP_SECONDS + 4
+    # A quiet machine needs less than two seconds more.
+    assert took < STOP_SECONDS + 7
 
 
 @pytest.mark.parametrize("how", ["kills its supervisor", "suspends its supervisor"])
