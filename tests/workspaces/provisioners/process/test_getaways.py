@@ -76,7 +76,7 @@ REACHES = {
     "its records": "ls $HOME/../../.records",
     "other workspaces": "ls $HOME/../.. | grep -v $WORKSPACE_ID | grep .",
     "its supervisor's memory": "head -c1 /proc/1/mem",
-    "its supervisor's files": "ls /proc/1/root/",
+    "its supervisor's files": "ls -L /proc/1/root",
     "its supervisor's environment": "cat /proc/1/environ",
     "the kernel's settings": "(: >> /proc/sys/kernel/core_pattern)",
     "the kernel's settings, mounted again": "mount -o remount,rw,bind /proc/sys",
