@@ -199,6 +199,22 @@ def test_a_configuration_goes_with_its_last_launch_and_never_while_a_launch_stor
     assert Launch.objects.get(pk=workspace.launch_id).configuration_id == unused.pk
 
 
+@pytest.mark.parametrize(
+    ("users", "index"),
+    [
+        (Launch.objects.filter(configuration="0"), "launch_configuration"),
+        (Workspace.objects.filter(kept_configuration="0"), "workspace_configuration"),
+    ],
+)
+def test_an_index_tells_what_has_a_configuration(users, index, fake):
+    online()
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        plan = users.order_by().explain()
+        cursor.execute("RESET enable_seqscan")
+    assert index in plan
+
+
 def test_an_index_tells_which_events_are_old(fake):
     publish(*(online_event() for _ in range(50)))
     with connection.cursor() as cursor:

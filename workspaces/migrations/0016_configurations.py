@@ -3,7 +3,7 @@ from django.db.models.deletion import PROTECT
 
 
 class Migration(migrations.Migration):
-    """The columns have no index: building one would stop other sessions from writing, and only pruning would use it."""
+    """The columns get their indexes in 0021: building one here would stop other sessions from writing."""
 
     dependencies = [("workspaces", "0015_incident_scope_columns")]
 

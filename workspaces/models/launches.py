@@ -109,6 +109,10 @@ class Launch(models.Model):
                 condition=Q(failure_code__in=sorted(DEADLINE_FAILURES)) | ~Q(false_flip_code=""),
                 name="launch_flipped",
             ),
+            # retention.py: whether a launch has a configuration.
+            models.Index(
+                fields=["configuration"], condition=Q(configuration__isnull=False), name="launch_configuration"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -243,6 +243,12 @@ class Workspace(models.Model):
                 name="workspace_files_to_delete",
             ),
             models.Index(fields=["name", "id"], name="workspace_list_order"),
+            # retention.py: whether a workspace is kept at a configuration.
+            models.Index(
+                fields=["kept_configuration"],
+                condition=Q(kept_configuration__isnull=False),
+                name="workspace_configuration",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -18,6 +18,8 @@ ADDED = [
     ("0014_index_of_the_booting", "workspace_booting"),
     ("0017_index_of_queued_at", "launch_queued"),
     ("0019_index_of_the_waiting", "workspace_waiting"),
+    ("0021_indexes_of_configurations", "launch_configuration"),
+    ("0021_indexes_of_configurations", "workspace_configuration"),
 ]
 
 
