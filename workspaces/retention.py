@@ -128,13 +128,19 @@ def unused_configurations(before: datetime) -> QuerySet[Configuration]:
     return Configuration.objects.filter(~Exists(launches), ~Exists(kept)).order_by("pk")
 
 
-@transaction.atomic
 def delete_configurations(before: datetime) -> int:
-    """Delete one batch of unused configurations. Return how many. A launch that stores one at the moment goes first."""
-    with connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE workspaces_configuration IN SHARE ROW EXCLUSIVE MODE")
+    """Delete one batch of unused configurations. Return how many.
+
+    A launch that stores one at the moment goes first, and launches that want to store one wait, but only if there is
+    something to delete.
+    """
     keys = list(unused_configurations(before).values_list("pk", flat=True)[:BATCH_SIZE])
-    return Configuration.objects.filter(pk__in=keys).delete()[0]
+    if not keys:
+        return 0
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE workspaces_configuration IN SHARE ROW EXCLUSIVE MODE")
+        # Asked again: one of them may be in use since.
+        return unused_configurations(before).filter(pk__in=keys).order_by().delete()[0]
 
 
 def closed_incidents(before: datetime) -> QuerySet[Incident]:

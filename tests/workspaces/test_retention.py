@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
@@ -197,6 +198,20 @@ def test_a_configuration_goes_with_its_last_launch_and_never_while_a_launch_stor
     prune()
     thread.join(PATIENCE_SECONDS)
     assert Launch.objects.get(pk=workspace.launch_id).configuration_id == unused.pk
+
+
+def test_pruning_configurations_waits_for_no_launch_if_there_is_nothing_to_delete(fake):
+    def delete():
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '2s'")
+        try:
+            return retention.delete_configurations(database_now())
+        finally:
+            connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as elsewhere:
+        store(EffectiveConfiguration(text="of a launch that begins"))
+        assert elsewhere.submit(delete).result() == 0
 
 
 @pytest.mark.parametrize(
