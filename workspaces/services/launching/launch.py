@@ -71,7 +71,9 @@ def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> FailureReason 
         observation = get_provisioner(workspace.backend).start(spec)
     except PreflightFailed as error:
         if error.source:
-            Launch.objects.filter(pk=launch_id).update(configuration=store(error.source))
+            # Together: pruning deletes a configuration that nothing has.
+            with transaction.atomic():
+                Launch.objects.filter(pk=launch_id).update(configuration=store(error.source))
         return FailureReason(code=error.code, source=FailureSource.PREFLIGHT, message=str(error), missing=error.missing)
     except ProvisionerError as error:
         return FailureReason(code=FailureCode.LAUNCH_ERROR, source=FailureSource.LAUNCHER, message=str(error))

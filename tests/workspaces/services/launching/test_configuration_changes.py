@@ -1,14 +1,19 @@
 """A template that is edited while workspaces of it exist."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.db import connection
 from django.urls import reverse
 
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import holder
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import bring_online
-from workspaces import tasks
+from workspaces import retention, tasks
+from workspaces.configuration.effective import store
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Configuration, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import LaunchKey, ProvisionerError
@@ -126,6 +131,27 @@ def test_launches_with_equal_configurations_share_a_row_whatever_their_number(te
     digests = [Launch.objects.get(pk=each.launch_id).configuration_id for each in (first, second, third)]
     assert digests[0] == digests[1] != digests[2]
     assert Configuration.objects.count() == 2
+
+
+def test_a_prune_meanwhile_does_not_delete_the_configuration_of_a_launch_that_fails(template, fake, monkeypatch):
+    workspace = create(CreateRequest(template="tester"), now=database_now()).workspace
+    template.write_text(NEEDS_A_KEY)
+
+    def prune():
+        try:
+            retention.delete_configurations(database_now())
+        finally:
+            connection.close()
+
+    def store_and_prune(configuration):
+        stored = store(configuration)
+        with ThreadPoolExecutor(1) as elsewhere:
+            elsewhere.submit(prune).result(PATIENCE_SECONDS)
+        return stored
+
+    monkeypatch.setattr("workspaces.services.launching.launch.store", store_and_prune)
+    assert launch(workspace).failure_code == FailureCode.MISSING_ENV
+    assert Launch.objects.get().configuration.text == NEEDS_A_KEY
 
 
 def test_a_workspace_that_never_came_online_has_no_configuration_to_go_back_to(template, fake):
