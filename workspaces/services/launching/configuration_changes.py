@@ -24,8 +24,11 @@ def last_configurations(workspaces: Sequence[Workspace]) -> Mapping[UUID, LastCo
     return {workspace_id: LastConfiguration(digest, at) for workspace_id, digest, at in rows}
 
 
-def changed_since(workspaces: Sequence[Workspace], codes: Mapping[UUID, FailureCode]) -> Mapping[UUID, datetime]:
-    """Return when those failing workspaces last began a launch that came online, whose template has changed since."""
+def changed_since(workspaces: Sequence[Workspace], codes: Mapping[UUID, str]) -> Mapping[UUID, datetime]:
+    """Return when those workspaces last began a launch that came online, whose template has changed since.
+
+    `codes` are their failure codes, empty for those that have not failed.
+    """
     from_template = [row for row in workspaces if row.template and row.kept_configuration_id is None]
     last = last_configurations(from_template) if from_template else {}
     current = dict(
@@ -42,7 +45,5 @@ def changed_since(workspaces: Sequence[Workspace], codes: Mapping[UUID, FailureC
 
 
 def has_other_configuration(workspace: Workspace) -> bool:
-    """Return whether the current launch has another configuration than the last one that came online."""
-    last = last_configurations([workspace]).get(workspace.pk)
-    current = Launch.objects.filter(pk=workspace.launch_id).values_list("configuration_id", flat=True).first()
-    return last is not None and last.digest != current
+    """Return whether the current launch is known to have another configuration than the last one that came online."""
+    return workspace.pk in changed_since([workspace], {workspace.pk: workspace.failure_code})

@@ -18,6 +18,7 @@ from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Configuration, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import LaunchKey, ProvisionerError
 from workspaces.services.launching.create import CreateRequest, create
+from workspaces.services.launching.fail import cancel
 from workspaces.services.watching.crash_recovery import restart_crashed
 from workspaces.services.watching.watch import watch_online
 
@@ -106,6 +107,28 @@ def test_a_workspace_keeps_its_configuration_until_the_next_plain_restart(templa
     restart(workspace)
     launch(workspace)
     assert spec_of(fake, workspace).config["role"] == "edited"
+
+
+def cancel_queued(workspace):
+    restart(workspace)
+    cancel(workspace_id=workspace.pk, by="ann", now=database_now())
+
+
+NOTHING_CHANGED = {
+    "online": lambda workspace: None,
+    "queued": restart,
+    "queued as before": lambda workspace: restart(workspace, "?previous_configuration=true"),
+    "cancelled while queued": cancel_queued,
+    "launched again": lambda workspace: (restart(workspace), launch(workspace)),
+}
+
+
+@pytest.mark.parametrize("condition", NOTHING_CHANGED)
+def test_relaunching_as_before_is_not_offered_if_nothing_has_changed(condition, template, fake, admin_client):
+    workspace = create_online()
+    NOTHING_CHANGED[condition](workspace)
+    page = admin_client.get(reverse("admin:workspaces_workspace_change", args=[workspace.pk])).content.decode()
+    assert "Relaunch as before" not in page
 
 
 @pytest.mark.parametrize("edit", [lambda file: None, lambda file: file.write_text(GOOD)])
