@@ -16,7 +16,8 @@ MAX_DEPTH = 64
 # Reports of agents and watchers: what they can't hold is mended field by field (registry/schemas.py).
 _REPORT = re.compile(r"/registry/\w+|/admin/workspaces/[^/]+/bootstrap-failed")
 _WITH_A_LOG = ("/failed", "/bootstrap-failed")
-_TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+# The closing quote may be missing, and nothing is tried twice: a hostile text costs time in proportion to its length.
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _LONGEST_INTEGER = 400
 
 
