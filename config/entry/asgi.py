@@ -27,6 +27,9 @@ class AsgiEntry:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""
+        if scope["type"] == "websocket":
+            await self.serve(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
@@ -44,7 +47,7 @@ class AsgiEntry:
                 await respond(send, refused.status, refused.body, refused.headers)
 
     async def serve(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Serve one request, unless its address guesses credentials."""
+        """Serve one request or WebSocket, unless its address guesses credentials."""
         attempt = attempt_in(scope)
         if attempt and attempt.token is None:
             # Few sign-ins are checked at once, and one that never arrives must not be among them.
@@ -52,12 +55,15 @@ class AsgiEntry:
         if attempt is None:
             await self._application(scope, receive, send)
         elif seconds := self._throttle.begin(attempt):
-            await self.refuse(attempt, seconds, send)
+            await self.refuse(scope, attempt, seconds, send)
         else:
+            is_answered = False
 
             async def send_and_record(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    self._throttle.record(attempt, message["status"])
+                nonlocal is_answered
+                if not is_answered:
+                    self._throttle.record(attempt, status_of(message))
+                is_answered = True
                 await send(message)
 
             try:
@@ -65,7 +71,7 @@ class AsgiEntry:
             finally:
                 self._throttle.end(attempt)
 
-    async def refuse(self, attempt: Attempt, seconds: int, send: Send) -> None:
+    async def refuse(self, scope: Any, attempt: Attempt, seconds: int, send: Send) -> None:
         """Answer 429, later than necessary."""
         if self._waiting < _MOST_WAITING:
             self._waiting += 1
@@ -74,7 +80,20 @@ class AsgiEntry:
             finally:
                 self._waiting -= 1
         body, headers = refusal(attempt, seconds)
-        await respond(send, 429, body, headers)
+        if scope["type"] == "http":
+            await respond(send, 429, body, headers)
+        elif "websocket.http.response" in (scope.get("extensions") or {}):
+            await respond(send, 429, body, headers, kind="websocket.http.response")
+        else:
+            await send({"type": "websocket.close", "code": 4429, "reason": f"Try again in {seconds} s."})
+
+
+def status_of(answer: Message) -> int:
+    """Return the HTTP status that an application answers with, by its first message."""
+    if answer["type"] == "websocket.accept":
+        return 200
+    # A refused WebSocket is closed with 4000 and the status (events/live/websocket.py) if it can't be answered by HTTP.
+    return answer["code"] - 4000 if answer["type"] == "websocket.close" else answer["status"]
 
 
 def limited(scope: Any, receive: Receive) -> Receive:
@@ -123,12 +142,14 @@ def attempt_in(scope: Any) -> Attempt | None:
     authorization = headers.get(b"authorization", b"")
     peer = (scope.get("client") or ("", 0))[0]
     address = address_of(peer, headers.get(b"x-forwarded-for", b"").decode("latin-1"))
-    return attempt_of(method=scope["method"], path=scope["path"], authorization=authorization, address=address)
+    # A WebSocket's scope has no method.
+    method = scope.get("method", "GET")
+    return attempt_of(method=method, path=scope["path"], authorization=authorization, address=address)
 
 
-async def respond(send: Send, status: int, body: bytes, headers: Any) -> None:
+async def respond(send: Send, status: int, body: bytes, headers: Any, *, kind: str = "http.response") -> None:
     """Send a whole response."""
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     pairs.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": f"{kind}.start", "status": status, "headers": pairs})
+    await send({"type": f"{kind}.body", "body": body})

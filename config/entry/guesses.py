@@ -5,6 +5,8 @@ same address goes on. Each process counts for itself.
 """
 
 import hashlib
+import re
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -23,10 +25,14 @@ FORGIVEN_SECONDS = 3.0
 CHECKS_PER_SECOND = 20.0
 # Checking a password takes a good part of a second of CPU time.
 MOST_SIGN_INS_AT_ONCE = 2
-# Bounds the memory: the oldest are forgotten first.
+# Bounds the memory: those that were used longest ago are forgotten first.
 _MOST_ADDRESSES = 10_000
 _MOST_TOKENS = 50_000
 _REFUSED = HTTPStatus.UNAUTHORIZED
+# Where a bearer token is looked up. Elsewhere it proves nothing, so no answer there makes it an accepted one.
+_JUDGES_TOKENS = re.compile(
+    r"/(?:workspaces|templates|registry|events)(?:/.*)?|/admin/workspaces/[^/]+/bootstrap-failed|/ws", re.DOTALL
+)
 
 
 @dataclass
@@ -54,9 +60,10 @@ class Attempt:
 
 
 class GuessThrottle:
-    """Counts the failures of each address. Used by all threads of a process: each step is one access to a dict."""
+    """Counts the failures of each address. All threads of a process use the same one."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._standings: OrderedDict[str, Standing] = OrderedDict()
         self._known: OrderedDict[bytes, None] = OrderedDict()
         self._sign_ins = 0
@@ -66,15 +73,17 @@ class GuessThrottle:
 
         Whoever began calls `end`.
         """
-        seconds = self._seconds_to_wait(attempt)
-        if not seconds and attempt.token is None:
-            self._sign_ins += 1
+        with self._lock:
+            seconds = self._seconds_to_wait(attempt)
+            if not seconds and attempt.token is None:
+                self._sign_ins += 1
         return seconds
 
     def end(self, attempt: Attempt) -> None:
         """Make room for the next sign-in."""
         if attempt.token is None:
-            self._sign_ins -= 1
+            with self._lock:
+                self._sign_ins -= 1
 
     def _seconds_to_wait(self, attempt: Attempt) -> int:
         standing = self._standings.get(attempt.address)
@@ -98,28 +107,31 @@ class GuessThrottle:
             # A form that is shown again; after a success the browser is sent on.
             is_wrong, is_accepted = status in {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS}, False
         else:
-            is_wrong, is_accepted = status == _REFUSED, status < HTTPStatus.BAD_REQUEST
-        if is_wrong:
-            standing = self._standings.setdefault(attempt.address, Standing())
-            standing.pass_time(time.monotonic())
-            standing.failures = min(standing.failures + 1, 2.0 * MOST_FAILURES)
-            self._known.pop(attempt.token or b"", None)
-            shorten(self._standings, most=_MOST_ADDRESSES)
-        elif is_accepted and attempt.token:
-            self._known[attempt.token] = None
-            shorten(self._known, most=_MOST_TOKENS)
+            is_wrong, is_accepted = status == _REFUSED, 200 <= status < 300
+        with self._lock:
+            if is_wrong:
+                standing = self._standings.setdefault(attempt.address, Standing())
+                self._standings.move_to_end(attempt.address)
+                standing.pass_time(time.monotonic())
+                standing.failures = min(standing.failures + 1, 2.0 * MOST_FAILURES)
+                self._known.pop(attempt.token or b"", None)
+                shorten(self._standings, most=_MOST_ADDRESSES)
+            elif is_accepted and attempt.token:
+                self._known[attempt.token] = None
+                self._known.move_to_end(attempt.token)
+                shorten(self._known, most=_MOST_TOKENS)
 
 
 def shorten(kept: OrderedDict, *, most: int) -> None:
-    """Forget the oldest entry if there are too many."""
+    """Forget the entry that was used longest ago if there are too many."""
     if len(kept) > most:
         kept.popitem(last=False)
 
 
 def attempt_of(*, method: str, path: str, authorization: bytes, address: str) -> Attempt | None:
-    """Return the attempt that a request makes, or None if it shows no credential."""
+    """Return the attempt that a request makes, or None if it shows no credential that is judged at this path."""
     scheme, _, credential = authorization.partition(b" ")
-    if scheme.lower() == b"bearer":
+    if scheme.lower() == b"bearer" and _JUDGES_TOKENS.fullmatch(path):
         return Attempt(address=network_of(address), token=hashlib.sha256(credential.strip()).digest())
     if method == "POST" and path == SIGN_IN_PATH:
         return Attempt(address=network_of(address), token=None)

@@ -2,10 +2,12 @@
 
 import secrets
 import statistics
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import product
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.test import Client
 
+from config.api.ninja_api import api
 from config.entry import guesses
 from config.entry.guesses import Attempt, GuessThrottle, address_of, attempt_of
 from tests.callers import AgentCaller
@@ -40,7 +43,13 @@ def guess_password(client):
     return client.post(LOGIN, data=form)
 
 
-GUESSES = [guess_token, guess_heartbeat, guess_password]
+def guess_in_handshake(client):
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    headers |= {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Authorization": f"Bearer {secrets.token_urlsafe(32)}"}
+    return client.get("/ws", headers=headers)
+
+
+GUESSES = [*product(INTERFACES, [guess_token, guess_heartbeat, guess_password]), ("asgi", guess_in_handshake)]
 
 
 def beat(client, agent):
@@ -69,8 +78,7 @@ def guessing(base_url, guess, *, connections):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("interface", INTERFACES)
-@pytest.mark.parametrize("guess", GUESSES)
+@pytest.mark.parametrize(("interface", "guess"), GUESSES)
 def test_heartbeats_stay_quick_while_forty_connections_guess(serve_web, interface, guess):
     agents = [AgentCaller(online()) for _ in range(3)]
     client = serve_web(interface)
@@ -87,6 +95,37 @@ def test_heartbeats_stay_quick_while_forty_connections_guess(serve_web, interfac
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
     assert all("Try again in" in answer.text for answer in refused)
     assert {answer.status_code for answer in answers} <= {200, 401, 429}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("interface", INTERFACES)
+def test_a_token_that_only_addresses_without_a_login_answered_is_not_an_accepted_one(serve_web, interface):
+    client = serve_web(interface, HTTPS="true")
+    tokens = [{"Authorization": f"Bearer {secrets.token_urlsafe(32)}"} for _ in range(300)]
+
+    def statuses(send):
+        with ThreadPoolExecutor(40) as pool:
+            return {answer.status_code for answer in pool.map(send, tokens)}
+
+    assert statuses(lambda headers: client.get("/health", headers=headers)) == {200}
+    # HTTPS redirects all but the registry.
+    assert statuses(lambda headers: client.get("/workspaces", headers=headers)) == {301}
+    report = {"workspace_id": "x"}
+    assert statuses(lambda headers: client.post("/registry/heartbeat", json=report, headers=headers)) == {401, 429}
+
+
+def paths_of_the_api():
+    paths = [path.replace("{workspace_id}", "x") for path in api.get_openapi_schema(path_prefix="")["paths"]]
+    return [*paths, "/events/stream", "/workspaces/x/events/stream", "/ws"]
+
+
+def test_tokens_are_counted_wherever_they_are_judged_and_nowhere_else():
+    def counts(path):
+        return attempt_of(method="GET", path=path, authorization=b"Bearer x", address="10.0.0.1") is not None
+
+    assert [path for path in paths_of_the_api() if not counts(path)] == []
+    others = ["/", "/health", "/ready", "/metrics", "/admin/", "/admin/workspaces/x/", "/static/x", "/api/openapi.json"]
+    assert [path for path in others if counts(path)] == []
 
 
 @pytest.fixture
@@ -135,6 +174,15 @@ def test_an_accepted_token_passes_and_a_revoked_one_no_longer_does(clock):
     assert max(seconds(throttle, own) for _ in range(100)) == 1
 
 
+@pytest.mark.parametrize("status", [101, 204, 302, 304, 403, 404, 422, 429, 500, 503])
+def test_only_a_success_shows_that_a_token_was_accepted(clock, status):
+    throttle, own = GuessThrottle(), Attempt("10.0.0.1", b"own")
+    throttle.record(own, status)
+    fail(throttle, "10.0.0.1", times=100)
+    is_accepted = all(seconds(throttle, own) == 0 for _ in range(100))
+    assert is_accepted == (status == 204)
+
+
 def test_some_unknown_tokens_of_a_refused_address_are_still_checked_each_second(clock):
     throttle = GuessThrottle()
     fail(throttle, "10.0.0.1", times=100)
@@ -160,6 +208,31 @@ def test_the_memory_is_bounded(clock, monkeypatch):
         throttle.record(Attempt(f"10.0.0.{number}", b"wrong"), 401)
         throttle.record(Attempt("10.0.1.1", b"%d" % number), 200)
     assert len(throttle._standings) == len(throttle._known) == 10
+
+
+def test_what_is_in_use_is_not_forgotten(clock, monkeypatch):
+    monkeypatch.setattr(guesses, "_MOST_ADDRESSES", 10)
+    monkeypatch.setattr(guesses, "_MOST_TOKENS", 10)
+    throttle, own, sign_in = GuessThrottle(), Attempt("10.0.1.1", b"own"), Attempt("10.0.1.1", None)
+    for number in range(100):
+        throttle.record(own, 200)
+        throttle.record(Attempt("10.0.0.1", b"%d" % number), 200)
+        throttle.record(Attempt("10.0.1.1", b"wrong"), 401)
+        throttle.record(Attempt(f"10.0.0.{number}", b"wrong"), 401)
+    assert seconds(throttle, sign_in) > 1
+    assert [seconds(throttle, own) for _ in range(100)] == [0] * 100
+
+
+def test_threads_lose_no_failure(clock, monkeypatch):
+    monkeypatch.setattr(guesses, "MOST_FAILURES", 1_000_000)
+    throttle, usual = GuessThrottle(), sys.getswitchinterval()
+    sys.setswitchinterval(0.000_001)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: fail(throttle, "10.0.0.1", times=5_000), range(4)))
+    finally:
+        sys.setswitchinterval(usual)
+    assert throttle._standings["10.0.0.1"].failures == 20_000
 
 
 def test_a_network_of_ipv6_is_one_address():
