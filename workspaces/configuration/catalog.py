@@ -41,14 +41,15 @@ class Template:
 
 def list_templates() -> list[Template]:
     """Return every template, ordered by name; of two with one name, the one of the earlier folder."""
-    return [read_template(name) for name in sorted(_folders())]
+    return [read_template(folder) for _, folder in sorted(_folders().items())]
 
 
-def read_template(name: str) -> Template:
-    """Return the template; one that can't be read has a `problem`, whatever it is. Raises UnknownTemplate."""
+def read_template(folder: Path) -> Template:
+    """Return the template in a folder; one that can't be read has a `problem`, whatever it is."""
+    name = folder.name
     try:
-        config = parse_config(read_config_text(name))
-        read_files(name)
+        text, _ = read_folder(folder)
+        config = parse_config(text)
         return Template(
             id=name,
             name=mend_line(str(config.get("name") or "")) or name,
@@ -57,8 +58,6 @@ def read_template(name: str) -> Template:
             provision_timeout_override=rules.provision_timeout_override(config),
             required_env=rules.missing_names(rules.required_env(config, rules.picked_model(config))),
         )
-    except UnknownTemplate:
-        raise
     except BadConfig as error:
         problem = str(error)
     except Exception as error:
@@ -69,28 +68,28 @@ def read_template(name: str) -> Template:
     return Template(id=shown, name=shown, runtime="", provision_timeout_seconds=None, required_env=[], problem=problem)
 
 
-def read_config_text(name: str) -> str:
-    """Return the template's config.yaml as it is now. Raises UnknownTemplate, or BadConfig if it can't be read."""
+def read(name: str) -> tuple[str, Mapping[str, bytes]]:
+    """Return the text of the template's config.yaml and its other files by path, as they are now.
+
+    Raises UnknownTemplate, or BadConfig if it can't be read.
+    """
     folder = _folders().get(name)
     if folder is None:
         raise UnknownTemplate(name)
-    if mend_line(name) != name:
+    return read_folder(folder)
+
+
+def read_folder(folder: Path) -> tuple[str, Mapping[str, bytes]]:
+    """Return what `read` does, given the template's folder. Raises BadConfig; see also template_files.py."""
+    if mend_line(folder.name) != folder.name:
         raise BadConfig("The name of the template's folder holds characters that can't be seen.")
-    path = folder / CONFIG_FILE
     try:
         # One byte more than allowed is enough for `parse_config` to refuse a file that is too large.
-        content = read_bounded(Path(os.path.realpath(path, strict=True)), MAX_CONFIG_BYTES + 1)
-        return (content or b"").decode()
+        content = read_bounded(Path(os.path.realpath(folder / CONFIG_FILE, strict=True)), MAX_CONFIG_BYTES + 1)
+        text = (content or b"").decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"The template's {CONFIG_FILE} can't be read: {error}") from error
-
-
-def read_files(name: str) -> Mapping[str, bytes]:
-    """Return the template's other files by path; see template_files.py. Raises UnknownTemplate or BadConfig."""
-    folder = _folders().get(name)
-    if folder is None:
-        raise UnknownTemplate(name)
-    return template_files.read_files(folder)
+    return text, template_files.read_files(folder)
 
 
 def _folders() -> dict[str, Path]:

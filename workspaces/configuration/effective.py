@@ -34,13 +34,12 @@ def effective_configuration(workspace: Workspace) -> EffectiveConfiguration:
     Raises UnknownTemplate or BadConfig. Nothing is parsed.
     """
     if kept := workspace.kept_configuration:
-        files = {name: base64.b64decode(content) for name, content in kept.files.items()}
-        return EffectiveConfiguration(text=kept.text, files=files)
+        kept_files = {name: base64.b64decode(content) for name, content in kept.files.items()}
+        return EffectiveConfiguration(text=kept.text, files=kept_files)
     if workspace.config:
         return EffectiveConfiguration(text=workspace.config)
-    return EffectiveConfiguration(
-        text=catalog.read_config_text(workspace.template), files=catalog.read_files(workspace.template)
-    )
+    text, files = catalog.read(workspace.template)
+    return EffectiveConfiguration(text=text, files=files)
 
 
 def check_effective(configuration: EffectiveConfiguration) -> CheckedConfig:

@@ -1,6 +1,7 @@
 """A template that can't be read is listed as bad wherever templates are listed, and harms no other."""
 
 import os
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -73,7 +74,7 @@ def folder(settings, tmp_path):
 @pytest.mark.parametrize("fault", BAD)
 def test_a_bad_template_is_listed_with_its_reason_by_check_command_api_and_admin(folder, by_admin, fault):
     BAD[fault](folder / "config.yaml")
-    problem = catalog.read_template("bad").problem
+    problem = catalog.read_template(folder).problem
     assert problem
     for listing in (by_check, by_command, by_api):
         assert problem in listing(), listing.__name__
@@ -105,3 +106,33 @@ def test_a_good_template_launches_beside_a_bad_one(folder):
     assert created.status_code == 201, created.content
     refused = operator.post("/workspaces", {"name": "two", "template": "bad"})
     assert (refused.status_code, list(refused.json()["fields"])) == (422, ["template"])
+
+
+def create_by_api():
+    answer = holder(ApiScope.OPERATE).post("/workspaces", {"name": "new", "template": "good"})
+    assert answer.status_code == 201, answer.content
+
+
+READERS = {
+    "check": by_check,
+    "launch without arguments": by_command,
+    "deadlines": lambda: call_command("deadlines"),
+    "the list of the API": by_api,
+    "a launch by the API": create_by_api,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_the_folder_of_the_catalog_is_read_once_however_many_templates_and_runtimes_there_are(
+    reader, folder, monkeypatch
+):
+    BAD["nothing"](folder / "config.yaml")
+    read, iterdir = [], Path.iterdir
+
+    def iterdir_and_count(path):
+        read.append(path)
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir_and_count)
+    READERS[reader]()
+    assert read == [folder.parent]

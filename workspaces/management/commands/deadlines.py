@@ -2,6 +2,7 @@
 
 import re
 from argparse import ArgumentTypeError
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -55,20 +56,21 @@ class Command(CommandWithExamples):
 
 def explanation(subject: str, *, policy: Policy) -> list[str]:
     """Return the limits of a runtime or a workspace, or of all runtimes. Raises CommandError if there is neither."""
-    runtimes = known_runtimes()
+    runtimes, templates = known_runtimes(), catalog.list_templates()
     if not subject:
-        return [line for name in [*runtimes, _OTHERS] for line in runtime_lines(name, policy=policy)]
+        names = [*runtimes, _OTHERS]
+        return [line for name in names for line in runtime_lines(name, policy=policy, templates=templates)]
     is_runtime = subject in runtimes or Launch.objects.filter(runtime=subject).exists()
     named = Workspace.objects.not_removed().filter(name=subject.replace("\0", ""))
     if is_runtime and not named.exists():
-        return runtime_lines(subject, policy=policy)
+        return runtime_lines(subject, policy=policy, templates=templates)
     return workspace_lines(Workspace.objects.get(pk=find_workspace_id(subject)), policy=policy)
 
 
-def runtime_lines(runtime: str, *, policy: Policy) -> list[str]:
+def runtime_lines(runtime: str, *, policy: Policy, templates: Iterable[catalog.Template]) -> list[str]:
     """Return the limits of a runtime, and which templates of it have a limit that doesn't count."""
     lines = [f"{runtime}:", *map(limit_line, runtime_phase_limits(runtime, policy=policy))]
-    for template in catalog.list_templates():
+    for template in templates:
         ignored = ignored_limit(
             runtime=template.runtime,
             template_seconds=template.provision_timeout_seconds,

@@ -197,8 +197,7 @@ def read_config(request: CreateRequest) -> CheckedConfig:
     if request.url:
         raise InvalidWorkspace({"url": "Only an external workspace has a url of its own; others get one at launch."})
     with _invalid_if("config" if request.config else "template", catalog.UnknownTemplate, BadConfig):
-        text = request.config or catalog.read_config_text(request.template)
-        files = {} if request.config else catalog.read_files(request.template)
+        text, files = (request.config, {}) if request.config else catalog.read(request.template)
         return check_effective(EffectiveConfiguration(text=text, files=files))
 
 
