@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
@@ -19,6 +19,7 @@ from workspaces.deadlines.policy import current_policy, launching_limit, start_r
 from workspaces.lifecycle.transitions import RUNNING, FailureCode, FailureOwner, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
+from workspaces.provisioners.guarded_calls import describe, reference_of
 from workspaces.provisioners.registry import get_provisioner
 from workspaces.services.core import launch_records, locked_rows
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace, lock_workspace
@@ -44,8 +45,8 @@ def launch(*, workspace_id: UUID, launch_id: UUID, clock: Clock) -> None:
         except (TransitionRefused, UnknownWorkspace, OperationalError, InterfaceError):
             raise
         except Exception as error:
-            reference = uuid4().hex[:8]
-            logger.exception("A launch failed unexpectedly", extra={"launch_id": launch_id, "ref": reference})
+            reference = reference_of(error, launch_id)
+            logger.exception("A launch failed unexpectedly", extra={"launch_id": launch_id, "reference": reference})
             reason = unexpected_failure(error, reference=reference)
         if reason:
             fail(workspace_id=workspace_id, launch_id=launch_id, reason=reason, now=clock())
@@ -82,16 +83,13 @@ def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> FailureReason 
 
 
 def unexpected_failure(error: Exception, *, reference: str) -> FailureReason:
-    """Return the failure of an error that no code expects. It names the class only: the error's text may be secret.
-
-    `reference` is what the log line with the traceback has, too.
-    """
+    """Return the failure of an error that no code expects. `reference` is that of the line of the log."""
     return FailureReason(
         code=FailureCode.LAUNCH_ERROR,
         source=FailureSource.LAUNCHER,
         owner=FailureOwner.PLATFORM,
-        message=f"The launch ended with an unexpected error ({type(error).__name__}). Search the launch worker's log "
-        f"for ref={reference}, correct the cause, then restart.",
+        message=f"The launch ended with an unexpected error ({describe(error, reference)} of the launch worker). "
+        "Correct the cause, then restart.",
     )
 
 

@@ -44,9 +44,9 @@ def test_any_exception_at_any_step_fails_the_launch_at_once(fake, monkeypatch, c
     assert (failed.failure_source, failed.failure_owner) == (FailureSource.LAUNCHER, FailureOwner.PLATFORM)
     assert type(error).__name__ in failed.failure_message
     assert SECRET not in failed.failure_message
-    reference = re.search(r"ref=([0-9a-f]{8})", failed.failure_message)[1]
+    reference = re.search(r"reference ([0-9a-f]{8}) in the log", failed.failure_message)[1]
     (logged,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert (logged.ref, logged.launch_id, logged.exc_info[1]) == (reference, failed.launch_id, error)
+    assert (logged.reference, logged.launch_id, logged.exc_info[1]) == (reference, failed.launch_id, error)
 
 
 def test_what_the_backend_started_before_the_exception_is_torn_down(fake, monkeypatch):
