@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 from events.channels.base import Kind, KindForm, Message, Receipt, Sender, SendFailed
 from events.channels.chat.apprise_warnings import apprise_warnings
 from events.channels.chat.markup import MARKUPS, written
-from events.channels.network.addresses import ForbiddenAddress
+from events.channels.network.addresses import ForbiddenAddress, Unresolved
 from events.channels.network.guarded_sockets import guarded_sockets
 from events.channels.notification import notification_of
 
@@ -99,6 +99,8 @@ class ChatSender(Sender):
                 is_sent = self._plugin.notify(title=title, body=body, notify_type=kind)
             except ForbiddenAddress as error:
                 raise SendFailed(str(error), is_permanent=True) from error
+            except Unresolved as error:
+                raise SendFailed(str(error)) from error
         if not is_sent:
             raise SendFailed(" ".join(warnings) or f"{self._plugin.service_name} did not accept the message.")
         return Receipt(answer="accepted")

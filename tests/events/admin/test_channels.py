@@ -1,5 +1,7 @@
 """Channels in the admin: the forms of each kind, secrets that are not shown, and what operators can do."""
 
+import html
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
@@ -190,6 +192,21 @@ def test_sending_a_test_shows_the_answer(operator, receiver):
     assert "closed &lt;b&gt;today&lt;/b&gt;" in text
     receiver.answer = lambda request: Answer()
     assert "The test was accepted" in text_of(operator.post(page(channel, "test")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [
+        ("webhook", "https://does-not-exist.invalid/hook"),
+        ("chat", "mmost://does-not-exist.invalid/3ccdd113474722377935511fc85d3dd4"),
+        ("redis_stream", "redis://does-not-exist.invalid/0"),
+    ],
+)
+def test_a_test_of_a_channel_whose_name_can_t_be_resolved_says_so(operator, kind, url):
+    more = {"webhook": {"headers": {}}, "redis_stream": {"stream": "events", "max_length": 100}}.get(kind, {})
+    answer = operator.post(page(factories.channel(kind, {"url": url, **more}), "test"))
+    assert answer.status_code == 200
+    assert "can't be resolved" in html.unescape(text_of(answer))
 
 
 def test_pause_resume_and_enable(operator, receiver):

@@ -38,6 +38,14 @@ def test_a_chat_on_a_private_address_is_refused():
         assert private.received == []
 
 
+def test_a_chat_whose_name_can_t_be_resolved_now_is_a_temporary_failure():
+    url = "mmost://does-not-exist.invalid/3ccdd113474722377935511fc85d3dd4"
+    with sending("chat", {"url": url}) as sender, pytest.raises(SendFailed, match="can't be resolved") as failed:
+        sender.send([failure()])
+    assert not failed.value.is_permanent
+    assert "3ccdd113474722377935511fc85d3dd4" not in str(failed.value)
+
+
 def test_a_chat_s_redirect_to_a_private_address_is_refused(receiver, settings):
     settings.DELIVERY_ALLOW_PRIVATE = [ipaddress.ip_network("127.0.0.1/32")]
     with receiving() as private:
