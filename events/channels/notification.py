@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
+from agent.texts import mend_line, mend_text
 from events.channels.base import Message
 from events.names import TEST_EVENT, EventType
 
@@ -117,11 +118,11 @@ def group_key(message: Message) -> tuple[str, str]:
 
 
 def readable(text: object, *, most: int = _MAX_CAUSE_CHARACTERS, is_line: bool = True) -> str:
-    """Return the text without characters that nobody sees or that change the direction of writing, shortened.
+    """Return the text mended and shortened.
 
-    `is_line`: replace line ends too. A text with them could look as if it had more facts than one.
+    `is_line`: as one line. A text with line ends could look as if it had more facts than one.
     """
-    kept = "".join(each if each.isprintable() or (each == "\n" and not is_line) else " " for each in str(text)).strip()
+    kept = mend_line(str(text)) if is_line else mend_text(str(text))
     return kept if len(kept) <= most else kept[:most] + "…"
 
 

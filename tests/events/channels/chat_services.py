@@ -14,15 +14,19 @@ from events.channels.base import Message
 from tests.events.channels.receivers import Answer
 
 NAME = "@channel <!here> *b* <http://evil|label>"
-HOSTILE = [
+_SHOWN_AS_IT_IS = [
     '@everyone @here @all <@U123> <!channel> <users/all> @room <at user_id="all">x</at> @*group* @**all**',
     'File "a.py", line 3, in <module>\n    raise ValueError("a < b & c > d")',
     "[label](http://evil) ![x](http://evil/i.png) <http://evil|label> <a href='http://evil'>label</a>",
     "*b* _i_ ~s~ `c` ||spoiler|| ```\ncode\n``` \\*",
     "# heading\n> quote\n- item\n+ item\n===\n---",
     "&lt;b&gt; &amp; <b>unclosed <i> </u>",
-    "one\x00two\u202etfel\u200b\ud800 end",
+    "\N{WOMAN}\u200d\N{PERSONAL COMPUTER} \u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
 ]
+# Texts of agents, each with what people are shown of it.
+HOSTILE = {each: each for each in _SHOWN_AS_IT_IS} | {
+    "one\x00two\u202etfel\u200b\ud800 end": "onetwotfel? end",
+}
 
 _TELEGRAM_TAGS = {"b", "strong", "i", "em", "u", "s", "a", "code", "pre", "blockquote"}
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from events.channels.chat.markup import MARKUPS, Markup, written
-from events.channels.notification import Notification, readable
+from events.channels.notification import Notification
 from tests.events.channels.chat_services import HOSTILE, NAME, SERVICES, named
 from tests.events.channels.factories import failure, sending
 
@@ -30,12 +30,12 @@ def visible(text):
     return text.replace("\u200b", "")
 
 
-@pytest.mark.parametrize("error", HOSTILE)
-def test_hostile_text_is_shown_as_it_is_and_mentions_nobody(service, receiver, monkeypatch, error):
+@pytest.mark.parametrize(("error", "readable"), HOSTILE.items())
+def test_hostile_text_is_shown_as_it_is_and_mentions_nobody(service, receiver, monkeypatch, error, readable):
     failed = named(failure(error=error), NAME)
     got = shown(service, receiver, monkeypatch, [failed])
     assert (got.pings, got.markup) == ([], [])
-    expected = f"Why: {readable(error, is_line=False)}"
+    expected = f"Why: {readable}"
     if not service.has_title:
         expected = f"{NAME} failed (crashed)\n{expected}"
     assert visible(got.text).startswith(expected[:250])
