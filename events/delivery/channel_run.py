@@ -65,11 +65,11 @@ class ChannelRun:
             return
         if kind.is_grouped:
             claimed = without_quiet(claimed)
-        groups = [[delivery] for delivery in claimed.deliveries]
-        if kind.is_grouped:
             groups, held = group(claimed, window=timedelta(seconds=settings.DELIVERY_FLOOD_SECONDS))
             for until, deliveries in held.items():
                 release(claimed, deliveries, next_attempt_at=until)
+        else:
+            groups = [[delivery] for delivery in claimed.deliveries]
         sending = ClaimSender(
             claimed, kind=kind, sender=self._open_sender(kind, claimed.channel), is_stopped=self._is_stopped
         )
