@@ -13,13 +13,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpcore
 from django.conf import settings
 
-from events.channels.network.addresses import Purpose, resolve_allowed
-from events.channels.network.outbound_proxy import is_proxy, judge_target, proxy_address, proxy_login
+from events.channels.network.addresses import Purpose, origin_of, resolve_allowed
+from events.channels.network.outbound_proxy import is_proxy, judge_target, proxy_login
 
 # When the current request of this thread has to be over, on the monotonic clock.
 _ends_at: ContextVar[float] = ContextVar("ends_at")
@@ -67,8 +66,7 @@ class Connections:
         }
         if not is_proxied:
             return httpcore.ConnectionPool(**options)
-        host, port = proxy_address()
-        scheme = urlsplit(settings.OUTBOUND_PROXY).scheme
+        scheme, host, port = origin_of(settings.OUTBOUND_PROXY)
         url = httpcore.URL(scheme=scheme, host=str(host), port=port, target="/")
         return httpcore.HTTPProxy(url, proxy_auth=proxy_login(), **options)
 

@@ -16,6 +16,7 @@ from events.channels.network.addresses import (
     check_host,
     is_public,
     judged_addresses,
+    origin_of,
     resolve_allowed,
 )
 
@@ -43,13 +44,7 @@ def judge_target(host: str, port: int) -> bool:
 
 def is_proxy(host: str, port: int) -> bool:
     """Return whether this is the address of OUTBOUND_PROXY."""
-    return bool(settings.OUTBOUND_PROXY) and (host.strip("[]"), port) == proxy_address()
-
-
-def proxy_address() -> tuple[str | None, int]:
-    """Return the host and port of OUTBOUND_PROXY."""
-    parts = urlsplit(settings.OUTBOUND_PROXY)
-    return parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+    return bool(settings.OUTBOUND_PROXY) and (host.strip("[]"), port) == origin_of(settings.OUTBOUND_PROXY)[1:]
 
 
 def proxy_login() -> tuple[str, str] | None:
