@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+from tests.serving import serving
 from tests.waiting import PATIENCE_SECONDS
 
 
@@ -53,14 +54,8 @@ def running_platform():
     server.daemon_threads = True
     stub = PlatformStub(f"http://127.0.0.1:{server.server_address[1]}")
     server.stub = stub
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(server):
         yield stub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

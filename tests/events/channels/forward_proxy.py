@@ -3,10 +3,11 @@
 import http.client
 import socket
 import threading
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from tests.serving import serving
 from tests.waiting import PATIENCE_SECONDS
 
 
@@ -71,15 +72,6 @@ def _copy(source, target):
         target.shutdown(socket.SHUT_WR)
 
 
-@contextmanager
 def forward_proxy(target_port):
-    """Run a proxy for the duration of the block. With `None`, it refuses tunnels."""
-    proxy = ForwardProxy(target_port)
-    thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        thread.join(PATIENCE_SECONDS)
+    """Run a proxy for the duration of a block. With `None`, it refuses tunnels."""
+    return serving(ForwardProxy(target_port))

@@ -1,10 +1,8 @@
 """A mail server with just enough of SMTP to accept a message; Python 3.12 removed the standard library's."""
 
 import socketserver
-import threading
-from contextlib import contextmanager
 
-from tests.waiting import PATIENCE_SECONDS
+from tests.serving import serving
 
 
 class MailServer(socketserver.ThreadingTCPServer):
@@ -51,14 +49,6 @@ class _Conversation(socketserver.StreamRequestHandler):
         self.wfile.write(line + b"\r\n")
 
 
-@contextmanager
 def mail_server():
-    server = MailServer()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(PATIENCE_SECONDS)
+    """Run a mail server for the duration of a block."""
+    return serving(MailServer())

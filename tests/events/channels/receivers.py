@@ -2,12 +2,12 @@
 
 import threading
 from collections import defaultdict
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from standardwebhooks import Webhook
 
+from tests.serving import serving
 from tests.waiting import PATIENCE_SECONDS
 
 
@@ -122,15 +122,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-@contextmanager
 def receiving(port=0):
-    """Run a receiver for the duration of the block."""
-    receiver = Receiver(port)
-    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.shutdown()
-        receiver.server_close()
-        thread.join(PATIENCE_SECONDS)
+    """Run a receiver for the duration of a block."""
+    return serving(Receiver(port))

@@ -18,7 +18,7 @@ from django.conf import settings as django_settings
 from events.channels.base import SendFailed
 from tests.certificates import self_signed
 from tests.events.channels.factories import form_errors, message, sending
-from tests.waiting import PATIENCE_SECONDS
+from tests.serving import serving
 
 pytestmark = pytest.mark.django_db
 
@@ -106,13 +106,10 @@ def tls_in_front_of(url, certificate):
                 target.sendall(received)
             target.shutdown(socket.SHUT_RDWR)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Passing) as listener:
-        listener.daemon_threads = True
-        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
+    listener = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Passing)
+    listener.daemon_threads = True
+    with serving(listener):
         yield listener.server_address[1]
-        listener.shutdown()
-        thread.join(PATIENCE_SECONDS)
 
 
 def test_rediss_connects_with_tls_and_checks_the_certificate_against_the_name(stream, tmp_path, monkeypatch):
