@@ -99,7 +99,7 @@ WITH_PRIVATE_NETWORKS = [
 OTHER_SPELLINGS = [
     *("2130706433", "0x7f000001", "127.1", "0177.0.0.1", "0x7f.0.0.1", "127.0.0.1.", "017700000001", "0"),
     *("8.8.8.010", "134744072", "1.1", "8.8.8.0x8", "evil.example.0x7f000001"),
-    *("localhost", "LOCALHOST", "localhost.", "localhost.localdomain"),
+    *("localhost", "LOCALHOST", "localhost."),
     *("fe80::1%eth0", "fe80::1%25eth0", "2606:4700::1111%eth0", "::1%1"),
     *("１２７.0.0.1", "127。0。0。1", "ⓛocalhost", "bücher.example", "%31%32%37.0.0.1", "127.0.0.1%2f"),
     *("127.0.0.1\\.example.com", "127.0.0.1\x00.example.com", "127.0.0.1 example.com", "a/b", "v1.x:y", ""),
@@ -147,8 +147,22 @@ def test_each_purpose_has_its_own_setting(settings, setting, purpose, allowed):
 @pytest.mark.parametrize("purpose", Purpose)
 @pytest.mark.parametrize("host", OTHER_SPELLINGS)
 def test_other_spellings_are_refused(host, purpose):
-    with pytest.raises((ForbiddenAddress, Unresolved)):
+    with pytest.raises(ForbiddenAddress):
         resolve_allowed(host, 80, purpose=purpose)
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+@pytest.mark.parametrize(("is_known", "refusal"), [(True, ForbiddenAddress), (False, Unresolved)])
+def test_localhost_localdomain_is_refused_whether_or_not_this_host_knows_it(monkeypatch, is_known, refusal, purpose):
+    real = socket.getaddrinfo
+
+    def look_up(host, *arguments, **keywords):
+        assert host == "localhost.localdomain"
+        return real("127.0.0.1" if is_known else "does-not-exist.invalid", *arguments, **keywords)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(refusal):
+        resolve_allowed("localhost.localdomain", 80, purpose=purpose)
 
 
 @pytest.mark.parametrize("purpose", Purpose)
