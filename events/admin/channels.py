@@ -13,7 +13,7 @@ from unfold.decorators import action, display
 
 from events.admin.channel_forms import COMMON, FILTERS, ChannelForm, form_for
 from events.admin.redrive_form import RedriveForm
-from events.admin.sent_forms import CreatesOnce, SentBefore, claim
+from events.admin.sent_forms import CreatesOnce, SentBefore, acting_once, claim
 from events.channels.registry import KINDS, kind_of
 from events.delivery import channel_operations
 from events.delivery.channel_health import health_rows, state_of, with_delivery_counts
@@ -42,10 +42,10 @@ def confirmed(*, title: str, question: str, submit: str) -> Callable[[ChannelAct
                 return model_admin.redirect_to_list(request, object_id)
             if request.method == "POST":
                 try:
-                    claim(request, result=_change_url(channel))
+                    with acting_once(request, result=_change_url(channel)):
+                        return act(model_admin, request, channel) or HttpResponseRedirect(_change_url(channel))
                 except SentBefore as repeated:
                     return model_admin.answer_again(request, repeated)
-                return act(model_admin, request, channel) or HttpResponseRedirect(_change_url(channel))
             context = {"title": title.format(channel.name), "question": question, "submit": submit}
             return model_admin.page(request, "events/confirm.html", back=_change_url(channel), **context)
 

@@ -1,6 +1,8 @@
 """Forms that create something act once: each carries a token, and a second sending of it creates nothing."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -52,6 +54,21 @@ def claim(request: HttpRequest, *, result: str = "") -> None:
     sent, is_first = SentForm.objects.get_or_create(pk=token, defaults={"result": result})
     if not is_first:
         raise SentBefore(sent.result)
+
+
+@contextmanager
+def acting_once(request: HttpRequest, *, result: str = "") -> Iterator[None]:
+    """Claim the posted form for an act that is not one transaction. If the block raises, it can be sent again.
+
+    Raises SentBefore.
+    """
+    claim(request, result=result)
+    try:
+        yield
+    except Exception:
+        if token := read_token(request):
+            SentForm.objects.filter(pk=token).delete()
+        raise
 
 
 def note_result(request: HttpRequest, result: str) -> None:

@@ -12,7 +12,7 @@ from django.urls import reverse
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
-from events.admin.sent_forms import SentBefore, claim
+from events.admin.sent_forms import SentBefore, acting_once
 from workspaces.admin.base import StrictAdmin, hidden_fields
 from workspaces.models import Workspace
 from workspaces.operations import OPERATIONS, Operation, run_each
@@ -47,10 +47,10 @@ class OperationActions(StrictAdmin):
             hidden = hidden_fields(request.POST.get("action", ""), selected, request.POST)
             return self._ask(request, selected, operation, hidden=hidden, cancel=request.get_full_path())
         try:
-            claim(request, result=request.get_full_path())
+            with acting_once(request, result=request.get_full_path()):
+                return self._run(request, selected, operation, back=request.get_full_path())
         except SentBefore as repeated:
             return self.answer_again(request, repeated)
-        return self._run(request, selected, operation, back=request.get_full_path())
 
     def run_on_one(self, request: HttpRequest, object_id: str, operation: Operation) -> HttpResponse:
         """Show the confirmation page, or run the operation if that page was submitted."""
@@ -63,10 +63,10 @@ class OperationActions(StrictAdmin):
         is_removal = operation.permission == "delete"
         back = reverse("admin:workspaces_workspace_changelist") if is_removal else page
         try:
-            claim(request, result=back)
+            with acting_once(request, result=back):
+                return self._run(request, [workspace.pk], operation, back=back) or HttpResponseRedirect(back)
         except SentBefore as repeated:
             return self.answer_again(request, repeated)
-        return self._run(request, [workspace.pk], operation, back=back) or HttpResponseRedirect(back)
 
     def _ask(
         self,

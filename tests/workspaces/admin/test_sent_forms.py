@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 
 from events.delivery.channel_operations import all_options
@@ -13,6 +13,7 @@ from events.models import Channel, SentForm
 from postgres.clock import database_now
 from tests.workspaces import factories
 from workspaces.access.tokens import find_api_key
+from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import AgentToken, ApiKey, Launch, Workspace
 
 ADD = "/admin/workspaces/workspace/add/"
@@ -124,6 +125,43 @@ def test_a_confirmed_selection_that_is_sent_twice_acts_once(operator):
     operator.post("/admin/workspaces/workspace/", form)
     answer = operator.post("/admin/workspaces/workspace/", form, follow=True)
     assert b"sent twice" in answer.content
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_list", [False, True])
+def test_an_operation_that_raised_can_be_sent_again(operator, monkeypatch, is_list):
+    row = factories.online()
+    path = "/admin/workspaces/workspace/" if is_list else f"/admin/workspaces/workspace/{row.pk}/pause/"
+    form = {"action": "pause_selected", "_selected_action": [str(row.pk)], "confirmed": "yes"} if is_list else {}
+    form["form_token"] = token_of(operator.post(path, {**form, "confirmed": ""}) if is_list else operator.get(path))
+    operator.raise_request_exception = False
+    with monkeypatch.context() as patched:
+        patched.setattr("workspaces.admin.actions.run_each", lost_connection)
+        assert operator.post(path, form).status_code >= 500
+    assert b"sent twice" not in operator.post(path, form, follow=True).content
+    row.refresh_from_db()
+    assert row.status == WorkspaceStatus.PAUSED
+    assert b"sent twice" in operator.post(path, form, follow=True).content
+
+
+def lost_connection(*arguments, **options):
+    raise OperationalError("server closed the connection unexpectedly")
+
+
+@pytest.mark.django_db
+def test_an_action_on_a_channel_that_raised_can_be_sent_again(operator):
+    operator.post("/admin/events/channel/add/?kind=webhook", WEBHOOK)
+    channel = Channel.objects.get()
+    path = f"/admin/events/channel/{channel.pk}/rotate/"
+    form = {"form_token": token_of(operator.get(path))}
+    operator.raise_request_exception = False
+    Channel.objects.update(sealed_options="encrypted with a key that is missing")
+    assert operator.post(path, form).status_code == 500
+    Channel.objects.update(sealed_options=channel.sealed_options)
+    [secret] = shown(operator.post(path, form))
+    channel.refresh_from_db()
+    assert all_options(channel)["signing"][0]["secret"] == secret
+    assert b"sent twice" in operator.post(path, form, follow=True).content
 
 
 @pytest.mark.django_db
