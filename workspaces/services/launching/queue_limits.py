@@ -35,16 +35,18 @@ _NEXT = """
     )))
 """
 # Rows that another transaction has locked are skipped: two that waited for each other's rows would deadlock.
+# Not `id IN (SELECT … LIMIT …)`: Postgres may run that once per row, and each run skips the rows updated so far.
 _CLAIM = """
-    UPDATE workspaces_launch SET dispatched_at = %(now)s
-    WHERE id IN (
+    WITH next AS MATERIALIZED (
         SELECT id FROM workspaces_launch
         WHERE id = ANY(%(next)s) AND (dispatched_at IS NULL OR dispatched_at <= %(repeat_before)s)
         ORDER BY queued_at, id
         LIMIT %(room)s
         FOR NO KEY UPDATE SKIP LOCKED
     )
-    RETURNING queued_at, workspace_id, id
+    UPDATE workspaces_launch AS launch SET dispatched_at = %(now)s
+    FROM next WHERE launch.id = next.id
+    RETURNING launch.queued_at, launch.workspace_id, launch.id
 """
 
 

@@ -145,6 +145,19 @@ def test_no_more_are_dispatched_than_celerys_queue_has_room_for():
     assert claimed(room=2) == [row.pk for row in queue[3:5]]
 
 
+@pytest.mark.parametrize("is_analysed", [False, True])
+@pytest.mark.parametrize("number", [8, 500])
+def test_the_room_is_kept_even_if_postgres_plans_a_nested_loop(number, is_analysed):
+    queue = queue_up(number)
+    with connection.cursor() as cursor:
+        for option in ("hashjoin", "mergejoin", "hashagg", "sort", "material", "indexscan", "bitmapscan"):
+            cursor.execute("SELECT set_config(%s, 'off', true)", [f"enable_{option}"])
+        if is_analysed:
+            cursor.execute("ANALYZE workspaces_launch")
+    assert claimed(room=3) == [row.pk for row in queue[:3]]
+    assert claimed(room=2) == [row.pk for row in queue[3:5]]
+
+
 def test_a_launch_whose_message_was_lost_is_dispatched_again_and_the_others_wait():
     queue = queue_up(20)
     first = claimed()
