@@ -114,7 +114,7 @@ def limited(scope: Any, receive: Receive) -> Receive:
             async with asyncio.timeout_at(deadline):
                 message = await receive()
         except TimeoutError:
-            raise bodies.too_slow() from None
+            raise bodies.too_slow(bodies.BODY_SECONDS) from None
         received += len(message.get("body", b""))
         if received > limit:
             raise bodies.too_large(limit)

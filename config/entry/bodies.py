@@ -1,6 +1,7 @@
 """How much a request may send, and how long it may take, before anything else is known of it."""
 
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from django.conf import settings
@@ -14,22 +15,15 @@ _SIGN_IN_BYTES = 65_536
 
 
 class BodyRefused(Exception):
-    """The body is too large or too slow: answer with this status and sentence."""
+    """The body can't be had: answer with this status, sentence and error code."""
 
-    def __init__(self, status: HTTPStatus, sentence: str) -> None:
+    def __init__(
+        self, status: HTTPStatus, sentence: str, *, code: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(sentence)
         self.status = status
-
-    @property
-    def body(self) -> bytes:
-        """The answer's body, with the API's error code."""
-        code = "too_large" if self.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else "too_slow"
-        return json.dumps({"error": str(self), "code": code}, separators=(",", ":")).encode()
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The answer's headers."""
-        return {"Content-Type": "application/json"}
+        self.body = json.dumps({"error": sentence, "code": code}, separators=(",", ":")).encode()
+        self.headers = {"Content-Type": "application/json", **(headers or {})}
 
 
 def limit_of(path: str) -> int:
@@ -52,9 +46,23 @@ def check_length(length: str, *, limit: int) -> None:
 
 def too_large(limit: int) -> BodyRefused:
     """Return the refusal of a body that is over the limit."""
-    return BodyRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {limit // 1024} KiB.")
+    sentence = f"The body is larger than {limit // 1024} KiB."
+    return BodyRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence, code="too_large")
 
 
-def too_slow() -> BodyRefused:
-    """Return the refusal of a body that does not arrive."""
-    return BodyRefused(HTTPStatus.REQUEST_TIMEOUT, f"The body did not arrive within {BODY_SECONDS:.0f} seconds.")
+def too_slow(seconds: float) -> BodyRefused:
+    """Return the refusal of a body that did not arrive within this time."""
+    unit = "second" if seconds == 1 else "seconds"
+    sentence = f"The body did not arrive within {seconds:.0f} {unit}."
+    return BodyRefused(HTTPStatus.REQUEST_TIMEOUT, sentence, code="too_slow")
+
+
+def too_many() -> BodyRefused:
+    """Return the refusal of a body while too many others stand still."""
+    sentence = "Too many bodies are still arriving. Try again in a few seconds."
+    return BodyRefused(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="unavailable", headers={"Retry-After": "2"})
+
+
+def incomplete() -> BodyRefused:
+    """Return the refusal of a body that ended before its end."""
+    return BodyRefused(HTTPStatus.BAD_REQUEST, "The body ended early.", code="bad_request")

@@ -3,11 +3,12 @@
 import io
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
 from config.entry import bodies
-from config.entry.guesses import GuessThrottle, address_of, attempt_of, refusal
+from config.entry.guesses import Attempt, GuessThrottle, address_of, attempt_of, refusal
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -15,6 +16,8 @@ StartResponse = Callable[..., Any]
 # A thread waits for each body. Those that take longer than a moment may keep only a few of the threads.
 _MOMENT_SECONDS = 1.0
 _MOST_SLOW_BODIES = 2
+# A thread that reads a body ends with it, which may be long after the request was refused.
+_MOST_READERS = 200
 # A little more than any limit is read to its end, since a proxy that can't send all of a body may drop the answer.
 _READ_BYTES = 16 * 1_048_576
 
@@ -26,6 +29,7 @@ class WsgiEntry:
         self._application = application
         self._throttle = GuessThrottle()
         self._slow_bodies = threading.BoundedSemaphore(_MOST_SLOW_BODIES)
+        self._readers = threading.BoundedSemaphore(_MOST_READERS)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -36,11 +40,18 @@ class WsgiEntry:
             address=address_of(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")),
         )
         try:
+            if attempt:
+                return self.serve(attempt, environ, start_response)
             self.read_body(environ)
+            return self._application(environ, start_response)
         except bodies.BodyRefused as refused:
             return respond(start_response, refused.status, refused.body, refused.headers)
-        if attempt is None:
-            return self._application(environ, start_response)
+
+    def serve(self, attempt: Attempt, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve a request that shows a credential, unless its address guesses. Raises BodyRefused."""
+        if attempt.token is None:
+            # Few sign-ins are checked at once, and one that never arrives must not be among them.
+            self.read_body(environ)
         if seconds := self._throttle.begin(attempt):
             body, headers = refusal(attempt, seconds)
             return respond(start_response, HTTPStatus.TOO_MANY_REQUESTS, body, headers)
@@ -50,6 +61,8 @@ class WsgiEntry:
             return start_response(status, *rest)
 
         try:
+            if attempt.token is not None:
+                self.read_body(environ)
             return self._application(environ, start_and_record)
         finally:
             self._throttle.end(attempt)
@@ -60,19 +73,36 @@ class WsgiEntry:
         if not length.strip("0") and "HTTP_TRANSFER_ENCODING" not in environ:
             return
         bodies.check_length(length, limit=_READ_BYTES)
-        source, read = environ["wsgi.input"], []
-        # The server's own read waits without end.
-        thread = threading.Thread(target=lambda: read.append(source.read(_READ_BYTES)), daemon=True)
+        body = self.read_within_limits(environ["wsgi.input"])
+        if len(body) > limit:
+            raise bodies.too_large(limit)
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+
+    def read_within_limits(self, source: Any) -> bytes:
+        """Read to the end in a thread of its own, since the server's read waits without end. Raises BodyRefused."""
+        read: list[bytes] = []
+
+        def read_source() -> None:
+            try:
+                # The client may leave.
+                with suppress(OSError):
+                    read.append(source.read(_READ_BYTES))
+            finally:
+                self._readers.release()
+
+        if not self._readers.acquire(blocking=False):
+            raise bodies.too_many()
+        thread = threading.Thread(target=read_source, daemon=True)
         thread.start()
         thread.join(_MOMENT_SECONDS)
+        waited = _MOMENT_SECONDS
         if thread.is_alive() and self._slow_bodies.acquire(blocking=False):
             thread.join(bodies.BODY_SECONDS - _MOMENT_SECONDS)
             self._slow_bodies.release()
-        if not read:
-            raise bodies.too_slow()
-        if len(read[0]) > limit:
-            raise bodies.too_large(limit)
-        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(read[0]), str(len(read[0]))
+            waited = bodies.BODY_SECONDS
+        if read:
+            return read[0]
+        raise bodies.too_slow(waited) if thread.is_alive() else bodies.incomplete()
 
 
 def respond(start_response: StartResponse, status: HTTPStatus, body: bytes, headers: Any) -> list[bytes]:

@@ -1,11 +1,14 @@
 """Bodies are bounded in size and time before anything else is known of a request."""
 
+import json
 import socket
+import threading
 import time
 
 import pytest
 
-from config.entry import bodies
+from config.entry import bodies, guesses, wsgi
+from config.entry.wsgi import WsgiEntry
 
 pytestmark = pytest.mark.django_db(transaction=True)
 INTERFACES = ["asgi", "wsgi"]
@@ -69,3 +72,87 @@ def test_sign_ins_that_never_arrive_lock_nobody_out(serve_web):
     assert answers == [403] * 3
     for upload in uploads:
         upload.close()
+
+
+class Upload:
+    """A body that arrives only when the test says so."""
+
+    def __init__(self):
+        self.is_gone = threading.Event()
+        self.has_arrived = threading.Event()
+
+    def read(self, _size):
+        assert self.has_arrived.wait(60)
+        if self.is_gone.is_set():
+            raise OSError("The client has left.")
+        return b"{}"
+
+
+@pytest.fixture
+def send(monkeypatch):
+    """Send a body to a WsgiEntry with short times; return the status and the answer."""
+    monkeypatch.setattr(wsgi, "_MOMENT_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 3.0)
+    monkeypatch.setattr(wsgi, "_MOST_READERS", 8)
+    uploads = []
+
+    def application(environ, start_response):
+        start_response("401 Unauthorized", [])
+        return [environ["wsgi.input"].read()]
+
+    entry = WsgiEntry(application)
+
+    def send(upload, **variables):
+        uploads.append(upload)
+        environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/workspaces", "CONTENT_LENGTH": "2", "wsgi.input": upload}
+        statuses = []
+        answer = b"".join(entry({**environ, **variables}, lambda status, _headers: statuses.append(int(status[:3]))))
+        return statuses[0], json.loads(answer)
+
+    yield send
+    for upload in uploads:
+        upload.has_arrived.set()
+
+
+def test_a_refused_upload_says_how_long_was_waited(send, monkeypatch):
+    monkeypatch.setattr(wsgi, "_MOMENT_SECONDS", 1.0)
+    slow = [threading.Thread(target=send, args=[Upload()]) for _ in range(2)]
+    for thread in slow:
+        thread.start()
+    time.sleep(0.5)
+    status, answer = send(Upload())
+    assert (status, answer["error"]) == (408, "The body did not arrive within 1 second.")
+    for thread in slow:
+        thread.join()
+    status, answer = send(Upload())
+    assert (status, answer["error"]) == (408, "The body did not arrive within 3 seconds.")
+
+
+def test_few_threads_wait_for_uploads_that_stand_still(send, monkeypatch):
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.1)
+    before, uploads = threading.active_count(), [Upload() for _ in range(20)]
+    assert [send(upload)[0] for upload in uploads] == [408] * 8 + [503] * 12
+    assert threading.active_count() - before == 8
+    uploads[0].has_arrived.set()
+    time.sleep(0.5)
+    arrived = Upload()
+    arrived.has_arrived.set()
+    assert send(arrived) == (401, {})
+
+
+def test_an_upload_whose_client_left_is_not_called_slow(send, recwarn):
+    upload = Upload()
+    upload.is_gone.set()
+    upload.has_arrived.set()
+    status, answer = send(upload)
+    assert (status, answer["code"]) == (400, "bad_request")
+    assert not recwarn.list
+
+
+def test_a_guessing_address_is_refused_before_its_uploads_are_waited_for(send, monkeypatch):
+    monkeypatch.setattr(guesses, "CHECKS_PER_SECOND", 0.0)
+    arrived = Upload()
+    arrived.has_arrived.set()
+    guessed = [send(arrived, HTTP_AUTHORIZATION=f"Bearer {number}")[0] for number in range(2 * guesses.MOST_FAILURES)]
+    assert set(guessed) == {401, 429}
+    assert send(Upload(), HTTP_AUTHORIZATION="Bearer x")[0] == 429
