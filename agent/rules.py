@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from agent.models import ModelEntry, matching_entry
-from agent.shape import Problem, display_key, is_environment_name, problems_of_shape, warnings_of_shape
+from agent.shape import Problem, check_shape, display_key, is_environment_name
 
 # The server imports only this module, so it re-exports what the server needs from agent.shape.
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Problem",
     "Requirement",
     "boot_steps",
+    "check_shape",
     "command_of",
     "display_key",
     "effective",
@@ -26,13 +27,11 @@ __all__ = [
     "missing_message",
     "missing_names",
     "picked_model",
-    "problems_of_shape",
     "provision_timeout_override",
     "provision_timeout_seconds",
     "required_env",
     "runtime_of",
     "stall_timeout_seconds",
-    "warnings_of_shape",
 ]
 
 DEFAULT_RUNTIME = "langgraph"

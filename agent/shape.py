@@ -8,7 +8,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import islice
 from typing import NamedTuple
 
 from agent.texts import is_visibly_empty
@@ -71,6 +70,17 @@ class Problem(NamedTuple):
         return f"{display_key(self.key)}: {self.message}" if self.key else self.message
 
 
+class Findings(NamedTuple):
+    """What a check of a config found.
+
+    `problems` are of keys that Slipway reads and whose values have a wrong type or range. `warnings` are of keys that
+    neither Slipway nor a known runtime reads, with what was probably meant.
+    """
+
+    problems: list[Problem]
+    warnings: list[Problem]
+
+
 Check = Callable[[str, object], Iterator[Problem]]
 
 
@@ -79,16 +89,17 @@ def is_environment_name(value: object) -> bool:
     return isinstance(value, str) and _ENVIRONMENT_NAME.fullmatch(value) is not None
 
 
-def problems_of_shape(config: object) -> list[Problem]:
-    """Return a problem for each key that Slipway reads and whose value has a wrong type or range."""
+def check_shape(config: object) -> Findings:
+    """Return what is wrong with a config, and the first few keys that nothing reads."""
     if not isinstance(config, Mapping):
-        return [Problem("", f"the file must hold keys and values, not {_kind(config)}")]
-    return [problem for problem in _top("", config) if not problem.is_warning]
-
-
-def warnings_of_shape(config: object) -> list[Problem]:
-    """Return the first few keys that neither Slipway nor a known runtime reads, with what was probably meant."""
-    return list(islice((problem for problem in _top("", config) if problem.is_warning), _MOST_WARNINGS))
+        return Findings([Problem("", f"the file must hold keys and values, not {_kind(config)}")], [])
+    findings = Findings([], [])
+    for found in _top("", config):
+        if not found.is_warning:
+            findings.problems.append(found)
+        elif len(findings.warnings) < _MOST_WARNINGS:
+            findings.warnings.append(found)
+    return findings
 
 
 def display_key(key: str) -> str:

@@ -65,11 +65,11 @@ class Agent:
             config = read_config(self._launch.folder)
         except BadLaunch as error:
             return self._fail(EXIT_CONFIG, code="bad_config", error=str(error))
-        problems = rules.problems_of_shape(config)
+        problems, warnings = rules.check_shape(config)
         if problems or not isinstance(config, Mapping):
             sentence = "config.json is not usable. " + "; ".join(map(str, problems)) + "."
             return self._fail(EXIT_CONFIG, code="bad_config", error=sentence)
-        for warning in rules.warnings_of_shape(config):
+        for warning in warnings:
             self._journal.say(f"config.json: {warning}.")
         if missing := rules.missing(config, self._environment):
             sentence = rules.missing_message(missing, rules.matched_entry(config))

@@ -262,14 +262,14 @@ def test_rules_do_not_crash_on_any_json(config, model):
 @anything
 @given(config=nearly_configs)
 def test_a_config_without_problems_has_only_steps_and_commands_that_can_run(config):
-    if not rules.problems_of_shape(config):
+    if not rules.check_shape(config).problems:
         assert all(step.strip() and run.strip() for step, run in rules.boot_steps(config))
         assert rules.effective(json.loads(json.dumps(config)), port=1, environment={})
 
 
 @anything
 @given(value=json_values)
-def test_problems_of_shape_answers_for_any_value(value):
-    problems = rules.problems_of_shape(value)
+def test_a_check_of_the_shape_answers_for_any_value(value):
+    problems = rules.check_shape(value).problems
     assert isinstance(value, dict) or problems
     assert all(str(problem).strip() for problem in problems)

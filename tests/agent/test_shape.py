@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.shape import problems_of_shape
+from agent.shape import check_shape
 
 CATALOG = sorted((Path(__file__).parent.parent.parent / "catalog").glob("*/config.yaml"))
 
@@ -26,7 +26,7 @@ CATALOG = sorted((Path(__file__).parent.parent.parent / "catalog").glob("*/confi
     ],
 )
 def test_a_good_config_has_no_problems(config):
-    assert problems_of_shape(config) == []
+    assert check_shape(config).problems == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_good_config_has_no_problems(config):
     ],
 )
 def test_a_wrong_value_is_named_with_its_key(config, key, message):
-    [problem] = problems_of_shape(config)
+    [problem] = check_shape(config).problems
     assert problem.key == key
     assert message in problem.message
 
@@ -104,13 +104,13 @@ def test_a_wrong_value_is_named_with_its_key(config, key, message):
     ],
 )
 def test_a_wrong_value_of_the_runtime_is_named_with_its_key(runtime_config, key, message):
-    [problem] = problems_of_shape({"runtime_config": runtime_config})
+    [problem] = check_shape({"runtime_config": runtime_config}).problems
     assert problem.key == f"runtime_config.{key}"
     assert message in problem.message
 
 
 def test_all_problems_are_named_at_once():
-    problems = problems_of_shape({"name": 1, "tier": "x", "runtime_config": {"args": 1, "command": 2}})
+    problems = check_shape({"name": 1, "tier": "x", "runtime_config": {"args": 1, "command": 2}}).problems
     assert [problem.key for problem in problems] == ["name", "tier", "runtime_config.command", "runtime_config.args"]
 
 
@@ -120,16 +120,16 @@ def test_a_misplaced_required_env_is_looked_for_in_bounded_time_depth_and_number
         deep = {"a": deep}
     many = [{"required_env": ["A"]} for _ in range(1_000_000)]
     began = time.process_time()
-    assert problems_of_shape({"deep": deep}) == []
-    assert len(problems_of_shape({"many": many})) == 5
+    assert check_shape({"deep": deep}).problems == []
+    assert len(check_shape({"many": many}).problems) == 5
     assert time.process_time() - began < 10
 
 
 def test_a_long_bad_name_is_shortened():
-    [problem] = problems_of_shape({"env": {"required": ["-" * 5000]}})
+    [problem] = check_shape({"env": {"required": ["-" * 5000]}}).problems
     assert len(problem.message) < 200
 
 
 @pytest.mark.parametrize("path", CATALOG, ids=lambda path: path.parent.name)
 def test_every_template_of_the_catalog_has_a_good_shape(path):
-    assert problems_of_shape(yaml.safe_load(path.read_text())) == []
+    assert check_shape(yaml.safe_load(path.read_text())).problems == []

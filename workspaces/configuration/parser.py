@@ -82,10 +82,11 @@ def check_config(text: str) -> CheckedConfig:
         raise BadConfig(f"config.yaml is not valid YAML: {' '.join(str(error).split())}.") from None
     builder = JsonBuilder()
     config = builder.mapping(root)
-    if problems := rules.problems_of_shape(config):
+    problems, unread_keys = rules.check_shape(config)
+    if problems:
         raise BadConfig(" ".join(describe_problem(problem, root) for problem in problems[:_SHOWN_PROBLEMS]))
     warnings = list(dict.fromkeys(builder.warnings))
-    warnings += [describe_problem(warning, root) for warning in rules.warnings_of_shape(config)]
+    warnings += [describe_problem(warning, root) for warning in unread_keys]
     return CheckedConfig(config=config, warnings=warnings[:_SHOWN_WARNINGS])
 
 

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
+from agent import shape
 from tests.callers import holder
 from tests.workspaces.configuration.test_preflight import REAL_CONFIGS
 from tests.workspaces.factories import queued
@@ -239,6 +240,14 @@ def test_twice_the_text_takes_about_twice_the_time_at_most(make):
     # What a busy machine adds is allowed for; four times as much never is.
     assert whole < 3 * half + 0.3
     assert whole < 2
+
+
+def test_the_keys_of_a_config_are_gone_through_once_for_its_problems_and_its_warnings(monkeypatch):
+    checked, check = [], shape._top
+    monkeypatch.setattr(shape, "_top", lambda path, config: checked.append(config) or check(path, config))
+    [warning] = check_config("naem: x\n").warnings
+    assert "naem: neither Slipway nor a known runtime reads this key" in warning
+    assert checked == [{"naem": "x"}]
 
 
 # --- Ways in -------------------------------------------------------------------------------------
