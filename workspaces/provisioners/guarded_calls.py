@@ -137,3 +137,14 @@ def look(kind: str, key: LaunchKey, *, with_log: bool = True) -> Observation:
         )
     except ProvisionerError as error:
         return Observation(state=BackendState.UNKNOWN, detail=f"{NOT_LOOKED_AT}{error}")
+
+
+def stop(kind: str, key: LaunchKey, *, timeout_seconds: float) -> Observation:
+    """Stop a launch, which is killed after the timeout. Return what is seen of it then. Raises ProvisionerError."""
+    return call(
+        kind,
+        "stop",
+        key,
+        lambda backend: backend.stop(key, timeout_seconds=timeout_seconds),
+        seconds=timeout_seconds + AFTER_STOP_SECONDS,
+    )

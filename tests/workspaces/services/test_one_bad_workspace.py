@@ -395,8 +395,7 @@ def hanging(monkeypatch):
     """A fake backend in threads, as in production; `hanging(call, row)` lets that call about a workspace hang."""
     monkeypatch.setattr(guarded_calls, "LOOK_SECONDS", 0.3)
     monkeypatch.setattr(guarded_calls, "LIST_SECONDS", 0.3)
-    for module in ("teardown", "reaper"):
-        monkeypatch.setattr(f"workspaces.services.stopping.{module}.AFTER_STOP_SECONDS", 0.2)
+    monkeypatch.setattr(guarded_calls, "AFTER_STOP_SECONDS", 0.2)
     monkeypatch.setattr(reaper, "LIST_SECONDS", 0.3)
     released = threading.Event()
     with fake_backend(in_threads=True) as backend:

@@ -14,7 +14,7 @@ from django.db import transaction
 from workspaces.lifecycle.transitions import STOPPED, TeardownReason, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import DEAD_STATES, LaunchKey, ProvisionerError
-from workspaces.provisioners.guarded_calls import AFTER_STOP_SECONDS, LIST_SECONDS, call
+from workspaces.provisioners.guarded_calls import LIST_SECONDS, call, stop
 from workspaces.provisioners.kinds import LAUNCHED_KINDS
 from workspaces.services.core.guarded_rows import RowGuard, by_launch
 from workspaces.services.core.transition import UnknownWorkspace, lock_workspace
@@ -110,14 +110,7 @@ def stop_unknown(kind: str, key: LaunchKey) -> bool:
     if Launch.objects.filter(pk=key.launch_id).exists():
         return False
     try:
-        seconds = settings.AGENT_STOP_SECONDS
-        seen = call(
-            kind,
-            "stop",
-            key,
-            lambda backend: backend.stop(key, timeout_seconds=seconds),
-            seconds=seconds + AFTER_STOP_SECONDS,
-        )
+        seen = stop(kind, key, timeout_seconds=settings.AGENT_STOP_SECONDS)
     except ProvisionerError as error:
         logger.warning(
             "An unknown object could not be stopped", extra={"launch_id": key.launch_id, "detail": str(error)}

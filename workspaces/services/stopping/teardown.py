@@ -12,7 +12,7 @@ from django.db.models import F, Q
 from workspaces.access.masking import mask_start
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import DEAD_STATES, BackendState, LaunchKey, Observation, ProvisionerError
-from workspaces.provisioners.guarded_calls import AFTER_STOP_SECONDS, DELETE_SECONDS, call
+from workspaces.provisioners.guarded_calls import DELETE_SECONDS, call, stop
 from workspaces.services.core.guarded_rows import RowGuard, by_launch
 from workspaces.services.core.transition import lock_workspace
 from workspaces.services.stopping import hibernate, remove
@@ -63,15 +63,8 @@ def tear_down(*, launch_id: UUID, now: datetime, stop_seconds: float | None = No
     if launch is None:
         return Launch.objects.filter(pk=launch_id, torn_down_at__isnull=False).exists()
     key = LaunchKey(workspace_id=launch.workspace_id, launch_id=launch.pk)
-    timeout_seconds = stop_seconds or settings.AGENT_STOP_SECONDS
     try:
-        observation = call(
-            launch.backend,
-            "stop",
-            key,
-            lambda backend: backend.stop(key, timeout_seconds=timeout_seconds),
-            seconds=timeout_seconds + AFTER_STOP_SECONDS,
-        )
+        observation = stop(launch.backend, key, timeout_seconds=stop_seconds or settings.AGENT_STOP_SECONDS)
     except ProvisionerError as error:
         observation = Observation(state=BackendState.UNKNOWN, detail=str(error))
     if observation.state not in DEAD_STATES:
