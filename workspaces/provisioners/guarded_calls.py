@@ -8,7 +8,6 @@ import hashlib
 import logging
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -64,8 +63,7 @@ class Calls:
 
     def begin(self, key: Hashable, act: Callable[[], Any], *, seconds: float) -> None:
         """Start a call in its own thread, under the lock. Raises CallHangs if too many others hang."""
-        now = time.monotonic()
-        hanging = sum(ends_at <= now for _, ends_at in self.running.values())
+        hanging = self.hanging()
         if hanging >= MOST_HANGING:
             raise CallHangs(f"its backend does not answer: {hanging} earlier calls hang.")
         future: Future[Any] = Future()
@@ -85,10 +83,20 @@ class Calls:
 
         # A thread that hangs must not keep the process from ending.
         threading.Thread(target=work, name=f"backend {key}", daemon=True).start()
-        self.running[key] = (future, now + seconds)
+        self.running[key] = (future, time.monotonic() + seconds)
+
+    def hanging(self) -> int:
+        """Return how many calls have passed their limit."""
+        now = time.monotonic()
+        return sum(ends_at <= now for _, ends_at in list(self.running.values()))
 
 
-_calls: dict[tuple[str, str], Calls] = defaultdict(Calls)
+_calls: dict[tuple[str, str], Calls] = {}
+
+
+def calls_of(kind: str, name: str) -> Calls:
+    """Return the calls of this name to this kind of backend."""
+    return _calls.setdefault((kind, name), Calls())
 
 
 def reference_of(error: BaseException, *about: object) -> str:
@@ -107,7 +115,7 @@ def call(kind: str, name: str, key: Hashable, act: Callable[[Provisioner], T], *
     `name` says what kind of call it is. What a backend should not raise is logged with a reference that the error
     names.
     """
-    calls = _calls[kind, name]
+    calls = calls_of(kind, name)
     try:
         return calls.run(key, lambda: act(get_provisioner(kind)), seconds=seconds)
     except ProvisionerError:
@@ -125,15 +133,17 @@ def call(kind: str, name: str, key: Hashable, act: Callable[[Provisioner], T], *
 def look(kind: str, key: LaunchKey, *, with_log: bool = True) -> Observation:
     """Inspect a launch, with the log of a running one or without. Never raises.
 
-    What can't be looked at, or not in time, is UNKNOWN, with the reason.
+    What can't be looked at, or not in time, is UNKNOWN, with the reason. Launches are looked at one after another, so
+    each look that hangs shortens the limit of the others: all that may hang take about four times LOOK_SECONDS.
     """
+    hanging = calls_of(kind, "inspect").hanging()
     try:
         return call(
             kind,
             "inspect",
             (key, with_log),
             lambda backend: backend.inspect(key, with_log=with_log),
-            seconds=LOOK_SECONDS,
+            seconds=LOOK_SECONDS / (1 + hanging),
         )
     except ProvisionerError as error:
         return Observation(state=BackendState.UNKNOWN, detail=f"{NOT_LOOKED_AT}{error}")

@@ -457,6 +457,28 @@ def test_a_look_that_hangs_is_unknown_after_its_limit_and_is_not_begun_again_whi
 
 
 @pytest.mark.django_db
+def test_looks_that_all_hang_take_a_bounded_time_until_too_many_hang(hanging, monkeypatch):
+    monkeypatch.setattr(guarded_calls, "LOOK_SECONDS", 0.5)
+    released = threading.Event()
+    hanging.before_call = lambda name, key: released.wait(PATIENCE_SECONDS)
+    rows = [online(name=f"w{number}") for number in range(40)]
+    began = time.monotonic()
+    try:
+        watch_online(clock=database_now)
+        seconds = time.monotonic() - began
+    finally:
+        released.set()
+    # One after another, each for its whole limit, they would take 16 seconds.
+    assert seconds < 10
+    details = [evidence(row)["detail"] for row in sorted(rows, key=lambda row: row.launch_id)]
+    assert all("did not answer in time" in detail for detail in details[: guarded_calls.MOST_HANGING])
+    too_many = "It could not be looked at: its backend does not answer: 32 earlier calls hang."
+    assert set(details[guarded_calls.MOST_HANGING :]) == {too_many}
+    assert len(hanging.calls) == guarded_calls.MOST_HANGING
+    wait_until(lambda: not guarded_calls.calls_of("process", "inspect").running)
+
+
+@pytest.mark.django_db
 def test_a_stop_that_hangs_ends_after_its_limit_says_so_and_stops_no_other(hanging):
     rows = three(online)
     for row in rows:
