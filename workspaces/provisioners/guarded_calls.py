@@ -8,6 +8,7 @@ import hashlib
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -40,8 +41,8 @@ class Calls:
     """The calls of one kind, to one kind of backend, that run in this process, by what they are about."""
 
     running: dict[Hashable, tuple[Future[Any], float]] = field(default_factory=dict)
-    # The errors that were logged, so that one which repeats every few seconds is logged once.
-    logged: set[str] = field(default_factory=set)
+    # The reference of the error that was logged last, so that one which repeats every few seconds is logged once.
+    logged: dict[Hashable, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, key: Hashable, act: Callable[[], T], *, seconds: float) -> T:
@@ -101,7 +102,8 @@ def calls_of(kind: str, name: str) -> Calls:
 
 def reference_of(error: BaseException, *about: object) -> str:
     """Return the reference of an error in the log: the same one as long as the same thing goes wrong."""
-    return hashlib.blake2b(repr((type(error).__name__, *map(str, about))).encode(), digest_size=4).hexdigest()
+    said = traceback.format_exception_only(error)
+    return hashlib.blake2b(repr((said, *map(str, about))).encode(), digest_size=4).hexdigest()
 
 
 def describe(error: BaseException, reference: str) -> str:
@@ -117,17 +119,19 @@ def call(kind: str, name: str, key: Hashable, act: Callable[[Provisioner], T], *
     """
     calls = calls_of(kind, name)
     try:
-        return calls.run(key, lambda: act(get_provisioner(kind)), seconds=seconds)
+        result = calls.run(key, lambda: act(get_provisioner(kind)), seconds=seconds)
     except ProvisionerError:
         raise
     except (Exception, SystemExit) as error:
         reference = reference_of(error, kind, name, key)
-        if reference not in calls.logged:
+        if calls.logged.get(key) != reference:
             if len(calls.logged) >= _MOST_REMEMBERED:
                 calls.logged.clear()
-            calls.logged.add(reference)
+            calls.logged[key] = reference
             logger.exception("A backend failed", extra={"call": name, "about": str(key), "reference": reference})
         raise ProvisionerError(f"its backend failed ({describe(error, reference)}).") from error
+    calls.logged.pop(key, None)
+    return result
 
 
 def look(kind: str, key: LaunchKey, *, with_log: bool = True) -> Observation:

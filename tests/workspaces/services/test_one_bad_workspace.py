@@ -311,6 +311,24 @@ def test_the_others_are_watched_whatever_the_look_at_one_raises(fake, caplog, lo
 
 
 @pytest.mark.django_db
+def test_a_reference_leads_to_what_went_wrong_last_also_after_a_recovery(fake, caplog):
+    row = online()
+    key = running_on(fake, row)
+    for message in ("first", "second", None, "second"):
+        error = ValueError(message)
+
+        def refuse(call, key, error=error):
+            raise error
+
+        fake.before_call = refuse if message else lambda call, key: None
+        caplog.clear()
+        details = {guarded_calls.look("process", key).detail for _ in range(3)}
+        logged = [each for each in caplog.records if each.message == "A backend failed"]
+        assert [str(each.exc_info[1]) for each in logged] == ([message] if message else [])
+        assert all(each.__dict__["reference"] in details.pop() for each in logged)
+
+
+@pytest.mark.django_db
 @EACH_LOOK
 @EACH_ERROR
 def test_the_others_are_watched_whatever_the_handling_of_one_raises(fake, monkeypatch, look, error):
