@@ -449,6 +449,10 @@ def test_files_that_take_long_to_delete_hold_up_no_others(hanging, monkeypatch):
     deleting = threading.Thread(target=delete)
     deleting.start()
     wait_until(lambda: Workspace.objects.filter(files_deleted_at__isnull=False).count() == 2, seconds=9)
+    began = time.monotonic()
+    # A message that comes meanwhile keeps no second thread of the worker.
+    assert delete_files(now=database_now()) == ([], [])
+    assert time.monotonic() - began < 1
     assert deleting.is_alive()
     deleting.join(PATIENCE_SECONDS)
     assert Workspace.objects.get(files_deleted_at=None).pk == rows[0].pk

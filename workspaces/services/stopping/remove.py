@@ -5,6 +5,7 @@ folder and the logs. Kept: the row itself, its launches and its events.
 """
 
 import logging
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 REMOVE = find_transition(Verb.REMOVE, WorkspaceStatus.REMOVED)
 _WORKSPACES_AT_ONCE = 200
 _DELETIONS_AT_ONCE = 4
+# One run at a time, since beat asks for the next one while slow deletions keep this one: each takes a worker's thread.
+_is_deleting = threading.Lock()
 
 
 class HasChildren(Exception):
@@ -62,22 +65,28 @@ def remove(*, workspace_id: UUID, confirmed: bool, now: datetime) -> Cascade:
 def delete_files(*, now: datetime) -> tuple[list[UUID], list[UUID]]:
     """Delete the files of removed workspaces whose launches are all confirmed stopped.
 
-    Return the ids of those whose files are deleted, and of those where it failed and is tried again.
+    Return the ids of those whose files are deleted, and of those where it failed and is tried again. Does nothing while
+    another thread of this process is at it.
     """
-    removed = Workspace.objects.filter(status=WorkspaceStatus.REMOVED, files_deleted_at__isnull=True)
-    # In any order, so that those which fail each time don't keep the others from their turn.
-    stopped = removed.exclude(launches__in=Launch.objects.not_torn_down()).order_by("?")
-    rows = list(stopped.values_list("pk", "backend")[:_WORKSPACES_AT_ONCE])
     deleted: list[UUID] = []
     failed: list[UUID] = []
-    # Side by side, and each recorded at once: files that take long to delete hold up no other workspace's.
-    with ThreadPoolExecutor(_DELETIONS_AT_ONCE) as pool:
-        workspace_ids = {pool.submit(_delete, workspace_id, kind): workspace_id for workspace_id, kind in rows}
-        for done in as_completed(workspace_ids):
-            workspace_id = workspace_ids[done]
-            (deleted if done.result() else failed).append(workspace_id)
-            if done.result():
-                Workspace.objects.filter(pk=workspace_id).update(files_deleted_at=now)
+    if not _is_deleting.acquire(blocking=False):
+        return deleted, failed
+    try:
+        removed = Workspace.objects.filter(status=WorkspaceStatus.REMOVED, files_deleted_at__isnull=True)
+        # In any order, so that those which fail each time don't keep the others from their turn.
+        stopped = removed.exclude(launches__in=Launch.objects.not_torn_down()).order_by("?")
+        rows = list(stopped.values_list("pk", "backend")[:_WORKSPACES_AT_ONCE])
+        # Side by side, and each recorded at once: files that take long to delete hold up no other workspace's.
+        with ThreadPoolExecutor(_DELETIONS_AT_ONCE) as pool:
+            workspace_ids = {pool.submit(_delete, workspace_id, kind): workspace_id for workspace_id, kind in rows}
+            for done in as_completed(workspace_ids):
+                workspace_id, is_deleted = workspace_ids[done], done.result()
+                (deleted if is_deleted else failed).append(workspace_id)
+                if is_deleted:
+                    Workspace.objects.filter(pk=workspace_id).update(files_deleted_at=now)
+    finally:
+        _is_deleting.release()
     return deleted, failed
 
 
