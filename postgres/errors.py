@@ -7,6 +7,8 @@ from psycopg_pool import PoolTimeout
 # Psycopg counts these among the internal errors.
 _REFUSED_FOR_NOW = (errors.ReadOnlySqlTransaction, errors.IdleInTransactionSessionTimeout)
 _CONNECTION_LOST = ("08", "57P")
+_NO_CONNECTION_IN_TIME = (PoolTimeout, errors.ConnectionTimeout)
+_UNUSABLE = (*_NO_CONNECTION_IN_TIME, errors.TooManyConnections, errors.ReadOnlySqlTransaction, errors.DiskFull)
 
 
 def is_outage(error: BaseException) -> bool:
@@ -26,8 +28,14 @@ def is_lock_timeout(error: BaseException) -> bool:
 def is_lost_connection(error: BaseException) -> bool:
     """Return whether the connection ended, so that a new one may do: not if none could be had in time."""
     cause = error.__cause__ or error
-    if isinstance(cause, PoolTimeout | errors.ConnectionTimeout):
+    if isinstance(cause, _NO_CONNECTION_IN_TIME):
         return False
     if isinstance(cause, psycopg.InterfaceError | errors.IdleInTransactionSessionTimeout):
         return True
     return isinstance(cause, psycopg.OperationalError) and (cause.sqlstate or "08").startswith(_CONNECTION_LOST)
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Return whether any other statement would fail too: not if a row is locked, or one statement is too slow."""
+    cause = error.__cause__ or error
+    return is_lost_connection(error) or isinstance(cause, _UNUSABLE)

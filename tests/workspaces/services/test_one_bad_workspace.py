@@ -2,19 +2,23 @@
 
 import json
 import re
+import socket
 import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
+import psycopg
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import IntegrityError, OperationalError, connection
+from django.db import DatabaseError, IntegrityError, connection
+from psycopg_pool import ConnectionPool
 
 from devserver import stop_and_resume
 from postgres.clock import database_now
+from postgres.connections import connection_parameters
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting, failed, hibernated, launching, online, running_on
 from tests.workspaces.fake_backend import fake_backend
@@ -581,14 +585,58 @@ def test_a_shutdown_pauses_the_others_while_a_row_stays_locked(fake):
         keeper.join()
 
 
+def execute(sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def write_while_read_only():
+    execute("SET default_transaction_read_only = on")
+    # A transaction that has begun stays as it is.
+    execute("SET transaction_read_only = on")
+    Workspace.objects.update(name="x")
+
+
+def wait_for_a_full_pool():
+    parameters = connection_parameters(application_name="tests")
+    with ConnectionPool(kwargs=parameters, min_size=1, open=True) as pool, pool.connection():
+        connection.wrap_database_errors(pool.getconn)(timeout=0.1)
+
+
+def connect_to_a_silent_server():
+    with socket.create_server(("127.0.0.1", 0)) as server, connection.wrap_database_errors:
+        psycopg.connect(host="127.0.0.1", port=server.getsockname()[1], connect_timeout=2)
+
+
+OUTAGES = {
+    "lost connection": lambda: execute("SELECT pg_terminate_backend(pg_backend_pid())"),
+    "read-only server": write_while_read_only,
+    "full disk": lambda: execute("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $$"),
+    "full pool": wait_for_a_full_pool,
+    "silent server": connect_to_a_silent_server,
+}
+
+
 @pytest.mark.django_db(transaction=True)
-def test_a_lost_connection_ends_the_loop_because_it_concerns_all(fake):
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_an_outage_of_the_database_ends_the_loop_at_the_first_row(fake, caplog, outage):
     rows = crashed()
     guard = RowGuard(what="It could not be handled")
-    with pytest.raises(OperationalError), guard.handling(rows[0].pk), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-    connection.close()
-    assert guard.failures == []
+    handled = []
+
+    def act(part):
+        handled.append(part)
+        OUTAGES[outage]()
+
+    try:
+        with pytest.raises(DatabaseError), guard.handling(rows[0].pk):
+            act(rows[0])
+        connection.close()
+        with pytest.raises(DatabaseError):
+            guard.handle_together([row.pk for row in rows], act)
+    finally:
+        connection.close()
+    assert (len(handled), guard.failures, caplog.messages) == (2, [], [])
 
 
 # --- Lists ---------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Guards for loops over workspaces: whatever one of them raises is logged, shown and rolled back, and the others go on.
 
-Losing the connection to the database concerns all of them, so that is raised.
+An outage of the database concerns all of them, so that is raised.
 """
 
 import logging
@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from django.db import connection, transaction
 
-from postgres.errors import is_lost_connection
+from postgres.errors import concerns_all
 from workspaces.provisioners.guarded_calls import describe, reference_of
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class RowGuard(Generic[Row]):
 
     @contextmanager
     def handling(self, row: Row, *, is_read_only: bool = False) -> Iterator[None]:
-        """Undo, log and keep whatever the block raises about this row. Raises only if the database is away.
+        """Undo, log and keep whatever the block raises about this row. Raises only if the database can't be used.
 
         A block that is read-only needs no savepoint inside a transaction.
         """
@@ -61,7 +61,7 @@ class RowGuard(Generic[Row]):
                 has_begun = True
                 yield
         except Exception as error:
-            if not has_begun or is_lost_connection(error):
+            if not has_begun or concerns_all(error):
                 raise
             subject = self.ids(row)
             reference = reference_of(error, self.what, *subject.values())
@@ -82,7 +82,7 @@ class RowGuard(Generic[Row]):
             with transaction.atomic():
                 act(rows)
         except Exception as error:
-            if is_lost_connection(error):
+            if concerns_all(error):
                 raise
             middle = len(rows) // 2
             self.handle_together(rows[:middle], act)
