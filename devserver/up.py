@@ -13,7 +13,7 @@ from types import FrameType
 import httpx
 from django.conf import settings
 from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 
 from devserver import children, first_run, local_environment
 from devserver.console import Console
@@ -125,11 +125,9 @@ class DevServer:
         self.console.write("Stopped.")
 
     def _stop_workspaces(self) -> None:
-        # The database server may have been restarted since the connection was made.
-        connection.close()
         try:
             stopped, left = stop_workspaces(is_forced=lambda: self._is_forced)
-        except DatabaseError as error:
+        except (DatabaseError, TimeoutError) as error:
             self.console.write(f"The workspaces could not be stopped, since the database can't be reached: {error}")
             return
         except Exception as error:

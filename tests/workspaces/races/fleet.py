@@ -1,5 +1,7 @@
 """A small fleet for model-based tests: real operations, tasks and rows; the test controls queue, backend and clock."""
 
+import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -112,7 +114,7 @@ class Fleet:
     def stop_slipway(self):
         """Pause and stop every running workspace, as a shutdown of Slipway does."""
         due = shutdown.pause_all_for_shutdown(now=self.clock.now)
-        request_stops(due)
+        request_stops(due, over=threading.Event(), ends_at=time.monotonic() + 60)
         for launch in due:
             teardown.tear_down(launch_id=launch.pk, now=self.clock.now)
 

@@ -77,6 +77,11 @@ def three(make, **fields):
     return [make(name=f"w{number}", **fields) for number in range(3)]
 
 
+def execute(sql, *parameters):
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+
+
 # --- Loops that change statuses ------------------------------------------------------------------
 
 
@@ -561,33 +566,68 @@ def test_a_second_ctrl_c_ends_the_wait_for_workspaces(hanging, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_shutdown_pauses_the_others_while_a_row_stays_locked(fake):
+def test_no_stop_begins_after_the_end_of_make_up(hanging, monkeypatch):
+    monkeypatch.setattr(stop_and_resume, "_THREADS", 1)
     rows = three(online)
+    keys = [running_on(hanging, row) for row in rows]
+    first, released = threading.Event(), threading.Event()
+
+    def hang(name, key):
+        if name == "stop":
+            first.set()
+            released.wait(PATIENCE_SECONDS)
+
+    hanging.before_call = hang
+    before = set(threading.enumerate())
+    stopped, left = stop_and_resume.stop_workspaces(is_forced=first.is_set)
+    assert (stopped, {launch.pk for launch in left}) == ([], {key.launch_id for key in keys})
+    released.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE_SECONDS)
+    assert [name for name, _ in hanging.calls].count("stop") == 1
+
+
+@contextmanager
+def locked_by_another(sql, *parameters):
+    """Let another connection keep what this statement locks while the block runs, for a minute at most."""
     locked, done = threading.Event(), threading.Event()
 
     def keep_locked():
-        with connection.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute("SELECT 1 FROM workspaces_workspace WHERE id = %s FOR UPDATE", [rows[1].pk])
-            locked.set()
-            done.wait(60)
-            cursor.execute("ROLLBACK")
+        execute("BEGIN")
+        execute(sql, *parameters)
+        locked.set()
+        done.wait(60)
+        execute("ROLLBACK")
         connection.close()
 
     keeper = threading.Thread(target=keep_locked)
     keeper.start()
     try:
         assert locked.wait(30)
-        pause_all_for_shutdown(now=database_now())
-        assert with_status(S.PAUSED) == {rows[0].pk, rows[2].pk}
+        yield
     finally:
         done.set()
         keeper.join()
 
 
-def execute(sql):
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_the_end_of_make_up_waits_for_no_database_that_does_not_answer(hanging, monkeypatch, is_forced):
+    monkeypatch.setattr(stop_and_resume, "_ALL_SECONDS", 50 if is_forced else 1)
+    three(online)
+    began = time.monotonic()
+    with locked_by_another("LOCK TABLE workspaces_workspace"):
+        with pytest.raises(TimeoutError, match="did not answer in time"):
+            stop_and_resume.stop_workspaces(is_forced=lambda: is_forced)
+        assert time.monotonic() - began < 40
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_shutdown_pauses_the_others_while_a_row_stays_locked(fake):
+    rows = three(online)
+    with locked_by_another("SELECT 1 FROM workspaces_workspace WHERE id = %s FOR UPDATE", rows[1].pk):
+        pause_all_for_shutdown(now=database_now())
+        assert with_status(S.PAUSED) == {rows[0].pk, rows[2].pk}
 
 
 def write_while_read_only():

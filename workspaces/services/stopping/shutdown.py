@@ -15,7 +15,7 @@ from workspaces.services.core.trees import lock_roots
 from workspaces.services.stopping.pause import PAUSE
 
 # A shutdown waits for no lock that somebody keeps: it pauses the others.
-_LOCK_MILLISECONDS = 1000
+_LOCK_MILLISECONDS = 200
 
 
 def pause_all_for_shutdown(*, now: datetime) -> list[Launch]:
