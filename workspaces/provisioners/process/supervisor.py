@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -49,6 +50,8 @@ STARTED = "started"
 # From the first process of a pid namespace, a signal to this pid reaches all others in it.
 ALL = -1
 PORT_ATTEMPTS = 100
+# So long after a QUIT it kills without a pause, then at these intervals: what is left then waits in the kernel.
+OUTRUN_SECONDS, KILL_INTERVAL_SECONDS = 5.0, 0.05
 HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT)
 IGNORED = (signal.SIGINT, signal.SIGHUP)
 # The limits of `execve` for one variable and for all of them.
@@ -155,21 +158,26 @@ class Supervisor:
     def run(self) -> None:
         """Run until no process of the launch is left."""
         sources = [self._output, self._wakes]
+        pause: float | None = None
+        outruns_until = 0.0
         while self._reap():
             if signal.SIGQUIT in self._received:
                 signal_all({ALL} if self._settings.namespaces else children_of(self._pid), signal.SIGKILL)
+                # Without a pause, since a process that replaces itself by another again and again must be outrun.
+                pause = 0 if time.monotonic() < outruns_until else KILL_INTERVAL_SECONDS
             elif signal.SIGTERM in self._received:
                 # When a child ends, its children become ours and get the signal next.
                 orphans = children_inside(self._pid) if self._settings.namespaces else children_of(self._pid)
                 asked = ({self._agent} if self._has_agent else orphans) - self._asked_to_end
                 signal_all(asked, signal.SIGTERM)
                 self._asked_to_end |= asked
-            # Without a pause, since a process that replaces itself by another again and again must be outrun.
-            ready, _, _ = select.select(sources, [], [], 0 if signal.SIGQUIT in self._received else None)
+            ready, _, _ = select.select(sources, [], [], pause)
             if self._output in ready and not self._copy():
                 sources = [self._wakes]
             if self._wakes in ready:
-                self._received.update(os.read(self._wakes, 512))
+                self._received.update(numbers := os.read(self._wakes, 512))
+                if signal.SIGQUIT in numbers:
+                    outruns_until = time.monotonic() + OUTRUN_SECONDS
         if self._cgroup:
             cgroups.remove(self._cgroup)
 

@@ -57,3 +57,9 @@ def without_processes(*arguments):
 
     supervisor.listen = lambda: setattr(os, "fork", refuse)
     supervisor.detach(*arguments)
+
+
+def killing_nothing(*arguments):
+    """Send no signal, as if nothing could be killed, and tire soon."""
+    supervisor.signal_all, supervisor.OUTRUN_SECONDS = lambda *_: None, 0.2
+    supervisor.detach(*arguments)

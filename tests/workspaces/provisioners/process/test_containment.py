@@ -124,6 +124,25 @@ def test_a_supervisor_that_gets_quit_kills_the_whole_launch(world):
     assert world.backend.inspect(key).exit_code == -signal.SIGKILL
 
 
+def test_a_supervisor_whose_children_cannot_be_killed_uses_little_processor_time(world, monkeypatch):
+    monkeypatch.setattr(supervisor, "detach", stand_ins.killing_nothing)
+    key = world.started()
+    leader = world.supervisor(key)
+
+    def processor_seconds():
+        return sum(leader.cpu_times()[:2])
+
+    leader.send_signal(signal.SIGQUIT)
+    # It kills without a pause first, and then again after another QUIT.
+    before = processor_seconds()
+    wait_until(lambda: processor_seconds() > before)
+    time.sleep(0.5)
+    before = processor_seconds()
+    time.sleep(1)
+    assert processor_seconds() - before < 0.2
+    assert is_alive(world.agent(key))
+
+
 def test_a_requested_stop_ends_an_escaped_process_too(world):
     key, escaped = escaping(world)
     supervisor = world.supervisor(key)
