@@ -47,6 +47,7 @@ from workspaces.provisioners.proxies import without_proxy_to_platform
 LIBC = ctypes.CDLL(None)
 PR_SET_CHILD_SUBREAPER = 36
 STARTED = "started"
+DELETED = "this launch was deleted before it was started"
 # From the first process of a pid namespace, a signal to this pid reaches all others in it.
 ALL = -1
 PORT_ATTEMPTS = 100
@@ -86,8 +87,11 @@ def supervise(settings: ProcessSettings, spec: LaunchSpec, host: Mapping[str, st
     folder = LaunchFolder(settings.root, spec.key)
     Path("/proc/self/comm").write_text(folder.process_name)
     if not folder.records.exists():
-        raise ValueError("this launch was deleted before it was started")
+        raise ValueError(DELETED)
     with locked(folder.lock) as is_ours:
+        # A deletion may have held the lock between our opening of the file and our lock.
+        if is_ours and not folder.lock.exists():
+            raise ValueError(DELETED)
         if folder.barred.exists():
             raise ValueError("this launch was stopped before it was started")
         if is_ours and not os.path.lexists(folder.record):

@@ -1,6 +1,7 @@
 """What the fork server runs in place of the supervisor, to stop or hinder it at one of its steps."""
 
 import errno
+import fcntl
 import os
 import time
 
@@ -62,4 +63,17 @@ def without_processes(*arguments):
 def killing_nothing(*arguments):
     """Send no signal, as if nothing could be killed, and tire soon."""
     supervisor.signal_all, supervisor.OUTRUN_SECONDS = lambda *_: None, 0.2
+    supervisor.detach(*arguments)
+
+
+def locking_late(opened, deleted, *arguments):
+    """Wait between the opening of the lock file and its lock: make the first file, and wait for the second."""
+
+    def flock(*descriptor_and_kind):
+        opened.touch()
+        while not deleted.exists():
+            time.sleep(0.01)
+        lock_now(*descriptor_and_kind)
+
+    lock_now, fcntl.flock = fcntl.flock, flock
     supervisor.detach(*arguments)

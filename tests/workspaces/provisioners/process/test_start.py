@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.provisioners.process import stand_ins
 from tests.workspaces.provisioners.process.process_world import ProcessWorld, kill
 from workspaces.provisioners.base import BackendState, LaunchKey, Observation, ProvisionerError
-from workspaces.provisioners.process import fork_server, supervisor
+from workspaces.provisioners.process import fork_server, provisioner, supervisor
 from workspaces.provisioners.process.folders import locked
 
 
@@ -259,6 +260,41 @@ def test_a_start_that_hangs_in_the_fork_server_does_not_begin_after_its_launch_w
     # The supervisor that refused ends a moment after its answer.
     wait_until(lambda: not world.members(spec.key))
     assert not world.folder(spec.key).workspace.exists()
+
+
+@pytest.mark.parametrize("delete", [forget, destroy])
+def test_a_start_does_not_begin_if_its_launch_is_deleted_just_before_it_locks_it(world, monkeypatch, tmp_path, delete):
+    spec = world.spec("touch begun; exec sleep 60")
+    world.folder(spec.key).make_records()
+    opened, deleted = tmp_path / "opened", tmp_path / "deleted"
+    run_as(monkeypatch, stand_ins.locking_late, opened, deleted)
+    refused: list[str] = []
+
+    def start():
+        with pytest.raises(ProvisionerError) as caught:
+            world.backend.start(spec)
+        refused.append(str(caught.value))
+
+    starting = threading.Thread(target=start)
+
+    @contextmanager
+    def locked_after_it_opened(path):
+        """The deletion has looked for processes by now."""
+        if not opened.exists():
+            starting.start()
+            wait_until(opened.exists)
+        with locked(path) as is_ours:
+            yield is_ours
+
+    monkeypatch.setattr(provisioner, "locked", locked_after_it_opened)
+    delete(world, spec.key)
+    deleted.touch()
+    starting.join(PATIENCE_SECONDS)
+    assert "deleted before it was started" in refused[0]
+    wait_until(lambda: not world.members(spec.key))
+    folder = world.folder(spec.key)
+    assert not folder.path.exists()
+    assert not folder.records.exists()
 
 
 def test_a_launch_leaves_one_file_for_all_ports_and_nothing_else(world):
