@@ -55,9 +55,12 @@ def session_members(leader: psutil.Process) -> list[psutil.Process]:
 
 
 def children_of(pid: int) -> set[int]:
-    """Return the pids of a process's children, zombies too, at one moment; none on a kernel without this file."""
+    """Return the pids of a process's children, zombies too; none if it has ended."""
     with suppress(OSError):
         return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    # Not every kernel has this file, which shows them at one moment.
+    with suppress(psutil.NoSuchProcess):
+        return {child.pid for child in psutil.Process(pid).children()}
     return set()
 
 

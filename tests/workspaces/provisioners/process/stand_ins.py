@@ -4,7 +4,9 @@ import errno
 import fcntl
 import os
 import time
+from pathlib import PosixPath
 
+from workspaces.provisioners import host_processes
 from workspaces.provisioners.process import cgroups, folders, supervisor
 
 
@@ -77,3 +79,18 @@ def locking_late(opened, deleted, *arguments):
 
     lock_now, fcntl.flock = fcntl.flock, flock
     supervisor.detach(*arguments)
+
+
+def without_lists_of_children(*arguments):
+    """Hide the lists of children in /proc, as a kernel without CONFIG_PROC_CHILDREN."""
+    host_processes.Path = PathWithoutChildren
+    supervisor.detach(*arguments)
+
+
+class PathWithoutChildren(PosixPath):
+    """A path at which no list of children can be read."""
+
+    def read_text(self, *arguments, **options):
+        if self.name == "children":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
+        return super().read_text(*arguments, **options)

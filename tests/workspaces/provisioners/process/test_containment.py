@@ -11,9 +11,11 @@ import pytest
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.provisioners.process import stand_ins
 from tests.workspaces.provisioners.process.process_world import ProcessWorld
+from workspaces.provisioners import host_processes
 from workspaces.provisioners.base import BackendState
-from workspaces.provisioners.host_processes import is_alive
+from workspaces.provisioners.host_processes import children_of, is_alive
 from workspaces.provisioners.process import cgroups, supervisor
+from workspaces.provisioners.process.members import may_be_killed
 
 ESCAPE = Path(__file__).with_name("escape.py")
 
@@ -70,6 +72,19 @@ def test_an_escaped_process_counts_as_running_after_its_agent_has_ended(world):
     assert world.backend.inspect(key).exit_code == -signal.SIGKILL
     assert world.backend.running_launches() == [key]
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
+    assert not is_alive(escaped)
+
+
+def test_on_a_kernel_without_lists_of_children_launches_start_and_stop(world, monkeypatch):
+    monkeypatch.setattr(supervisor, "detach", stand_ins.without_lists_of_children)
+    monkeypatch.setattr(host_processes, "Path", stand_ins.PathWithoutChildren)
+    key, escaped = escaping(world, "deaf")
+    leader = world.supervisor(key)
+    assert children_of(leader.pid) == {child.pid for child in leader.children()}
+    # Nothing outlives the first process of a namespace.
+    assert may_be_killed(leader) == bool(world.namespaces)
+    seen = world.backend.stop(key, timeout_seconds=1)
+    assert (seen.state, seen.exit_code) == (BackendState.EXITED, 0)
     assert not is_alive(escaped)
 
 
