@@ -3,18 +3,25 @@
 A fork costs a fraction of a new interpreter. The server is a child of the worker and ends with it.
 """
 
+import errno
+import fcntl
 import multiprocessing
 import os
+import shutil
 import signal
+import stat
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from multiprocessing import forkserver, util
+from multiprocessing import forkserver, process, util
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from workspaces.provisioners.files import delete_tree
 from workspaces.provisioners.host_processes import is_alive, signal_all, wait_until, wait_until_gone
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -24,6 +31,7 @@ _LOCALE = ("LANG", "LC_ALL", "LC_CTYPE")
 _lock = threading.Lock()
 _server: psutil.Process | None = None
 _STOP_SECONDS = 5.0
+_LOCK_SECONDS = 60.0
 _ENDED = "the worker's fork server ended; is the host out of processes, file descriptors or memory?"
 
 
@@ -45,6 +53,7 @@ def start(inherited: Mapping[str, str]) -> psutil.Process:
         others = _servers()
         signal_all(others, signal.SIGKILL)
         wait_until_gone(others, seconds=_STOP_SECONDS)
+        listen_below(socket_folder())
         before = dict(os.environ)
         try:
             os.environ.clear()
@@ -62,8 +71,43 @@ def start(inherited: Mapping[str, str]) -> psutil.Process:
 
 
 def socket_folder() -> Path:
-    """Return the folder of the socket at which this process's fork server listens."""
-    return Path(util.get_temp_dir())
+    """Return the folder below which the fork servers of all workers of this user listen. Raises OSError.
+
+    It is always the same, so what is hidden from an agent hides the fork server of a later worker as well.
+    """
+    folder = Path(tempfile.gettempdir()) / f"slipway-{os.getuid()}"
+    # Any user may make it before we do.
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(errno.EPERM, "not a folder of Slipway's user alone: remove it", str(folder))
+    return folder
+
+
+def listen_below(parent: Path) -> None:
+    """Give this process's sockets a folder there, locked until it ends, and delete those of ended processes.
+
+    Raises OSError.
+    """
+    for left in parent.iterdir():
+        with suppress(OSError):
+            descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # A new one is not locked in its first moment.
+                if os.fstat(descriptor).st_mtime < time.time() - _LOCK_SECONDS:
+                    delete_tree(left)
+            finally:
+                os.close(descriptor)
+    # Multiprocessing has no public way to choose it.
+    config = process.current_process()._config  # type: ignore[attr-defined]
+    current = Path(config.get("tempdir") or "/")
+    if current.parent != parent or not current.exists():
+        folder = tempfile.mkdtemp(dir=parent)
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)
+        util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)
+        config["tempdir"] = folder
 
 
 def call(function: Callable[..., None], *arguments: Any, inherited: Mapping[str, str], timeout_seconds: float) -> str:

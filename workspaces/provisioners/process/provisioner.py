@@ -51,9 +51,9 @@ class ProcessProvisioner:
         folder = LaunchFolder(self._root, spec.key)
         what = "The workspace's process could not be started"
         deadline = time.monotonic() + spec.start_timeout_seconds
-        # Through its socket an agent could run what it likes outside of its namespace.
-        settings = replace(self._settings, hidden=(*self._settings.hidden, fork_server.socket_folder()))
         with _explained(what):
+            # Through a fork server's socket an agent could run what it likes outside of its namespace.
+            settings = replace(self._settings, hidden=(*self._settings.hidden, fork_server.socket_folder()))
             folder.make_records()
             while record_of(folder) is None:
                 left = max(0.1, deadline - time.monotonic())

@@ -1,9 +1,13 @@
 """The fork server: with which environment supervisors start, and what happens when it ends or hangs."""
 
+import fcntl
+import os
 import subprocess
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing import forkserver
+from pathlib import Path
 
 import psutil
 import pytest
@@ -89,6 +93,67 @@ def test_a_start_does_not_outlast_its_timeout_while_the_fork_server_is_stopped_a
         with pytest.raises(ProvisionerError, match="fork server ended"):
             world.backend.start(replace(world.spec(), start_timeout_seconds=0.1))
     assert world.backend.inspect(world.started()).state is BackendState.RUNNING
+
+
+@pytest.fixture
+def temporary(monkeypatch):
+    """A folder for temporary files without the sockets of other workers. Its name is short enough for sockets."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        stop_fork_server()
+        yield Path(folder)
+        stop_fork_server()
+
+
+def test_a_start_removes_the_folders_of_killed_workers_and_no_others(free_world, temporary):
+    parent = temporary / f"slipway-{os.getuid()}"
+    killed, just_killed, living = (parent / name for name in ("killed", "just killed", "living"))
+    for each in (killed, just_killed, living):
+        each.mkdir(parents=True)
+        (each / "listener").touch()
+    parent.chmod(0o700)
+    for each in (killed, living):
+        os.utime(each, (0, 0))
+    descriptor = os.open(living, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    free_world.started()
+    os.close(descriptor)
+    left = set(parent.iterdir())
+    assert killed not in left
+    assert {just_killed, living} < left
+    assert len(left) == 3
+
+
+def make_link(path):
+    path.symlink_to(path.parent)
+
+
+def make_dangling_link(path):
+    path.symlink_to(path.parent / "nothing")
+
+
+def make_file(path):
+    path.touch(mode=0o600)
+
+
+def make_readable_folder(path):
+    path.mkdir()
+    path.chmod(0o755)
+
+
+def make_folder_of_another_user(path):
+    path.mkdir(mode=0o700)
+
+
+@pytest.mark.parametrize(
+    "make", [make_link, make_dangling_link, make_file, make_readable_folder, make_folder_of_another_user]
+)
+def test_a_folder_for_sockets_that_another_user_may_have_made_is_refused(free_world, temporary, monkeypatch, make):
+    user = os.getuid() + (make is make_folder_of_another_user)
+    make(temporary / f"slipway-{user}")
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    with pytest.raises(ProvisionerError, match="not a folder of Slipway's user alone"):
+        free_world.started()
 
 
 def test_a_child_of_the_worker_that_ended_does_not_disturb_the_fork_server(world):

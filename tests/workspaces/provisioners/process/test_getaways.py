@@ -1,8 +1,10 @@
 """Nothing that a hostile agent starts outlives a stop, whatever it tries: processes are counted on the host."""
 
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.launch_processes import GETAWAYS, marked, new_mark
 from tests.workspaces.provisioners.process.conftest import make_world
 from workspaces.provisioners.base import DEAD_STATES, BackendState
+from workspaces.provisioners.files import write_replacing
 from workspaces.provisioners.host_processes import is_alive
 from workspaces.provisioners.process import fork_server
 
@@ -95,6 +98,45 @@ def test_an_agent_in_a_namespace_does_not_reach(secluded_world, reach):
     found = (secluded_world.folder(key).work / "found").read_text()
     assert status.read_text() != "0\n", found
     assert "not found" not in found
+
+
+LATER_WORKER = """
+import os, sys
+from multiprocessing import forkserver
+from workspaces.provisioners.process import fork_server
+fork_server.start({"PATH": os.environ["PATH"]})
+print(forkserver._forkserver._forkserver_address, flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def later_worker():
+    """Start another worker when asked, and return the socket of its fork server."""
+    started = []
+
+    def start():
+        worker = subprocess.Popen(
+            [sys.executable, "-c", LATER_WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(worker)
+        return Path(worker.stdout.readline().strip())
+
+    yield start
+    for worker in started:
+        worker.communicate("end\n")
+
+
+def test_an_agent_in_a_namespace_does_not_reach_the_fork_server_of_a_worker_that_started_later(
+    secluded_world, later_worker
+):
+    reach = "until [ -e socket ]; do sleep 0.1; done; ls $(cat socket)"
+    key = secluded_world.started(f"({reach}) >found 2>&1; echo $? >status.new; mv status.new status; sleep 600")
+    socket = later_worker()
+    assert socket.is_socket()
+    write_replacing(secluded_world.folder(key).work / "socket", str(socket), 0o600)
+    status = secluded_world.wait_for_file(key, "status")
+    assert status.read_text() != "0\n", (secluded_world.folder(key).work / "found").read_text()
 
 
 def test_an_agent_in_a_namespace_sees_no_process_of_the_host(secluded_world):
