@@ -134,7 +134,9 @@ def test_an_agent_killed_while_booting_fails_the_launch_early_without_a_launch_w
 
 def fork_servers_of(child):
     worker = psutil.Process(child.process.pid)
-    return [each for each in worker.children(recursive=True) if "multiprocessing.forkserver" in each.cmdline()[-1]]
+    # A process has no command line in its very first moment.
+    children = worker.children(recursive=True)
+    return [each for each in children if "multiprocessing.forkserver" in " ".join(each.cmdline())]
 
 
 def use_pool(stack, pool):
