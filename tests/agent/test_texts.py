@@ -1,6 +1,5 @@
 """What is visibly empty, and what is left of a text when it is mended."""
 
-import time
 import unicodedata
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.texts import is_visibly_empty, mend_line, mend_text, mend_values
+from tests.growth import assert_grows_linearly
 
 HEART_ON_FIRE = "\u2764\ufe0f\u200d\U0001f525"
 FAMILY = "\U0001f469\U0001f3fd\u200d\U0001f4bb"
@@ -127,11 +127,4 @@ def test_values_that_json_lacks_become_null():
     ],
 )
 def test_mending_takes_time_in_proportion_to_the_text(piece):
-    def seconds(times):
-        text = piece * times
-        began = time.process_time()
-        mend_line(text)
-        return time.process_time() - began
-
-    once = min(seconds(50_000) for _ in range(3))
-    assert min(seconds(200_000) for _ in range(3)) < max(8 * once, 0.1)
+    assert_grows_linearly(mend_line, lambda times: piece * times, size=100_000)

@@ -3,7 +3,6 @@
 import base64
 import json
 import random
-import time
 import tracemalloc
 from functools import partial
 
@@ -12,6 +11,7 @@ import pytest
 from events.payload_limits import MAX_PAYLOAD_BYTES, is_storable, mask_tokens, shorten
 from registry.schemas import MAX_CARD_BYTES
 from tests.callers import AgentCaller
+from tests.growth import assert_grows_linearly, seconds
 from tests.workspaces.factories import booting
 from workspaces.access.cut_secrets import length_of_rest, rests_in
 from workspaces.access.masking import Masker, mask_log_tail, mask_strings
@@ -69,21 +69,6 @@ TEXTS = {
         )
     },
 }
-
-
-def seconds(call, argument):
-    best = 1e9
-    for _ in range(3):
-        began = time.process_time()
-        call(argument)
-        best = min(best, time.process_time() - began)
-    return best
-
-
-def assert_grows_linearly(call, make, *, size):
-    """Assert that four times the input takes less than eight times as long; sixteen times, if the time were squared."""
-    small, large = make(size), make(4 * size)
-    assert seconds(call, large) < 8 * seconds(call, small) + 0.05
 
 
 @pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS)

@@ -1,12 +1,11 @@
 """The end of a log is what a terminal shows of it: masked, plain in texts, with its colours on the page."""
 
-import time
-
 import pytest
 
 from events.models import Event
 from postgres.clock import database_now
 from tests.callers import AgentCaller, holder
+from tests.growth import assert_grows_linearly
 from tests.workspaces.factories import booting, running_on
 from workspaces.access.masking import LOG_TAIL_BYTES, mask_log_tail
 from workspaces.access.terminal_lines import shown_lines
@@ -44,14 +43,9 @@ def test_a_line_shows_its_last_state(written, shown):
     "piece", ["a\r", "\r", "\b", "a\b", "\x1b[K", "x\x1b[K\r", "\x1b[31m", "\x1b[31ma\r", "\x1b[", "a\n"]
 )
 def test_what_a_terminal_shows_is_found_in_time_proportional_to_the_log(piece):
-    def seconds(text):
-        began = time.process_time()
-        shown_lines(text)
-        return time.process_time() - began
-
-    long = "x" * 50_000 + "\r"
-    small = min(seconds(long + piece * 10_000) for _ in range(3))
-    assert min(seconds(long * 4 + piece * 40_000) for _ in range(3)) < 8 * small + 0.1
+    assert_grows_linearly(
+        shown_lines, lambda size: ("x" * 50_000 + "\r") * (size // 10_000) + piece * size, size=10_000
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,13 +72,7 @@ def test_a_coloured_crash_marker_is_seen(log, said):
     ["S", "S\x1b[1m", "S\x1b]", "S\u200b", "S\x1bP", "SLIPWAY-BOOTSTRAP-FAILED", "x SLIPWAY-BOOTSTRAP-FAILED\n"],
 )
 def test_the_crash_marker_is_sought_in_time_proportional_to_the_log(piece):
-    def seconds(text):
-        began = time.process_time()
-        crash_message(text)
-        return time.process_time() - began
-
-    small = min(seconds(piece * (200_000 // len(piece))) for _ in range(3))
-    assert min(seconds(piece * (800_000 // len(piece))) for _ in range(3)) < 8 * small + 0.1
+    assert_grows_linearly(crash_message, lambda size: piece * (size // len(piece)), size=200_000)
 
 
 def of_a_backend(agent, log, fake):

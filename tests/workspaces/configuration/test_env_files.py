@@ -1,7 +1,6 @@
 """Env files: python-dotenv's syntax without interpolation, and errors that name the line but not what it holds."""
 
 import io
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from tests.callers import holder
+from tests.growth import assert_grows_linearly
 from workspaces.access import secrets
 from workspaces.configuration.env_files import BadAssignment, parse_assignments
 from workspaces.configuration.secret_files import read_env_secrets
@@ -132,18 +132,13 @@ GROWING = {
 
 
 @pytest.mark.parametrize("make", GROWING.values(), ids=GROWING)
-def test_twice_the_text_takes_about_twice_the_time_at_most(make):
-    def seconds(size):
-        text, began = make(size), time.process_time()
+def test_the_time_grows_with_the_text_and_not_faster(make):
+    def check(text):
         with suppress(BadAssignment):
             read_env_secrets(text)
-        return time.process_time() - began
 
-    half = min(seconds(120_000) for _ in range(2))
-    whole = min(seconds(240_000) for _ in range(2))
-    # What a busy machine adds is allowed for; four times as much never is.
-    assert whole < 3 * half + 0.5
-    assert whole < 3
+    took = assert_grows_linearly(check, make, size=60_000)
+    assert took < 3
 
 
 # --- Ways in -------------------------------------------------------------------------------------

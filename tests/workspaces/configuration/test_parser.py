@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from contextlib import suppress
 
 import pytest
@@ -11,6 +10,7 @@ from django.core.management import CommandError, call_command
 
 from agent import shape
 from tests.callers import holder
+from tests.growth import assert_grows_linearly
 from tests.workspaces.configuration.test_preflight import REAL_CONFIGS
 from tests.workspaces.factories import queued
 from workspaces.configuration.parser import BadConfig, check_config, parse_config
@@ -228,18 +228,13 @@ GROWING = {
 
 
 @pytest.mark.parametrize("make", GROWING.values(), ids=GROWING)
-def test_twice_the_text_takes_about_twice_the_time_at_most(make):
-    def seconds(size):
-        text, began = make(size), time.process_time()
+def test_the_time_grows_with_the_text_and_not_faster(make):
+    def check(text):
         with suppress(BadConfig):
             check_config(text)
-        return time.process_time() - began
 
-    half = min(seconds(120_000) for _ in range(2))
-    whole = min(seconds(240_000) for _ in range(2))
-    # What a busy machine adds is allowed for; four times as much never is.
-    assert whole < 3 * half + 0.3
-    assert whole < 2
+    took = assert_grows_linearly(check, make, size=60_000)
+    assert took < 2
 
 
 def test_the_keys_of_a_config_are_gone_through_once_for_its_problems_and_its_warnings(monkeypatch):
