@@ -105,11 +105,6 @@ def texts_in(value: Any) -> Iterator[str]:
             yield from texts_in(item)
 
 
-def mask_values(text: str, values: Iterable[str]) -> str:
-    """Return the text with each value masked, whatever form it has."""
-    return Masker(values).mask(text)
-
-
 def masker_of(workspace_id: UUID) -> "Masker":
     """Return what masks the texts of a workspace: its secrets, the global ones and its agent tokens."""
     stored = [value for values in secrets.readable_values({workspace_id}).values() for value in values]

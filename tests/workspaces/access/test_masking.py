@@ -7,7 +7,7 @@ import pytest
 from events.models import Event
 from tests.workspaces.factories import booting
 from workspaces.access import secrets
-from workspaces.access.masking import LOG_TAIL_BYTES, MASK, last_bytes, mask, mask_values
+from workspaces.access.masking import LOG_TAIL_BYTES, MASK, Masker, last_bytes, mask
 from workspaces.access.tokens import mint_agent_token
 from workspaces.lifecycle.transitions import FailureCode, FailureSource
 from workspaces.services.launching.fail import FailureReason, fail
@@ -26,17 +26,17 @@ PEM = "-----BEGIN KEY-----\nMIIEvgIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY----
     ],
 )
 def test_a_value_is_masked_in_each_form_in_which_programs_print_it(text, value):
-    masked = mask_values(text, [value])
+    masked = Masker([value]).mask(text)
     assert MASK in masked
     assert value not in masked
 
 
 def test_a_short_value_is_left_where_it_is_part_of_a_word():
-    assert mask_values("examine x", ["x"]) == f"examine {MASK}"
+    assert Masker(["x"]).mask("examine x") == f"examine {MASK}"
 
 
 def test_the_longer_of_two_values_is_masked_first():
-    assert mask_values("abcdefgh", ["abcd", "abcdefgh"]) == MASK
+    assert Masker(["abcd", "abcdefgh"]).mask("abcdefgh") == MASK
 
 
 def test_a_tail_is_cut_on_a_character():

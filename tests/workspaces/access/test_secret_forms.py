@@ -10,7 +10,7 @@ import pytest
 
 from tests.callers import AgentCaller
 from tests.workspaces.factories import booting
-from workspaces.access.masking import MASK, mask_values
+from workspaces.access.masking import MASK, Masker
 from workspaces.models import Heartbeat
 
 SECRET = "p/ä ss+w&rd'\"=tail-9f\\x"
@@ -68,7 +68,7 @@ def basic(user, value):
 )
 def test_a_value_is_masked_in_each_spelling(spelled):
     values = [SECRET, SECRET * 5]
-    masked = mask_values(f"curl: ({spelled}) failed", values)
+    masked = Masker(values).mask(f"curl: ({spelled}) failed")
     assert MASK in masked
     remaining = masked.removeprefix("curl: (").removesuffix(") failed").replace(MASK, "")
     # Base64 of a user name before it, and quotes around it, remain.
@@ -100,7 +100,7 @@ def test_a_value_is_masked_in_each_spelling(spelled):
     ],
 )
 def test_what_is_secret_inside_of_a_value_is_masked_by_itself(value, printed, secret):
-    masked = mask_values(printed, [value])
+    masked = Masker([value]).mask(printed)
     assert MASK in masked
     assert secret not in masked
 
@@ -116,11 +116,11 @@ def test_what_is_secret_inside_of_a_value_is_masked_by_itself(value, printed, se
     ],
 )
 def test_what_is_not_secret_inside_of_a_value_stays(value, text):
-    assert mask_values(text, [value]) == text
+    assert Masker([value]).mask(text) == text
 
 
 def test_overlapping_values_are_masked_together():
-    assert mask_values("<abcdefgh>", ["abcdef", "defgh"]) == f"<{MASK}>"
+    assert Masker(["abcdef", "defgh"]).mask("<abcdefgh>") == f"<{MASK}>"
 
 
 @pytest.mark.django_db
