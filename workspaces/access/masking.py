@@ -1,7 +1,7 @@
 """Masks secret values and credentials in text before it reaches the outbox, a row or a log.
 
 Mask first, then cut: half of a secret can't be recognised. What others cut before it came here is masked as far as it
-can be: the rest of a value at either end of a text.
+can be: the rest of a value at either end of each text.
 """
 
 import re
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from agent.texts import is_visibly_empty
 from workspaces.access import secrets
-from workspaces.access.cut_secrets import rests_in
+from workspaces.access.cut_secrets import rests_in_texts
 from workspaces.access.decoded_text import DecodedText, readings_of, without_escape_sequences
 from workspaces.access.secret_forms import Form, Where, base64_forms, forms_of
 from workspaces.access.terminal_lines import COLOUR, shown_lines
@@ -147,7 +147,7 @@ class Masker:
         spans = []
         for reading in readings_of(plain):
             found = [match.span() for match in _CREDENTIAL.finditer(reading.text)]
-            found += [*self.forms_in(reading.text), *rests_in(reading.text, self._long_forms)]
+            found += [*self.forms_in(reading.text), *rests_in_texts(reading.text, self._long_forms)]
             spans += [(reading.origin(start), reading.origin(end)) for start, end in found]
         spans += [(plain.origin(start), plain.origin(end)) for start, end in self.unprefixed_tokens_in(plain.text)]
         return spans

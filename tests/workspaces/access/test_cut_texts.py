@@ -61,6 +61,30 @@ def test_no_offset_at_which_others_cut_a_text_leaves_a_piece(spelled, before):
 
 
 @pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("others", [2, 200])
+def test_no_offset_at_which_others_cut_one_text_of_many_leaves_a_piece(spelled, others):
+    masker = Masker([SECRET])
+    plain = [f"text {number} of a card" for number in range(others)]
+    for offset in range(PIECE, len(spelled) - PIECE):
+        cut = [f"{spelled[offset:]} was refused", f"GET /?key={spelled[:-offset]}", f"GET /?key={spelled[:-offset]}…"]
+        masked = masker.mask_all([plain[0], *cut, *plain[1:]])
+        assert not leaked("\n".join(masked)), offset
+        assert [masked[0], *masked[-len(plain) + 1 :]] == plain
+
+
+@pytest.mark.parametrize("secret", [SECRET, base64.b64encode(bytes(range(256)) * 3).decode()], ids=["short", "long"])
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_each_of_many_texts_is_masked_as_it_is_alone(secret, data):
+    masker = Masker([secret, SECRET])
+    offsets = st.integers(min_value=0, max_value=len(secret))
+    frames = st.sampled_from(["{}", "{} was refused", "GET /?key={}", "GET /?key={}…", "x{}", "{}%4", "31m{}"])
+    cuts = st.tuples(offsets, offsets, frames).map(lambda cut: cut[2].format(secret[slice(*sorted(cut[:2]))]))
+    texts = data.draw(st.lists(cuts, min_size=12, max_size=12))
+    assert masker.mask_all(texts) == [masker.mask(text) for text in texts]
+
+
+@pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
 @settings(max_examples=60, deadline=None)
 @given(lines=st.lists(st.sampled_from(["", "an ordinary line", "ä" * 50, "{}", "{} {}"]), max_size=60), data=st.data())
 def test_no_line_and_no_cut_of_a_log_leaves_a_piece(spelled, lines, data):
@@ -141,7 +165,7 @@ def sent_as_a_step(agent, text, fake):
 
 
 def sent_as_a_card(agent, text, fake):
-    agent.register(agent_card={"name": text[:3000], text[-3000:]: [text[-2000:]]})
+    agent.register(agent_card={"name": text[:3000], text[-3000:]: [text[-2000:]], "last": "a harmless text"})
 
 
 WAYS = [

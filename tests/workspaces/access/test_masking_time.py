@@ -13,7 +13,7 @@ from registry.schemas import MAX_CARD_BYTES
 from tests.callers import AgentCaller
 from tests.growth import assert_grows_linearly, seconds
 from tests.workspaces.factories import booting
-from workspaces.access.cut_secrets import length_of_rest, rests_in
+from workspaces.access.cut_secrets import EndingIndex, length_of_rest, rests_in
 from workspaces.access.masking import Masker, mask_log_tail, mask_strings
 from workspaces.access.secret_forms import forms_of
 from workspaces.access.secrets import put_secrets
@@ -125,7 +125,9 @@ def test_finding_the_rest_of_a_secret_that_repeats_itself_grows_with_its_length_
 @pytest.mark.parametrize("make", [token_like, *REPETITIVE.values()], ids=["token-like", *REPETITIVE])
 def test_a_rest_of_any_length_is_found(make, length):
     secret = make(1_300)
-    assert length_of_rest(secret, secret[-length:] + "\n!") >= length
+    text = secret[-length:] + "\n!"
+    assert length_of_rest(secret, text) >= length
+    assert EndingIndex([secret], [text]).length_of_rest(text) >= length
 
 
 @pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS)
@@ -145,6 +147,35 @@ def test_masking_a_card_grows_with_its_number_of_texts_and_not_faster():
         mask_strings({str(each): [str(each)] for each in range(number)}, workspace_id=workspace.pk)
 
     assert_grows_linearly(mask_card, int, size=2_000)
+
+
+# Secrets, and the texts of a card that have as much in common with each of them as can be.
+CARDS = {
+    "nothing in common": ("{token}", "{token} {number}"),
+    "the same begin": ("sk-proj-{token}", "sk-proj-{number}"),
+    "the same begin at the end": ("sk-proj-{token}", "{number} is sk-proj-"),
+    "the same end": ("{token}/database", "/database is {number}"),
+    "the same begin of long ones": (f"{PEM[:300]}{{token}}", f"{{number}} {PEM[:20]}"),
+    "the same end of long ones": (f"{{token}}{PEM[:300]}", f"{PEM[280:300]} {{number}}"),
+    "the same middle": (f"{{token}}{PEM[:40]}{{token}}", f"{PEM[:30]} {{number}}"),
+    "the same address": ("https://hooks.example.com/{token}", "https://hooks.example.com/{number}"),
+}
+
+
+@pytest.mark.parametrize(("secret", "text"), CARDS.values(), ids=CARDS)
+def test_masking_a_card_grows_with_its_texts_and_the_secrets_and_not_with_their_product(secret, text):
+    def mask_card(number):
+        values = [secret.format(token=token_like(20)) for _ in range(number)]
+        Masker(values).mask_all([text.format(token=token_like(20), number=each) for each in range(10 * number)])
+
+    assert_grows_linearly(mask_card, int, size=100)
+
+
+@pytest.mark.parametrize(("secret", "text"), CARDS.values(), ids=CARDS)
+def test_the_largest_card_is_masked_with_two_hundred_secrets_within_two_seconds(secret, text):
+    masker = Masker([secret.format(token=token_like(40)) for _ in range(200)])
+    texts = [text.format(token=token_like(20), number=number) for number in range(MAX_CARD_BYTES // len(text))]
+    assert seconds(masker.mask_strings, texts) < 2
 
 
 @pytest.mark.django_db
