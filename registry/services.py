@@ -15,7 +15,7 @@ from registry.live_updates import publish_heartbeat
 from registry.schemas import HeartbeatIn, RuntimeState
 from workspaces.access import agent_urls, secrets
 from workspaces.access.authentication import Agent
-from workspaces.access.masking import WINDOW_CHARACTERS, mask_start, mask_strings
+from workspaces.access.masking import masker_of
 from workspaces.lifecycle.transitions import (
     RUNNING,
     FailureCode,
@@ -51,7 +51,7 @@ def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, no
         agent_urls.check_agent_url(url)
         values = chain(*secrets.readable_values({agent.workspace_id}).values())
         agent_urls.check_without_secrets(url, values, workspace_id=agent.workspace_id)
-    card = None if agent_card is None else mask_strings(dict(agent_card), workspace_id=agent.workspace_id)
+    card = None if agent_card is None else masker_of(agent.workspace_id).mask_strings(dict(agent_card))
     workspace = mark_online.mark_online(
         workspace_id=agent.workspace_id,
         launch_id=agent.launch_id,
@@ -105,8 +105,8 @@ def fail_by_agent(
     reason = FailureReason(
         code=code,
         source=FailureSource.AGENT,
-        message=error[:WINDOW_CHARACTERS],
-        missing=mask_strings(missing, workspace_id=agent.workspace_id) if missing else [],
+        message=error,
+        missing=missing,
         log_tail=log_tail,
     )
     return _fail(agent.workspace_id, agent.launch_id, reason, now=clock())
@@ -123,7 +123,7 @@ def fail_by_watcher(*, workspace_id: UUID, launch_id: UUID | None, error: str, l
     reason = FailureReason(
         code=FailureCode.CRASHED,
         source=FailureSource.BOOTSTRAP_WATCHER,
-        message=error[:WINDOW_CHARACTERS],
+        message=error,
         log_tail=log_tail,
     )
     return _fail(workspace_id, launch_id or workspace.launch_id, reason, now=now)
@@ -143,14 +143,14 @@ def _columns(report: HeartbeatIn, *, workspace_id: UUID) -> dict[str, Any]:
     columns["idle_since"] = _idle_since(report)
     for name in ("sample_error", "current_task"):
         if text := columns.get(name):
-            columns[name] = mask_start(text, workspace_id=workspace_id, most_characters=MAX_TEXT_CHARACTERS)
+            columns[name] = masker_of(workspace_id).mask_start(text, most_characters=MAX_TEXT_CHARACTERS)
     # A spend of 0 says nothing (wire contract).
     if not report.monthly_spend:
         columns.pop("monthly_spend", None)
     if report.runtime_metadata is not None:
         metadata = report.runtime_metadata.model_dump()
         if metadata["capabilities"]:
-            metadata["capabilities"] = mask_strings(metadata["capabilities"], workspace_id=workspace_id)
+            metadata["capabilities"] = masker_of(workspace_id).mask_strings(metadata["capabilities"])
         columns["runtime_metadata"] = Value(metadata, output_field=JSONField())
     return columns
 

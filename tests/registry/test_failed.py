@@ -3,13 +3,15 @@
 import uuid
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, online
-from workspaces.access.masking import LOG_TAIL_BYTES
+from workspaces.access.masking import LOG_TAIL_BYTES, MASK
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
 from workspaces.models import ApiScope, Launch, Workspace
 from workspaces.services.launching.restart import restart
@@ -37,6 +39,36 @@ def test_an_agent_s_reason_fails_its_launch(code):
     assert event.event_type == EventType.WORKSPACE_PROVISION_FAILED
     assert event.payload["missing"] == ["API_KEY"]
     assert (event.payload["source"], event.payload["log_tail"]) == ("agent", "the end\n")
+
+
+def report_failure(workspace):
+    AgentCaller(workspace).failed(error="It has no key.", missing=["API_KEY"], log_tail="the end\n")
+
+
+def report_bootstrap_failure(workspace):
+    report(holder(ApiScope.WATCH), workspace, error="It has no key.", log_tail="the end\n")
+
+
+def report_step(workspace):
+    AgentCaller(workspace).progress(step="It reads its key.")
+
+
+@pytest.mark.parametrize("way", [report_failure, report_bootstrap_failure, report_step])
+def test_secrets_are_read_once_and_before_the_row_is_locked(way):
+    stuck = booting(secrets={"KEY": "sk-very-secret-value"})
+    with CaptureQueriesContext(connection) as queries:
+        way(stuck)
+    statements = [query["sql"] for query in queries]
+    (reads,) = [at for at, sql in enumerate(statements) if "workspaces_retiredsecret" in sql and "SELECT" in sql]
+    locks = [at for at, sql in enumerate(statements) if "FOR NO KEY UPDATE" in sql]
+    assert reads < locks[0]
+
+
+def test_each_name_that_an_agent_misses_is_masked_also_one_that_was_cut():
+    stuck = booting(secrets={"KEY": "SECRET_VALUE_OF_OURS"})
+    names = ["FIRST_KEY", "X_SECRET_VALUE_OF_OURS", "X_SECRET_VALUE", "VALUE_OF_OURS", "LAST_NAME"]
+    AgentCaller(stuck).failed(code="missing_env", missing=names)
+    assert Event.objects.latest("id").payload["missing"] == ["FIRST_KEY", f"X_{MASK}", f"X_{MASK}", MASK, "LAST_NAME"]
 
 
 def test_a_failed_launch_s_process_is_stopped_at_once():

@@ -52,47 +52,6 @@ def mask(text: str, *, workspace_id: UUID) -> str:
     return masker_of(workspace_id).mask(text) if text.strip() else text.replace("\0", "")
 
 
-def mask_start(text: str, *, workspace_id: UUID, most_characters: int) -> str:
-    """Return the first characters of the text, masked before it is cut."""
-    return mask(text[:WINDOW_CHARACTERS], workspace_id=workspace_id).strip()[:most_characters]
-
-
-def mask_log_tail(text: str, *, workspace_id: UUID) -> str:
-    """Return the last 8 KiB of what a terminal shows of a log, masked before it is cut, with its colours.
-
-    "" if that is visibly empty.
-    """
-    masker = masker_of(workspace_id)
-    window = last_characters(text, WINDOW_CHARACTERS).replace("\0", "").encode(errors="replace").decode()
-    shown = shown_lines(masker.mask_coloured(window))
-    # Again, since what overwrites a part of a line may complete a secret in it.
-    coloured = _WIDE_MASK.sub(MASK, masker.mask_coloured(last_characters(shown, _SHOWN_CHARACTERS)))
-    coloured = _REST_OF_CREDENTIAL.sub(MASK, coloured)
-    plain = without_escape_sequences(coloured)
-    kept = last_bytes(plain.text)
-    if is_visibly_empty(kept):
-        return ""
-    start = len(plain.text) - len(kept)
-    with_colours = coloured[plain.origin(start) if start else 0 :]
-    return with_colours if len(with_colours) <= _MOST_COLOURED_CHARACTERS else kept
-
-
-def mask_strings(value: Any, *, workspace_id: UUID) -> Any:
-    """Return a JSON value with every string in it masked, keys included."""
-    texts = list(dict.fromkeys(texts_in(value)))
-    # All at once, since each text costs a search for each secret.
-    masked = dict(zip(texts, masker_of(workspace_id).mask_all(texts), strict=True))
-
-    def with_masks(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {with_masks(key): with_masks(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [with_masks(item) for item in value]
-        return masked[value] if isinstance(value, str) else value
-
-    return with_masks(value)
-
-
 def texts_in(value: Any) -> Iterator[str]:
     """Yield every string in a JSON value, keys included."""
     if isinstance(value, str):
@@ -141,6 +100,43 @@ class Masker:
         plain = without_escape_sequences(whole)
         masked = replace_spans(whole, self.spans_in(plain))
         return (without_escape_sequences(masked).text if plain.is_changed else masked).split("\0") if texts else []
+
+    def mask_start(self, text: str, *, most_characters: int) -> str:
+        """Return the first characters of the text, masked before it is cut."""
+        return self.mask(text[:WINDOW_CHARACTERS]).strip()[:most_characters]
+
+    def mask_log_tail(self, text: str) -> str:
+        """Return the last 8 KiB of what a terminal shows of a log, masked before it is cut, with its colours.
+
+        "" if that is visibly empty.
+        """
+        window = last_characters(text, WINDOW_CHARACTERS).replace("\0", "").encode(errors="replace").decode()
+        shown = shown_lines(self.mask_coloured(window))
+        # Again, since what overwrites a part of a line may complete a secret in it.
+        coloured = _WIDE_MASK.sub(MASK, self.mask_coloured(last_characters(shown, _SHOWN_CHARACTERS)))
+        coloured = _REST_OF_CREDENTIAL.sub(MASK, coloured)
+        plain = without_escape_sequences(coloured)
+        kept = last_bytes(plain.text)
+        if is_visibly_empty(kept):
+            return ""
+        start = len(plain.text) - len(kept)
+        with_colours = coloured[plain.origin(start) if start else 0 :]
+        return with_colours if len(with_colours) <= _MOST_COLOURED_CHARACTERS else kept
+
+    def mask_strings(self, value: Any) -> Any:
+        """Return a JSON value with every string in it masked, keys included."""
+        texts = list(dict.fromkeys(texts_in(value)))
+        # All at once, since each text costs a search for each secret.
+        masked = dict(zip(texts, self.mask_all(texts), strict=True))
+
+        def with_masks(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {with_masks(key): with_masks(item) for key, item in value.items()}
+            if isinstance(value, list):
+                return [with_masks(item) for item in value]
+            return masked[value] if isinstance(value, str) else value
+
+        return with_masks(value)
 
     def spans_in(self, plain: DecodedText) -> list[tuple[int, int]]:
         """Return what is secret as (start, end) in the text that `plain` was made of."""

@@ -4,7 +4,6 @@ import base64
 import json
 import urllib.parse
 from dataclasses import replace
-from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +16,7 @@ from tests.waiting import wait_until
 from tests.workspaces.factories import booting, online, running_on
 from tests.workspaces.provisioners.process.process_world import ProcessWorld
 from workspaces.access.decoded_text import without_escape_sequences
-from workspaces.access.masking import LOG_TAIL_BYTES, Masker, last_bytes, mask_log_tail
+from workspaces.access.masking import LOG_TAIL_BYTES, Masker, last_bytes, masker_of
 from workspaces.access.secrets import put_secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.models import ApiScope, BackendKind, Heartbeat, Launch, Workspace
@@ -69,6 +68,7 @@ def test_no_offset_at_which_others_cut_one_text_of_many_leaves_a_piece(spelled, 
         cut = [f"{spelled[offset:]} was refused", f"GET /?key={spelled[:-offset]}", f"GET /?key={spelled[:-offset]}…"]
         masked = masker.mask_all([plain[0], *cut, *plain[1:]])
         assert not leaked("\n".join(masked)), offset
+        assert not leaked("\n".join(masked), spelled, 12), offset
         assert [masked[0], *masked[-len(plain) + 1 :]] == plain
 
 
@@ -107,7 +107,7 @@ def test_no_offset_at_which_a_log_file_is_cut_leaves_a_piece(tmp_path, kept, lin
         begin = f"begin\n{SECRET}{token}{line_end}"
         rest = "." * (kept - len((SECRET + token + line_end)[offset:]) - 1)
         log.write_text(f"{begin}{rest}\n")
-        tail = mask_log_tail(tail_of(log), workspace_id=workspace.pk)
+        tail = masker_of(workspace.pk).mask_log_tail(tail_of(log))
         assert not leaked(tail), offset
         assert not leaked(tail, token, 8), offset
         assert tail.endswith("...\n")
@@ -120,7 +120,7 @@ def test_no_offset_at_which_a_log_was_rotated_leaves_a_piece(tmp_path):
     for offset in range(len(SECRET + token)):
         (tmp_path / "log.1").write_text(f"{(SECRET + token)[offset:]}\nolder\n")
         (tmp_path / "log").write_text("newer\n")
-        tail = mask_log_tail(tail_of(tmp_path / "log"), workspace_id=workspace.pk)
+        tail = masker_of(workspace.pk).mask_log_tail(tail_of(tmp_path / "log"))
         assert not leaked(tail), offset
         assert not leaked(tail, token, 16), offset
         assert tail.endswith("older\nnewer\n")
@@ -203,12 +203,12 @@ def test_a_cut_secret_reaches_neither_row_nor_event_nor_answer_on_any_way(fake, 
 def test_an_agent_token_is_masked_in_base64_and_without_its_prefix():
     workspace = online()
     token = mint_agent_token(workspace)
-    mask = partial(mask_log_tail, workspace_id=workspace.pk)
+    mask = masker_of(workspace.pk).mask_log_tail
     for user in ("", "a:", "ab:", "abc:"):
         encoded = base64.b64encode(f"{user}{token}".encode()).decode()
         assert not leaked(mask(f"Authorization: Basic {encoded}\n"), encoded[len(user) * 2 :], 8)
     external = create(CreateRequest(name="theirs", external=True), now=database_now())
-    assert external.token not in mask_log_tail(f"x{external.token}y", workspace_id=external.workspace.pk)
+    assert external.token not in masker_of(external.workspace.pk).mask_log_tail(f"x{external.token}y")
     assert Caller(external.token).post("/registry/heartbeat", {"workspace_id": str(external.workspace.pk)}).json()
 
 

@@ -4,7 +4,6 @@ import base64
 import json
 import random
 import tracemalloc
-from functools import partial
 
 import pytest
 
@@ -14,7 +13,7 @@ from tests.callers import AgentCaller
 from tests.growth import assert_grows_linearly, seconds
 from tests.workspaces.factories import booting
 from workspaces.access.cut_secrets import EndingIndex, length_of_rest, rests_in
-from workspaces.access.masking import Masker, mask_log_tail, mask_strings
+from workspaces.access.masking import Masker, masker_of
 from workspaces.access.secret_forms import forms_of
 from workspaces.access.secrets import put_secrets
 from workspaces.models import Workspace
@@ -144,7 +143,7 @@ def test_masking_a_card_grows_with_its_number_of_texts_and_not_faster():
     workspace = booting(secrets={f"KEY_{number}": f"secret-value-{number}" for number in range(20)})
 
     def mask_card(number):
-        mask_strings({str(each): [str(each)] for each in range(number)}, workspace_id=workspace.pk)
+        masker_of(workspace.pk).mask_strings({str(each): [str(each)] for each in range(number)})
 
     assert_grows_linearly(mask_card, int, size=2_000)
 
@@ -196,4 +195,4 @@ def test_a_token_like_card_is_masked_in_little_memory(size):
 
 @pytest.mark.django_db
 def test_a_log_of_eight_mebibytes_is_masked_in_the_time_of_what_is_kept_of_it():
-    assert seconds(partial(mask_log_tail, workspace_id=booting().pk), token_like(8 * 1024 * 1024)) < 2
+    assert seconds(masker_of(booting().pk).mask_log_tail, token_like(8 * 1024 * 1024)) < 2

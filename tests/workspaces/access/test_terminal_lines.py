@@ -7,7 +7,7 @@ from postgres.clock import database_now
 from tests.callers import AgentCaller, holder
 from tests.growth import assert_grows_linearly
 from tests.workspaces.factories import booting, running_on
-from workspaces.access.masking import LOG_TAIL_BYTES, mask_log_tail
+from workspaces.access.masking import LOG_TAIL_BYTES, masker_of
 from workspaces.access.terminal_lines import shown_lines
 from workspaces.admin.coloured_log import coloured_html
 from workspaces.models import ApiScope
@@ -109,7 +109,7 @@ def test_the_end_of_a_log_holds_the_error_before_the_progress_and_no_sequence(fa
 
 @pytest.mark.django_db
 def test_a_log_of_colours_stays_bounded():
-    kept = mask_log_tail("\x1b[31ma\x1b[0m" * 200_000, workspace_id=booting().pk)
+    kept = masker_of(booting().pk).mask_log_tail("\x1b[31ma\x1b[0m" * 200_000)
     assert len(kept) <= 4 * LOG_TAIL_BYTES
     assert "a" * 1000 in kept.replace("\x1b[31m", "").replace("\x1b[0m", "")
 

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from agent.texts import mend_text, printable
-from workspaces.access.masking import mask_log_tail, mask_start
+from workspaces.access.masking import MASK, WINDOW_CHARACTERS, masker_of
 from workspaces.lifecycle.failures import advice_for, owner_of
 from workspaces.lifecycle.transitions import (
     DEADLINE_FAILURES,
@@ -23,11 +23,12 @@ from workspaces.lifecycle.transitions import (
     find_transition,
 )
 from workspaces.models import Launch, LaunchOutcome, Workspace
-from workspaces.services.core import launch_records
+from workspaces.services.core import launch_records, locked_rows
 from workspaces.services.core.guarded_rows import RowFailure, RowGuard
 from workspaces.services.core.transition import (
     StatusChange,
     TransitionRefused,
+    UnknownWorkspace,
     check_source,
     lock_workspace,
     transition,
@@ -68,21 +69,41 @@ def fail(*, workspace_id: UUID, launch_id: UUID, reason: FailureReason, now: dat
 
     Raises TransitionRefused if the workspace is not provisioning or another launch has begun.
     """
+    found = locked_rows.read([workspace_id])
+    if not found:
+        raise UnknownWorkspace(workspace_id)
+    check_current(found[0], launch_id)
+    # Before the lock, since a long log takes a while, and heartbeats wait for the row.
+    masked = masked_reason(reason, workspace_id=workspace_id)
     workspace = lock_workspace(workspace_id)
-    check_source(workspace, FAIL)
-    if workspace.launch_id != launch_id:
-        raise TransitionRefused(workspace, "another launch has begun since.")
+    check_current(workspace, launch_id)
     evidence = current_evidence([workspace])
-    masked = replace(
-        reason,
-        message=mask_start(mend_text(reason.message), workspace_id=workspace.pk, most_characters=MAX_MESSAGE_CHARACTERS)
-        or _NO_MESSAGE,
-        log_tail=mask_log_tail(reason.log_tail, workspace_id=workspace.pk),
-    )
     ((_, told),) = with_changed_templates([(workspace, masked)])
     transition(FAIL, [_failure_step(workspace, told, evidence, now=now)])
     _end_launches([(workspace, reason)], now=now)
     return workspace
+
+
+def check_current(workspace: Workspace, launch_id: UUID) -> None:
+    """Raise TransitionRefused if the workspace is not provisioning or another launch has begun."""
+    check_source(workspace, FAIL)
+    if workspace.launch_id != launch_id:
+        raise TransitionRefused(workspace, "another launch has begun since.")
+
+
+def masked_reason(reason: FailureReason, *, workspace_id: UUID) -> FailureReason:
+    """Return the reason without secrets, with a message, and with the end of the log."""
+    masker = masker_of(workspace_id)
+    message = mend_text(reason.message[:WINDOW_CHARACTERS])
+    names = zip(reason.missing, masker.mask_all(list(reason.missing)), strict=True)
+    is_reported = reason.source == FailureSource.AGENT
+    return replace(
+        reason,
+        message=masker.mask_start(message, most_characters=MAX_MESSAGE_CHARACTERS) or _NO_MESSAGE,
+        # A name that a configuration asks for may have a part in common with a secret.
+        missing=[masked if is_reported or masked == MASK else name for name, masked in names],
+        log_tail=masker.mask_log_tail(reason.log_tail),
+    )
 
 
 @transaction.atomic

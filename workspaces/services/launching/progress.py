@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 
 from agent.texts import mend_line
-from workspaces.access.masking import WINDOW_CHARACTERS, mask_start
+from workspaces.access.masking import WINDOW_CHARACTERS, masker_of
 from workspaces.deadlines.policy import stored_deadline
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import Workspace
@@ -23,9 +23,10 @@ def record_progress(*, workspace_id: UUID, launch_id: UUID, step: str, now: date
     The step is mended, never refused: one without a name counts too. A new step moves the stall deadline, but never
     past the hard limit; a repeated one changes nothing.
     """
-    workspace = lock_workspace(workspace_id)
     named = mend_line(step[:WINDOW_CHARACTERS]) or UNNAMED_STEP
-    step = mask_start(named, workspace_id=workspace_id, most_characters=MAX_STEP_CHARACTERS)
+    # Before the lock, since a long step takes a while, and heartbeats wait for the row.
+    step = masker_of(workspace_id).mask_start(named, most_characters=MAX_STEP_CHARACTERS)
+    workspace = lock_workspace(workspace_id)
     # Not only in the booting phase: the agent may report before the worker has recorded that it was started.
     is_started = workspace.status == WorkspaceStatus.PROVISIONING and workspace.phase != Phase.QUEUED
     if not is_started or workspace.launch_id != launch_id or step == workspace.progress_step:

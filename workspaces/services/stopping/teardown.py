@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from workspaces.access.masking import mask_start
+from workspaces.access.masking import masker_of
 from workspaces.models import Launch, Workspace
 from workspaces.provisioners.base import DEAD_STATES, BackendState, LaunchKey, Observation, ProvisionerError
 from workspaces.provisioners.guarded_calls import DELETE_SECONDS, call, stop
@@ -69,7 +69,7 @@ def tear_down(*, launch_id: UUID, now: datetime, stop_seconds: float | None = No
         observation = Observation(state=BackendState.UNKNOWN, detail=str(error))
     if observation.state not in DEAD_STATES:
         detail = observation.detail or f"It is {observation.state} after the stop."
-        detail = mask_start(detail, workspace_id=launch.workspace_id, most_characters=2000)
+        detail = masker_of(launch.workspace_id).mask_start(detail, most_characters=2000)
         Launch.objects.filter(pk=launch.pk).update(teardown_error=detail)
         logger.warning("A launch could not be confirmed gone", extra={"launch_id": launch.pk, "detail": detail})
         return False

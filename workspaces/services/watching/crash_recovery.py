@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 
 from agent.texts import printable
-from workspaces.access.masking import mask_log_tail
+from workspaces.access.masking import masker_of
 from workspaces.lifecycle.failures import owner_of
 from workspaces.lifecycle.transitions import (
     FailureCode,
@@ -96,7 +96,7 @@ def _failure_fields(workspace: Workspace, launch: Launch, observation: Observati
     is_restarted, message = _decide_restart(workspace, observation, attempts=attempts)
     seen = {"state": observation.state.value, "exit_code": observation.exit_code}
     due = now + restart_delay(attempts + 1) if is_restarted else None
-    log_tail = mask_log_tail(observation.log_tail, workspace_id=workspace.pk)
+    log_tail = masker_of(workspace.pk).mask_log_tail(observation.log_tail)
     loop = {
         "count": attempts + 1,
         "attempt": attempts + 1 if is_restarted else attempts,

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from agent.texts import ESCAPE_SEQUENCE, INVISIBLE, printable
-from workspaces.access.masking import mask_start
+from workspaces.access.masking import masker_of
 from workspaces.access.terminal_lines import shown_lines
 from workspaces.lifecycle.transitions import STOPPED
 from workspaces.models import Launch, LaunchQuerySet
@@ -43,7 +43,7 @@ def store_evidence(key: LaunchKey, observation: Observation, *, now: datetime) -
     if observation.state not in DEAD_STATES and crash_message(observation.log_tail) is not None:
         seen["said_failed"] = True
     if observation.state == BackendState.UNKNOWN:
-        seen["detail"] = mask_start(observation.detail, workspace_id=key.workspace_id, most_characters=2000)
+        seen["detail"] = masker_of(key.workspace_id).mask_start(observation.detail, most_characters=2000)
     launch = Launch.objects.filter(pk=key.launch_id)
     launch.exclude(evidence__contains=seen).update(evidence={**seen, "at": now.isoformat()})
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from workspaces.access.masking import mask, mask_log_tail
+from workspaces.access.masking import masker_of
 from workspaces.deadlines.policy import Policy, watcher_deadline
 from workspaces.lifecycle.transitions import Phase
 from workspaces.models import BackendKind, Launch, Workspace
@@ -41,12 +41,13 @@ def take_last_looks(*, clock: Callable[[], datetime], policy: Policy) -> list[UU
 
 
 def _store_last_look(key: LaunchKey, observation: Observation, *, now: datetime) -> bool:
+    masker = masker_of(key.workspace_id)
     evidence = {
         "state": observation.state.value,
         "exit_code": observation.exit_code,
         "at": now.isoformat(),
         "last_look_at": now.isoformat(),
-        "detail": mask(observation.detail, workspace_id=key.workspace_id),
-        "log_tail": mask_log_tail(observation.log_tail, workspace_id=key.workspace_id),
+        "detail": masker.mask(observation.detail),
+        "log_tail": masker.mask_log_tail(observation.log_tail),
     }
     return bool(Launch.objects.in_flight().filter(pk=key.launch_id).update(evidence=evidence))

@@ -16,6 +16,7 @@ from postgres.clock import database_now
 from tests.launch_processes import processes_of
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import config_for, queued
+from workspaces.access.masking import MASK
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import AgentToken, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import LaunchKey
@@ -87,6 +88,12 @@ def test_launching_twice_starts_one_process():
     assert running(workspace.launch_id)[:1] == supervisors[:1]
     assert Launch.objects.filter(workspace=workspace).count() == 1
     assert AgentToken.objects.filter(workspace=workspace).count() == 1
+
+
+def test_a_missing_name_is_readable_unless_it_equals_a_secret():
+    secrets = {"PART": "TOKEN-of-ours", "WHOLE": "HUB_PASSWORD"}
+    workspace = booting("env: {required: [OTHER_TOKEN, HUB_PASSWORD]}\n", secrets=secrets)
+    assert failure_event(workspace).payload["missing"] == ["OTHER_TOKEN", MASK]
 
 
 def test_a_missing_variable_fails_before_anything_is_launched():
