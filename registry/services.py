@@ -15,7 +15,7 @@ from registry.live_updates import publish_heartbeat
 from registry.schemas import HeartbeatIn, RuntimeState
 from workspaces.access import agent_urls, secrets
 from workspaces.access.authentication import Agent
-from workspaces.access.masking import masker_of
+from workspaces.access.masking import WINDOW_CHARACTERS, masker_of
 from workspaces.lifecycle.transitions import (
     RUNNING,
     FailureCode,
@@ -141,16 +141,17 @@ def _columns(report: HeartbeatIn, *, workspace_id: UUID) -> dict[str, Any]:
     """Return the columns to update: only what the report says, texts masked and cut."""
     columns = {name: value for name, value in report if name != "workspace_id" and value is not None}
     columns["idle_since"] = _idle_since(report)
-    for name in ("sample_error", "current_task"):
-        if text := columns.get(name):
-            columns[name] = masker_of(workspace_id).mask_start(text, most_characters=MAX_TEXT_CHARACTERS)
+    texts = {name: text[:WINDOW_CHARACTERS] for name in ("sample_error", "current_task") if (text := columns.get(name))}
+    metadata = report.runtime_metadata.model_dump() if report.runtime_metadata else {"capabilities": {}}
+    if texts or metadata["capabilities"]:
+        # All at once, since each masker reads the secrets.
+        told = [*texts.values(), metadata["capabilities"]]
+        *masked, metadata["capabilities"] = masker_of(workspace_id).mask_strings(told)
+        columns |= {name: text.strip()[:MAX_TEXT_CHARACTERS] for name, text in zip(texts, masked, strict=True)}
     # A spend of 0 says nothing (wire contract).
     if not report.monthly_spend:
         columns.pop("monthly_spend", None)
     if report.runtime_metadata is not None:
-        metadata = report.runtime_metadata.model_dump()
-        if metadata["capabilities"]:
-            metadata["capabilities"] = masker_of(workspace_id).mask_strings(metadata["capabilities"])
         columns["runtime_metadata"] = Value(metadata, output_field=JSONField())
     return columns
 

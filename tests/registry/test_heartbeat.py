@@ -11,6 +11,7 @@ from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import AgentCaller
 from tests.workspaces.factories import booting, failed, online
+from workspaces.access.masking import MASK
 from workspaces.access.secrets import put_secrets
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Launch, Workspace
@@ -27,6 +28,23 @@ def test_a_usual_heartbeat_takes_one_select_and_one_update():
     kinds = [query["sql"].split()[0] for query in queries]
     assert kinds == ["SELECT", "UPDATE"]
     assert "workspaces_heartbeat" in queries[1]["sql"]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"current_task": "thinking"},
+        {"sample_error": "429", "current_task": "thinking"},
+        {"sample_error": "429", "current_task": "thinking", "runtime_metadata": {"capabilities": {"chat": True}}},
+        {"runtime_metadata": {"capabilities": {"chat": True}}},
+    ],
+)
+def test_a_heartbeat_with_texts_reads_the_secrets_once(texts):
+    agent = AgentCaller(online(secrets={"KEY": "sk-very-secret-value"}))
+    with CaptureQueriesContext(connection) as queries:
+        assert agent.beat(error_rate=0.0, active_tasks=1, **texts).status_code == 200
+    assert [query["sql"].split()[0] for query in queries] == ["SELECT", "SELECT", "UPDATE"]
+    assert "workspaces_secret" in queries[1]["sql"]
 
 
 # Records the server's `synchronous_commit` for the transaction of each heartbeat.
@@ -215,6 +233,18 @@ def test_a_secret_in_a_heartbeat_is_masked_in_the_row_and_the_event():
     assert beat.sample_error == "401: ••••••"
     assert beat.current_task == "••••••"
     assert "sk-very" not in str(Event.objects.latest("id").payload)
+
+
+def test_a_cut_secret_is_masked_in_each_text_of_a_heartbeat():
+    up = online()
+    put_secrets({"KEY": "sk-very-secret-value"}, workspace_id=up.pk)
+    capabilities = {"sk-very-secret-val": True, "chat with people": True}
+    texts = {"sample_error": "very-secret-value was refused", "current_task": "it sends sk-very-sec"}
+    AgentCaller(up).beat(error_rate=0.0, **texts, runtime_metadata={"capabilities": capabilities})
+    beat = Heartbeat.objects.get(pk=up.pk)
+    assert beat.sample_error == f"{MASK} was refused"
+    assert beat.current_task == f"it sends {MASK}"
+    assert beat.runtime_metadata["capabilities"] == {MASK: True, "chat with people": True}
 
 
 def test_a_long_text_is_cut():
