@@ -15,7 +15,7 @@ from registry.live_updates import publish_heartbeat
 from registry.schemas import HeartbeatIn, RuntimeState
 from workspaces.access import agent_urls, secrets
 from workspaces.access.authentication import Agent
-from workspaces.access.masking import WINDOW_CHARACTERS, masker_of
+from workspaces.access.masking import WINDOW_CHARACTERS, Masker, masker_of
 from workspaces.lifecycle.transitions import (
     RUNNING,
     FailureCode,
@@ -47,11 +47,12 @@ def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, no
 
     Raises TransitionRefused, or ForbiddenUrl if no agent may have this URL.
     """
+    values = list(chain(*secrets.readable_values({agent.workspace_id}).values()))
     if not agent.backend.gives_address:
         agent_urls.check_agent_url(url)
-        values = chain(*secrets.readable_values({agent.workspace_id}).values())
         agent_urls.check_without_secrets(url, values, workspace_id=agent.workspace_id)
-    card = None if agent_card is None else masker_of(agent.workspace_id).mask_strings(dict(agent_card))
+    masker = Masker(values, workspace_id=agent.workspace_id)
+    card = None if agent_card is None else masker.mask_strings(dict(agent_card))
     workspace = mark_online.mark_online(
         workspace_id=agent.workspace_id,
         launch_id=agent.launch_id,

@@ -4,12 +4,15 @@ from base64 import b64encode
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import AgentCaller, Caller, holder
-from tests.workspaces.factories import booting, failed, later, online
+from tests.workspaces.factories import booting, external, failed, later, online
+from workspaces.access.masking import MASK
 from workspaces.access.secrets import put_secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
@@ -206,6 +209,16 @@ def test_a_value_that_is_no_secret_of_the_url_keeps_no_agent_away(url):
     assert answer.status_code == 200
     workspace.refresh_from_db()
     assert workspace.url == url
+
+
+@pytest.mark.parametrize("make", [booting, external])
+def test_a_register_with_a_url_and_a_card_reads_the_secrets_once(make):
+    agent = AgentCaller(make(secrets={"KEY": "sk-very-secret-value"}))
+    with CaptureQueriesContext(connection) as queries:
+        answer = agent.register(url="http://localhost:9000/", agent_card={"name": "sk-very-secret-value"})
+    assert answer.status_code == 200
+    assert Workspace.objects.get(pk=agent.workspace.pk).agent_card == {"name": MASK}
+    assert len([query for query in queries if "workspaces_retiredsecret" in query["sql"]]) == 1
 
 
 def test_a_secret_among_missing_names_reaches_no_event():
