@@ -44,7 +44,10 @@ def test_each_code_has_the_owner_that_the_table_says(row):
 @pytest.mark.parametrize(
     ("begins", "figures"),
     [
-        ("the launch waits in the queue", [f"{QUEUED_SECONDS // 60} minutes"]),
+        (
+            "the launch waits in the queue",
+            [f"{QUEUED_SECONDS // 60} minutes", f"{settings.QUEUE_LONGEST_SECONDS // 3600} hours"],
+        ),
         ("its backend does not confirm", [f"{LAUNCHING_SECONDS // 60} minutes"]),
         (
             "its agent does not register",
@@ -69,6 +72,7 @@ def test_the_other_figures_are_those_of_the_settings():
     prose = " ".join(PAGE.split())
     assert f"The sweep, every {settings.SWEEP_INTERVAL_SECONDS} seconds" in prose
     assert f"hermes {hermes.watcher_seconds // 60} of {hermes.sweep_seconds // 60} minutes" in prose
+    assert f"keeps waiting: {settings.QUEUE_LONGEST_SECONDS // 3600} hours at most" in prose
     assert settings.TEARDOWN_GRACE_SECONDS == 600
     assert "for ten more minutes" in prose
     assert f"at least {settings.BRAKE_LEAST_LATE} booting launches" in prose
