@@ -6,16 +6,15 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
 from ninja.parser import Parser
 
+from config.entry import bodies
 from workspaces.access.errors import RequestRefused
 
 MAX_DEPTH = 64
 # Reports of agents and watchers: what they can't hold is mended field by field (registry/schemas.py).
 _REPORT = re.compile(r"/registry/\w+|/admin/workspaces/[^/]+/bootstrap-failed")
-_WITH_A_LOG = ("/failed", "/bootstrap-failed")
 # The closing quote may be missing, and nothing is tried twice: a hostile text costs time in proportion to its length.
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _LONGEST_INTEGER = 400
@@ -26,20 +25,18 @@ class JsonParser(Parser):
 
     def parse_body(self, request: HttpRequest) -> Any:
         """Return the body's value. Raises RequestRefused."""
-        if not _REPORT.fullmatch(request.path):
-            return read_json(request.body)
-        has_log = request.path.endswith(_WITH_A_LOG)
-        return read_report(request.body, limit=settings.MAX_LOG_BODY_BYTES if has_log else settings.MAX_BODY_BYTES)
+        limit = bodies.limit_of(request.path)
+        if len(request.body) > limit:
+            raise too_large(limit)
+        return read_report(request.body) if _REPORT.fullmatch(request.path) else read_json(request.body)
 
 
-def read_report(body: bytes, *, limit: int) -> Any:
-    """Return the value of a JSON body as far as it can be read. Raises RequestRefused with status 400 or 413.
+def read_report(body: bytes) -> Any:
+    """Return the value of a JSON body as far as it can be read. Raises RequestRefused with status 400.
 
     Bytes that are not UTF-8 are replaced, raw control characters in texts accepted. NaN and infinity stay, longer
     numbers become infinity, and what is nested too deep becomes null.
     """
-    if len(body) > limit:
-        raise too_large(limit)
     text = body.decode("utf-8-sig", errors="replace")
     try:
         try:
@@ -74,9 +71,7 @@ def read_integer(digits: str) -> float:
 
 
 def read_json(body: bytes) -> Any:
-    """Return the value of a JSON body. Raises RequestRefused with status 400, 413 or 422."""
-    if len(body) > settings.MAX_BODY_BYTES:
-        raise too_large(settings.MAX_BODY_BYTES)
+    """Return the value of a JSON body. Raises RequestRefused with status 400 or 422."""
     try:
         value = json.loads(body.decode(), parse_constant=refuse_constant)
     except RecursionError:
@@ -108,8 +103,8 @@ def check_value(root: Any) -> None:
 
 def too_large(limit: int) -> RequestRefused:
     """Return the error for a body that is over the limit, in bytes."""
-    message = f"The body is larger than {limit // 1024} KiB."
-    return RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, code="too_large")
+    refused = bodies.too_large(limit)
+    return RequestRefused(refused.status, str(refused), code="too_large")
 
 
 def _too_deep() -> RequestRefused:
