@@ -1,14 +1,12 @@
 """The answer while Postgres can't be used: 503 with Retry-After, after a second try if only the connection was lost."""
 
 import sys
-from collections.abc import Awaitable
+from collections.abc import Callable
 from http import HTTPStatus
 
-from asgiref.sync import sync_to_async
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
-from django.utils.deprecation import MiddlewareMixin
 from django.views import defaults
 
 from postgres.errors import is_lock_timeout, is_lost_connection, is_outage
@@ -19,23 +17,18 @@ _REPEATED_POSTS = frozenset({"/registry/heartbeat"})
 _LOST = "slipway.lost_connection"
 
 
-class RepeatAfterLostConnection(MiddlewareMixin):
+class RepeatAfterLostConnection:
     """Repeats a read or heartbeat once, on a new connection, if Postgres ended the first one meanwhile."""
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        if self.async_mode:
-            return self.__acall__(request)
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the answer, that to the second try if there was one."""
         response = self.get_response(request)
         if is_worth_repeating(request):
             connection.close()
             response = self.get_response(request)
-        return response
-
-    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        response = await self.get_response(request)  # type: ignore[misc]
-        if is_worth_repeating(request):
-            await sync_to_async(connection.close)()
-            response = await self.get_response(request)  # type: ignore[misc]
         return response
 
 
