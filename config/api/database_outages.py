@@ -2,13 +2,12 @@
 
 import sys
 from collections.abc import Callable
-from http import HTTPStatus
 
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.shortcuts import render
 from django.views import defaults
 
+from config.api.error_responses import try_later, try_later_page
 from postgres.errors import is_lock_timeout, is_lost_connection, is_outage
 
 RETRY_AFTER_SECONDS = 2
@@ -41,13 +40,7 @@ def is_worth_repeating(request: HttpRequest) -> bool:
 def unavailable(request: HttpRequest, error: BaseException) -> JsonResponse:
     """Return the 503 for an outage of Postgres, and note whether the connection was lost."""
     request.META[_LOST] = is_lost_connection(error)
-    response = JsonResponse(
-        {"error": unavailable_sentence(error), "code": "unavailable"},
-        status=HTTPStatus.SERVICE_UNAVAILABLE,
-        json_dumps_params={"separators": (",", ":")},
-    )
-    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return response
+    return try_later(unavailable_sentence(error), seconds=RETRY_AFTER_SECONDS)
 
 
 def unavailable_sentence(error: BaseException) -> str:
@@ -62,10 +55,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if error is None or not is_outage(error):
         return defaults.server_error(request)
-    response: HttpResponse = unavailable(request, error)
+    response = unavailable(request, error)
     if request.path.startswith("/admin/"):
-        # The theme of the admin asks the database who is signed in.
-        context = {"title": "Slipway is busy", "sentence": unavailable_sentence(error)}
-        page = render(request, "config/short_page.html", context)
-        response.content, response["Content-Type"] = page.content, page["Content-Type"]
+        return try_later_page(request, unavailable_sentence(error), seconds=RETRY_AFTER_SECONDS)
     return response

@@ -35,6 +35,25 @@ class JsonErrorMiddleware(MiddlewareMixin):
         return response
 
 
+def try_later(sentence: str, *, seconds: int) -> JsonResponse:
+    """Return the 503 for what can't be done now, with Retry-After."""
+    response = JsonResponse(
+        {"error": sentence, "code": "unavailable"},
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        json_dumps_params={"separators": (",", ":")},
+    )
+    response["Retry-After"] = str(seconds)
+    return response
+
+
+def try_later_page(request: HttpRequest, sentence: str, *, seconds: int) -> HttpResponse:
+    """Return the same as a page. The theme of the admin asks the database who is signed in, so this one is plain."""
+    context = {"title": "Slipway is busy", "sentence": sentence}
+    page = render(request, "config/short_page.html", context, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    page["Retry-After"] = str(seconds)
+    return page
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Return the page for a form that Django refused to read, with the reason and a way back."""
     if isinstance(exception, RequestDataTooBig):

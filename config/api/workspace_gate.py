@@ -3,16 +3,18 @@
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
+from config.api.error_responses import try_later, try_later_page
 from workspaces.access.authentication import bearer_token
 
 # An agent sends one report after the other, and an operator may click while it does.
 MOST_AT_ONCE = 2
+# Other objects of the admin may have the same ID as each other.
+_ADMIN = "/admin/workspaces/workspace/"
 _KEY = "slipway.gate_key"
 
 
@@ -42,7 +44,8 @@ class WorkspaceGate(MiddlewareMixin):
         """Let the request pass, or answer it."""
         # An agent's reports name their workspace only in the body, but its token belongs to that workspace alone.
         of_agent = bearer_token(request) if request.path.startswith("/registry/") else None
-        key = str(of_agent or named.get("workspace_id") or named.get("object_id") or "")
+        in_admin = named.get("object_id") if request.path.startswith(_ADMIN) else None
+        key = str(of_agent or named.get("workspace_id") or in_admin or "")
         if not key or request.method in {"GET", "HEAD", "OPTIONS"}:
             return None
         with self._lock:
@@ -50,13 +53,8 @@ class WorkspaceGate(MiddlewareMixin):
                 self._running[key] += 1
                 request.META[_KEY] = key
                 return None
-        error = "Earlier requests for this workspace are still waiting. Try again in a second."
-        return JsonResponse(
-            {"error": error, "code": "unavailable"},
-            status=HTTPStatus.SERVICE_UNAVAILABLE,
-            headers={"Retry-After": "1"},
-            json_dumps_params={"separators": (",", ":")},
-        )
+        sentence = "Earlier requests for this workspace are still waiting. Try again in a second."
+        return try_later_page(request, sentence, seconds=1) if in_admin else try_later(sentence, seconds=1)
 
     def leave(self, request: HttpRequest) -> None:
         """Make room for the next request, if this one was let in."""
