@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from workspaces.management.launch_progress import follow_launch
 from workspaces.models import Workspace
 from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.stopping.remove import remove
+from workspaces.workers import LAUNCH_QUEUE, NoWorker, require_worker
 
 CONFIG = "name: mine\nruntime: echo\n"
 
@@ -168,6 +169,30 @@ def stack(child_environment):
     stack.stop()
 
 
+def start_worker(stack):
+    """Start the launch worker and wait until it answers: commands ask it once and refuse to launch without it."""
+
+    def answers():
+        with suppress(NoWorker):
+            require_worker(LAUNCH_QUEUE)
+            return True
+        return False
+
+    stack.start("launch")
+    wait_until(answers, describe=lambda: stack.output)
+
+
+@contextmanager
+def running(stack, *arguments, **streams):
+    """Run a manage.py command during the block; kill it if it still runs then."""
+    command = [sys.executable, "manage.py", *arguments]
+    with subprocess.Popen(command, env=stack.environment, cwd=settings.BASE_DIR, **streams) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.journey
 @pytest.mark.django_db(transaction=True)
 def test_launch_is_refused_without_a_broker(stack):
@@ -200,7 +225,7 @@ def test_bytes_that_are_not_utf_8_end_a_command_with_a_sentence_and_exit_code_2(
 @pytest.mark.journey
 @pytest.mark.django_db(transaction=True)
 def test_launch_creates_a_workspace_and_prints_its_address(stack, tmp_path):
-    stack.start("launch")
+    start_worker(stack)
     env_file = tmp_path / "secrets.env"
     env_file.write_text("export FIRST='one'\nSECOND=two\n")
     arguments = ["--env-file", str(env_file), "--secret", "SECOND=zwei", "--name", "mine", "--timeout", "120"]
@@ -222,27 +247,20 @@ def test_launch_creates_a_workspace_and_prints_its_address(stack, tmp_path):
 @pytest.mark.journey
 @pytest.mark.django_db(transaction=True)
 def test_a_secret_that_is_entered_or_read_from_a_file_is_never_seen_in_the_list_of_processes(stack, tmp_path):
-    stack.start("launch")
+    start_worker(stack)
     key_file = tmp_path / "key"
     key_file.write_text("two\nlines\n")
     ours, theirs = pty.openpty()
     arguments = ["launch", "echo", "--secret", "ENTERED", "--secret-file", f"READ={key_file}"]
-    asking = subprocess.Popen(
-        [sys.executable, "manage.py", *arguments],
-        env=stack.environment,
-        cwd=settings.BASE_DIR,
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    shown = os.read(ours, 1000)
-    while b"Value of ENTERED" not in shown:
-        shown += os.read(ours, 1000)
-    arguments_shown = Path(f"/proc/{asking.pid}/cmdline").read_bytes()
-    os.write(ours, b"s3cr3t\n")
-    asking.communicate(timeout=PATIENCE_SECONDS)
+    streams = {"stdin": theirs, "stdout": subprocess.PIPE, "stderr": theirs}
+    with running(stack, *arguments, **streams, start_new_session=True) as asking:
+        os.close(theirs)
+        shown = os.read(ours, 1000)
+        while b"Value of ENTERED" not in shown:
+            shown += os.read(ours, 1000)
+        arguments_shown = Path(f"/proc/{asking.pid}/cmdline").read_bytes()
+        os.write(ours, b"s3cr3t\n")
+        asking.communicate(timeout=PATIENCE_SECONDS)
     with suppress(OSError):
         shown += os.read(ours, 1000)
     os.close(ours)
@@ -256,19 +274,20 @@ def test_a_secret_that_is_entered_or_read_from_a_file_is_never_seen_in_the_list_
 @pytest.mark.journey
 @pytest.mark.django_db(transaction=True)
 def test_ctrl_c_leaves_the_launch_going(stack):
-    stack.start("launch")
-    waiting = subprocess.Popen(
-        [sys.executable, "manage.py", "launch", "echo", "--wait"],
-        env=stack.environment,
-        cwd=settings.BASE_DIR,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    # It keeps booting, because no web server answers its agent.
-    wait_until(lambda: Workspace.objects.filter(phase="booting").exists())
-    waiting.send_signal(signal.SIGINT)
-    _, complaint = waiting.communicate(timeout=PATIENCE_SECONDS)
+    start_worker(stack)
+    with running(
+        stack, "launch", "echo", "--wait", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as waiting:
+
+        def describe():
+            waiting.kill()
+            return "\n".join([*waiting.communicate(), stack.output])
+
+        wait_until(Workspace.objects.exists, describe=describe)
+        # It keeps booting, because no web server answers its agent.
+        wait_until(lambda: Workspace.objects.filter(phase="booting").exists(), describe=describe)
+        waiting.send_signal(signal.SIGINT)
+        _, complaint = waiting.communicate(timeout=PATIENCE_SECONDS)
 
     assert waiting.returncode == 130
     assert "the launch goes on" in complaint
