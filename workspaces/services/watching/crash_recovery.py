@@ -105,7 +105,7 @@ def _failure_fields(workspace: Workspace, launch: Launch, observation: Observati
         "gave_up": not is_restarted,
         **seen,
         "at": now.isoformat(),
-        "log_tail": log_tail,
+        "log_tail": printable(log_tail),
     }
     is_loop = attempts > 0 and not is_clean_stop(observation)
     code = FailureCode.CRASH_LOOP if is_loop else FailureCode.CRASHED

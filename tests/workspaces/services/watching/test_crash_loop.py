@@ -16,8 +16,8 @@ from events.names import EventType
 from postgres.clock import database_now
 from registry.tasks import sweep_silent
 from tests.events.channels.factories import channel, mattermost
-from tests.workspaces.factories import online
-from tests.workspaces.services.watching.test_crash_recovery import crash, recover
+from tests.workspaces.factories import online, running_on
+from tests.workspaces.services.watching.test_crash_recovery import crash, recover, watch
 from workspaces.access.tokens import mint_api_key
 from workspaces.lifecycle.transitions import FailureCode, FailureOwner, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Workspace
@@ -57,6 +57,15 @@ def test_the_api_shows_a_crash_loop_from_the_second_crash_on(fake, client, crash
     assert shown["gave_up"] == (crashes == 4)
     assert (shown["next_attempt_at"] is None) == (crashes == 4)
     assert (workspace.restart_due_at is None) == (crashes == 4)
+
+
+@pytest.mark.parametrize("sign", ["\x1b[31m", "\x1b]8;;https://example.com\x07", "\u202e", "\x9b1m", "\x07"])
+def test_the_log_of_a_crash_loop_is_shown_without_what_would_act_on_a_terminal(fake, client, sign):
+    workspace = recover(crash(fake, online()), at=database_now() + timedelta(minutes=1))
+    fake.simulate_exit(running_on(fake, workspace), exit_code=3, log_tail=f"last {sign}words")
+    watch()
+    row = listed(client)
+    assert (row["crash_loop"]["log_tail"], row["failure"]["log_tail"]) == ("last words", "last words")
 
 
 def test_the_last_state_says_that_the_policy_gave_up_and_why(fake, client):
