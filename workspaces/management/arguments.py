@@ -66,6 +66,8 @@ def ask_for(name: str) -> str:
     try:
         line = f"{getpass(f'Value of {name}: ')}\n" if sys.stdin.isatty() else sys.stdin.readline()
         line.encode()
+    except EOFError:
+        line = ""
     except UnicodeError as error:
         raise CommandError(f"The value of {name} is not UTF-8 text.", returncode=NOTHING_CREATED) from error
     if not line:

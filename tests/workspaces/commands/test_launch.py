@@ -273,6 +273,27 @@ def test_a_secret_that_is_entered_or_read_from_a_file_is_never_seen_in_the_list_
 
 @pytest.mark.journey
 @pytest.mark.django_db(transaction=True)
+def test_ctrl_d_in_place_of_a_secret_is_refused_in_a_sentence(stack):
+    ours, theirs = pty.openpty()
+    streams = {"stdin": theirs, "stdout": subprocess.PIPE, "stderr": theirs}
+    with running(stack, "launch", "echo", "--secret", "ENTERED", **streams, start_new_session=True) as asking:
+        os.close(theirs)
+        shown = os.read(ours, 1000)
+        while b"Value of ENTERED" not in shown:
+            shown += os.read(ours, 1000)
+        os.write(ours, b"\x04")
+        asking.communicate(timeout=PATIENCE_SECONDS)
+    with suppress(OSError):
+        while part := os.read(ours, 1000):
+            shown += part
+    os.close(ours)
+    assert b"The standard input ended before the value of ENTERED." in shown
+    assert b"Traceback" not in shown
+    assert (asking.returncode, Workspace.objects.count()) == (2, 0)
+
+
+@pytest.mark.journey
+@pytest.mark.django_db(transaction=True)
 def test_ctrl_c_leaves_the_launch_going(stack):
     start_worker(stack)
     with running(
