@@ -88,11 +88,16 @@ def queue_families() -> Iterator[Metric]:
 
 
 def deadline_failure_families(*, now: datetime) -> Iterator[Metric]:
-    """Yield how many launches failed by a deadline, and how many of those failures were wrong, by runtime."""
-    failures = GaugeMetricFamily("slipway_deadline_flips", "Launches that failed by a deadline.", labels=["runtime"])
+    """Yield how many of the last launches failed by a deadline, and how many of these wrongly, by runtime."""
+    failures = GaugeMetricFamily(
+        "slipway_deadline_flips",
+        "Launches that were queued in the last 24 hours and failed by a deadline.",
+        labels=["runtime"],
+    )
     false = GaugeMetricFamily(
         "slipway_deadline_false_flips",
-        "Launches that failed by a deadline although their agent registered within the grace period.",
+        "Launches that were queued in the last 24 hours and failed by a deadline although their agent registered "
+        "within the grace period.",
         labels=["runtime"],
     )
     for each in false_timeouts_by_runtime(since=now - WINDOW):

@@ -1,5 +1,6 @@
 """False timeouts by runtime: the count, the metric and the admin."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -57,6 +58,12 @@ def test_the_metrics_count_deadline_failures_and_false_timeouts(client):
     told = client.get("/metrics").content.decode()
     assert 'slipway_deadline_flips{runtime="hermes"} 2.0' in told
     assert 'slipway_deadline_false_flips{runtime="hermes"} 1.0' in told
+
+
+@pytest.mark.parametrize("name", ["slipway_launches", "slipway_deadline_flips", "slipway_deadline_false_flips"])
+def test_the_metrics_that_count_a_day_say_so(client, name):
+    (told,) = re.findall(f"^# HELP {name} (.*)$", client.get("/metrics").content.decode(), re.MULTILINE)
+    assert "last 24 hours" in told
 
 
 def test_the_admins_first_page_shows_the_share_of_false_timeouts(admin_client):
