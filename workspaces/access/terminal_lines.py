@@ -6,8 +6,7 @@ from agent.texts import ESCAPE_SEQUENCE
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERASE = re.compile(r"\x1b\[([012]?)K")
-# A character with the colours that begin before it, an erasure, or a colour at the end.
-_CELL = re.compile(r"\x1b\[[012]?K|(?:\x1b\[[0-9;]*m)*(?:[^\x1b]|\Z)", re.DOTALL)
+_PIECE = re.compile(r"[\r\b]|\x1b\[[012]?K|\x1b\[[0-9;]*m|[^\r\b\x1b]+|\x1b")
 
 
 def shown_lines(text: str) -> str:
@@ -20,30 +19,41 @@ def shown_lines(text: str) -> str:
 
 
 def last_state(line: str) -> str:
-    """Return what one line shows in the end. It takes time in proportion to its length: each state is read once."""
-    shown: list[str] = []
-    # From the last state to the first: an earlier one shows only where it is longer, and not beyond an erasure.
-    for state in reversed(line.split("\r")):
-        cells, is_erased = cells_of(state)
-        shown += cells[len(shown) :]
-        if is_erased:
-            break
-    return "".join(shown)
-
-
-def cells_of(state: str) -> tuple[list[str], bool]:
-    """Return the characters that a state writes, with their colours, and whether it erases what was there before."""
+    """Return what one line shows in the end. It takes time in proportion to its length."""
+    # Of each cell its character, with the colours that begin before it, and when it was written.
     cells: list[str] = []
-    is_erased = False
-    for cell in _CELL.findall(state):
-        if erasure := _ERASE.match(cell):
-            is_erased = True
+    times: list[int] = []
+    # When all cells up to one were erased, that one included.
+    erased: dict[int, int] = {}
+    at, colours = 0, list[str]()
+    for time, piece in enumerate(_PIECE.findall(line)):
+        if piece in "\r\b":
+            at = 0 if piece == "\r" else max(at - 1, 0)
+        elif erasure := _ERASE.fullmatch(piece):
             if erasure[1] in ("1", "2"):
-                cells = [" "] * len(cells)
-        elif cell.endswith("\b"):
-            del cells[-1:]
-        elif cell.startswith("\x1b") and cell.endswith("m") and COLOUR.sub("", cell) == "":
-            cells[-1:] = ["".join([*cells[-1:], cell])]
-        elif cell:
-            cells.append(cell)
-    return cells, is_erased
+                erased[at] = time
+            if erasure[1] != "1":
+                del cells[at:], times[at:]
+        elif COLOUR.fullmatch(piece):
+            colours.append(piece)
+        else:
+            end = at + len(piece)
+            cells[at:end] = ["".join([*colours, piece[0]]), *piece[1:]]
+            times[at:end] = [time] * len(piece)
+            at, colours = end, []
+    blank_erased(cells, times, erased)
+    return "".join([*cells, *colours])
+
+
+def blank_erased(cells: list[str], times: list[int], erased: dict[int, int]) -> None:
+    """Blank the cells that were erased after they were written, and remove those at the end of the line."""
+    last_erasure = max((time for at, time in erased.items() if at >= len(cells)), default=-1)
+    is_at_end = True
+    for at in range(len(cells) - 1, -1, -1) if erased else ():
+        last_erasure = max(last_erasure, erased.get(at, -1))
+        if times[at] < last_erasure:
+            cells[at] = " "
+            if is_at_end:
+                del cells[at]
+        else:
+            is_at_end = False

@@ -25,12 +25,18 @@ PROGRESS = "ERROR: disk full\n" + "".join(BAR.format(number / 4) for number in r
         ("ERROR: disk full\n 1 %\r 50 %\r100 %\n", "ERROR: disk full\n100 %\n"),
         ("downloading\r100 %\n", "100 %oading\n"),
         ("downloading\r\x1b[K100 %\n", "100 %\n"),
-        ("downloading\x1b[2K\r100 %\n", "100 %      \n"),
+        ("downloading\x1b[2K\r100 %\n", "100 %\n"),
         ("a line\r\nanother\r\n", "a line\nanother\n"),
         ("|\b/\b-\bdone\n", "done\n"),
         ("ab\b \bc\n", "ac\n"),
         ("\x1b[31m 1 %\r\x1b[32m 2 %\x1b[0m\n", "\x1b[32m 2 %\x1b[0m\n"),
         ("\x1b]8;;http://x\x07link\x1b]8;;\x07 \x1b[2A\x1b[1mbold\x1b[m\n", "link \x1b[1mbold\x1b[m\n"),
+        ("working\r\x1b[31m\x1b[Kfailed\x1b[m\n", "\x1b[31mfailed\x1b[m\n"),
+        ("\b\x1b[1m\x1b[31m\x1b[K\x1b[Kfailed\n", "\x1b[1m\x1b[31mfailed\n"),
+        ("abc\x1b[1K\b\bxy\x1b[2K\b\b\bz\n", "z\n"),
+        ("abc\x1b[1K\b\bxyz\n", " xyz\n"),
+        ("abc\b\b\x1b[1Kx\n", " xc\n"),
+        ("\x1b[31mabc\rd\x1b[m\n", "dbc\x1b[m\n"),
         ("é\ufffd\r\n", "é\ufffd\n"),
         ("x" * 3_000_000 + "\rend", "end" + "x" * 2_999_997),
     ],
@@ -40,11 +46,13 @@ def test_a_line_shows_its_last_state(written, shown):
 
 
 @pytest.mark.parametrize(
-    "piece", ["a\r", "\r", "\b", "a\b", "\x1b[K", "x\x1b[K\r", "\x1b[31m", "\x1b[31ma\r", "\x1b[", "a\n"]
+    "piece",
+    ["a\r", "\r", "\b", "a\b", "\x1b[K", "x\x1b[K\r", "\x1b[31m", "\x1b[31ma\r", "\x1b[", "a\n"]
+    + ["\x1b[1K", "x\x1b[1K", "x\x1b[2K", "\x1b[2Kx\b", "\x1b[31m\x1b[K", "\x1b[31m\b", "\x1b[1K\rx"],
 )
 def test_what_a_terminal_shows_is_found_in_time_proportional_to_the_log(piece):
     assert_grows_linearly(
-        shown_lines, lambda size: ("x" * 50_000 + "\r") * (size // 10_000) + piece * size, size=10_000
+        shown_lines, lambda size: ("x" * 50_000 + "\r") * (size // 10_000) + piece * size + "\ry", size=10_000
     )
 
 
