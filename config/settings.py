@@ -292,7 +292,7 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = text(env, "EMAIL_FROM", default="slipway@localhost")
 
 # --- HTTPS ---------------------------------------------------------------------------------------
-# A proxy that ends TLS in front of Slipway and sets X-Forwarded-Proto itself, whatever the client sent.
+# A proxy that ends TLS in front of Slipway and sets X-Forwarded-Proto and X-Forwarded-For, whatever the client sent.
 TRUSTED_PROXY = flag(env, "TRUSTED_PROXY", default=False)
 HTTPS = flag(env, "HTTPS", default=TRUSTED_PROXY)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY else None

@@ -139,7 +139,8 @@ async def read_whole(receive: Receive) -> Receive:
 def attempt_in(scope: Any) -> Attempt | None:
     """Return the attempt that a request makes, or None if it shows no credential."""
     headers = dict(scope["headers"])
-    authorization = headers.get(b"authorization", b"")
+    # Of several the first, since Django joins them in their order.
+    authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
     peer = (scope.get("client") or ("", 0))[0]
     address = address_of(peer, headers.get(b"x-forwarded-for", b"").decode("latin-1"))
     # A WebSocket's scope has no method.

@@ -18,6 +18,7 @@ from django.test import Client
 
 from config.api.ninja_api import api
 from config.entry import guesses
+from config.entry.asgi import attempt_in
 from config.entry.guesses import Attempt, GuessThrottle, address_of, attempt_of
 from tests.callers import AgentCaller
 from tests.workspaces.factories import online
@@ -112,6 +113,16 @@ def test_a_token_that_only_addresses_without_a_login_answered_is_not_an_accepted
     assert statuses(lambda headers: client.get("/workspaces", headers=headers)) == {301}
     report = {"workspace_id": "x"}
     assert statuses(lambda headers: client.post("/registry/heartbeat", json=report, headers=headers)) == {401, 429}
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_attempt"),
+    [([b"Bearer x"], True), ([b"Bearer x", b"x"], True), ([b"x", b"Bearer x"], False), ([], False)],
+)
+def test_of_several_authorization_headers_the_first_is_judged_as_django_does(sent, is_attempt):
+    headers = [(b"host", b"h"), *((b"authorization", value) for value in sent)]
+    scope = {"type": "http", "method": "GET", "path": "/workspaces", "headers": headers, "client": ("10.0.0.1", 1)}
+    assert (attempt_in(scope) is not None) == is_attempt
 
 
 def paths_of_the_api():
@@ -250,6 +261,12 @@ def test_a_network_of_ipv6_is_one_address():
         (True, "10.9.9.9", "10.9.9.9"),
         (True, "6.6.6.6, 10.9.9.9", "10.9.9.9"),
         (True, "", "10.0.0.1"),
+        (True, "203.0.113.9:51514", "203.0.113.9"),
+        (True, "198.51.100.1, [2001:db8::1]:51514", "2001:db8::1"),
+        (True, "2001:db8::1", "2001:db8::1"),
+        (True, "unknown", "10.0.0.1"),
+        (True, "x:y", "10.0.0.1"),
+        (True, "a" * 10_000, "10.0.0.1"),
     ],
 )
 def test_only_a_trusted_proxy_says_where_a_request_comes_from(settings, trusted, forwarded, expected):
