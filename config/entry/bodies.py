@@ -38,9 +38,12 @@ def limit_of(path: str) -> int:
     return settings.MAX_BODY_BYTES
 
 
-def check_length(length: str, *, limit: int) -> None:
-    """Raise BodyRefused if the announced length is over the limit. Without one, the bytes are counted as they come."""
-    if length.isdecimal() and int(length[:20]) > limit:
+def check_length(length: str, *, limit: int, most: int | None = None) -> None:
+    """Raise BodyRefused for a limit if the announced length is over `most`, by default the limit itself.
+
+    Without a length, the bytes are counted as they come.
+    """
+    if length.isdecimal() and int(length[:20]) > (most or limit):
         raise too_large(limit)
 
 

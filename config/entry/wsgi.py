@@ -72,7 +72,7 @@ class WsgiEntry:
         length, limit = environ.get("CONTENT_LENGTH") or "", bodies.limit_of(environ.get("PATH_INFO", ""))
         if not length.strip("0") and "HTTP_TRANSFER_ENCODING" not in environ:
             return
-        bodies.check_length(length, limit=_READ_BYTES)
+        bodies.check_length(length, limit=limit, most=_READ_BYTES)
         body = self.read_within_limits(environ["wsgi.input"])
         if len(body) > limit:
             raise bodies.too_large(limit)

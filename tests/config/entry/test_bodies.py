@@ -38,6 +38,7 @@ def test_a_body_is_refused_beyond_its_limit_and_read_up_to_it(serve_web, interfa
             # Granian closes the connection of a body that was not read to its end.
             refused = client.post(path, content=content, headers={"Connection": "close"})
             assert (refused.status_code, refused.json()["code"]) == (413, "too_large"), path
+            assert refused.json()["error"] == f"The body is larger than {limit // 1024} KiB.", path
         assert client.post(path, content=b"x" * (limit * 9 // 10)).status_code not in {408, 413, 500}, path
     assert client.get("/health").status_code == 200
 
