@@ -11,14 +11,12 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import F
 
 from events.positions import oldest_unpositioned_at
 from postgres.clock import database_now
 from postgres.errors import is_lost_connection
 from status_drift.live import live_enums
 from workspaces.deadlines.policy import current_policy
-from workspaces.models.incidents import Component, Liveness
 from workspaces.services.watching.sweep import MISSED_SWEEPS, last_sweep_run, overdue_workspaces
 
 MAX_RELAY_LAG_SECONDS = 10
@@ -94,14 +92,14 @@ def check_database() -> ReadinessCheck:
 
 
 def write_something() -> None:
-    """Write what leaves nothing behind and waits for no lock. Raises DatabaseError if Postgres refuses writes."""
+    """Write what leaves nothing behind and waits for no lock. Raises DatabaseError if Postgres refuses writes.
+
+    A server that only reads refuses CREATE, even of a temporary table that exists; one whose disk is full the INSERT.
+    """
     with connection.cursor() as cursor:
         # A full disk refuses to lengthen files. This one is empty again after the commit, so it grows each time.
         cursor.execute("CREATE TEMPORARY TABLE IF NOT EXISTS slipway_ready (filler text) ON COMMIT DELETE ROWS")
         cursor.execute("INSERT INTO slipway_ready VALUES ('x')")
-    # A server that only reads still writes temporary tables.
-    unlocked = Liveness.objects.filter(part=Component.WEB).select_for_update(skip_locked=True)
-    Liveness.objects.filter(pk__in=unlocked.values("pk")).update(alive_at=F("alive_at"))
 
 
 def check_migrations() -> ReadinessCheck:
