@@ -47,12 +47,15 @@ def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, no
 
     Raises TransitionRefused, or ForbiddenUrl if no agent may have this URL.
     """
-    values = list(chain(*secrets.readable_values({agent.workspace_id}).values()))
-    if not agent.backend.gives_address:
+    if sends_address := not agent.backend.gives_address:
         agent_urls.check_agent_url(url)
+    needs_secrets = sends_address or agent_card is not None
+    values = list(chain(*secrets.readable_values({agent.workspace_id}).values())) if needs_secrets else []
+    if sends_address:
         agent_urls.check_without_secrets(url, values, workspace_id=agent.workspace_id)
-    masker = Masker(values, workspace_id=agent.workspace_id)
-    card = None if agent_card is None else masker.mask_strings(dict(agent_card))
+    card = None
+    if agent_card is not None:
+        card = Masker(values, workspace_id=agent.workspace_id).mask_strings(dict(agent_card))
     workspace = mark_online.mark_online(
         workspace_id=agent.workspace_id,
         launch_id=agent.launch_id,

@@ -221,6 +221,13 @@ def test_a_register_with_a_url_and_a_card_reads_the_secrets_once(make):
     assert len([query for query in queries if "workspaces_retiredsecret" in query["sql"]]) == 1
 
 
+def test_a_register_without_a_card_of_a_process_of_ours_reads_no_secrets():
+    agent = AgentCaller(booting(secrets={"KEY": "sk-very-secret-value"}))
+    with CaptureQueriesContext(connection) as queries:
+        assert agent.register(agent_card=None).status_code == 200
+    assert not [query for query in queries if "workspaces_retiredsecret" in query["sql"]]
+
+
 def test_a_secret_among_missing_names_reaches_no_event():
     stuck = booting(secrets={"KEY": "sk_very_secret_value"})
     AgentCaller(stuck).failed(code="missing_env", error="x", missing=["sk_very_secret_value", "API_KEY"])
