@@ -21,6 +21,6 @@ def sweep_silent() -> None:
     # This may be the first task after an outage of ours, in which no heartbeat could arrive. Don't count it as silence.
     record_liveness(part=Component.SWEEP, now=database_now())
     lost = mark_silent_offline(now=database_now(), limit=timedelta(seconds=settings.HEARTBEAT_LIMIT_SECONDS))
-    forget_ended_loops(now=database_now())
     if lost:
         logger.info("Workspaces went offline: their heartbeats stopped", extra={"lost": len(lost)})
+    forget_ended_loops(now=database_now())

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from events import outbox
 from workspaces.lifecycle.transitions import (
+    ACTIVE,
     CLEARS_FAILURE,
     WITH_DEADLINE,
     Phase,
@@ -156,6 +157,8 @@ def _reset_fields(target: WorkspaceStatus) -> dict[str, Any]:
         reset |= {"phase": Phase.NONE, "deadline_at": None}
     if target in CLEARS_FAILURE:
         reset |= _NO_FAILURE
+    if target not in ACTIVE:
+        reset["crash_loop"] = {}
     return reset
 
 

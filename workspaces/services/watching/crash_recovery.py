@@ -6,7 +6,9 @@ A workspace that crashes again after such a restart, before it was online for te
 stands on the row through all restarts. Its events say so, so that channels that people read tell only of its end.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,6 +16,7 @@ from uuid import UUID
 from django.db import transaction
 
 from agent.texts import printable
+from events import outbox
 from workspaces.access.masking import masker_of
 from workspaces.lifecycle.failures import owner_of
 from workspaces.lifecycle.transitions import (
@@ -30,6 +33,7 @@ from workspaces.models import Heartbeat, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import DEAD_STATES, BackendState, Observation, describe_exit
 from workspaces.services.core import launch_records
 from workspaces.services.core.guarded_rows import RowGuard
+from workspaces.services.core.lineage import event_subjects
 from workspaces.services.core.transition import (
     StatusChange,
     TransitionRefused,
@@ -61,6 +65,8 @@ def mark_dead_offline(*, workspace_id: UUID, launch_id: UUID, observation: Obser
     If the workspace is offline already, because it was silent, only the failure and the restart are stored. Raises
     UnknownWorkspace, or TransitionRefused if the observation says nothing about the current launch.
     """
+    # Before the lock, since a long log takes a while, and heartbeats wait for the row.
+    observation = replace(observation, log_tail=masker_of(workspace_id).mask_log_tail(observation.log_tail))
     workspace = lock_workspace(workspace_id)
     launch = Launch.objects.filter(pk=launch_id, teardown_at__isnull=True).first()
     is_current = launch is not None and workspace.launch_id == launch_id and not workspace.is_external
@@ -69,24 +75,42 @@ def mark_dead_offline(*, workspace_id: UUID, launch_id: UUID, observation: Obser
     changes = _failure_fields(workspace, launch, observation, now=now)
     if workspace.status == WorkspaceStatus.OFFLINE:
         Workspace.objects.filter(pk=workspace_id).update(**changes)
+        if changes["crash_loop"].get("gave_up"):
+            # Told here, since the event of the silence could not know it.
+            _tell_end_of_loop(workspace, _payload(workspace, observation, changes))
     else:
         check_source(workspace, LOSE)
-        due, loop = changes["restart_due_at"], changes["crash_loop"]
-        payload = {
-            "name": workspace.name,
-            "last_heartbeat_at": Heartbeat.objects.get(pk=workspace.pk).last_heartbeat_at.isoformat(),
-            "state": observation.state.value,
-            "exit_code": observation.exit_code,
-            "error": changes["failure_message"],
-            "owner": changes["failure_owner"].value,
-            "log_tail": printable(changes["failure_log_tail"]),
-            "restart_due_at": due.isoformat() if due else None,
-            **({"code": FailureCode.CRASH_LOOP.value, "crash_loop": loop_facts(loop)} if loop else {}),
-        }
+        payload = _payload(workspace, observation, changes)
         transition(LOSE, [StatusChange(workspace=workspace, changes=changes, payload=payload)])
     # Remove what the process left behind, and the launch's token.
     launch_records.schedule_teardown(Launch.objects.filter(pk=launch_id), at=now, reason=TeardownReason.LOST, now=now)
     return workspace
+
+
+def _payload(workspace: Workspace, observation: Observation, changes: Mapping[str, Any]) -> dict[str, Any]:
+    due, loop = changes["restart_due_at"], changes["crash_loop"]
+    return {
+        "name": workspace.name,
+        "last_heartbeat_at": Heartbeat.objects.get(pk=workspace.pk).last_heartbeat_at.isoformat(),
+        "state": observation.state.value,
+        "exit_code": observation.exit_code,
+        "error": changes["failure_message"],
+        "owner": changes["failure_owner"].value,
+        "log_tail": printable(changes["failure_log_tail"]),
+        "restart_due_at": due.isoformat() if due else None,
+        **({"code": FailureCode.CRASH_LOOP.value, "crash_loop": loop_facts(loop)} if loop else {}),
+    }
+
+
+def _tell_end_of_loop(workspace: Workspace, payload: Mapping[str, Any]) -> None:
+    event = outbox.NewEvent(
+        event_type=LOSE.event,
+        workspace_id=workspace.pk,
+        version=workspace.version,
+        payload=payload,
+        subject=event_subjects([workspace])[0],
+    )
+    outbox.record([event])
 
 
 def _failure_fields(workspace: Workspace, launch: Launch, observation: Observation, *, now: datetime) -> dict[str, Any]:
@@ -96,7 +120,6 @@ def _failure_fields(workspace: Workspace, launch: Launch, observation: Observati
     is_restarted, message = _decide_restart(workspace, observation, attempts=attempts)
     seen = {"state": observation.state.value, "exit_code": observation.exit_code}
     due = now + restart_delay(attempts + 1) if is_restarted else None
-    log_tail = masker_of(workspace.pk).mask_log_tail(observation.log_tail)
     loop = {
         "count": attempts + 1,
         "attempt": attempts + 1 if is_restarted else attempts,
@@ -105,7 +128,7 @@ def _failure_fields(workspace: Workspace, launch: Launch, observation: Observati
         "gave_up": not is_restarted,
         **seen,
         "at": now.isoformat(),
-        "log_tail": printable(log_tail),
+        "log_tail": printable(observation.log_tail),
     }
     is_loop = attempts > 0 and not is_clean_stop(observation)
     code = FailureCode.CRASH_LOOP if is_loop else FailureCode.CRASHED
@@ -118,7 +141,7 @@ def _failure_fields(workspace: Workspace, launch: Launch, observation: Observati
         "failure_source": FailureSource.BOOTSTRAP_WATCHER,
         "failure_message": message,
         "failure_at": now,
-        "failure_log_tail": log_tail,
+        "failure_log_tail": observation.log_tail,
         "failure_owner": owner_of(code, source=FailureSource.BOOTSTRAP_WATCHER, evidence=seen),
         "failure_phase": Phase.NONE,
         "failure_known": {"backend_state": seen["state"], "exit_code": seen["exit_code"]},
@@ -148,11 +171,17 @@ def is_clean_stop(observation: Observation) -> bool:
     return observation.state == BackendState.EXITED and observation.exit_code == 0
 
 
+@transaction.atomic
 def forget_ended_loops(*, now: datetime) -> int:
-    """Forget the crash loops of workspaces that have been online for long enough; return their number."""
+    """Forget the crash loops of workspaces that have been online for long enough; return their number.
+
+    What another transaction has locked is left for the next time.
+    """
     recovered = Launch.objects.current().filter(outcome=LaunchOutcome.ONLINE, ended_at__lte=now - RECOVERED_AFTER)
     loops = Workspace.objects.expects_heartbeats().exclude(crash_loop={})
-    return loops.filter(launch_id__in=recovered.values("pk")).update(crash_loop={}, restart_attempts=0)
+    ended = loops.filter(launch_id__in=recovered.values("pk"))
+    free = list(ended.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
+    return Workspace.objects.filter(pk__in=free).update(crash_loop={}, restart_attempts=0)
 
 
 def restart_crashed(*, now: datetime) -> list[Workspace]:

@@ -76,6 +76,9 @@ def recover(*, workspace_id: UUID, launch_id: UUID) -> bool:
 
 
 def _change_status(edge: Transition, workspace_id: UUID, launch_id: UUID, payload: dict[str, Any]) -> bool:
+    if "sample_error" in payload:
+        # Before the lock, for which heartbeats wait.
+        payload = {**payload, "sample_error": mask(payload["sample_error"], workspace_id=workspace_id)}
     workspace = lock_workspace(workspace_id)
     try:
         check_source(workspace, edge)
@@ -83,8 +86,6 @@ def _change_status(edge: Transition, workspace_id: UUID, launch_id: UUID, payloa
         return False
     if workspace.launch_id != launch_id:
         return False
-    if "sample_error" in payload:
-        payload = {**payload, "sample_error": mask(payload["sample_error"], workspace_id=workspace_id)}
     if edge.target == WorkspaceStatus.ONLINE:
         payload = {"url": workspace.url, "agent_card": workspace.agent_card, **payload}
     transition(edge, [StatusChange(workspace=workspace, payload=payload)])

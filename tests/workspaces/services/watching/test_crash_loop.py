@@ -1,12 +1,15 @@
 """A workspace that crashes again and again is one crash loop: it is shown as such, told of once, and ends with why."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.db import connection, transaction
 
 from events import relay
 from events.delivery.deliverer import deliver_all_due
@@ -16,12 +19,16 @@ from events.names import EventType
 from postgres.clock import database_now
 from registry.tasks import sweep_silent
 from tests.events.channels.factories import channel, mattermost
+from tests.events.payload_schemas import misfits
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import online, running_on
 from tests.workspaces.services.watching.test_crash_recovery import crash, recover, watch
+from workspaces import operations
 from workspaces.access.tokens import mint_api_key
 from workspaces.lifecycle.transitions import FailureCode, FailureOwner, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Workspace
 from workspaces.services.launching.restart import restart
+from workspaces.services.watching.crash_recovery import forget_ended_loops, restart_crashed
 
 pytestmark = pytest.mark.django_db
 S = WorkspaceStatus
@@ -91,6 +98,61 @@ def test_the_loop_stays_shown_while_a_restart_of_it_boots_and_is_online(fake, cl
     output = StringIO()
     call_command("workspaces", stdout=output)
     assert "crash_loop: 2 crashes" in output.getvalue()
+
+
+@pytest.mark.parametrize("verb", ["pause", "hibernate", "fail", "remove"])
+def test_a_loop_ends_when_the_workspace_is_stopped_or_fails_to_boot(fake, client, verb):
+    lost = loop(fake, crashes=2)
+    if verb == "pause":
+        operations.pause(lost.pk)
+    else:
+        begun = restart_crashed(now=lost.restart_due_at)[0] if verb == "fail" else recover(lost, at=lost.restart_due_at)
+        act = {"fail": partial(operations.cancel, by="owner"), "hibernate": operations.hibernate}
+        act.get(verb, operations.remove)(begun.pk)
+    stored = Workspace.objects.get(pk=lost.pk)
+    assert stored.status in {S.PAUSED, S.HIBERNATING, S.HIBERNATED, S.FAILED, S.REMOVED}
+    assert stored.crash_loop == {}
+    if verb == "fail":
+        # What is shown is the failure of the boot.
+        client.force_login(get_user_model().objects.create_superuser("operator"))
+        page = client.get("/admin/workspaces/workspace/").content.decode()
+        assert ("2 crashes" in page, "cancelled" in page) == (False, True)
+
+
+def test_the_end_of_a_loop_is_told_although_silence_had_taken_the_workspace_offline(fake):
+    workspace = recover(lost := loop(fake, crashes=3), at=lost.restart_due_at)
+    Heartbeat.objects.filter(pk=workspace.pk).update(last_heartbeat_at=database_now() - timedelta(hours=1))
+    sweep_silent()
+    assert Workspace.objects.get(pk=workspace.pk).status == S.OFFLINE
+    before = Event.objects.count()
+    left = crash(fake, workspace, exit_code=3)
+    assert left.crash_loop["gave_up"]
+    (told,) = Event.objects.order_by("id")[before:]
+    assert (told.event_type, told.version, told.payload["crash_loop"]["gave_up"]) == (
+        EventType.WORKSPACE_OFFLINE,
+        left.version,
+        True,
+    )
+    assert misfits(told.event_type, told.payload) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_locked_workspace_keeps_the_ended_loops_of_no_others(fake):
+    lost = [loop(fake, crashes=2, workspace=online(name=name)) for name in "ab"]
+    rows = [recover(each, at=each.restart_due_at) for each in lost]
+    Launch.objects.filter(pk__in=[row.launch_id for row in rows]).update(ended_at=database_now() - timedelta(hours=1))
+
+    def forget():
+        try:
+            return forget_ended_loops(now=database_now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads, transaction.atomic():
+        Workspace.objects.select_for_update().get(pk=rows[0].pk)
+        assert threads.submit(forget).result(PATIENCE_SECONDS) == 1
+    assert [bool(Workspace.objects.get(pk=row.pk).crash_loop) for row in rows] == [True, False]
+    assert forget_ended_loops(now=database_now()) == 1
 
 
 def test_events_of_a_loop_say_so_from_its_second_crash_to_its_end(fake):
