@@ -6,16 +6,22 @@ from agent.texts import ESCAPE_SEQUENCE
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERASE = re.compile(r"\x1b\[([012]?)K")
+_TO_BEGIN = re.compile(r"\x1b\[[01]?G")
+_MOVES = re.compile(rf"[\r\b]|{_ERASE.pattern}")
 _PIECE = re.compile(r"[\r\b]|\x1b\[[012]?K|\x1b\[[0-9;]*m|[^\r\b\x1b]+|\x1b")
 
 
 def shown_lines(text: str) -> str:
     """Return the text without what a terminal has overwritten after carriage returns and backspaces, or erased."""
-    kept = ESCAPE_SEQUENCE.sub(
-        lambda found: found[0] if COLOUR.fullmatch(found[0]) or _ERASE.match(found[0]) else "", text
-    )
-    lines = kept.split("\n")
-    return "\n".join(last_state(line) if "\r" in line or "\b" in line else _ERASE.sub("", line) for line in lines)
+    kept = ESCAPE_SEQUENCE.sub(kept_sequence, text)
+    return "\n".join(last_state(line) if _MOVES.search(line) else line for line in kept.split("\n"))
+
+
+def kept_sequence(found: re.Match[str]) -> str:
+    """Return what is kept of a terminal sequence: colours, erasures, and a return to the begin of the line."""
+    if COLOUR.fullmatch(found[0]) or _ERASE.fullmatch(found[0]):
+        return found[0]
+    return "\r" if _TO_BEGIN.fullmatch(found[0]) else ""
 
 
 def last_state(line: str) -> str:

@@ -36,6 +36,9 @@ PROGRESS = "ERROR: disk full\n" + "".join(BAR.format(number / 4) for number in r
         ("abc\x1b[1K\b\bxy\x1b[2K\b\b\bz\n", "z\n"),
         ("abc\x1b[1K\b\bxyz\n", " xyz\n"),
         ("abc\b\b\x1b[1Kx\n", " xc\n"),
+        ("1 %\x1b[2K\x1b[1G50 %\x1b[2K\x1b[Gdone\n", "done\n"),
+        ("a\x1b[2Kb\n", " b\n"),
+        ("done\x1b[K\n", "done\n"),
         ("\x1b[31mabc\rd\x1b[m\n", "dbc\x1b[m\n"),
         ("é\ufffd\r\n", "é\ufffd\n"),
         ("x" * 3_000_000 + "\rend", "end" + "x" * 2_999_997),
@@ -48,7 +51,7 @@ def test_a_line_shows_its_last_state(written, shown):
 @pytest.mark.parametrize(
     "piece",
     ["a\r", "\r", "\b", "a\b", "\x1b[K", "x\x1b[K\r", "\x1b[31m", "\x1b[31ma\r", "\x1b[", "a\n"]
-    + ["\x1b[1K", "x\x1b[1K", "x\x1b[2K", "\x1b[2Kx\b", "\x1b[31m\x1b[K", "\x1b[31m\b", "\x1b[1K\rx"],
+    + ["\x1b[1K", "x\x1b[1K", "x\x1b[2K", "\x1b[2Kx\b", "\x1b[31m\x1b[K", "\x1b[31m\b", "\x1b[1K\rx", "x\x1b[G"],
 )
 def test_what_a_terminal_shows_is_found_in_time_proportional_to_the_log(piece):
     assert_grows_linearly(
