@@ -17,7 +17,7 @@ from workspaces.access.cut_secrets import rests_in_texts
 from workspaces.access.decoded_text import DecodedText, readings_of, without_escape_sequences
 from workspaces.access.secret_forms import Form, Where, base64_forms, forms_of
 from workspaces.access.terminal_lines import COLOUR, shown_lines
-from workspaces.access.tokens import CREDENTIAL_PREFIXES, TOKEN_CHARACTERS, digest
+from workspaces.access.tokens import CREDENTIAL_PREFIXES, REST_CHARACTERS, TOKEN_CHARACTERS, digest
 from workspaces.models import AgentToken
 from workspaces.provisioners.logs import last_characters
 
@@ -43,7 +43,8 @@ _MOST_BESIDE_A_TOKEN = 64
 _WIDE_MASK = re.compile(rf"{MASK[0]}{{2,}}")
 # A log that was cut inside of a credential begins with the rest of it.
 _REST_OF_CREDENTIAL = re.compile(
-    r"\A(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*[A-Z])(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]{16,}"
+    r"\A(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*[A-Z])(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]"
+    rf"{{{REST_CHARACTERS},}}"
 )
 
 

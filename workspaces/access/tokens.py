@@ -1,6 +1,7 @@
 """Agent tokens and API keys: shown once, stored only as SHA-256."""
 
 import hashlib
+import re
 import secrets
 from datetime import datetime
 
@@ -25,6 +26,11 @@ _INCLUDED = {
 }
 
 
+# masking.py recognises so much of a credential that a log was cut in.
+REST_CHARACTERS = 16
+_REST = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])")
+
+
 class InvalidKey(ValueError):
     """The name or the scopes of a new API key are invalid; the message says why."""
 
@@ -38,9 +44,17 @@ def digest(credential: str) -> str:
     return hashlib.sha256(credential.encode()).hexdigest()
 
 
+def random_text() -> str:
+    """Return 32 random bytes in Base64, of which each rest of 16 characters looks random: it has all kinds of them."""
+    while True:
+        text = secrets.token_urlsafe(TOKEN_BYTES)
+        if all(_REST.match(text, at, at + REST_CHARACTERS) for at in range(len(text) - REST_CHARACTERS + 1)):
+            return text
+
+
 def mint_agent_token(workspace: Workspace) -> str:
     """Store a new token of the workspace's current launch and return it; it can't be read again."""
-    token = AGENT_TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+    token = AGENT_TOKEN_PREFIX + random_text()
     AgentToken.objects.create(workspace=workspace, launch_id=workspace.launch_id, digest=digest(token))
     return token
 
@@ -58,7 +72,7 @@ def mint_api_key(*, name: str, scopes: list[str]) -> tuple[ApiKey, str]:
     if unknown or not scopes:
         what = f"There is no scope {unknown[0][:80]!r}." if unknown else "A key needs a scope."
         raise InvalidKey(f"{what} Known scopes: {', '.join(ApiScope.values)}.")
-    key = KEY_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+    key = KEY_PREFIX + random_text()
     row = ApiKey.objects.create(
         name=name, prefix=key[:PREFIX_CHARACTERS], digest=digest(key), scopes=sorted(set(scopes))
     )

@@ -18,7 +18,7 @@ from tests.workspaces.provisioners.process.process_world import ProcessWorld
 from workspaces.access.decoded_text import without_escape_sequences
 from workspaces.access.masking import LOG_TAIL_BYTES, Masker, last_bytes, masker_of
 from workspaces.access.secrets import put_secrets
-from workspaces.access.tokens import mint_agent_token
+from workspaces.access.tokens import mint_agent_token, random_text
 from workspaces.models import ApiScope, BackendKind, Heartbeat, Launch, Workspace
 from workspaces.provisioners import registry
 from workspaces.provisioners.base import BackendState, LaunchKey
@@ -111,6 +111,15 @@ def test_no_offset_at_which_a_log_file_is_cut_leaves_a_piece(tmp_path, kept, lin
         assert not leaked(tail), offset
         assert not leaked(tail, token, 8), offset
         assert tail.endswith("...\n")
+
+
+@pytest.mark.django_db
+def test_each_rest_of_any_credential_at_the_begin_of_a_log_is_masked():
+    masker = masker_of(booting().pk)
+    # Of purely random ones, one in fifteen ends with 16 characters without a digit.
+    for text in (random_text() for _ in range(300)):
+        for at in (0, len(text) - 16):
+            assert not leaked(masker.mask_log_tail(f"{text[at:]}\nnewer\n"), text, 16)
 
 
 @pytest.mark.django_db
