@@ -28,7 +28,8 @@ def start_time(process: psutil.Process) -> float:
     """
     try:
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError as error:
+    except (FileNotFoundError, ProcessLookupError) as error:
+        # Not every OSError: a host that lacks file descriptors says nothing about the process.
         raise psutil.NoSuchProcess(process.pid) from error
     return round(int(fields[19]) / os.sysconf("SC_CLK_TCK"), 2)
 

@@ -1,8 +1,10 @@
 """Pid and start time identify a process, and sessions show which processes belong together."""
 
+import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -33,6 +35,15 @@ def test_a_process_that_was_killed_is_dead_even_before_its_parent_notices(sleepe
     wait_until(lambda: sleeper.status() == psutil.STATUS_ZOMBIE)
     assert not is_alive(sleeper)
     assert wait_until_gone([sleeper], seconds=PATIENCE_SECONDS)
+
+
+def test_a_host_without_file_descriptors_says_nothing_about_a_process(sleeper, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        start_time(sleeper)
 
 
 def test_the_start_time_is_the_same_when_the_clock_is_set(sleeper, monkeypatch):
