@@ -34,6 +34,9 @@ def registry(*, web_port: int, console: Console) -> list[Child]:
     address = urlsplit(settings.REGISTRY_URL)
     if address.hostname != LOCALHOST or address.port in (None, web_port):
         return []
+    if settings.REGISTRY_URL == settings.PLATFORM_URL:
+        # A reverse proxy of the operator.
+        return []
     return [web(port=address.port, console=console, name="registry")]
 
 
