@@ -4,7 +4,6 @@ import ipaddress
 import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from urllib.parse import quote
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -136,7 +135,7 @@ def test_a_status_other_than_2xx_is_a_failure(status, headers, is_permanent, is_
 @pytest.mark.parametrize("location", ["http://[::1", "http://[v1.x]/", "http://\u2100.example/", "//[", ""])
 def test_hostile_headers_of_a_real_answer_are_a_failure_like_any_other(receiver, retry_after, location):
     receiver.answer = lambda request: Answer(
-        302, {"Location": quote(location, safe=":/[]"), "Retry-After": retry_after}
+        302, {"Location": location.encode().decode("latin-1"), "Retry-After": retry_after}
     )
     with sending("webhook", options_for(receiver.url)) as sender, pytest.raises(SendFailed) as failed:
         sender.send([message()])
