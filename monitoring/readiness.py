@@ -60,8 +60,11 @@ def readiness() -> dict[str, ReadinessCheck]:
     return results | {"redis": check_redis()}
 
 
-def run_database_check(check: Callable[[], ReadinessCheck], *, repeats: int = 1) -> ReadinessCheck:
-    """Return the check's result within a time limit, on a new connection if Postgres ends this one meanwhile."""
+def run_database_check(check: Callable[[], ReadinessCheck], *, repeats: int = 2) -> ReadinessCheck:
+    """Return the check's result within a time limit, on a new connection if Postgres ends this one meanwhile.
+
+    Twice, since a pool may at once give another one that Postgres is just ending.
+    """
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
