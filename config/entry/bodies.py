@@ -14,6 +14,11 @@ SIGN_IN_PATH = "/admin/login/"
 _SIGN_IN_BYTES = 65_536
 
 
+# A server closes a connection on which a body was left unread. Without the word, a client would send its next request
+# on it and get no answer.
+LEFT_UNREAD = {"Connection": "close"}
+
+
 class BodyRefused(Exception):
     """The body can't be had: answer with this status, sentence and error code."""
 
@@ -23,7 +28,7 @@ class BodyRefused(Exception):
         super().__init__(sentence)
         self.status = status
         self.body = json.dumps({"error": sentence, "code": code}, separators=(",", ":")).encode()
-        self.headers = {"Content-Type": "application/json", **(headers or {})}
+        self.headers = {"Content-Type": "application/json", **LEFT_UNREAD, **(headers or {})}
 
 
 def limit_of(path: str) -> int:

@@ -17,7 +17,7 @@ from ipaddress import ip_address
 
 from django.conf import settings
 
-from config.entry.bodies import SIGN_IN_PATH
+from config.entry.bodies import LEFT_UNREAD, SIGN_IN_PATH
 
 # An address may fail this often at once; each pause of FORGIVEN_SECONDS forgives one failure.
 MOST_FAILURES = 20
@@ -168,4 +168,5 @@ def refusal(attempt: Attempt, seconds: int) -> tuple[bytes, Mapping[str, str]]:
     if attempt.token is None:
         page = f"<!doctype html><title>Try again later</title><p>{sentence}</p>"
         return page.encode(), {**headers, "Content-Type": "text/html; charset=utf-8"}
-    return f'{{"error":"{sentence}","code":"throttled"}}'.encode(), {**headers, "Content-Type": "application/json"}
+    body = f'{{"error":"{sentence}","code":"throttled"}}'.encode()
+    return body, {**headers, **LEFT_UNREAD, "Content-Type": "application/json"}

@@ -4,6 +4,9 @@ import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 
 import pytest
 
@@ -35,12 +38,47 @@ def test_a_body_is_refused_beyond_its_limit_and_read_up_to_it(serve_web, interfa
     client = serve_web(interface)
     for path, limit in LIMITS.items():
         for content in (b"x" * (limit + 1), chunks(limit + 65_536), chunks(20 * MEBIBYTE)):
-            # Granian closes the connection of a body that was not read to its end.
-            refused = client.post(path, content=content, headers={"Connection": "close"})
+            refused = client.post(path, content=content)
             assert (refused.status_code, refused.json()["code"]) == (413, "too_large"), path
             assert refused.json()["error"] == f"The body is larger than {limit // 1024} KiB.", path
         assert client.post(path, content=b"x" * (limit * 9 // 10)).status_code not in {408, 413, 500}, path
     assert client.get("/health").status_code == 200
+
+
+def exhaust(client):
+    """Guess tokens until no more of them are looked up at once."""
+
+    def guess(number):
+        return client.post("/registry/heartbeat", headers={"Authorization": f"Bearer {number}"}).status_code
+
+    with ThreadPoolExecutor(30) as pool:
+        assert 401 in set(pool.map(guess, range(60)))
+
+
+def answer_to(headers, client):
+    """Send the head of a request whose body never comes; return the status and what becomes of the connection."""
+    connection = HTTPConnection(client.base_url.host, client.base_url.port, timeout=60)
+    with closing(connection):
+        connection.putrequest("POST", "/registry/heartbeat")
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Connection")
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize(("status", "length"), [(413, 20 * MEBIBYTE), (429, 2)])
+def test_a_refusal_that_leaves_the_body_unread_tells_that_it_ends_the_connection(serve_web, interface, status, length):
+    client = serve_web(interface)
+    if status == 429:
+        exhaust(client)
+    headers = {"Authorization": "Bearer wrong", "Content-Length": str(length)}
+    with ThreadPoolExecutor(30) as pool:
+        # Some of those that guess are looked up, so their body is waited for.
+        answers = set(pool.map(lambda _: answer_to(headers, client), range(30)))
+    assert (status, "close") in answers
+    assert {fate for _, fate in answers} == {"close"}
 
 
 def idle_upload(client, path, *, sent=b"x"):
