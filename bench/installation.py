@@ -71,6 +71,18 @@ def running_installation(**environment: str) -> Iterator[Installation]:
         yield Installation(processes={name: process.pid for name, process in started.items()}, port=port, key=key)
 
 
+@contextmanager
+def running_web(application: str) -> Iterator[int]:
+    """Serve a WSGI application as an installation does while the block runs. Yields the port."""
+    from devserver.servers.embedded import free_port
+
+    port = free_port()
+    options = {"env": {**os.environ, "PYTHONWARNINGS": "ignore"}, "stdout": subprocess.DEVNULL}
+    with _process(_web(port, application), options):
+        _wait_for_web(port)
+        yield port
+
+
 def _end_agents(data: Path) -> None:
     """Stop agents that an interrupted round left running."""
     from workspaces.provisioners.process.folders import ProcessSettings
@@ -82,9 +94,8 @@ def _end_agents(data: Path) -> None:
 
 
 def _commands(port: int) -> dict[str, list[str]]:
-    web = ["--interface", "wsgi", "--workers", "2", "--blocking-threads", "4", "config.wsgi:application"]
     return {
-        "web": [*_GRANIAN, "--port", str(port), *web],
+        "web": _web(port, "config.wsgi:application"),
         "launch": [*_WORKER, "-Q", "launch", "-n", "launch@%h", "--pool", "threads", "--concurrency", "4"],
         "stop": [*_WORKER, "-Q", "stop", "-n", "stop@%h", "--pool", "threads", "--concurrency", "8"],
         "sweep": [*_WORKER, "-Q", "sweep", "-n", "sweep@%h", "--concurrency", "2"],
@@ -92,6 +103,21 @@ def _commands(port: int) -> dict[str, list[str]]:
         "relay": [*_MANAGE, "relay"],
         "deliver": [*_MANAGE, "deliver"],
     }
+
+
+def _web(port: int, application: str) -> list[str]:
+    return [
+        *_GRANIAN,
+        "--port",
+        str(port),
+        "--interface",
+        "wsgi",
+        "--workers",
+        "2",
+        "--blocking-threads",
+        "4",
+        application,
+    ]
 
 
 @contextmanager

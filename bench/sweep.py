@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from statistics import median, quantiles
 
 from bench.harness import Better, Meter, Ratio, main
-from bench.heartbeats import HeartbeatLoad, HeartbeatTimes
+from bench.heartbeat_load import HeartbeatLoad, HeartbeatTimes
 from bench.large_fleet import insert_fleet, make_overdue
 from bench.servers import start_servers
 

@@ -1,4 +1,4 @@
-"""Store heartbeats from a process of its own, as a web worker does: `python -m bench.heartbeats`.
+"""Store heartbeats from a process of its own, as a web worker does: `python -m bench.heartbeat_load`.
 
 The process prints a line when it starts, stores heartbeats until its standard input closes, then prints a JSON list of
 `[due, took]`, both in seconds of the monotonic clock. The time is measured from when the heartbeat was due, so waiting
@@ -27,7 +27,7 @@ class HeartbeatLoad:
     """Run the process that stores heartbeats from entering the block until `stop` is called."""
 
     def __enter__(self) -> "HeartbeatLoad":
-        command = [sys.executable, "-m", "bench.heartbeats"]
+        command = [sys.executable, "-m", "bench.heartbeat_load"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ)
         next(iter(self._process.stdout or ()))
