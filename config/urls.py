@@ -1,11 +1,13 @@
 from django.contrib import admin
 from django.urls import path, re_path, reverse_lazy
+from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
-from config.api.ninja_api import api
+from config.api.ninja_api import answering_errors, api
 from config.security_headers import theme
 from events.live.fallback import live_stream_fallback
 from monitoring.health import health, metrics, ready
+from registry.heartbeat import heartbeat
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -18,6 +20,7 @@ urlpatterns = [
     path("events/stream", live_stream_fallback),
     path("workspaces/<str:workspace_id>/events/stream", live_stream_fallback),
     path("ws", live_stream_fallback),
+    path("registry/heartbeat", csrf_exempt(answering_errors(heartbeat))),
     # Before the admin, because watchers report below /admin/workspaces.
     path("", api.urls),
     path("admin/theme.css", theme, name="admin_theme"),

@@ -28,6 +28,8 @@ _QUEUE_SIZE = 1000
 TIMEOUT_SECONDS = 1.0
 # How long to wait after an error before trying Redis again.
 _RETRY_SECONDS = 2.0
+# How long to leave out what only clients hear after Redis had none.
+_UNHEARD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,11 @@ def redis_channel() -> str:
 def publish(*events: EphemeralEvent) -> None:
     """Send the events to the clients of all web processes. Call it after the commit; it neither waits nor fails."""
     _publisher.publish([encode(event) for event in events])
+
+
+def is_heard() -> bool:
+    """Return whether somebody may receive what is published now. It is asked anew each second."""
+    return time.monotonic() >= _publisher.unheard_until
 
 
 def decode(message: bytes) -> LoggedEvent:
@@ -88,6 +95,7 @@ class _Publisher:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_away = False
+        self.unheard_until = 0.0
 
     def publish(self, messages: list[bytes]) -> None:
         self._queue.extend(messages)
@@ -113,7 +121,9 @@ class _Publisher:
                 with client.pipeline(transaction=False) as pipeline:
                     for message in messages:
                         pipeline.publish(redis_channel(), message)
-                    pipeline.execute()
+                    receivers = pipeline.execute()
+                if not any(receivers):
+                    self.unheard_until = time.monotonic() + _UNHEARD_SECONDS
                 self._is_away = False
             except (redis.RedisError, OSError) as error:
                 if not self._is_away:

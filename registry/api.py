@@ -11,7 +11,7 @@ from postgres.clock import database_now
 from registry import discovery, services
 from registry.authentication import authenticate_agent, require_agent
 from registry.live_updates import publish_progress
-from registry.schemas import BootstrapFailedIn, FailedIn, HeartbeatIn, ProgressIn, RegisterIn, Report
+from registry.schemas import BootstrapFailedIn, FailedIn, ProgressIn, RegisterIn, Report
 from workspaces.access.agent_urls import ForbiddenUrl
 from workspaces.access.authentication import Access
 from workspaces.access.errors import RequestRefused
@@ -38,14 +38,6 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, Any]:
         raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fields={"url": str(error)}) from error
     body.ignored.update(ignored)
     return _answer(body, status="registered")
-
-
-@router.post("/heartbeat")
-def heartbeat(request: HttpRequest, body: HeartbeatIn) -> dict[str, Any]:
-    """Store that the agent is alive, and what it reports. The first heartbeat of a launch completes its boot."""
-    agent = require_agent(request, claimed=body.workspace_id)
-    services.heartbeat(agent, body, clock=database_now)
-    return _answer(body, status="ok")
 
 
 @router.post("/progress")

@@ -11,17 +11,26 @@ from workspaces.access.errors import RequestRefused
 
 def authenticate_agent(request: HttpRequest) -> Agent:
     """Return the calling agent, with one query. Raises RequestRefused."""
-    token = bearer_token(request)
-    if not token:
-        raise unauthorized("Send the agent's token as `Authorization: Bearer`.")
-    return find_agent(token)
+    return find_agent(required_token(request))
+
+
+def required_token(request: HttpRequest) -> str:
+    """Return the token that the agent sent. Raises RequestRefused if it sent none."""
+    if token := bearer_token(request):
+        return token
+    raise unauthorized("Send the agent's token as `Authorization: Bearer`.")
 
 
 def require_agent(request: HttpRequest, *, claimed: UUID) -> Agent:
     """Return the calling agent. Raises RequestRefused if `claimed` is not its own workspace."""
     agent: Agent = request.auth  # type: ignore[attr-defined]
+    check_claim(agent, claimed=claimed)
+    return agent
+
+
+def check_claim(agent: Agent, *, claimed: UUID) -> None:
+    """Raise RequestRefused if `claimed` is not the agent's own workspace."""
     if claimed != agent.workspace_id:
         raise RequestRefused(
             HTTPStatus.FORBIDDEN, f"This token does not belong to the workspace {claimed}.", code="forbidden"
         )
-    return agent

@@ -4,15 +4,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Case, DateTimeField, F, JSONField, Value, When
-from django.db.models.expressions import Combinable
-from django.db.models.functions import Coalesce, Now
-
-from registry.live_updates import publish_heartbeat
-from registry.schemas import HeartbeatIn, RuntimeState
+from registry.schemas import RuntimeState
 from workspaces.access import agent_urls, secrets
 from workspaces.access.authentication import Agent
 from workspaces.access.masking import WINDOW_CHARACTERS, Masker, masker_of
@@ -24,7 +19,7 @@ from workspaces.lifecycle.transitions import (
     WorkspaceStatus,
     find_transition,
 )
-from workspaces.models import Heartbeat, Workspace
+from workspaces.models import Workspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.launching import mark_online
 from workspaces.services.launching.fail import FailureReason, fail
@@ -34,9 +29,21 @@ from workspaces.services.watching import liveness
 # From the wire contract. Between the two nothing changes, so that a rate near one limit doesn't flap.
 DEGRADED_FROM = 0.5
 RECOVERED_BELOW = 0.1
-MAX_TEXT_CHARACTERS = 4000
 
 Clock = Callable[[], datetime]
+
+
+class StoredHeartbeat(NamedTuple):
+    """What the database holds after a heartbeat, which may have left out what an earlier one said.
+
+    All None if it stored nothing: the workspace has restarted meanwhile, or was inserted by hand.
+    """
+
+    error_rate: float | None
+    sample_error: str | None
+    runtime_state: str | None
+    manages_status: bool | None
+
 
 # A heartbeat may bring a workspace with one of these online.
 _BROUGHT_ONLINE = find_transition(Verb.HEARTBEAT, WorkspaceStatus.ONLINE).sources | {WorkspaceStatus.FAILED}
@@ -69,19 +76,11 @@ def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, no
     return {"agent_card": f"it changed {limit} times within an hour; the earlier card stays until then"}
 
 
-def heartbeat(agent: Agent, report: HeartbeatIn, *, clock: Clock) -> None:
-    """Store what a heartbeat reports, change the status if it calls for that, and publish it.
+def follow_heartbeat(agent: Agent, stored: StoredHeartbeat, *, has_tasks: bool) -> None:
+    """Change the status of a workspace if a heartbeat that was stored calls for that; most don't.
 
-    The usual heartbeat costs one narrow UPDATE. If the process dies before the status changes, the next heartbeat
-    changes it. `clock` is read only for a heartbeat that may bring the workspace online.
+    If the process dies before the status changes, the next heartbeat changes it.
     """
-    columns = _columns(report, workspace_id=agent.workspace_id)
-    # The launch ID is part of the condition, since the workspace may have restarted after the token was looked up.
-    row = Heartbeat.objects.filter(pk=agent.workspace_id, launch_id=agent.launch_id)
-    # The first heartbeat of a task keeps its workspace from hibernating, so its answer waits for the disk.
-    begins_task = report.active_tasks and not agent.snapshot.active_tasks
-    (row if begins_task else row.committed_asynchronously()).update(last_heartbeat_at=Now(), **columns)
-
     if agent.status in _BROUGHT_ONLINE:
         # If the launch has failed for good, or the workspace was changed meanwhile, the heartbeat is stored only.
         with suppress(TransitionRefused):
@@ -90,13 +89,12 @@ def heartbeat(agent: Agent, report: HeartbeatIn, *, clock: Clock) -> None:
                 launch_id=agent.launch_id,
                 verb=Verb.HEARTBEAT,
                 registration=None,
-                now=clock(),
+                now=agent.received_at,
             )
-    elif agent.status == WorkspaceStatus.HIBERNATING and report.active_tasks:
+    elif agent.status == WorkspaceStatus.HIBERNATING and has_tasks:
         hibernate.undo_for_new_task(workspace_id=agent.workspace_id, launch_id=agent.launch_id)
-    elif agent.status in RUNNING and (report.error_rate is not None or report.runtime_state is not None):
-        _degrade_or_recover(agent, report)
-    publish_heartbeat(agent, columns)
+    elif agent.status in RUNNING and stored.error_rate is not None:
+        _degrade_or_recover(agent, stored)
 
 
 def fail_by_agent(
@@ -141,49 +139,11 @@ def _fail(workspace_id: UUID, launch_id: UUID, reason: FailureReason, *, now: da
     return True
 
 
-def _columns(report: HeartbeatIn, *, workspace_id: UUID) -> dict[str, Any]:
-    """Return the columns to update: only what the report says, texts masked and cut."""
-    columns = {name: value for name, value in report if name != "workspace_id" and value is not None}
-    columns["idle_since"] = _idle_since(report)
-    texts = {name: text[:WINDOW_CHARACTERS] for name in ("sample_error", "current_task") if (text := columns.get(name))}
-    metadata = report.runtime_metadata.model_dump() if report.runtime_metadata else {"capabilities": {}}
-    if texts or metadata["capabilities"]:
-        # All at once, since each masker reads the secrets.
-        told = [*texts.values(), metadata["capabilities"]]
-        *masked, metadata["capabilities"] = masker_of(workspace_id).mask_strings(told)
-        columns |= {name: text.strip()[:MAX_TEXT_CHARACTERS] for name, text in zip(texts, masked, strict=True)}
-    # A spend of 0 says nothing (wire contract).
-    if not report.monthly_spend:
-        columns.pop("monthly_spend", None)
-    if report.runtime_metadata is not None:
-        columns["runtime_metadata"] = Value(metadata, output_field=JSONField())
-    return columns
-
-
-def _idle_since(report: HeartbeatIn) -> Combinable | None:
-    """Return the start of the idle time: the stored one, or now; null while the workspace has tasks.
-
-    A report without `active_tasks` counts as one with the stored number.
-    """
-    if report.active_tasks:
-        return None
-    since = Coalesce(F("idle_since"), Now())
-    if report.active_tasks == 0:
-        return since
-    return Case(When(active_tasks=0, then=since), default=None, output_field=DateTimeField())
-
-
-def _degrade_or_recover(agent: Agent, report: HeartbeatIn) -> None:
-    """Judge the stored heartbeat, since a report may leave out what an earlier one said."""
+def _degrade_or_recover(agent: Agent, stored: StoredHeartbeat) -> None:
     is_online = agent.status == WorkspaceStatus.ONLINE
-    has_symptoms = report.runtime_state == RuntimeState.WEDGED or (report.error_rate or 0) >= DEGRADED_FROM
-    if is_online and not has_symptoms:
-        return
-    stored = Heartbeat.objects.get(pk=agent.workspace_id)
     is_wedged = stored.runtime_state == RuntimeState.WEDGED
     # The error rate doesn't count for an agent that manages its status itself.
-    manages_status = stored.runtime_metadata.get("capabilities", {}).get("status_mgmt")
-    rate = 0.0 if manages_status else stored.error_rate
+    rate = 0.0 if stored.manages_status else stored.error_rate or 0.0
     if is_online and (is_wedged or rate >= DEGRADED_FROM):
         symptom = {"runtime_state": RuntimeState.WEDGED.value} if is_wedged else {"error_rate": stored.error_rate}
         payload = {**symptom, "sample_error": stored.sample_error}

@@ -10,14 +10,11 @@ from django.http import HttpRequest
 from ninja.parser import Parser
 
 from config.entry import bodies
+from registry.report_body import MAX_DEPTH, read_report
 from workspaces.access.errors import RequestRefused
 
-MAX_DEPTH = 64
 # Reports of agents and watchers: what they can't hold is mended field by field (registry/schemas.py).
 _REPORT = re.compile(r"/registry/\w+|/admin/workspaces/[^/]+/bootstrap-failed")
-# The closing quote may be missing, and nothing is tried twice: a hostile text costs time in proportion to its length.
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
-_LONGEST_INTEGER = 400
 
 
 class JsonParser(Parser):
@@ -25,49 +22,8 @@ class JsonParser(Parser):
 
     def parse_body(self, request: HttpRequest) -> Any:
         """Return the body's value. Raises RequestRefused."""
-        limit = bodies.limit_of(request.path)
-        if len(request.body) > limit:
-            raise too_large(limit)
+        check_size(request)
         return read_report(request.body) if _REPORT.fullmatch(request.path) else read_json(request.body)
-
-
-def read_report(body: bytes) -> Any:
-    """Return the value of a JSON body as far as it can be read. Raises RequestRefused with status 400.
-
-    Bytes that are not UTF-8 are replaced, raw control characters in texts accepted. NaN and infinity stay, longer
-    numbers become infinity, and what is nested too deep becomes null.
-    """
-    text = body.decode("utf-8-sig", errors="replace")
-    try:
-        try:
-            return json.loads(text, strict=False)
-        except (RecursionError, ValueError) as error:
-            if isinstance(error, json.JSONDecodeError):
-                raise
-            return json.loads(without_deep_values(text), strict=False, parse_int=read_integer)
-    except (RecursionError, ValueError) as error:
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.", code="bad_json") from None
-
-
-def without_deep_values(text: str) -> str:
-    """Return the JSON text with null for each list or object that lies deeper than the limit."""
-    parts, depth, kept_to = [], 0, 0
-    for token in _TOKENS.finditer(text):
-        if token.group() in "[{":
-            depth += 1
-            if depth == MAX_DEPTH + 1:
-                parts.append(text[kept_to : token.start()])
-        elif token.group() in "]}":
-            if depth == MAX_DEPTH + 1:
-                parts.append("null")
-                kept_to = token.end()
-            depth -= 1
-    return "".join([*parts, text[kept_to:]] if depth <= MAX_DEPTH else parts)
-
-
-def read_integer(digits: str) -> float:
-    """Return the integer; infinity if it has more digits than Python reads."""
-    return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
 
 
 def read_json(body: bytes) -> Any:
@@ -99,6 +55,13 @@ def check_value(root: Any) -> None:
                 waiting.append((f"{path}.{key}" if path else key, depth + 1, item))
         else:
             _check(path, value)
+
+
+def check_size(request: HttpRequest) -> None:
+    """Raise RequestRefused if the body is over the limit, as the entry does where it stands before Django."""
+    limit = bodies.limit_of(request.path)
+    if len(request.body) > limit:
+        raise too_large(limit)
 
 
 def too_large(limit: int) -> RequestRefused:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
@@ -11,12 +12,12 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import RawPostDataException, UnreadablePostError
-from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.renderers import JSONRenderer
 
 from config.api.database_outages import unavailable
-from config.api.json_body import JsonParser, too_large
+from config.api.json_body import JsonParser, check_size, too_large
+from config.api.openapi import DescribedAPI
 from config.stream_access import READ_EVENTS
 from events.api import router as events_router
 from postgres.errors import is_outage
@@ -40,7 +41,7 @@ class CompactRenderer(JSONRenderer):
     json_dumps_params: Mapping[str, Any] = {"separators": (",", ":")}
 
 
-api = NinjaAPI(
+api = DescribedAPI(
     title="Slipway",
     urls_namespace="api",
     openapi_url="/api/openapi.json",
@@ -154,3 +155,17 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
 }
 for _error_class, _handler in HANDLERS.items():
     api.add_exception_handler(_error_class, _handler)
+
+
+def answering_errors(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Return a view outside of Ninja whose exceptions are answered as those of the API's."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, **parameters: Any) -> HttpResponse:
+        try:
+            check_size(request)
+            return view(request, **parameters)
+        except Exception as error:  # noqa: BLE001 (Ninja's handlers tell them apart)
+            return api.on_exception(request, error)
+
+    return answer

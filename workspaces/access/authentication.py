@@ -106,58 +106,53 @@ def unauthorized(error: str, *, code: str = "unauthorized") -> RequestRefused:
     return RequestRefused(HTTPStatus.UNAUTHORIZED, error, code=code)
 
 
-class _TokenRow(NamedTuple):
+class AgentRow(NamedTuple):
+    """A row of the SQL function workspaces_find_agent."""
+
+    refusal: str
     received_at: datetime
     workspace_id: UUID
     launch_id: UUID
-    revoked_at: datetime | None
-    torn_down_at: datetime | None
     status: str
-    current_launch_id: UUID
     backend: str
     name: str
     runtime: str
     parent_id: UUID | None
     version: int
-    # None for a workspace whose heartbeat row is missing: one that was inserted by hand.
-    current_task: str | None
-    active_tasks: int | None
+    current_task: str
+    active_tasks: int
 
 
-# SQL instead of the ORM because every report of every agent runs it: composing the query took longer than the rest.
-_FIND_AGENT = """
-SELECT statement_timestamp(), token.workspace_id, token.launch_id, token.revoked_at, launch.torn_down_at,
-       workspace.status, workspace.launch_id, workspace.backend, workspace.name, workspace.runtime,
-       workspace.parent_id, workspace.version, heartbeat.current_task, heartbeat.active_tasks
-FROM workspaces_agenttoken AS token
-JOIN workspaces_workspace AS workspace ON workspace.id = token.workspace_id
-JOIN workspaces_launch AS launch ON launch.id = token.launch_id
-LEFT JOIN workspaces_heartbeat AS heartbeat ON heartbeat.workspace_id = token.workspace_id
-WHERE token.digest = %s
-"""
+UNKNOWN = "unknown"
+_GONE = "Its agent is expected to end."
+# What a refused agent is told, and the code that it finds.
+_REFUSALS = {
+    UNKNOWN: ("This credential is unknown or was revoked.", "unauthorized"),
+    "revoked": ("This token was revoked.", "unauthorized"),
+    "superseded": (f"A later launch has taken this one's place. {_GONE}", "superseded"),
+    "stopped": (f"This launch was stopped. {_GONE}", "superseded"),
+}
 
 
 def find_agent(token: str) -> Agent:
-    """Return the agent that has this token, in one query.
+    """Return the agent that has this token, in one query. Raises RequestRefused (agent_of)."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM workspaces_find_agent(%s, %s)", [digest(token), WorkspaceStatus.REMOVED])
+        record = cursor.fetchone()
+    return agent_of(AgentRow(*record) if record else None)
+
+
+def agent_of(row: AgentRow | None) -> Agent:
+    """Return the agent that was found by its token.
 
     Raises RequestRefused if the token is unknown or revoked, its launch is over or its workspace is removed.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_FIND_AGENT, [digest(token)])
-        record = cursor.fetchone()
-    if record is None:
-        raise unauthorized("This credential is unknown or was revoked.")
-    row = _TokenRow(*record)
-    if row.status == WorkspaceStatus.REMOVED:
+    refusal = row.refusal if row else UNKNOWN
+    if refusal == "gone":
         raise RequestRefused(HTTPStatus.GONE, "This workspace was removed.", code="removed")
-    if row.launch_id != row.current_launch_id:
-        error = "A later launch has taken this one's place. Its agent is expected to end."
-        raise unauthorized(error, code="superseded")
-    if row.revoked_at is not None:
-        raise unauthorized("This token was revoked.")
-    # An external launch counts as torn down from its beginning, because Slipway runs nothing for it.
-    if row.torn_down_at is not None and row.backend != BackendKind.EXTERNAL:
-        raise unauthorized("This launch was stopped. Its agent is expected to end.", code="superseded")
+    if row is None or refusal:
+        error, code = _REFUSALS[refusal]
+        raise unauthorized(error, code=code)
     return Agent(
         received_at=row.received_at,
         workspace_id=row.workspace_id,
@@ -169,7 +164,7 @@ def find_agent(token: str) -> Agent:
             runtime=row.runtime,
             parent_id=row.parent_id,
             version=row.version,
-            current_task=row.current_task or "",
-            active_tasks=row.active_tasks or 0,
+            current_task=row.current_task,
+            active_tasks=row.active_tasks,
         ),
     )

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from ninja.errors import ValidationError as InvalidBody
+from pydantic import ValidationError
+
 
 class RequestRefused(Exception):
     """The caller gets this status and sentence. `code` is for scripts, `fields` says why for each field."""
@@ -20,3 +23,9 @@ def field_message(message: str) -> str:
     """Return Pydantic's message for a field as a sentence."""
     text = message.removeprefix("Value error, ")
     return text[:1].upper() + text[1:].removesuffix(".") + "."
+
+
+def invalid_body(error: ValidationError) -> InvalidBody:
+    """Return Pydantic's error as Ninja raises it for a body that its views declare."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return InvalidBody([{**each, "loc": ("body", "body", *each["loc"])} for each in problems])

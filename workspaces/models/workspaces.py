@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import connection, models
-from django.db.models import CheckConstraint, F, Func, Q, Value
+from django.db import models
+from django.db.models import CheckConstraint, F, Q, Value
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
-from django.db.models.lookups import IsNull
 
 from agent.texts import printable
 from postgres.enum_field import EnumField
@@ -297,28 +296,11 @@ class Workspace(models.Model):
         }
 
 
-class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
-    def committed_asynchronously(self) -> "HeartbeatQuerySet":
-        """Let this UPDATE commit without waiting for the disk, unless a longer transaction is open.
-
-        For data that is sent again soon: a crash of the database may lose the last few instants of it (ADR 19).
-        """
-        # A longer transaction (ATOMIC_REQUESTS, for example) would lose everything else in it as easily.
-        if connection.in_atomic_block:
-            return self.all()
-        return self.filter(IsNull(_COMMIT_UNAWAITED, False))
-
-
-# Set by the UPDATE itself, for its transaction only: a SET before it would be another round trip.
-_COMMIT_UNAWAITED = Func(
-    *(Value("synchronous_commit"), Value("off"), Value(True)), function="set_config", output_field=models.TextField()
-)
-
-
 class Heartbeat(models.Model):
     """The last heartbeat of a workspace's agent, in a narrow row of its own so that it never waits for a sweep.
 
     No column that a heartbeat writes is indexed, and the table has fillfactor 70, so every update is heap-only.
+    workspaces_store_heartbeat writes it.
     """
 
     workspace = models.OneToOneField(Workspace, primary_key=True, on_delete=models.CASCADE, related_name="heartbeat")
@@ -335,8 +317,6 @@ class Heartbeat(models.Model):
     monthly_spend = models.PositiveBigIntegerField(default=0)
     runtime_state = models.CharField(max_length=20, blank=True, default="")
     runtime_metadata = models.JSONField(default=dict)
-
-    objects = HeartbeatQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -1,0 +1,83 @@
+"""POST /registry/heartbeat, from the request to the answer. Nothing is called as often, so nothing stands in its way.
+
+A plain view outside of Ninja; the usual heartbeat is one statement (workspaces/sql/workspaces_store_heartbeat.sql), and
+one more to mask a text. `python -m bench.heartbeat` compares it with a bare view.
+"""
+
+import json
+from typing import Any
+
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_POST
+from pydantic import ValidationError
+
+from events import ephemeral
+from registry import services
+from registry.authentication import check_claim, required_token
+from registry.live_updates import publish_heartbeat
+from registry.report_body import read_report
+from registry.schemas import HeartbeatIn, RuntimeState
+from workspaces.access.authentication import AgentRow, agent_of, find_agent
+from workspaces.access.errors import RequestRefused, invalid_body
+from workspaces.access.masking import masker_of
+from workspaces.access.tokens import digest
+from workspaces.lifecycle.transitions import WorkspaceStatus
+
+MAX_TEXT_CHARACTERS = 4000
+# What it means that one of these is left out: existing runtimes say so that they are fine or idle. Other fields that
+# are left out, and those that can't be used, keep their last values.
+_LEFT_OUT = {"current_task": "", "runtime_state": RuntimeState.FINE}
+_STORE = "SELECT * FROM workspaces_store_heartbeat(%s, %s, %s, %s, %s)"
+
+
+@require_POST
+def heartbeat(request: HttpRequest) -> HttpResponse:
+    """Store that the agent is alive, and what it reports. The first heartbeat of a launch completes its boot."""
+    token = required_token(request)
+    try:
+        report = HeartbeatIn.model_validate(read_report(request.body))
+    except RequestRefused:
+        find_agent(token)
+        raise
+    except ValidationError as error:
+        find_agent(token)
+        raise invalid_body(error) from error
+    store(token, report)
+    answer = {"status": "ok"} | ({"ignored": report.ignored} if report.ignored else {})
+    return HttpResponse(json.dumps(answer, separators=(",", ":")), content_type="application/json; charset=utf-8")
+
+
+def store(token: str, report: HeartbeatIn) -> None:
+    """Store a heartbeat, change the status if it calls for that, and publish it. Raises RequestRefused."""
+    columns = columns_of(report)
+    # In a longer transaction everything else would be lost as easily.
+    may_lose = not connection.in_atomic_block
+    with connection.cursor() as cursor:
+        said = json.dumps(columns)
+        cursor.execute(_STORE, [digest(token), WorkspaceStatus.REMOVED, report.workspace_id, said, may_lose])
+        record = cursor.fetchone()
+    agent = agent_of(AgentRow(*record[:-4]) if record else None)
+    check_claim(agent, claimed=report.workspace_id)
+    services.follow_heartbeat(agent, services.StoredHeartbeat(*record[-4:]), has_tasks=bool(report.active_tasks))
+    if ephemeral.is_heard():
+        publish_heartbeat(agent, columns)
+
+
+def columns_of(report: HeartbeatIn) -> dict[str, Any]:
+    """Return the columns that the report changes, texts masked and cut. A spend of 0 says nothing (wire contract)."""
+    told = report.model_dump(exclude={"workspace_id"}, exclude_none=True)
+    columns = {name: value for name, value in _LEFT_OUT.items() if name not in report.ignored} | told
+    if not report.monthly_spend:
+        columns.pop("monthly_spend", None)
+    capabilities = report.runtime_metadata.capabilities if report.runtime_metadata else {}
+    texts = [columns.get("current_task", ""), columns.get("sample_error", ""), capabilities]
+    if any(texts):
+        # All at once, since reading the secrets is a query.
+        *masked, capabilities = masker_of(report.workspace_id).mask_strings(texts)
+        for name, text in zip(("current_task", "sample_error"), masked, strict=True):
+            if name in columns:
+                columns[name] = text.strip()[:MAX_TEXT_CHARACTERS]
+        if "runtime_metadata" in columns:
+            columns["runtime_metadata"]["capabilities"] = capabilities
+    return columns

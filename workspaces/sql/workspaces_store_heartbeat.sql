@@ -1,0 +1,48 @@
+-- Stores the heartbeat `report` of the agent that a token belongs to, in one round trip. Returns its row of
+-- workspaces_find_agent, as it was before the beat, with what is stored now. Stores nothing if the agent is refused, or
+-- if its workspace is not `claimed`. registry/heartbeat.py calls it.
+--
+-- `report` holds the columns that the beat changes. If `may_lose`, the beat is committed without waiting for the disk
+-- (ADR 19), except for the first one of a task, which keeps its workspace from hibernating.
+CREATE FUNCTION workspaces_store_heartbeat(
+    token_digest text, removed workspace_status, claimed uuid, report jsonb, may_lose boolean)
+    RETURNS TABLE (
+        refusal text, received_at timestamptz, workspace_id uuid, launch_id uuid, status workspace_status, backend text,
+        name text, runtime text, parent_id uuid, version bigint, current_task text, active_tasks integer,
+        error_rate double precision, sample_error text, runtime_state text, manages_status boolean
+    )
+    LANGUAGE plpgsql
+    -- One cached plan: each row is looked up by its key, however many other rows there are.
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+AS $$
+DECLARE
+    new_tasks integer := (report ->> 'active_tasks')::integer;
+BEGIN
+    RETURN QUERY
+    WITH agent AS MATERIALIZED (
+        SELECT * FROM workspaces_find_agent(token_digest, removed)
+    ), stored AS (
+        UPDATE workspaces_heartbeat AS beat
+        SET last_heartbeat_at = agent.received_at,
+            error_rate = coalesce((report ->> 'error_rate')::double precision, beat.error_rate),
+            sample_error = coalesce(report ->> 'sample_error', beat.sample_error),
+            active_tasks = coalesce(new_tasks, beat.active_tasks),
+            idle_since = CASE WHEN coalesce(new_tasks, beat.active_tasks) = 0
+                THEN coalesce(beat.idle_since, agent.received_at) END,
+            uptime_seconds = coalesce((report ->> 'uptime_seconds')::bigint, beat.uptime_seconds),
+            current_task = coalesce(report ->> 'current_task', beat.current_task),
+            monthly_spend = coalesce((report ->> 'monthly_spend')::bigint, beat.monthly_spend),
+            runtime_state = coalesce(report ->> 'runtime_state', beat.runtime_state),
+            runtime_metadata = coalesce(report -> 'runtime_metadata', beat.runtime_metadata)
+        FROM agent
+        -- The launch is part of the condition, since the workspace may have restarted since the look-up.
+        WHERE beat.workspace_id = agent.workspace_id AND beat.launch_id = agent.launch_id
+            AND agent.refusal = '' AND agent.workspace_id = claimed
+            AND CASE WHEN may_lose AND (agent.active_tasks > 0 OR coalesce(new_tasks, 0) = 0)
+                THEN set_config('synchronous_commit', 'off', true) = 'off' ELSE true END
+        RETURNING beat.error_rate, beat.sample_error, beat.runtime_state::text,
+            coalesce(beat.runtime_metadata -> 'capabilities' ->> 'status_mgmt' = 'true', false)
+    )
+    SELECT agent.*, stored.* FROM agent LEFT JOIN stored ON true;
+END
+$$;
