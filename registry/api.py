@@ -7,19 +7,22 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 
+from agent.texts import mend_line
 from postgres.clock import database_now
 from registry import discovery, services
 from registry.authentication import authenticate_agent, require_agent
 from registry.live_updates import publish_progress
-from registry.schemas import BootstrapFailedIn, FailedIn, ProgressIn, RegisterIn, Report
+from registry.schemas import AccessIn, BootstrapFailedIn, CardIn, FailedIn, ProgressIn, RegisterIn, Report
 from workspaces.access.agent_urls import ForbiddenUrl
-from workspaces.access.authentication import Access
+from workspaces.access.authentication import Access, Agent
 from workspaces.access.errors import RequestRefused
 from workspaces.deadlines.policy import current_policy, effective_deadline
 from workspaces.lifecycle.transitions import FailureCode, label_of
 from workspaces.models import ApiScope
 from workspaces.services.launching.progress import record_progress
 from workspaces.tasks import enqueue_due_teardowns
+
+_MOST_TEXT_CHARACTERS = 200
 
 router = Router(tags=["registry"], auth=authenticate_agent)
 watchers = Router(
@@ -38,6 +41,14 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, Any]:
         raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fields={"url": str(error)}) from error
     body.ignored.update(ignored)
     return _answer(body, status="registered")
+
+
+@router.post("/update-card")
+def update_card(request: HttpRequest, body: CardIn) -> dict[str, Any]:
+    """Replace the agent's card."""
+    agent = require_agent(request, claimed=body.workspace_id)
+    body.ignored.update(services.update_card(agent, body.agent_card))
+    return _answer(body, status="updated")
 
 
 @router.post("/progress")
@@ -90,6 +101,24 @@ def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -
         response["Retry-After"] = str(found.retry_after_seconds)
     error = f"{target.name} is {label_of(target.status).lower()}."
     return Status(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error, "status": target.status})
+
+
+@router.get("/{workspace_id}/peers")
+def list_peers(request: HttpRequest, workspace_id: UUID, q: str = "") -> list[dict[str, Any]]:
+    """List the parent, the siblings and the children of the agent's workspace, at most 1000 by name.
+
+    With `q` only those that have this text in their name or role.
+    """
+    agent = require_agent(request, claimed=workspace_id)
+    return discovery.find_peers(agent.workspace_id, text=mend_line(q[:_MOST_TEXT_CHARACTERS]))
+
+
+@router.post("/check-access")
+def check_access(request: HttpRequest, body: AccessIn) -> dict[str, bool]:
+    """Tell an agent whether it may reach another workspace, or another one may reach it."""
+    agent: Agent = request.auth  # type: ignore[attr-defined]
+    allowed = discovery.check_access(asker_id=agent.workspace_id, caller_id=body.caller_id, target_id=body.target_id)
+    return {"allowed": allowed}
 
 
 @watchers.post("/{workspace_id}/bootstrap-failed")

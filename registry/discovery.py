@@ -3,7 +3,10 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 from uuid import UUID
+
+from django.db.models import F, Q
 
 from registry.reachability import may_reach
 from workspaces import operations
@@ -21,6 +24,11 @@ _ASK_AGAIN_SECONDS: dict[str, int] = {
     WorkspaceStatus.OFFLINE: 30,
     WorkspaceStatus.AWAITING_AGENT: 30,
 }
+
+
+# All workspaces without a parent are siblings.
+MOST_PEERS = 1000
+_PEER_FIELDS = ("id", "name", "role", "tier", "status", "url", "parent_id", "active_tasks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +61,32 @@ def discover(*, caller_id: UUID, target_id: UUID) -> DiscoveryResult:
             operations.wake(target_id)
     target = Workspace.objects.get(pk=target_id)
     return DiscoveryResult(workspace=target, retry_after_seconds=_ASK_AGAIN_SECONDS.get(target.status))
+
+
+def check_access(*, asker_id: UUID, caller_id: UUID, target_id: UUID) -> bool:
+    """Return whether the caller may reach the target; an unknown or removed workspace reaches nobody.
+
+    Raises RequestRefused for an agent that asks about two others.
+    """
+    if asker_id not in {caller_id, target_id}:
+        sentence = "An agent may ask only about itself: as caller_id or as target_id."
+        raise RequestRefused(HTTPStatus.FORBIDDEN, sentence, code="forbidden")
+    rows = {row.pk: row for row in Workspace.objects.not_removed().filter(pk__in=[caller_id, target_id])}
+    return caller_id in rows and target_id in rows and may_reach(rows[caller_id], rows[target_id])
+
+
+def find_peers(workspace_id: UUID, *, text: str) -> list[dict[str, Any]]:
+    """Return the parent, the siblings and the children of a workspace by name, at most MOST_PEERS.
+
+    `text` is in the name or role of each.
+    """
+    own = Workspace.objects.values_list("parent_id", flat=True).get(pk=workspace_id)
+    family = Q(parent_id=own) if own else Q(parent__isnull=True)
+    near = Workspace.objects.not_removed().filter(family | Q(parent_id=workspace_id) | Q(pk=own))
+    if text:
+        near = near.filter(Q(name__icontains=text) | Q(role__icontains=text))
+    rows = near.exclude(pk=workspace_id).order_by("name", "id").annotate(active_tasks=F("heartbeat__active_tasks"))
+    return [
+        {**{name: getattr(row, name) for name in _PEER_FIELDS}, "agent_card": row.agent_card or None}
+        for row in rows[:MOST_PEERS]
+    ]

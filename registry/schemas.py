@@ -155,6 +155,19 @@ class RegisterIn(Report):
     agent_card: Card | None
 
 
+class CardIn(Report):
+    judged = frozenset({"workspace_id", "agent_card"})
+    workspace_id: UUID
+    agent_card: Card
+
+
+class AccessIn(BaseModel):
+    """Whether the caller may reach the target."""
+
+    caller_id: UUID
+    target_id: UUID
+
+
 class RuntimeMetadata(BaseModel):
     capabilities: Annotated[dict[Capability, StrictBool], Field(max_length=100)] = {}
     idle_timeout_seconds: Seconds | None = None

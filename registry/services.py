@@ -70,6 +70,19 @@ def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, no
         registration=mark_online.Registration(url=url, agent_card=card),
         now=now,
     )
+    return _ignored_card(workspace, card)
+
+
+def update_card(agent: Agent, agent_card: Mapping[str, Any]) -> Mapping[str, str]:
+    """Replace the card of the agent's workspace. Return why it was ignored, if it was."""
+    card = mask_strings(dict(agent_card), workspace_id=agent.workspace_id)
+    workspace = mark_online.replace_card(
+        workspace_id=agent.workspace_id, launch_id=agent.launch_id, agent_card=card, now=agent.received_at
+    )
+    return _ignored_card(workspace, card)
+
+
+def _ignored_card(workspace: Workspace, card: Mapping[str, Any] | None) -> Mapping[str, str]:
     if card is None or workspace.agent_card == card:
         return {}
     limit = mark_online.MOST_CARD_CHANGES_PER_HOUR

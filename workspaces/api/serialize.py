@@ -64,7 +64,7 @@ class WorkspaceOut(Schema):
     status: str
     runtime: str
     url: str
-    agent_card: dict[str, Any]
+    agent_card: dict[str, Any] | None
     parent_id: UUID | None
     active_tasks: int
     uptime_seconds: int
@@ -104,7 +104,7 @@ _STOPPING_COLUMNS = {
 }
 # These keys have the names of the workspace's attributes.
 _WORKSPACE_FIELDS = (
-    *("id", "name", "role", "tier", "status", "runtime", "url", "agent_card", "parent_id", "budget_limit"),
+    *("id", "name", "role", "tier", "status", "runtime", "url", "parent_id", "budget_limit"),
     *("created_at", "x", "y", "version", "phase", "progress_step", "failure"),
     *("hibernation_idle_minutes", "provision_timeout_seconds"),
     *("restart_policy", "restart_attempts", "restart_due_at", "paused_by"),
@@ -116,7 +116,7 @@ _UNCERTAIN: dict[str, Any] = {
     **dict.fromkeys(("provision_timeout_ms", "restart_attempts"), 0),
     **dict.fromkeys(("budget_limit", "deadline_at", "queue_position", "hibernation_idle_minutes", "paused_by")),
     **dict.fromkeys(("provision_timeout_seconds", "restart_due_at", "failure", "stopping", "crash_loop")),
-    "agent_card": {},
+    "agent_card": None,
     "held": False,
 }
 _HEARTBEAT_FIELDS = ("active_tasks", "uptime_seconds", "current_task", "monthly_spend")
@@ -151,6 +151,8 @@ def whole_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID,
     limit = phase_limit(workspace, phase=Phase.BOOTING, policy=policy)
     return {
         **{name: getattr(workspace, name) for name in _WORKSPACE_FIELDS},
+        # Existing consoles read null as "no agent has sent one".
+        "agent_card": workspace.agent_card or None,
         **{name: getattr(heartbeat, name) for name in _HEARTBEAT_FIELDS},
         "last_error_rate": heartbeat.error_rate,
         # Existing consoles look for a failure here.

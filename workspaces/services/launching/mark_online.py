@@ -82,6 +82,20 @@ def mark_online(
     return workspace
 
 
+@transaction.atomic
+def replace_card(*, workspace_id: UUID, launch_id: UUID, agent_card: Mapping[str, Any], now: datetime) -> Workspace:
+    """Replace the card of an agent, whatever its workspace's status; write an event if it changed.
+
+    A card that changes too often stays as it is. Raises UnknownWorkspace, and TransitionRefused for a launch that isn't
+    current.
+    """
+    workspace = lock_workspace(workspace_id)
+    if workspace.launch_id != launch_id:
+        raise TransitionRefused(workspace, "another launch has begun since.")
+    _replace_registration(workspace, {"url": workspace.url, "agent_card": dict(agent_card)}, now=now)
+    return workspace
+
+
 def loop_facts(loop: Mapping[str, Any]) -> dict[str, Any]:
     """Return what events tell of a crash loop. The end of the log is not repeated in each."""
     return {name: loop[name] for name in ("count", "attempt", "most_attempts", "next_attempt_at", "gave_up")}
