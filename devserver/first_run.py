@@ -9,6 +9,7 @@ from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
+from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.launching import create
 
 OPERATOR = "admin"
@@ -46,7 +47,7 @@ class FirstWorkspace:
             return
         try:
             self._workspace = create_workspace(create.CreateRequest(template=FIRST_TEMPLATE))
-        except create.InvalidWorkspace as error:
+        except InvalidWorkspace as error:
             self.console.write(f"No first workspace was launched. {error}")
         else:
             self.console.write("Launching a first workspace:")

@@ -24,12 +24,13 @@ from postgres.errors import is_outage
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
 from workspaces.access.errors import RequestRefused, field_message
-from workspaces.api.routes import router as workspaces_router
+from workspaces.api import edits  # noqa: F401 (adds its routes)
+from workspaces.api.router import router as workspaces_router
 from workspaces.api.routes import templates as templates_router
 from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.core.trees import TreeChanged
-from workspaces.services.launching.create import InvalidWorkspace
 from workspaces.services.stopping.remove import HasChildren
 
 logger = logging.getLogger(__name__)

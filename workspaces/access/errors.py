@@ -22,7 +22,7 @@ class RequestRefused(Exception):
 def field_message(message: str) -> str:
     """Return Pydantic's message for a field as a sentence."""
     text = message.removeprefix("Value error, ")
-    return text[:1].upper() + text[1:].removesuffix(".") + "."
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
 
 
 def invalid_body(error: ValidationError) -> InvalidBody:

@@ -18,7 +18,8 @@ from workspaces.configuration import catalog, env_files
 from workspaces.configuration.secret_files import read_env_secrets
 from workspaces.lifecycle.transitions import RestartPolicy, WorkspaceStatus
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, Workspace
-from workspaces.services.launching.create import CreateRequest, InvalidWorkspace, clean_labels
+from workspaces.services.core.fields import InvalidWorkspace, clean_labels
+from workspaces.services.launching.create import CreateRequest
 
 MAX_LABELS = 50
 MAX_LABEL_CHARACTERS = 200

@@ -35,6 +35,7 @@ from workspaces.deadlines.policy import current_policy
 from workspaces.models import ApiKey, Launch, Secret, Workspace
 from workspaces.models.incidents import Incident
 from workspaces.overview import Overview, overview
+from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.launching import create
 
 admin.site.index_template = "workspaces/index.html"
@@ -138,7 +139,7 @@ class WorkspaceAdmin(OperationActions):
                 created = self.create_workspace(request, form)
             except SentBefore as repeated:
                 return self.answer_again(request, repeated)
-            except create.InvalidWorkspace as error:
+            except InvalidWorkspace as error:
                 form.add_invalid(error)
             else:
                 text = f"{created.workspace.name} was created and is waiting for its launch."

@@ -12,8 +12,10 @@ from ninja import Router, Status
 
 from events.positions import last_position
 from postgres.clock import database_now
-from workspaces.access.authentication import Access, Operator
+from workspaces.access.authentication import Operator
 from workspaces.access.errors import RequestRefused
+from workspaces.api.etags import etag_of
+from workspaces.api.router import access, router
 from workspaces.api.schemas import CreateIn
 from workspaces.api.serialize import WorkspaceOut, select_for_json, workspace_json
 from workspaces.configuration import catalog
@@ -26,15 +28,10 @@ from workspaces.services.launching import queue_limits
 from workspaces.services.launching.create import create
 from workspaces.tasks import enqueue_launches
 
-router = Router(tags=["workspaces"])
 templates = Router(tags=["templates"])
 
 
-def _access(action: str, scope: ApiScope, *, own_agent: bool = False) -> Access:
-    return Access(scopes=(scope,), permission=f"workspaces.{action}_workspace", own_agent=own_agent)
-
-
-@router.get("", response=list[WorkspaceOut], auth=_access("view", ApiScope.READ))
+@router.get("", response=list[WorkspaceOut], auth=access("view", ApiScope.READ))
 def list_workspaces(
     request: HttpRequest,
     response: HttpResponse,
@@ -52,7 +49,7 @@ def list_workspaces(
     return [workspace_json(row, policy=policy, positions=positions) for row in rows]
 
 
-@router.get("/{workspace_id}", response=WorkspaceOut, auth=_access("view", ApiScope.READ, own_agent=True))
+@router.get("/{workspace_id}", response=WorkspaceOut, auth=access("view", ApiScope.READ, own_agent=True))
 def get_workspace(
     request: HttpRequest, response: HttpResponse, workspace_id: UUID, include_removed: bool = False
 ) -> dict[str, Any]:
@@ -63,11 +60,12 @@ def get_workspace(
         raise UnknownWorkspace(workspace_id)
     if row.status == WorkspaceStatus.REMOVED and not include_removed:
         raise RequestRefused(HTTPStatus.GONE, f"{row.name} was removed.", code="removed")
+    response["ETag"] = etag_of(row)
     positions = queue_limits.queue_positions() if row.phase == Phase.QUEUED else {}
     return workspace_json(row, policy=current_policy(), positions=positions)
 
 
-@router.post("", auth=_access("add", ApiScope.OPERATE), response={HTTPStatus.CREATED: dict[str, Any]})
+@router.post("", auth=access("add", ApiScope.OPERATE), response={HTTPStatus.CREATED: dict[str, Any]})
 def create_workspace(request: HttpRequest, body: CreateIn) -> Status:
     """Create a workspace and launch it, or create an external one, which its owner runs and connects.
 
@@ -83,7 +81,7 @@ def create_workspace(request: HttpRequest, body: CreateIn) -> Status:
     return Status(HTTPStatus.CREATED, answer)
 
 
-@templates.get("", auth=_access("view", ApiScope.READ))
+@templates.get("", auth=access("view", ApiScope.READ))
 def list_templates(request: HttpRequest) -> list[dict[str, Any]]:
     """List the catalog's templates by name. `problem` says why one can't be launched; it is empty for the others."""
     return [asdict(template) for template in catalog.list_templates()]
@@ -109,7 +107,7 @@ def add_route(operation: Operation) -> None:
     router.api_operation(
         [operation.method],
         operation.api_path,
-        auth=_access(operation.permission, ApiScope.OPERATE),
+        auth=access(operation.permission, ApiScope.OPERATE),
         summary=operation.label,
         description=operation.help,
     )(view)

@@ -3,10 +3,23 @@
 They are plain Pydantic models; registry/schemas.py says why.
 """
 
-from typing import Annotated
+from difflib import get_close_matches
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StrictBool, StrictInt, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from workspaces.lifecycle.transitions import RestartPolicy
 from workspaces.models import MAX_BUDGET_CENTS, MAX_TIMEOUT_SECONDS
@@ -15,13 +28,63 @@ from workspaces.services.launching.create import CreateRequest
 _LARGEST_COUNT = 2**31 - 1
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+Coordinate = Annotated[StrictFloat, Field(ge=-1e9, le=1e9)]
 Tier = Annotated[StrictInt, Field(ge=1, le=10)]
 Cents = Annotated[StrictInt, Field(ge=0, le=MAX_BUDGET_CENTS)]
 Minutes = Annotated[StrictInt, Field(ge=0, le=_LARGEST_COUNT)]
 Timeout = Annotated[StrictInt, Field(ge=1, le=MAX_TIMEOUT_SECONDS)]
 
 
-class CreateIn(BaseModel):
+class OperatorIn(BaseModel):
+    """A body that an operator sends. A field that it doesn't have is refused, with the nearest name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def name_the_nearest(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Return the body. Raises ValidationError, which says of each unknown field which one was probably meant."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise ValidationError.from_exception_data(
+                error.title, [cls.explained(each) for each in error.errors()]
+            ) from None
+
+    @classmethod
+    def explained(cls, problem: ErrorDetails) -> InitErrorDetails:
+        """Return a problem as it was, or the one of an unknown field in our words."""
+        name = str(problem["loc"][-1]) if problem["loc"] else ""
+        message = problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            near = get_close_matches(name, cls.model_fields, n=1)
+            message = f"There is no such field. Did you mean {near[0]}?" if near else "There is no such field."
+        kind = PydanticCustomError("refused", "{message}", {"message": message})
+        return {"type": kind, "loc": problem["loc"], "input": problem["input"]}
+
+
+class ChangesIn(OperatorIn):
+    """The fields to change. Those that are left out stay."""
+
+    name: Name = ""
+    role: str = ""
+    tier: Tier = 1
+    parent_id: UUID | None = None
+    x: Coordinate = 0
+    y: Coordinate = 0
+    hibernation_idle_minutes: Minutes | None = None
+    provision_timeout_seconds: Timeout | None = None
+    restart_policy: RestartPolicy = RestartPolicy.ON_FAILURE
+    labels: dict[str, str] = {}
+
+
+class BudgetIn(OperatorIn):
+    """The budget in cents a month; null for none."""
+
+    budget_limit: Cents | None
+
+
+class CreateIn(OperatorIn):
     """Exactly one of template, config and external says what runs. null means the same as leaving a field out."""
 
     name: Name

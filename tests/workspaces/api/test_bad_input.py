@@ -11,7 +11,8 @@ from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, config_for, failed
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiScope, Secret, Workspace
-from workspaces.services.launching.create import CreateRequest, InvalidWorkspace, create
+from workspaces.services.core.fields import InvalidWorkspace
+from workspaces.services.launching.create import CreateRequest, create
 from workspaces.services.stopping.remove import remove
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,8 @@ from workspaces.access import secrets
 from workspaces.configuration.parser import BadConfig, parse_config
 from workspaces.configuration.preflight import PreflightFailed, preflight
 from workspaces.lifecycle.transitions import FailureCode
-from workspaces.services.launching.create import CreateRequest, InvalidWorkspace, create
+from workspaces.services.core.fields import InvalidWorkspace
+from workspaces.services.launching.create import CreateRequest, create
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]\n" for n in range(8)

@@ -11,7 +11,8 @@ from workspaces.configuration import catalog
 from workspaces.configuration.preflight import PreflightFailed, preflight
 from workspaces.configuration.template_files import MAX_BYTES, MAX_FILES
 from workspaces.lifecycle.transitions import FailureCode
-from workspaces.services.launching.create import CreateRequest, InvalidWorkspace, create
+from workspaces.services.core.fields import InvalidWorkspace
+from workspaces.services.launching.create import CreateRequest, create
 from workspaces.services.launching.launch import launch_spec
 
 PROMPTS = ["SOUL.md", "BOOTSTRAP.md", "AGENTS.md", "HEARTBEAT.md", "TOOLS.md", "USER.md"]

@@ -23,9 +23,9 @@ from events.names import EventType
 from tests.waiting import PATIENCE_SECONDS
 from workspaces.log_verification import TARGETS
 from workspaces.models import Workspace
+from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.core.trees import BadParent
-from workspaces.services.launching.create import InvalidWorkspace
 
 WAIT_SECONDS = PATIENCE_SECONDS
 REFUSALS = (TransitionRefused, InvalidWorkspace, BadParent)

@@ -16,9 +16,9 @@ from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import bring_online, external, hibernated, online, queued, running_on
 from workspaces.lifecycle.transitions import Verb, WorkspaceStatus
 from workspaces.models import Workspace
+from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.core.trees import BadParent, reparent
-from workspaces.services.launching.create import InvalidWorkspace
 from workspaces.services.launching.restart import restart
 from workspaces.services.launching.resume import resume
 from workspaces.services.launching.resume_after_shutdown import resume_after_shutdown

@@ -23,6 +23,7 @@ from workspaces.management.arguments import (
 from workspaces.management.examples import CommandWithExamples
 from workspaces.management.launch_progress import follow_launch
 from workspaces.overview import admin_url
+from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.launching import create
 from workspaces.workers import LAUNCH_QUEUE, NoWorker, require_worker
 
@@ -78,7 +79,7 @@ class Command(CommandWithExamples):
             # Last, so that errors in the arguments are reported without this wait.
             require_worker(LAUNCH_QUEUE)
             created = self.create_workspace(request)
-        except create.InvalidWorkspace as error:
+        except InvalidWorkspace as error:
             fields = error.fields
             if "env_file" in fields:
                 fields["env_file"] = f"{options['env_file']}: {fields['env_file']}"

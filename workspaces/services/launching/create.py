@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from agent import rules
-from agent.texts import clean_name, mend_line
 from workspaces.access import agent_urls, secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration import catalog
@@ -23,20 +21,11 @@ from workspaces.configuration.parser import BadConfig, CheckedConfig
 from workspaces.configuration.preflight import warnings_of
 from workspaces.configuration.secret_files import EnvSecrets, read_env_secrets
 from workspaces.lifecycle.transitions import RestartPolicy, Verb, WorkspaceStatus, find_transition
-from workspaces.models import MAX_TIMEOUT_SECONDS, BackendKind, Heartbeat, Workspace
+from workspaces.models import BackendKind, Heartbeat, Workspace
 from workspaces.services.core import launch_records
+from workspaces.services.core.fields import InvalidWorkspace, field_problems
 from workspaces.services.core.transition import StatusChange, record_creation
 from workspaces.services.core.trees import BadParent, lock_parent
-
-_NAMES = ("name", "role", "model", "runtime")
-
-
-class InvalidWorkspace(ValueError):
-    """The request is invalid; `fields` maps each wrong field to its message. Nothing was created."""
-
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        super().__init__(" ".join(fields.values()))
-        self.fields = dict(fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +137,7 @@ def check_request(request: CreateRequest) -> CheckedRequest:
     if workspace.url and "url" not in problems:
         values = chain(own_secrets.values(), *secrets.readable_values(set()).values())
         try:
+            agent_urls.check_agent_url(workspace.url)
             agent_urls.check_without_secrets(workspace.url, values, workspace_id=workspace.pk)
         except agent_urls.ForbiddenUrl as error:
             problems["url"] = str(error)
@@ -199,48 +189,3 @@ def read_config(request: CreateRequest) -> CheckedConfig:
     with _invalid_if("config" if request.config else "template", catalog.UnknownTemplate, BadConfig):
         text, files = (request.config, {}) if request.config else catalog.read(request.template)
         return check_effective(EffectiveConfiguration(text=text, files=files))
-
-
-def clean_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels with cleaned names and values. Raises ValueError with a clause about the first wrong one."""
-    cleaned = {}
-    for name, value in labels.items():
-        for part, what in ((name, "name"), (value, "value")):
-            try:
-                clean_name(part)
-            except ValueError as error:
-                raise ValueError(f"The {what} of the label {mend_line(name)[:80]!r} {error}") from None
-        if not name.strip():
-            raise ValueError("A label has no name")
-        cleaned[clean_name(name)] = clean_name(value)
-    return cleaned
-
-
-def field_problems(workspace: Workspace) -> dict[str, str]:
-    """Return a message for each field of an unsaved workspace that is wrong. Its names and labels are cleaned."""
-    problems: dict[str, str] = {}
-    for name in _NAMES:
-        try:
-            setattr(workspace, name, clean_name(getattr(workspace, name)))
-        except ValueError as error:
-            problems[name] = f"{name} {error}."
-    try:
-        workspace.labels = clean_labels(workspace.labels)
-    except ValueError as error:
-        problems["labels"] = f"{error}."
-    try:
-        workspace.clean_fields(exclude=["parent", "agent_card"])
-    except ValidationError as error:
-        messages_of = {name: f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()}
-        problems = messages_of | problems
-    limit = workspace.provision_timeout_seconds
-    if limit is not None and not 1 <= limit <= MAX_TIMEOUT_SECONDS:
-        problems["provision_timeout_seconds"] = (
-            f"provision_timeout_seconds must be a whole number from 1 to {MAX_TIMEOUT_SECONDS}, not {limit}."
-        )
-    if workspace.url:
-        try:
-            agent_urls.check_agent_url(workspace.url)
-        except agent_urls.ForbiddenUrl as error:
-            problems["url"] = str(error)
-    return problems

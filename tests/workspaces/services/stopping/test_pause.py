@@ -12,9 +12,9 @@ from tests.workspaces.unguarded import set_status
 from workspaces.lifecycle.transitions import FailureCode, TeardownReason, WorkspaceStatus
 from workspaces.models import AgentToken, Heartbeat, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import BackendState, Observation
+from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.core.trees import BadParent, parents_first, reparent
-from workspaces.services.launching.create import InvalidWorkspace
 from workspaces.services.launching.restart import restart
 from workspaces.services.launching.resume import resume
 from workspaces.services.launching.resume_after_shutdown import resume_after_shutdown

@@ -1,0 +1,219 @@
+"""Changes of a workspace's fields and budget by operators: what they store, what they refuse, and who wins."""
+
+import uuid
+
+import pytest
+
+from events.models import Event
+from tests.callers import AgentCaller, holder
+from tests.workspaces.factories import booting, online
+from workspaces.models import MAX_BUDGET_CENTS, ApiScope, Heartbeat, Workspace
+from workspaces.operations import pause, remove
+
+pytestmark = pytest.mark.django_db
+
+EDITABLE = ("name", "role", "tier", "parent_id", "x", "y", "labels", "restart_policy", "budget_limit")
+EDITABLE += ("hibernation_idle_minutes", "provision_timeout_seconds", "version", "status")
+
+
+@pytest.fixture
+def operator():
+    return holder(ApiScope.OPERATE)
+
+
+@pytest.fixture
+def workspace():
+    return online(name="nightly", role="reviewer", labels={"team": "a"})
+
+
+def patch(caller, workspace, body, *, path="", **headers):
+    address = f"/workspaces/{getattr(workspace, 'pk', workspace)}{path}"
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return caller.client.patch(address, body, content_type="application/json", headers={**caller.headers, **headers})
+
+
+def stored(workspace):
+    return Workspace.objects.values(*EDITABLE).get(pk=workspace.pk)
+
+
+def test_each_field_is_changed_and_the_others_stay(operator, workspace):
+    parent = online(name="parent")
+    changes = {
+        "name": "weekly",
+        "role": "",
+        "tier": 3,
+        "parent_id": parent.pk,
+        "x": 1.5,
+        "y": -20,
+        "hibernation_idle_minutes": 30,
+        "provision_timeout_seconds": 900,
+        "restart_policy": "never",
+        "labels": {"team": "b"},
+    }
+    expected, events = stored(workspace), Event.objects.count()
+    for name, value in changes.items():
+        answer = patch(operator, workspace, {name: str(value) if name == "parent_id" else value})
+        assert (answer.status_code, answer.content) == (200, b'{"status":"updated"}')
+        expected[name] = value
+        assert stored(workspace) == expected
+    assert Event.objects.count() == events
+
+
+@pytest.mark.parametrize("name", ["parent_id", "hibernation_idle_minutes", "provision_timeout_seconds"])
+def test_null_clears_what_may_be_empty(operator, workspace, name):
+    value = str(online().pk) if name == "parent_id" else 60
+    patch(operator, workspace, {name: value})
+    assert patch(operator, workspace, {name: None}).status_code == 200
+    assert stored(workspace)[name] is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", None),
+        ("name", ""),
+        ("name", "\u200b"),
+        ("name", "a\u202eb"),
+        ("name", "x" * 101),
+        ("name", 5),
+        ("role", "x" * 201),
+        ("role", None),
+        ("tier", 0),
+        ("tier", 11),
+        ("tier", True),
+        ("tier", "2"),
+        ("tier", None),
+        ("x", "1"),
+        ("x", 1e300),
+        ("y", None),
+        ("labels", None),
+        ("labels", []),
+        ("labels", {"": "a"}),
+        ("hibernation_idle_minutes", -1),
+        ("hibernation_idle_minutes", 2**31),
+        ("provision_timeout_seconds", 0),
+        ("provision_timeout_seconds", 1.5),
+        ("restart_policy", "sometimes"),
+        ("parent_id", "no-id"),
+        ("parent_id", str(uuid.uuid4())),
+    ],
+)
+def test_a_wrong_value_is_refused_by_field_and_nothing_is_changed(operator, workspace, field, value):
+    before = stored(workspace)
+    # Beside a good one.
+    answer = patch(operator, workspace, {"x": 7, "role": "good", field: value})
+    assert answer.status_code == 422, answer.content
+    assert [name.split(".")[0] for name in answer.json()["fields"]] == [field]
+    assert stored(workspace) == before
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("nmae", "There is no such field. Did you mean name?"),
+        ("parent", "There is no such field. Did you mean parent_id?"),
+        ("status", "There is no such field."),
+        ("budget_limit", "There is no such field."),
+    ],
+)
+def test_an_unknown_field_is_refused_with_the_nearest(operator, workspace, field, said):
+    answer = patch(operator, workspace, {field: "x", "role": "other"})
+    assert (answer.status_code, answer.json()["fields"]) == (422, {field: said})
+    assert stored(workspace)["role"] == "reviewer"
+
+
+def test_an_unknown_field_of_a_new_workspace_is_refused_with_the_nearest(operator):
+    answer = operator.post("/workspaces", {"name": "w", "template": "echo", "modle": "x"})
+    assert answer.json()["fields"] == {"modle": "There is no such field. Did you mean model?"}
+    assert not Workspace.objects.exists()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_workspace_is_not_put_below_itself(operator, workspace, own):
+    child = online(name="child", parent_id=workspace.pk)
+    answer = patch(operator, workspace, {"parent_id": str(workspace.pk if own else child.pk), "x": 7})
+    assert list(answer.json()["fields"]) == ["parent_id"]
+    assert (stored(workspace)["parent_id"], stored(workspace)["x"]) == (None, 0)
+
+
+def test_a_workspace_is_not_put_below_a_paused_one(operator, workspace):
+    paused = pause(online(name="asleep").pk).workspace
+    answer = patch(operator, workspace, {"parent_id": str(paused.pk)})
+    assert "asleep is paused" in answer.json()["fields"]["parent_id"]
+
+
+def test_a_removed_workspace_is_gone_and_an_unknown_one_not_found(operator, workspace):
+    remove(workspace.pk)
+    assert patch(operator, workspace, {"name": "new"}).status_code == 410
+    assert patch(operator, uuid.uuid4(), {"name": "new"}).status_code == 404
+
+
+def test_the_second_of_two_editors_is_told_that_the_workspace_has_changed(operator, workspace):
+    read = operator.get(f"/workspaces/{workspace.pk}")["ETag"]
+    first = patch(operator, workspace, {"name": "mine"}, If_Match=read)
+    assert (first.status_code, first["ETag"] != read) == (200, True)
+    second = patch(operator, workspace, {"name": "yours"}, If_Match=read)
+    assert (second.status_code, second.json()["code"]) == (412, "changed")
+    assert stored(workspace)["name"] == "mine"
+    assert patch(operator, workspace, {"name": "yours"}, If_Match=f'"other", {first["ETag"]}').status_code == 200
+    assert operator.get(f"/workspaces/{workspace.pk}")["ETag"] != first["ETag"]
+
+
+def test_the_etag_follows_the_status_and_the_edited_fields_but_no_heartbeat(operator, workspace):
+    def etag():
+        return operator.get(f"/workspaces/{workspace.pk}")["ETag"]
+
+    first = etag()
+    AgentCaller(workspace).beat(uptime_seconds=99, active_tasks=1)
+    assert etag() == first
+    pause(workspace.pk)
+    assert etag() != first
+
+
+def test_a_budget_shows_all_four_figures_with_and_without_a_limit(operator, workspace):
+    path = f"/workspaces/{workspace.pk}/budget"
+    nothing = {"budget_limit": None, "budget_used": 0, "monthly_spend": 0, "budget_remaining": None}
+    assert operator.get(path).json() == nothing
+    Heartbeat.objects.filter(pk=workspace.pk).update(monthly_spend=700)
+    answer = patch(operator, workspace, {"budget_limit": 500}, path="/budget")
+    over = {"budget_limit": 500, "budget_used": 700, "monthly_spend": 700, "budget_remaining": -200}
+    assert answer.json() == operator.get(path).json() == over
+    assert patch(operator, workspace, {"budget_limit": None}, path="/budget").json()["budget_remaining"] is None
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"budget_limit": -1}, {"budget_limit": 1.5}, {"budget_limit": MAX_BUDGET_CENTS + 1}]
+)
+def test_a_wrong_budget_is_refused_by_field(operator, workspace, body):
+    answer = patch(operator, workspace, body, path="/budget")
+    assert (answer.status_code, list(answer.json()["fields"])) == (422, ["budget_limit"])
+
+
+def test_a_budget_is_changed_only_as_it_was_read(operator, workspace):
+    read = operator.get(f"/workspaces/{workspace.pk}/budget")["ETag"]
+    patch(operator, workspace, {"budget_limit": 5}, path="/budget", If_Match=read)
+    assert patch(operator, workspace, {"budget_limit": 6}, path="/budget", If_Match=read).status_code == 412
+    assert stored(workspace)["budget_limit"] == 5
+
+
+def test_the_state_says_paused_and_deleted(operator):
+    workspace = booting()
+
+    def state():
+        return operator.get(f"/workspaces/{workspace.pk}/state").json()
+
+    about = {"workspace_id": str(workspace.pk)}
+    assert state() == about | {"status": "provisioning", "paused": False, "deleted": False}
+    pause(workspace.pk)
+    assert state() == about | {"status": "paused", "paused": True, "deleted": False}
+    remove(workspace.pk)
+    assert state() == about | {"status": "removed", "paused": False, "deleted": True}
+
+
+@pytest.mark.parametrize("path", ["", "/budget", "/state"])
+def test_an_agent_reads_its_own_and_changes_nothing(workspace, path):
+    agent = AgentCaller(workspace)
+    assert agent.get(f"/workspaces/{workspace.pk}{path}").status_code == 200
+    assert agent.get(f"/workspaces/{online().pk}{path}").status_code == 403
+    if path != "/state":
+        assert patch(agent, workspace, {"x": 1}, path=path).status_code == 403

@@ -1,0 +1,81 @@
+"""The fields of a workspace that operators change, its budget, and its state in short."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+
+from workspaces.api.etags import check_if_match, etag_of
+from workspaces.api.router import access, router
+from workspaces.api.schemas import BudgetIn, ChangesIn
+from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.models import ApiScope, Workspace
+from workspaces.services.core import fields
+from workspaces.services.core.transition import UnknownWorkspace
+
+
+@router.patch("/{workspace_id}", auth=access("change", ApiScope.OPERATE))
+def change_workspace(
+    request: HttpRequest, response: HttpResponse, workspace_id: UUID, body: ChangesIn
+) -> dict[str, str]:
+    """Change fields of a workspace. With If-Match only if its ETag is still that one; otherwise 412."""
+    edit(request, response, workspace_id, body.model_dump(exclude_unset=True))
+    return {"status": "updated"}
+
+
+@router.get("/{workspace_id}/budget", auth=access("view", ApiScope.READ, own_agent=True))
+def get_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> dict[str, int | None]:
+    """Show a workspace's budget and what it has spent of it this month, in cents.
+
+    Without a budget `budget_limit` and `budget_remaining` are null; what is left of one that is exceeded is negative.
+    """
+    workspace = find(workspace_id)
+    response["ETag"] = etag_of(workspace)
+    return budget_json(workspace)
+
+
+@router.patch("/{workspace_id}/budget", auth=access("change", ApiScope.OPERATE))
+def change_budget(
+    request: HttpRequest, response: HttpResponse, workspace_id: UUID, body: BudgetIn
+) -> dict[str, int | None]:
+    """Change a workspace's budget in cents a month; null for none."""
+    return budget_json(edit(request, response, workspace_id, {"budget_limit": body.budget_limit}))
+
+
+@router.get("/{workspace_id}/state", auth=access("view", ApiScope.READ, own_agent=True))
+def get_state(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
+    """Show a workspace's status, also that of a removed one."""
+    workspace = find(workspace_id)
+    return {
+        "workspace_id": workspace.pk,
+        "status": workspace.status,
+        "paused": workspace.status == WorkspaceStatus.PAUSED,
+        "deleted": workspace.status == WorkspaceStatus.REMOVED,
+    }
+
+
+def find(workspace_id: UUID) -> Workspace:
+    """Return a workspace with its heartbeat, also a removed one. Raises UnknownWorkspace."""
+    if workspace := Workspace.objects.select_related("heartbeat").filter(pk=workspace_id).first():
+        return workspace
+    raise UnknownWorkspace(workspace_id)
+
+
+def edit(request: HttpRequest, response: HttpResponse, workspace_id: UUID, changes: dict[str, Any]) -> Workspace:
+    """Change fields if the request's If-Match allows it, and give the response the new ETag."""
+    workspace = fields.edit(
+        workspace_id, changes, check=lambda present: check_if_match(present, request.headers.get("If-Match"))
+    )
+    response["ETag"] = etag_of(workspace)
+    return workspace
+
+
+def budget_json(workspace: Workspace) -> dict[str, int | None]:
+    """Return the budget in cents. All four fields are always there."""
+    spent, limit = workspace.heartbeat.monthly_spend, workspace.budget_limit
+    return {
+        "budget_limit": limit,
+        "budget_used": spent,
+        "monthly_spend": spent,
+        "budget_remaining": None if limit is None else limit - spent,
+    }

@@ -1,0 +1,27 @@
+"""ETags of workspaces: two who edit the same workspace don't overwrite each other's changes without noticing."""
+
+import hashlib
+import json
+from http import HTTPStatus
+
+from workspaces.access.errors import RequestRefused
+from workspaces.models import Workspace
+
+_EDITABLE = (
+    *("name", "role", "tier", "parent_id", "x", "y", "labels", "budget_limit", "restart_policy"),
+    *("hibernation_idle_minutes", "provision_timeout_seconds"),
+)
+
+
+def etag_of(workspace: Workspace) -> str:
+    """Return the ETag of a workspace: it changes with its status and with the fields that an operator edits."""
+    edited = [getattr(workspace, name) for name in ("version", *_EDITABLE)]
+    return f'"{hashlib.sha256(json.dumps(edited, default=str).encode()).hexdigest()[:20]}"'
+
+
+def check_if_match(workspace: Workspace, header: str | None) -> None:
+    """Raise RequestRefused (412) if the header If-Match names only other states of the workspace."""
+    wanted = [tag.strip() for tag in (header or "*").split(",")]
+    if "*" not in wanted and etag_of(workspace) not in wanted:
+        sentence = f"{workspace.name} has changed since you read it. Read it again, then repeat the change."
+        raise RequestRefused(HTTPStatus.PRECONDITION_FAILED, sentence, code="changed")
