@@ -24,10 +24,13 @@ from postgres.errors import is_outage
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
 from workspaces.access.errors import RequestRefused, field_message
-from workspaces.api import edits  # noqa: F401 (adds its routes)
+from workspaces.api import edits, tokens  # noqa: F401 (they add routes)
 from workspaces.api.router import router as workspaces_router
 from workspaces.api.routes import templates as templates_router
+from workspaces.api.secrets import UnknownSecret
+from workspaces.api.secrets import global_secrets as global_secrets_router
 from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.services.core.agent_tokens import UnknownToken
 from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.core.trees import TreeChanged
@@ -52,6 +55,7 @@ api = DescribedAPI(
     renderer=CompactRenderer(),
 )
 api.add_router("/workspaces", workspaces_router)
+api.add_router("/settings/secrets", global_secrets_router)
 api.add_router("/templates", templates_router)
 api.add_router("/registry", registry_router)
 api.add_router("/admin/workspaces", watchers_router)
@@ -99,8 +103,10 @@ def invalid_parameters(request: HttpRequest, invalid: ValidationError) -> HttpRe
         return respond(request, HTTPStatus.BAD_REQUEST, "The body is empty. Send a JSON object.", code="bad_json")
     fields = {}
     for error in invalid.errors:
-        # ("body", "body", "labels", "team"): the source, the view's parameter, then the field. Or without the second.
-        path = error["loc"][2:] if error["loc"][0] == "body" else error["loc"][1:]
+        # ("body", "body", "labels", "team"): the source, the view's parameter, then the field. Or without the second:
+        # ("query", "limit"), but ("query", "wanted", "status", 0).
+        has_parameter = error["loc"][0] == "body" or len(error["loc"]) > 2
+        path = error["loc"][2:] if has_parameter else error["loc"][1:]
         fields[".".join(map(str, path))[:200] or "body"] = field_message(error["msg"])
     if "path" in sources:
         return respond(request, HTTPStatus.NOT_FOUND, "There is nothing with this ID.", code="not_found", fields=fields)
@@ -142,6 +148,8 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
     HttpError: http_error,
     ValidationError: invalid_parameters,
     UnknownWorkspace: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
+    UnknownToken: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
+    UnknownSecret: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
     TransitionRefused: transition_refused,
     TreeChanged: error_handler(HTTPStatus.CONFLICT, "tree_unsteady"),
     InvalidWorkspace: invalid_workspace,

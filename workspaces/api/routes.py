@@ -8,13 +8,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from ninja import Router, Status
+from ninja import Query, Router, Status
 
 from events.positions import last_position
 from postgres.clock import database_now
 from workspaces.access.authentication import Operator
 from workspaces.access.errors import RequestRefused
 from workspaces.api.etags import etag_of
+from workspaces.api.listing import Listed, check_names, ordered, page_of
 from workspaces.api.router import access, router
 from workspaces.api.schemas import CreateIn
 from workspaces.api.serialize import WorkspaceOut, select_for_json, workspace_json
@@ -32,19 +33,11 @@ templates = Router(tags=["templates"])
 
 
 @router.get("", response=list[WorkspaceOut], auth=access("view", ApiScope.READ))
-def list_workspaces(
-    request: HttpRequest,
-    response: HttpResponse,
-    status: WorkspaceStatus | None = None,
-    include_removed: bool = False,
-) -> list[dict[str, Any]]:
-    """List workspaces by name. X-Position is the event position of the list, to continue from with a stream."""
+def list_workspaces(request: HttpRequest, response: HttpResponse, wanted: Query[Listed]) -> list[dict[str, Any]]:
+    """List workspaces. X-Position is the event position of the list, to continue from with a stream."""
     response["X-Position"] = str(last_position())
-    rows = select_for_json(Workspace.objects.order_by("name", "id"))
-    if status is not None:
-        rows = rows.filter(status=status)
-    elif not include_removed:
-        rows = rows.not_removed()
+    check_names(request)
+    rows = page_of(select_for_json(ordered(wanted)), wanted, request=request, response=response)
     policy, positions = current_policy(), queue_limits.queue_positions()
     return [workspace_json(row, policy=policy, positions=positions) for row in rows]
 

@@ -1,0 +1,123 @@
+"""Secrets by the API: what is set reaches the environment, and no answer ever has a value."""
+
+import pytest
+
+from tests.callers import AgentCaller, holder
+from tests.workspaces.factories import online
+from workspaces.access.secrets import put_secrets, read_environment
+from workspaces.models import ApiScope, Secret
+from workspaces.operations import remove
+
+pytestmark = pytest.mark.django_db
+
+VALUE = "hunter2-hunter2"
+
+
+@pytest.fixture
+def operator():
+    return holder(ApiScope.ADMIN)
+
+
+@pytest.fixture
+def workspace():
+    return online()
+
+
+def put(caller, path, body):
+    answer = caller.client.put(path, body, content_type="application/json", headers=caller.headers)
+    assert VALUE not in answer.content.decode()
+    return answer
+
+
+def own(workspace):
+    return f"/workspaces/{workspace.pk}/secrets"
+
+
+@pytest.mark.parametrize("body", [{"key": "KEY", "value": VALUE}, {"secrets": {"KEY": VALUE}}])
+def test_a_secret_is_set_replaced_listed_and_deleted_and_never_shown(operator, workspace, body):
+    for _ in range(2):
+        answer = put(operator, own(workspace), body)
+        assert (answer.status_code, answer.json()) == (200, {"status": "saved", "names": ["KEY"]})
+    assert read_environment(workspace.pk) == {"KEY": VALUE}
+    listed = operator.get(own(workspace))
+    assert VALUE not in listed.content.decode()
+    (row,) = listed.json()
+    assert set(row) == {"name", "key", "scope", "created_at", "updated_at"}
+    assert (row["name"], row["key"], row["scope"]) == ("KEY", "KEY", "workspace")
+    assert operator.delete(f"{own(workspace)}/KEY").json() == {"status": "deleted"}
+    assert read_environment(workspace.pk) == {}
+    assert operator.delete(f"{own(workspace)}/KEY").status_code == 404
+
+
+def test_several_secrets_are_set_at_once_and_the_others_stay(operator, workspace):
+    put_secrets({"OLD": "1", "KEPT": "2"}, workspace_id=workspace.pk)
+    put(operator, own(workspace), {"secrets": {"OLD": "3", "NEW": "a\nb"}})
+    assert read_environment(workspace.pk) == {"OLD": "3", "KEPT": "2", "NEW": "a\nb"}
+
+
+def test_global_secrets_reach_every_workspace_and_are_listed_with_it_unless_it_has_its_own(operator, workspace):
+    assert put(operator, "/settings/secrets", {"secrets": {"A": VALUE, "B": VALUE}}).status_code == 200
+    put(operator, own(workspace), {"key": "A", "value": "mine"})
+    assert read_environment(workspace.pk) == {"A": "mine", "B": VALUE}
+    listed = [(row["name"], row["scope"]) for row in operator.get(own(workspace)).json()]
+    assert listed == [("A", "workspace"), ("B", "global")]
+    assert [row["name"] for row in operator.get("/settings/secrets").json()] == ["A", "B"]
+    assert operator.delete(f"{own(workspace)}/B").status_code == 404
+    assert operator.delete("/settings/secrets/B").status_code == 200
+    assert read_environment(workspace.pk) == {"A": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({}, ["body"]),
+        ({"key": "A"}, ["body"]),
+        ({"value": "x"}, ["body"]),
+        ({"key": "A", "value": "x", "secrets": {}}, ["body"]),
+        ({"key": "A", "value": 5}, ["value"]),
+        ({"key": "A", "value": " "}, ["value"]),
+        ({"key": "not a name", "value": "x"}, ["value"]),
+        ({"key": "WORKSPACE_TOKEN", "value": "x"}, ["value"]),
+        ({"secrets": {"A": None}}, ["secrets.A"]),
+        ({"secrets": {"A": "x", "PORT": "1"}}, ["secrets"]),
+        ({"secrets": {"A": "x" * 65_537}}, ["secrets"]),
+        ({"keys": "A", "value": "x"}, ["keys"]),
+    ],
+)
+@pytest.mark.parametrize("is_global", [True, False])
+def test_what_can_not_be_a_secret_is_refused_by_field_and_nothing_is_stored(
+    operator, workspace, body, fields, is_global
+):
+    answer = put(operator, "/settings/secrets" if is_global else own(workspace), body)
+    assert (answer.status_code, list(answer.json()["fields"])) == (422, fields)
+    assert not Secret.objects.exists()
+
+
+def test_a_removed_workspace_gets_no_secrets(operator, workspace):
+    remove(workspace.pk)
+    assert put(operator, own(workspace), {"key": "A", "value": "x"}).status_code == 410
+
+
+@pytest.mark.parametrize(
+    ("scope", "may"), [(ApiScope.READ, ["list"]), (ApiScope.OPERATE, ["list", "own"]), (ApiScope.WATCH, [])]
+)
+def test_what_a_scope_may_do_with_secrets(workspace, scope, may):
+    put_secrets({"KEY": VALUE}, workspace_id=None)
+    caller = holder(scope)
+    calls = {
+        "list": caller.get(own(workspace)),
+        "own": put(caller, own(workspace), {"key": "A", "value": "x"}),
+        "global": put(caller, "/settings/secrets", {"key": "A", "value": "x"}),
+        "delete": caller.delete("/settings/secrets/KEY"),
+    }
+    assert [name for name, answer in calls.items() if answer.status_code == 200] == may
+    assert {answer.status_code for name, answer in calls.items() if name not in may} == {403}
+
+
+def test_an_agent_has_nothing_to_do_with_secrets(workspace):
+    agent = AgentCaller(workspace)
+    assert (
+        agent.get(own(workspace)).status_code
+        == put(agent, own(workspace), {"key": "A", "value": "x"}).status_code
+        == 403
+    )

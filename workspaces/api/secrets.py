@@ -1,0 +1,139 @@
+"""Secrets of a workspace and global ones: set, list, delete. Values are never returned."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import Router, Schema
+from pydantic import model_validator
+
+from workspaces.access import secrets
+from workspaces.access.authentication import Access
+from workspaces.api.edits import find
+from workspaces.api.router import router
+from workspaces.api.schemas import OperatorIn
+from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.models import ApiScope, Secret, Workspace
+from workspaces.services.core.fields import InvalidWorkspace
+from workspaces.services.core.transition import TransitionRefused
+
+global_secrets = Router(tags=["secrets"])
+
+
+class UnknownSecret(LookupError):
+    """There is no secret with this name."""
+
+
+class SecretOut(Schema):
+    """What is known of a secret. `key` is its name, as existing consoles read it."""
+
+    name: str
+    key: str
+    scope: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class SecretsIn(OperatorIn):
+    """One secret as `key` and `value`, or several by name in `secrets`. Those that are not named stay."""
+
+    key: str | None = None
+    value: str | None = None
+    secrets: dict[str, str] | None = None
+
+    @model_validator(mode="after")
+    def check_one_form(self) -> Self:
+        """Return the body. Raises ValueError unless it has exactly one of the two forms."""
+        is_pair = self.key is not None and self.value is not None
+        is_half_a_pair = (self.key is None) != (self.value is None)
+        if is_half_a_pair or is_pair == (self.secrets is not None):
+            raise ValueError("send `key` and `value`, or `secrets` with a value for each name")
+        return self
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """Return the values by their names."""
+        return self.secrets if self.secrets is not None else {str(self.key): str(self.value)}
+
+
+def _access(action: str, *scopes: ApiScope) -> Access:
+    return Access(scopes=scopes, permission=f"workspaces.{action}_secret")
+
+
+@router.get("/{workspace_id}/secrets", auth=_access("view", ApiScope.READ), response=list[SecretOut])
+def list_secrets(request: HttpRequest, workspace_id: UUID) -> list[dict[str, Any]]:
+    """List a workspace's secrets, and the global ones that it gets too; its own override those with the same name."""
+    workspace = find(workspace_id)
+    own = list(Secret.objects.filter(workspace=workspace))
+    names = {row.name for row in own}
+    inherited = [row for row in Secret.objects.filter(workspace=None) if row.name not in names]
+    return [secret_json(row) for row in sorted([*own, *inherited], key=lambda row: row.name)]
+
+
+@router.put("/{workspace_id}/secrets", auth=_access("change", ApiScope.OPERATE))
+def set_secrets(request: HttpRequest, workspace_id: UUID, body: SecretsIn) -> dict[str, Any]:
+    """Set or replace secrets of a workspace. Its agent gets them at the next launch."""
+    workspace = find(workspace_id)
+    check_not_removed(workspace)
+    return put(body, workspace_id=workspace_id)
+
+
+@router.delete("/{workspace_id}/secrets/{name}", auth=_access("delete", ApiScope.OPERATE))
+def delete_secret(request: HttpRequest, workspace_id: UUID, name: str) -> dict[str, str]:
+    """Delete a secret of a workspace. Its agent has it until the launch ends."""
+    return delete(name, workspace=find(workspace_id))
+
+
+@global_secrets.get("", auth=_access("view", ApiScope.READ), response=list[SecretOut])
+def list_global_secrets(request: HttpRequest) -> list[dict[str, Any]]:
+    """List the secrets that every workspace gets."""
+    return [secret_json(row) for row in Secret.objects.filter(workspace=None)]
+
+
+@global_secrets.put("", auth=_access("change", ApiScope.ADMIN))
+def set_global_secrets(request: HttpRequest, body: SecretsIn) -> dict[str, Any]:
+    """Set or replace secrets that every workspace gets at its next launch."""
+    return put(body, workspace_id=None)
+
+
+@global_secrets.delete("/{name}", auth=_access("delete", ApiScope.ADMIN))
+def delete_global_secret(request: HttpRequest, name: str) -> dict[str, str]:
+    """Delete a secret that every workspace gets."""
+    return delete(name, workspace=None)
+
+
+def put(body: SecretsIn, *, workspace_id: UUID | None) -> dict[str, Any]:
+    """Store the secrets. Raises InvalidWorkspace."""
+    try:
+        secrets.put_secrets(body.values, workspace_id=workspace_id)
+    except secrets.InvalidSecret as error:
+        raise InvalidWorkspace({"value" if body.secrets is None else "secrets": str(error)}) from error
+    return {"status": "saved", "names": sorted(body.values)}
+
+
+def delete(name: str, *, workspace: Workspace | None) -> dict[str, str]:
+    """Delete a secret. Raises UnknownSecret."""
+    found = Secret.objects.filter(workspace=workspace, name=name.replace("\0", ""))
+    if not found.exists():
+        raise UnknownSecret(f"There is no secret {name[:80]!r} here.")
+    secrets.delete_secrets(found)
+    return {"status": "deleted"}
+
+
+def check_not_removed(workspace: Workspace) -> None:
+    """Raise TransitionRefused if the workspace was removed."""
+    if workspace.status == WorkspaceStatus.REMOVED:
+        raise TransitionRefused(workspace, "it can't get secrets.")
+
+
+def secret_json(row: Secret) -> dict[str, Any]:
+    """Return what is known of a secret."""
+    return {
+        "name": row.name,
+        "key": row.name,
+        "scope": "workspace" if row.workspace_id else "global",
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }

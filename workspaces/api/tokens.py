@@ -1,0 +1,62 @@
+"""The tokens of a workspace's agent: mint, list, revoke."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import Path, Schema
+
+from postgres.clock import database_now
+from workspaces.api.edits import find
+from workspaces.api.router import access, router
+from workspaces.models import AgentToken, ApiScope
+from workspaces.services.core import agent_tokens
+
+MOST_LISTED = 200
+TokenId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+
+class MintedOut(Schema):
+    """A new token. It is shown only here."""
+
+    id: int
+    auth_token: str
+
+
+class TokenOut(Schema):
+    """What is known of a token. It is valid while its launch is the current one and runs, unless it was revoked."""
+
+    id: int
+    launch_id: UUID
+    is_current: bool
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@router.post("/{workspace_id}/tokens", auth=access("change", ApiScope.OPERATE), response=MintedOut)
+def mint_token(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
+    """Mint another token for the agent of the current launch. Its other tokens stay valid; all die with the launch."""
+    row, token = agent_tokens.mint(workspace_id)
+    return {"id": row.pk, "auth_token": token}
+
+
+@router.get("/{workspace_id}/tokens", auth=access("view", ApiScope.READ), response=list[TokenOut])
+def list_tokens(request: HttpRequest, workspace_id: UUID) -> list[dict[str, Any]]:
+    """List a workspace's newest tokens. The tokens themselves can't be read again."""
+    workspace = find(workspace_id)
+    rows = AgentToken.objects.filter(workspace=workspace).order_by("-pk")[:MOST_LISTED]
+    return [
+        {
+            **{name: getattr(row, name) for name in ("id", "launch_id", "created_at", "revoked_at")},
+            "is_current": row.launch_id == workspace.launch_id,
+        }
+        for row in rows
+    ]
+
+
+@router.delete("/{workspace_id}/tokens/{token_id}", auth=access("change", ApiScope.OPERATE))
+def revoke_token(request: HttpRequest, workspace_id: UUID, token_id: TokenId) -> dict[str, str]:
+    """Revoke a token at once."""
+    agent_tokens.revoke(workspace_id, token_id, now=database_now())
+    return {"status": "revoked"}
