@@ -18,7 +18,7 @@ from django.db.models import Exists, F, Model, OuterRef, QuerySet
 
 from events.retention import deletable_events, delete_events, finished_deliveries
 from workspaces.lifecycle.transitions import WorkspaceStatus
-from workspaces.models import AgentToken, Configuration, Incident, Launch, Workspace
+from workspaces.models import AgentToken, Configuration, Incident, Launch, StoredAnswer, Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +163,11 @@ def ended_sessions(before: datetime) -> QuerySet[Session]:
     return Session.objects.filter(expire_date__lt=before).order_by("expire_date")
 
 
+def old_answers(before: datetime) -> QuerySet[StoredAnswer]:
+    """Return the answers that are kept no longer for callers that repeat a request."""
+    return StoredAnswer.objects.filter(created_at__lt=before - timedelta(hours=24)).order_by("created_at")
+
+
 RULES = (
     Rule(
         name="events",
@@ -197,5 +202,6 @@ RULES = (
         rows=old_admin_log,
         delete=of_rows(old_admin_log),
     ),
+    Rule(name="answers to repeated requests", rows=old_answers, delete=of_rows(old_answers)),
     Rule(name="sessions", rows=ended_sessions, delete=of_rows(ended_sessions)),
 )

@@ -46,8 +46,9 @@ class Agent:
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """A signed-in user or an API key; `name` is for messages."""
+    """A signed-in user or an API key; `name` is for messages, `id` tells callers with the same name apart."""
 
+    id: str
     name: str
 
 
@@ -72,7 +73,7 @@ class Access:
         if not any(allows(key, scope) for scope in self.scopes):
             needed = " or ".join(f"`{scope}`" for scope in self.scopes)
             raise RequestRefused(HTTPStatus.FORBIDDEN, f"This API key lacks the scope {needed}.", code="forbidden")
-        return Operator(name=f"the API key {key.name}")
+        return Operator(id=f"key {key.pk}", name=f"the API key {key.name}")
 
     def authenticate_user(self, request: HttpRequest) -> Operator:
         user = request.user
@@ -82,7 +83,7 @@ class Access:
             raise RequestRefused(HTTPStatus.FORBIDDEN, "The CSRF token is missing or wrong.", code="csrf")
         if not (user.is_staff and user.has_perm(self.permission)):
             raise RequestRefused(HTTPStatus.FORBIDDEN, f"You lack the permission {self.permission}.", code="forbidden")
-        return Operator(name=user.get_username())
+        return Operator(id=f"user {user.pk}", name=user.get_username())
 
     def authenticate_agent(self, request: HttpRequest, token: str) -> Agent:
         agent = find_agent(token)

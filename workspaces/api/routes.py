@@ -15,6 +15,7 @@ from postgres.clock import database_now
 from workspaces.access.authentication import Operator
 from workspaces.access.errors import RequestRefused
 from workspaces.api.etags import etag_of
+from workspaces.api.idempotency import once
 from workspaces.api.listing import Listed, check_names, ordered, page_of
 from workspaces.api.router import access, router
 from workspaces.api.schemas import CreateIn
@@ -59,19 +60,13 @@ def get_workspace(
 
 
 @router.post("", auth=access("add", ApiScope.OPERATE), response={HTTPStatus.CREATED: dict[str, Any]})
-def create_workspace(request: HttpRequest, body: CreateIn) -> Status:
+def create_workspace(request: HttpRequest, response: HttpResponse, body: CreateIn) -> Status:
     """Create a workspace and launch it, or create an external one, which its owner runs and connects.
 
-    `warnings`, if there are any, say what is probably not meant in its configuration.
+    `warnings`, if there are any, say what is probably not meant in its configuration. A request that is repeated with
+    the same Idempotency-Key creates nothing.
     """
-    now = database_now()
-    created = create(body.request(), now=now)
-    workspace = created.workspace
-    answer = _id_and_status(workspace) | ({"warnings": created.warnings} if created.warnings else {})
-    if workspace.is_external:
-        return Status(HTTPStatus.CREATED, answer | _connection(workspace, created.token))
-    enqueue_launches(workspace.backend, now=now)
-    return Status(HTTPStatus.CREATED, answer)
+    return once(request, response, lambda: _create(body))
 
 
 @templates.get("", auth=access("view", ApiScope.READ))
@@ -83,10 +78,14 @@ def list_templates(request: HttpRequest) -> list[dict[str, Any]]:
 def add_route(operation: Operation) -> None:
     """Add the route of an operation, with its options as query parameters."""
 
-    def view(request: HttpRequest, workspace_id: UUID, **options: bool) -> dict[str, Any]:
+    def view(request: HttpRequest, response: HttpResponse, workspace_id: UUID, **options: bool) -> Status:
         operator: Operator = request.auth  # type: ignore[attr-defined]
-        result = run_one(operation, workspace_id, by=operator.name, options=options)
-        return _operation_answer(operation, result)
+
+        def act() -> Status:
+            result = run_one(operation, workspace_id, by=operator.name, options=options)
+            return Status(HTTPStatus.OK, _operation_answer(operation, result))
+
+        return once(request, response, act)
 
     view.__name__ = f"{operation.name}_workspace"
     # What Ninja reads the parameters from.
@@ -109,6 +108,17 @@ def add_route(operation: Operation) -> None:
 for _operation in OPERATIONS:
     if not _operation.is_admin_only:
         add_route(_operation)
+
+
+def _create(body: CreateIn) -> Status:
+    now = database_now()
+    created = create(body.request(), now=now)
+    workspace = created.workspace
+    answer = _id_and_status(workspace) | ({"warnings": created.warnings} if created.warnings else {})
+    if workspace.is_external:
+        return Status(HTTPStatus.CREATED, answer | _connection(workspace, created.token))
+    enqueue_launches(workspace.backend, now=now)
+    return Status(HTTPStatus.CREATED, answer)
 
 
 def _operation_answer(operation: Operation, result: OperationResult) -> dict[str, Any]:

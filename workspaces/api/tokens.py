@@ -1,14 +1,16 @@
 """The tokens of a workspace's agent: mint, list, revoke."""
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from django.http import HttpRequest
-from ninja import Path, Schema
+from django.http import HttpRequest, HttpResponse
+from ninja import Path, Schema, Status
 
 from postgres.clock import database_now
 from workspaces.api.edits import find
+from workspaces.api.idempotency import once
 from workspaces.api.router import access, router
 from workspaces.models import AgentToken, ApiScope
 from workspaces.services.core import agent_tokens
@@ -35,10 +37,14 @@ class TokenOut(Schema):
 
 
 @router.post("/{workspace_id}/tokens", auth=access("change", ApiScope.OPERATE), response=MintedOut)
-def mint_token(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
+def mint_token(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> Status:
     """Mint another token for the agent of the current launch. Its other tokens stay valid; all die with the launch."""
-    row, token = agent_tokens.mint(workspace_id)
-    return {"id": row.pk, "auth_token": token}
+
+    def mint() -> Status:
+        row, token = agent_tokens.mint(workspace_id)
+        return Status(HTTPStatus.OK, {"id": row.pk, "auth_token": token})
+
+    return once(request, response, mint)
 
 
 @router.get("/{workspace_id}/tokens", auth=access("view", ApiScope.READ), response=list[TokenOut])
@@ -59,4 +65,4 @@ def list_tokens(request: HttpRequest, workspace_id: UUID) -> list[dict[str, Any]
 def revoke_token(request: HttpRequest, workspace_id: UUID, token_id: TokenId) -> dict[str, str]:
     """Revoke a token at once."""
     agent_tokens.revoke(workspace_id, token_id, now=database_now())
-    return {"status": "revoked"}
+    return {"status": "revoked"}  # not-a-workspace-status: of the token

@@ -2,6 +2,7 @@
 
 from workspaces.models.configurations import Configuration
 from workspaces.models.credentials import AgentToken, ApiKey, ApiScope, RetiredSecret, Secret
+from workspaces.models.idempotency import StoredAnswer
 from workspaces.models.incidents import Incident, Liveness
 from workspaces.models.launches import Launch, LaunchOutcome, LaunchQuerySet
 from workspaces.models.sweep_runs import SweepRun
@@ -31,6 +32,7 @@ __all__ = [
     "Liveness",
     "RetiredSecret",
     "Secret",
+    "StoredAnswer",
     "SweepRun",
     "Workspace",
     "WorkspaceQuerySet",
