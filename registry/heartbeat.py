@@ -20,7 +20,7 @@ from registry.report_body import read_report
 from registry.schemas import HeartbeatIn, RuntimeState
 from workspaces.access.authentication import AgentRow, agent_of, find_agent
 from workspaces.access.errors import RequestRefused, invalid_body
-from workspaces.access.masking import masker_of
+from workspaces.access.masking import WINDOW_CHARACTERS, masker_of
 from workspaces.access.tokens import digest
 from workspaces.lifecycle.transitions import WorkspaceStatus
 
@@ -28,7 +28,8 @@ MAX_TEXT_CHARACTERS = 4000
 # What it means that one of these is left out: existing runtimes say so that they are fine or idle. Other fields that
 # are left out, and those that can't be used, keep their last values.
 _LEFT_OUT = {"current_task": "", "runtime_state": RuntimeState.FINE}
-_STORE = "SELECT * FROM workspaces_store_heartbeat(%s, %s, %s, %s, %s)"
+_TEXTS = ("current_task", "sample_error")
+_STORE = "SELECT * FROM workspaces_store_heartbeat(%s, %s, %s, %s, %s, %s)"
 
 
 @require_POST
@@ -52,16 +53,17 @@ def store(token: str, report: HeartbeatIn) -> None:
     """Store a heartbeat, change the status if it calls for that, and publish it. Raises RequestRefused."""
     columns = columns_of(report)
     # In a longer transaction everything else would be lost as easily.
-    may_lose = not connection.in_atomic_block
+    may_lose, is_heard = not connection.in_atomic_block, ephemeral.is_heard()
     with connection.cursor() as cursor:
         said = json.dumps(columns)
-        cursor.execute(_STORE, [digest(token), WorkspaceStatus.REMOVED, report.workspace_id, said, may_lose])
+        cursor.execute(_STORE, [digest(token), WorkspaceStatus.REMOVED, report.workspace_id, said, may_lose, is_heard])
         record = cursor.fetchone()
-    agent = agent_of(AgentRow(*record[:-4]) if record else None)
+    agent = agent_of(AgentRow(*record[:-5]) if record else None)
     check_claim(agent, claimed=report.workspace_id)
-    services.follow_heartbeat(agent, services.StoredHeartbeat(*record[-4:]), has_tasks=bool(report.active_tasks))
-    if ephemeral.is_heard():
-        publish_heartbeat(agent, columns)
+    *stored, ancestors = record[-5:]
+    services.follow_heartbeat(agent, services.StoredHeartbeat(*stored), has_tasks=bool(report.active_tasks))
+    if is_heard:
+        publish_heartbeat(agent, columns, ancestors=ancestors)
 
 
 def columns_of(report: HeartbeatIn) -> dict[str, Any]:
@@ -71,11 +73,11 @@ def columns_of(report: HeartbeatIn) -> dict[str, Any]:
     if not report.monthly_spend:
         columns.pop("monthly_spend", None)
     capabilities = report.runtime_metadata.capabilities if report.runtime_metadata else {}
-    texts = [columns.get("current_task", ""), columns.get("sample_error", ""), capabilities]
-    if any(texts):
+    texts = [columns.get(name, "")[:WINDOW_CHARACTERS] for name in _TEXTS]
+    if capabilities or any(texts):
         # All at once, since reading the secrets is a query.
-        *masked, capabilities = masker_of(report.workspace_id).mask_strings(texts)
-        for name, text in zip(("current_task", "sample_error"), masked, strict=True):
+        *masked, capabilities = masker_of(report.workspace_id).mask_strings([*texts, capabilities])
+        for name, text in zip(_TEXTS, masked, strict=True):
             if name in columns:
                 columns[name] = text.strip()[:MAX_TEXT_CHARACTERS]
         if "runtime_metadata" in columns:

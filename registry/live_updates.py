@@ -1,7 +1,8 @@
 """Publishes what workspaces report to the live streams. Nothing of it is stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from events import ephemeral
 from events.ephemeral import EphemeralEvent
@@ -9,20 +10,20 @@ from events.names import EphemeralEventType
 from workspaces.access.authentication import Agent
 from workspaces.deadlines.policy import current_policy, effective_deadline
 from workspaces.models import Workspace
-from workspaces.services.core.lineage import ancestors_by_parent, event_subjects
+from workspaces.services.core.lineage import event_subjects
 
 
-def publish_heartbeat(agent: Agent, columns: Mapping[str, Any]) -> None:
+def publish_heartbeat(agent: Agent, columns: Mapping[str, Any], *, ancestors: Sequence[UUID]) -> None:
     """Publish a heartbeat, and its task if that changed.
 
-    `columns` are those that the heartbeat updated, with masked texts; `agent.snapshot` has the earlier values.
+    `columns` are those that the heartbeat updated, with masked texts; `agent.snapshot` has the earlier values. Of the
+    ancestors the parent comes first.
     """
     before = agent.snapshot
-    ancestors = ancestors_by_parent([before.parent_id])[before.parent_id]
     about: dict[str, Any] = {
         "workspace_id": agent.workspace_id,
         "version": before.version,
-        "subject": {"name": before.name, "runtime": before.runtime, "ancestors": ancestors},
+        "subject": {"name": before.name, "runtime": before.runtime, "ancestors": [str(pk) for pk in ancestors]},
     }
     task = columns.get("current_task", before.current_task)
     active_tasks = columns.get("active_tasks", before.active_tasks)

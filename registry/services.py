@@ -10,7 +10,7 @@ from uuid import UUID
 from registry.schemas import RuntimeState
 from workspaces.access import agent_urls, secrets
 from workspaces.access.authentication import Agent
-from workspaces.access.masking import WINDOW_CHARACTERS, Masker, masker_of
+from workspaces.access.masking import Masker, masker_of
 from workspaces.lifecycle.transitions import (
     RUNNING,
     FailureCode,
@@ -75,7 +75,7 @@ def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, no
 
 def update_card(agent: Agent, agent_card: Mapping[str, Any]) -> Mapping[str, str]:
     """Replace the card of the agent's workspace. Return why it was ignored, if it was."""
-    card = mask_strings(dict(agent_card), workspace_id=agent.workspace_id)
+    card = masker_of(agent.workspace_id).mask_strings(dict(agent_card))
     workspace = mark_online.replace_card(
         workspace_id=agent.workspace_id, launch_id=agent.launch_id, agent_card=card, now=agent.received_at
     )

@@ -10,7 +10,7 @@ _SQL = Path(__file__).parents[1] / "sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("workspaces", "0020_crash_loop")]
+    dependencies = [("workspaces", "0021_indexes_of_configurations")]
     operations = [
         RunSQLFile(
             _SQL / "workspaces_find_agent.sql",
@@ -18,6 +18,6 @@ class Migration(migrations.Migration):
         ),
         RunSQLFile(
             _SQL / "workspaces_store_heartbeat.sql",
-            reverse_sql="DROP FUNCTION workspaces_store_heartbeat(text, workspace_status, uuid, jsonb, boolean)",
+            reverse_sql="DROP FUNCTION workspaces_store_heartbeat(text, workspace_status, uuid, jsonb, boolean, boolean)",
         ),
     ]

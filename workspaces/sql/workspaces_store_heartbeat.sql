@@ -3,13 +3,14 @@
 -- if its workspace is not `claimed`. registry/heartbeat.py calls it.
 --
 -- `report` holds the columns that the beat changes. If `may_lose`, the beat is committed without waiting for the disk
--- (ADR 19), except for the first one of a task, which keeps its workspace from hibernating.
+-- (ADR 19), except for the first one of a task, which keeps its workspace from hibernating. If `is_heard`, the row has the
+-- workspace's ancestors for the live events, the parent first.
 CREATE FUNCTION workspaces_store_heartbeat(
-    token_digest text, removed workspace_status, claimed uuid, report jsonb, may_lose boolean)
+    token_digest text, removed workspace_status, claimed uuid, report jsonb, may_lose boolean, is_heard boolean)
     RETURNS TABLE (
         refusal text, received_at timestamptz, workspace_id uuid, launch_id uuid, status workspace_status, backend text,
         name text, runtime text, parent_id uuid, version bigint, current_task text, active_tasks integer,
-        error_rate double precision, sample_error text, runtime_state text, manages_status boolean
+        error_rate double precision, sample_error text, runtime_state text, manages_status boolean, ancestors uuid[]
     )
     LANGUAGE plpgsql
     -- One cached plan: each row is looked up by its key, however many other rows there are.
@@ -43,6 +44,16 @@ BEGIN
         RETURNING beat.error_rate, beat.sample_error, beat.runtime_state::text,
             coalesce(beat.runtime_metadata -> 'capabilities' ->> 'status_mgmt' = 'true', false)
     )
-    SELECT agent.*, stored.* FROM agent LEFT JOIN stored ON true;
+    SELECT agent.*, stored.*, CASE WHEN is_heard AND agent.parent_id IS NOT NULL THEN ARRAY(
+        WITH RECURSIVE walk (id, parent_id, depth) AS (
+            SELECT near.id, near.parent_id, 1 FROM workspaces_workspace AS near WHERE near.id = agent.parent_id
+            UNION ALL
+            SELECT next.id, next.parent_id, walk.depth + 1
+            FROM walk JOIN workspaces_workspace AS next ON next.id = walk.parent_id
+            WHERE walk.depth < 1000
+        )
+        SELECT walk.id FROM walk ORDER BY walk.depth
+    ) ELSE '{}' END
+    FROM agent LEFT JOIN stored ON true;
 END
 $$;
