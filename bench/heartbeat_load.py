@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from uuid import UUID
 
 BEATS_PER_SECOND = 200
 THREADS = 4
@@ -62,30 +63,30 @@ def main() -> None:
     json.dump(taken, sys.stdout)
 
 
-def _agents() -> Iterator[object]:
-    from workspaces.access.authentication import find_agent
+def _agents() -> Iterator[tuple[UUID, str]]:
+    """Yield workspaces, each with a token."""
     from workspaces.access.tokens import mint_agent_token
     from workspaces.models import Workspace
 
     online = Workspace.objects.filter(status="online").order_by("launch_id")
     for workspace in online[:AGENTS]:
-        yield find_agent(mint_agent_token(workspace))
+        yield workspace.pk, mint_agent_token(workspace)
 
 
-def _beat(agents: list[object], taken: HeartbeatTimes, began: float, stopped: threading.Event, number: int) -> None:
+def _beat(
+    agents: list[tuple[UUID, str]], taken: HeartbeatTimes, began: float, stopped: threading.Event, number: int
+) -> None:
     from django.db import connection
 
-    from postgres.clock import database_now
+    from registry.heartbeat import store
     from registry.schemas import HeartbeatIn
-    from registry.services import heartbeat
 
     chance = random.Random(number)  # noqa: S311
     due = began + number * _PAUSE / THREADS
     while not stopped.is_set():
         time.sleep(max(0.0, due - time.monotonic()))
-        agent = chance.choice(agents)
-        report = HeartbeatIn(workspace_id=agent.workspace_id, error_rate=0.0, uptime_seconds=int(due))
-        heartbeat(agent, report, clock=database_now)
+        workspace_id, token = chance.choice(agents)
+        store(token, HeartbeatIn(workspace_id=workspace_id, error_rate=0.0, uptime_seconds=int(due)))
         taken.append((due, time.monotonic() - due))
         due += _PAUSE
     connection.close()

@@ -32,7 +32,8 @@ _MOST_TOKENS = 50_000
 _REFUSED = HTTPStatus.UNAUTHORIZED
 # Where a bearer token is looked up. Elsewhere it proves nothing, so no answer there makes it an accepted one.
 _JUDGES_TOKENS = re.compile(
-    r"/(?:workspaces|templates|registry|events)(?:/.*)?|/admin/workspaces/[^/]+/bootstrap-failed|/ws", re.DOTALL
+    r"/(?:workspaces|templates|registry|events|settings)(?:/.*)?|/admin/workspaces/[^/]+/bootstrap-failed|/ws",
+    re.DOTALL,
 )
 
 

@@ -1,4 +1,4 @@
-"""Rotated values stay masked, and late heartbeats and starts change nothing that they must not."""
+"""Rotated values stay masked, and late starts change nothing that they must not."""
 
 from datetime import timedelta
 
@@ -6,20 +6,15 @@ import pytest
 from celery import Celery
 
 from postgres.clock import database_now
-from registry.schemas import HeartbeatIn
-from registry.services import heartbeat
 from tests.waiting import PATIENCE_SECONDS
-from tests.workspaces.factories import booting, later, launching, online, queued
+from tests.workspaces.factories import booting, later, launching, queued
 from workspaces import enqueue
 from workspaces.access import secrets
-from workspaces.access.authentication import find_agent
 from workspaces.access.masking import mask
-from workspaces.access.tokens import mint_agent_token
 from workspaces.deadlines.policy import Policy
-from workspaces.models import Heartbeat, Launch, RetiredSecret, Secret, Workspace
+from workspaces.models import Launch, RetiredSecret, Secret, Workspace
 from workspaces.provisioners.base import BackendState, Observation
 from workspaces.services.launching.launch import enter_booting
-from workspaces.services.launching.restart import restart
 from workspaces.services.stopping.remove import remove
 from workspaces.services.watching.sweep import sweep_stuck
 
@@ -63,19 +58,6 @@ def test_a_removed_workspace_refuses_secrets():
 def test_a_secret_that_slipway_would_overwrite_is_refused(name):
     with pytest.raises(secrets.InvalidSecret, match=name):
         secrets.put_secrets({name: "value"}, workspace_id=None)
-
-
-def test_a_heartbeat_of_an_earlier_launch_does_not_change_the_row():
-    workspace = online()
-    # Looked up by its token before the restart, written after it.
-    token = mint_agent_token(workspace)
-    earlier = find_agent(token)
-    restart(workspace_id=workspace.pk, now=database_now())
-    report = HeartbeatIn(workspace_id=earlier.workspace_id, error_rate=0.9, active_tasks=7, runtime_state="wedged")
-    heartbeat(earlier, report, clock=database_now)
-    beat = Heartbeat.objects.get(pk=workspace.pk)
-    assert (beat.error_rate, beat.active_tasks, beat.runtime_state) == (0, 0, "")
-    assert beat.launch_id == Workspace.objects.get(pk=workspace.pk).launch_id
 
 
 def test_a_start_confirmed_after_the_sweep_keeps_its_grace_period_and_url():
