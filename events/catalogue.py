@@ -173,7 +173,10 @@ CATALOGUE: dict[EventType | EphemeralEventType, CatalogueEntry] = {
         when="Its agent sent a different card.", required={"agent_card": CARD}
     ),
     EventType.WORKSPACE_OVER_BUDGET: CatalogueEntry(
-        when="It spent more this month than its limit.", required={"budget_limit": CENTS, "monthly_spend": CENTS}
+        when="It has spent 80 % of its budget of the month, or all of it (`percent`); each is told once a month. "
+        "At 100 % it is paused if its `budget_action` says so.",
+        required={"budget_limit": CENTS, "monthly_spend": CENTS, "percent": {"enum": [80, 100]}},
+        optional={"budget_action": {"enum": ["notify", "pause"]}},
     ),
     EventType.INCIDENT_OPENED: CatalogueEntry(
         when="Something concerns the fleet, or a channel.",

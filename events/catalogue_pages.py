@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from events.catalogue import CATALOGUE, CatalogueEntry
+from events.envelope import KEEP_ALIVE
 from events.names import EphemeralEventType, EventType
 
 _HEAD = """\
@@ -67,8 +68,8 @@ def _asyncapi() -> dict[str, Any]:
     messages = {name.value: _message(name, entry) for name, entry in CATALOGUE.items()}
     names = list(messages)
     channels = {
-        "websocket": _channel("/ws", [*names, _KEEP_ALIVE["name"]]),
-        "server-sent": _channel("/events/stream", names),
+        "websocket": _channel("/ws", [*names, KEEP_ALIVE]),
+        "server-sent": _channel("/events/stream", [*names, KEEP_ALIVE]),
         "of-workspace": {
             **_channel("/workspaces/{workspace_id}/events/stream", [_OF_WORKSPACE["name"]]),
             "parameters": {"workspace_id": {"description": "the workspace"}},
@@ -94,16 +95,20 @@ def _asyncapi() -> dict[str, Any]:
 _DESCRIPTION = (
     "WebSocket and server-sent events use the same envelope; the stream of one workspace has its own. Resume with "
     "?after= or Last-Event-ID; filter with ?event=, ?workspace=, ?runtime=, ?subtree=. At least every 15 seconds "
-    "something is sent: KEEP_ALIVE on the WebSocket, a comment on the others. See streams.md."
+    "something is sent: KEEP_ALIVE, or a comment in the stream of one workspace. See streams.md."
 )
+_KEEP_ALIVE_PROPERTIES: dict[str, Any] = {
+    "event": {"const": KEEP_ALIVE},
+    "workspace_id": {"type": "null"},
+    "timestamp": {"type": "string", "format": "date-time"},
+    "payload": {"type": "object", "maxProperties": 0},
+    "position": {"type": "integer", "minimum": 0},
+    "version": {"type": "null"},
+}
 _KEEP_ALIVE: dict[str, Any] = {
-    "name": "KEEP_ALIVE",
+    "name": KEEP_ALIVE,
     "summary": "Nothing happened. The log was searched up to this position.",
-    "payload": {
-        "type": "object",
-        "properties": {"event": {"const": "KEEP_ALIVE"}, "position": {"type": "integer", "minimum": 0}},
-        "required": ["event", "position"],
-    },
+    "payload": {"type": "object", "properties": _KEEP_ALIVE_PROPERTIES, "required": list(_KEEP_ALIVE_PROPERTIES)},
 }
 _OF_WORKSPACE: dict[str, Any] = {
     "name": "OfWorkspace",

@@ -8,6 +8,10 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
+
+KEEP_ALIVE = "KEEP_ALIVE"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoggedEvent:
@@ -60,11 +64,21 @@ def envelope(event: LoggedEvent) -> dict[str, Any]:
     return {
         "event": event.event_type,
         "workspace_id": str(event.workspace_id) if event.workspace_id else None,
-        "timestamp": event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "timestamp": _timestamp(event.created_at),
         "payload": event.payload,
         "position": event.position or None,
         "version": event.version,
     }
+
+
+def keep_alive_text(position: int) -> str:
+    """Return the envelope, as JSON, that says that nothing happened up to this position of the log."""
+    about = {"workspace_id": None, "timestamp": _timestamp(timezone.now()), "payload": {}}
+    return _compact({"event": KEEP_ALIVE, **about, "position": position, "version": None})
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _compact(value: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from events.envelope import keep_alive_text
 from events.live.client_writer import ClientWriter, size_of
 from events.live.event_batch import AsgiMessage, EventBatch, StreamFormat, StreamOptions, body_part
 
@@ -85,15 +86,19 @@ class Stream:
     def keep_alive(self, position: int) -> None:
         """If nothing was sent since the last call, send the position up to which the log was searched for it."""
         if self._held is None and self.is_quiet and not self.writer.is_busy:
-            message: AsgiMessage
-            if self.options.format is StreamFormat.WEBSOCKET:
-                message = {"type": "websocket.send", "text": f'{{"event":"KEEP_ALIVE","position":{position}}}'}
-            else:
-                # An ID without data fires no event; the browser resumes from there.
-                message = body_part(f": keep-alive\nid: {position}\n\n".encode())
-            self.writer.write([message])
+            self.writer.write([self.keep_alive_message(position)])
         self.is_quiet = True
         self.stuck_ticks = self.stuck_ticks + 1 if self.writer.is_busy else 0
+
+    def keep_alive_message(self, position: int) -> AsgiMessage:
+        """Return what tells the client that nothing happened: an envelope; in one workspace's stream a comment."""
+        text = keep_alive_text(position)
+        if self.options.format is StreamFormat.WEBSOCKET:
+            return {"type": "websocket.send", "text": text}
+        # An ID without data fires no event; the browser resumes from there.
+        moved = f": keep-alive\nid: {position}\n\n"
+        is_of_workspace = self.options.format is StreamFormat.WORKSPACE_SERVER_SENT
+        return body_part((moved if is_of_workspace else f"{moved}data: {text}\n\n").encode())
 
     def end(self, end: StreamEnd) -> None:
         """End the stream; the first reason counts."""

@@ -152,8 +152,8 @@ class Stream:
         return lines
 
     def message(self):
-        """Return (id, data) of the next message; comments are left out."""
-        while (lines := self.block())[0].startswith(":"):
+        """Return (id, data) of the next event; comments and keep-alives are left out."""
+        while (lines := self.block())[0].startswith(":") or '"KEEP_ALIVE"' in lines[0]:
             pass
         assert [line.partition(":")[0] for line in lines] == ["id", "data"]
         return int(lines[0][3:]), json.loads(lines[1][5:])

@@ -66,5 +66,5 @@ class LiveListener(threading.Thread):
             elif not line:
                 # A block is complete at the empty line. A block without data only moves the position.
                 self._position = position
-                self.events += [event] if event else []
+                self.events += [event] if event and event["event"] != "KEEP_ALIVE" else []
                 event = None

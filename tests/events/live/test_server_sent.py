@@ -161,7 +161,14 @@ def test_wsgi_refuses_the_stream_with_a_sentence(path):
 
 def test_a_silent_stream_is_kept_alive(serve):
     with serve(KEEP_ALIVE_SECONDS="0.1").stream() as stream:
-        assert [stream.block() for _ in range(3)] == [[": keep-alive", "id: 0"]] * 3
+        for _ in range(3):
+            assert stream.block() == [": keep-alive", "id: 0"]
+            # Without an ID of its own, and as a message, which the page of a browser sees.
+            (line,) = stream.block()
+            told = json.loads(line.removeprefix("data: "))
+            assert told.pop("timestamp").endswith("Z")
+            nothing = {"workspace_id": None, "payload": {}, "position": 0, "version": None}
+            assert told == {"event": "KEEP_ALIVE", **nothing}
 
 
 def test_the_default_keep_alive_is_within_the_contract_s_fifteen_seconds():
