@@ -7,6 +7,7 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import environ
 from cryptography.fernet import Fernet
@@ -76,6 +77,14 @@ def choice(env: environ.Env, name: str, *, default: str, among: Sequence[str]) -
     value = text(env, name, default=default)
     if value not in among:
         raise ImproperlyConfigured(f"{name}={value} is unknown: give one of {', '.join(among)}.")
+    return value
+
+
+def time_zone(env: environ.Env, name: str, *, default: str) -> str:
+    """Return the name of a time zone that this host and Postgres know."""
+    value = text(env, name, default=default)
+    if value not in available_timezones():
+        raise ImproperlyConfigured(f"{name}={value} is no time zone: give a name such as UTC or Europe/Berlin.")
     return value
 
 

@@ -24,6 +24,7 @@ from config.environment import (
     required,
     seconds,
     text,
+    time_zone,
     url,
 )
 from workspaces.provisioners.kinds import LAUNCHED_KINDS
@@ -272,6 +273,8 @@ AGENT_PASSTHROUGH_ENV = env.list(
     + ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT", "PIP_INDEX_URL", "PIP_CONFIG_FILE"],
 )
 AGENT_URL_ALLOW_PRIVATE = cidr_list(env, "AGENT_URL_ALLOW_PRIVATE")
+# The days and months of usage and budgets are those of this time zone, such as Europe/Berlin.
+BUDGET_TIME_ZONE = time_zone(env, "BUDGET_TIME_ZONE", default="UTC")
 SECRETS_KEYS = fernet_keys(env, "SECRETS_KEYS")
 
 # --- Delivery ------------------------------------------------------------------------------------

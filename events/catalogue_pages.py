@@ -59,7 +59,7 @@ def _row(name: EventType | EphemeralEventType) -> str:
 
 def _type(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
-        return " or ".join(schema["enum"])
+        return " or ".join(str(value) for value in schema["enum"])
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     return " or ".join([schema.get("format", types[0]), *types[1:]])
 

@@ -73,7 +73,7 @@ def envelope(event: LoggedEvent) -> dict[str, Any]:
 
 def keep_alive_text(position: int) -> str:
     """Return the envelope, as JSON, that says that nothing happened up to this position of the log."""
-    about = {"workspace_id": None, "timestamp": _timestamp(timezone.now()), "payload": {}}
+    about: dict[str, Any] = {"workspace_id": None, "timestamp": _timestamp(timezone.now()), "payload": {}}
     return _compact({"event": KEEP_ALIVE, **about, "position": position, "version": None})
 
 

@@ -7,6 +7,7 @@ one more to mask a text. `python -m bench.heartbeat` compares it with a bare vie
 import json
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST
@@ -18,18 +19,20 @@ from registry.authentication import check_claim, required_token
 from registry.live_updates import publish_heartbeat
 from registry.report_body import read_report
 from registry.schemas import HeartbeatIn, RuntimeState
+from workspaces import operations
 from workspaces.access.authentication import AgentRow, agent_of, find_agent
 from workspaces.access.errors import RequestRefused, invalid_body
 from workspaces.access.masking import WINDOW_CHARACTERS, masker_of
 from workspaces.access.tokens import digest
 from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.services.watching import budgets
 
 MAX_TEXT_CHARACTERS = 4000
 # What it means that one of these is left out: existing runtimes say so that they are fine or idle. Other fields that
 # are left out, and those that can't be used, keep their last values.
 _LEFT_OUT = {"current_task": "", "runtime_state": RuntimeState.FINE}
 _TEXTS = ("current_task", "sample_error")
-_STORE = "SELECT * FROM workspaces_store_heartbeat(%s, %s, %s, %s, %s, %s)"
+_STORE = "SELECT * FROM workspaces_store_heartbeat(%s, %s, %s, %s, %s, %s, %s)"
 
 
 @require_POST
@@ -54,14 +57,16 @@ def store(token: str, report: HeartbeatIn) -> None:
     columns = columns_of(report)
     # In a longer transaction everything else would be lost as easily.
     may_lose, is_heard = not connection.in_atomic_block, ephemeral.is_heard()
+    about: list[Any] = [digest(token), WorkspaceStatus.REMOVED, report.workspace_id]
     with connection.cursor() as cursor:
-        said = json.dumps(columns)
-        cursor.execute(_STORE, [digest(token), WorkspaceStatus.REMOVED, report.workspace_id, said, may_lose, is_heard])
+        cursor.execute(_STORE, [*about, json.dumps(columns), may_lose, is_heard, settings.BUDGET_TIME_ZONE])
         record = cursor.fetchone()
-    agent = agent_of(AgentRow(*record[:-5]) if record else None)
+    agent = agent_of(AgentRow(*record[:-8]) if record else None)
     check_claim(agent, claimed=report.workspace_id)
-    *stored, ancestors = record[-5:]
+    *stored, spent, limit, told, ancestors = record[-8:]
     services.follow_heartbeat(agent, services.StoredHeartbeat(*stored), has_tasks=bool(report.active_tasks))
+    if spent and budgets.reached_level(limit=limit, spent=spent) > told:
+        operations.enforce_budget(agent.workspace_id)
     if is_heard:
         publish_heartbeat(agent, columns, ancestors=ancestors)
 

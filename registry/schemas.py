@@ -35,6 +35,8 @@ from workspaces.models import MAX_BUDGET_CENTS
 # The largest values that the columns of Heartbeat can store.
 _LARGEST_COUNT = 2**31 - 1
 _LARGEST_AMOUNT = 2**63 - 1
+# Sums of these fit into a column for any number of years.
+_LARGEST_DELTA = 10**12
 MAX_CARD_BYTES = 64 * 1024
 _MAX_CAPABILITY_CHARACTERS = 100
 # A field with more wrong parts is left out whole.
@@ -82,6 +84,7 @@ AnyText = Annotated[str, BeforeValidator(as_text)]
 Rate = Annotated[StrictFloat, Field(ge=0, le=1)]
 Count = Annotated[int, BeforeValidator(partial(whole, most=_LARGEST_COUNT))]
 Amount = Annotated[int, BeforeValidator(partial(whole, most=_LARGEST_AMOUNT))]
+Delta = Annotated[int, BeforeValidator(partial(whole, most=_LARGEST_DELTA))]
 Cents = Annotated[int, BeforeValidator(partial(whole, most=MAX_BUDGET_CENTS))]
 Seconds = Annotated[float, BeforeValidator(partial(clamped, most=_LARGEST_COUNT))]
 Card = Annotated[dict[str, Any], AfterValidator(mend_card)]
@@ -173,6 +176,15 @@ class RuntimeMetadata(BaseModel):
     idle_timeout_seconds: Seconds | None = None
 
 
+class UsageIn(BaseModel):
+    """What the agent used since its last heartbeat. With a `counter` that it raises, a repeated one counts once."""
+
+    input_tokens: Delta = 0
+    output_tokens: Delta = 0
+    total_calls: Delta = 0
+    counter: Amount | None = None
+
+
 class HeartbeatIn(Report):
     workspace_id: UUID
     error_rate: Rate | None = None
@@ -183,6 +195,7 @@ class HeartbeatIn(Report):
     monthly_spend: Cents | None = None
     runtime_state: RuntimeState | None = None
     runtime_metadata: RuntimeMetadata | None = None
+    usage: UsageIn | None = None
 
 
 class ProgressIn(Report):

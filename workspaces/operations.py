@@ -25,6 +25,7 @@ from workspaces.services.launching.configuration_changes import has_other_config
 from workspaces.services.stopping import hibernate as hibernate_service
 from workspaces.services.stopping import pause as pause_service
 from workspaces.services.stopping import remove as remove_service
+from workspaces.services.watching import budgets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +189,13 @@ def remove(workspace_id: UUID, *, confirm: bool = False) -> OperationResult:
     cascade = remove_service.remove(workspace_id=workspace_id, confirmed=confirm, now=now)
     tasks.enqueue_due_teardowns(now=now)
     return OperationResult(changed=cascade.changed, skipped=cascade.refused)
+
+
+def enforce_budget(workspace_id: UUID) -> None:
+    """Tell that a workspace has reached a level of its budget, and pause it at its limit if it says so."""
+    now = database_now()
+    if budgets.enforce(workspace_id, now=now):
+        tasks.enqueue_due_teardowns(now=now)
 
 
 def _enqueue_launches(workspaces: Iterable[Workspace], *, now: datetime) -> None:

@@ -24,7 +24,7 @@ from postgres.errors import is_outage
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
 from workspaces.access.errors import RequestRefused, field_message
-from workspaces.api import edits, tokens  # noqa: F401 (they add routes)
+from workspaces.api import edits, logs, tokens, usage  # noqa: F401 (they add routes)
 from workspaces.api.router import router as workspaces_router
 from workspaces.api.routes import templates as templates_router
 from workspaces.api.secrets import UnknownSecret

@@ -74,15 +74,11 @@ def test_the_catalogue_lists_the_lifecycle_s_values(listed, enum):
     assert set(listed) == set(enum.values) - {""}
 
 
-# The wire contract names it, but Slipway does not receive usage reports yet.
-NOT_SENT_YET = {EventType.WORKSPACE_OVER_BUDGET}
-
-
-def test_every_name_is_sent_by_a_transition_or_a_service_or_listed_as_not_sent_yet():
+def test_every_name_is_sent_by_a_transition_or_a_service():
     folders = [settings.BASE_DIR / folder for folder in ("workspaces/services", "registry")]
     code = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
     sent = {row.event for row in TRANSITIONS} | {name for name in NAMES if f"EventType.{name.name}" in code}
-    assert set(NAMES) - sent == NOT_SENT_YET
+    assert set(NAMES) == sent
 
 
 def test_the_pages_are_current_and_a_stale_one_fails_the_check(settings, tmp_path):

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 
+from postgres.clock import database_now
+from workspaces import operations
 from workspaces.api.etags import check_if_match, etag_of
 from workspaces.api.router import access, router
 from workspaces.api.schemas import BudgetIn, ChangesIn
@@ -12,6 +14,7 @@ from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
 from workspaces.services.core import fields
 from workspaces.services.core.transition import UnknownWorkspace
+from workspaces.services.watching.budgets import month_of, spent_in
 
 
 @router.patch("/{workspace_id}", auth=access("change", ApiScope.OPERATE))
@@ -24,7 +27,7 @@ def change_workspace(
 
 
 @router.get("/{workspace_id}/budget", auth=access("view", ApiScope.READ, own_agent=True))
-def get_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> dict[str, int | None]:
+def get_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> dict[str, Any]:
     """Show a workspace's budget and what it has spent of it this month, in cents.
 
     Without a budget `budget_limit` and `budget_remaining` are null; what is left of one that is exceeded is negative.
@@ -35,11 +38,11 @@ def get_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID)
 
 
 @router.patch("/{workspace_id}/budget", auth=access("change", ApiScope.OPERATE))
-def change_budget(
-    request: HttpRequest, response: HttpResponse, workspace_id: UUID, body: BudgetIn
-) -> dict[str, int | None]:
-    """Change a workspace's budget in cents a month; null for none."""
-    return budget_json(edit(request, response, workspace_id, {"budget_limit": body.budget_limit}))
+def change_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID, body: BudgetIn) -> dict[str, Any]:
+    """Change a workspace's budget in cents a month, null for none, and what happens when it is spent."""
+    edit(request, response, workspace_id, body.model_dump(exclude_unset=True))
+    operations.enforce_budget(workspace_id)
+    return budget_json(find(workspace_id))
 
 
 @router.get("/{workspace_id}/state", auth=access("view", ApiScope.READ, own_agent=True))
@@ -70,12 +73,13 @@ def edit(request: HttpRequest, response: HttpResponse, workspace_id: UUID, chang
     return workspace
 
 
-def budget_json(workspace: Workspace) -> dict[str, int | None]:
-    """Return the budget in cents. All four fields are always there."""
-    spent, limit = workspace.heartbeat.monthly_spend, workspace.budget_limit
+def budget_json(workspace: Workspace) -> dict[str, Any]:
+    """Return the budget in cents. All fields are always there."""
+    spent, limit = spent_in(month_of(database_now()), workspace.heartbeat), workspace.budget_limit
     return {
         "budget_limit": limit,
         "budget_used": spent,
         "monthly_spend": spent,
         "budget_remaining": None if limit is None else limit - spent,
+        "budget_action": workspace.budget_action,
     }

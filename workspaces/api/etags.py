@@ -8,7 +8,7 @@ from workspaces.access.errors import RequestRefused
 from workspaces.models import Workspace
 
 _EDITABLE = (
-    *("name", "role", "tier", "parent_id", "x", "y", "labels", "budget_limit", "restart_policy"),
+    *("name", "role", "tier", "parent_id", "x", "y", "labels", "budget_limit", "budget_action", "restart_policy"),
     *("hibernation_idle_minutes", "provision_timeout_seconds"),
 )
 

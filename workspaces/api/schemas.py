@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from workspaces.lifecycle.transitions import RestartPolicy
+from workspaces.lifecycle.transitions import BudgetAction, RestartPolicy
 from workspaces.models import MAX_BUDGET_CENTS, MAX_TIMEOUT_SECONDS
 from workspaces.services.launching.create import CreateRequest
 
@@ -79,9 +79,10 @@ class ChangesIn(OperatorIn):
 
 
 class BudgetIn(OperatorIn):
-    """The budget in cents a month; null for none."""
+    """The budget in cents a month, null for none, and what happens when it is spent."""
 
     budget_limit: Cents | None
+    budget_action: BudgetAction = BudgetAction.NOTIFY
 
 
 class CreateIn(OperatorIn):
@@ -101,6 +102,7 @@ class CreateIn(OperatorIn):
     hibernation_idle_minutes: Minutes | None = None
     provision_timeout_seconds: Timeout | None = None
     restart_policy: RestartPolicy | None = None
+    budget_action: BudgetAction | None = None
     secrets: dict[str, str] | None = None
     env_file: str | None = None
     labels: dict[str, str] | None = None

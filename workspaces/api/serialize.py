@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from django.db.models import F, OuterRef, Subquery
-from django.db.models.functions import JSONObject
+from django.conf import settings
+from django.db.models import Case, DateField, F, OuterRef, Subquery, When
+from django.db.models.functions import Cast, JSONObject, Now, TruncMonth
 from ninja import Schema
 
 from workspaces.deadlines.policy import Policy, effective_deadline, phase_limit, stop_deadline
@@ -72,6 +74,7 @@ class WorkspaceOut(Schema):
     last_sample_error: str
     current_task: str
     budget_limit: int | None
+    budget_action: str
     monthly_spend: int
     provision_timeout_ms: int
     created_at: datetime
@@ -104,14 +107,14 @@ _STOPPING_COLUMNS = {
 }
 # These keys have the names of the workspace's attributes.
 _WORKSPACE_FIELDS = (
-    *("id", "name", "role", "tier", "status", "runtime", "url", "parent_id", "budget_limit"),
+    *("id", "name", "role", "tier", "status", "runtime", "url", "parent_id", "budget_limit", "budget_action"),
     *("created_at", "x", "y", "version", "phase", "progress_step", "failure"),
     *("hibernation_idle_minutes", "provision_timeout_seconds"),
     *("restart_policy", "restart_attempts", "restart_due_at", "paused_by"),
 )
 # What the JSON of a workspace has in place of what could not be read.
 _UNCERTAIN: dict[str, Any] = {
-    **dict.fromkeys(("role", "url", "current_task", "phase", "progress_step", "restart_policy"), ""),
+    **dict.fromkeys(("role", "url", "current_task", "phase", "progress_step", "restart_policy", "budget_action"), ""),
     **dict.fromkeys(("tier", "active_tasks", "uptime_seconds", "last_error_rate", "monthly_spend", "x", "y"), 0),
     **dict.fromkeys(("provision_timeout_ms", "restart_attempts"), 0),
     **dict.fromkeys(("budget_limit", "deadline_at", "queue_position", "hibernation_idle_minutes", "paused_by")),
@@ -119,7 +122,7 @@ _UNCERTAIN: dict[str, Any] = {
     "agent_card": None,
     "held": False,
 }
-_HEARTBEAT_FIELDS = ("active_tasks", "uptime_seconds", "current_task", "monthly_spend")
+_HEARTBEAT_FIELDS = ("active_tasks", "uptime_seconds", "current_task")
 
 
 def select_for_json(workspaces: WorkspaceQuerySet) -> WorkspaceQuerySet:
@@ -128,7 +131,9 @@ def select_for_json(workspaces: WorkspaceQuerySet) -> WorkspaceQuerySet:
     columns = {name: F(column) for name, column in _STOPPING_COLUMNS.items()}
     # The earliest, because a later launch waits for an earlier one.
     stopping = launches.order_by("teardown_at", "pk").values(stopping=JSONObject(**columns))[:1]
-    return workspaces.select_related("heartbeat").annotate(stopping=Subquery(stopping))
+    month = Cast(TruncMonth(Now(), tzinfo=ZoneInfo(settings.BUDGET_TIME_ZONE)), DateField())
+    spent = Case(When(heartbeat__spend_month=month, then=F("heartbeat__monthly_spend")), default=0)
+    return workspaces.select_related("heartbeat").annotate(stopping=Subquery(stopping), spent=spent)
 
 
 def workspace_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID, int]) -> dict[str, Any]:
@@ -154,6 +159,7 @@ def whole_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID,
         # Existing consoles read null as "no agent has sent one".
         "agent_card": workspace.agent_card or None,
         **{name: getattr(heartbeat, name) for name in _HEARTBEAT_FIELDS},
+        "monthly_spend": workspace.spent,  # type: ignore[attr-defined]
         "last_error_rate": heartbeat.error_rate,
         # Existing consoles look for a failure here.
         "last_sample_error": workspace.failure_message or heartbeat.sample_error,

@@ -129,6 +129,15 @@ class RestartPolicy(TextChoices):
     ON_FAILURE = "on-failure", "On failure"
 
 
+class BudgetAction(TextChoices):
+    """What happens when a workspace has spent its budget of the month."""
+
+    # Tell it, and let it go on.
+    NOTIFY = "notify", "Notify"
+    # Tell it and pause the workspace.
+    PAUSE = "pause", "Pause"
+
+
 class TeardownReason(TextChoices):
     """Why a launch's backend object is to be stopped."""
 

@@ -6,6 +6,7 @@ from workspaces.models.idempotency import StoredAnswer
 from workspaces.models.incidents import Incident, Liveness
 from workspaces.models.launches import Launch, LaunchOutcome, LaunchQuerySet
 from workspaces.models.sweep_runs import SweepRun
+from workspaces.models.usage import Usage, UsageCounter
 from workspaces.models.workspaces import (
     MAX_BUDGET_CENTS,
     MAX_TIMEOUT_SECONDS,
@@ -34,6 +35,8 @@ __all__ = [
     "Secret",
     "StoredAnswer",
     "SweepRun",
+    "Usage",
+    "UsageCounter",
     "Workspace",
     "WorkspaceQuerySet",
     "is_overdue",

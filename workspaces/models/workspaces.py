@@ -18,6 +18,7 @@ from workspaces.lifecycle.transitions import (
     ACTIVE,
     RUNNING,
     WITH_DEADLINE,
+    BudgetAction,
     FailureCode,
     FailureOwner,
     FailureSource,
@@ -84,6 +85,12 @@ class Workspace(models.Model):
     x = models.FloatField(default=0)
     y = models.FloatField(default=0)
     budget_limit = models.PositiveBigIntegerField(null=True, blank=True, help_text="Cents a month.")
+    budget_action = models.CharField(
+        max_length=20, choices=BudgetAction.choices, default=BudgetAction.NOTIFY, db_default=BudgetAction.NOTIFY
+    )
+    # The level of the budget that was told last, in percent, and the first day of the month in which it was.
+    budget_told_percent = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
+    budget_told_month = models.DateField(null=True, editable=False)
     hibernation_idle_minutes = models.PositiveIntegerField(null=True, blank=True)
     # Its own sweep limit for booting; takes precedence over the template's.
     provision_timeout_seconds = models.PositiveIntegerField(null=True, blank=True)
@@ -185,6 +192,7 @@ class Workspace(models.Model):
             CheckConstraint(
                 condition=Q(restart_policy__in=RestartPolicy.values), name="workspace_restart_policy_known"
             ),
+            CheckConstraint(condition=Q(budget_action__in=BudgetAction.values), name="workspace_budget_action_known"),
             CheckConstraint(
                 condition=Q(held_since__isnull=True) | Q(status=WorkspaceStatus.PROVISIONING),
                 name="workspace_held_while_provisioning",
@@ -314,7 +322,9 @@ class Heartbeat(models.Model):
     idle_since = models.DateTimeField(null=True)
     uptime_seconds = models.PositiveBigIntegerField(default=0)
     current_task = models.TextField(blank=True, default="")
+    # In cents, and the first day of the month for which it was reported.
     monthly_spend = models.PositiveBigIntegerField(default=0)
+    spend_month = models.DateField(null=True)
     runtime_state = models.CharField(max_length=20, blank=True, default="")
     runtime_metadata = models.JSONField(default=dict)
 

@@ -2,21 +2,26 @@
 -- workspaces_find_agent, as it was before the beat, with what is stored now. Stores nothing if the agent is refused, or
 -- if its workspace is not `claimed`. registry/heartbeat.py calls it.
 --
--- `report` holds the columns that the beat changes. If `may_lose`, the beat is committed without waiting for the disk
--- (ADR 19), except for the first one of a task, which keeps its workspace from hibernating. If `is_heard`, the row has the
--- workspace's ancestors for the live events, the parent first.
+-- `report` holds the columns that the beat changes, and `usage` (workspaces_count_usage). Its days are those of `zone`.
+-- `budget_limit` is null unless the beat says what was spent; `budget_told_percent` is this month's. If `is_heard`, the row
+-- has the workspace's ancestors for the live events, the parent first. If `may_lose`, the beat is committed without
+-- waiting for the disk (ADR 19), except for the first one of a task, which keeps its workspace from hibernating.
 CREATE FUNCTION workspaces_store_heartbeat(
-    token_digest text, removed workspace_status, claimed uuid, report jsonb, may_lose boolean, is_heard boolean)
+    token_digest text, removed workspace_status, claimed uuid, report jsonb, may_lose boolean, is_heard boolean,
+    zone text)
     RETURNS TABLE (
         refusal text, received_at timestamptz, workspace_id uuid, launch_id uuid, status workspace_status, backend text,
         name text, runtime text, parent_id uuid, version bigint, current_task text, active_tasks integer,
-        error_rate double precision, sample_error text, runtime_state text, manages_status boolean, ancestors uuid[]
+        error_rate double precision, sample_error text, runtime_state text, manages_status boolean, monthly_spend bigint,
+        budget_limit bigint, budget_told_percent integer, ancestors uuid[]
     )
     LANGUAGE plpgsql
     -- One cached plan: each row is looked up by its key, however many other rows there are.
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 AS $$
 DECLARE
+    today date := (statement_timestamp() AT TIME ZONE zone)::date;
+    month date := date_trunc('month', today)::date;
     new_tasks integer := (report ->> 'active_tasks')::integer;
 BEGIN
     RETURN QUERY
@@ -32,7 +37,9 @@ BEGIN
                 THEN coalesce(beat.idle_since, agent.received_at) END,
             uptime_seconds = coalesce((report ->> 'uptime_seconds')::bigint, beat.uptime_seconds),
             current_task = coalesce(report ->> 'current_task', beat.current_task),
-            monthly_spend = coalesce((report ->> 'monthly_spend')::bigint, beat.monthly_spend),
+            monthly_spend = coalesce((report ->> 'monthly_spend')::bigint,
+                CASE WHEN beat.spend_month = month THEN beat.monthly_spend ELSE 0 END),
+            spend_month = month,
             runtime_state = coalesce(report ->> 'runtime_state', beat.runtime_state),
             runtime_metadata = coalesce(report -> 'runtime_metadata', beat.runtime_metadata)
         FROM agent
@@ -42,18 +49,26 @@ BEGIN
             AND CASE WHEN may_lose AND (agent.active_tasks > 0 OR coalesce(new_tasks, 0) = 0)
                 THEN set_config('synchronous_commit', 'off', true) = 'off' ELSE true END
         RETURNING beat.error_rate, beat.sample_error, beat.runtime_state::text,
-            coalesce(beat.runtime_metadata -> 'capabilities' ->> 'status_mgmt' = 'true', false)
+            coalesce(beat.runtime_metadata -> 'capabilities' ->> 'status_mgmt' = 'true', false) AS manages_status,
+            beat.monthly_spend, beat.workspace_id, beat.launch_id
+    ), counted AS (
+        SELECT workspaces_count_usage(stored.workspace_id, stored.launch_id, report -> 'usage', today) AS is_new
+        FROM stored WHERE report ? 'usage'
     )
-    SELECT agent.*, stored.*, CASE WHEN is_heard AND agent.parent_id IS NOT NULL THEN ARRAY(
-        WITH RECURSIVE walk (id, parent_id, depth) AS (
-            SELECT near.id, near.parent_id, 1 FROM workspaces_workspace AS near WHERE near.id = agent.parent_id
-            UNION ALL
-            SELECT next.id, next.parent_id, walk.depth + 1
-            FROM walk JOIN workspaces_workspace AS next ON next.id = walk.parent_id
-            WHERE walk.depth < 1000
-        )
-        SELECT walk.id FROM walk ORDER BY walk.depth
-    ) ELSE '{}' END
-    FROM agent LEFT JOIN stored ON true;
+    SELECT agent.*, stored.error_rate, stored.sample_error, stored.runtime_state, stored.manages_status,
+        stored.monthly_spend,
+        own.budget_limit, CASE WHEN own.budget_told_month = month THEN own.budget_told_percent ELSE 0 END::integer,
+        CASE WHEN is_heard AND agent.parent_id IS NOT NULL THEN ARRAY(
+            WITH RECURSIVE walk (id, parent_id, depth) AS (
+                SELECT near.id, near.parent_id, 1 FROM workspaces_workspace AS near WHERE near.id = agent.parent_id
+                UNION ALL
+                SELECT next.id, next.parent_id, walk.depth + 1
+                FROM walk JOIN workspaces_workspace AS next ON next.id = walk.parent_id
+                WHERE walk.depth < 1000
+            )
+            SELECT walk.id FROM walk ORDER BY walk.depth
+        ) ELSE '{}' END
+    FROM agent LEFT JOIN stored ON true LEFT JOIN counted ON true
+        LEFT JOIN workspaces_workspace AS own ON report ? 'monthly_spend' AND own.id = agent.workspace_id;
 END
 $$;

@@ -7,7 +7,7 @@ import pytest
 from events.models import Event
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, online
-from workspaces.models import MAX_BUDGET_CENTS, ApiScope, Heartbeat, Workspace
+from workspaces.models import MAX_BUDGET_CENTS, ApiScope, Workspace
 from workspaces.operations import pause, remove
 
 pytestmark = pytest.mark.django_db
@@ -173,10 +173,11 @@ def test_the_etag_follows_the_status_and_the_edited_fields_but_no_heartbeat(oper
 def test_a_budget_shows_all_four_figures_with_and_without_a_limit(operator, workspace):
     path = f"/workspaces/{workspace.pk}/budget"
     nothing = {"budget_limit": None, "budget_used": 0, "monthly_spend": 0, "budget_remaining": None}
-    assert operator.get(path).json() == nothing
-    Heartbeat.objects.filter(pk=workspace.pk).update(monthly_spend=700)
+    assert operator.get(path).json() == nothing | {"budget_action": "notify"}
+    AgentCaller(workspace).beat(monthly_spend=700)
     answer = patch(operator, workspace, {"budget_limit": 500}, path="/budget")
     over = {"budget_limit": 500, "budget_used": 700, "monthly_spend": 700, "budget_remaining": -200}
+    over |= {"budget_action": "notify"}
     assert answer.json() == operator.get(path).json() == over
     assert patch(operator, workspace, {"budget_limit": None}, path="/budget").json()["budget_remaining"] is None
 

@@ -19,7 +19,15 @@ pytestmark = pytest.mark.django_db
 CALLS = [operation.name for operation in OPERATIONS if operation.method == "POST" and not operation.is_admin_only]
 ITEM_FIELDS = {
     *("id", "name", "role", "tier", "status", "runtime", "url", "agent_card", "parent_id", "active_tasks"),
-    *("uptime_seconds", "last_error_rate", "last_sample_error", "current_task", "budget_limit", "monthly_spend"),
+    *(
+        "uptime_seconds",
+        "last_error_rate",
+        "last_sample_error",
+        "current_task",
+        "budget_limit",
+        "budget_action",
+        "monthly_spend",
+    ),
     *(
         "provision_timeout_ms",
         "created_at",

@@ -86,6 +86,9 @@ def edit(workspace_id: UUID, changes: Mapping[str, Any], *, check: Callable[[Wor
         setattr(workspace, name, value)
     if problems := {name: why for name, why in field_problems(workspace).items() if name in own}:
         raise InvalidWorkspace(problems)
+    if "budget_limit" in own:
+        # Another budget: each of its levels is told anew.
+        own["budget_told_percent"] = workspace.budget_told_percent = 0
     if own:
         workspace.save(update_fields=own)
     return workspace

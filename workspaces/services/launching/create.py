@@ -20,7 +20,7 @@ from workspaces.configuration.env_files import BadAssignment
 from workspaces.configuration.parser import BadConfig, CheckedConfig
 from workspaces.configuration.preflight import warnings_of
 from workspaces.configuration.secret_files import EnvSecrets, read_env_secrets
-from workspaces.lifecycle.transitions import RestartPolicy, Verb, WorkspaceStatus, find_transition
+from workspaces.lifecycle.transitions import BudgetAction, RestartPolicy, Verb, WorkspaceStatus, find_transition
 from workspaces.models import BackendKind, Heartbeat, Workspace
 from workspaces.services.core import launch_records
 from workspaces.services.core.fields import InvalidWorkspace, field_problems
@@ -47,6 +47,7 @@ class CreateRequest:
     url: str = ""
     parent_id: UUID | None = None
     budget_limit: int | None = None
+    budget_action: BudgetAction = BudgetAction.NOTIFY
     hibernation_idle_minutes: int | None = None
     provision_timeout_seconds: int | None = None
     restart_policy: RestartPolicy = RestartPolicy.ON_FAILURE
@@ -162,6 +163,7 @@ def build_workspace(request: CreateRequest, config: dict[str, Any]) -> Workspace
         parent_id=request.parent_id,
         url=request.url,
         budget_limit=request.budget_limit,
+        budget_action=request.budget_action,
         hibernation_idle_minutes=request.hibernation_idle_minutes,
         provision_timeout_seconds=request.provision_timeout_seconds,
         restart_policy=request.restart_policy,
