@@ -15,8 +15,8 @@ from bench.large_fleet import insert_fleet
 from bench.servers import start_servers
 
 AGENTS = 64
-SECONDS = 2.0
-ROUNDS = 3
+SECONDS = 3.0
+ROUNDS = 7
 # What the public runtime sends at each heartbeat of an idle workspace.
 REPORT = {"error_rate": 0.0, "sample_error": "", "active_tasks": 0, "uptime_seconds": 3600, "current_task": ""}
 # The stored texts are masked, so these cost more.
