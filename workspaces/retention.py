@@ -18,7 +18,8 @@ from django.db.models import Exists, F, Model, OuterRef, QuerySet
 
 from events.retention import deletable_events, delete_events, finished_deliveries
 from workspaces.lifecycle.transitions import WorkspaceStatus
-from workspaces.models import AgentToken, Configuration, Incident, Launch, StoredAnswer, Workspace
+from workspaces.models import AgentToken, Configuration, Incident, Launch, StoredAnswer, Usage, Workspace
+from workspaces.services.watching.budgets import day_of
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +154,11 @@ def revoked_tokens(before: datetime) -> QuerySet[AgentToken]:
     return AgentToken.objects.filter(revoked_at__lt=before).order_by("revoked_at")
 
 
+def old_usage(before: datetime) -> QuerySet[Usage]:
+    """Return what was used on days before this time."""
+    return Usage.objects.filter(day__lt=day_of(before)).order_by("day")
+
+
 def old_admin_log(before: datetime) -> QuerySet[LogEntry]:
     """Return the entries of the admin's log from before this time."""
     return LogEntry.objects.filter(action_time__lt=before).order_by("action_time")
@@ -196,6 +202,7 @@ RULES = (
         rows=closed_incidents,
         delete=of_rows(closed_incidents),
     ),
+    Rule(name="days of usage", setting="RETENTION_USAGE_DAYS", rows=old_usage, delete=of_rows(old_usage)),
     Rule(
         name="entries of the admin's log",
         setting="RETENTION_ADMIN_LOG_DAYS",

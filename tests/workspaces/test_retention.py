@@ -26,7 +26,7 @@ from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import booting, external, online
 from workspaces import retention, tasks
 from workspaces.configuration.effective import EffectiveConfiguration, store
-from workspaces.models import AgentToken, Configuration, Incident, Launch, Workspace
+from workspaces.models import AgentToken, Configuration, Incident, Launch, Usage, Workspace
 from workspaces.models.incidents import IncidentKind
 from workspaces.services.launching.restart import restart
 from workspaces.services.stopping.remove import delete_files, remove
@@ -131,6 +131,18 @@ def test_resolved_incidents_the_admin_log_and_expired_sessions_are_deleted():
     assert [deleted[name] for name in ("incidents", "entries of the admin's log", "sessions")] == [1, 1, 1]
     assert [Incident.objects.count(), LogEntry.objects.count(), Session.objects.count()] == [2, 1, 1]
     assert Incident.objects.filter(resolved_at=None).exists()
+
+
+def test_usage_is_deleted_by_day_and_goes_with_its_workspace(fake):
+    workspace, gone = online(), online()
+    for each, days in ((workspace, 500), (workspace, 399), (gone, 1)):
+        Usage.objects.create(
+            workspace=each, day=long_ago(days=days).date(), input_tokens=1, output_tokens=1, total_calls=1
+        )
+    removed(gone, at=long_ago())
+    assert prune()["days of usage"] == 1
+    (kept,) = Usage.objects.all()
+    assert (kept.workspace_id, kept.day) == (workspace.pk, long_ago(days=399).date())
 
 
 def test_zero_days_keep_for_ever(settings, fake):

@@ -65,6 +65,10 @@ class WorkspaceOut(Schema):
     tier: int
     status: str
     runtime: str
+    template: str
+    model: str
+    backend: str
+    labels: dict[str, Any]
     url: str
     agent_card: dict[str, Any] | None
     parent_id: UUID | None
@@ -107,18 +111,22 @@ _STOPPING_COLUMNS = {
 }
 # These keys have the names of the workspace's attributes.
 _WORKSPACE_FIELDS = (
-    *("id", "name", "role", "tier", "status", "runtime", "url", "parent_id", "budget_limit", "budget_action"),
+    *("id", "name", "role", "tier", "status", "runtime", "template", "model", "backend", "labels", "url", "parent_id"),
+    *("budget_limit", "budget_action"),
     *("created_at", "x", "y", "version", "phase", "progress_step", "failure"),
     *("hibernation_idle_minutes", "provision_timeout_seconds"),
     *("restart_policy", "restart_attempts", "restart_due_at", "paused_by"),
 )
+_CERTAIN = ("id", "name", "status", "runtime", "backend", "version", "parent_id", "created_at")
 # What the JSON of a workspace has in place of what could not be read.
 _UNCERTAIN: dict[str, Any] = {
-    **dict.fromkeys(("role", "url", "current_task", "phase", "progress_step", "restart_policy", "budget_action"), ""),
+    **dict.fromkeys(("role", "template", "model", "url", "current_task", "phase", "progress_step"), ""),
+    **dict.fromkeys(("restart_policy", "budget_action"), ""),
     **dict.fromkeys(("tier", "active_tasks", "uptime_seconds", "last_error_rate", "monthly_spend", "x", "y"), 0),
     **dict.fromkeys(("provision_timeout_ms", "restart_attempts"), 0),
     **dict.fromkeys(("budget_limit", "deadline_at", "queue_position", "hibernation_idle_minutes", "paused_by")),
     **dict.fromkeys(("provision_timeout_seconds", "restart_due_at", "failure", "stopping", "crash_loop")),
+    "labels": {},
     "agent_card": None,
     "held": False,
 }
@@ -144,8 +152,8 @@ def workspace_json(workspace: Workspace, *, policy: Policy, positions: Mapping[U
     guard = RowGuard[Workspace](what="It could not be shown")
     with guard.handling(workspace, is_read_only=True):
         return whole_json(workspace, policy=policy, positions=positions)
-    certain = {name: getattr(workspace, name) for name in ("id", "name", "status", "runtime", "version", "parent_id")}
-    return {**_UNCERTAIN, **certain, "created_at": workspace.created_at, "last_sample_error": guard.failures[0].text}
+    certain = {name: getattr(workspace, name) for name in _CERTAIN}
+    return {**_UNCERTAIN, **certain, "last_sample_error": guard.failures[0].text}
 
 
 def whole_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID, int]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.django_db
 CALLS = [operation.name for operation in OPERATIONS if operation.method == "POST" and not operation.is_admin_only]
 ITEM_FIELDS = {
     *("id", "name", "role", "tier", "status", "runtime", "url", "agent_card", "parent_id", "active_tasks"),
+    *("template", "model", "backend", "labels"),
     *(
         "uptime_seconds",
         "last_error_rate",
