@@ -62,7 +62,7 @@ check: $(STAMP) ## Check style, types, layers, sizes, Django's checks, status dr
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(CHECK_ENV) $(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=cli $(BIN)/lint-imports
 	$(BIN)/python -m tests.architecture
 	$(BIN)/python manage.py check --fail-level WARNING
 	$(BIN)/python manage.py check --deploy --tag drift --fail-level WARNING
@@ -83,7 +83,7 @@ lock: $(STAMP) ## Pin the packages of requirements.in and requirements-dev.in an
 		--output-file requirements-dev.txt requirements-dev.in
 
 screenshots: $(STAMP) ## Take the screenshots in docs/images
-	@$(BIN)/python docs/screenshots.py
+	@PYTHONPATH=cli $(BIN)/python docs/screenshots.py
 
 clean: ## Remove caches, but keep .data and .venv
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -15,6 +15,8 @@ from urllib.request import urlopen
 from playwright.sync_api import Page, sync_playwright
 from screenshots_channels import take_channel_screenshots
 from screenshots_demo import launch_chromium, take_demo_screenshots
+from screenshots_top import take_top_screenshot
+from slipway.profiles import Server
 
 PROJECT = Path(__file__).resolve().parent.parent
 IMAGES = PROJECT / "docs" / "images"
@@ -50,6 +52,7 @@ def main() -> None:
         with _running(environment):
             _fill(Path(scratch), environment)
             _take_screenshots()
+            _take_top(environment)
         take_demo_screenshots(Path(scratch) / "demo", images=IMAGES, size=SIZE)
 
 
@@ -109,6 +112,17 @@ def _take_screenshots() -> None:
         page.screenshot(path=IMAGES / "admin-failed.png")
         take_channel_screenshots(page, admin=ADMIN, images=IMAGES)
         browser.close()
+
+
+def _take_top(environment: dict[str, str]) -> None:
+    """Restart two workspaces while `slipway top` is open, so that there is something to see."""
+    create = [sys.executable, "manage.py", "api_key", "create", "pictures", "--scope", "read"]
+    created = subprocess.run(create, cwd=PROJECT, env=environment, check=True, timeout=60, capture_output=True)
+    server = Server(url=f"http://127.0.0.1:{PORT}", key=created.stdout.decode().split()[-1])
+    restart = [sys.executable, "manage.py", "restart", "triage", "greeter"]
+    restarting = subprocess.Popen(restart, cwd=PROJECT, env=environment)
+    take_top_screenshot(server, images=IMAGES)
+    restarting.wait(timeout=60)
 
 
 def _sign_in(page: Page) -> None:

@@ -1,0 +1,1 @@
+"""The command `slipway`: it talks to any Slipway server by its API alone, and imports none of the platform."""

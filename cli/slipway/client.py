@@ -1,0 +1,189 @@
+"""The calls to a server's API, their repetition, and what its errors mean."""
+
+import ipaddress
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+from slipway.errors import CommandFailed, ExitCode
+from slipway.profiles import Server
+
+_ATTEMPTS = 3
+_PAUSE_SECONDS = 0.5
+_LONGEST_RETRY_AFTER_SECONDS = 10
+_REPEATED = (429, 503)
+_MAX_ANSWER_BYTES = 64 * 2**20
+_PAGE = 500
+# The server sends something every 15 seconds.
+STREAM_SILENCE_SECONDS = 45.0
+_EXIT_CODES = {
+    401: ExitCode.NOT_ALLOWED,
+    403: ExitCode.NOT_ALLOWED,
+    404: ExitCode.NOT_FOUND,
+    409: ExitCode.REFUSED,
+    410: ExitCode.REFUSED,
+    412: ExitCode.REFUSED,
+    429: ExitCode.UNAVAILABLE,
+}
+Query = Mapping[str, Any]
+
+
+class Client:
+    """Calls one server with one key. Paths are below its address, which may have a path of its own."""
+
+    def __init__(self, server: Server, *, timeout_seconds: float = 30.0) -> None:
+        self.url = server.url.rstrip("/")
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise CommandFailed(f"{self.url} is not an http or https address.", ExitCode.WRONG_ARGUMENT)
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {server.key}", "Accept": "application/json", "User-Agent": "slipway"},
+            timeout=httpx.Timeout(timeout_seconds, connect=10.0),
+            # A proxy can't reach this machine's own loopback.
+            trust_env=not is_loopback(parts.hostname),
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Return the JSON of a GET. Raises CommandFailed."""
+        return self.send("GET", path, query=query)
+
+    def send(self, method: str, path: str, body: Any = None, *, query: Query | None = None) -> Any:
+        """Return the JSON of any call, None without one. Raises CommandFailed.
+
+        A call that got no answer is repeated: the Idempotency-Key keeps the server from doing it twice.
+        """
+        return self.answer(method, path, body, query=query).json()
+
+    def answer(self, method: str, path: str, body: Any = None, *, query: Query | None = None) -> "Answer":
+        """Return the answer to a call that succeeded. Raises CommandFailed."""
+        headers = {"Idempotency-Key": str(uuid.uuid4())} if method in ("POST", "DELETE") else {}
+        request = self._http.build_request(method, path, json=body, params=without_none(query or {}), headers=headers)
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                return self.once(request)
+            except TryAgain as error:
+                time.sleep(_PAUSE_SECONDS * attempt if error.seconds is None else error.seconds)
+        return self.once(request)
+
+    def once(self, request: httpx.Request) -> "Answer":
+        """Send a request once. Raises CommandFailed, and TryAgain if repeating it may help."""
+        try:
+            response = self._http.send(request, stream=True)
+            with closing(response):
+                if not response.is_success:
+                    raise refusal(response)
+                following = response.links.get("next", {}).get("url", "")
+                return Answer(url=str(request.url), content=read_bounded(response), next_url=following)
+        except httpx.TransportError as error:
+            raise TryAgain(self.unreachable(error)) from error
+
+    def pages(self, path: str, query: Query, *, most: int) -> list[dict[str, Any]]:
+        """Return up to `most` rows of a list, page by page."""
+        rows: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while len(rows) < most:
+            size = min(_PAGE, most - len(rows))
+            answer = self.answer("GET", path, query={**query, "limit": size, "cursor": cursor})
+            rows += answer.json()
+            # The address itself is not followed: it is the one that the server has behind a proxy.
+            cursor = next(iter(parse_qs(urlsplit(answer.next_url).query).get("cursor", [])), None)
+            if cursor is None:
+                break
+        return rows
+
+    @contextmanager
+    def stream(self, path: str, *, accept: str, query: Query | None = None, **headers: str) -> Iterator[httpx.Response]:
+        """Open an answer that goes on. Raises CommandFailed if it is refused, httpx.TransportError if it breaks off."""
+        timeout = httpx.Timeout(STREAM_SILENCE_SECONDS, connect=10.0)
+        headers = {"Accept": accept, **headers}
+        with self._http.stream(
+            "GET", path, params=without_none(query or {}), headers=headers, timeout=timeout
+        ) as response:
+            if not response.is_success:
+                raise refusal(response)
+            yield response
+
+    def unreachable(self, error: Exception) -> CommandFailed:
+        """Return the error for a server that gave no answer."""
+        return CommandFailed(f"{self.url} can't be reached: {error or type(error).__name__}", ExitCode.UNAVAILABLE)
+
+
+class TryAgain(CommandFailed):
+    """The server gave no answer, or said when to try again: after `seconds`, None if it did not say."""
+
+    def __init__(self, failure: CommandFailed, *, seconds: float | None = None) -> None:
+        super().__init__(str(failure), failure.exit_code, status=failure.status)
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a server answered to a call that succeeded."""
+
+    url: str
+    content: bytes
+    next_url: str
+
+    def json(self) -> Any:
+        """Return the JSON of the answer, None for an empty one. Raises CommandFailed for anything else."""
+        try:
+            return json.loads(self.content) if self.content else None
+        except ValueError as error:
+            why = f"{self.url} answers no JSON. Is this the address of a Slipway server?"
+            raise CommandFailed(why, ExitCode.UNAVAILABLE) from error
+
+
+def refusal(response: httpx.Response) -> CommandFailed:
+    """Return the error for an answer that is no success, with the server's own sentence."""
+    status, url = response.status_code, response.request.url
+    sentence = f"{url} answered {status} {response.reason_phrase}."
+    try:
+        said = json.loads(read_bounded(response))
+    except ValueError:
+        said = None
+    if isinstance(said, dict) and said.get("error"):
+        sentence = str(said["error"])
+    if status == httpx.codes.UNAUTHORIZED:
+        sentence += " Sign in with `slipway login`."
+    unusual = ExitCode.UNAVAILABLE if status >= 500 or response.is_redirect else ExitCode.WRONG_ARGUMENT
+    failure = CommandFailed(sentence, _EXIT_CODES.get(status, unusual), status=status)
+    wait = response.headers.get("Retry-After", "")
+    if status in _REPEATED and wait.isdigit() and int(wait) <= _LONGEST_RETRY_AFTER_SECONDS:
+        return TryAgain(failure, seconds=int(wait))
+    return failure
+
+
+def read_bounded(response: httpx.Response) -> bytes:
+    """Return the body of an answer. Raises CommandFailed for one that is too large."""
+    content = bytearray()
+    for part in response.iter_bytes():
+        content += part
+        if len(content) > _MAX_ANSWER_BYTES:
+            limit = _MAX_ANSWER_BYTES // 2**20
+            raise CommandFailed(f"{response.request.url} answers with more than {limit} MiB.", ExitCode.UNAVAILABLE)
+    return bytes(content)
+
+
+def without_none(query: Query) -> dict[str, Any]:
+    """Return the parameters that have a value."""
+    return {name: value for name, value in query.items() if value not in (None, "", [])}
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

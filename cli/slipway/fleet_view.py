@@ -1,0 +1,150 @@
+"""`slipway top`: the fleet as it is now, in the terminal."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from threading import Event, Thread
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.widgets import DataTable, Footer, Input, RichLog, Static
+
+from slipway.client import Client
+from slipway.errors import CommandFailed
+from slipway.live_events import live_events
+from slipway.output import cell
+from slipway.texts import one_line, printable
+from slipway.workspace_columns import STATUS_STYLES, WORKSPACE_COLUMNS
+
+_REFRESH_SECONDS = 2.0
+_MOST = 2000
+_SORTS = ("name", "-created_at", "runtime")
+_KEPT_EVENTS = 500
+# They come every few seconds from each workspace, and the table shows what they say.
+CHATTER = ("WORKSPACE_HEARTBEAT",)
+
+
+class FleetView(App[None]):
+    """The workspaces with their statuses, refreshed every two seconds, above the events as they happen."""
+
+    TITLE = "slipway top"
+    CSS = """
+    #summary { height: 1; padding: 0 1; background: $panel; }
+    #fleet { height: 2fr; scrollbar-size: 1 1; }
+    #events { height: 1fr; border-top: solid $primary; padding: 0 1; scrollbar-size: 1 1; }
+    #filter { display: none; }
+    #filter.shown { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("q", "quit", "Quit"),
+        ("slash", "filter", "Filter"),
+        ("s", "sort", "Sort"),
+        ("f", "failed", "Failed only"),
+    ]
+
+    def __init__(self, client: Client, *, text: str = "") -> None:
+        super().__init__()
+        self._client = client
+        self._query: dict[str, Any] = {"q": text, "sort": _SORTS[0], "status": None}
+        self._is_stale = Event()
+        self._names: dict[str, str] = {}
+
+    def compose(self) -> ComposeResult:
+        """Lay out the summary, the workspaces, the events and the keys."""
+        yield Static(id="summary", markup=False)
+        yield DataTable(id="fleet", cursor_type="row", zebra_stripes=True)
+        yield RichLog(id="events", max_lines=_KEPT_EVENTS, markup=False, highlight=False, wrap=False)
+        yield Input(id="filter", placeholder="a text in the name, role, runtime, failure or labels; Enter closes")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin to refresh and to follow the events."""
+        self.query_one("#fleet", DataTable).add_columns(*WORKSPACE_COLUMNS)
+        self.query_one("#fleet").focus()
+        for read in (self.read_fleet, self.read_events):
+            # Threads that don't delay the end: they may wait for an answer of the server.
+            Thread(target=until_closed, args=(read,), daemon=True).start()
+
+    def read_fleet(self) -> None:
+        """Read the workspaces again and again, and show them, or why they can't be read."""
+        while True:
+            self._is_stale.clear()
+            try:
+                rows = self._client.pages("/workspaces", self._query, most=_MOST)
+            except CommandFailed as error:
+                self.call_from_thread(self.show_problem, one_line(error))
+            else:
+                self.call_from_thread(self.show_fleet, rows)
+            self._is_stale.wait(_REFRESH_SECONDS)
+
+    def read_events(self) -> None:
+        """Show each event when it happens, or why none can be read."""
+        tell = partial(self.call_from_thread, self.show_event)
+        try:
+            for envelope in live_events(self._client, {}, tell=tell):
+                if envelope["event"] not in CHATTER:
+                    subject = self._names.get(envelope["workspace_id"], envelope["workspace_id"] or "")
+                    event = one_line(envelope["event"])
+                    tell(f"{one_line(envelope['timestamp'])[11:19]}  {event:<26}  {one_line(subject)}")
+        except CommandFailed as error:
+            tell(str(error))
+
+    def show_event(self, text: str) -> None:
+        """Add a line to the events."""
+        self.query_one("#events", RichLog).write(Text(printable(text)))
+
+    def show_fleet(self, rows: list[dict[str, Any]]) -> None:
+        """Replace the workspaces. The cursor stays at its line."""
+        self._names |= {row["id"]: row["name"] for row in rows}
+        table = self.query_one("#fleet", DataTable)
+        cursor, top = table.cursor_row, table.scroll_y
+        table.clear()
+        for row in rows:
+            table.add_row(*(cell(column(row)) for column in WORKSPACE_COLUMNS.values()), key=row["id"])
+        table.move_cursor(row=min(cursor, max(len(rows) - 1, 0)), scroll=False)
+        table.scroll_y = top
+        counts = Counter(one_line(row["status"]) for row in rows)
+        summary = Text(f"{self._client.url}   {len(rows)} workspaces")
+        for status, count in counts.most_common():
+            summary.append(f"   {count} {status.replace('_', ' ')}", style=STATUS_STYLES.get(status, ""))
+        self.query_one("#summary", Static).update(summary)
+
+    def show_problem(self, text: str) -> None:
+        """Show why the workspaces can't be read. Those that were read stay."""
+        self.query_one("#summary", Static).update(Text(text, style="bold red"))
+
+    def action_filter(self) -> None:
+        """Let the user type a text to filter by."""
+        field = self.query_one("#filter", Input)
+        field.add_class("shown")
+        field.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter by what was typed so far."""
+        self._query["q"] = event.value
+        self._is_stale.set()
+
+    def on_input_submitted(self) -> None:
+        """Close the filter. It still holds."""
+        self.query_one("#filter").remove_class("shown")
+        self.query_one("#fleet").focus()
+
+    def action_sort(self) -> None:
+        """Sort by the next column: name, age, runtime."""
+        place = _SORTS.index(self._query["sort"])
+        self._query["sort"] = _SORTS[(place + 1) % len(_SORTS)]
+        self._is_stale.set()
+
+    def action_failed(self) -> None:
+        """Show only failed workspaces, or all again."""
+        self._query["status"] = None if self._query["status"] else "failed"
+        self._is_stale.set()
+
+
+def until_closed(read: Callable[[], None]) -> None:
+    """Run a reader until the view is closed, when Textual refuses its calls with a RuntimeError."""
+    with suppress(RuntimeError):
+        read()

@@ -1,0 +1,79 @@
+"""Follow a launch, step by step, until the workspace is no longer provisioning."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from slipway.client import Client
+from slipway.errors import CommandFailed, ExitCode
+from slipway.output import console_for, say, warn
+from slipway.texts import one_line, printable
+from slipway.workspace_columns import short_duration
+
+_POLL_SECONDS = 0.5
+_PROVISIONING = "provisioning"
+_FAILED = "failed"
+# An external workspace waits for its owner, so there is nothing to wait for.
+_GOOD_ENDS = ("online", "degraded", "awaiting_agent")
+
+
+def follow_launch(client: Client, workspace_id: str) -> None:
+    """Show each step of a launch. Raises CommandFailed unless the workspace comes online."""
+    began = time.monotonic()
+    console = console_for()
+    try:
+        if console.is_terminal:
+            with Live(console=console, transient=True, refresh_per_second=8) as live:
+                row = poll(client, workspace_id, show=LiveSteps(live).show)
+        else:
+            row = poll(client, workspace_id, show=lambda step: say(f"  {step}"))
+    except KeyboardInterrupt:
+        warn("Stopped waiting; the launch goes on.")
+        raise
+    check_end(row, seconds=time.monotonic() - began)
+
+
+def poll(client: Client, workspace_id: str, *, show: Callable[[str], None]) -> dict[str, Any]:
+    """Show each new step, and return the workspace when its launch has ended."""
+    last = ""
+    while True:
+        row: dict[str, Any] = client.get(f"/workspaces/{workspace_id}")
+        if row["status"] != _PROVISIONING:
+            return row
+        step = one_line(" · ".join(filter(None, (row["phase"], row["progress_step"]))))
+        if step != last:
+            show(step)
+            last = step
+        time.sleep(_POLL_SECONDS)
+
+
+class LiveSteps:
+    """Updates one line in a terminal. Finished steps stay above it."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._last = ""
+
+    def show(self, step: str) -> None:
+        if self._last:
+            self._live.console.print(Text.assemble(("✓ ", "green"), self._last))
+        self._last = step
+        self._live.update(Spinner("dots", text=Text(step, style="bold")))
+
+
+def check_end(row: dict[str, Any], *, seconds: float) -> None:
+    """Say how a launch ended. Raises CommandFailed unless it is online."""
+    name, status, after = one_line(row["name"]), row["status"], short_duration(seconds)
+    if status in _GOOD_ENDS:
+        say(f"{name} is {status.replace('_', ' ')} after {after}.")
+        return
+    if status != _FAILED or not row["failure"]:
+        raise CommandFailed(f"{name} is {status} now: its launch was ended.", ExitCode.FAILED)
+    failure = row["failure"]
+    if failure["log_tail"]:
+        warn("End of its log:\n" + printable(failure["log_tail"]).rstrip())
+    raise CommandFailed(f"{name} failed after {after} ({failure['code']}): {failure['message']}", ExitCode.FAILED)

@@ -1,0 +1,117 @@
+"""How answers are shown: tables for people, JSON, YAML and names for scripts."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from slipway.texts import one_line, printable
+
+Row = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Row], str | Text]]
+# Wide enough that nothing is cut for another program.
+_PIPE_WIDTH = 2000
+
+
+class Format(StrEnum):
+    """What `-o` takes."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="How to show the answer.")]
+
+
+def console_for(*, stderr: bool = False) -> Console:
+    """Return the console. It reads no markup, and shows colours only in a terminal and without NO_COLOR."""
+    stream = sys.stderr if stderr else sys.stdout
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    if not stream.isatty() and not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console
+
+
+def say(text: object) -> None:
+    """Write a text to stdout, made harmless."""
+    console_for().print(printable(text))
+
+
+def warn(text: object) -> None:
+    """Write a text to stderr, made harmless."""
+    console_for(stderr=True).print(printable(text))
+
+
+def show_rows(rows: Sequence[Row], columns: Columns, output: Format, *, name: str = "name") -> None:
+    """Show the rows. `name` is the key that `-o name` shows."""
+    if output is Format.TABLE:
+        show_table(table_of(rows, columns))
+    elif output is Format.NAME:
+        for row in rows:
+            typer.echo(one_line(row[name]))
+    else:
+        typer.echo(encoded(list(rows), output))
+
+
+def show_one(row: Row, output: Format, *, name: str = "name") -> None:
+    """Show one answer: in a table its fields below each other, without the empty ones."""
+    if output is Format.NAME:
+        typer.echo(one_line(row[name]))
+    elif output is not Format.TABLE:
+        typer.echo(encoded(row, output))
+    else:
+        grid = Table.grid(padding=(0, 2))
+        for field, value in flattened(row):
+            grid.add_row(Text(one_line(field), style="bold"), Text(printable(value).rstrip()))
+        show_table(grid)
+
+
+def show_table(table: Table) -> None:
+    """Write a table: as wide as the terminal, elsewhere as wide as it is."""
+    console = console_for()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as written:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in written.get().splitlines()))
+
+
+def table_of(rows: Iterable[Row], columns: Columns) -> Table:
+    """Return the rows as a table, one line each."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in columns:
+        table.add_column(title, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*(cell(column(row)) for column in columns.values()))
+    return table
+
+
+def cell(value: str | Text) -> Text:
+    """Return a harmless cell. A Text keeps its style."""
+    return Text(one_line(value), style=value.style if isinstance(value, Text) else "")
+
+
+def encoded(value: Any, output: Format) -> str:
+    """Return JSON or YAML in ASCII, in which every control character is escaped."""
+    if output is Format.JSON:
+        return json.dumps(value, indent=2)
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=False)).rstrip()
+
+
+def flattened(row: Row, *, above: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield the fields that hold something, those of nested objects as `failure.code`."""
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, above=f"{above}{key}.")
+        elif value not in (None, "", []):
+            yield f"{above}{key}", json.dumps(value) if isinstance(value, list | bool) else value

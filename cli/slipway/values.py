@@ -1,0 +1,55 @@
+"""Read what the user gives: files, answers, and secret values. Those are never arguments, which others can read."""
+
+import sys
+from pathlib import Path
+
+import typer
+
+from slipway.errors import CommandFailed, ExitCode
+
+# The server refuses larger bodies.
+_MAX_BYTES = 2**20
+
+
+def read_file(path: Path) -> str:
+    """Return the text of a file; `-` is stdin. Raises CommandFailed for one that is no text or too large."""
+    try:
+        with sys.stdin.buffer if str(path) == "-" else path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        text = content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"{path} can't be read: {error}", ExitCode.WRONG_ARGUMENT) from error
+    if len(content) > _MAX_BYTES:
+        raise CommandFailed(f"{path} has more than 1 MiB.", ExitCode.WRONG_ARGUMENT)
+    return text
+
+
+def read_value(name: str) -> str:
+    """Return a secret's value: asked for without echo, or a line of a pipe. Raises CommandFailed for an empty one."""
+    if sys.stdin.isatty():
+        value = typer.prompt(name, hide_input=True, default="", show_default=False)
+    else:
+        value = sys.stdin.readline(_MAX_BYTES)
+    value = str(value).rstrip("\r\n")
+    if not value.strip():
+        raise CommandFailed(f"{name} got no value.", ExitCode.WRONG_ARGUMENT)
+    return value
+
+
+def assignments(texts: list[str], what: str) -> dict[str, str]:
+    """Return the values by their names, from texts like `team=search`. Raises CommandFailed for another text."""
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise CommandFailed(f"Write the {what} {name!r} as NAME=VALUE.", ExitCode.WRONG_ARGUMENT)
+    return {name: value for name, _, value in pairs}
+
+
+def confirm(what: str, *, yes: bool) -> None:
+    """Ask whether to remove something, unless `yes`. Raises CommandFailed if not, or if there is nobody to ask."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandFailed(f"Nothing was removed. To remove {what}, add --yes.", ExitCode.WRONG_ARGUMENT)
+    if not typer.confirm(f"Remove {what} for good?"):
+        raise CommandFailed("Nothing was removed.", ExitCode.WRONG_ARGUMENT)

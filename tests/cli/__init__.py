@@ -1,0 +1,1 @@
+"""The command `slipway`, whose package is below cli/."""

@@ -1,0 +1,77 @@
+"""What goes on until Ctrl-C: `slipway events -f` and `logs -f`, against the web server and the relay as they run."""
+
+import json
+import signal
+
+import pytest
+from slipway.errors import ExitCode
+
+from tests.cut_proxy import cut_proxy
+from tests.journeys.conftest import stack
+from tests.workspaces.factories import online
+
+pytestmark = pytest.mark.django_db(transaction=True)
+__all__ = ["stack"]
+
+
+@pytest.fixture
+def operator(cli, stack):
+    """An operator of a server with live streams."""
+    stack.start("web", "relay")
+    cli.sign_in(f"http://127.0.0.1:{stack.port}")
+    return cli
+
+
+def positions(run):
+    return [json.loads(line)["position"] for line in run.lines]
+
+
+def test_a_stream_that_breaks_goes_on_where_it_was(operator, stack):
+    with cut_proxy(to_port=stack.port) as proxy:
+        operator.sign_in(f"http://127.0.0.1:{proxy.port}")
+        with operator.running("events", "--follow", "--after", "0", "-o", "json") as following:
+            online()
+            following.wait_for(lambda run: positions(run) == [1, 2])
+            proxy.cut()
+            following.wait_for(lambda run: "Connecting again." in run.errors)
+            online()
+            proxy.restore()
+            following.wait_for(lambda run: len(run.lines) >= 4)
+            online()
+            following.wait_for(lambda run: len(run.lines) >= 6)
+            assert positions(following) == [1, 2, 3, 4, 5, 6]
+            following.process.send_signal(signal.SIGINT)
+            assert following.process.wait(10) == ExitCode.INTERRUPTED
+
+
+def test_only_what_was_asked_for_is_followed(operator):
+    wanted, other = online(name="wanted"), online(name="other")
+    arguments = ("--after", "0", "-w", "wanted", "-e", "WORKSPACE_ONLINE")
+    with operator.running("events", "--follow", *arguments, "-o", "json") as following:
+        following.wait_for(lambda run: run.lines)
+        [envelope] = map(json.loads, following.lines)
+    assert (envelope["event"], envelope["workspace_id"]) == ("WORKSPACE_ONLINE", str(wanted.pk))
+    assert other.pk != wanted.pk
+
+
+def test_the_log_of_events_is_shown_in_order(operator):
+    workspace = online(name="nightly")
+    online(name="other")
+    with operator.running("events", "-f", "--after", "0") as following:
+        following.wait_for(lambda run: len(run.lines) == 4)
+    rows = operator.json("events", "-w", "nightly")
+    assert [row["event"] for row in rows] == ["WORKSPACE_PROVISIONING", "WORKSPACE_ONLINE"]
+    assert {row["workspace_id"] for row in rows} == {str(workspace.pk)}
+    assert [row["position"] for row in operator.json("events", "--after", "2")] == [3, 4]
+    assert operator.ok("events", "-e", "WORKSPACE_ONLINE", "-o", "name") == "WORKSPACE_ONLINE\n" * 2
+
+
+def test_a_position_that_is_ahead_of_the_log_is_refused(operator):
+    ended = operator("events", "--follow", "--after", "100")
+    assert (ended.code, "lies ahead of the log" in ended.err) == (2, True)
+
+
+def test_a_server_without_live_streams_says_so(signed_in):
+    ended = signed_in("events", "--follow")
+    assert ended.code == ExitCode.UNAVAILABLE
+    assert "ASGI" in ended.err

@@ -1,0 +1,77 @@
+"""`slipway top`, driven by Textual's own pilot against a real server."""
+
+import asyncio
+from contextlib import closing
+
+import pytest
+from slipway.client import Client
+from slipway.fleet_view import CHATTER, FleetView
+from slipway.profiles import Server
+from textual.widgets import DataTable, Input, RichLog, Static
+
+from events.names import EphemeralEventType
+from tests.cli.conftest import new_key
+from tests.workspaces.factories import failed, online
+from workspaces.models import Workspace
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_what_is_left_out_are_names_of_events():
+    assert set(CHATTER) <= set(EphemeralEventType.values)
+
+
+def watch(url, play):
+    """Open the view in a terminal of 150 columns, and let `play` use it."""
+
+    async def open_view():
+        with closing(Client(Server(url=url, key=new_key_text))) as client:
+            view = FleetView(client)
+            async with view.run_test(size=(150, 40)) as pilot:
+                await play(view, pilot)
+
+    new_key_text = new_key()
+    asyncio.run(open_view())
+
+
+async def until(pilot, holds):
+    for _ in range(300):
+        if holds():
+            return
+        await pilot.pause(0.05)
+    raise AssertionError("waited in vain")
+
+
+def names(view):
+    table = view.query_one("#fleet", DataTable)
+    return [str(table.get_row_at(number)[0]) for number in range(table.row_count)]
+
+
+def test_the_fleet_is_shown_and_filtered(live_server):
+    online(name="nightly")
+    failed(name="fails")
+    Workspace.objects.filter(name="fails").update(name="\x1b[31m[b]fails")
+
+    async def play(view, pilot):
+        await until(pilot, lambda: names(view) == ["[b]fails", "nightly"])
+        assert "2 workspaces" in str(view.query_one("#summary", Static).render())
+        await pilot.press("f")
+        await until(pilot, lambda: names(view) == ["[b]fails"])
+        await pilot.press("f", "slash", *"night", "enter")
+        await until(pilot, lambda: names(view) == ["nightly"])
+        assert not view.query_one("#filter", Input).has_class("shown")
+        await pilot.press("s")
+        # This server has no live streams, and the view says so.
+        await until(pilot, lambda: "ASGI" in "".join(line.text for line in view.query_one("#events", RichLog).lines))
+        await pilot.press("q")
+
+    watch(live_server.url, play)
+
+
+def test_a_server_that_is_away_is_named_and_the_view_stays(monkeypatch):
+    monkeypatch.setattr("slipway.client._PAUSE_SECONDS", 0)
+
+    async def play(view, pilot):
+        await until(pilot, lambda: "can't be reached" in str(view.query_one("#summary", Static).render()))
+
+    watch("http://127.0.0.1:1", play)
