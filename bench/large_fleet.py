@@ -42,8 +42,8 @@ SET status = 'provisioning', phase = 'booting', deadline_at = now() + interval '
     failure_known = '{}'
 WHERE status = 'failed';
 UPDATE workspaces_launch
-SET outcome = 'in_flight', ended_at = NULL, failure_code = '', teardown_at = NULL, teardown_reason = '',
-    torn_down_at = NULL
+SET outcome = 'in_flight', ended_at = NULL, failure_code = '', failure_message = '', teardown_at = NULL,
+    teardown_reason = '', torn_down_at = NULL
 WHERE outcome = 'failed';
 """
 # Pick rows from all over the table: real late launches aren't stored next to each other.

@@ -41,8 +41,8 @@ WITH due AS MATERIALIZED (
     UPDATE workspaces_launch AS launch
     SET outcome = 'failed', ended_at = %(now)s, failure_code = 'timed_out', teardown_at = %(now)s + interval '10 min',
         teardown_reason = 'failed', teardown_is_forced = false, teardown_attempts = 0, teardown_error = '',
-        torn_down_at = CASE WHEN launching_at IS NULL THEN %(now)s END
-    FROM due WHERE launch.id = due.launch_id
+        torn_down_at = CASE WHEN launching_at IS NULL THEN %(now)s END, failure_message = failed.failure_message
+    FROM failed WHERE launch.id = failed.launch_id
 )
 INSERT INTO events_event (event_type, workspace_id, version, is_move, payload, subject)
 SELECT 'WORKSPACE_PROVISION_FAILED', id, version, true,

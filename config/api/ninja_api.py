@@ -25,6 +25,7 @@ from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
 from workspaces.access.errors import RequestRefused, field_message
 from workspaces.api import edits, logs, tokens, usage  # noqa: F401 (they add routes)
+from workspaces.api.diagnosis import launches
 from workspaces.api.router import router as workspaces_router
 from workspaces.api.routes import templates as templates_router
 from workspaces.api.secrets import UnknownSecret
@@ -57,6 +58,7 @@ api = DescribedAPI(
 api.add_router("/workspaces", workspaces_router)
 api.add_router("/settings/secrets", global_secrets_router)
 api.add_router("/templates", templates_router)
+api.add_router("/launches", launches.router)
 api.add_router("/registry", registry_router)
 api.add_router("/admin/workspaces", watchers_router)
 api.add_router("/events", events_router, auth=READ_EVENTS)
@@ -149,6 +151,7 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
     ValidationError: invalid_parameters,
     UnknownWorkspace: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
     UnknownToken: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
+    launches.UnknownLaunch: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
     UnknownSecret: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
     TransitionRefused: transition_refused,
     TreeChanged: error_handler(HTTPStatus.CONFLICT, "tree_unsteady"),

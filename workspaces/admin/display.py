@@ -1,6 +1,6 @@
 """Values as the admin displays them."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -74,16 +74,8 @@ def display_time(moment: datetime | None) -> SafeString | str:
 
 def display_launch_phases(launch: Launch) -> str:
     """Return how long each finished phase took."""
-    phases = (
-        ("queued", launch.queued_at, launch.launching_at),
-        ("launching", launch.launching_at, launch.booting_at),
-        ("booting", launch.booting_at, launch.ended_at),
-    )
-    return ", ".join(
-        f"{name} {format_duration(max(end - start, timedelta(0)).total_seconds())}"
-        for name, start, end in phases
-        if start is not None and end is not None
-    )
+    ended = [each for each in launch.phases if each.seconds is not None]
+    return ", ".join(f"{each.phase} {format_duration(each.seconds or 0)}" for each in ended)
 
 
 def display_evidence(launch: Launch) -> str:

@@ -16,7 +16,8 @@ from workspaces.access.authentication import Operator
 from workspaces.access.errors import RequestRefused
 from workspaces.api.etags import etag_of
 from workspaces.api.idempotency import once
-from workspaces.api.listing import Listed, check_names, ordered, page_of
+from workspaces.api.listing import Listed, filtered
+from workspaces.api.pages import check_names, in_order, page_of
 from workspaces.api.router import access, router
 from workspaces.api.schemas import CreateIn
 from workspaces.api.serialize import WorkspaceOut, select_for_json, workspace_json
@@ -37,10 +38,11 @@ templates = Router(tags=["templates"])
 def list_workspaces(request: HttpRequest, response: HttpResponse, wanted: Query[Listed]) -> list[dict[str, Any]]:
     """List workspaces. X-Position is the event position of the list, to continue from with a stream."""
     response["X-Position"] = str(last_position())
-    check_names(request)
-    rows = page_of(select_for_json(ordered(wanted)), wanted, request=request, response=response)
+    check_names(request, Listed)
+    rows = in_order(select_for_json(filtered(wanted)), wanted)
+    page = page_of(rows, wanted, request=request, response=response)
     policy, positions = current_policy(), queue_limits.queue_positions()
-    return [workspace_json(row, policy=policy, positions=positions) for row in rows]
+    return [workspace_json(row, policy=policy, positions=positions) for row in page]
 
 
 @router.get("/{workspace_id}", response=WorkspaceOut, auth=access("view", ApiScope.READ, own_agent=True))

@@ -1,12 +1,13 @@
 """Launches: every attempt to bring a workspace online, kept as history."""
 
 import uuid
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import models
 from django.db.models import CheckConstraint, F, Q
 
-from workspaces.lifecycle.transitions import DEADLINE_FAILURES, FailureCode, TeardownReason
+from workspaces.lifecycle.transitions import DEADLINE_FAILURES, FailureCode, Phase, TeardownReason
 from workspaces.models.configurations import Configuration
 from workspaces.models.workspaces import Workspace
 from workspaces.provisioners.kinds import BackendKind
@@ -20,6 +21,20 @@ class LaunchOutcome(models.TextChoices):
     FAILED = "failed", "Failed"
     # Another launch, a pause or the removal ended it before it was online.
     WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchPhase:
+    """A phase that a launch has entered. `left_at` is None while it lasts."""
+
+    phase: Phase
+    entered_at: datetime
+    left_at: datetime | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long it took, or None while it lasts."""
+        return max(self.left_at - self.entered_at, timedelta(0)).total_seconds() if self.left_at else None
 
 
 class LaunchQuerySet(models.QuerySet["Launch"]):
@@ -63,6 +78,8 @@ class Launch(models.Model):
     # The last observation of it: {state, exit_code, detail, at}.
     evidence = models.JSONField(default=dict)
     failure_code = models.CharField(max_length=30, choices=FailureCode.choices, blank=True, default="")
+    # What the failure said, masked.
+    failure_message = models.TextField(blank=True, default="", db_default="")
     # The deadline failure that a late registration undid: the limit had failed a healthy launch.
     false_flip_code = models.CharField(
         max_length=30, choices=FailureCode.choices, blank=True, default="", db_default=""
@@ -117,3 +134,13 @@ class Launch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} ({self.outcome})"
+
+    @property
+    def phases(self) -> list[LaunchPhase]:
+        """Return the phases that it has entered, in order; the last one ends with the launch."""
+        begun = ((Phase.QUEUED, self.queued_at), (Phase.LAUNCHING, self.launching_at), (Phase.BOOTING, self.booting_at))
+        entered = [(phase, at) for phase, at in begun if at is not None]
+        ends = [at for _, at in entered[1:]] + [self.ended_at]
+        return [
+            LaunchPhase(phase=phase, entered_at=at, left_at=end) for (phase, at), end in zip(entered, ends, strict=True)
+        ]

@@ -15,6 +15,9 @@ CALLS = {
     "list": ("get", "/workspaces"),
     "get": ("get", "/workspaces/{id}"),
     "templates": ("get", "/templates"),
+    "launches": ("get", "/launches"),
+    "its launches": ("get", "/workspaces/{id}/launches"),
+    "launch": ("get", "/launches/{launch}"),
     "events": ("get", "/events"),
     "its events": ("get", "/events/{id}"),
     "create": ("post", "/workspaces"),
@@ -24,7 +27,7 @@ CALLS = {
     "bootstrap-failed": ("post", "/admin/workspaces/{id}/bootstrap-failed"),
     "heartbeat": ("post", "/registry/heartbeat"),
 }
-READS = {"list", "get", "templates", "events", "its events"}
+READS = {"list", "get", "templates", "launches", "its launches", "launch", "events", "its events"}
 CHANGES = {"create", "restart", "cancel", "remove", "bootstrap-failed"}
 ALLOWED = {
     "read key": READS,
@@ -99,7 +102,8 @@ def _signed_in(who):
     user = get_user_model().objects.create_user("someone", is_staff=who != "user who is not staff")
     user.is_superuser = who == "superuser"
     user.save()
-    user.user_permissions.set(Permission.objects.filter(codename__in=["view_workspace", "view_event"]))
+    viewing = ["view_workspace", "view_event", "view_launch"]
+    user.user_permissions.set(Permission.objects.filter(codename__in=viewing))
     caller = Caller()
     caller.client.force_login(user)
     return caller
@@ -107,7 +111,7 @@ def _signed_in(who):
 
 def _send(caller, call, target):
     method, path = CALLS[call]
-    path = path.format(id=target.pk)
+    path = path.format(id=target.pk, launch=target.launch_id)
     if method == "post":
         bodies = {
             "create": {"name": "w", "config": config_for("echo")},

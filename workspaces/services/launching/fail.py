@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import OuterRef, Subquery
 
 from agent.texts import mend_text, printable
 from workspaces.access.masking import MASK, WINDOW_CHARACTERS, masker_of
@@ -132,8 +133,8 @@ def fail_locked(
         steps = [
             _failure_step(workspace, reason, evidence, now=now) for workspace, reason in with_changed_templates(part)
         ]
-        _end_launches(part, now=now)
         transition(FAIL, steps)
+        _end_launches(part, now=now)
 
     guard.handle_together(reasons, fail_all)
     set_aside = [RowFailure(row=failure.row[0], text=failure.text) for failure in guard.failures]
@@ -216,12 +217,20 @@ def known_facts(workspace: Workspace, reason: FailureReason, seen: Mapping[str, 
 
 
 def _end_launches(failed: Sequence[WorkspaceReason], *, now: datetime) -> None:
-    """End the launches and schedule their teardown: at once, or after the grace if only time failed them."""
+    """End the launches and schedule their teardown: at once, or after the grace if only time failed them.
+
+    Call it after the transition: they take over the workspaces' stored messages.
+    """
+    message = Workspace.objects.filter(pk=OuterRef("workspace_id")).values("failure_message")
     for code in {reason.code for _, reason in failed}:
         launch_ids = {workspace.launch_id for workspace, reason in failed if reason.code == code}
         grace = timedelta(seconds=settings.TEARDOWN_GRACE_SECONDS if code in DEADLINE_FAILURES else 0)
         teardown = launch_records.teardown_fields(at=now + grace, reason=TeardownReason.FAILED, now=now)
         # One UPDATE for both: a launch in flight is never torn down.
         Launch.objects.filter(pk__among=launch_ids).update(
-            outcome=LaunchOutcome.FAILED, ended_at=now, failure_code=code, **teardown
+            outcome=LaunchOutcome.FAILED,
+            ended_at=now,
+            failure_code=code,
+            failure_message=Subquery(message),
+            **teardown,
         )

@@ -75,9 +75,9 @@ def mark_online(
     idle_since = Case(When(active_tasks=0, then=Value(now)), default=F("idle_since"))
     heartbeat.update(last_heartbeat_at=now, idle_since=idle_since)
     # A deadline failure that this undoes stays on record, as a measure of how well the limits fit.
-    ended = {"outcome": LaunchOutcome.ONLINE, "ended_at": now, "false_flip_code": F("failure_code"), "failure_code": ""}
+    ended = {"outcome": LaunchOutcome.ONLINE, "ended_at": now, "failure_code": "", "failure_message": ""}
     not_yet_online = Launch.objects.filter(pk=launch_id).exclude(outcome=LaunchOutcome.ONLINE)
-    if not not_yet_online.update(**ended, **launch_records.NO_TEARDOWN_FIELDS):
+    if not not_yet_online.update(false_flip_code=F("failure_code"), **ended, **launch_records.NO_TEARDOWN_FIELDS):
         launch_records.cancel_teardown(launch_id)
     return workspace
 

@@ -1,0 +1,1 @@
+"""What the API tells of launches, limits, incidents and logs."""

@@ -1,0 +1,166 @@
+"""Launches: how each one went, how long its phases took, and why it failed."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router, Schema
+from pydantic import AfterValidator, Field
+
+from agent.texts import printable
+from workspaces.access.authentication import Access
+from workspaces.api.edits import find
+from workspaces.api.pages import Paged, Texts, check_names, in_order, page_of
+from workspaces.api.router import router as workspaces
+from workspaces.deadlines.policy import stop_deadline
+from workspaces.lifecycle.failures import advice_for
+from workspaces.lifecycle.transitions import FailureCode
+from workspaces.models import ApiScope, Launch, LaunchOutcome, LaunchQuerySet
+from workspaces.provisioners.kinds import BackendKind
+
+router = Router(tags=["launches"])
+
+READ = Access(scopes=(ApiScope.READ,), permission="workspaces.view_launch")
+
+
+class UnknownLaunch(LookupError):
+    """There is no launch with this ID."""
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return a time that names no zone as one in UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(in_utc)]
+
+
+class LaunchesListed(Paged):
+    """Which launches to list. Of a filter that is given several times, one suffices; all filters have to match.
+
+    The header Link has the address of the next page.
+    """
+
+    outcome: list[LaunchOutcome] = Field([], max_length=10)
+    failure_code: list[FailureCode] = Field([], max_length=50)
+    runtime: Texts = []
+    backend: list[BackendKind] = Field([], max_length=10)
+    since: Moment | None = Field(None, description="those that began at this time or later; UTC if it names no zone")
+    until: Moment | None = Field(None, description="those that began before this time")
+    sort: Literal["queued_at", "-queued_at"] = "-queued_at"
+    limit: int | None = Field(100, ge=1, le=1000)
+
+
+class PhaseOut(Schema):
+    """A phase that a launch has entered, and how long it took; null while it lasts."""
+
+    phase: str
+    entered_at: datetime
+    left_at: datetime | None
+    seconds: float | None
+
+
+class LaunchFailureOut(Schema):
+    """Why a launch failed. The message is empty if it failed before Slipway kept messages."""
+
+    code: str
+    message: str
+    advice: str
+
+
+class TeardownOut(Schema):
+    """The stop of a launch's process: why and when it was or will be sent, and when it was confirmed."""
+
+    reason: str
+    at: datetime | None
+    deadline_at: datetime | None
+    attempts: int
+    error: str
+    confirmed_at: datetime | None
+
+
+class LaunchOut(Schema):
+    """A launch. `undone_failure_code` is the passed deadline that a late registration undid."""
+
+    id: UUID
+    workspace_id: UUID
+    workspace_name: str
+    is_current: bool
+    backend: str
+    runtime: str
+    outcome: str
+    queued_at: datetime
+    ended_at: datetime | None
+    phases: list[PhaseOut]
+    evidence: dict[str, Any]
+    failure: LaunchFailureOut | None
+    undone_failure_code: str
+    teardown: TeardownOut | None
+
+
+@router.get("", response=list[LaunchOut], auth=READ)
+def list_launches(request: HttpRequest, response: HttpResponse, wanted: Query[LaunchesListed]) -> list[dict[str, Any]]:
+    """List the launches of all workspaces, the newest first: `?runtime=hermes&outcome=failed&since=2026-11-22`."""
+    return listed(Launch.objects.all(), wanted, request=request, response=response)
+
+
+@router.get("/{launch_id}", response=LaunchOut, auth=READ)
+def get_launch(request: HttpRequest, launch_id: UUID) -> dict[str, Any]:
+    """Show one launch."""
+    row = Launch.objects.select_related("workspace").filter(pk=launch_id).first()
+    if row is None:
+        raise UnknownLaunch(f"There is no launch {launch_id}.")
+    return launch_json(row)
+
+
+@workspaces.get("/{workspace_id}/launches", response=list[LaunchOut], auth=READ)
+def list_launches_of_workspace(
+    request: HttpRequest, response: HttpResponse, workspace_id: UUID, wanted: Query[LaunchesListed]
+) -> list[dict[str, Any]]:
+    """List a workspace's launches, the newest first. Those of a removed one are there until it is deleted."""
+    rows = Launch.objects.filter(workspace=find(workspace_id))
+    return listed(rows, wanted, request=request, response=response)
+
+
+def listed(
+    rows: LaunchQuerySet, wanted: LaunchesListed, *, request: HttpRequest, response: HttpResponse
+) -> list[dict[str, Any]]:
+    """Return one page of the launches that match every filter."""
+    check_names(request, LaunchesListed)
+    for name in ("outcome", "failure_code", "runtime", "backend"):
+        if values := getattr(wanted, name):
+            rows = rows.filter(**{f"{name}__in": values})
+    if wanted.since:
+        rows = rows.filter(queued_at__gte=wanted.since)
+    if wanted.until:
+        rows = rows.filter(queued_at__lt=wanted.until)
+    ordered = in_order(rows.select_related("workspace"), wanted)
+    return [launch_json(row) for row in page_of(ordered, wanted, request=request, response=response)]
+
+
+def launch_json(launch: Launch) -> dict[str, Any]:
+    """Return a launch in the shape of LaunchOut."""
+    evidence, code = dict(launch.evidence), launch.failure_code
+    if tail := evidence.get("log_tail"):
+        evidence["log_tail"] = printable(str(tail))
+    teardown = {
+        "reason": launch.teardown_reason,
+        "at": launch.teardown_at,
+        "deadline_at": stop_deadline(launch.teardown_at) if launch.teardown_at else None,
+        "attempts": launch.teardown_attempts,
+        "error": launch.teardown_error,
+        "confirmed_at": launch.torn_down_at,
+    }
+    return {
+        **{name: getattr(launch, name) for name in ("id", "workspace_id", "backend", "runtime", "outcome")},
+        "workspace_name": launch.workspace.name,
+        "is_current": launch.pk == launch.workspace.launch_id,
+        "queued_at": launch.queued_at,
+        "ended_at": launch.ended_at,
+        "phases": launch.phases,
+        "evidence": evidence,
+        "failure": {"code": code, "message": launch.failure_message, "advice": advice_for(code)} if code else None,
+        "undone_failure_code": launch.false_flip_code,
+        "teardown": teardown if launch.teardown_at or launch.torn_down_at else None,
+    }
