@@ -25,7 +25,7 @@ from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
 from workspaces.access.errors import RequestRefused, field_message
 from workspaces.api import edits, logs, tokens, usage  # noqa: F401 (they add routes)
-from workspaces.api.diagnosis import launches
+from workspaces.api.diagnosis import deadlines, launches
 from workspaces.api.router import router as workspaces_router
 from workspaces.api.routes import templates as templates_router
 from workspaces.api.secrets import UnknownSecret
@@ -57,6 +57,7 @@ api = DescribedAPI(
 )
 api.add_router("/workspaces", workspaces_router)
 api.add_router("/settings/secrets", global_secrets_router)
+api.add_router("/settings/deadlines", deadlines.router)
 api.add_router("/templates", templates_router)
 api.add_router("/launches", launches.router)
 api.add_router("/registry", registry_router)

@@ -1,7 +1,9 @@
 """Explain in words which deadline applies and where it comes from."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from workspaces.deadlines.policy import (
     BOOT_LIMITS,
@@ -63,6 +65,68 @@ class CurrentDeadline:
     at: datetime | None
     is_stall: bool
     last_look_at: datetime | None
+
+
+class TemplateWithLimit(Protocol):
+    """What counts of a template here; configuration/catalog.py has the templates."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def runtime(self) -> str: ...
+    @property
+    def provision_timeout_seconds(self) -> int | None: ...
+    @property
+    def provision_timeout_override(self) -> bool: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The limits of a workspace, or of a runtime's workspaces that set none themselves.
+
+    `runtime` is empty for all runtimes without limits of their own. `warnings` name limits that don't count.
+    """
+
+    runtime: str
+    phases: list[PhaseLimit]
+    warnings: list[str]
+    workspace: Workspace | None = None
+    current: CurrentDeadline | None = None
+
+
+def limits_of_runtimes(*, policy: Policy, templates: Sequence[TemplateWithLimit]) -> list[Limits]:
+    """Return the limits of each runtime that has its own, then those of all others."""
+    return [limits_of_runtime(name, policy=policy, templates=templates) for name in (*known_runtimes(), "")]
+
+
+def limits_of_runtime(runtime: str, *, policy: Policy, templates: Iterable[TemplateWithLimit]) -> Limits:
+    """Return the limits of a runtime ("": of all without their own), with warnings of its templates."""
+    warnings = []
+    for template in templates:
+        ignored = ignored_limit(
+            runtime=template.runtime,
+            template_seconds=template.provision_timeout_seconds,
+            template_overrides=template.provision_timeout_override,
+        )
+        if ignored and template.runtime == runtime:
+            warnings.append(f"template {template.id}: {ignored}")
+    return Limits(runtime=runtime, phases=runtime_phase_limits(runtime, policy=policy), warnings=warnings)
+
+
+def limits_of_workspace(workspace: Workspace, *, policy: Policy) -> Limits:
+    """Return the limits of a workspace, and the deadline that counts now."""
+    ignored = ignored_limit(
+        runtime=workspace.runtime,
+        template_seconds=workspace.template_timeout_seconds,
+        template_overrides=workspace.template_timeout_override,
+    )
+    return Limits(
+        runtime=workspace.runtime,
+        phases=phase_limits(workspace, policy=policy),
+        warnings=[ignored] if ignored else [],
+        workspace=workspace,
+        current=current_deadline(workspace, policy=policy),
+    )
 
 
 def phase_limits(workspace: Workspace, *, policy: Policy) -> list[PhaseLimit]:

@@ -18,6 +18,7 @@ CALLS = {
     "launches": ("get", "/launches"),
     "its launches": ("get", "/workspaces/{id}/launches"),
     "launch": ("get", "/launches/{launch}"),
+    "deadlines": ("get", "/settings/deadlines"),
     "events": ("get", "/events"),
     "its events": ("get", "/events/{id}"),
     "create": ("post", "/workspaces"),
@@ -27,7 +28,7 @@ CALLS = {
     "bootstrap-failed": ("post", "/admin/workspaces/{id}/bootstrap-failed"),
     "heartbeat": ("post", "/registry/heartbeat"),
 }
-READS = {"list", "get", "templates", "launches", "its launches", "launch", "events", "its events"}
+READS = {"list", "get", "templates", "launches", "its launches", "launch", "deadlines", "events", "its events"}
 CHANGES = {"create", "restart", "cancel", "remove", "bootstrap-failed"}
 ALLOWED = {
     "read key": READS,

@@ -2,7 +2,6 @@
 
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -13,12 +12,12 @@ from postgres.clock import database_now
 from workspaces.configuration import catalog
 from workspaces.deadlines.boot_times import evaluate_limit
 from workspaces.deadlines.explanation import (
+    Limits,
     PhaseLimit,
-    current_deadline,
-    ignored_limit,
     known_runtimes,
-    phase_limits,
-    runtime_phase_limits,
+    limits_of_runtime,
+    limits_of_runtimes,
+    limits_of_workspace,
 )
 from workspaces.deadlines.policy import Policy, current_policy
 from workspaces.management.examples import CommandWithExamples
@@ -56,45 +55,29 @@ class Command(CommandWithExamples):
 
 def explanation(subject: str, *, policy: Policy) -> list[str]:
     """Return the limits of a runtime or a workspace, or of all runtimes. Raises CommandError if there is neither."""
-    runtimes, templates = known_runtimes(), catalog.list_templates()
+    templates = catalog.list_templates()
     if not subject:
-        names = [*runtimes, _OTHERS]
-        return [line for name in names for line in runtime_lines(name, policy=policy, templates=templates)]
-    is_runtime = subject in runtimes or Launch.objects.filter(runtime=subject).exists()
+        every = limits_of_runtimes(policy=policy, templates=templates)
+        return [line for limits in every for line in lines_of(limits)]
+    is_runtime = subject in known_runtimes() or Launch.objects.filter(runtime=subject).exists()
     named = Workspace.objects.not_removed().filter(name=subject.replace("\0", ""))
     if is_runtime and not named.exists():
-        return runtime_lines(subject, policy=policy, templates=templates)
-    return workspace_lines(Workspace.objects.get(pk=find_workspace_id(subject)), policy=policy)
+        return lines_of(limits_of_runtime(subject, policy=policy, templates=templates))
+    workspace = Workspace.objects.get(pk=find_workspace_id(subject))
+    return lines_of(limits_of_workspace(workspace, policy=policy))
 
 
-def runtime_lines(runtime: str, *, policy: Policy, templates: Iterable[catalog.Template]) -> list[str]:
-    """Return the limits of a runtime, and which templates of it have a limit that doesn't count."""
-    lines = [f"{runtime}:", *map(limit_line, runtime_phase_limits(runtime, policy=policy))]
-    for template in templates:
-        ignored = ignored_limit(
-            runtime=template.runtime,
-            template_seconds=template.provision_timeout_seconds,
-            template_overrides=template.provision_timeout_override,
-        )
-        if ignored and template.runtime == runtime:
-            lines.append(f"  Warning: template {template.id}: {ignored}")
-    return lines
-
-
-def workspace_lines(workspace: Workspace, *, policy: Policy) -> list[str]:
-    """Return the limits of a workspace, and the deadline that counts now."""
-    lines = [f"{workspace.name} ({workspace.runtime}):", *map(limit_line, phase_limits(workspace, policy=policy))]
-    ignored = ignored_limit(
-        runtime=workspace.runtime,
-        template_seconds=workspace.template_timeout_seconds,
-        template_overrides=workspace.template_timeout_override,
-    )
-    if ignored:
-        lines.append(f"  Warning: {ignored}")
+def lines_of(limits: Limits) -> list[str]:
+    """Return the limits in words, and of a workspace the deadline that counts now."""
+    workspace = limits.workspace
+    title = f"{workspace.name} ({limits.runtime})" if workspace else limits.runtime or _OTHERS
+    lines = [f"{title}:", *map(limit_line, limits.phases), *(f"  Warning: {text}" for text in limits.warnings)]
+    if workspace is None or limits.current is None:
+        return lines
     if workspace.stall_timeout_seconds:
         stall = format_duration(workspace.stall_timeout_seconds)
         lines.append(f"  a boot step   {stall}, from runtime_config.stall_timeout_seconds; each new step restarts it")
-    deadline, state = current_deadline(workspace, policy=policy), workspace.phase or workspace.status
+    deadline, state = limits.current, workspace.phase or workspace.status
     if deadline.at is None:
         return [*lines, f"It is {workspace.status} and has no deadline: 0 limits count now."]
     left = format_time_left(round((deadline.at - database_now()).total_seconds()))

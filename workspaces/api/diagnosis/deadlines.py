@@ -1,0 +1,103 @@
+"""The limits that apply and where they come from: what `manage.py deadlines` explains."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import Query, Router, Schema
+from pydantic import Field
+
+from workspaces.access.errors import RequestRefused
+from workspaces.api.edits import find
+from workspaces.api.router import access
+from workspaces.configuration import catalog
+from workspaces.deadlines.explanation import (
+    Limits,
+    limits_of_runtime,
+    limits_of_runtimes,
+    limits_of_workspace,
+)
+from workspaces.deadlines.policy import current_policy
+from workspaces.models import ApiScope
+
+router = Router(tags=["settings"])
+
+Runtime = Annotated[str, Field(min_length=1, max_length=63)]
+
+
+class PhaseLimitOut(Schema):
+    """The limit of a phase, `origin` in words. `other_seconds` is its other limit; `other` says of what."""
+
+    phase: str
+    seconds: int
+    source: str
+    origin: str
+    other: str
+    other_seconds: float
+
+
+class CurrentDeadlineOut(Schema):
+    """The deadline that counts now, null if none does. `is_stall`: it is the one of a boot step."""
+
+    at: datetime | None
+    is_stall: bool
+    last_look_at: datetime | None
+
+
+class LimitsOut(Schema):
+    """The limits of a runtime, or of a workspace. `runtime` is null for every runtime without limits of its own.
+
+    `warnings` name limits that don't count. `current` is null unless a workspace was asked for.
+    """
+
+    runtime: str | None
+    workspace_id: UUID | None
+    phases: list[PhaseLimitOut]
+    stall_seconds: int | None
+    warnings: list[str]
+    current: CurrentDeadlineOut | None
+
+
+@router.get("", response=list[LimitsOut], auth=access("view", ApiScope.READ))
+def list_deadlines(
+    request: HttpRequest,
+    runtime: Annotated[Runtime | None, Query()] = None,
+    workspace: Annotated[UUID | None, Query(description="the ID of a workspace")] = None,
+) -> list[dict[str, Any]]:
+    """List the limits of all runtimes, of one, or of a workspace, each with where it comes from."""
+    policy, templates = current_policy(), catalog.list_templates()
+    if runtime and workspace:
+        why = "Ask for a runtime or for a workspace, not for both."
+        fields = {"workspace": why}
+        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, why, code="validation_error", fields=fields)
+    if workspace:
+        return [limits_json(limits_of_workspace(find(workspace), policy=policy))]
+    if runtime:
+        return [limits_json(limits_of_runtime(runtime, policy=policy, templates=templates))]
+    return [limits_json(limits) for limits in limits_of_runtimes(policy=policy, templates=templates)]
+
+
+def limits_json(limits: Limits) -> dict[str, Any]:
+    """Return limits in the shape of LimitsOut."""
+    phases = [
+        {
+            "phase": each.phase,
+            "seconds": each.limit.seconds,
+            "source": each.limit.source,
+            "origin": each.origin,
+            "other": each.other_description,
+            "other_seconds": each.other_seconds,
+        }
+        for each in limits.phases
+    ]
+    workspace = limits.workspace
+    return {
+        "runtime": limits.runtime or None,
+        "workspace_id": workspace.pk if workspace else None,
+        "phases": phases,
+        "stall_seconds": workspace.stall_timeout_seconds if workspace else None,
+        "warnings": limits.warnings,
+        "current": limits.current,
+    }
