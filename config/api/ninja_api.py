@@ -25,7 +25,7 @@ from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
 from workspaces.access.errors import RequestRefused, field_message
 from workspaces.api import edits, logs, tokens, usage  # noqa: F401 (they add routes)
-from workspaces.api.diagnosis import deadlines, launches
+from workspaces.api.diagnosis import deadlines, incidents, launches
 from workspaces.api.router import router as workspaces_router
 from workspaces.api.routes import templates as templates_router
 from workspaces.api.secrets import UnknownSecret
@@ -36,6 +36,7 @@ from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.core.trees import TreeChanged
 from workspaces.services.stopping.remove import HasChildren
+from workspaces.services.watching.mass_lateness import UnknownIncident
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ api.add_router("/settings/secrets", global_secrets_router)
 api.add_router("/settings/deadlines", deadlines.router)
 api.add_router("/templates", templates_router)
 api.add_router("/launches", launches.router)
+api.add_router("/incidents", incidents.router)
 api.add_router("/registry", registry_router)
 api.add_router("/admin/workspaces", watchers_router)
 api.add_router("/events", events_router, auth=READ_EVENTS)
@@ -152,7 +154,7 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
     ValidationError: invalid_parameters,
     UnknownWorkspace: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
     UnknownToken: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
-    launches.UnknownLaunch: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
+    UnknownIncident: error_handler(HTTPStatus.CONFLICT, "holds_nothing"),
     UnknownSecret: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
     TransitionRefused: transition_refused,
     TreeChanged: error_handler(HTTPStatus.CONFLICT, "tree_unsteady"),

@@ -11,7 +11,7 @@ from unfold.decorators import action, display
 from postgres.clock import database_now
 from workspaces.admin.base import ReadOnlyAdmin
 from workspaces.admin.display import display_time
-from workspaces.models.incidents import Incident, IncidentKind
+from workspaces.models.incidents import Incident
 from workspaces.services.watching import mass_lateness
 
 
@@ -38,12 +38,7 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     def get_actions_detail(self, request: HttpRequest, object_id: int | str | None = None) -> Any:
         incident = self.get_object(request, str(object_id))
-        is_holding = (
-            isinstance(incident, Incident)
-            and incident.kind == IncidentKind.MASS_LATENESS
-            and incident.resolved_at is None
-            and incident.let_go_at is None
-        )
+        is_holding = isinstance(incident, Incident) and incident.is_holding
         return super().get_actions_detail(request, object_id) if is_holding else []
 
     @action(description="Release …", url_path="let-go", icon="lock_open", permissions=["let_go"])

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, cast
@@ -11,13 +12,21 @@ from django.db.models import Field as ModelField
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Schema
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from workspaces.access.errors import RequestRefused
 
 Row = TypeVar("Row", bound=Model)
 Text = Annotated[str, Field(max_length=200)]
 Texts = Annotated[list[Text], Field(max_length=50)]
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return a time that names no zone as one in UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(in_utc)]
 
 
 class Paged(Schema):

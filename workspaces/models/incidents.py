@@ -77,6 +77,12 @@ class Incident(models.Model):
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.scope}"
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether it holds launches, so that they can be released."""
+        is_over = self.resolved_at is not None or self.let_go_at is not None
+        return self.kind == IncidentKind.MASS_LATENESS and not is_over
+
 
 class Liveness(models.Model):
     """When a part of Slipway was alive last."""

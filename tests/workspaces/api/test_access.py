@@ -19,6 +19,7 @@ CALLS = {
     "its launches": ("get", "/workspaces/{id}/launches"),
     "launch": ("get", "/launches/{launch}"),
     "deadlines": ("get", "/settings/deadlines"),
+    "incidents": ("get", "/incidents"),
     "events": ("get", "/events"),
     "its events": ("get", "/events/{id}"),
     "create": ("post", "/workspaces"),
@@ -28,7 +29,18 @@ CALLS = {
     "bootstrap-failed": ("post", "/admin/workspaces/{id}/bootstrap-failed"),
     "heartbeat": ("post", "/registry/heartbeat"),
 }
-READS = {"list", "get", "templates", "launches", "its launches", "launch", "deadlines", "events", "its events"}
+READS = {
+    "list",
+    "get",
+    "templates",
+    "launches",
+    "its launches",
+    "launch",
+    "deadlines",
+    "incidents",
+    "events",
+    "its events",
+}
 CHANGES = {"create", "restart", "cancel", "remove", "bootstrap-failed"}
 ALLOWED = {
     "read key": READS,
@@ -103,7 +115,7 @@ def _signed_in(who):
     user = get_user_model().objects.create_user("someone", is_staff=who != "user who is not staff")
     user.is_superuser = who == "superuser"
     user.save()
-    viewing = ["view_workspace", "view_event", "view_launch"]
+    viewing = ["view_workspace", "view_event", "view_launch", "view_incident"]
     user.user_permissions.set(Permission.objects.filter(codename__in=viewing))
     caller = Caller()
     caller.client.force_login(user)

@@ -1,17 +1,19 @@
 """Launches: how each one went, how long its phases took, and why it failed."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Literal
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from agent.texts import printable
 from workspaces.access.authentication import Access
+from workspaces.access.errors import RequestRefused
 from workspaces.api.edits import find
-from workspaces.api.pages import Paged, Texts, check_names, in_order, page_of
+from workspaces.api.pages import Moment, Paged, Texts, check_names, in_order, page_of
 from workspaces.api.router import router as workspaces
 from workspaces.deadlines.policy import stop_deadline
 from workspaces.lifecycle.failures import advice_for
@@ -22,18 +24,6 @@ from workspaces.provisioners.kinds import BackendKind
 router = Router(tags=["launches"])
 
 READ = Access(scopes=(ApiScope.READ,), permission="workspaces.view_launch")
-
-
-class UnknownLaunch(LookupError):
-    """There is no launch with this ID."""
-
-
-def in_utc(moment: datetime) -> datetime:
-    """Return a time that names no zone as one in UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-Moment = Annotated[datetime, AfterValidator(in_utc)]
 
 
 class LaunchesListed(Paged):
@@ -110,7 +100,7 @@ def get_launch(request: HttpRequest, launch_id: UUID) -> dict[str, Any]:
     """Show one launch."""
     row = Launch.objects.select_related("workspace").filter(pk=launch_id).first()
     if row is None:
-        raise UnknownLaunch(f"There is no launch {launch_id}.")
+        raise RequestRefused(HTTPStatus.NOT_FOUND, f"There is no launch {launch_id}.", code="not_found")
     return launch_json(row)
 
 
