@@ -15,11 +15,16 @@ from django.http.request import RawPostDataException, UnreadablePostError
 from ninja.errors import HttpError, ValidationError
 from ninja.renderers import JSONRenderer
 
+from config.api import channels
 from config.api.database_outages import unavailable
 from config.api.json_body import JsonParser, check_size, too_large
 from config.api.openapi import DescribedAPI
 from config.stream_access import READ_EVENTS
 from events.api import router as events_router
+from events.channel_settings.saving import InvalidChannel
+from events.channels.base import SendFailed
+from events.channels.registry import UnknownKind
+from events.delivery.channel_operations import NothingToRotate
 from postgres.errors import is_outage
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
@@ -62,6 +67,7 @@ api.add_router("/settings/deadlines", deadlines.router)
 api.add_router("/templates", templates_router)
 api.add_router("/launches", launches.router)
 api.add_router("/incidents", incidents.router)
+api.add_router("/channels", channels.router)
 api.add_router("/registry", registry_router)
 api.add_router("/admin/workspaces", watchers_router)
 api.add_router("/events", events_router, auth=READ_EVENTS)
@@ -126,7 +132,7 @@ def transition_refused(request: HttpRequest, error: TransitionRefused) -> HttpRe
     return respond(request, HTTPStatus.CONFLICT, str(error), code="transition_refused", workspace_status=status)
 
 
-def invalid_workspace(request: HttpRequest, error: InvalidWorkspace) -> HttpResponse:
+def invalid_fields(request: HttpRequest, error: InvalidWorkspace | InvalidChannel) -> HttpResponse:
     return respond(request, HTTPStatus.UNPROCESSABLE_ENTITY, str(error), code="validation_error", fields=error.fields)
 
 
@@ -158,7 +164,12 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
     UnknownSecret: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
     TransitionRefused: transition_refused,
     TreeChanged: error_handler(HTTPStatus.CONFLICT, "tree_unsteady"),
-    InvalidWorkspace: invalid_workspace,
+    InvalidWorkspace: invalid_fields,
+    InvalidChannel: invalid_fields,
+    UnknownKind: error_handler(HTTPStatus.CONFLICT, "unknown_kind"),
+    NothingToRotate: error_handler(HTTPStatus.CONFLICT, "nothing_to_rotate"),
+    # Of a call that reads a channel's encrypted options; a test shows its result in the answer.
+    SendFailed: error_handler(HTTPStatus.CONFLICT, "secret_unreadable"),
     HasChildren: has_children,
     Http404: error_handler(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this address."),
     SuspiciousOperation: _unreadable,

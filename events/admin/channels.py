@@ -11,9 +11,10 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action, display
 
-from events.admin.channel_forms import COMMON, FILTERS, ChannelForm, form_for
 from events.admin.redrive_form import RedriveForm
 from events.admin.sent_forms import CreatesOnce, SentBefore, acting_once, claim
+from events.channel_settings import saving
+from events.channel_settings.forms import COMMON, FILTERS, ChannelForm, form_for
 from events.channels.registry import KINDS, kind_of
 from events.delivery import channel_operations
 from events.delivery.channel_health import health_rows, state_of, with_delivery_counts
@@ -142,19 +143,9 @@ class ChannelAdmin(CreatesOnce):
         return super().change_view(request, object_id, form_url, context)
 
     def save_model(self, request: HttpRequest, obj: Channel, form: ChannelForm, change: Any) -> None:
-        encrypted = form.encrypted_options()
-        obj.kind = form.kind.name
-        obj.options = form.plain_options()
-        obj.sealed_options = channel_operations.encrypt_options(encrypted)
-        if change:
-            # Keep what the delivery has written since the page was rendered.
-            obj.save(update_fields=[*COMMON, *FILTERS, "options", "sealed_options"])
-        else:
+        if not change:
             claim(request)
-            obj.save()
-        signing = encrypted.get("signing")
-        if signing and signing != form.stored.get("signing"):
-            request.new_secret = signing[0]["secret"]  # type: ignore[attr-defined]
+        request.new_secret = saving.store(form)  # type: ignore[attr-defined]
 
     def response_add(self, request: HttpRequest, obj: Channel, post_url_continue: str | None = None) -> HttpResponse:
         return self.with_new_secret(request, obj, super().response_add(request, obj, post_url_continue))
@@ -252,8 +243,9 @@ class ChannelAdmin(CreatesOnce):
             return self.redirect_to_list(request, object_id)
         form = RedriveForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
-            deliveries = form.selected(Delivery.objects.filter(channel=channel))
-            self._report(request, "Dead letters redriven", channel_operations.redrive(deliveries, now=database_now()))
+            deliveries, since = Delivery.objects.filter(channel=channel), form.cleaned_data["since"]
+            count = channel_operations.redrive(deliveries, since=since, now=database_now())
+            self._report(request, "Dead letters redriven", count)
             return HttpResponseRedirect(_change_url(channel))
         title = f"Redrive dead letters of {channel.name}?"
         return self.page(request, "events/redrive.html", title=title, form=form, back=_change_url(channel))

@@ -12,6 +12,8 @@ from events.envelope import LoggedEvent
 
 # How much of a receiver's response is kept.
 RESPONSE_BYTES = 1024
+# Entered in place of a stored encrypted option, to store nothing.
+NOTHING = "-"
 # A receiver that asks for a longer pause counts as down.
 LONGEST_RETRY_AFTER = timedelta(hours=12)
 

@@ -37,6 +37,10 @@ class ReceiverAnswer:
     latency_ms: int
 
 
+class NothingToRotate(Exception):
+    """The channel has no signing secret; only webhooks have one."""
+
+
 def all_options(channel: Channel) -> dict[str, Any]:
     """Return a channel's options, with the encrypted ones decrypted. Raises SendFailed if that is not possible."""
     if not channel.sealed_options:
@@ -130,21 +134,30 @@ def _incident(name: EventType, channel: Channel, reason: str) -> NewEvent:
     return NewEvent(event_type=name, payload=payload)
 
 
-def redrive(deliveries: QuerySet[Delivery], *, now: datetime) -> int:
-    """Send the dead letters among these deliveries again, beginning with a first attempt. Return how many."""
+def redrive(deliveries: QuerySet[Delivery], *, now: datetime, since: datetime | None = None) -> int:
+    """Send the dead letters among these deliveries again, beginning with a first attempt. Return how many.
+
+    With `since` only those of events since that time.
+    """
+    dead = deliveries.filter(state=DeliveryState.DEAD)
+    if since:
+        dead = dead.filter(event__created_at__gte=since)
     with transaction.atomic():
-        count = deliveries.filter(state=DeliveryState.DEAD).update(
-            state=DeliveryState.WAITING, attempts=0, next_attempt_at=now, settled_at=None
-        )
+        count = dead.update(state=DeliveryState.WAITING, attempts=0, next_attempt_at=now, settled_at=None)
         announce_due()
     return count
 
 
 def rotate_secret(channel: Channel, *, now: datetime) -> str:
-    """Give a webhook a new signing secret and return it; it can't be shown again. The old one also signs for a day."""
+    """Give a webhook a new signing secret and return it; it can't be shown again. The old one also signs for a day.
+
+    Raises NothingToRotate for other channels, and SendFailed if its options can't be decrypted.
+    """
     with transaction.atomic():
         locked = Channel.objects.select_for_update(no_key=True).get(pk=channel.pk)
-        options = json.loads(encryption.decrypt(locked.sealed_options))
+        options = {name: value for name, value in all_options(locked).items() if name not in locked.options}
+        if "signing" not in options:
+            raise NothingToRotate(f"The channel {channel.name} has no signing secret; only webhooks have one.")
         options["signing"] = signing.rotate(options["signing"], now=now)
         Channel.objects.filter(pk=channel.pk).update(sealed_options=encrypt_options(options))
     return str(options["signing"][0]["secret"])

@@ -12,7 +12,7 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
 )
 
-from events.admin.name_field import NameField
+from events.channel_settings.name_field import NameField
 from workspaces.access import secrets as access_secrets
 from workspaces.configuration import catalog, env_files
 from workspaces.configuration.secret_files import read_env_secrets

@@ -8,7 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
 
-from events.channels.base import KindForm
+from events.channels.base import NOTHING, KindForm
 from events.channels.network.addresses import ForbiddenAddress, Unresolved
 from events.channels.network.outbound_proxy import judge_target
 
@@ -18,8 +18,6 @@ _RESERVED_HEADERS = frozenset(
     {"host", "content-length", "content-type", "transfer-encoding", "connection", "user-agent", "accept"}
 )
 MAX_HEADERS = 20
-# Removes the stored headers. An empty field keeps them, since they are encrypted.
-_NO_HEADERS = "-"
 
 
 class WebhookForm(KindForm):
@@ -46,12 +44,12 @@ class WebhookForm(KindForm):
         required=False,
         max_length=10_000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autocomplete": "off"}),
-        help_text=f"One “Name: value” per line, sent with each event. Enter {_NO_HEADERS} to send none. "
+        help_text=f"One “Name: value” per line, sent with each event. Enter {NOTHING} to send none. "
         "Encrypted, never shown again, and only for this URL's host.",
     )
 
     def clean_headers(self) -> dict[str, str]:
-        lines = [line for line in self.cleaned_data["headers"].splitlines() if line.strip() not in {"", _NO_HEADERS}]
+        lines = [line for line in self.cleaned_data["headers"].splitlines() if line.strip() not in {"", NOTHING}]
         if len(lines) > MAX_HEADERS:
             raise ValidationError(f"You entered {len(lines)} headers; at most {MAX_HEADERS} are allowed.")
         headers = {}

@@ -20,6 +20,7 @@ CALLS = {
     "launch": ("get", "/launches/{launch}"),
     "deadlines": ("get", "/settings/deadlines"),
     "incidents": ("get", "/incidents"),
+    "channels": ("get", "/channels"),
     "events": ("get", "/events"),
     "its events": ("get", "/events/{id}"),
     "create": ("post", "/workspaces"),
@@ -29,18 +30,7 @@ CALLS = {
     "bootstrap-failed": ("post", "/admin/workspaces/{id}/bootstrap-failed"),
     "heartbeat": ("post", "/registry/heartbeat"),
 }
-READS = {
-    "list",
-    "get",
-    "templates",
-    "launches",
-    "its launches",
-    "launch",
-    "deadlines",
-    "incidents",
-    "events",
-    "its events",
-}
+READS = {call for call, (method, _) in CALLS.items() if method == "get"}
 CHANGES = {"create", "restart", "cancel", "remove", "bootstrap-failed"}
 ALLOWED = {
     "read key": READS,
@@ -115,7 +105,7 @@ def _signed_in(who):
     user = get_user_model().objects.create_user("someone", is_staff=who != "user who is not staff")
     user.is_superuser = who == "superuser"
     user.save()
-    viewing = ["view_workspace", "view_event", "view_launch", "view_incident"]
+    viewing = ["view_workspace", "view_event", "view_launch", "view_incident", "view_channel"]
     user.user_permissions.set(Permission.objects.filter(codename__in=viewing))
     caller = Caller()
     caller.client.force_login(user)

@@ -1,4 +1,4 @@
-"""The admin's form for a channel: the fields that all channels have, and the options of its kind."""
+"""The form for a channel: the fields that all channels have, and the options of its kind."""
 
 import re
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from events.admin.name_field import NameField
 from events.catalogue import FAILURE_CODES
+from events.channel_settings.name_field import NameField
 from events.channels.base import Kind, SendFailed
 from events.channels.network.addresses import origin_of
 from events.delivery.channel_operations import all_options
@@ -30,7 +30,7 @@ _MAX_WORDS = 50
 
 
 class WordListField(forms.CharField):
-    """A list of words, entered with commas or spaces between them."""
+    """A list of words, or a text with commas or spaces between them."""
 
     widget = UnfoldAdminTextInputWidget
 
@@ -38,7 +38,8 @@ class WordListField(forms.CharField):
         return ", ".join(value) if isinstance(value, list) else value
 
     def clean(self, value: Any) -> Any:
-        words = list(dict.fromkeys(super().clean(value).replace(",", " ").split()))
+        entered = value if isinstance(value, list) else super().clean(value).replace(",", " ").split()
+        words = list(dict.fromkeys(entered))
         for word in words:
             if not _WORD.fullmatch(word):
                 raise ValidationError(

@@ -1,0 +1,236 @@
+"""Channels in the API: add, change, test, pause, resume, enable, redrive, rotate, remove.
+
+It is here because `events` knows neither sessions nor API keys.
+"""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Path, Router, Schema, Status
+from pydantic import StrictBool, StrictInt
+
+from events.channel_settings import saving
+from events.channels.registry import KINDS
+from events.delivery import channel_operations
+from events.delivery.channel_health import state_of, with_delivery_counts
+from events.models import Channel, Delivery
+from postgres.clock import database_now
+from workspaces.access.authentication import Access
+from workspaces.access.errors import RequestRefused
+from workspaces.api.idempotency import once
+from workspaces.api.pages import Moment
+from workspaces.api.schemas import OperatorIn
+from workspaces.models import ApiScope
+
+router = Router(tags=["channels"])
+
+READ = Access(scopes=(ApiScope.READ,), permission="events.view_channel")
+ADD = Access(scopes=(ApiScope.ADMIN,), permission="events.add_channel")
+CHANGE = Access(scopes=(ApiScope.ADMIN,), permission="events.change_channel")
+DELETE = Access(scopes=(ApiScope.ADMIN,), permission="events.delete_channel")
+ChannelId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+# What a channel's JSON has under the names of its columns.
+_SAME = (
+    *("id", "name", "kind", "options", "event_types", "failure_codes", "runtimes", "workspace_id", "with_descendants"),
+    *("concurrency", "timeout_seconds", "is_enabled", "disabled_reason", "paused_at", "held_until", "created_at"),
+    *("last_success_at", "last_latency_ms", "last_error_at", "last_error", "backlog", "dead_letters"),
+)
+
+
+class ChannelOut(Schema):
+    """A channel and its health. `options` are those that may be shown, `encrypted` the names of the others."""
+
+    id: int
+    name: str
+    kind: str
+    options: dict[str, Any]
+    encrypted: list[str]
+    event_types: list[str]
+    failure_codes: list[str]
+    runtimes: list[str]
+    workspace_id: UUID | None
+    with_descendants: bool
+    concurrency: int
+    timeout_seconds: int
+    state: str
+    is_enabled: bool
+    disabled_reason: str
+    paused_at: datetime | None
+    held_until: datetime | None
+    created_at: datetime
+    last_success_at: datetime | None
+    last_latency_ms: int | None
+    last_error_at: datetime | None
+    last_error: str
+    backlog: int
+    dead_letters: int
+
+
+class SavedOut(ChannelOut):
+    """A stored channel. `signing_secret` was made for it now and is shown only here; null if none was."""
+
+    signing_secret: str | None
+
+
+class ChannelIn(OperatorIn):
+    """What to set of a channel. What is left out stays, or is as in the admin's form of a new channel.
+
+    `options` are those of the kind: see docs/reference/channels. What is encrypted is never shown again.
+    """
+
+    name: str = ""
+    options: dict[str, Any] = {}
+    event_types: list[str] = []
+    failure_codes: list[str] = []
+    runtimes: list[str] = []
+    workspace_id: UUID | None = None
+    with_descendants: StrictBool = True
+    concurrency: StrictInt = 4
+    timeout_seconds: StrictInt = 10
+
+
+class NewChannelIn(ChannelIn):
+    """A new channel of a kind: webhook, chat, email, redis_stream or log."""
+
+    kind: str
+    name: str
+
+
+class RedriveIn(OperatorIn):
+    """Which dead letters to send again: those of events since a time, or all."""
+
+    since: Moment | None = None
+
+
+class TestOut(Schema):
+    """How the receiver answered a test message: a summary, and the beginning of what it sent back."""
+
+    is_accepted: bool
+    answer: str
+    response: str
+    latency_ms: int
+
+
+class RedrivenOut(Schema):
+    """How many dead letters are sent again."""
+
+    redriven: int
+
+
+class RotatedOut(Schema):
+    """The new signing secret; it is shown only here. The old one also signs for a day."""
+
+    signing_secret: str
+
+
+@router.get("", response=list[ChannelOut], auth=READ)
+def list_channels(request: HttpRequest) -> list[dict[str, Any]]:
+    """List all channels by name."""
+    now = database_now()
+    return [channel_json(row, now=now) for row in with_delivery_counts(Channel.objects.order_by("name", "pk"))]
+
+
+@router.post("", response={HTTPStatus.CREATED: SavedOut}, auth=ADD)
+def add_channel(request: HttpRequest, response: HttpResponse, body: NewChannelIn) -> Status:
+    """Add a channel. A webhook's signing secret is in the answer, and only there."""
+
+    def add() -> Status:
+        values = body.model_dump(mode="json", exclude_unset=True)
+        saved = saving.create(values.pop("kind"), values)
+        return Status(HTTPStatus.CREATED, saved_json(saved))
+
+    return once(request, response, add)
+
+
+@router.get("/{channel_id}", response=ChannelOut, auth=READ)
+def get_channel(request: HttpRequest, channel_id: ChannelId) -> dict[str, Any]:
+    """Show one channel."""
+    return channel_json(find_channel(channel_id), now=database_now())
+
+
+@router.patch("/{channel_id}", response=SavedOut, auth=CHANGE)
+def change_channel(request: HttpRequest, channel_id: ChannelId, body: ChannelIn) -> dict[str, Any]:
+    """Change a channel. For another host, its encrypted options have to be given again, and a new secret signs."""
+    find_channel(channel_id)
+    return saved_json(saving.change(channel_id, body.model_dump(mode="json", exclude_unset=True)))
+
+
+@router.delete("/{channel_id}", auth=DELETE)
+def remove_channel(request: HttpRequest, channel_id: ChannelId) -> dict[str, str]:
+    """Remove a channel with its deliveries, also those that are not sent yet."""
+    find_channel(channel_id).delete()
+    return {"status": "removed"}  # not-a-workspace-status: of the channel
+
+
+@router.post("/{channel_id}/test", response=TestOut, auth=CHANGE)
+def test_channel(request: HttpRequest, channel_id: ChannelId) -> channel_operations.ReceiverAnswer:
+    """Send a test message now and show the receiver's answer. Queues nothing."""
+    return channel_operations.send_test(find_channel(channel_id), now=database_now())
+
+
+@router.post("/{channel_id}/pause", response=ChannelOut, auth=CHANGE)
+def pause_channel(request: HttpRequest, channel_id: ChannelId) -> dict[str, Any]:
+    """Stop sending. Events are still queued."""
+    find_channel(channel_id)
+    channel_operations.pause(Channel.objects.filter(pk=channel_id), now=database_now())
+    return channel_json(find_channel(channel_id), now=database_now())
+
+
+@router.post("/{channel_id}/resume", response=ChannelOut, auth=CHANGE)
+def resume_channel(request: HttpRequest, channel_id: ChannelId) -> dict[str, Any]:
+    """Send what has been queued, in order."""
+    find_channel(channel_id)
+    channel_operations.resume(Channel.objects.filter(pk=channel_id))
+    return channel_json(find_channel(channel_id), now=database_now())
+
+
+@router.post("/{channel_id}/enable", response=ChannelOut, auth=CHANGE)
+def enable_channel(request: HttpRequest, channel_id: ChannelId) -> dict[str, Any]:
+    """Queue events again for a channel that was disabled, and send what was queued before."""
+    find_channel(channel_id)
+    channel_operations.enable(Channel.objects.filter(pk=channel_id))
+    return channel_json(find_channel(channel_id), now=database_now())
+
+
+@router.post("/{channel_id}/redrive", response=RedrivenOut, auth=CHANGE)
+def redrive_channel(request: HttpRequest, channel_id: ChannelId, body: RedriveIn | None = None) -> dict[str, int]:
+    """Send a channel's dead letters again, all or those of events since a time."""
+    deliveries, since = Delivery.objects.filter(channel=find_channel(channel_id)), body.since if body else None
+    return {"redriven": channel_operations.redrive(deliveries, since=since, now=database_now())}
+
+
+@router.post("/{channel_id}/rotate", response=RotatedOut, auth=CHANGE)
+def rotate_channel(request: HttpRequest, response: HttpResponse, channel_id: ChannelId) -> Status:
+    """Sign with a new secret. For a day the old one signs as well."""
+
+    def rotate() -> Status:
+        secret = channel_operations.rotate_secret(find_channel(channel_id), now=database_now())
+        return Status(HTTPStatus.OK, {"signing_secret": secret})
+
+    return once(request, response, rotate)
+
+
+def find_channel(channel_id: int) -> Channel:
+    """Return a channel with its counts. Raises RequestRefused (404)."""
+    if channel := with_delivery_counts(Channel.objects.filter(pk=channel_id)).first():
+        return channel
+    raise RequestRefused(HTTPStatus.NOT_FOUND, f"There is no channel {channel_id}.", code="not_found")
+
+
+def channel_json(channel: Channel, *, now: datetime) -> dict[str, Any]:
+    """Return a channel from `with_delivery_counts` in the shape of ChannelOut."""
+    return {
+        **{name: getattr(channel, name) for name in _SAME},
+        # Another version of Slipway may have kinds that this one lacks.
+        "encrypted": KINDS[channel.kind].form.encrypted if channel.kind in KINDS else [],
+        "state": state_of(channel, now=now).lower(),
+    }
+
+
+def saved_json(saved: saving.SavedChannel) -> dict[str, Any]:
+    """Return a stored channel in the shape of SavedOut."""
+    shown = channel_json(find_channel(saved.channel.pk), now=database_now())
+    return shown | {"signing_secret": saved.signing_secret or None}
