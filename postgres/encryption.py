@@ -23,6 +23,20 @@ def decrypt(ciphertext: str) -> str:
         raise CannotDecrypt("It can't be decrypted with the current SECRETS_KEYS.") from None
 
 
+def is_current(ciphertext: str) -> bool:
+    """Return whether the text was encrypted with the first key."""
+    try:
+        _cipher(tuple(settings.SECRETS_KEYS[:1])).decrypt(ciphertext.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
+def rotate(ciphertext: str) -> str:
+    """Return the same text encrypted with the first key. Raises CannotDecrypt."""
+    return encrypt(decrypt(ciphertext))
+
+
 @lru_cache(maxsize=4)
 def _cipher(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])

@@ -5,7 +5,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from agent import rules
@@ -14,8 +14,11 @@ from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Launch, RetiredSecret, Secret, Workspace
 
 MAX_VALUE_CHARACTERS = 65_536
+# Of a file or an input that holds one: UTF-8, and a line break at its end.
+MAX_VALUE_BYTES = 4 * MAX_VALUE_CHARACTERS + 2
 MAX_NAME_CHARACTERS = 255
 MAX_SECRETS = 1000
+MAX_OPERATOR_CHARACTERS = 200
 _SHOWN_PROBLEMS = 20
 REMOVED = "The workspace is removed, so it can't get secrets."
 
@@ -74,18 +77,22 @@ def check_secrets(values: Mapping[str, str]) -> None:
         raise InvalidSecret(" ".join(problems))
 
 
-def add_initial_secrets(values: Mapping[str, str], *, workspace_id: UUID) -> None:
+def add_initial_secrets(values: Mapping[str, str], *, workspace_id: UUID, by: str) -> None:
     """Add the secrets of a workspace that was just inserted. Raises InvalidSecret before anything is stored."""
     check_secrets(values)
+    set_by = by[:MAX_OPERATOR_CHARACTERS]
     Secret.objects.bulk_create(
-        Secret(workspace_id=workspace_id, name=name, ciphertext=encryption.encrypt(value))
+        Secret(workspace_id=workspace_id, name=name, ciphertext=encryption.encrypt(value), set_by=set_by)
         for name, value in values.items()
     )
 
 
 @transaction.atomic
-def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None) -> None:
-    """Add or replace secrets of a workspace, or global ones (None). Raises InvalidSecret before anything is stored."""
+def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None, by: str = "") -> None:
+    """Add or replace secrets of a workspace, or global ones (None), each with its next version.
+
+    `by` names the operator. Raises InvalidSecret before anything is stored.
+    """
     check_secrets(values)
     if workspace_id is not None:
         # Locked, because a removal deletes all secrets.
@@ -93,10 +100,15 @@ def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None) -> None
         if owner is not None and owner.status == WorkspaceStatus.REMOVED:
             raise InvalidSecret(REMOVED)
     for name, value in values.items():
-        defaults = {"ciphertext": encryption.encrypt(value), "updated_at": Now()}
+        new = {"ciphertext": encryption.encrypt(value), "set_by": by[:MAX_OPERATOR_CHARACTERS]}
         # None means IS NULL, which the stubs don't know.
         _retire(Secret.objects.filter(workspace_id=workspace_id, name=name))  # type: ignore[misc]
-        Secret.objects.update_or_create(workspace_id=workspace_id, name=name, defaults=defaults)  # type: ignore[misc]
+        Secret.objects.update_or_create(
+            workspace_id=workspace_id,  # type: ignore[misc]
+            name=name,
+            defaults={**new, "updated_at": Now(), "version": F("version") + 1},
+            create_defaults=new,
+        )
 
 
 @transaction.atomic

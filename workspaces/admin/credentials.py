@@ -23,7 +23,7 @@ class SecretAdmin(StrictAdmin):
     """Secrets by name. A value can be replaced or deleted, never read."""
 
     form = SecretForm
-    list_display = ["name", "owner", "updated"]
+    list_display = ["name", "owner", "version", "updated", "set_by"]
     search_fields = ["name", "workspace__name", "workspace__id"]
     search_help_text = "Name, or the workspace's name or ID"
     ordering = ["name", "pk"]
@@ -45,7 +45,8 @@ class SecretAdmin(StrictAdmin):
         return display_time(secret.updated_at)
 
     def save_model(self, request: HttpRequest, obj: Secret, form: SecretForm, change: Any) -> None:
-        secrets.put_secrets({obj.name: form.cleaned_data["value"]}, workspace_id=obj.workspace_id)
+        value, by = form.cleaned_data["value"], request.user.get_username()
+        secrets.put_secrets({obj.name: value}, workspace_id=obj.workspace_id, by=by)
         obj.pk = Secret.objects.get(workspace=obj.workspace, name=obj.name).pk
 
     def delete_model(self, request: HttpRequest, obj: Secret) -> None:

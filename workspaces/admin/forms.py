@@ -170,8 +170,8 @@ class CreateForm(forms.Form):
         if self.data.get("secrets") and "secrets" not in self.errors:
             self.add_error("secrets", _ENTER_AGAIN)
 
-    def request(self) -> CreateRequest:
-        """Return the input as the service takes it."""
+    def request(self, *, by: str) -> CreateRequest:
+        """Return the input as the service takes it, from the operator of this name."""
         cleaned = self.cleaned_data
         return CreateRequest(
             template=cleaned["template"],
@@ -182,6 +182,7 @@ class CreateForm(forms.Form):
             hibernation_idle_minutes=cleaned["hibernation_idle_minutes"],
             restart_policy=RestartPolicy(cleaned["restart_policy"] or RestartPolicy.ON_FAILURE),
             env_file=cleaned["secrets"],
+            by=by,
         )
 
 

@@ -156,7 +156,7 @@ class WorkspaceAdmin(OperationActions):
         """Create the workspace and enqueue its launch. Raises InvalidWorkspace or SentBefore."""
         with transaction.atomic():
             claim(request)
-            created = create.create(form.request(), now=database_now())
+            created = create.create(form.request(by=request.user.get_username()), now=database_now())
             workspace = created.workspace
             tasks.enqueue_launches(workspace.backend, now=database_now())
             self.log_addition(request, workspace, "Created.")

@@ -68,7 +68,8 @@ def create_workspace(request: HttpRequest, response: HttpResponse, body: CreateI
     `warnings`, if there are any, say what is probably not meant in its configuration. A request that is repeated with
     the same Idempotency-Key creates nothing.
     """
-    return once(request, response, lambda: _create(body))
+    operator: Operator = request.auth  # type: ignore[attr-defined]
+    return once(request, response, lambda: _create(body, by=operator.name))
 
 
 @templates.get("", auth=access("view", ApiScope.READ))
@@ -112,9 +113,9 @@ for _operation in OPERATIONS:
         add_route(_operation)
 
 
-def _create(body: CreateIn) -> Status:
+def _create(body: CreateIn, *, by: str) -> Status:
     now = database_now()
-    created = create(body.request(), now=now)
+    created = create(body.request(by=by), now=now)
     workspace = created.workspace
     answer = _id_and_status(workspace) | ({"warnings": created.warnings} if created.warnings else {})
     if workspace.is_external:

@@ -107,6 +107,6 @@ class CreateIn(OperatorIn):
     env_file: str | None = None
     labels: dict[str, str] | None = None
 
-    def request(self) -> CreateRequest:
-        """Return the request as the service takes it."""
-        return CreateRequest(**self.model_dump(exclude_none=True))
+    def request(self, *, by: str) -> CreateRequest:
+        """Return the request as the service takes it, from the operator of this name."""
+        return CreateRequest(**self.model_dump(exclude_none=True), by=by)

@@ -10,7 +10,7 @@ from ninja import Router, Schema
 from pydantic import model_validator
 
 from workspaces.access import secrets
-from workspaces.access.authentication import Access
+from workspaces.access.authentication import Access, Operator
 from workspaces.api.edits import find
 from workspaces.api.router import router
 from workspaces.api.schemas import OperatorIn
@@ -27,11 +27,17 @@ class UnknownSecret(LookupError):
 
 
 class SecretOut(Schema):
-    """What is known of a secret. `key` is its name, as existing consoles read it."""
+    """What is known of a secret. `key` is its name and `updated_at` is `set_at`, as existing consoles read them.
+
+    `version` counts how often it was set; earlier values are not kept. `set_by` is empty if it isn't known.
+    """
 
     name: str
     key: str
     scope: str
+    version: int
+    set_by: str
+    set_at: datetime
     created_at: datetime
     updated_at: datetime
 
@@ -77,7 +83,7 @@ def set_secrets(request: HttpRequest, workspace_id: UUID, body: SecretsIn) -> di
     """Set or replace secrets of a workspace. Its agent gets them at the next launch."""
     workspace = find(workspace_id)
     check_not_removed(workspace)
-    return put(body, workspace_id=workspace_id)
+    return put(request, body, workspace_id=workspace_id)
 
 
 @router.delete("/{workspace_id}/secrets/{name}", auth=_access("delete", ApiScope.OPERATE))
@@ -95,7 +101,7 @@ def list_global_secrets(request: HttpRequest) -> list[dict[str, Any]]:
 @global_secrets.put("", auth=_access("change", ApiScope.ADMIN))
 def set_global_secrets(request: HttpRequest, body: SecretsIn) -> dict[str, Any]:
     """Set or replace secrets that every workspace gets at its next launch."""
-    return put(body, workspace_id=None)
+    return put(request, body, workspace_id=None)
 
 
 @global_secrets.delete("/{name}", auth=_access("delete", ApiScope.ADMIN))
@@ -104,10 +110,11 @@ def delete_global_secret(request: HttpRequest, name: str) -> dict[str, str]:
     return delete(name, workspace=None)
 
 
-def put(body: SecretsIn, *, workspace_id: UUID | None) -> dict[str, Any]:
+def put(request: HttpRequest, body: SecretsIn, *, workspace_id: UUID | None) -> dict[str, Any]:
     """Store the secrets. Raises InvalidWorkspace."""
+    operator: Operator = request.auth  # type: ignore[attr-defined]
     try:
-        secrets.put_secrets(body.values, workspace_id=workspace_id)
+        secrets.put_secrets(body.values, workspace_id=workspace_id, by=operator.name)
     except secrets.InvalidSecret as error:
         raise InvalidWorkspace({"value" if body.secrets is None else "secrets": str(error)}) from error
     return {"status": "saved", "names": sorted(body.values)}
@@ -134,6 +141,9 @@ def secret_json(row: Secret) -> dict[str, Any]:
         "name": row.name,
         "key": row.name,
         "scope": "workspace" if row.workspace_id else "global",
+        "version": row.version,
+        "set_by": row.set_by,
+        "set_at": row.updated_at,
         "created_at": row.created_at,
         "updated_at": row.updated_at,
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from django.core.management.base import CommandError, CommandParser
 
 from agent import rules
+from workspaces.access.secrets import MAX_VALUE_BYTES
 from workspaces.configuration import env_files
 
 # An error in the arguments, as opposed to one of what the command does.
@@ -61,6 +62,13 @@ def read_secrets(secrets: Sequence[str], secret_files: Sequence[str]) -> dict[st
     return values | {name: ask_for(name) for name in asked}
 
 
+def read_value(name: str) -> str:
+    """Return the secret that is entered without an echo, or the whole of an input that is not a terminal."""
+    if sys.stdin.isatty():
+        return ask_for(name)
+    return decode(sys.stdin.buffer.read(MAX_VALUE_BYTES + 1), place="The standard input", limit=MAX_VALUE_BYTES)
+
+
 def ask_for(name: str) -> str:
     """Return the secret that is entered without an echo, or the next line of an input that is not a terminal."""
     try:
@@ -93,9 +101,14 @@ def read_text(file: Path, *, limit: int) -> str:
             content = opened.read(limit + 1)
     except OSError as error:
         raise CommandError(f"{file} can't be read: {error.strerror}.", returncode=NOTHING_CREATED) from error
+    return decode(content, place=str(file), limit=limit)
+
+
+def decode(content: bytes, *, place: str, limit: int) -> str:
+    """Return the text of at most `limit` bytes that were read at the place. Raises CommandError."""
     if len(content) > limit:
-        raise CommandError(f"{file} is larger than {limit // 1024} KiB.", returncode=NOTHING_CREATED)
+        raise CommandError(f"{place} is larger than {limit // 1024} KiB.", returncode=NOTHING_CREATED)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise CommandError(f"{file} is not UTF-8 text (byte {error.start}).", returncode=NOTHING_CREATED) from error
+        raise CommandError(f"{place} is not UTF-8 text (byte {error.start}).", returncode=NOTHING_CREATED) from error

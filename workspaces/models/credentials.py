@@ -20,11 +20,17 @@ class ApiScope(models.TextChoices):
 
 
 class Secret(models.Model):
-    """An environment variable of one workspace, or of all if `workspace` is null; encrypted at rest."""
+    """An environment variable of one workspace, or of all if `workspace` is null; encrypted at rest.
+
+    Only the last version is kept; `version` counts how often it was set, `updated_at` and `set_by` are about the last.
+    """
 
     workspace = models.ForeignKey(Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="secrets")
     name = models.CharField(max_length=255)
     ciphertext = models.TextField(editable=False)
+    version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
+    # The name of an operator; empty if it isn't known.
+    set_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -38,6 +44,11 @@ class Secret(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def origin(self) -> str:
+        """Return where it belongs, in words."""
+        return f"workspace {self.workspace.name}" if self.workspace else "global"
 
 
 class RetiredSecret(models.Model):

@@ -35,15 +35,16 @@ def own(workspace):
 
 @pytest.mark.parametrize("body", [{"key": "KEY", "value": VALUE}, {"secrets": {"KEY": VALUE}}])
 def test_a_secret_is_set_replaced_listed_and_deleted_and_never_shown(operator, workspace, body):
-    for _ in range(2):
+    for version in (1, 2):
         answer = put(operator, own(workspace), body)
         assert (answer.status_code, answer.json()) == (200, {"status": "saved", "names": ["KEY"]})
+        listed = operator.get(own(workspace))
+        assert VALUE not in listed.content.decode()
+        (row,) = listed.json()
+        assert set(row) == {*("name", "key", "scope", "version", "set_by"), *("set_at", "created_at", "updated_at")}
+        assert (row["name"], row["key"], row["scope"]) == ("KEY", "KEY", "workspace")
+        assert (row["version"], row["set_by"]) == (version, "the API key script")
     assert read_environment(workspace.pk) == {"KEY": VALUE}
-    listed = operator.get(own(workspace))
-    assert VALUE not in listed.content.decode()
-    (row,) = listed.json()
-    assert set(row) == {"name", "key", "scope", "created_at", "updated_at"}
-    assert (row["name"], row["key"], row["scope"]) == ("KEY", "KEY", "workspace")
     assert operator.delete(f"{own(workspace)}/KEY").json() == {"status": "deleted"}
     assert read_environment(workspace.pk) == {}
     assert operator.delete(f"{own(workspace)}/KEY").status_code == 404

@@ -130,6 +130,7 @@ def create_request(options: dict[str, Any]) -> create.CreateRequest:
         restart_policy=RestartPolicy(options["restart"]),
         secrets=read_secrets(options["secret"], options["secret_file"]),
         env_file=read_text(env_file, limit=env_files.MAX_TEXT_BYTES) if env_file else "",
+        by="manage.py",
     )
 
 

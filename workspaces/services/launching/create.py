@@ -33,7 +33,7 @@ class CreateRequest:
     """What an operator asks for: exactly one of `template`, `config` (the text of a config.yaml) and `external`.
 
     `provision_timeout_seconds` is the sweep limit for booting; `budget_limit` is in cents a month. `env_file` is the
-    text of an env file with more secrets; those in `secrets` win.
+    text of an env file with more secrets; those in `secrets` win. `by` names the operator who sets them.
     """
 
     name: str = ""
@@ -54,6 +54,7 @@ class CreateRequest:
     secrets: Mapping[str, str] = field(default_factory=dict)
     env_file: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ def create(request: CreateRequest, *, now: datetime) -> Created:
         setattr(workspace, name, value)
     workspace.save(force_insert=True)
     Heartbeat.objects.create(workspace=workspace, launch_id=launch.pk, last_heartbeat_at=now)
-    secrets.add_initial_secrets(own_secrets, workspace_id=workspace.pk)
+    secrets.add_initial_secrets(own_secrets, workspace_id=workspace.pk, by=request.by)
     record_creation(find_transition(Verb.CREATE, workspace.status), StatusChange(workspace=workspace, payload=payload))
     token = mint_agent_token(workspace) if request.external else ""
     return Created(workspace=workspace, token=token, warnings=warnings)
