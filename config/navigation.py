@@ -26,6 +26,7 @@ _SECTIONS = (
         "Access",
         (
             ("Secrets", "key", "workspaces", "secret"),
+            ("Secret sets", "folder_special", "workspaces", "secretset"),
             ("API keys", "vpn_key", "workspaces", "apikey"),
             ("Accounts", "person", "auth", "user"),
             ("Groups", "group", "auth", "group"),

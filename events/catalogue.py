@@ -178,6 +178,11 @@ CATALOGUE: dict[EventType | EphemeralEventType, CatalogueEntry] = {
         required={"budget_limit": CENTS, "monthly_spend": CENTS, "percent": {"enum": [80, 100]}},
         optional={"budget_action": {"enum": ["notify", "pause"]}},
     ),
+    EventType.WORKSPACE_NEEDS_RESTART: CatalogueEntry(
+        when="Its launch runs with secrets that have changed since: `secrets` has their names, `by` who changed them. "
+        "Told once until the next launch.",
+        required={"secrets": {"type": "array", "items": SENTENCE}, "by": TEXT},
+    ),
     EventType.INCIDENT_OPENED: CatalogueEntry(
         when="Something concerns the fleet, or a channel.",
         required={**INCIDENT_FIELDS, "message": SENTENCE},

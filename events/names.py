@@ -19,6 +19,7 @@ class EventType(TextChoices):
     WORKSPACE_REMOVED = "WORKSPACE_REMOVED", "Removed"
     AGENT_CARD_UPDATED = "AGENT_CARD_UPDATED", "Agent card updated"
     WORKSPACE_OVER_BUDGET = "WORKSPACE_OVER_BUDGET", "Over budget"
+    WORKSPACE_NEEDS_RESTART = "WORKSPACE_NEEDS_RESTART", "Needs a restart"
     # Incidents are about the fleet: their workspace and version are null.
     INCIDENT_OPENED = "INCIDENT_OPENED", "Incident opened"
     INCIDENT_RESOLVED = "INCIDENT_RESOLVED", "Incident resolved"

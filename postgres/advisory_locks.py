@@ -14,6 +14,8 @@ class AdvisoryLock(IntEnum):
     OUTAGES = 7_301_002
     # One launch of a backend is admitted at a time; the backend is the lock's `key`.
     LAUNCH_QUEUE = 7_301_003
+    # One change of secrets at a time decides what changes for whom. Take it before any workspace's lock.
+    SECRETS = 7_301_004
 
 
 def lock_until_commit(lock: AdvisoryLock, *, key: str | None = None) -> None:

@@ -29,10 +29,12 @@ from postgres.errors import is_outage
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
 from workspaces.access.errors import RequestRefused, field_message
+from workspaces.access.secret_sets import SetInUse, UnknownSet
 from workspaces.api import edits, logs, tokens, usage  # noqa: F401 (they add routes)
 from workspaces.api.diagnosis import deadlines, incidents, launches
 from workspaces.api.router import router as workspaces_router
 from workspaces.api.routes import templates as templates_router
+from workspaces.api.secret_sets import secret_sets as secret_sets_router
 from workspaces.api.secrets import UnknownSecret
 from workspaces.api.secrets import global_secrets as global_secrets_router
 from workspaces.lifecycle.transitions import WorkspaceStatus
@@ -64,6 +66,7 @@ api = DescribedAPI(
 api.add_router("/workspaces", workspaces_router)
 api.add_router("/settings/secrets", global_secrets_router)
 api.add_router("/settings/deadlines", deadlines.router)
+api.add_router("/settings/secret-sets", secret_sets_router)
 api.add_router("/templates", templates_router)
 api.add_router("/launches", launches.router)
 api.add_router("/incidents", incidents.router)
@@ -141,6 +144,11 @@ def has_children(request: HttpRequest, error: HasChildren) -> HttpResponse:
     return respond(request, HTTPStatus.CONFLICT, str(error), code="has_children", children=children)
 
 
+def set_in_use(request: HttpRequest, error: SetInUse) -> HttpResponse:
+    users = [{"id": workspace.pk, "name": workspace.name} for workspace in error.workspaces]
+    return respond(request, HTTPStatus.CONFLICT, str(error), code="secret_set_in_use", workspaces=users)
+
+
 def database_error(request: HttpRequest, error: Exception) -> HttpResponse:
     return unavailable(request, error) if is_outage(error) else unexpected(request, error)
 
@@ -161,6 +169,8 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
     UnknownWorkspace: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
     UnknownToken: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
     UnknownIncident: error_handler(HTTPStatus.CONFLICT, "holds_nothing"),
+    UnknownSet: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
+    SetInUse: set_in_use,
     UnknownSecret: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
     TransitionRefused: transition_refused,
     TreeChanged: error_handler(HTTPStatus.CONFLICT, "tree_unsteady"),

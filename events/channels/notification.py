@@ -30,6 +30,7 @@ _PREDICATES: dict[str, str] = {
     EventType.WORKSPACE_REMOVED: "was removed",
     EventType.AGENT_CARD_UPDATED: "has a new agent card",
     EventType.WORKSPACE_OVER_BUDGET: "is over its budget",
+    EventType.WORKSPACE_NEEDS_RESTART: "needs a restart: its secrets have changed",
     TEST_EVENT: "of this channel",
 }
 _INCIDENTS: dict[str, str] = {

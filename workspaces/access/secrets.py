@@ -1,7 +1,9 @@
-"""Secrets: environment variables encrypted at rest, one workspace's own or global."""
+"""Secrets: environment variables encrypted at rest, one workspace's own, those of a set, or global."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import product
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -10,8 +12,9 @@ from django.db.models.functions import Now
 
 from agent import rules
 from postgres import encryption
+from postgres.advisory_locks import AdvisoryLock, lock_until_commit
 from workspaces.lifecycle.transitions import WorkspaceStatus
-from workspaces.models import Launch, RetiredSecret, Secret, Workspace
+from workspaces.models import Launch, RetiredSecret, Secret, Workspace, WorkspaceQuerySet
 
 MAX_VALUE_CHARACTERS = 65_536
 # Of a file or an input that holds one: UTF-8, and a line break at its end.
@@ -24,16 +27,39 @@ REMOVED = "The workspace is removed, so it can't get secrets."
 
 
 # SQL instead of the ORM for the two queries of each launch: composing them took longer than running them.
-# Global secrets come first, so that the workspace's own override them.
-_ENVIRONMENT = """
-SELECT name, ciphertext FROM workspaces_secret WHERE workspace_id = %s OR workspace_id IS NULL
-ORDER BY workspace_id NULLS FIRST, name
+_EFFECTIVE = "SELECT workspace_id, name, secret_id, ciphertext FROM workspaces_effective_secrets(%s)"
+# Together, since most workspaces get the same ones.
+_GROUPED = """
+SELECT secret_ids, array_agg(workspace_id) FROM (
+    SELECT workspace_id, array_agg(secret_id ORDER BY name) AS secret_ids
+    FROM workspaces_effective_secrets(%(ids)s) WHERE name = ANY(%(names)s) GROUP BY workspace_id
+) AS workspace GROUP BY secret_ids
 """
 _VALUES = """
-SELECT workspace_id, ciphertext FROM workspaces_secret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
+SELECT workspace_id, ciphertext FROM workspaces_secret
+WHERE workspace_id = ANY(%(ids)s) OR (workspace_id IS NULL AND secret_set_id IS NULL)
+UNION ALL
+SELECT workspace.id, secret.ciphertext FROM workspaces_workspace AS workspace
+JOIN workspaces_secret AS secret ON secret.secret_set_id = ANY(workspace.secret_sets)
+WHERE workspace.id = ANY(%(ids)s)
+UNION ALL
+SELECT NULL, ciphertext FROM workspaces_secret WHERE secret_set_id = ANY(%(sets)s)
 UNION ALL
 SELECT workspace_id, ciphertext FROM workspaces_retiredsecret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
 """
+
+
+# By workspace, then by name.
+Ciphertexts = Mapping[UUID, Mapping[str, str]]
+
+
+class EffectiveSecret(NamedTuple):
+    """A secret that a workspace gets."""
+
+    workspace_id: UUID
+    name: str
+    secret_id: int
+    ciphertext: str
 
 
 class InvalidSecret(ValueError):
@@ -88,12 +114,15 @@ def add_initial_secrets(values: Mapping[str, str], *, workspace_id: UUID, by: st
 
 
 @transaction.atomic
-def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None, by: str = "") -> None:
-    """Add or replace secrets of a workspace, or global ones (None), each with its next version.
+def put_secrets(
+    values: Mapping[str, str], *, workspace_id: UUID | None, secret_set: str | None = None, by: str = ""
+) -> None:
+    """Add or replace secrets of a workspace or of a set, or global ones (None), each with its next version.
 
     `by` names the operator. Raises InvalidSecret before anything is stored.
     """
     check_secrets(values)
+    lock_until_commit(AdvisoryLock.SECRETS)
     if workspace_id is not None:
         # Locked, because a removal deletes all secrets.
         owner = Workspace.objects.select_for_update(of=("self",), no_key=True).filter(pk=workspace_id).first()
@@ -102,10 +131,10 @@ def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None, by: str
     for name, value in values.items():
         new = {"ciphertext": encryption.encrypt(value), "set_by": by[:MAX_OPERATOR_CHARACTERS]}
         # None means IS NULL, which the stubs don't know.
-        _retire(Secret.objects.filter(workspace_id=workspace_id, name=name))  # type: ignore[misc]
+        key: dict[str, Any] = {"workspace_id": workspace_id, "secret_set_id": secret_set, "name": name}
+        _retire(Secret.objects.filter(**key))
         Secret.objects.update_or_create(
-            workspace_id=workspace_id,  # type: ignore[misc]
-            name=name,
+            **key,
             defaults={**new, "updated_at": Now(), "version": F("version") + 1},
             create_defaults=new,
         )
@@ -114,14 +143,31 @@ def put_secrets(values: Mapping[str, str], *, workspace_id: UUID | None, by: str
 @transaction.atomic
 def delete_secrets(secrets: QuerySet[Secret]) -> None:
     """Delete these secrets. Their values are masked as long as a launch may have them."""
+    lock_until_commit(AdvisoryLock.SECRETS)
     _retire(secrets)
     secrets.delete()
 
 
 def _retire(secrets: QuerySet[Secret]) -> None:
+    """Keep the values for masking: those of a set for each workspace that has the set."""
+    for secret in secrets:
+        holders: Iterable[UUID | None] = [secret.workspace_id]
+        if secret.secret_set_id:
+            holders = workspaces_with(secret.secret_set_id).values_list("pk", flat=True)
+        retire([secret.ciphertext], workspace_ids=holders)
+
+
+def retire(ciphertexts: Iterable[str], *, workspace_ids: Iterable[UUID | None]) -> None:
+    """Keep values for masking in texts of these workspaces, or of all (None), as long as a launch may have them."""
+    pairs = product(workspace_ids, ciphertexts)
     RetiredSecret.objects.bulk_create(
-        RetiredSecret(workspace_id=secret.workspace_id, ciphertext=secret.ciphertext) for secret in secrets
+        RetiredSecret(workspace_id=workspace_id, ciphertext=ciphertext) for workspace_id, ciphertext in pairs
     )
+
+
+def workspaces_with(secret_set: str) -> WorkspaceQuerySet:
+    """Return the workspaces that have a set."""
+    return Workspace.objects.not_removed().filter(secret_sets__contains=[secret_set])
 
 
 def delete_unused_retired_secrets() -> int:
@@ -134,22 +180,62 @@ def delete_unused_retired_secrets() -> int:
 
 
 def read_environment(workspace_id: UUID) -> dict[str, str]:
-    """Return the variables of a workspace: the global secrets, overridden by its own. Raises SecretUnreadable."""
+    """Return the variables of a workspace: its effective secrets. Raises SecretUnreadable."""
     environment: dict[str, str] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(_ENVIRONMENT, [workspace_id])
-        for name, ciphertext in cursor.fetchall():
-            try:
-                environment[name] = encryption.decrypt(ciphertext)
-            except encryption.CannotDecrypt:
-                raise SecretUnreadable(name) from None
+    for secret in effective_secrets([workspace_id]):
+        try:
+            environment[secret.name] = encryption.decrypt(secret.ciphertext)
+        except encryption.CannotDecrypt:
+            raise SecretUnreadable(secret.name) from None
     return environment
 
 
-def readable_values(workspace_ids: set[UUID]) -> dict[UUID | None, list[str]]:
-    """Return every value that can be decrypted, retired ones included, by workspace; global ones under None."""
+def effective_secrets(workspace_ids: Iterable[UUID]) -> list[EffectiveSecret]:
+    """Return the secrets that the workspaces get: global ones, overridden by those of their sets, then by their own."""
     with connection.cursor() as cursor:
-        cursor.execute(_VALUES, {"ids": list(workspace_ids)})
+        cursor.execute(_EFFECTIVE, [list(workspace_ids)])
+        return [EffectiveSecret(*row) for row in cursor.fetchall()]
+
+
+def is_environment_of(workspace_id: UUID, environment: Mapping[str, str]) -> bool:
+    """Return whether a workspace still gets this environment."""
+    try:
+        return read_environment(workspace_id) == environment
+    except SecretUnreadable:
+        return False
+
+
+def effective_ciphertexts(workspace_ids: Iterable[UUID], names: Iterable[str]) -> Ciphertexts:
+    """Return what each workspace gets of the secrets with these names, encrypted.
+
+    Workspaces that get the same ones share one mapping; those that get none are left out.
+    """
+    found: dict[UUID, Mapping[str, str]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_GROUPED, {"ids": list(workspace_ids), "names": list(names)})
+        groups = cursor.fetchall()
+    stored = Secret.objects.in_bulk({secret_id for secret_ids, _ in groups for secret_id in secret_ids})
+    for secret_ids, members in groups:
+        shared = {stored[secret_id].name: stored[secret_id].ciphertext for secret_id in secret_ids}
+        found |= dict.fromkeys(members, shared)
+    return found
+
+
+def value_of(ciphertext: str | None) -> str | None:
+    """Return the value, or the ciphertext itself if it can't be decrypted; None if there is none."""
+    try:
+        return ciphertext and encryption.decrypt(ciphertext)
+    except encryption.CannotDecrypt:
+        return ciphertext
+
+
+def readable_values(workspace_ids: set[UUID], secret_sets: Sequence[str] = ()) -> dict[UUID | None, list[str]]:
+    """Return every value that can be decrypted, retired ones included, by workspace.
+
+    Global ones, and those of the named sets, are under None.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_VALUES, {"ids": list(workspace_ids), "sets": list(secret_sets)})
         rows = cursor.fetchall()
     values: dict[UUID | None, list[str]] = {}
     for workspace_id, ciphertext in rows:

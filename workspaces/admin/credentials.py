@@ -11,34 +11,35 @@ from unfold.decorators import display
 
 from events.admin.sent_forms import claim
 from postgres.clock import database_now
-from workspaces.access import secrets
+from workspaces.access import secret_sets, secrets
 from workspaces.access.tokens import mint_api_key
 from workspaces.admin.base import StrictAdmin
 from workspaces.admin.display import display_time
-from workspaces.admin.forms import ApiKeyForm, SecretForm
-from workspaces.models import ApiKey, Secret
+from workspaces.admin.forms import ApiKeyForm, SecretForm, SecretSetForm
+from workspaces.models import ApiKey, Secret, SecretSet
+from workspaces.services.core import secret_changes
 
 
 class SecretAdmin(StrictAdmin):
     """Secrets by name. A value can be replaced or deleted, never read."""
 
     form = SecretForm
-    list_display = ["name", "owner", "version", "updated", "set_by"]
-    search_fields = ["name", "workspace__name", "workspace__id"]
-    search_help_text = "Name, or the workspace's name or ID"
+    list_display = ["name", "origin", "version", "updated", "set_by"]
+    search_fields = ["name", "workspace__name", "workspace__id", "secret_set__name"]
+    search_help_text = "Name, the set's name, or the workspace's name or ID"
     ordering = ["name", "pk"]
     raw_id_fields = ["workspace"]
-    fields = ["workspace", "name", "value"]
+    fields = ["workspace", "secret_set", "name", "value"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Secret]:
         return super().get_queryset(request).select_related("workspace").defer("ciphertext")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Secret | None = None) -> list[str]:
-        return ["workspace", "name"] if obj else []
+        return ["workspace", "secret_set", "name"] if obj else []
 
-    @display(description="Workspace", ordering="workspace__name")
-    def owner(self, secret: Secret) -> str:
-        return secret.workspace.name if secret.workspace else "All workspaces"
+    @display(description="Belongs to", ordering="workspace__name")
+    def origin(self, secret: Secret) -> str:
+        return secret.origin if secret.workspace_id or secret.secret_set_id else "All workspaces"
 
     @display(description="Set", ordering="updated_at")
     def updated(self, secret: Secret) -> str:
@@ -46,14 +47,53 @@ class SecretAdmin(StrictAdmin):
 
     def save_model(self, request: HttpRequest, obj: Secret, form: SecretForm, change: Any) -> None:
         value, by = form.cleaned_data["value"], request.user.get_username()
-        secrets.put_secrets({obj.name: value}, workspace_id=obj.workspace_id, by=by)
-        obj.pk = Secret.objects.get(workspace=obj.workspace, name=obj.name).pk
+        secret_changes.set_secrets(
+            {obj.name: value}, workspace_id=obj.workspace_id, secret_set=obj.secret_set_id, by=by
+        )
+        obj.pk = Secret.objects.get(workspace=obj.workspace, secret_set=obj.secret_set, name=obj.name).pk
 
     def delete_model(self, request: HttpRequest, obj: Secret) -> None:
-        secrets.delete_secrets(Secret.objects.filter(pk=obj.pk))
+        self.delete_queryset(request, Secret.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Secret]) -> None:
-        secrets.delete_secrets(queryset)
+        secret_changes.delete_secrets(queryset, by=request.user.get_username())
+
+
+class SecretSetAdmin(StrictAdmin):
+    """Sets of secrets. Add secrets to one on the page of a secret, and the set to workspaces on theirs."""
+
+    form = SecretSetForm
+    list_display = ["name", "secret_names", "users"]
+    search_fields = ["name"]
+    ordering = ["name"]
+    fields = ["name"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SecretSet]:
+        return super().get_queryset(request).prefetch_related("secrets")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: a set is known by its name."""
+        return False
+
+    @display(description="Secrets")
+    def secret_names(self, secret_set: SecretSet) -> str:
+        return ", ".join(secret.name for secret in secret_set.secrets.all())
+
+    @display(description="Workspaces")
+    def users(self, secret_set: SecretSet) -> int:
+        return secrets.workspaces_with(secret_set.name).count()
+
+    def has_delete_permission(self, request: HttpRequest, obj: SecretSet | None = None) -> bool:
+        """Return whether the user may delete it; no one may while a workspace has it."""
+        may = bool(super().has_delete_permission(request, obj))
+        return may and not (obj and secrets.workspaces_with(obj.name).exists())
+
+    def delete_model(self, request: HttpRequest, obj: SecretSet) -> None:
+        secret_sets.delete_set(obj.name)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Return no action that deletes many: each is asked whether a workspace has it."""
+        return {}
 
 
 class ApiKeyAdmin(StrictAdmin):

@@ -58,6 +58,11 @@ def display_loop(workspace: Workspace) -> SafeString | str:
     return format_html('<span class="slipway-failure" title="{}"><code>{}</code> {}</span>', title, code, text)
 
 
+def display_restart(workspace: Workspace) -> str:
+    """Return that a restart is needed for secrets that changed, if it is."""
+    return "Needs a restart: its secrets have changed" if workspace.needs_restart else ""
+
+
 def display_phase(overview: Overview) -> SafeString | str:
     """Return the phase of a launch in progress, and its boot step."""
     if not overview.phase:

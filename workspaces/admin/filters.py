@@ -36,6 +36,20 @@ class StatusFilter(SimpleListFilter):
         return queryset.exclude(status=WorkspaceStatus.REMOVED)
 
 
+class NeedsRestartFilter(SimpleListFilter):
+    """Those whose launch runs with secrets that have changed since."""
+
+    title = "secrets"
+    parameter_name = "needs_restart"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return [("yes", "Needs a restart")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Workspace]) -> QuerySet[Workspace]:
+        needing = Workspace.objects.needing_restart().values("pk")
+        return queryset.filter(pk__in=needing) if self.value() == "yes" else queryset
+
+
 class RuntimeFilter(SimpleListFilter):
     """By the runtimes in use."""
 

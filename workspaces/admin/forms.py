@@ -13,11 +13,12 @@ from unfold.widgets import (
 )
 
 from events.channel_settings.name_field import NameField
+from workspaces.access import secret_sets
 from workspaces.access import secrets as access_secrets
 from workspaces.configuration import catalog, env_files
 from workspaces.configuration.secret_files import read_env_secrets
 from workspaces.lifecycle.transitions import RestartPolicy, WorkspaceStatus
-from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, Workspace
+from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, SecretSet, Workspace
 from workspaces.services.core.fields import InvalidWorkspace, clean_labels
 from workspaces.services.launching.create import CreateRequest
 
@@ -53,6 +54,33 @@ _SECRETS_HELP = (
     "Encrypted at rest."
 )
 _ENTER_AGAIN = "Enter the secrets again. They are never sent back to the browser."
+
+
+class SecretSetsField(forms.CharField):
+    """Names of sets of secrets, one on each line."""
+
+    widget = UnfoldAdminTextareaWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
+
+    def clean(self, value: Any) -> Any:
+        names = super().clean(value).split()
+        if problem := secret_sets.problem_with_sets(names):
+            raise ValidationError(problem)
+        return names
+
+
+def _sets_field() -> forms.CharField:
+    return SecretSetsField(
+        required=False,
+        max_length=2000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="One name per line. Of equal secrets the one of the last set wins, and its own over all.",
+    )
 
 
 class LabelsField(forms.CharField):
@@ -136,6 +164,7 @@ class CreateForm(forms.Form):
     provision_timeout_seconds = _timeout_field()
     hibernation_idle_minutes = _idle_field()
     restart_policy = _policy_field(required=False)
+    secret_sets = _sets_field()
     secrets = AssignmentsField(
         required=False,
         strip=False,
@@ -182,6 +211,7 @@ class CreateForm(forms.Form):
             hibernation_idle_minutes=cleaned["hibernation_idle_minutes"],
             restart_policy=RestartPolicy(cleaned["restart_policy"] or RestartPolicy.ON_FAILURE),
             env_file=cleaned["secrets"],
+            secret_sets=cleaned["secret_sets"],
             by=by,
         )
 
@@ -207,11 +237,12 @@ class WorkspaceForm(forms.ModelForm):
     provision_timeout_seconds = _timeout_field()
     hibernation_idle_minutes = _idle_field()
     restart_policy = _policy_field(required=True)
+    secret_sets = _sets_field()
 
     class Meta:
         model = Workspace
         fields = ["name", "role", "tier", "labels", "provision_timeout_seconds"]
-        fields += ["hibernation_idle_minutes", "restart_policy"]
+        fields += ["hibernation_idle_minutes", "restart_policy", "secret_sets"]
 
 
 class SecretForm(forms.ModelForm):
@@ -226,13 +257,18 @@ class SecretForm(forms.ModelForm):
 
     class Meta:
         model = Secret
-        fields = ["workspace", "name"]
-        help_texts = {"workspace": "A workspace's ID. Empty: all workspaces."}
+        fields = ["workspace", "secret_set", "name"]
+        help_texts = {
+            "workspace": "A workspace's ID. Empty: the set's, or all workspaces.",
+            "secret_set": "The workspaces that have this set. Empty: the workspace, or all of them.",
+        }
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         name = cleaned.get("name") or self.instance.name
         workspace = cleaned.get("workspace") or self.instance.workspace
+        if workspace and cleaned.get("secret_set"):
+            self.add_error("secret_set", "Choose a workspace or a set, not both.")
         if workspace and workspace.status == WorkspaceStatus.REMOVED:
             self.add_error(None, access_secrets.REMOVED)
         if name and cleaned.get("value") is not None:
@@ -242,12 +278,17 @@ class SecretForm(forms.ModelForm):
                 self.add_error("value" if self.instance.pk else None, str(error))
         return cleaned
 
-    # An existing name is not an error: its value is replaced.
-    def validate_unique(self) -> None:
-        return None
+    # An existing name is not an error: its value is replaced. Django checks no constraint of an excluded field.
+    def _get_validation_exclusions(self) -> set[str]:
+        return {*super()._get_validation_exclusions(), "name"}  # type: ignore[misc]
 
-    def validate_constraints(self) -> None:
-        return None
+
+class SecretSetForm(forms.ModelForm):
+    """The name of a new set of secrets."""
+
+    class Meta:
+        model = SecretSet
+        fields = ["name"]
 
 
 class ApiKeyForm(forms.ModelForm):

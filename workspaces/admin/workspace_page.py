@@ -17,6 +17,7 @@ from workspaces.admin.display import (
     display_evidence,
     display_launch_phases,
     display_phase,
+    display_restart,
     display_status,
     display_teardown,
     display_time,
@@ -82,6 +83,7 @@ def status_rows(workspace: Workspace) -> list[Row]:
     return [
         ("Status", display_status(workspace.status)),
         ("Problem", summary.error),
+        ("Secrets", display_restart(workspace)),
         ("Crash loop", describe_crash_loop(workspace)),
         ("Phase", display_phase(summary)),
         ("Age", display_age(summary)),

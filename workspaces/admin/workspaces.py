@@ -17,24 +17,26 @@ from events.positions import last_position
 from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.admin.actions import OperationActions, change_url
-from workspaces.admin.credentials import ApiKeyAdmin, SecretAdmin
+from workspaces.admin.credentials import ApiKeyAdmin, SecretAdmin, SecretSetAdmin
 from workspaces.admin.display import (
     display_age,
     display_deadline,
     display_failure,
     display_loop,
     display_phase,
+    display_restart,
     display_status,
 )
-from workspaces.admin.filters import RuntimeFilter, StatusFilter
+from workspaces.admin.filters import NeedsRestartFilter, RuntimeFilter, StatusFilter
 from workspaces.admin.forms import CreateForm, WorkspaceForm
 from workspaces.admin.incidents import IncidentAdmin
 from workspaces.admin.launches import LaunchAdmin
 from workspaces.admin.workspace_page import workspace_context
 from workspaces.deadlines.policy import current_policy
-from workspaces.models import ApiKey, Launch, Secret, Workspace
+from workspaces.models import ApiKey, Launch, Secret, SecretSet, Workspace
 from workspaces.models.incidents import Incident
 from workspaces.overview import Overview, overview
+from workspaces.services.core import fields
 from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.launching import create
 
@@ -43,6 +45,7 @@ admin.site.index_title = "Overview"
 admin.site.register(Launch, LaunchAdmin)
 admin.site.register(Incident, IncidentAdmin)
 admin.site.register(Secret, SecretAdmin)
+admin.site.register(SecretSet, SecretSetAdmin)
 admin.site.register(ApiKey, ApiKeyAdmin)
 
 
@@ -52,7 +55,7 @@ class WorkspaceAdmin(OperationActions):
 
     form = WorkspaceForm
     list_display = ["name_and_id", "status_label", "runtime_name", "age", "deadline", "phase_or_failure"]
-    list_filter = [StatusFilter, RuntimeFilter]
+    list_filter = [StatusFilter, RuntimeFilter, NeedsRestartFilter]
     search_fields = ["name", "id"]
     search_help_text = "Name or ID"
     ordering = ["name", "pk"]
@@ -107,7 +110,13 @@ class WorkspaceAdmin(OperationActions):
     def phase_or_failure(self, workspace: Workspace) -> SafeString | str:
         # They share a column, because a launch in progress has no failure, and a failed one has no phase.
         summary = _overview(workspace)
-        return summary.error or display_loop(workspace) or display_phase(summary) or display_failure(workspace)
+        return (
+            summary.error
+            or display_loop(workspace)
+            or display_phase(summary)
+            or display_failure(workspace)
+            or display_restart(workspace)
+        )
 
     # --- One workspace ---------------------------------------------------------------------------
 
@@ -121,8 +130,13 @@ class WorkspaceAdmin(OperationActions):
         return super().change_view(request, object_id, form_url, context)
 
     def save_model(self, request: HttpRequest, obj: Workspace, form: WorkspaceForm, change: Any) -> None:
+        changed = list(form.changed_data)
+        if "secret_sets" in changed:
+            changed.remove("secret_sets")
+            changes = {"secret_sets": obj.secret_sets}
+            fields.edit(obj.pk, changes, by=request.user.get_username(), check=lambda workspace: None)
         # Other fields may have been written since the page was rendered.
-        obj.save(update_fields=form.changed_data)
+        obj.save(update_fields=changed)
 
     # --- Create ----------------------------------------------------------------------------------
 

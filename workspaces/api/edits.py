@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 
 from postgres.clock import database_now
 from workspaces import operations
+from workspaces.access.authentication import Operator
 from workspaces.api.etags import check_if_match, etag_of
 from workspaces.api.router import access, router
 from workspaces.api.schemas import BudgetIn, ChangesIn
@@ -66,8 +67,12 @@ def find(workspace_id: UUID) -> Workspace:
 
 def edit(request: HttpRequest, response: HttpResponse, workspace_id: UUID, changes: dict[str, Any]) -> Workspace:
     """Change fields if the request's If-Match allows it, and give the response the new ETag."""
+    operator: Operator = request.auth  # type: ignore[attr-defined]
     workspace = fields.edit(
-        workspace_id, changes, check=lambda present: check_if_match(present, request.headers.get("If-Match"))
+        workspace_id,
+        changes,
+        by=operator.name,
+        check=lambda present: check_if_match(present, request.headers.get("If-Match")),
     )
     response["ETag"] = etag_of(workspace)
     return workspace

@@ -9,7 +9,7 @@ from workspaces.models import Workspace
 
 _EDITABLE = (
     *("name", "role", "tier", "parent_id", "x", "y", "labels", "budget_limit", "budget_action", "restart_policy"),
-    *("hibernation_idle_minutes", "provision_timeout_seconds"),
+    *("hibernation_idle_minutes", "provision_timeout_seconds", "secret_sets"),
 )
 
 

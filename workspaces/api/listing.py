@@ -29,17 +29,14 @@ class Listed(Paged):
     label: Texts = Field([], description="`team=search`, or `team` for any value; each one has to match")
     subtree: UUID | None = Field(None, description="this workspace and its descendants")
     q: Text = Field("", description="a text in the name, role, runtime, failure or labels")
+    needs_restart: bool | None = Field(None, description="whether a launch runs with secrets that changed since")
     include_removed: bool = False
     sort: Literal["name", "-name", "created_at", "-created_at", "runtime", "-runtime"] = "name"
 
 
 def filtered(wanted: Listed) -> WorkspaceQuerySet:
     """Return the workspaces that match every filter."""
-    rows = Workspace.objects.all()
-    if wanted.status:
-        rows = rows.filter(status__in=wanted.status)
-    elif not wanted.include_removed:
-        rows = rows.not_removed()
+    rows = in_condition(wanted)
     for name in ("runtime", "template", "failure_code", "backend"):
         if values := getattr(wanted, name):
             rows = rows.filter(**{f"{name}__in": values})
@@ -53,3 +50,16 @@ def filtered(wanted: Listed) -> WorkspaceQuerySet:
         found |= Q(failure_message__icontains=text) | Q(labels_text__icontains=text)
         rows = rows.annotate(labels_text=Cast("labels", TextField())).filter(found)
     return rows
+
+
+def in_condition(wanted: Listed) -> WorkspaceQuerySet:
+    """Return the workspaces with one of the statuses, and those that need a restart or don't."""
+    rows = Workspace.objects.all()
+    if wanted.status:
+        rows = rows.filter(status__in=wanted.status)
+    elif not wanted.include_removed:
+        rows = rows.not_removed()
+    if wanted.needs_restart is None:
+        return rows
+    needing = Workspace.objects.needing_restart().values("pk")
+    return rows.filter(pk__in=needing) if wanted.needs_restart else rows.exclude(pk__in=needing)

@@ -76,6 +76,7 @@ class ChangesIn(OperatorIn):
     provision_timeout_seconds: Timeout | None = None
     restart_policy: RestartPolicy = RestartPolicy.ON_FAILURE
     labels: dict[str, str] = {}
+    secret_sets: list[str] = []
 
 
 class BudgetIn(OperatorIn):
@@ -105,6 +106,7 @@ class CreateIn(OperatorIn):
     budget_action: BudgetAction | None = None
     secrets: dict[str, str] | None = None
     env_file: str | None = None
+    secret_sets: list[str] | None = None
     labels: dict[str, str] | None = None
 
     def request(self, *, by: str) -> CreateRequest:

@@ -15,7 +15,8 @@ from workspaces.api.edits import find
 from workspaces.api.router import router
 from workspaces.api.schemas import OperatorIn
 from workspaces.lifecycle.transitions import WorkspaceStatus
-from workspaces.models import ApiScope, Secret, Workspace
+from workspaces.models import ApiScope, Secret, SecretSet, Workspace
+from workspaces.services.core import secret_changes
 from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.core.transition import TransitionRefused
 
@@ -29,12 +30,14 @@ class UnknownSecret(LookupError):
 class SecretOut(Schema):
     """What is known of a secret. `key` is its name and `updated_at` is `set_at`, as existing consoles read them.
 
-    `version` counts how often it was set; earlier values are not kept. `set_by` is empty if it isn't known.
+    `scope` is `global`, `set` or `workspace`. `version` counts how often it was set; earlier values are not kept.
+    `set_by` is empty if it isn't known.
     """
 
     name: str
     key: str
     scope: str
+    secret_set: str | None
     version: int
     set_by: str
     set_at: datetime
@@ -64,21 +67,19 @@ class SecretsIn(OperatorIn):
         return self.secrets if self.secrets is not None else {str(self.key): str(self.value)}
 
 
-def _access(action: str, *scopes: ApiScope) -> Access:
+def secret_access(action: str, *scopes: ApiScope) -> Access:
+    """Return the rule for calls that an API key with one of the scopes may make, or a user who may do that."""
     return Access(scopes=scopes, permission=f"workspaces.{action}_secret")
 
 
-@router.get("/{workspace_id}/secrets", auth=_access("view", ApiScope.READ), response=list[SecretOut])
+@router.get("/{workspace_id}/secrets", auth=secret_access("view", ApiScope.READ), response=list[SecretOut])
 def list_secrets(request: HttpRequest, workspace_id: UUID) -> list[dict[str, Any]]:
-    """List a workspace's secrets, and the global ones that it gets too; its own override those with the same name."""
-    workspace = find(workspace_id)
-    own = list(Secret.objects.filter(workspace=workspace))
-    names = {row.name for row in own}
-    inherited = [row for row in Secret.objects.filter(workspace=None) if row.name not in names]
-    return [secret_json(row) for row in sorted([*own, *inherited], key=lambda row: row.name)]
+    """List the secrets that a workspace gets: global ones, overridden by those of its sets, then by its own."""
+    effective = secrets.effective_secrets([find(workspace_id).pk])
+    return [secret_json(row) for row in Secret.objects.filter(pk__in=[each.secret_id for each in effective])]
 
 
-@router.put("/{workspace_id}/secrets", auth=_access("change", ApiScope.OPERATE))
+@router.put("/{workspace_id}/secrets", auth=secret_access("change", ApiScope.OPERATE))
 def set_secrets(request: HttpRequest, workspace_id: UUID, body: SecretsIn) -> dict[str, Any]:
     """Set or replace secrets of a workspace. Its agent gets them at the next launch."""
     workspace = find(workspace_id)
@@ -86,46 +87,51 @@ def set_secrets(request: HttpRequest, workspace_id: UUID, body: SecretsIn) -> di
     return put(request, body, workspace_id=workspace_id)
 
 
-@router.delete("/{workspace_id}/secrets/{name}", auth=_access("delete", ApiScope.OPERATE))
+@router.delete("/{workspace_id}/secrets/{name}", auth=secret_access("delete", ApiScope.OPERATE))
 def delete_secret(request: HttpRequest, workspace_id: UUID, name: str) -> dict[str, str]:
     """Delete a secret of a workspace. Its agent has it until the launch ends."""
-    return delete(name, workspace=find(workspace_id))
+    return delete(request, name, workspace=find(workspace_id))
 
 
-@global_secrets.get("", auth=_access("view", ApiScope.READ), response=list[SecretOut])
+@global_secrets.get("", auth=secret_access("view", ApiScope.READ), response=list[SecretOut])
 def list_global_secrets(request: HttpRequest) -> list[dict[str, Any]]:
     """List the secrets that every workspace gets."""
-    return [secret_json(row) for row in Secret.objects.filter(workspace=None)]
+    return [secret_json(row) for row in Secret.objects.filter(workspace=None, secret_set=None)]
 
 
-@global_secrets.put("", auth=_access("change", ApiScope.ADMIN))
+@global_secrets.put("", auth=secret_access("change", ApiScope.ADMIN))
 def set_global_secrets(request: HttpRequest, body: SecretsIn) -> dict[str, Any]:
     """Set or replace secrets that every workspace gets at its next launch."""
-    return put(request, body, workspace_id=None)
+    return put(request, body)
 
 
-@global_secrets.delete("/{name}", auth=_access("delete", ApiScope.ADMIN))
+@global_secrets.delete("/{name}", auth=secret_access("delete", ApiScope.ADMIN))
 def delete_global_secret(request: HttpRequest, name: str) -> dict[str, str]:
     """Delete a secret that every workspace gets."""
-    return delete(name, workspace=None)
+    return delete(request, name)
 
 
-def put(request: HttpRequest, body: SecretsIn, *, workspace_id: UUID | None) -> dict[str, Any]:
+def put(
+    request: HttpRequest, body: SecretsIn, *, workspace_id: UUID | None = None, secret_set: str | None = None
+) -> dict[str, Any]:
     """Store the secrets. Raises InvalidWorkspace."""
     operator: Operator = request.auth  # type: ignore[attr-defined]
     try:
-        secrets.put_secrets(body.values, workspace_id=workspace_id, by=operator.name)
+        secret_changes.set_secrets(body.values, workspace_id=workspace_id, secret_set=secret_set, by=operator.name)
     except secrets.InvalidSecret as error:
         raise InvalidWorkspace({"value" if body.secrets is None else "secrets": str(error)}) from error
     return {"status": "saved", "names": sorted(body.values)}
 
 
-def delete(name: str, *, workspace: Workspace | None) -> dict[str, str]:
+def delete(
+    request: HttpRequest, name: str, *, workspace: Workspace | None = None, secret_set: SecretSet | None = None
+) -> dict[str, str]:
     """Delete a secret. Raises UnknownSecret."""
-    found = Secret.objects.filter(workspace=workspace, name=name.replace("\0", ""))
+    found = Secret.objects.filter(workspace=workspace, secret_set=secret_set, name=name.replace("\0", ""))
     if not found.exists():
         raise UnknownSecret(f"There is no secret {name[:80]!r} here.")
-    secrets.delete_secrets(found)
+    operator: Operator = request.auth  # type: ignore[attr-defined]
+    secret_changes.delete_secrets(found, by=operator.name)
     return {"status": "deleted"}
 
 
@@ -140,7 +146,8 @@ def secret_json(row: Secret) -> dict[str, Any]:
     return {
         "name": row.name,
         "key": row.name,
-        "scope": "workspace" if row.workspace_id else "global",
+        "scope": "workspace" if row.workspace_id else "set" if row.secret_set_id else "global",
+        "secret_set": row.secret_set_id,
         "version": row.version,
         "set_by": row.set_by,
         "set_at": row.updated_at,

@@ -77,6 +77,8 @@ class WorkspaceOut(Schema):
     last_error_rate: float
     last_sample_error: str
     current_task: str
+    secret_sets: list[str]
+    needs_restart: bool
     budget_limit: int | None
     budget_action: str
     monthly_spend: int
@@ -112,7 +114,7 @@ _STOPPING_COLUMNS = {
 # These keys have the names of the workspace's attributes.
 _WORKSPACE_FIELDS = (
     *("id", "name", "role", "tier", "status", "runtime", "template", "model", "backend", "labels", "url", "parent_id"),
-    *("budget_limit", "budget_action"),
+    *("budget_limit", "budget_action", "secret_sets", "needs_restart"),
     *("created_at", "x", "y", "version", "phase", "progress_step", "failure"),
     *("hibernation_idle_minutes", "provision_timeout_seconds"),
     *("restart_policy", "restart_attempts", "restart_due_at", "paused_by"),
@@ -129,6 +131,8 @@ _UNCERTAIN: dict[str, Any] = {
     "labels": {},
     "agent_card": None,
     "held": False,
+    "needs_restart": False,
+    "secret_sets": [],
 }
 _HEARTBEAT_FIELDS = ("active_tasks", "uptime_seconds", "current_task")
 

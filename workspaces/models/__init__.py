@@ -1,7 +1,7 @@
 """The models of the app, one module for each group. Django imports all of them from here."""
 
 from workspaces.models.configurations import Configuration
-from workspaces.models.credentials import AgentToken, ApiKey, ApiScope, RetiredSecret, Secret
+from workspaces.models.credentials import AgentToken, ApiKey, ApiScope, RetiredSecret, Secret, SecretSet
 from workspaces.models.idempotency import StoredAnswer
 from workspaces.models.incidents import Incident, Liveness
 from workspaces.models.launches import Launch, LaunchOutcome, LaunchQuerySet
@@ -33,6 +33,7 @@ __all__ = [
     "Liveness",
     "RetiredSecret",
     "Secret",
+    "SecretSet",
     "StoredAnswer",
     "SweepRun",
     "Usage",

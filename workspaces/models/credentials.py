@@ -1,12 +1,13 @@
 """Secrets of workspaces, tokens of agents, API keys of scripts."""
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import CheckConstraint, Q, UniqueConstraint
 from django.db.models.functions import Now
 
 from workspaces.models.launches import Launch
-from workspaces.models.workspaces import Workspace
+from workspaces.models.workspaces import MAX_SET_CHARACTERS, Workspace
 
 
 class ApiScope(models.TextChoices):
@@ -19,13 +20,37 @@ class ApiScope(models.TextChoices):
     WATCH = "watch", "Watch"
 
 
+class SecretSet(models.Model):
+    """Secrets under a name, for each workspace that has the name in its `secret_sets`."""
+
+    name = models.CharField(
+        primary_key=True,
+        max_length=MAX_SET_CHARACTERS,
+        validators=[
+            RegexValidator(
+                r"\A[a-z0-9][a-z0-9._-]*\Z",
+                "The name of a set has lower-case letters, digits, dots, underscores and hyphens, and begins with a "
+                "letter or digit.",
+            )
+        ],
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Secret(models.Model):
-    """An environment variable of one workspace, or of all if `workspace` is null; encrypted at rest.
+    """An environment variable of one workspace, of a set, or of all workspaces; encrypted at rest.
 
     Only the last version is kept; `version` counts how often it was set, `updated_at` and `set_by` are about the last.
     """
 
     workspace = models.ForeignKey(Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="secrets")
+    secret_set = models.ForeignKey(SecretSet, null=True, blank=True, on_delete=models.CASCADE, related_name="secrets")
     name = models.CharField(max_length=255)
     ciphertext = models.TextField(editable=False)
     version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
@@ -37,9 +62,17 @@ class Secret(models.Model):
     class Meta:
         ordering = ["name", "id"]
         constraints = [
-            # Two constraints because NULLS NOT DISTINCT needs Postgres 15.
+            # Three constraints because NULLS NOT DISTINCT needs Postgres 15.
             UniqueConstraint(fields=["workspace", "name"], name="secret_once_per_workspace"),
-            UniqueConstraint(fields=["name"], condition=Q(workspace__isnull=True), name="secret_once_globally"),
+            UniqueConstraint(fields=["secret_set", "name"], name="secret_once_per_set"),
+            UniqueConstraint(
+                fields=["name"],
+                condition=Q(workspace__isnull=True, secret_set__isnull=True),
+                name="secret_once_globally",
+            ),
+            CheckConstraint(
+                condition=Q(workspace__isnull=True) | Q(secret_set__isnull=True), name="secret_has_one_owner_at_most"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -48,6 +81,8 @@ class Secret(models.Model):
     @property
     def origin(self) -> str:
         """Return where it belongs, in words."""
+        if self.secret_set_id:
+            return f"set {self.secret_set_id}"
         return f"workspace {self.workspace.name}" if self.workspace else "global"
 
 

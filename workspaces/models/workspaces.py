@@ -5,6 +5,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import CheckConstraint, F, Q, Value
@@ -30,6 +31,7 @@ from workspaces.models.configurations import Configuration
 from workspaces.provisioners.kinds import BackendKind
 
 MAX_BUDGET_CENTS = 10**12
+MAX_SET_CHARACTERS = 63
 MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
 
 
@@ -53,6 +55,10 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
 
     def expects_heartbeats(self) -> "WorkspaceQuerySet":
         return self.filter(status__in=RUNNING)
+
+    def needing_restart(self) -> "WorkspaceQuerySet":
+        """Workspaces whose launch runs with secrets that have changed since; see Workspace.needs_restart."""
+        return self.filter(secrets_changed=True, status__in=ACTIVE).exclude(phase=Phase.QUEUED)
 
     def active(self) -> "WorkspaceQuerySet":
         """Workspaces that Slipway launched and that were not stopped: a shutdown of Slipway stops these."""
@@ -84,6 +90,15 @@ class Workspace(models.Model):
     labels = models.JSONField(blank=True, default=dict)
     x = models.FloatField(default=0)
     y = models.FloatField(default=0)
+    # The names of its sets of secrets; of equal secrets the one of the last set wins.
+    secret_sets = ArrayField(
+        models.CharField(max_length=MAX_SET_CHARACTERS),
+        blank=True,
+        default=list,
+        db_default=Value([], output_field=ArrayField(models.CharField(max_length=MAX_SET_CHARACTERS))),
+    )
+    # Whether it gets other secrets than those that its last launch was started with.
+    secrets_changed = models.BooleanField(default=False, db_default=False, editable=False)
     budget_limit = models.PositiveBigIntegerField(null=True, blank=True, help_text="Cents a month.")
     budget_action = models.CharField(
         max_length=20, choices=BudgetAction.choices, default=BudgetAction.NOTIFY, db_default=BudgetAction.NOTIFY
@@ -275,6 +290,16 @@ class Workspace(models.Model):
         row._state = ModelState()
         row._state.adding, row._state.db = False, db
         return row
+
+    @property
+    def runs_a_launch(self) -> bool:
+        """Return whether a launch was started with its secrets, as far as Slipway knows, and was not stopped."""
+        return self.status in ACTIVE and self.phase != Phase.QUEUED
+
+    @property
+    def needs_restart(self) -> bool:
+        """Return whether its launch runs with secrets that have changed since."""
+        return self.secrets_changed and self.runs_a_launch
 
     @property
     def is_external(self) -> bool:

@@ -508,6 +508,7 @@ def test_secret_is_added_replaced_and_never_shown(operator):
 
     operator.post(add, {**data, "value": "first-s3cr3t"})
     operator.post(add, {**data, "value": "second-s3cr3t"})
+    assert secrets.read_environment(workspace.pk) == {"KEY": "second-s3cr3t"}
     secret = Secret.objects.get()
     change = reverse("admin:workspaces_secret_change", args=[secret.pk])
     operator.post(change, {"value": "third-s3cr3t"})

@@ -41,7 +41,7 @@ ITEM_FIELDS = {
         "held",
         "queue_position",
     ),
-    *("hibernation_idle_minutes", "provision_timeout_seconds", "failure"),
+    *("hibernation_idle_minutes", "provision_timeout_seconds", "failure", "secret_sets", "needs_restart"),
     *("restart_policy", "restart_attempts", "restart_due_at", "paused_by", "stopping", "crash_loop"),
 }
 

@@ -41,7 +41,10 @@ def test_a_secret_is_set_replaced_listed_and_deleted_and_never_shown(operator, w
         listed = operator.get(own(workspace))
         assert VALUE not in listed.content.decode()
         (row,) = listed.json()
-        assert set(row) == {*("name", "key", "scope", "version", "set_by"), *("set_at", "created_at", "updated_at")}
+        assert set(row) == {
+            *("name", "key", "scope", "secret_set", "version", "set_by"),
+            *("set_at", "created_at", "updated_at"),
+        }
         assert (row["name"], row["key"], row["scope"]) == ("KEY", "KEY", "workspace")
         assert (row["version"], row["set_by"]) == (version, "the API key script")
     assert read_environment(workspace.pk) == {"KEY": VALUE}

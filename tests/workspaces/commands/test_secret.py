@@ -23,7 +23,7 @@ from tests.events.channels.factories import webhook
 from tests.workspaces.factories import config_for, online
 from workspaces.access.secrets import delete_secrets, put_secrets, read_environment
 from workspaces.key_rotation import ENCRYPTED, rotate_keys
-from workspaces.models import ApiScope, RetiredSecret, Secret, StoredAnswer
+from workspaces.models import ApiScope, RetiredSecret, Secret, SecretSet, StoredAnswer
 
 pytestmark = pytest.mark.django_db
 
@@ -77,7 +77,20 @@ def test_the_list_has_versions_and_who_set_them_and_no_value(given):
     assert "2 secrets." in text
     (row,) = json.loads(run("list", "--workspace", "nightly", "--format", "json"))
     assert (row["name"], row["workspace_id"], row["set_by"]) == ("OWN", str(workspace.pk), "the API key ci")
-    assert set(row) == {"name", "workspace_id", "version", "set_at", "set_by"}
+    assert set(row) == {"name", "workspace_id", "secret_set", "version", "set_at", "set_by"}
+
+
+def test_a_set_is_created_by_its_first_secret_and_its_secrets_are_listed_and_deleted(given):
+    workspace = online(name="nightly")
+    given(VALUE.encode())
+    assert "Set KEY (set research), version 1" in run("set", "KEY", "--set", "research")
+    assert read_environment(workspace.pk) == {}
+    assert "KEY (set research)" in run("list")
+    assert "1 secret." in run("list", "--set", "research")
+    assert run("delete", "KEY", "--set", "research") == "Deleted KEY (set research).\n"
+    for arguments in (["list"], ["delete", "KEY"]):
+        with pytest.raises(CommandError, match="There is no secret set 'nobody'"):
+            run(*arguments, "--set", "nobody")
 
 
 def test_a_deleted_secret_is_gone_and_one_of_another_owner_stays():
@@ -99,6 +112,10 @@ def test_a_deleted_secret_is_gone_and_one_of_another_owner_stays():
         (["set", "KEY"], b"x" * 70_000, "longer than 65536 characters"),
         (["set", "PORT"], b"x", "PORT is set by Slipway itself"),
         (["set", "not a name"], b"x", "not a valid environment variable name"),
+        (["set", "KEY", "--set", "No Name"], b"x", "The name of a set has lower-case letters"),
+        (["set", "KEY", "--set", ""], b"x", "This field cannot be blank"),
+        (["set", "KEY", "--set", "a", "--workspace", "b"], b"x", "not allowed with argument"),
+        (["set", "PORT", "--set", "a"], b"x", "PORT is set by Slipway itself"),
         (["set", "KEY", "--workspace", "nobody"], b"x", "There is no workspace 'nobody'"),
         (["set", "KEY", "--from-file", "/no/such/file"], b"x", "/no/such/file can't be read"),
         (["set", "KEY", "value"], b"x", "unrecognized arguments: value"),
@@ -113,6 +130,7 @@ def test_what_can_not_be_done_is_refused_in_a_sentence_and_nothing_is_stored(giv
         run(*arguments)
     assert error in str(refused.value)
     assert not Secret.objects.exists()
+    assert not SecretSet.objects.exists()
 
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()

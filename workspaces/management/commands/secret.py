@@ -8,18 +8,23 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
+from django.db.models import QuerySet
 
 from agent.texts import printable
 from workspaces.access import secrets
+from workspaces.access.secret_sets import UnknownSet, create_set, find_set
 from workspaces.key_rotation import Rotation, count_rows, rotate_keys
 from workspaces.management.arguments import read_text, read_value
 from workspaces.management.examples import CommandWithExamples
 from workspaces.management.operation_command import find_workspace_id
 from workspaces.models import Secret
+from workspaces.services.core import secret_changes
 
 EPILOG = """examples:
   manage.py secret set OPENAI_API_KEY                       # asks, or reads the standard input to its end
   manage.py secret set TLS_KEY --workspace nightly --from-file key.pem
+  manage.py secret set HUB_TOKEN --set research < token.txt  # creates the set if there is none
   manage.py secret list --format json
   manage.py secret delete OPENAI_API_KEY --workspace nightly
   manage.py secret rotate-keys
@@ -49,40 +54,47 @@ class Command(CommandWithExamples):
         for action in (put, delete):
             action.add_argument("name", help="the name of the environment variable")
         for action in (put, delete, listing):
-            action.add_argument("--workspace", metavar="WORKSPACE", help="a workspace's ID or unique name, not all")
+            owner = action.add_mutually_exclusive_group()
+            owner.add_argument("--workspace", metavar="WORKSPACE", help="of one workspace: its ID or unique name")
+            owner.add_argument("--set", metavar="SET", dest="secret_set", help="of a set that workspaces share")
         actions.add_parser("rotate-keys", help="re-encrypt everything with the first of SECRETS_KEYS; may be repeated")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "rotate-keys":
             self.rotate_keys()
             return
-        workspace_id = find_workspace_id(options["workspace"]) if options["workspace"] else None
         actions = {"set": self.set_secret, "list": self.list_secrets, "delete": self.delete_secret}
-        self.stdout.write(printable(actions[options["action"]](options, workspace_id)))
+        workspace_id = find_workspace_id(options["workspace"]) if options["workspace"] else None
+        try:
+            text = actions[options["action"]](options, workspace_id)
+        except (secrets.InvalidSecret, UnknownSet) as error:
+            raise CommandError(printable(str(error)), returncode=_NOTHING_CHANGED) from error
+        self.stdout.write(printable(text))
 
     def set_secret(self, options: Mapping[str, Any], workspace_id: UUID | None) -> str:
         name, file = options["name"], options["from_file"]
         value = read_text(file, limit=secrets.MAX_VALUE_BYTES) if file else read_value(name)
         value = value.removesuffix("\n").removesuffix("\r")
-        try:
-            secrets.put_secrets({name: value}, workspace_id=workspace_id, by="manage.py")
-        except secrets.InvalidSecret as error:
-            raise CommandError(str(error), returncode=_NOTHING_CHANGED) from error
-        return f"Set {describe(Secret.objects.get(workspace_id=workspace_id, name=name))}."  # type: ignore[misc]
+        secret_set = options["secret_set"]
+        with transaction.atomic():
+            if secret_set is not None:
+                create_set(secret_set)
+            secret_changes.set_secrets({name: value}, workspace_id=workspace_id, secret_set=secret_set, by="manage.py")
+        return f"Set {describe(secrets_of(options, workspace_id).get(name=name))}."
 
     def list_secrets(self, options: Mapping[str, Any], workspace_id: UUID | None) -> str:
         rows = Secret.objects.select_related("workspace")
-        if workspace_id:
-            rows = rows.filter(workspace_id=workspace_id)
+        if options["workspace"] or options["secret_set"] is not None:
+            rows = secrets_of(options, workspace_id)
         if options["format"] == "json":
             return json.dumps([secret_json(row) for row in rows], indent=2)
         return "\n".join([*map(describe, rows), "1 secret." if len(rows) == 1 else f"{len(rows)} secrets."])
 
     def delete_secret(self, options: Mapping[str, Any], workspace_id: UUID | None) -> str:
-        found = Secret.objects.filter(workspace_id=workspace_id, name=options["name"].replace("\0", ""))  # type: ignore[misc]
+        found = secrets_of(options, workspace_id).filter(name=options["name"].replace("\0", ""))
         if not (row := found.first()):
             raise CommandError(f"There is no secret {options['name']!r} here.", returncode=_NOTHING_CHANGED)
-        secrets.delete_secrets(found)
+        secret_changes.delete_secrets(found, by="manage.py")
         return f"Deleted {row.name} ({row.origin})."
 
     def rotate_keys(self) -> None:
@@ -98,6 +110,14 @@ class Command(CommandWithExamples):
             sys.exit(1)
 
 
+def secrets_of(options: Mapping[str, Any], workspace_id: UUID | None) -> QuerySet[Secret]:
+    """Return the secrets of the workspace or the set, or the global ones. Raises UnknownSet."""
+    name = options["secret_set"]
+    secret_set = find_set(name) if name is not None else None
+    # None means IS NULL, which the stubs don't know.
+    return Secret.objects.filter(workspace_id=workspace_id, secret_set=secret_set)  # type: ignore[misc]
+
+
 def describe(row: Secret) -> str:
     """Return what is known of a secret, in a line."""
     by = f" by {row.set_by}" if row.set_by else ""
@@ -108,6 +128,7 @@ def secret_json(row: Secret) -> dict[str, Any]:
     """Return what is known of a secret, for scripts."""
     return {
         "name": row.name,
+        "secret_set": row.secret_set_id,
         "workspace_id": str(row.workspace_id) if row.workspace_id else None,
         "version": row.version,
         "set_at": row.updated_at.isoformat(),

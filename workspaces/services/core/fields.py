@@ -8,8 +8,10 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from agent.texts import clean_name, mend_line
+from workspaces.access import secret_sets
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import MAX_TIMEOUT_SECONDS, Workspace
+from workspaces.services.core.secret_changes import changing_sets
 from workspaces.services.core.transition import TransitionRefused, lock_workspace
 from workspaces.services.core.trees import BadParent, reparent
 
@@ -56,6 +58,8 @@ def field_problems(workspace: Workspace) -> dict[str, str]:
     except ValidationError as error:
         messages_of = {name: f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()}
         problems = messages_of | problems
+    if workspace.secret_sets and (problem := secret_sets.problem_with_sets(workspace.secret_sets)):
+        problems["secret_sets"] = problem
     limit = workspace.provision_timeout_seconds
     if limit is not None and not 1 <= limit <= MAX_TIMEOUT_SECONDS:
         problems["provision_timeout_seconds"] = (
@@ -64,31 +68,31 @@ def field_problems(workspace: Workspace) -> dict[str, str]:
     return problems
 
 
-@transaction.atomic
-def edit(workspace_id: UUID, changes: Mapping[str, Any], *, check: Callable[[Workspace], None]) -> Workspace:
-    """Change fields of a workspace, also its parent; limits take effect with the next launch. Writes no event.
+def edit(workspace_id: UUID, changes: Mapping[str, Any], *, by: str, check: Callable[[Workspace], None]) -> Workspace:
+    """Change fields of a workspace, also its parent; limits and secrets take effect with the next launch.
 
-    `check` gets the locked workspace first and may raise. Raises UnknownWorkspace, TransitionRefused for a removed one,
-    and InvalidWorkspace for the fields that are wrong: then nothing is changed.
+    `by` names the operator. `check` gets the locked workspace first and may raise. Raises UnknownWorkspace,
+    TransitionRefused for a removed one, and InvalidWorkspace for the fields that are wrong: then nothing is changed.
     """
     own = dict(changes)
-    if "parent_id" in own:
-        # Locks the root before the workspace.
-        try:
-            reparent(workspace_id=workspace_id, parent_id=own.pop("parent_id"))
-        except BadParent as error:
-            raise InvalidWorkspace({"parent_id": str(error)}) from error
-    workspace = lock_workspace(workspace_id)
-    if workspace.status == WorkspaceStatus.REMOVED:
-        raise TransitionRefused(workspace, "it can't be changed.")
-    check(workspace)
-    for name, value in own.items():
-        setattr(workspace, name, value)
-    if problems := {name: why for name, why in field_problems(workspace).items() if name in own}:
-        raise InvalidWorkspace(problems)
-    if "budget_limit" in own:
-        # Another budget: each of its levels is told anew.
-        own["budget_told_percent"] = workspace.budget_told_percent = 0
-    if own:
-        workspace.save(update_fields=own)
-    return workspace
+    with transaction.atomic(), changing_sets(workspace_id, own.get("secret_sets"), by=by):
+        if "parent_id" in own:
+            # Locks the root before the workspace.
+            try:
+                reparent(workspace_id=workspace_id, parent_id=own.pop("parent_id"))
+            except BadParent as error:
+                raise InvalidWorkspace({"parent_id": str(error)}) from error
+        workspace = lock_workspace(workspace_id)
+        if workspace.status == WorkspaceStatus.REMOVED:
+            raise TransitionRefused(workspace, "it can't be changed.")
+        check(workspace)
+        for name, value in own.items():
+            setattr(workspace, name, value)
+        if problems := {name: why for name, why in field_problems(workspace).items() if name in own}:
+            raise InvalidWorkspace(problems)
+        if "budget_limit" in own:
+            # Another budget: each of its levels is told anew.
+            own["budget_told_percent"] = workspace.budget_told_percent = 0
+        if own:
+            workspace.save(update_fields=own)
+        return workspace

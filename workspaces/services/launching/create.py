@@ -1,6 +1,6 @@
 """Create a workspace."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 
 from agent import rules
+from postgres.advisory_locks import AdvisoryLock, lock_until_commit
 from workspaces.access import agent_urls, secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration import catalog
@@ -33,7 +34,8 @@ class CreateRequest:
     """What an operator asks for: exactly one of `template`, `config` (the text of a config.yaml) and `external`.
 
     `provision_timeout_seconds` is the sweep limit for booting; `budget_limit` is in cents a month. `env_file` is the
-    text of an env file with more secrets; those in `secrets` win. `by` names the operator who sets them.
+    text of an env file with more secrets; those in `secrets` win. `secret_sets` names the sets of secrets that it
+    shares with others; of equal secrets the one of the last set wins. `by` names the operator who asks.
     """
 
     name: str = ""
@@ -53,6 +55,7 @@ class CreateRequest:
     restart_policy: RestartPolicy = RestartPolicy.ON_FAILURE
     secrets: Mapping[str, str] = field(default_factory=dict)
     env_file: str = ""
+    secret_sets: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     by: str = ""
 
@@ -83,6 +86,8 @@ def create(request: CreateRequest, *, now: datetime) -> Created:
 
     The caller enqueues the launch on commit; Celery beat queues it again if that message is lost.
     """
+    if request.secret_sets:
+        lock_until_commit(AdvisoryLock.SECRETS)
     workspace, own_secrets, warnings = check_request(request)
     if request.parent_id:
         with _invalid_if("parent_id", BadParent):
@@ -137,7 +142,7 @@ def check_request(request: CreateRequest) -> CheckedRequest:
     workspace = build_workspace(request, checked.config)
     problems = field_problems(workspace) | problems
     if workspace.url and "url" not in problems:
-        values = chain(own_secrets.values(), *secrets.readable_values(set()).values())
+        values = chain(own_secrets.values(), *secrets.readable_values(set(), request.secret_sets).values())
         try:
             agent_urls.check_agent_url(workspace.url)
             agent_urls.check_without_secrets(workspace.url, values, workspace_id=workspace.pk)
@@ -172,6 +177,7 @@ def build_workspace(request: CreateRequest, config: dict[str, Any]) -> Workspace
         template_timeout_override=rules.provision_timeout_override(config),
         stall_timeout_seconds=rules.stall_timeout_seconds(config),
         labels=dict(request.labels),
+        secret_sets=list(request.secret_sets),
     )
 
 

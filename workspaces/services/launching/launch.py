@@ -12,6 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 
+from workspaces.access import secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration.effective import store
 from workspaces.configuration.preflight import PreflightFailed, Prepared, preflight
@@ -121,6 +122,9 @@ def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: date
         "template_timeout_override": prepared.provision_timeout_override,
         "stall_timeout_seconds": prepared.stall_timeout_seconds,
     }
+    if workspace.secrets_changed:
+        # They may have changed between the preflight and the lock.
+        changes["secrets_changed"] = not secrets.is_environment_of(workspace_id, prepared.environment)
     if workspace.phase == Phase.QUEUED:
         changes |= launch_records.phase_fields(workspace, Phase.LAUNCHING, now=now)
     Workspace.objects.filter(pk=workspace_id).update(**changes)

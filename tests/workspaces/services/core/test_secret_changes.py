@@ -1,0 +1,197 @@
+"""A changed secret marks the workspaces whose launch runs with other values than the next one gets, and no others."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from cryptography.fernet import Fernet
+from django.db import connection
+from django.test import override_settings
+
+from events.models import Event
+from events.names import EventType
+from postgres.clock import database_now
+from tests.callers import holder
+from tests.workspaces.factories import booting, external, failed, hibernated, launching, online, queued
+from workspaces.access import secrets
+from workspaces.access.secret_sets import create_set
+from workspaces.configuration.preflight import preflight
+from workspaces.models import ApiScope, Secret, Workspace
+from workspaces.operations import pause, remove, restart
+from workspaces.provisioners.base import BackendState, Observation
+from workspaces.services.core import fields
+from workspaces.services.core.secret_changes import delete_secrets, set_secrets
+from workspaces.services.launching import launch as launch_service
+from workspaces.services.launching.launch import launch
+
+pytestmark = pytest.mark.django_db
+
+
+def marked():
+    return sorted(row.name for row in Workspace.objects.all() if row.needs_restart)
+
+
+def told():
+    events = Event.objects.filter(event_type=EventType.WORKSPACE_NEEDS_RESTART).order_by("id")
+    return [(event.subject["name"], event.payload["secrets"], event.payload["by"]) for event in events]
+
+
+def attach(workspace, *names):
+    fields.edit(workspace.pk, {"secret_sets": list(names)}, by="root", check=lambda row: None)
+
+
+def make_set(name, **values):
+    create_set(name)
+    set_secrets(values, secret_set=name, by="root")
+
+
+def test_only_workspaces_that_run_a_launch_and_get_another_value_are_marked_and_told_with_names_and_operator():
+    make_set("llm", KEY="of the set")
+    online(name="plain")
+    online(name="own", secrets={"KEY": "own"})
+    online(name="shared", secret_sets=["llm"])
+    queued(name="queued"), failed(name="failed"), hibernated(name="hibernated"), external(name="external")
+    remove(online(name="removed").pk)
+    pause(online(name="paused").pk)
+    booting(name="booting"), launching(name="launching")
+    set_secrets({"KEY": "global", "OTHER": "x"}, by="root")
+    expected = [
+        *((name, ["KEY", "OTHER"], "root") for name in ("booting", "launching")),
+        ("own", ["OTHER"], "root"),
+        ("plain", ["KEY", "OTHER"], "root"),
+        ("shared", ["OTHER"], "root"),
+    ]
+    assert (marked(), sorted(told())) == ([name for name, _, _ in expected], sorted(expected))
+
+
+@pytest.mark.parametrize("value", ["same", "other"])
+@pytest.mark.parametrize("owner", ["global", "set", "workspace"])
+def test_a_secret_that_is_set_to_the_same_value_marks_nothing(owner, value):
+    create_set("llm")
+    workspace = online(name="w", secret_sets=["llm"])
+    place = {"global": {}, "set": {"secret_set": "llm"}, "workspace": {"workspace_id": workspace.pk}}[owner]
+    secrets.put_secrets({"KEY": "same"}, **({"workspace_id": None} | place))
+    set_secrets({"KEY": value}, **place, by="root")
+    assert marked() == ([] if value == "same" else ["w"])
+    assert Secret.objects.get().version == 2
+
+
+def test_a_deleted_secret_marks_unless_the_next_layer_has_the_same_value():
+    set_secrets({"A": "same", "B": "global"}, by="root")
+    for name in ("A", "B"):
+        workspace = online(name=f"lost {name}", secrets={"A": "same", "B": "own"})
+        delete_secrets(Secret.objects.filter(workspace=workspace, name=name), by="root")
+    assert (marked(), told()) == (["lost B"], [("lost B", ["B"], "root")])
+
+
+def test_another_list_of_sets_marks_if_it_gives_another_value():
+    make_set("first", KEY="1", SAME="x")
+    make_set("second", KEY="2", SAME="x")
+    make_set("third", SAME="x")
+    workspace = online(name="w", secret_sets=["first", "third"])
+    attach(workspace, "third", "first")
+    assert marked() == []
+    attach(workspace, "first", "second")
+    assert told() == [("w", ["KEY"], "root")]
+    assert marked() == ["w"]
+
+
+def test_a_workspace_is_told_once_until_its_next_launch_which_clears_the_mark(monkeypatch):
+    workspace = online(name="w")
+    for value in "abc":
+        set_secrets({"KEY": value}, workspace_id=workspace.pk, by="root")
+    assert (len(told()), marked()) == (1, ["w"])
+    restart(workspace.pk)
+    # It waits, so the launch is going to read the secrets.
+    assert marked() == []
+    set_secrets({"KEY": "d"}, workspace_id=workspace.pk, by="root")
+    assert (len(told()), marked()) == (1, [])
+    start(workspace, monkeypatch)
+    assert (marked(), Workspace.objects.get().secrets_changed) == ([], False)
+    set_secrets({"KEY": "e"}, workspace_id=workspace.pk, by="root")
+    assert (len(told()), marked()) == (2, ["w"])
+
+
+def start(workspace, monkeypatch, *, between=lambda: None):
+    """Launch the workspace on a backend that starts everything; `between` happens just after its preflight."""
+
+    def prepare(row):
+        prepared = preflight(row)
+        between()
+        return prepared
+
+    monkeypatch.setattr(launch_service, "preflight", prepare)
+    backend = SimpleNamespace(start=lambda spec: Observation(state=BackendState.RUNNING, url="http://127.0.0.1:4000"))
+    monkeypatch.setattr(launch_service, "get_provisioner", lambda kind: backend)
+    workspace.refresh_from_db()
+    launch_id = workspace.launch_id
+    launch(workspace_id=workspace.pk, launch_id=launch_id, clock=database_now)
+
+
+@pytest.mark.parametrize(("value", "is_marked"), [("new", True), ("old", False)])
+def test_a_secret_that_changes_between_the_preflight_and_the_start_leaves_the_mark(monkeypatch, value, is_marked):
+    workspace = queued(name="w", secrets={"KEY": "old"})
+    set_secrets({"KEY": "other"}, workspace_id=workspace.pk, by="root")
+    set_secrets({"KEY": "old"}, workspace_id=workspace.pk, by="root")
+    start(
+        workspace,
+        monkeypatch,
+        between=lambda: set_secrets({"KEY": value}, workspace_id=workspace.pk, by="root"),
+    )
+    assert Workspace.objects.get().secrets_changed is is_marked
+
+
+def test_an_unreadable_secret_that_is_set_again_marks():
+    workspace = online(name="w")
+    with override_settings(SECRETS_KEYS=[Fernet.generate_key().decode()]):
+        secrets.put_secrets({"KEY": "lost"}, workspace_id=workspace.pk)
+    set_secrets({"KEY": "lost"}, workspace_id=workspace.pk, by="root")
+    assert marked() == ["w"]
+
+
+def test_the_api_shows_and_filters_who_needs_a_restart():
+    reader = holder(ApiScope.READ)
+    for name in "ab":
+        online(name=name)
+    queued(name="c")
+    set_secrets({"KEY": "x"}, workspace_id=Workspace.objects.get(name="a").pk, by="root")
+    set_secrets({"KEY": "x"}, workspace_id=Workspace.objects.get(name="c").pk, by="root")
+    assert [(row["name"], row["needs_restart"]) for row in reader.get("/workspaces").json()] == [
+        ("a", True),
+        ("b", False),
+        ("c", False),
+    ]
+    assert [row["name"] for row in reader.get("/workspaces", needs_restart="true").json()] == ["a"]
+    assert [row["name"] for row in reader.get("/workspaces", needs_restart="false").json()] == ["b", "c"]
+    assert reader.get("/workspaces", needs_restart="maybe").status_code == 422
+
+
+def test_a_change_of_a_global_secret_costs_as_many_queries_for_many_workspaces(django_assert_max_num_queries):
+    for name in range(5):
+        online(name=f"w{name}")
+    with django_assert_max_num_queries(22):
+        set_secrets({"KEY": "x"}, by="root")
+    assert len(marked()) == 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_changes_at_once_miss_nothing():
+    """Each of them alone changes nothing for the workspace; one after the other they do."""
+    set_secrets({"KEY": "same"}, by="root")
+    workspace = online(name="w", secrets={"KEY": "same"})
+    ready = threading.Barrier(2)
+
+    def run(change):
+        ready.wait()
+        try:
+            change()
+        finally:
+            connection.close()
+
+    own = Secret.objects.filter(workspace=workspace)
+    changes = [lambda: set_secrets({"KEY": "new"}, by="root"), lambda: delete_secrets(own, by="root")]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, changes))
+    assert secrets.read_environment(workspace.pk) == {"KEY": "new"}
+    assert marked() == ["w"]
