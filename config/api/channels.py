@@ -162,7 +162,7 @@ def change_channel(request: HttpRequest, channel_id: ChannelId, body: ChannelIn)
 def remove_channel(request: HttpRequest, channel_id: ChannelId) -> dict[str, str]:
     """Remove a channel with its deliveries, also those that are not sent yet."""
     find_channel(channel_id).delete()
-    return {"status": "removed"}  # not-a-workspace-status: of the channel
+    return {"status": "deleted"}
 
 
 @router.post("/{channel_id}/test", response=TestOut, auth=CHANGE)

@@ -21,5 +21,7 @@ class Migration(migrations.Migration):
             name="failure_message",
             field=models.TextField(blank=True, db_default="", default=""),
         ),
-        migrations.RunSQL([(TAKE_FROM_EVENTS, [EventType.WORKSPACE_PROVISION_FAILED])], migrations.RunSQL.noop),
+        migrations.RunSQL(  # dynamic-sql: the constant above, with the event's name as its parameter
+            [(TAKE_FROM_EVENTS, [EventType.WORKSPACE_PROVISION_FAILED])], migrations.RunSQL.noop
+        ),
     ]
