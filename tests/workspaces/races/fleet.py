@@ -12,6 +12,7 @@ from django.db import connection
 
 from devserver.stop_and_resume import request_stops
 from events.models import Event
+from registry import heartbeat
 from registry import services as registry
 from registry import tasks as registry_tasks
 from registry.schemas import HeartbeatIn
@@ -147,7 +148,22 @@ class Fleet:
         running = {key.launch_id for key in running_launches_of(self.backend)}
         for launch in Launch.objects.current().filter(pk__in=running, workspace__status__in=REGISTERED):
             if agent := agent_of(launch):
-                registry.heartbeat(agent, HeartbeatIn(workspace_id=agent.workspace_id), clock=lambda: self.clock.now)
+                send_heartbeat(agent)
+
+
+def send_heartbeat(agent, *, is_late=False, **fields):
+    """Send a heartbeat of an agent's launch with a new token, if it is the current one.
+
+    If `is_late`, a heartbeat that was stored when `agent` was looked up is followed only now.
+    """
+    report = HeartbeatIn(workspace_id=agent.workspace_id, **fields)
+    workspace = Workspace.objects.get(pk=agent.workspace_id)
+    if workspace.launch_id == agent.launch_id:
+        with suppress(RequestRefused):
+            heartbeat.store(mint_agent_token(workspace), report)
+    if is_late:
+        stored = registry.StoredHeartbeat(report.error_rate or 0, "", report.runtime_state or "", False)
+        registry.follow_heartbeat(agent, stored, has_tasks=bool(report.active_tasks))
 
 
 def launches_of(workspace_id):

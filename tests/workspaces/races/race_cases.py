@@ -5,16 +5,18 @@ the outcome lost: it was refused, or had nothing to do.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from postgres.clock import database_now
+from registry import heartbeat
 from registry import services as registry
 from registry.schemas import HeartbeatIn
 from tests.workspaces.factories import booting, bring_online, config_for, failed, hibernated, online, queued, running_on
 from tests.workspaces.fake_backend import FakeProvisioner
 from tests.workspaces.races.interleaving import Action, Result
-from workspaces.access.authentication import find_agent
+from workspaces.access.errors import RequestRefused
 from workspaces.access.tokens import mint_agent_token
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
@@ -195,7 +197,7 @@ def late_arrival_and_teardown(backend):
     return Race(actions={"register": registering, "stop": _stop(late, at=end)}, then=then)
 
 
-@race_case(NO_MOVE, "hibernate hibernating", points=(3, 1))
+@race_case(NO_MOVE, "hibernate hibernating", "hibernate hibernating, beat online", points=(3, 1))
 def hibernate_and_new_task(backend):
     idle = online()
     key = running_on(backend, idle)
@@ -237,7 +239,7 @@ def hibernate_and_pause(_):
     return Race(actions={"hibernate": claim, "pause": _pause(idle)})
 
 
-@race_case(NO_MOVE, "silence offline", points=(1, 3))
+@race_case(NO_MOVE, "silence offline", "silence offline, beat online", points=(1, 3))
 def heartbeat_and_silence(_):
     silent = online()
     Heartbeat.objects.filter(pk=silent.pk).update(last_heartbeat_at=database_now() - 2 * LIMIT)
@@ -361,9 +363,14 @@ def _sweep():
 
 
 def _beat(workspace, **fields):
-    """A heartbeat whose token was looked up before the race."""
-    agent = find_agent(mint_agent_token(workspace))
-    return lambda: registry.heartbeat(agent, HeartbeatIn(workspace_id=agent.workspace_id, **fields), clock=database_now)
+    """A heartbeat, which is refused if the launch has ended."""
+    token = mint_agent_token(workspace)
+
+    def beat():
+        with suppress(RequestRefused):
+            heartbeat.store(token, HeartbeatIn(workspace_id=workspace.pk, **fields))
+
+    return beat
 
 
 def _bootstrap_failed(workspace):

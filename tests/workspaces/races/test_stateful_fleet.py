@@ -15,7 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from registry import services as registry
-from registry.schemas import HeartbeatIn
 from tests.workspaces.factories import config_for, external, queued
 from tests.workspaces.fake_backend import fake_backend
 from tests.workspaces.invariants import assert_at_most_one_launch_runs, assert_invariants, running_launches_of
@@ -28,6 +27,7 @@ from tests.workspaces.races.fleet import (
     is_launched_by_slipway,
     key_of,
     launches_of,
+    send_heartbeat,
 )
 from tests.workspaces.races.interleaving import REFUSALS
 from tests.workspaces.set_clock import set_clock
@@ -251,15 +251,9 @@ class FleetMachine(RuleBasedStateMachine):
 
     def beat(self, workspace, launches_ago, early_token, active_tasks, error_rate, runtime_state):
         fields = {"active_tasks": active_tasks, "error_rate": error_rate, "runtime_state": runtime_state}
-        clock = lambda: self.fleet.clock.now  # noqa: E731
-        self._report(
-            workspace,
-            launches_ago,
-            early_token,
-            lambda agent: registry.heartbeat(
-                agent, HeartbeatIn(workspace_id=agent.workspace_id, **fields), clock=clock
-            ),
-        )
+        is_late = early_token or launches_ago > 0
+        send = lambda agent: send_heartbeat(agent, is_late=is_late, **fields)  # noqa: E731
+        self._report(workspace, launches_ago, early_token, send)
 
     def _report(self, workspace, launches_ago, early_token, send):
         agent = self._agent(workspace, launches_ago, early_token)
