@@ -113,6 +113,16 @@ def optional_url(env: environ.Env, name: str, *, schemes: Sequence[str]) -> str:
     return value
 
 
+def trusted_proxies(
+    env: environ.Env, name: str, *, default: int
+) -> int | list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Return how many proxies stand in front, or the networks that they are in."""
+    value = text(env, name)
+    if not value or value.isdecimal():
+        return integer(env, name, default=default, least=0, most=20)
+    return cidr_list(env, name)
+
+
 def cidr_list(env: environ.Env, name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     """Return the networks of a comma-separated list such as `10.0.0.0/8,fd00::/8`."""
     try:

@@ -7,12 +7,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from config.entry.guesses import address_of
-
 
 def client_address(request: HttpRequest) -> str:
-    """Return the address that guesses are counted for."""
-    return address_of(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
+    """Return the address that guesses are counted for. The entry has looked behind the proxies (config/entry)."""
+    return request.META.get("REMOTE_ADDR", "")
 
 
 def locked_out(request: HttpRequest, response: HttpResponse | None = None, credentials: Any = None) -> HttpResponse:

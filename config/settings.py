@@ -25,6 +25,7 @@ from config.environment import (
     seconds,
     text,
     time_zone,
+    trusted_proxies,
     url,
 )
 from workspaces.provisioners.kinds import LAUNCHED_KINDS
@@ -296,10 +297,11 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = text(env, "EMAIL_FROM", default="slipway@localhost")
 
 # --- HTTPS ---------------------------------------------------------------------------------------
-# A proxy that ends TLS in front of Slipway and sets X-Forwarded-Proto and X-Forwarded-For, whatever the client sent.
-TRUSTED_PROXY = flag(env, "TRUSTED_PROXY", default=False)
-HTTPS = flag(env, "HTTPS", default=TRUSTED_PROXY)
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY else None
+# The proxies in front of Slipway, which end TLS and say so, and from where they were asked, in X-Forwarded-Proto and
+# X-Forwarded-For. TRUSTED_PROXY=true is the older name of 1.
+TRUSTED_PROXIES = trusted_proxies(env, "TRUSTED_PROXIES", default=int(flag(env, "TRUSTED_PROXY", default=False)))
+HTTPS = flag(env, "HTTPS", default=bool(TRUSTED_PROXIES))
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = integer(env, "HSTS_SECONDS", default=31_536_000, least=0, most=63_072_000) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from config.entry import bodies
-from config.entry.guesses import Attempt, GuessThrottle, address_of, attempt_of, refusal
+from config.entry import bodies, proxies
+from config.entry.guesses import Attempt, GuessThrottle, attempt_of, refusal
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,11 +27,12 @@ class AsgiEntry:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""
+        if scope["type"] == "lifespan":
+            await self._application(scope, receive, send)
+            return
+        scope = behind_proxies(scope)
         if scope["type"] == "websocket":
             await self.serve(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            await self._application(scope, receive, send)
             return
         has_begun = False
 
@@ -136,13 +137,21 @@ async def read_whole(receive: Receive) -> Receive:
     return receive_again
 
 
+def behind_proxies(scope: Any) -> dict[str, Any]:
+    """Return the scope with the client's address, and without what nobody trusted says of the request."""
+    peer, port = scope.get("client") or ("", 0)
+    headers = scope["headers"]
+    forwarded_for = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
+    if not proxies.is_trusted(peer, passed=0):
+        headers = [each for each in headers if each[0] != b"x-forwarded-proto"]
+    return {**scope, "headers": headers, "client": (proxies.client_address(peer, forwarded_for), port)}
+
+
 def attempt_in(scope: Any) -> Attempt | None:
     """Return the attempt that a request makes, or None if it shows no credential."""
-    headers = dict(scope["headers"])
     # Of several the first, since Django joins them in their order.
     authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    peer = (scope.get("client") or ("", 0))[0]
-    address = address_of(peer, headers.get(b"x-forwarded-for", b"").decode("latin-1"))
+    address = scope["client"][0]
     # A WebSocket's scope has no method.
     method = scope.get("method", "GET")
     return attempt_of(method=method, path=scope["path"], authorization=authorization, address=address)

@@ -10,12 +10,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
-
-from django.conf import settings
 
 from config.entry.bodies import LEFT_UNREAD, SIGN_IN_PATH
 
@@ -138,17 +135,6 @@ def attempt_of(*, method: str, path: str, authorization: bytes, address: str) ->
     if method == "POST" and path == SIGN_IN_PATH:
         return Attempt(address=network_of(address), token=None)
     return None
-
-
-def address_of(peer: str, forwarded_for: str) -> str:
-    """Return the client's address: what a trusted proxy put last into X-Forwarded-For, else that of the connection."""
-    if settings.TRUSTED_PROXY:
-        last = forwarded_for.rpartition(",")[2].strip()
-        # Some proxies add a port: `203.0.113.9:51514`, `[2001:db8::1]:51514`.
-        for text in (last, last.rpartition(":")[0]):
-            with suppress(ValueError):
-                return str(ip_address(text.strip("[]")))
-    return peer
 
 
 def network_of(address: str) -> str:

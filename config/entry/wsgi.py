@@ -7,8 +7,8 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from config.entry import bodies
-from config.entry.guesses import Attempt, GuessThrottle, address_of, attempt_of, refusal
+from config.entry import bodies, proxies
+from config.entry.guesses import Attempt, GuessThrottle, attempt_of, refusal
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -33,11 +33,15 @@ class WsgiEntry:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
+        peer = environ.get("REMOTE_ADDR", "")
+        environ["REMOTE_ADDR"] = proxies.client_address(peer, environ.get("HTTP_X_FORWARDED_FOR", ""))
+        if not proxies.is_trusted(peer, passed=0):
+            environ.pop("HTTP_X_FORWARDED_PROTO", None)
         attempt = attempt_of(
             method=environ["REQUEST_METHOD"],
             path=environ.get("PATH_INFO", ""),
             authorization=environ.get("HTTP_AUTHORIZATION", "").encode("latin-1"),
-            address=address_of(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")),
+            address=environ["REMOTE_ADDR"],
         )
         try:
             if attempt:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 import environ
@@ -96,6 +97,20 @@ def test_a_bad_fernet_key_is_refused_and_not_shown():
     with pytest.raises(ImproperlyConfigured, match="SECRETS_KEYS") as refusal:
         environment.fernet_keys(env(SECRETS_KEYS=f"{FERNET_KEY},hunter2"), "SECRETS_KEYS")
     assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("", 7), ("0", 0), ("2", 2), ("10.0.0.0/8, 127.0.0.1", [ip_network("10.0.0.0/8"), ip_network("127.0.0.1/32")])],
+)
+def test_proxies_are_a_number_or_networks(text, value):
+    assert environment.trusted_proxies(env(TRUSTED_PROXIES=text), "TRUSTED_PROXIES", default=7) == value
+
+
+@pytest.mark.parametrize("text", ["-1", "21", "true", "10.0.0.1/8", "proxy.example"])
+def test_proxies_that_are_neither_are_refused_by_name(text):
+    with pytest.raises(ImproperlyConfigured, match="TRUSTED_PROXIES"):
+        environment.trusted_proxies(env(TRUSTED_PROXIES=text), "TRUSTED_PROXIES", default=0)
 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE))

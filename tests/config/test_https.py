@@ -52,6 +52,9 @@ HSTS = "max-age=31536000; includeSubDomains; preload"
     ("variables", "request_options"),
     [
         ({"HTTPS": "true"}, {"secure": True}),
+        ({"TRUSTED_PROXIES": "1"}, {"headers": {"X-Forwarded-Proto": "https"}}),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8"}, {"headers": {"X-Forwarded-Proto": "https"}}),
+        # The older name.
         ({"TRUSTED_PROXY": "true"}, {"headers": {"X-Forwarded-Proto": "https"}}),
     ],
 )
@@ -69,8 +72,8 @@ def test_https_makes_cookies_secure_and_sets_hsts(variables, request_options):
         ({"HTTPS": "true"}, {}),
         # Nobody said that a proxy sets this header, so the client may have.
         ({"HTTPS": "true"}, {"X-Forwarded-Proto": "https"}),
-        ({"TRUSTED_PROXY": "true"}, {"X-Forwarded-Proto": "http"}),
-        ({"TRUSTED_PROXY": "true"}, {}),
+        ({"TRUSTED_PROXIES": "1"}, {"X-Forwarded-Proto": "http"}),
+        ({"TRUSTED_PROXIES": "1"}, {}),
     ],
 )
 def test_a_page_over_http_redirects_to_https(variables, headers):
@@ -80,9 +83,9 @@ def test_a_page_over_http_redirects_to_https(variables, headers):
 
 
 def test_agents_watchers_and_probes_may_use_http():
-    assert ask("/health", TRUSTED_PROXY="true")[0]["status"] == 200
+    assert ask("/health", TRUSTED_PROXIES="1")[0]["status"] == 200
     watcher = "/admin/workspaces/00000000-0000-0000-0000-000000000000/bootstrap-failed"
-    answers = ask("/registry/heartbeat", watcher, method="POST", TRUSTED_PROXY="true")
+    answers = ask("/registry/heartbeat", watcher, method="POST", TRUSTED_PROXIES="1")
     assert [answer["status"] for answer in answers] == [401, 401]
 
 
@@ -109,6 +112,6 @@ def test_check_deploy_is_clean_with_the_documented_production_settings():
         documented["SILENCED_SYSTEM_CHECKS"] += ",slipway.W004"
     done = run("manage.py", "check", "--deploy", "--fail-level", "WARNING", **documented | made)
     assert done.returncode == 0, done.stderr
-    without = run("manage.py", "check", "--deploy", **documented | made | {"TRUSTED_PROXY": "", "DEBUG": "true"})
+    without = run("manage.py", "check", "--deploy", **documented | made | {"TRUSTED_PROXIES": "", "DEBUG": "true"})
     for warning in ("security.W004", "security.W008", "security.W012", "security.W016", "security.W018"):
         assert warning in without.stderr

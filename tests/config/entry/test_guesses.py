@@ -19,7 +19,7 @@ from django.test import Client
 from config.api.ninja_api import api
 from config.entry import guesses
 from config.entry.asgi import attempt_in
-from config.entry.guesses import Attempt, GuessThrottle, address_of, attempt_of
+from config.entry.guesses import Attempt, GuessThrottle, attempt_of
 from tests.callers import AgentCaller
 from tests.workspaces.factories import online
 
@@ -252,26 +252,6 @@ def test_a_network_of_ipv6_is_one_address():
         for address in ("2001:db8::1", "2001:db8::ffff", "2001:db8:0:1::1")
     )
     assert one == two != other
-
-
-@pytest.mark.parametrize(
-    ("trusted", "forwarded", "expected"),
-    [
-        (False, "10.9.9.9", "10.0.0.1"),
-        (True, "10.9.9.9", "10.9.9.9"),
-        (True, "6.6.6.6, 10.9.9.9", "10.9.9.9"),
-        (True, "", "10.0.0.1"),
-        (True, "203.0.113.9:51514", "203.0.113.9"),
-        (True, "198.51.100.1, [2001:db8::1]:51514", "2001:db8::1"),
-        (True, "2001:db8::1", "2001:db8::1"),
-        (True, "unknown", "10.0.0.1"),
-        (True, "x:y", "10.0.0.1"),
-        (True, "a" * 10_000, "10.0.0.1"),
-    ],
-)
-def test_only_a_trusted_proxy_says_where_a_request_comes_from(settings, trusted, forwarded, expected):
-    settings.TRUSTED_PROXY = trusted
-    assert address_of("10.0.0.1", forwarded) == expected
 
 
 # --- Accounts ------------------------------------------------------------------------------------

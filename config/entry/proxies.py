@@ -1,0 +1,43 @@
+"""What is known of a request's way: the client's address. Only trusted proxies are believed (TRUSTED_PROXIES)."""
+
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from django.conf import settings
+
+
+def client_address(peer: str, forwarded_for: str) -> str:
+    """Return the address of the client: the connection's, or the first behind the trusted proxies.
+
+    Each proxy appends the address that it was asked from to X-Forwarded-For, so read it from the right, as far as the
+    proxies are trusted. What the client wrote itself stands further left.
+    """
+    address = peer
+    if is_trusted(peer, passed=0):
+        for passed, text in enumerate(reversed(forwarded_for.split(",")), start=1):
+            forwarded = parsed(text)
+            if forwarded is None:
+                break
+            address = str(forwarded)
+            if not is_trusted(address, passed=passed):
+                break
+    return address
+
+
+def is_trusted(address: str, *, passed: int) -> bool:
+    """Return whether this address, with `passed` proxies between it and this process, is a trusted proxy."""
+    trusted = settings.TRUSTED_PROXIES
+    if isinstance(trusted, int):
+        return passed < trusted
+    found = parsed(address)
+    return found is not None and any(found in network for network in trusted)
+
+
+def parsed(text: str) -> IPv4Address | IPv6Address | None:
+    """Return an address, or None. Some proxies add a port: `203.0.113.9:51514`, `[2001:db8::1]:51514`."""
+    text = text.strip()
+    for candidate in (text, text.rpartition(":")[0]):
+        with suppress(ValueError):
+            address = ip_address(candidate.strip("[]"))
+            return getattr(address, "ipv4_mapped", None) or address
+    return None
