@@ -5,6 +5,7 @@ ADR 20 says why these functions check values instead of django-environ's casts.
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
@@ -16,6 +17,8 @@ from django.core.exceptions import ImproperlyConfigured
 MAIL_SCHEMES = ("smtp", "smtp+tls", "smtp+ssl", "consolemail", "filemail")
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _YEAR_SECONDS = 31_536_000
+# A prefix of paths. No segment is empty, since `//host` would be another host.
+PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?", re.ASCII)
 
 
 def read_environment() -> environ.Env:
@@ -121,6 +124,16 @@ def trusted_proxies(
     if not value or value.isdecimal():
         return integer(env, name, default=default, least=0, most=20)
     return cidr_list(env, name)
+
+
+def path_prefix(env: environ.Env, name: str, *, default: str) -> str:
+    """Return the prefix of all paths, such as `/slipway`, or an empty string for none."""
+    value = text(env, name, default=default).rstrip("/")
+    if value and not PREFIX.fullmatch(value):
+        raise ImproperlyConfigured(
+            f"{name}={value} is not a prefix of paths: give one such as /slipway, of letters, digits and - . _ ~."
+        )
+    return value
 
 
 def cidr_list(env: environ.Env, name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

@@ -3,9 +3,11 @@
 `.env.example` lists every variable with its unit and default.
 """
 
+import re
 import sys
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 from django.templatetags.static import static
@@ -20,6 +22,7 @@ from config.environment import (
     integer,
     optional_seconds,
     optional_url,
+    path_prefix,
     read_environment,
     required,
     seconds,
@@ -115,6 +118,10 @@ USE_I18N = False
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "config.static_files.PrefixedStaticFiles"},
+}
 # Serve files straight from the packages, so that `make up` doesn't need collectstatic.
 WHITENOISE_USE_FINDERS = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -248,6 +255,9 @@ METRICS_ENABLED = flag(env, "METRICS_ENABLED", default=True)
 PLATFORM_URL = url(env, "PLATFORM_URL", schemes=["http", "https"], default="http://127.0.0.1:8000").rstrip("/")
 # Where workspaces reach the registry, if not at PLATFORM_URL: processes of its own, which people do not slow down.
 REGISTRY_URL = optional_url(env, "REGISTRY_URL", schemes=["http", "https"]).rstrip("/") or PLATFORM_URL
+# The prefix of all paths, such as /slipway, if a proxy serves Slipway below one (config/entry/proxies.py).
+PATH_PREFIX = path_prefix(env, "PATH_PREFIX", default=urlsplit(PLATFORM_URL).path)
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{PATH_PREFIX}/"
 DATA_DIR = Path(text(env, "DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 CATALOG_DIRS = [Path(folder).resolve() for folder in env.list("CATALOG_DIRS", default=[str(BASE_DIR / "catalog")])]
 PROVISIONER = choice(env, "PROVISIONER", default="process", among=LAUNCHED_KINDS)
@@ -306,7 +316,9 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = integer(env, "HSTS_SECONDS", default=31_536_000, least=0, most=63_072_000) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 # Agents, watchers and probes may reach Slipway past the proxy, and don't follow redirects.
-SECURE_REDIRECT_EXEMPT = [r"^(?:health|ready|metrics)$", r"^registry/", r"^admin/workspaces/[^/]+/bootstrap-failed$"]
+SECURE_REDIRECT_EXEMPT = [
+    rf"^{re.escape(f'{PATH_PREFIX}/'[1:])}(?:health|ready|metrics|registry/.*|admin/workspaces/[^/]+/bootstrap-failed)$"
+]
 # IDs of warnings of `manage.py check` that the operator has read and accepts.
 SILENCED_SYSTEM_CHECKS = env.list("SILENCED_SYSTEM_CHECKS", default=[])
 

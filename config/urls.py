@@ -17,7 +17,7 @@ urlpatterns = [
     path("ready", ready),
     path("metrics", metrics),
     # config/asgi.py serves the live streams. These come before the API, which would take `stream` for an ID.
-    path("events/stream", live_stream_fallback),
+    path("events/stream", live_stream_fallback, name="live_stream"),
     path("workspaces/<str:workspace_id>/events/stream", live_stream_fallback),
     path("ws", live_stream_fallback),
     path("registry/heartbeat", csrf_exempt(answering_errors(heartbeat))),

@@ -55,6 +55,6 @@ def _separate(*, worker):
     folder.mkdir(exist_ok=True)
     os.environ["DATA_DIR"] = str(folder)
     os.environ["REDIS_PREFIX"] = f"test-{worker}:"
-    addresses = ("PLATFORM_URL", "REGISTRY_URL", "AGENT_URL_ALLOW_PRIVATE")
-    for name in (*addresses, "PROVISION_TIMEOUT_SECONDS", "CATALOG_DIRS", "DEBUG"):
+    addresses = ("PLATFORM_URL", "REGISTRY_URL", "PATH_PREFIX", "AGENT_URL_ALLOW_PRIVATE")
+    for name in (*addresses, "PROVISION_TIMEOUT_SECONDS", "CATALOG_DIRS", "DEBUG", "TRUSTED_PROXIES", "TRUSTED_PROXY"):
         os.environ.pop(name, None)

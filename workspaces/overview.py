@@ -4,9 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
-from django.urls import reverse
-
 from workspaces.deadlines.policy import Policy, effective_deadline
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import Workspace
@@ -118,11 +115,6 @@ def format_duration(seconds: float) -> str:
 def format_time_left(seconds: int) -> str:
     """Return the time until a deadline, `in 3 min 20 s`, or since it: `20 s ago`."""
     return f"in {format_duration(seconds)}" if seconds > 0 else f"{format_duration(-seconds)} ago"
-
-
-def admin_url(workspace: Workspace) -> str:
-    """Return the URL of the workspace's page in the admin."""
-    return settings.PLATFORM_URL + reverse("admin:workspaces_workspace_change", args=[workspace.pk])
 
 
 def _iso(moment: datetime | None) -> str | None:

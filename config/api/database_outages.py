@@ -33,7 +33,7 @@ class RepeatAfterLostConnection:
 
 def is_worth_repeating(request: HttpRequest) -> bool:
     """Return whether the answer is an error that comes from a lost connection, and doing it twice does no harm."""
-    is_repeatable = request.method in {"GET", "HEAD"} or request.path in _REPEATED_POSTS
+    is_repeatable = request.method in {"GET", "HEAD"} or request.path_info in _REPEATED_POSTS
     return is_repeatable and bool(request.META.pop(_LOST, False))
 
 
@@ -56,6 +56,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if error is None or not is_outage(error):
         return defaults.server_error(request)
     response = unavailable(request, error)
-    if request.path.startswith("/admin/"):
+    if request.path_info.startswith("/admin/"):
         return try_later_page(request, unavailable_sentence(error), seconds=RETRY_AFTER_SECONDS)
     return response

@@ -23,7 +23,7 @@ class JsonErrorMiddleware(MiddlewareMixin):
         """Return the response, with a JSON body if it is an error without one."""
         if not isinstance(response, HttpResponse) or response.status_code < HTTPStatus.BAD_REQUEST:
             return response
-        if request.path.startswith("/admin/") or "json" in response.get("Content-Type", ""):
+        if request.path_info.startswith("/admin/") or "json" in response.get("Content-Type", ""):
             return response
         status = HTTPStatus(response.status_code)
         body = JsonResponse(

@@ -23,7 +23,7 @@ class JsonParser(Parser):
     def parse_body(self, request: HttpRequest) -> Any:
         """Return the body's value. Raises RequestRefused."""
         check_size(request)
-        return read_report(request.body) if _REPORT.fullmatch(request.path) else read_json(request.body)
+        return read_report(request.body) if _REPORT.fullmatch(request.path_info) else read_json(request.body)
 
 
 def read_json(body: bytes) -> Any:
@@ -59,7 +59,7 @@ def check_value(root: Any) -> None:
 
 def check_size(request: HttpRequest) -> None:
     """Raise RequestRefused if the body is over the limit, as the entry does where it stands before Django."""
-    limit = bodies.limit_of(request.path)
+    limit = bodies.limit_of(request.path_info)
     if len(request.body) > limit:
         raise too_large(limit)
 

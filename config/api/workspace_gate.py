@@ -43,8 +43,8 @@ class WorkspaceGate(MiddlewareMixin):
     ) -> HttpResponseBase | None:
         """Let the request pass, or answer it."""
         # An agent's reports name their workspace only in the body, but its token belongs to that workspace alone.
-        of_agent = bearer_token(request) if request.path.startswith("/registry/") else None
-        in_admin = named.get("object_id") if request.path.startswith(_ADMIN) else None
+        of_agent = bearer_token(request) if request.path_info.startswith("/registry/") else None
+        in_admin = named.get("object_id") if request.path_info.startswith(_ADMIN) else None
         key = str(of_agent or named.get("workspace_id") or in_admin or "")
         if not key or request.method in {"GET", "HEAD", "OPTIONS"}:
             return None

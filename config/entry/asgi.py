@@ -6,6 +6,7 @@ from typing import Any
 
 from config.entry import bodies, proxies
 from config.entry.guesses import Attempt, GuessThrottle, attempt_of, refusal
+from events.live.stream_request import own_path
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -99,7 +100,7 @@ def status_of(answer: Message) -> int:
 
 def limited(scope: Any, receive: Receive) -> Receive:
     """Return `receive` with limits on the size of the body and the time that it takes. It raises BodyRefused."""
-    limit = bodies.limit_of(scope["path"])
+    limit = bodies.limit_of(own_path(scope))
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     bodies.check_length(length.decode("latin-1"), limit=limit)
     loop = asyncio.get_running_loop()
@@ -138,13 +139,23 @@ async def read_whole(receive: Receive) -> Receive:
 
 
 def behind_proxies(scope: Any) -> dict[str, Any]:
-    """Return the scope with the client's address, and without what nobody trusted says of the request."""
+    """Return the scope with the client's address and the prefix, and without what nobody trusted says of the request.
+
+    As in any ASGI scope, `path` begins with the prefix, which is `root_path`.
+    """
     peer, port = scope.get("client") or ("", 0)
     headers = scope["headers"]
-    forwarded_for = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
     if not proxies.is_trusted(peer, passed=0):
-        headers = [each for each in headers if each[0] != b"x-forwarded-proto"]
-    return {**scope, "headers": headers, "client": (proxies.client_address(peer, forwarded_for), port)}
+        headers = [each for each in headers if each[0] not in {b"x-forwarded-proto", b"x-forwarded-prefix"}]
+
+    def sent(wanted: bytes) -> str:
+        return b",".join(value for name, value in headers if name == wanted).decode("latin-1")
+
+    prefix, path = proxies.prefix_and_path(
+        scope["path"], forwarded_prefix=sent(b"x-forwarded-prefix"), server_prefix=scope.get("root_path", "")
+    )
+    address = proxies.client_address(peer, sent(b"x-forwarded-for"))
+    return {**scope, "headers": headers, "client": (address, port), "root_path": prefix, "path": prefix + path}
 
 
 def attempt_in(scope: Any) -> Attempt | None:
@@ -154,7 +165,7 @@ def attempt_in(scope: Any) -> Attempt | None:
     address = scope["client"][0]
     # A WebSocket's scope has no method.
     method = scope.get("method", "GET")
-    return attempt_of(method=method, path=scope["path"], authorization=authorization, address=address)
+    return attempt_of(method=method, path=own_path(scope), authorization=authorization, address=address)
 
 
 async def respond(send: Send, status: int, body: bytes, headers: Any, *, kind: str = "http.response") -> None:

@@ -1,9 +1,13 @@
-"""What is known of a request's way: the client's address. Only trusted proxies are believed (TRUSTED_PROXIES)."""
+"""What a request passed on its way: whose it is, and the prefix of its path. Only TRUSTED_PROXIES are believed."""
 
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from django.conf import settings
+
+from config.environment import PREFIX
+
+_MAX_PREFIX_CHARACTERS = 200
 
 
 def client_address(peer: str, forwarded_for: str) -> str:
@@ -22,6 +26,19 @@ def client_address(peer: str, forwarded_for: str) -> str:
             if not is_trusted(address, passed=passed):
                 break
     return address
+
+
+def prefix_and_path(path: str, *, forwarded_prefix: str, server_prefix: str) -> tuple[str, str]:
+    """Return the prefix below which a request came, `/slipway` or empty, and its path behind that.
+
+    The prefix is what a trusted proxy says, else PATH_PREFIX, else what the server was started with. Some proxies take
+    it off the path and some don't.
+    """
+    if len(forwarded_prefix) > _MAX_PREFIX_CHARACTERS or not PREFIX.fullmatch(forwarded_prefix):
+        forwarded_prefix = ""
+    prefix = forwarded_prefix.rstrip("/") or settings.PATH_PREFIX or server_prefix
+    is_below = path == prefix or path.startswith(f"{prefix}/")
+    return prefix, (path.removeprefix(prefix) if is_below else path) or "/"
 
 
 def is_trusted(address: str, *, passed: int) -> bool:

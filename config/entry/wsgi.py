@@ -33,13 +33,10 @@ class WsgiEntry:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        peer = environ.get("REMOTE_ADDR", "")
-        environ["REMOTE_ADDR"] = proxies.client_address(peer, environ.get("HTTP_X_FORWARDED_FOR", ""))
-        if not proxies.is_trusted(peer, passed=0):
-            environ.pop("HTTP_X_FORWARDED_PROTO", None)
+        look_behind_proxies(environ)
         attempt = attempt_of(
             method=environ["REQUEST_METHOD"],
-            path=environ.get("PATH_INFO", ""),
+            path=environ["PATH_INFO"],
             authorization=environ.get("HTTP_AUTHORIZATION", "").encode("latin-1"),
             address=environ["REMOTE_ADDR"],
         )
@@ -73,7 +70,7 @@ class WsgiEntry:
 
     def read_body(self, environ: Environ) -> None:
         """Read the whole body, so that Django finds it in memory. Raises BodyRefused."""
-        length, limit = environ.get("CONTENT_LENGTH") or "", bodies.limit_of(environ.get("PATH_INFO", ""))
+        length, limit = environ.get("CONTENT_LENGTH") or "", bodies.limit_of(environ["PATH_INFO"])
         if not length.strip("0") and "HTTP_TRANSFER_ENCODING" not in environ:
             return
         bodies.check_length(length, limit=limit, most=_READ_BYTES)
@@ -107,6 +104,20 @@ class WsgiEntry:
         if read:
             return read[0]
         raise bodies.too_slow(waited) if thread.is_alive() else bodies.incomplete()
+
+
+def look_behind_proxies(environ: Environ) -> None:
+    """Set the client's address, the prefix and the path behind it, and drop what nobody trusted says of the request."""
+    peer = environ.get("REMOTE_ADDR", "")
+    if not proxies.is_trusted(peer, passed=0):
+        environ.pop("HTTP_X_FORWARDED_PROTO", None)
+        environ.pop("HTTP_X_FORWARDED_PREFIX", None)
+    environ["REMOTE_ADDR"] = proxies.client_address(peer, environ.get("HTTP_X_FORWARDED_FOR", ""))
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = proxies.prefix_and_path(
+        environ.get("PATH_INFO", ""),
+        forwarded_prefix=environ.get("HTTP_X_FORWARDED_PREFIX", ""),
+        server_prefix=environ.get("SCRIPT_NAME", ""),
+    )
 
 
 def respond(start_response: StartResponse, status: HTTPStatus, body: bytes, headers: Any) -> list[bytes]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 
 from agent.texts import mend_line, mend_text
 from events.channels.base import Message
@@ -76,9 +76,9 @@ def single_notification(message: Message) -> Notification:
     title = f"{_workspace_name(message)} {_PREDICATES.get(event.event_type, event.event_type)}{code}"
     if event.event_type in _INCIDENTS:
         title = f"{_INCIDENTS[event.event_type]}: {event.payload.get('kind', '')}".rstrip(": ")
-    link = _admin_url("events_event_changelist")
+    link = admin_url("events_event_changelist")
     if event.workspace_id:
-        link = _admin_url("workspaces_workspace_change", event.workspace_id)
+        link = admin_url("workspaces_workspace_change", event.workspace_id)
     facts = [
         ("Why", _cause(message)),
         ("Missing", readable(", ".join(map(str, event.payload.get("missing") or [])))),
@@ -107,7 +107,7 @@ def grouped_notification(messages: Sequence[Message]) -> Notification:
             ("For example", _cause(first)),
             ("Between", f"{_utc(first.event.created_at)} and {_utc(last.event.created_at)}"),
         ],
-        link=_admin_url("events_event_changelist"),
+        link=admin_url("events_event_changelist"),
         is_bad=name in _BAD,
     )
 
@@ -144,5 +144,7 @@ def _utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _admin_url(page: str, *arguments: Any) -> str:
-    return f"{settings.PLATFORM_URL}{reverse(f'admin:{page}', args=arguments)}"
+def admin_url(page: str, *arguments: Any) -> str:
+    """Return the whole address of a page of the admin. PLATFORM_URL has the prefix of the paths, if there is one."""
+    path = reverse(f"admin:{page}", args=arguments).removeprefix(get_script_prefix())
+    return f"{settings.PLATFORM_URL}/{path}"

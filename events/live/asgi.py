@@ -10,6 +10,7 @@ from typing import Any
 from events.live import server_sent, websocket
 from events.live.authorization import Authorize
 from events.live.stream_hub import Limits, StreamHub
+from events.live.stream_request import own_path
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -28,7 +29,8 @@ class LiveStreams:
     def serves(self, scope: Scope) -> bool:
         """Return whether a connection is for a live stream. Every WebSocket is."""
         if scope["type"] == "http":
-            return scope["path"] == _ALL_EVENTS or _WORKSPACE_EVENTS.fullmatch(scope["path"]) is not None
+            path = own_path(scope)
+            return path == _ALL_EVENTS or _WORKSPACE_EVENTS.fullmatch(path) is not None
         return scope["type"] == "websocket"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,5 +38,5 @@ class LiveStreams:
         if scope["type"] == "websocket":
             await websocket.serve(self._hub, scope, receive, send)
             return
-        match = _WORKSPACE_EVENTS.fullmatch(scope["path"])
+        match = _WORKSPACE_EVENTS.fullmatch(own_path(scope))
         await server_sent.serve(self._hub, scope, receive, send, workspace=match[1] if match else None)

@@ -23,6 +23,12 @@ from events.live.stream_hub import StreamHub
 _POSITION = re.compile(r"[0-9]{1,18}")
 
 
+def own_path(scope: Mapping[str, Any]) -> str:
+    """Return the path of a scope without the prefix below which Slipway is served."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path") or "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StreamRequest:
     """A checked request for the events behind the position `after`. `end` is the log's last position at that time."""

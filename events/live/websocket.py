@@ -13,7 +13,7 @@ from events.live.event_batch import StreamFormat
 from events.live.server_sent import send_refusal
 from events.live.stream import CLIENT_GONE, StreamRefused
 from events.live.stream_hub import StreamHub
-from events.live.stream_request import check_request
+from events.live.stream_request import check_request, own_path
 
 PATH = "/ws"
 # A close frame holds 125 bytes, two of them for the code.
@@ -45,7 +45,7 @@ async def serve(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Se
 
 
 def _check_path_and_origin(scope: Mapping[str, Any]) -> None:
-    if scope["path"] != PATH:
+    if own_path(scope) != PATH:
         raise StreamRefused(404, f"There is no WebSocket at this address; it is {PATH}.")
     request = django_request(scope)
     # Refuse other sites' pages, since the browser sends the operator's cookie for them, too.

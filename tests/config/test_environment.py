@@ -113,6 +113,17 @@ def test_proxies_that_are_neither_are_refused_by_name(text):
         environment.trusted_proxies(env(TRUSTED_PROXIES=text), "TRUSTED_PROXIES", default=0)
 
 
+@pytest.mark.parametrize(("text", "value"), [("", "/given"), ("/", ""), ("/a/b-c.d_~/", "/a/b-c.d_~")])
+def test_a_prefix_of_paths_is_read_without_its_last_slash(text, value):
+    assert environment.path_prefix(env(PATH_PREFIX=text), "PATH_PREFIX", default="/given") == value
+
+
+@pytest.mark.parametrize("text", ["a", "//a", "/a//b", "/a b", "/..", "/ä", "/a?b", "https://h/a"])
+def test_what_is_no_prefix_of_paths_is_refused_by_name(text):
+    with pytest.raises(ImproperlyConfigured, match="PATH_PREFIX"):
+        environment.path_prefix(env(PATH_PREFIX=text), "PATH_PREFIX", default="")
+
+
 @pytest.mark.parametrize("name", sorted(COMPLETE))
 def test_a_required_variable_that_is_unset_is_named(name):
     result = import_settings(**{name: ""})

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
 from agent.texts import printable
+from events.channels.notification import admin_url
 from postgres.clock import database_now
 from workspaces import tasks
 from workspaces.configuration import catalog, env_files
@@ -22,7 +23,6 @@ from workspaces.management.arguments import (
 )
 from workspaces.management.examples import CommandWithExamples
 from workspaces.management.launch_progress import follow_launch
-from workspaces.overview import admin_url
 from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.launching import create
 from workspaces.workers import LAUNCH_QUEUE, NoWorker, require_worker
@@ -89,7 +89,8 @@ class Command(CommandWithExamples):
         for warning in created.warnings:
             self.stderr.write(printable(f"Warning: {warning}"))
         workspace = created.workspace
-        self.stdout.write(f"Launching 1 workspace: {workspace.name} ({workspace.pk}), {admin_url(workspace)}")
+        page = admin_url("workspaces_workspace_change", workspace.pk)
+        self.stdout.write(f"Launching 1 workspace: {workspace.name} ({workspace.pk}), {page}")
         if not options["wait"]:
             return
         result = follow_launch(workspace.pk, out=self.stdout)

@@ -83,7 +83,9 @@ class OwnSource {
 // The tab that holds the lock has the stream. When it closes, the browser gives the lock to another tab.
 class LeaderSource {
     constructor(stream) {
-        this.channel = new BroadcastChannel("slipway-stream");
+        // One for each Slipway, since several may be below different paths of one host.
+        this.name = `slipway-stream ${stream.address}`;
+        this.channel = new BroadcastChannel(this.name);
         this.own = new OwnSource(stream, (message) => this.channel.postMessage(message));
         this.channel.onmessage = ({ data }) => stream.receive(data);
         this.releaseLock = null;
@@ -98,10 +100,10 @@ class LeaderSource {
             this.own.open(position);
             return new Promise((resolve) => (this.releaseLock = resolve));
         };
-        navigator.locks.request("slipway-stream", { signal }, lead).catch(() => {});
+        navigator.locks.request(this.name, { signal }, lead).catch(() => {});
         // If another tab leads, assume that its stream is live, and that it has read more than this page shows.
         navigator.locks.query().then(({ held }) => {
-            const isLed = held.some(({ name }) => name === "slipway-stream");
+            const isLed = held.some(({ name }) => name === this.name);
             if (isLed && !this.releaseLock) this.own.stream.receive({ state: "live", isLate: true });
         });
     }
