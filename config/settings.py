@@ -326,6 +326,9 @@ SILENCED_SYSTEM_CHECKS = env.list("SILENCED_SYSTEM_CHECKS", default=[])
 MAX_BODY_BYTES = 1_048_576
 # Reports of failed boots hold a log. Its end is kept, whatever its length.
 MAX_LOG_BODY_BYTES = 8 * MAX_BODY_BYTES
+# How often one credential may call within a minute, in each web process (config/entry/rates.py); 0 means no limit.
+AGENT_CALLS_PER_MINUTE = integer(env, "AGENT_CALLS_PER_MINUTE", default=300, least=0, most=1_000_000)
+OPERATOR_CALLS_PER_MINUTE = integer(env, "OPERATOR_CALLS_PER_MINUTE", default=3000, least=0, most=1_000_000)
 # The admin's forms hold a pasted config.yaml and report themselves which field is too long. The API reads its bodies
 # itself and answers 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_LOG_BODY_BYTES

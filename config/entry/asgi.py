@@ -1,17 +1,14 @@
 """The entry of an ASGI process: around Django and around the live streams."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Mapping
 from typing import Any
 
 from config.entry import bodies, proxies
 from config.entry.guesses import Attempt, GuessThrottle, attempt_of, refusal
+from config.entry.rates import RateLimiter, caller_of
+from config.entry.shares import Application, Message, Receive, Send, Shares
 from events.live.stream_request import own_path
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Any, Receive, Send], Awaitable[None]]
 
 # Whoever guesses waits for each refusal, since a client that is answered at once comes back at once.
 _REFUSAL_SECONDS = 1.0
@@ -24,6 +21,8 @@ class AsgiEntry:
     def __init__(self, application: Application) -> None:
         self._application = application
         self._throttle = GuessThrottle()
+        self._rates = RateLimiter()
+        self._shares = Shares()
         self._waiting = 0
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -32,8 +31,15 @@ class AsgiEntry:
             await self._application(scope, receive, send)
             return
         scope = behind_proxies(scope)
+        attempt = attempt_in(scope)
+        caller = caller_of(path=own_path(scope), attempt=attempt, cookie=header_in(scope, b"cookie"))
+        if quota := self._rates.count(caller):
+            send = with_headers(send, quota.headers)
+            if quota.calls < 0:
+                await self.refuse(scope, send, *quota.refusal())
+                return
         if scope["type"] == "websocket":
-            await self.serve(scope, receive, send)
+            await self.serve(scope, receive, send, attempt=attempt)
             return
         has_begun = False
 
@@ -43,21 +49,20 @@ class AsgiEntry:
             await send(message)
 
         try:
-            await self.serve(scope, limited(scope, receive), send_and_note)
-        except bodies.BodyRefused as refused:
+            await self.serve(scope, limited(scope, receive), send_and_note, attempt=attempt)
+        except bodies.TurnedAway as refused:
             if not has_begun:
                 await respond(send, refused.status, refused.body, refused.headers)
 
-    async def serve(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def serve(self, scope: Any, receive: Receive, send: Send, *, attempt: Attempt | None) -> None:
         """Serve one request or WebSocket, unless its address guesses credentials."""
-        attempt = attempt_in(scope)
         if attempt and attempt.token is None:
             # Few sign-ins are checked at once, and one that never arrives must not be among them.
             receive = await read_whole(receive)
         if attempt is None:
-            await self._application(scope, receive, send)
+            await self._shares.serve(self._application, scope, receive, send, path=own_path(scope))
         elif seconds := self._throttle.begin(attempt):
-            await self.refuse(scope, attempt, seconds, send)
+            await self.refuse(scope, send, *refusal(attempt, seconds))
         else:
             is_answered = False
 
@@ -69,11 +74,11 @@ class AsgiEntry:
                 await send(message)
 
             try:
-                await self._application(scope, receive, send_and_record)
+                await self._shares.serve(self._application, scope, receive, send_and_record, path=own_path(scope))
             finally:
                 self._throttle.end(attempt)
 
-    async def refuse(self, scope: Any, attempt: Attempt, seconds: int, send: Send) -> None:
+    async def refuse(self, scope: Any, send: Send, body: bytes, headers: Mapping[str, str]) -> None:
         """Answer 429, later than necessary."""
         if self._waiting < _MOST_WAITING:
             self._waiting += 1
@@ -81,13 +86,12 @@ class AsgiEntry:
                 await asyncio.sleep(_REFUSAL_SECONDS)
             finally:
                 self._waiting -= 1
-        body, headers = refusal(attempt, seconds)
         if scope["type"] == "http":
             await respond(send, 429, body, headers)
         elif "websocket.http.response" in (scope.get("extensions") or {}):
             await respond(send, 429, body, headers, kind="websocket.http.response")
         else:
-            await send({"type": "websocket.close", "code": 4429, "reason": f"Try again in {seconds} s."})
+            await send({"type": "websocket.close", "code": 4429, "reason": f"Try again in {headers['Retry-After']} s."})
 
 
 def status_of(answer: Message) -> int:
@@ -99,7 +103,7 @@ def status_of(answer: Message) -> int:
 
 
 def limited(scope: Any, receive: Receive) -> Receive:
-    """Return `receive` with limits on the size of the body and the time that it takes. It raises BodyRefused."""
+    """Return `receive` with limits on the size of the body and the time that it takes. It raises TurnedAway."""
     limit = bodies.limit_of(own_path(scope))
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     bodies.check_length(length.decode("latin-1"), limit=limit)
@@ -144,18 +148,33 @@ def behind_proxies(scope: Any) -> dict[str, Any]:
     As in any ASGI scope, `path` begins with the prefix, which is `root_path`.
     """
     peer, port = scope.get("client") or ("", 0)
-    headers = scope["headers"]
     if not proxies.is_trusted(peer, passed=0):
-        headers = [each for each in headers if each[0] not in {b"x-forwarded-proto", b"x-forwarded-prefix"}]
-
-    def sent(wanted: bytes) -> str:
-        return b",".join(value for name, value in headers if name == wanted).decode("latin-1")
-
+        untrusted = {b"x-forwarded-proto", b"x-forwarded-prefix"}
+        scope = {**scope, "headers": [each for each in scope["headers"] if each[0] not in untrusted]}
     prefix, path = proxies.prefix_and_path(
-        scope["path"], forwarded_prefix=sent(b"x-forwarded-prefix"), server_prefix=scope.get("root_path", "")
+        scope["path"],
+        forwarded_prefix=header_in(scope, b"x-forwarded-prefix"),
+        server_prefix=scope.get("root_path", ""),
     )
-    address = proxies.client_address(peer, sent(b"x-forwarded-for"))
-    return {**scope, "headers": headers, "client": (address, port), "root_path": prefix, "path": prefix + path}
+    address = proxies.client_address(peer, header_in(scope, b"x-forwarded-for"))
+    return {**scope, "client": (address, port), "root_path": prefix, "path": prefix + path}
+
+
+def header_in(scope: Any, wanted: bytes) -> str:
+    """Return what the headers of this name say, joined as Django joins them."""
+    return b",".join(value for name, value in scope["headers"] if name == wanted).decode("latin-1")
+
+
+def with_headers(send: Send, more: Mapping[str, str]) -> Send:
+    """Return a `send` that adds headers to those of the answer."""
+    added = [(name.lower().encode(), value.encode()) for name, value in more.items()]
+
+    async def send_with_them(message: Message) -> None:
+        if message["type"] in {"http.response.start", "websocket.http.response.start", "websocket.accept"}:
+            message = {**message, "headers": [*message.get("headers", ()), *added]}
+        await send(message)
+
+    return send_with_them
 
 
 def attempt_in(scope: Any) -> Attempt | None:

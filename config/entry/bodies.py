@@ -19,8 +19,8 @@ _SIGN_IN_BYTES = 65_536
 LEFT_UNREAD = {"Connection": "close"}
 
 
-class BodyRefused(Exception):
-    """The body can't be had: answer with this status, sentence and error code."""
+class TurnedAway(Exception):
+    """The request is not served: answer with this status, sentence and error code."""
 
     def __init__(
         self, status: HTTPStatus, sentence: str, *, code: str, headers: Mapping[str, str] | None = None
@@ -44,7 +44,7 @@ def limit_of(path: str) -> int:
 
 
 def check_length(length: str, *, limit: int, most: int | None = None) -> None:
-    """Raise BodyRefused for a limit if the announced length is over `most`, by default the limit itself.
+    """Raise TurnedAway for a limit if the announced length is over `most`, by default the limit itself.
 
     Without a length, the bytes are counted as they come.
     """
@@ -52,25 +52,31 @@ def check_length(length: str, *, limit: int, most: int | None = None) -> None:
         raise too_large(limit)
 
 
-def too_large(limit: int) -> BodyRefused:
+def too_large(limit: int) -> TurnedAway:
     """Return the refusal of a body that is over the limit."""
     sentence = f"The body is larger than {limit // 1024} KiB."
-    return BodyRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence, code="too_large")
+    return TurnedAway(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence, code="too_large")
 
 
-def too_slow(seconds: float) -> BodyRefused:
+def too_slow(seconds: float) -> TurnedAway:
     """Return the refusal of a body that did not arrive within this time."""
     unit = "second" if seconds == 1 else "seconds"
     sentence = f"The body did not arrive within {seconds:.0f} {unit}."
-    return BodyRefused(HTTPStatus.REQUEST_TIMEOUT, sentence, code="too_slow")
+    return TurnedAway(HTTPStatus.REQUEST_TIMEOUT, sentence, code="too_slow")
 
 
-def too_many() -> BodyRefused:
+def too_many() -> TurnedAway:
     """Return the refusal of a body while too many others stand still."""
     sentence = "Too many bodies are still arriving. Try again in a few seconds."
-    return BodyRefused(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="unavailable", headers={"Retry-After": "2"})
+    return TurnedAway(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="unavailable", headers={"Retry-After": "2"})
 
 
-def incomplete() -> BodyRefused:
+def too_busy() -> TurnedAway:
+    """Return the refusal of a call that waited for its turn too long."""
+    sentence = "Too many calls are still being answered. Try again in a few seconds."
+    return TurnedAway(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="unavailable", headers={"Retry-After": "2"})
+
+
+def incomplete() -> TurnedAway:
     """Return the refusal of a body that ended before its end."""
-    return BodyRefused(HTTPStatus.BAD_REQUEST, "The body ended early.", code="bad_request")
+    return TurnedAway(HTTPStatus.BAD_REQUEST, "The body ended early.", code="bad_request")

@@ -27,9 +27,10 @@ MOST_SIGN_INS_AT_ONCE = 2
 _MOST_ADDRESSES = 10_000
 _MOST_TOKENS = 50_000
 _REFUSED = HTTPStatus.UNAUTHORIZED
-# Where a bearer token is looked up. Elsewhere it proves nothing, so no answer there makes it an accepted one.
-_JUDGES_TOKENS = re.compile(
-    r"/(?:workspaces|templates|registry|events|settings)(?:/.*)?|/admin/workspaces/[^/]+/bootstrap-failed|/ws",
+# Where a bearer token is looked up: everywhere but on pages, static files and probes. There it proves nothing, so no
+# answer there makes it an accepted one.
+TAKES_CREDENTIALS = re.compile(
+    r"(?!/(?:admin|static|api)(?:/|\Z)|/(?:health|ready|metrics)?\Z).*|/admin/workspaces/[^/]+/bootstrap-failed",
     re.DOTALL,
 )
 
@@ -130,7 +131,7 @@ def shorten(kept: OrderedDict, *, most: int) -> None:
 def attempt_of(*, method: str, path: str, authorization: bytes, address: str) -> Attempt | None:
     """Return the attempt that a request makes, or None if it shows no credential that is judged at this path."""
     scheme, _, credential = authorization.partition(b" ")
-    if scheme.lower() == b"bearer" and _JUDGES_TOKENS.fullmatch(path):
+    if scheme.lower() == b"bearer" and TAKES_CREDENTIALS.fullmatch(path):
         return Attempt(address=network_of(address), token=hashlib.sha256(credential.strip()).digest())
     if method == "POST" and path == SIGN_IN_PATH:
         return Attempt(address=network_of(address), token=None)

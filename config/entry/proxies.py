@@ -34,9 +34,8 @@ def prefix_and_path(path: str, *, forwarded_prefix: str, server_prefix: str) -> 
     The prefix is what a trusted proxy says, else PATH_PREFIX, else what the server was started with. Some proxies take
     it off the path and some don't.
     """
-    if len(forwarded_prefix) > _MAX_PREFIX_CHARACTERS or not PREFIX.fullmatch(forwarded_prefix):
-        forwarded_prefix = ""
-    prefix = forwarded_prefix.rstrip("/") or settings.PATH_PREFIX or server_prefix
+    is_usable = 0 < len(forwarded_prefix) <= _MAX_PREFIX_CHARACTERS and PREFIX.fullmatch(forwarded_prefix)
+    prefix = (forwarded_prefix.rstrip("/") if is_usable else "") or settings.PATH_PREFIX or server_prefix
     is_below = path == prefix or path.startswith(f"{prefix}/")
     return prefix, (path.removeprefix(prefix) if is_below else path) or "/"
 

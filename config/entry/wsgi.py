@@ -2,13 +2,14 @@
 
 import io
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
 from config.entry import bodies, proxies
 from config.entry.guesses import Attempt, GuessThrottle, attempt_of, refusal
+from config.entry.rates import RateLimiter, caller_of
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -28,6 +29,7 @@ class WsgiEntry:
     def __init__(self, application: Callable[[Environ, StartResponse], Iterable[bytes]]) -> None:
         self._application = application
         self._throttle = GuessThrottle()
+        self._rates = RateLimiter()
         self._slow_bodies = threading.BoundedSemaphore(_MOST_SLOW_BODIES)
         self._readers = threading.BoundedSemaphore(_MOST_READERS)
 
@@ -40,16 +42,22 @@ class WsgiEntry:
             authorization=environ.get("HTTP_AUTHORIZATION", "").encode("latin-1"),
             address=environ["REMOTE_ADDR"],
         )
+        path, cookie = environ["PATH_INFO"], environ.get("HTTP_COOKIE", "")
+        if quota := self._rates.count(caller_of(path=path, attempt=attempt, cookie=cookie)):
+            start_response = with_headers(start_response, quota.headers)
+            if quota.calls < 0:
+                body, headers = quota.refusal()
+                return respond(start_response, HTTPStatus.TOO_MANY_REQUESTS, body, headers)
         try:
             if attempt:
                 return self.serve(attempt, environ, start_response)
             self.read_body(environ)
             return self._application(environ, start_response)
-        except bodies.BodyRefused as refused:
+        except bodies.TurnedAway as refused:
             return respond(start_response, refused.status, refused.body, refused.headers)
 
     def serve(self, attempt: Attempt, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve a request that shows a credential, unless its address guesses. Raises BodyRefused."""
+        """Serve a request that shows a credential, unless its address guesses. Raises TurnedAway."""
         if attempt.token is None:
             # Few sign-ins are checked at once, and one that never arrives must not be among them.
             self.read_body(environ)
@@ -69,7 +77,7 @@ class WsgiEntry:
             self._throttle.end(attempt)
 
     def read_body(self, environ: Environ) -> None:
-        """Read the whole body, so that Django finds it in memory. Raises BodyRefused."""
+        """Read the whole body, so that Django finds it in memory. Raises TurnedAway."""
         length, limit = environ.get("CONTENT_LENGTH") or "", bodies.limit_of(environ["PATH_INFO"])
         if not length.strip("0") and "HTTP_TRANSFER_ENCODING" not in environ:
             return
@@ -80,7 +88,7 @@ class WsgiEntry:
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
 
     def read_within_limits(self, source: Any) -> bytes:
-        """Read to the end in a thread of its own, since the server's read waits without end. Raises BodyRefused."""
+        """Read to the end in a thread of its own, since the server's read waits without end. Raises TurnedAway."""
         read: list[bytes] = []
 
         def read_source() -> None:
@@ -104,6 +112,15 @@ class WsgiEntry:
         if read:
             return read[0]
         raise bodies.too_slow(waited) if thread.is_alive() else bodies.incomplete()
+
+
+def with_headers(start_response: StartResponse, more: Mapping[str, str]) -> StartResponse:
+    """Return a start_response that adds headers to those of the answer."""
+
+    def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+        return start_response(status, [*headers, *more.items()], *rest)
+
+    return start
 
 
 def look_behind_proxies(environ: Environ) -> None:

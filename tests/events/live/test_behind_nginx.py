@@ -49,10 +49,12 @@ def proxied(serve, tmp_path):
     """An nginx over TLS, with the pages' WSGI server and the streams' ASGI server behind it."""
     certificate, port = self_signed(tmp_path / "certificate.pem"), free_port()
     pages = serve("config.wsgi:application", interface="wsgi")
+    registry = serve("config.wsgi:application", interface="wsgi")
     streams = serve(KEEP_ALIVE_SECONDS="0.4")
     replacements = {
         "127.0.0.1:8000": f"127.0.0.1:{pages.port}",
         "127.0.0.1:8001": f"127.0.0.1:{streams.port}",
+        "127.0.0.1:8002": f"127.0.0.1:{registry.port}",
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         "/etc/ssl/slipway.pem": str(certificate),
         "/etc/ssl/slipway.key": str(certificate),
@@ -70,6 +72,7 @@ def proxied(serve, tmp_path):
 def test_pages_and_streams_each_reach_their_own_server(proxied):
     with httpx.Client(base_url=proxied.origin, verify=proxied.trust, trust_env=False) as client:
         assert client.get("/health").json() == {"status": "ok"}
+        assert client.post("/registry/heartbeat").status_code == 401
         # The pages' server would answer 501.
         for path in ("/events/stream", f"/workspaces/{uuid4()}/events/stream"):
             assert client.get(path).status_code == 401

@@ -1,0 +1,143 @@
+"""Agents' reports go on while operators' calls flood a server that stands still for them, and the other way round."""
+
+import asyncio
+import itertools
+import time
+
+import psycopg
+import pytest
+
+from config.entry.bodies import TurnedAway
+from config.entry.rates import Policy
+from config.entry.shares import Shares
+from postgres.connections import connection_parameters
+from tests.callers import AgentCaller
+from tests.config.entry.test_guesses import guessing
+from tests.waiting import wait_until
+from tests.workspaces.factories import online
+from workspaces.access.tokens import mint_api_key
+
+CONNECTIONS = 40
+LOCKS = {
+    Policy.OPERATORS: "SELECT FROM workspaces_workspace WHERE id = ANY(%s) FOR UPDATE",
+    Policy.AGENTS: "SELECT FROM workspaces_heartbeat WHERE workspace_id = ANY(%s) FOR UPDATE",
+}
+
+
+class Callers:
+    """Agents of several workspaces, and a script that changes each of them."""
+
+    def __init__(self, *, pages, registry):
+        self.pages, self.registry = pages, registry
+        self.agents = [AgentCaller(online()) for _ in range(CONNECTIONS)]
+        _, key = mint_api_key(name="script", scopes=["operate"])
+        self.headers = {"Authorization": f"Bearer {key}"}
+        self._turn = itertools.count()
+
+    def address(self, kind):
+        return (self.registry if kind is Policy.AGENTS else self.pages).base_url
+
+    def call(self, kind, client, agent=None):
+        agent = agent or self.agents[next(self._turn) % CONNECTIONS]
+        if kind is Policy.AGENTS:
+            body = {"workspace_id": str(agent.workspace.pk)}
+            return client.post("/registry/heartbeat", json=body, headers=agent.headers)
+        return client.patch(f"/workspaces/{agent.workspace.pk}", json={"x": 1}, headers=self.headers)
+
+    def timed(self, kind, agent):
+        began = time.monotonic()
+        answer = self.call(kind, self.registry if kind is Policy.AGENTS else self.pages, agent)
+        return answer.status_code, time.monotonic() - began
+
+
+@pytest.fixture(params=["asgi", "wsgi"])
+def callers(request, serve_web):
+    """One ASGI process as in `make up`, or two kinds of WSGI processes as the deployment page says."""
+    # No agent and no script is refused for its rate, so only the shares help.
+    variables = {"WEB_LOCK_TIMEOUT_SECONDS": "4", "AGENT_CALLS_PER_MINUTE": "0", "OPERATOR_CALLS_PER_MINUTE": "0"}
+    pages = serve_web(request.param, **variables)
+    registry = pages if request.param == "asgi" else serve_web("wsgi", **variables)
+    return Callers(pages=pages, registry=registry)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("flooding", list(Policy))
+def test_a_flood_of_one_kind_that_stands_still_starves_nobody_of_the_other(callers, flooding):
+    other = Policy.OPERATORS if flooding is Policy.AGENTS else Policy.AGENTS
+    spared = AgentCaller(online())
+    locked = [agent.workspace.pk for agent in callers.agents]
+    callers.timed(other, spared)
+    with psycopg.connect(**{**connection_parameters(application_name="psql"), "autocommit": False}) as psql:
+        psql.execute(LOCKS[flooding], [locked])
+        with guessing(
+            callers.address(flooding), lambda client: callers.call(flooding, client), connections=CONNECTIONS
+        ) as answers:
+            wait_until(lambda: answers)
+            calls = [callers.timed(other, spared) for _ in range(20)]
+        psql.rollback()
+    assert {status for status, _ in calls} == {200}
+    # A locked row takes four seconds, a connection of the pool three.
+    assert max(seconds for _, seconds in calls) < 2, calls
+    assert {answer.status_code for answer in answers} == {503}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("flooding", list(Policy))
+def test_a_flood_of_quick_calls_of_one_kind_leaves_the_other_quick(callers, flooding):
+    other = Policy.OPERATORS if flooding is Policy.AGENTS else Policy.AGENTS
+    spared = AgentCaller(online())
+    callers.timed(other, spared)
+    with guessing(
+        callers.address(flooding), lambda client: callers.call(flooding, client), connections=CONNECTIONS
+    ) as answers:
+        time.sleep(1)
+        calls = [callers.timed(other, spared) for _ in range(20)]
+    assert {status for status, _ in calls} == {200}
+    assert sum(seconds for _, seconds in calls) / len(calls) < 1, calls
+    assert 200 in {answer.status_code for answer in answers}
+
+
+async def nothing():
+    """Take no time."""
+
+
+async def served(shares, path, work):
+    """Serve one request; `work` is what is done before the answer begins. Return what was sent."""
+    sent = []
+
+    async def application(_scope, receive, send):
+        await receive()
+        await work()
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    async def receive():
+        return {"type": "http.request"}
+
+    async def send(message):
+        sent.append(message["type"])
+
+    await shares.serve(application, {"type": "http"}, receive, send, path=path)
+    return sent
+
+
+def test_calls_of_a_kind_take_turns_and_probes_need_none(settings):
+    settings.DATABASE_POOL_SIZE, settings.DATABASE_POOL_WAIT_SECONDS = 4, 0.2
+
+    async def scenario():
+        shares, may_end = Shares(), asyncio.Event()
+        working = [asyncio.create_task(served(shares, "/workspaces", may_end.wait)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(TurnedAway, match="Too many calls"):
+            await served(shares, "/admin/", may_end.wait)
+        for path in ("/registry/heartbeat", "/health", "/static/x.js"):
+            assert await served(shares, path, nothing) == ["http.response.start", "http.response.body"]
+        waiting = asyncio.create_task(served(shares, "/workspaces", nothing))
+        await asyncio.sleep(0)
+        may_end.set()
+        assert len(await waiting) == len(await working[0]) == 2
+        await working[1]
+        # Every turn was given back.
+        assert len(await served(shares, "/workspaces", nothing)) == 2
+
+    asyncio.run(scenario())
