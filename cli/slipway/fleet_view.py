@@ -1,5 +1,6 @@
 """`slipway top`: the fleet as it is now, in the terminal."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,7 @@ from slipway.texts import one_line, printable
 from slipway.workspace_columns import STATUS_STYLES, WORKSPACE_COLUMNS
 
 _REFRESH_SECONDS = 2.0
+_SHORTEST_SECONDS = 0.4
 _MOST = 2000
 _SORTS = ("name", "-created_at", "runtime")
 _KEPT_EVENTS = 500
@@ -28,7 +30,7 @@ CHATTER = ("WORKSPACE_HEARTBEAT",)
 
 
 class FleetView(App[None]):
-    """The workspaces with their statuses, refreshed every two seconds, above the events as they happen."""
+    """The workspaces with their statuses, refreshed every two seconds and with each event, above the events."""
 
     TITLE = "slipway top"
     CSS = """
@@ -78,7 +80,9 @@ class FleetView(App[None]):
                 self.call_from_thread(self.show_problem, one_line(error))
             else:
                 self.call_from_thread(self.show_fleet, rows)
-            self._is_stale.wait(_REFRESH_SECONDS)
+            # Events may come faster than a fleet can be read.
+            time.sleep(_SHORTEST_SECONDS)
+            self._is_stale.wait(_REFRESH_SECONDS - _SHORTEST_SECONDS)
 
     def read_events(self) -> None:
         """Show each event when it happens, or why none can be read."""
@@ -87,6 +91,7 @@ class FleetView(App[None]):
             for envelope in live_events(self._client, {}, tell=tell):
                 if envelope["event"] not in CHATTER:
                     subject = self._names.get(envelope["workspace_id"], envelope["workspace_id"] or "")
+                    self._is_stale.set()
                     event = one_line(envelope["event"])
                     tell(f"{one_line(envelope['timestamp'])[11:19]}  {event:<26}  {one_line(subject)}")
         except CommandFailed as error:
