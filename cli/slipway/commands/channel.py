@@ -1,0 +1,202 @@
+"""`slipway channel`: where events go."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from slipway.client import Client
+from slipway.errors import CommandFailed, ExitCode
+from slipway.finding import choose, find
+from slipway.output import Columns, Format, OutputOption, say, show_one, show_rows
+from slipway.session import client_of
+from slipway.texts import one_line
+from slipway.values import assignments, confirm, read_file, read_value
+
+channel_app = typer.Typer(help="List, add, change, test and remove channels for events.", no_args_is_help=True)
+_COLUMNS: Columns = {
+    "ID": lambda row: str(row["id"]),
+    "NAME": lambda row: row["name"],
+    "KIND": lambda row: row["kind"],
+    "STATE": lambda row: row["state"],
+    "BACKLOG": lambda row: str(row["backlog"]),
+    "DEAD": lambda row: str(row["dead_letters"]),
+    "LAST ERROR": lambda row: row["last_error"],
+}
+ChannelArgument = Annotated[str, typer.Argument(metavar="CHANNEL", help="a name, its beginning, or an ID")]
+OptionOption = Annotated[
+    list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="An option of its kind, in YAML.")
+]
+SecretOption = Annotated[
+    list[str] | None, typer.Option("--secret", metavar="NAME", help="An option that is asked for, or read from a pipe.")
+]
+EventOption = Annotated[list[str] | None, typer.Option("--event", "-e", help="Only events with this name.")]
+RuntimeOption = Annotated[list[str] | None, typer.Option(help="Only events of workspaces with this runtime.")]
+CodeOption = Annotated[list[str] | None, typer.Option("--failure-code", help="Only failures with this code.")]
+WorkspaceOption = Annotated[str, typer.Option("--workspace", "-w", help="Only this workspace and its descendants.")]
+FileOption = Annotated[Path | None, typer.Option(help="YAML with these and all other fields of the API.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(channel_app, name="channel")
+    for command in (pause, resume, enable):
+        channel_app.command()(command)
+
+
+@channel_app.command("ls")
+def list_channels(context: typer.Context, output: OutputOption = Format.TABLE) -> None:
+    """List all channels, with their state and what waits."""
+    show_rows(client_of(context).get("/channels"), _COLUMNS, output)
+
+
+@channel_app.command("get")
+def get_channel(context: typer.Context, channel: ChannelArgument, output: OutputOption = Format.TABLE) -> None:
+    """Show a channel. Encrypted options are never shown."""
+    show_one(find_channel(client_of(context), channel), output)
+
+
+@channel_app.command("add")
+def add_channel(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(help="webhook, chat, email, redis_stream or log")],
+    name: str,
+    option: OptionOption = None,
+    secret: SecretOption = None,
+    event: EventOption = None,
+    runtime: RuntimeOption = None,
+    failure_code: CodeOption = None,
+    workspace: WorkspaceOption = "",
+    from_file: FileOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Add a channel. A webhook's signing secret is shown once, in the answer."""
+    client = client_of(context)
+    filters = {"event_types": event, "runtimes": runtime, "failure_codes": failure_code}
+    body = body_of(client, from_file, option, secret, workspace, filters)
+    show_one(client.send("POST", "/channels", {**body, "kind": kind, "name": name}), output)
+
+
+@channel_app.command("set")
+def change_channel(
+    context: typer.Context,
+    channel: ChannelArgument,
+    name: Annotated[str, typer.Option(help="Its new name.")] = "",
+    option: OptionOption = None,
+    secret: SecretOption = None,
+    event: EventOption = None,
+    runtime: RuntimeOption = None,
+    failure_code: CodeOption = None,
+    workspace: WorkspaceOption = "",
+    from_file: FileOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Change a channel. What is not named stays."""
+    client = client_of(context)
+    filters = {"event_types": event, "runtimes": runtime, "failure_codes": failure_code}
+    body = body_of(client, from_file, option, secret, workspace, filters) | ({"name": name} if name else {})
+    show_one(client.send("PATCH", path_of(client, channel), body), output)
+
+
+@channel_app.command("rm")
+def remove_channel(
+    context: typer.Context,
+    channel: ChannelArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+) -> None:
+    """Remove a channel with its deliveries, also those that are not sent yet."""
+    client = client_of(context)
+    found = find_channel(client, channel)
+    confirm(f"the channel {one_line(found['name'])} ({found['id']})", yes=yes)
+    client.send("DELETE", f"/channels/{found['id']}")
+    say(f"Removed 1 channel, {found['name']}.")
+
+
+@channel_app.command("test")
+def send_test(context: typer.Context, channel: ChannelArgument, output: OutputOption = Format.TABLE) -> None:
+    """Send a test message now, and show the receiver's answer. Exit code 1 if it was not accepted."""
+    client = client_of(context)
+    answer = client.send("POST", f"{path_of(client, channel)}/test")
+    show_one(answer, output, name="answer")
+    if not answer["is_accepted"]:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def pause(context: typer.Context, channel: ChannelArgument, output: OutputOption = Format.TABLE) -> None:
+    """Stop sending. Events are still queued."""
+    act(context, channel, "pause", output)
+
+
+def resume(context: typer.Context, channel: ChannelArgument, output: OutputOption = Format.TABLE) -> None:
+    """Send what has been queued, in order."""
+    act(context, channel, "resume", output)
+
+
+def enable(context: typer.Context, channel: ChannelArgument, output: OutputOption = Format.TABLE) -> None:
+    """Queue events again for a channel that was disabled, and send what was queued before."""
+    act(context, channel, "enable", output)
+
+
+@channel_app.command("redrive")
+def redrive(
+    context: typer.Context,
+    channel: ChannelArgument,
+    since: Annotated[str, typer.Option(help="Only those of events since this time, such as 2026-01-31T12:00Z.")] = "",
+) -> None:
+    """Send the dead letters of a channel again."""
+    client = client_of(context)
+    answer = client.send("POST", f"{path_of(client, channel)}/redrive", {"since": since} if since else {})
+    say(f"{answer['redriven']} dead letters are sent again.")
+
+
+@channel_app.command("rotate")
+def rotate(context: typer.Context, channel: ChannelArgument, output: OutputOption = Format.TABLE) -> None:
+    """Sign with a new secret, which is shown once. For a day the old one signs as well."""
+    client = client_of(context)
+    show_one(client.send("POST", f"{path_of(client, channel)}/rotate"), output, name="signing_secret")
+
+
+def act(context: typer.Context, channel: str, verb: str, output: Format) -> None:
+    """Run a verb on a channel, and show its state."""
+    client = client_of(context)
+    show_rows([client.send("POST", f"{path_of(client, channel)}/{verb}")], _COLUMNS, output)
+
+
+def find_channel(client: Client, text: str) -> dict[str, Any]:
+    """Return the channel that a text means. Raises CommandFailed if it means none or several."""
+    return choose(client.get("/channels"), text, what="channel")
+
+
+def path_of(client: Client, text: str) -> str:
+    """Return the path of the channel that a text means."""
+    return f"/channels/{find_channel(client, text)['id']}"
+
+
+def body_of(
+    client: Client,
+    file: Path | None,
+    options: list[str] | None,
+    secrets: list[str] | None,
+    workspace: str,
+    filters: dict[str, list[str] | None],
+) -> dict[str, Any]:
+    """Return the fields that are set, those of the file first. Raises CommandFailed."""
+    body: dict[str, Any] = yaml_of(read_file(file)) if file else {}
+    if not isinstance(body, dict):
+        raise CommandFailed(f"{file} does not hold fields.", ExitCode.WRONG_ARGUMENT)
+    given = {name: yaml_of(value) for name, value in assignments(options or [], "option").items()}
+    given |= {name: read_value(name) for name in secrets or []}
+    if given:
+        body["options"] = {**body.get("options", {}), **given}
+    if workspace:
+        body["workspace_id"] = find(client, workspace)["id"]
+    return body | {name: values for name, values in filters.items() if values}
+
+
+def yaml_of(text: str) -> Any:
+    """Return the value of a YAML text. Raises CommandFailed."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise CommandFailed(f"This is no YAML: {error}", ExitCode.WRONG_ARGUMENT) from error

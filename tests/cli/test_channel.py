@@ -1,0 +1,89 @@
+"""`slipway channel`, with a real receiver."""
+
+import pytest
+
+from events.delivery.channel_operations import all_options
+from events.models import Channel, Delivery, DeliveryState
+from tests.cli.conftest import ALL_SCOPES
+from tests.events.channels.conftest import loopback_allowed, receiver
+from tests.events.channels.receivers import Answer
+from tests.events.conftest import online, publish
+from workspaces.models import ApiScope
+
+__all__ = ["loopback_allowed", "receiver"]
+pytestmark = pytest.mark.django_db(transaction=True)
+ADD = ["channel", "add", "webhook", "ops", "--option", "is_https_only=false", "--secret", "url"]
+
+
+def test_a_webhook_is_added_tested_changed_and_removed(signed_in, receiver, tmp_path):
+    (tmp_path / "more.yaml").write_text("concurrency: 2\noptions: {headers: {X-Key: s3cr3t-of-a-header}}\n")
+    added = signed_in.ok(
+        *ADD, "-e", "WORKSPACE_ONLINE", "--from-file", tmp_path / "more.yaml", stdin=f"{receiver.url}\n"
+    )
+    assert "signing_secret" in added
+    channel = Channel.objects.get()
+    assert (channel.event_types, channel.concurrency) == (["WORKSPACE_ONLINE"], 2)
+    assert all_options(channel)["headers"] == {"X-Key": "s3cr3t-of-a-header"}
+    assert "HTTP 200" in signed_in.ok("channel", "test", "ops")
+    assert receiver.received[0].headers["x-key"] == "s3cr3t-of-a-header"
+    signed_in.ok("channel", "set", "op", "--name", "night shift", "--runtime", "hermes")
+    [row] = signed_in.json("channel", "ls")
+    assert (row["name"], row["runtimes"], row["event_types"]) == ("night shift", ["hermes"], ["WORKSPACE_ONLINE"])
+    assert signed_in("channel", "rm", "night").code == 2
+    assert "Removed 1 channel" in signed_in.ok("channel", "rm", str(channel.pk), "--yes")
+    assert Channel.objects.count() == 0
+
+
+def test_no_secret_of_a_channel_is_shown_again(signed_in, receiver):
+    added = signed_in.ok(*ADD, "-o", "json", stdin=f"{receiver.url}\n")
+    secret = next(line for line in added.splitlines() if "signing_secret" in line).split('"')[3]
+    shown = signed_in.ok("channel", "ls", "-o", "json") + signed_in.ok("channel", "get", "ops")
+    assert receiver.url not in shown
+    assert secret not in shown
+    rotated = signed_in.ok("channel", "rotate", "ops")
+    assert "signing_secret" in rotated
+    assert secret not in rotated
+
+
+def test_a_channel_is_paused_and_resumed_and_its_dead_letters_are_sent_again(signed_in, receiver):
+    signed_in.ok(*ADD, stdin=f"{receiver.url}\n")
+    assert signed_in.json("channel", "pause", "ops")[0]["state"] == "paused"
+    assert signed_in.json("channel", "resume", "ops")[0]["state"] != "paused"
+    publish(online(), online())
+    Delivery.objects.update(state=DeliveryState.DEAD)
+    for arguments, number in ((["--since", "2999-01-01T00:00Z"], 0), ([], 2)):
+        assert signed_in.ok("channel", "redrive", "ops", *arguments) == f"{number} dead letters are sent again.\n"
+    Channel.objects.update(is_enabled=False)
+    assert signed_in.json("channel", "enable", "ops")[0]["is_enabled"]
+
+
+def test_a_test_that_the_receiver_refuses_fails(signed_in, receiver):
+    signed_in.ok(*ADD, stdin=f"{receiver.url}\n")
+    receiver.answer = lambda request: Answer(status=500, body=b"\x1b[31mno")
+    ended = signed_in("channel", "test", "ops")
+    assert (ended.code, "500" in ended.out, "\x1b" in ended.out) == (1, True, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["add", "webhok", "x"], 2, "kind"),
+        (["add", "log", "x", "--option", "level"], 2, "NAME=VALUE"),
+        (["add", "log", "x", "--option", "level=["], 2, "YAML"),
+        (["add", "log", "x", "-e", "WORKSPACE_ONLIN"], 2, "event_types"),
+        (["add", "log", "x", "-w", "unknown"], 4, "There is no workspace"),
+        (["test", "unknown"], 4, "There is no channel 'unknown'"),
+        (["redrive", "known", "--since", "yesterday"], 2, "since"),
+    ],
+)
+def test_what_is_wrong_is_refused_and_nothing_changes(signed_in, arguments, code, said):
+    signed_in.ok("channel", "add", "log", "known")
+    ended = signed_in("channel", *arguments)
+    assert (ended.code, said in ended.err) == (code, True), ended
+    assert Channel.objects.count() == 1
+
+
+def test_only_an_admin_adds_channels(cli, live_server):
+    cli.sign_in(live_server.url, *[scope for scope in ALL_SCOPES if scope != ApiScope.ADMIN])
+    assert cli("channel", "add", "log", "x").code == 3
+    assert Channel.objects.count() == 0
