@@ -4,7 +4,7 @@ import pytest
 
 from tests.workspaces.factories import online
 from workspaces.access.secrets import read_environment
-from workspaces.models import Secret
+from workspaces.models import Secret, Workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 VALUE = "s3cret-value-of-a-test"
@@ -43,6 +43,27 @@ def test_what_is_wrong_is_refused_and_nothing_is_stored(signed_in, arguments, co
     online(name="nightly")
     assert signed_in("secret", *arguments, stdin="value\n").code == code
     assert Secret.objects.count() == 0
+
+
+def test_a_set_is_shared_by_workspaces_which_then_need_a_restart(signed_in):
+    signed_in.ok("secret", "set", "API_KEY", "--set", "team", stdin=f"{VALUE}\n")
+    created = signed_in.ok("launch", "echo", "--secret-set", "team", "-o", "json")
+    workspace = Workspace.objects.get()
+    assert str(workspace.pk) in created
+    assert read_environment(workspace.pk) == {"API_KEY": VALUE}
+    assert signed_in.json("secret", "ls", "--set", "team")[0]["version"] == 1
+    assert [(row["name"], row["workspaces"]) for row in signed_in.json("secret", "sets")] == [("team", 1)]
+    assert signed_in("secret", "rm-set", "team").code == 5
+    assert signed_in.ok("ls", "--needs-restart", "-o", "name") == ""
+    signed_in.ok("secret", "rm", "API_KEY", "--set", "team")
+    assert read_environment(workspace.pk) == {}
+
+
+def test_those_that_need_a_restart_are_listed(signed_in):
+    online(name="nightly")
+    online(name="newer")
+    signed_in.ok("secret", "set", "API_KEY", "-w", "nightly", stdin="value\n")
+    assert signed_in.ok("ls", "--needs-restart", "-o", "name") == "nightly\n"
 
 
 def test_an_empty_value_is_refused(signed_in):

@@ -34,6 +34,9 @@ def list_workspaces(
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="Only with team=search, or team.")] = None,
     under: Annotated[str, typer.Option(help="Only this workspace and its descendants.")] = "",
     text: Annotated[str, typer.Option("--text", "-q", help="Only with this in name, role, failure, …")] = "",
+    needs_restart: Annotated[
+        bool, typer.Option("--needs-restart", help="Only those whose secrets have changed since their launch.")
+    ] = False,
     removed: Annotated[bool, typer.Option("--removed", help="The removed ones, too.")] = False,
     sort: Annotated[str, typer.Option(help="name, created_at or runtime; -name for the other way round.")] = "name",
     most: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = _MOST,
@@ -50,6 +53,7 @@ def list_workspaces(
         "label": label,
         "subtree": find(client, under)["id"] if under else None,
         "q": text,
+        "needs_restart": "true" if needs_restart else None,
         "include_removed": "true" if removed else None,
         "sort": sort,
     }

@@ -18,10 +18,19 @@ WorkspaceOption = Annotated[
     str, typer.Option("--workspace", "-w", help="The secrets of this workspace.", autocompletion=complete_name)
 ]
 GlobalOption = Annotated[bool, typer.Option("--global", "-g", help="Those that every workspace gets.")]
+SetOption = Annotated[str, typer.Option("--set", "-s", help="Those of this set, which several workspaces share.")]
 _COLUMNS: Columns = {
     "NAME": lambda row: row["name"],
     "SCOPE": lambda row: row["scope"],
-    "UPDATED": lambda row: row["updated_at"],
+    "SET": lambda row: row["secret_set"] or "",
+    "VERSION": lambda row: str(row["version"]),
+    "BY": lambda row: row["set_by"],
+    "AT": lambda row: row["set_at"],
+}
+_SET_COLUMNS: Columns = {
+    "NAME": lambda row: row["name"],
+    "SECRETS": lambda row: str(row["secrets"]),
+    "WORKSPACES": lambda row: str(row["workspaces"]),
 }
 
 
@@ -35,11 +44,19 @@ def list_secrets(
     context: typer.Context,
     workspace: WorkspaceOption = "",
     is_global: GlobalOption = False,
+    secret_set: SetOption = "",
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """List the names of secrets: of a workspace also the global ones that it gets."""
+    """List the names of secrets: of a workspace also those of its sets and the global ones."""
     client = client_of(context)
-    show_rows(client.get(path_of(client, workspace, is_global)), _COLUMNS, output)
+    listed = client.get(path_of(client, workspace, is_global, secret_set))
+    show_rows(listed["secrets"] if secret_set else listed, _COLUMNS, output)
+
+
+@secret_app.command("sets")
+def list_sets(context: typer.Context, output: OutputOption = Format.TABLE) -> None:
+    """List the sets of secrets, and how many workspaces have each."""
+    show_rows(client_of(context).get("/settings/secret-sets"), _SET_COLUMNS, output)
 
 
 @secret_app.command("set")
@@ -48,14 +65,15 @@ def set_secret(
     name: str,
     workspace: WorkspaceOption = "",
     is_global: GlobalOption = False,
+    secret_set: SetOption = "",
     from_file: Annotated[Path | None, typer.Option(help="A file with the value; it may have several lines.")] = None,
 ) -> None:
     """Set or replace a secret. Its value is asked for, or read from a file or a pipe, and never an argument.
 
-    Agents get it at their next launch.
+    Agents get it at their next launch. A set that does not exist is created.
     """
     client = client_of(context)
-    path = path_of(client, workspace, is_global)
+    path = path_of(client, workspace, is_global, secret_set)
     value = read_file(from_file) if from_file else read_value(name)
     client.send("PUT", path, {"key": name, "value": value})
     say(f"Set 1 secret, {name}. Restart what needs it.")
@@ -63,16 +81,29 @@ def set_secret(
 
 @secret_app.command("rm")
 def delete_secret(
-    context: typer.Context, name: str, workspace: WorkspaceOption = "", is_global: GlobalOption = False
+    context: typer.Context,
+    name: str,
+    workspace: WorkspaceOption = "",
+    is_global: GlobalOption = False,
+    secret_set: SetOption = "",
 ) -> None:
     """Delete a secret. Running agents have it until their launch ends."""
     client = client_of(context)
-    client.send("DELETE", f"{path_of(client, workspace, is_global)}/{quote(name, safe='')}")
+    client.send("DELETE", f"{path_of(client, workspace, is_global, secret_set)}/{quote(name, safe='')}")
     say(f"Deleted 1 secret, {name}.")
 
 
-def path_of(client: Client, workspace: str, is_global: bool) -> str:
+@secret_app.command("rm-set")
+def delete_set(context: typer.Context, name: str) -> None:
+    """Delete a set with its secrets. One that a workspace has is kept."""
+    client_of(context).send("DELETE", f"/settings/secret-sets/{quote(name, safe='')}")
+    say(f"Deleted 1 set, {name}.")
+
+
+def path_of(client: Client, workspace: str, is_global: bool, secret_set: str) -> str:
     """Return the path of the secrets that are meant. Raises CommandFailed unless exactly one scope is."""
-    if bool(workspace) == is_global:
-        raise CommandFailed("Give --workspace NAME or --global.", ExitCode.WRONG_ARGUMENT)
-    return "/settings/secrets" if is_global else f"/workspaces/{find(client, workspace)['id']}/secrets"
+    if sum(map(bool, (workspace, is_global, secret_set))) != 1:
+        raise CommandFailed("Give one of --workspace NAME, --set NAME and --global.", ExitCode.WRONG_ARGUMENT)
+    if workspace:
+        return f"/workspaces/{find(client, workspace)['id']}/secrets"
+    return f"/settings/secret-sets/{quote(secret_set, safe='')}" if secret_set else "/settings/secrets"
