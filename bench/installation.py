@@ -55,7 +55,7 @@ class Installation:
 def running_installation(**environment: str) -> Iterator[Installation]:
     """Run the installation while the block runs. Needs DATA_DIR in `environment`; discards the processes' output."""
     from devserver.servers.embedded import free_port
-    from workspaces.access.tokens import mint_api_key
+    from workspaces.access.api_keys import mint_api_key
 
     port = free_port()
     data = Path(environment["DATA_DIR"])

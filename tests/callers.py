@@ -2,7 +2,8 @@
 
 from django.test import Client
 
-from workspaces.access.tokens import mint_agent_token, mint_api_key
+from workspaces.access.api_keys import mint_api_key
+from workspaces.access.tokens import mint_agent_token
 
 
 class Caller:

@@ -163,7 +163,7 @@ def _minimal() -> Server:
 
 
 def _ours() -> Server:
-    from workspaces.access.tokens import mint_api_key
+    from workspaces.access.api_keys import mint_api_key
 
     _, key = mint_api_key(name="bench", scopes=["read"])
     return Server(command=_granian("config.asgi:application"), publish=_publish_event, authorization=f"Bearer {key}")

@@ -28,9 +28,11 @@ from events.delivery.channel_operations import NothingToRotate
 from postgres.errors import is_outage
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
+from workspaces.access.api_keys import InvalidKey, UnknownKey
 from workspaces.access.errors import RequestRefused, field_message
 from workspaces.access.secret_sets import SetInUse, UnknownSet
 from workspaces.api import edits, logs, tokens, usage  # noqa: F401 (they add routes)
+from workspaces.api.api_keys import router as api_keys_router
 from workspaces.api.diagnosis import deadlines, incidents, launches
 from workspaces.api.router import router as workspaces_router
 from workspaces.api.routes import templates as templates_router
@@ -67,6 +69,7 @@ api.add_router("/workspaces", workspaces_router)
 api.add_router("/settings/secrets", global_secrets_router)
 api.add_router("/settings/deadlines", deadlines.router)
 api.add_router("/settings/secret-sets", secret_sets_router)
+api.add_router("/api-keys", api_keys_router)
 api.add_router("/templates", templates_router)
 api.add_router("/launches", launches.router)
 api.add_router("/incidents", incidents.router)
@@ -139,6 +142,12 @@ def invalid_fields(request: HttpRequest, error: InvalidWorkspace | InvalidChanne
     return respond(request, HTTPStatus.UNPROCESSABLE_ENTITY, str(error), code="validation_error", fields=error.fields)
 
 
+def invalid_key(request: HttpRequest, error: InvalidKey) -> HttpResponse:
+    text = f"{error.field}: {error}"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    return respond(request, status, text, code="validation_error", fields={error.field: str(error)})
+
+
 def has_children(request: HttpRequest, error: HasChildren) -> HttpResponse:
     children = [{"id": child_id, "name": name} for child_id, name in error.children]
     return respond(request, HTTPStatus.CONFLICT, str(error), code="has_children", children=children)
@@ -167,6 +176,8 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
     HttpError: http_error,
     ValidationError: invalid_parameters,
     UnknownWorkspace: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
+    UnknownKey: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
+    InvalidKey: invalid_key,
     UnknownToken: error_handler(HTTPStatus.NOT_FOUND, "not_found"),
     UnknownIncident: error_handler(HTTPStatus.CONFLICT, "holds_nothing"),
     UnknownSet: error_handler(HTTPStatus.NOT_FOUND, "not_found"),

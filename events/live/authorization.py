@@ -31,11 +31,15 @@ async def require_authorization(scope: Mapping[str, Any], workspace_id: UUID | N
 
 
 async def find_revoked(streams: Iterable[Stream], *, authorize: Authorize) -> list[tuple[Stream, StreamRefused]]:
-    """Return the streams that their clients may no longer read, with the refusal. Asks once for each credential."""
+    """Return the streams that their clients may no longer read, with the refusal.
+
+    Asks once for each credential and address, since a credential may be bound to networks.
+    """
     by_credential: dict[Any, list[Stream]] = {}
     for stream in streams:
         sent = [(name, value) for name, value in stream.scope["headers"] if name in (b"authorization", b"cookie")]
-        by_credential.setdefault((stream.workspace_id, *sorted(sent)), []).append(stream)
+        address = (stream.scope.get("client") or ("",))[0]
+        by_credential.setdefault((stream.workspace_id, address, *sorted(sent)), []).append(stream)
     refusals = await sync_to_async(_refusals, thread_sensitive=False)(
         {credential: alike[0] for credential, alike in by_credential.items()}, authorize
     )

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.journeys.stack import wait_for_result
 from tests.workspaces import factories
-from workspaces.access.tokens import find_api_key
+from workspaces.access.api_keys import find_api_key
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Workspace
 

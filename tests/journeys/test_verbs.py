@@ -19,7 +19,8 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import config_for
 from tests.workspaces.unguarded import unguarded
 from workspaces import operations
-from workspaces.access.tokens import mint_agent_token, mint_api_key
+from workspaces.access.api_keys import mint_api_key
+from workspaces.access.tokens import mint_agent_token
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Heartbeat, Workspace
 from workspaces.provisioners.base import LaunchKey

@@ -10,10 +10,11 @@ from django.db import connection
 from django.http import HttpRequest
 from ninja.utils import check_csrf
 
+from workspaces.access.api_keys import allows, find_api_key, is_allowed_from, note_use
 from workspaces.access.errors import RequestRefused
-from workspaces.access.tokens import allows, digest, find_api_key
+from workspaces.access.tokens import digest
 from workspaces.lifecycle.transitions import WorkspaceStatus
-from workspaces.models import ApiScope, BackendKind
+from workspaces.models import ApiKey, ApiScope, BackendKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +68,20 @@ class Access:
         credential = bearer_token(request)
         if credential is None:
             return self.authenticate_user(request)
-        key = find_api_key(credential)
-        if key is None:
-            return self.authenticate_agent(request, credential)
+        if key := find_api_key(credential):
+            return self.authenticate_key(request, key)
+        return self.authenticate_agent(request, credential)
+
+    def authenticate_key(self, request: HttpRequest, key: ApiKey) -> Operator:
+        # The client's: the entry has looked behind the proxies (config/entry).
+        address = request.META.get("REMOTE_ADDR", "")
+        if key.is_expired:
+            raise unauthorized(f"This API key expired at {key.expires_at:%Y-%m-%d %H:%M} UTC.", code="expired")
+        if not is_allowed_from(key, address):
+            why = f"This API key may not be used from {address or 'an unknown address'}."
+            raise RequestRefused(HTTPStatus.FORBIDDEN, why, code="forbidden_address")
+        if key.is_use_due:
+            note_use(key)
         if not any(allows(key, scope) for scope in self.scopes):
             needed = " or ".join(f"`{scope}`" for scope in self.scopes)
             raise RequestRefused(HTTPStatus.FORBIDDEN, f"This API key lacks the scope {needed}.", code="forbidden")

@@ -12,7 +12,7 @@ from unfold.decorators import display
 from events.admin.sent_forms import claim
 from postgres.clock import database_now
 from workspaces.access import secret_sets, secrets
-from workspaces.access.tokens import mint_api_key
+from workspaces.access.api_keys import KeyState, change_api_key, mint_api_key, state_of
 from workspaces.admin.base import StrictAdmin
 from workspaces.admin.display import display_time
 from workspaces.admin.forms import ApiKeyForm, SecretForm, SecretSetForm
@@ -96,19 +96,31 @@ class SecretSetAdmin(StrictAdmin):
         return {}
 
 
+_STATE_COLOURS = {KeyState.VALID: "success", KeyState.EXPIRED: "warning", KeyState.REVOKED: "danger"}
+
+
 class ApiKeyAdmin(StrictAdmin):
     """API keys. A key is shown once, when it is created."""
 
     form = ApiKeyForm
-    list_display = ["name", "beginning", "scope_names", "created", "state"]
+    list_display = ["name", "beginning", "scope_names", "network_names", "created", "used", "expires", "state"]
     search_fields = ["name", "prefix"]
     ordering = ["name", "pk"]
     actions = ["revoke"]
-    fields = ["name", "scopes"]
+    fields = ["name", "scopes", "expires_at", "networks"]
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: keys never change."""
-        return False
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
+        return super().get_queryset(request).with_clock()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[str]:
+        return ["scope_names"] if obj else []
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[str]:
+        return ["name", "scope_names", "expires_at", "networks"] if obj else self.fields
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """Refuse a revoked key: nothing about it changes."""
+        return super().has_change_permission(request, obj) and not (obj and obj.revoked_at)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: revoked keys are kept."""
@@ -125,19 +137,33 @@ class ApiKeyAdmin(StrictAdmin):
     def scope_names(self, key: ApiKey) -> str:
         return ", ".join(key.scopes)
 
+    @display(description="From")
+    def network_names(self, key: ApiKey) -> str:
+        return ", ".join(key.networks) or "Anywhere"
+
+    @display(description="Last used", ordering="last_used_at")
+    def used(self, key: ApiKey) -> str:
+        return display_time(key.last_used_at) or "Never"
+
+    @display(description="Expires", ordering="expires_at")
+    def expires(self, key: ApiKey) -> str:
+        return display_time(key.expires_at) or "Never"
+
     @display(description="Created", ordering="created_at")
     def created(self, key: ApiKey) -> str:
         return display_time(key.created_at)
 
-    @display(description="State", ordering="revoked_at", label={"Valid": "success", "Revoked": "danger"})
-    def state(self, key: ApiKey) -> str:
-        return "Revoked" if key.revoked_at else "Valid"
+    @display(description="State", ordering="revoked_at", label=_STATE_COLOURS)
+    def state(self, key: ApiKey) -> tuple[str, str]:
+        found = state_of(key)
+        return found, found.label
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: ApiKeyForm, change: Any) -> None:
+        if change:
+            change_api_key(obj.pk, {name: form.cleaned_data[name] for name in form.changed_data})
+            return
         claim(request)
-        row, request.new_key = mint_api_key(  # type: ignore[attr-defined]
-            name=obj.name, scopes=form.cleaned_data["scopes"]
-        )
+        row, request.new_key = mint_api_key(**form.cleaned_data)  # type: ignore[attr-defined]
         obj.pk = row.pk
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:

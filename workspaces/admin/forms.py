@@ -13,7 +13,7 @@ from unfold.widgets import (
 )
 
 from events.channel_settings.name_field import NameField
-from workspaces.access import secret_sets
+from workspaces.access import api_keys, secret_sets
 from workspaces.access import secrets as access_secrets
 from workspaces.configuration import catalog, env_files
 from workspaces.configuration.secret_files import read_env_secrets
@@ -291,16 +291,52 @@ class SecretSetForm(forms.ModelForm):
         fields = ["name"]
 
 
-class ApiKeyForm(forms.ModelForm):
-    """The name and the scopes of a new API key."""
+class NetworksField(forms.CharField):
+    """Networks, one a line."""
 
-    name = NameField(max_length=100)
+    widget = UnfoldAdminTextareaWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        try:
+            return api_keys.clean_networks(super().clean(value).split())
+        except api_keys.InvalidKey as error:
+            raise ValidationError(str(error)) from error
+
+
+class ApiKeyForm(forms.ModelForm):
+    """The fields of an API key. Its scopes are given once."""
+
+    name = NameField(max_length=api_keys.MAX_NAME_CHARACTERS)
     scopes = forms.MultipleChoiceField(
         choices=ApiScope.choices,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="Admin includes operate, and operate includes read. Watch may only report failed boots.",
     )
+    networks = NetworksField(
+        required=False,
+        label="Allowed networks",
+        help_text="One a line, such as 10.0.0.0/8 or 192.0.2.7. Empty: the key may be used from anywhere.",
+    )
 
     class Meta:
         model = ApiKey
-        fields = ["name", "scopes"]
+        fields = ["name", "scopes", "expires_at", "networks"]
+        help_texts = {"expires_at": "In UTC. Empty: the key never expires."}
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.instance.pk:
+            # Django keeps a declared field although the page shows it as text.
+            del self.fields["scopes"]
+
+    def clean_expires_at(self) -> Any:
+        expires_at = self.cleaned_data["expires_at"]
+        if "expires_at" not in self.changed_data:
+            return expires_at
+        try:
+            return api_keys.clean_expiry(expires_at)
+        except api_keys.InvalidKey as error:
+            raise ValidationError(str(error)) from error

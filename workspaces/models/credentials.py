@@ -1,13 +1,19 @@
 """Secrets of workspaces, tokens of agents, API keys of scripts."""
 
+from datetime import timedelta
+from typing import Self
+
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import CheckConstraint, Q, UniqueConstraint
+from django.db.models import CheckConstraint, ExpressionWrapper, Q, UniqueConstraint
 from django.db.models.functions import Now
 
 from workspaces.models.launches import Launch
 from workspaces.models.workspaces import MAX_SET_CHARACTERS, Workspace
+
+# A key that is used all the time is written this seldom.
+USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class ApiScope(models.TextChoices):
@@ -110,15 +116,38 @@ class AgentToken(models.Model):
         return f"token {self.pk} of launch {self.launch_id}"
 
 
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Queries of API keys."""
+
+    def with_clock(self) -> Self:
+        """Add what the database's clock decides: `is_expired`, and `is_use_due`: its last use was noted long ago."""
+        is_due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=Now() - USE_NOTED_EVERY)
+        return self.annotate(
+            is_expired=ExpressionWrapper(Q(expires_at__isnull=False, expires_at__lte=Now()), models.BooleanField()),
+            is_use_due=ExpressionWrapper(is_due, models.BooleanField()),
+        )
+
+
 class ApiKey(models.Model):
-    """A script's credential. Only its SHA-256 is stored; `prefix` lets an operator recognise it."""
+    """A script's credential. Only its SHA-256 is stored; `prefix` lets an operator recognise it.
+
+    Without networks it may be used from anywhere. `last_used_at` is up to USE_NOTED_EVERY behind.
+    """
+
+    is_expired: bool
+    is_use_due: bool
 
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=12, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scopes = ArrayField(models.CharField(max_length=10, choices=ApiScope.choices))
+    networks = ArrayField(models.CharField(max_length=49), default=list, db_default=[], blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
         ordering = ["name", "id"]

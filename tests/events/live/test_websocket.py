@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 from postgres.clock import database_now
 from tests.events.conftest import WORD, online, publish
 from tests.waiting import PATIENCE_SECONDS
-from workspaces.access.tokens import mint_api_key, revoke_api_key
+from workspaces.access.api_keys import mint_api_key, revoke_api_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,7 +12,7 @@ from events.delivery.channel_operations import all_options
 from events.models import Channel, SentForm
 from postgres.clock import database_now
 from tests.workspaces import factories
-from workspaces.access.tokens import find_api_key
+from workspaces.access.api_keys import find_api_key
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import AgentToken, ApiKey, Launch, Workspace
 

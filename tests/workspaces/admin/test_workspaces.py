@@ -9,7 +9,7 @@ from django.urls import reverse
 from postgres.clock import database_now
 from tests.workspaces import factories
 from workspaces.access import secrets
-from workspaces.access.tokens import find_api_key
+from workspaces.access.api_keys import find_api_key, mint_api_key
 from workspaces.lifecycle.transitions import TeardownReason, WorkspaceStatus
 from workspaces.models import ApiKey, Launch, Secret, Workspace
 from workspaces.services.stopping.remove import remove
@@ -558,8 +558,39 @@ def test_api_key_is_shown_once_and_revoked(operator):
     assert find_api_key(key) is None
 
 
+def test_name_expiry_and_networks_of_a_key_change_and_its_scopes_and_a_revoked_key_do_not(operator):
+    row, _ = mint_api_key(name="ci", scopes=["read"])
+    page = reverse("admin:workspaces_apikey_change", args=[row.pk])
+    form = {"name": "ci2", "scopes": ["admin"], "expires_at_0": "2096-01-31", "expires_at_1": "12:00"}
+    assert operator.post(page, form | {"networks": "10.0.0.0/8\r\n192.0.2.7"}).status_code == 302
+    changed = ApiKey.objects.get()
+    assert (changed.name, changed.scopes, changed.networks) == ("ci2", ["read"], ["10.0.0.0/8", "192.0.2.7/32"])
+    assert changed.expires_at.isoformat() == "2096-01-31T12:00:00+00:00"
+    shown = text_of(operator.get(reverse("admin:workspaces_apikey_changelist")))
+    assert "10.0.0.0/8, 192.0.2.7/32" in shown
+    assert "Never" in shown
+
+    ApiKey.objects.update(expires_at="2026-01-31T12:00Z")
+    assert "Expired" in text_of(operator.get(reverse("admin:workspaces_apikey_changelist")))
+    expired = form | {"name": "ci3", "expires_at_0": "2026-01-31", "networks": ""}
+    assert operator.post(page, expired).status_code == 302
+    assert ApiKey.objects.get().networks == []
+
+    ApiKey.objects.update(revoked_at="2026-01-31T12:00Z")
+    assert operator.get(page).status_code == 200
+    assert operator.post(page, form).status_code == 403
+    assert ApiKey.objects.get().name == "ci3"
+
+
 @pytest.mark.parametrize(
-    "data", [{"name": "x"}, {"name": "x", "scopes": ["root"]}, {"name": "a\0", "scopes": ["read"]}]
+    "data",
+    [
+        {"name": "x"},
+        {"name": "x", "scopes": ["root"]},
+        {"name": "a\0", "scopes": ["read"]},
+        {"name": "x", "scopes": ["read"], "networks": "10.0.0.1/8"},
+        {"name": "x", "scopes": ["read"], "expires_at_0": "2020-01-01", "expires_at_1": "12:00"},
+    ],
 )
 def test_bad_api_key_is_refused(operator, data):
     assert operator.post(reverse("admin:workspaces_apikey_add"), data).status_code == 200

@@ -1,6 +1,7 @@
 """`manage.py api_key`."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -76,6 +77,11 @@ def test_a_prefix_of_several_keys_revokes_none():
         (["revoke", "\udcff"], "The argument prefix is not UTF-8 text."),
         (["revoke", "zzzzzz"], "No valid API key begins with 'zzzzzz'"),
         (["revoke", ""], "No valid API key begins with ''"),
+        (["create", "a", "--scope", "read", "--expires", "soon"], "write 90d, 2027-01-31 or 2027-01-31T12:00"),
+        (["create", "a", "--scope", "read", "--expires", "9999999999d"], "write 90d, 2027-01-31 or 2027-01-31T12:00"),
+        (["create", "a", "--scope", "read", "--expires", "0d"], "must lie in the future"),
+        (["create", "a", "--scope", "read", "--expires", "9998-01-01"], "before the year 9000"),
+        (["create", "a", "--scope", "read", "--network", "10.0.0.1/8"], "host bits set"),
         ([], "required"),
         (["create"], "required: name"),
         (["destroy"], "invalid choice: 'destroy'"),
@@ -86,3 +92,28 @@ def test_invalid_arguments_are_refused_with_exit_code_2(arguments, error):
         run(*arguments)
     assert error in str(refused.value)
     assert not ApiKey.objects.exists()
+
+
+def test_a_key_with_an_expiry_and_networks_says_so_in_the_list():
+    made = run("create", "ci", "--scope", "read", "--expires", "90d", "--network", "10.0.0.0/8", "--network", "::1")
+    row = ApiKey.objects.get()
+    assert timedelta(days=89) < row.expires_at - row.created_at < timedelta(days=91)
+    assert row.networks == ["10.0.0.0/8", "::1/128"]
+    line = run("list").splitlines()[0]
+    assert "from 10.0.0.0/8, ::1/128  never used" in line
+    assert line.endswith(f"valid until {row.expires_at:%Y-%m-%d %H:%M}")
+    assert Caller(made.split()[-1]).get("/workspaces").status_code == 403
+    ApiKey.objects.update(networks=[], last_used_at="2026-01-02T03:04Z")
+    assert "used 2026-01-02 03:04" in run("list")
+    ApiKey.objects.update(expires_at="2026-01-02T03:04Z")
+    assert run("list").splitlines()[0].endswith("expired 2026-01-02")
+    assert json.loads(run("list", "--format", "json"))[0]["state"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [("2096-01-31", "2096-01-31T00:00:00+00:00"), ("2096-01-31T12:00+02:00", "2096-01-31T10:00:00+00:00")],
+)
+def test_an_expiry_without_a_time_zone_is_in_utc(text, moment):
+    run("create", "ci", "--scope", "read", "--expires", text)
+    assert ApiKey.objects.get().expires_at.isoformat() == moment

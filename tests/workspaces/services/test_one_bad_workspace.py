@@ -24,7 +24,7 @@ from tests.workspaces.factories import booting, failed, hibernated, launching, o
 from tests.workspaces.fake_backend import fake_backend
 from tests.workspaces.unguarded import set_status
 from workspaces import log_verification
-from workspaces.access.tokens import mint_api_key
+from workspaces.access.api_keys import mint_api_key
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Workspace

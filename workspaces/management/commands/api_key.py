@@ -1,17 +1,20 @@
 """`manage.py api_key`: create, list and revoke API keys."""
 
+import argparse
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from postgres.clock import database_now
-from workspaces.access.tokens import InvalidKey, UnknownKey, mint_api_key, revoke_api_key
+from workspaces.access.api_keys import InvalidKey, UnknownKey, mint_api_key, revoke_api_key, state_of
 from workspaces.management.examples import CommandWithExamples
 from workspaces.models import ApiKey, ApiScope
 
 EPILOG = """examples:
   manage.py api_key create ci --scope operate
+  manage.py api_key create deploy --scope operate --expires 90d --network 10.20.0.0/16 --network 192.0.2.7
   KEY=$(manage.py api_key create backup --scope read --format json | jq -r .key)
   manage.py api_key list
   manage.py api_key revoke aB3_x9
@@ -34,6 +37,20 @@ class Command(CommandWithExamples):
             metavar="SCOPE",
             help=f"what the key may do, repeatable: {', '.join(ApiScope.values)}",
         )
+        create.add_argument(
+            "--expires",
+            type=expiry,
+            metavar="WHEN",
+            help="when the key ends: 90d for days from now, or 2027-01-31 or 2027-01-31T12:00 (UTC)",
+        )
+        create.add_argument(
+            "--network",
+            action="append",
+            default=[],
+            dest="networks",
+            metavar="CIDR",
+            help="where the key may be used from, repeatable: 10.0.0.0/8, 192.0.2.7; without it from anywhere",
+        )
         revoke = actions.add_parser("revoke", help="make a key invalid")
         revoke.add_argument("prefix", help="the beginning of the key, as `list` shows it")
         for action in (create, revoke, actions.add_parser("list", help="list the keys without their values")):
@@ -48,33 +65,53 @@ class Command(CommandWithExamples):
         self.stdout.write(json.dumps(values, indent=2) if options["format"] == "json" else text)
 
     def create_key(self, options: dict[str, Any]) -> tuple[str, Any]:
-        row, key = mint_api_key(name=options["name"], scopes=options["scopes"])
+        fields = {name: options[name] for name in ("name", "scopes", "networks")}
+        row, key = mint_api_key(**fields, expires_at=options["expires"])
+        row = ApiKey.objects.with_clock().get(pk=row.pk)
         text = f"Created 1 key, {row.name} ({', '.join(row.scopes)}). It is shown only once:\n{key}"
         return text, key_json(row) | {"key": key}
 
     def list_keys(self, options: dict[str, Any]) -> tuple[str, Any]:
-        rows = ApiKey.objects.order_by("name", "pk")
-        lines = []
-        for row in rows:
-            state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "valid"
-            scopes = ", ".join(row.scopes)
-            lines.append(f"{row.prefix}…  {row.name}  {scopes}  created {row.created_at:%Y-%m-%d}  {state}")
+        rows = ApiKey.objects.with_clock().order_by("name", "pk")
+        lines = ["  ".join(facts_of(row)) for row in rows]
         lines.append("1 key." if len(rows) == 1 else f"{len(rows)} keys.")
         return "\n".join(lines), [key_json(row) for row in rows]
 
     def revoke_key(self, options: dict[str, Any]) -> tuple[str, Any]:
         row = revoke_api_key(options["prefix"], now=database_now())
-        row.refresh_from_db()
+        row = ApiKey.objects.with_clock().get(pk=row.pk)
         return f"Revoked 1 key, {row.name} ({row.prefix}…).", key_json(row)
+
+
+def expiry(text: str) -> datetime:
+    """Return the time that an argument means. Raises ArgumentTypeError."""
+    try:
+        if text.endswith("d"):
+            return database_now() + timedelta(days=int(text.removesuffix("d")))
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError("write 90d, 2027-01-31 or 2027-01-31T12:00") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def facts_of(row: ApiKey) -> list[str]:
+    """Return what a line of the list says of a key."""
+    facts = [f"{row.prefix}…", row.name, ", ".join(row.scopes), f"created {row.created_at:%Y-%m-%d}"]
+    if row.networks:
+        facts.append(f"from {', '.join(row.networks)}")
+    facts.append(f"used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used")
+    if row.revoked_at:
+        return [*facts, f"revoked {row.revoked_at:%Y-%m-%d}"]
+    if row.is_expired:
+        return [*facts, f"expired {row.expires_at:%Y-%m-%d}"]
+    return [*facts, f"valid until {row.expires_at:%Y-%m-%d %H:%M}" if row.expires_at else "valid"]
 
 
 def key_json(row: ApiKey) -> dict[str, Any]:
     """Return a key for scripts, without its value."""
-    row.refresh_from_db(fields=["created_at"])
+    moments = ("created_at", "expires_at", "last_used_at", "revoked_at")
     return {
-        "name": row.name,
-        "prefix": row.prefix,
-        "scopes": row.scopes,
-        "created_at": row.created_at.isoformat(),
-        "revoked_at": row.revoked_at.isoformat() if row.revoked_at else None,
+        **{name: getattr(row, name) for name in ("id", "name", "prefix", "scopes", "networks")},
+        "state": state_of(row).value,
+        **{name: moment.isoformat() if (moment := getattr(row, name)) else None for name in moments},
     }

@@ -24,7 +24,7 @@ from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import online, running_on
 from tests.workspaces.services.watching.test_crash_recovery import crash, recover, watch
 from workspaces import operations
-from workspaces.access.tokens import mint_api_key
+from workspaces.access.api_keys import mint_api_key
 from workspaces.lifecycle.transitions import FailureCode, FailureOwner, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Workspace
 from workspaces.services.launching.restart import restart

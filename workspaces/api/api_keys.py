@@ -1,0 +1,116 @@
+"""The API keys of scripts: create, list, change, revoke."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from ninja import Path, Router, Schema, Status
+from pydantic import AwareDatetime, BeforeValidator, Field
+
+from workspaces.access import api_keys
+from workspaces.access.authentication import Access
+from workspaces.api.idempotency import once
+from workspaces.api.schemas import OperatorIn
+from workspaces.models import ApiKey, ApiScope
+
+MOST_LISTED = 1000
+
+router = Router(tags=["api-keys"])
+
+
+def check_text(value: Any) -> Any:
+    """Return the value. Raises ValueError for a number, which Pydantic would take as seconds since 1970."""
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError("write the time as 2027-01-31T12:00:00Z, or null")
+
+
+KeyId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+Expiry = Annotated[AwareDatetime | None, BeforeValidator(check_text)]
+Texts = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=api_keys.MAX_NETWORKS)]
+
+
+class KeyIn(OperatorIn):
+    """A new key. Without `expires_at` it never expires, without `networks` it may be used from anywhere."""
+
+    name: str
+    scopes: Texts
+    expires_at: Expiry = None
+    networks: Texts = []
+
+
+class KeyChangesIn(OperatorIn):
+    """The fields to change. Those that are left out stay; `null` and `[]` lift a limit."""
+
+    name: str = ""
+    expires_at: Expiry = None
+    networks: Texts = []
+
+
+class KeyOut(Schema):
+    """What is known of a key. `state` is `valid`, `expired` or `revoked`; `last_used_at` is up to a minute behind."""
+
+    id: int
+    name: str
+    prefix: str
+    scopes: list[str]
+    networks: list[str]
+    state: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class MintedKeyOut(KeyOut):
+    """A new key. `key` is shown only here."""
+
+    key: str
+
+
+def access(action: str) -> Access:
+    """Return the rule for a call about API keys."""
+    return Access(scopes=(ApiScope.ADMIN,), permission=f"workspaces.{action}_apikey")
+
+
+@router.get("", auth=access("view"), response=list[KeyOut])
+def list_api_keys(request: HttpRequest, include_revoked: bool = False) -> list[dict[str, Any]]:
+    """List the newest keys, at most 1000. The keys themselves can't be read again."""
+    keys = ApiKey.objects.with_clock().order_by("-pk")
+    rows = keys if include_revoked else keys.filter(revoked_at__isnull=True)
+    return [key_json(row) for row in rows[:MOST_LISTED]]
+
+
+@router.post("", auth=access("add"), response={HTTPStatus.CREATED: MintedKeyOut})
+def create_api_key(request: HttpRequest, response: HttpResponse, body: KeyIn) -> Status:
+    """Create a key. A request that is repeated with the same Idempotency-Key creates nothing."""
+
+    def create() -> Status:
+        row, key = api_keys.mint_api_key(**body.model_dump())
+        return Status(HTTPStatus.CREATED, {**key_json(ApiKey.objects.with_clock().get(pk=row.pk)), "key": key})
+
+    return once(request, response, create)
+
+
+@router.patch("/{key_id}", auth=access("change"), response=KeyOut)
+def change_api_key(request: HttpRequest, key_id: KeyId, body: KeyChangesIn) -> dict[str, Any]:
+    """Change a key's name, expiry or networks. Its scopes never change."""
+    return key_json(api_keys.change_api_key(key_id, body.model_dump(exclude_unset=True)))
+
+
+@router.delete("/{key_id}", auth=access("change"))
+def revoke_api_key(request: HttpRequest, key_id: KeyId) -> dict[str, str]:
+    """Revoke a key at once. It stays in the list with `include_revoked`."""
+    key = ApiKey.objects.filter(pk=key_id)
+    if not key.exists():
+        raise api_keys.UnknownKey(f"There is no API key {key_id}.")
+    key.filter(revoked_at__isnull=True).update(revoked_at=Now())
+    return {"status": "revoked"}  # not-a-workspace-status: of the key
+
+
+def key_json(key: ApiKey) -> dict[str, Any]:
+    """Return what is known of a key from `with_clock`."""
+    names = ("id", "name", "prefix", "scopes", "networks", "created_at", "expires_at", "last_used_at", "revoked_at")
+    return {**{name: getattr(key, name) for name in names}, "state": api_keys.state_of(key)}
