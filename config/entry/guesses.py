@@ -1,7 +1,9 @@
-"""Slows down whoever guesses credentials, by address, so that guessing never takes the time of those who have one.
+"""Slows down whoever guesses credentials, so that guessing never takes the time of those who have one.
 
-Only unknown bearer tokens and sign-ins are slowed down. A token that was accepted before passes, so a fleet behind the
-same address goes on. Each process counts for itself.
+Failures are counted by address, and those with an API key by the key's public prefix too: one key may be guessed from
+many addresses. Only unknown bearer tokens and sign-ins are slowed down. A token that was accepted before passes, so a
+fleet behind the same address goes on. The prefix slows down only addresses with failures, so that the owner of a key
+gets in while others guess it. Each process counts for itself.
 """
 
 import hashlib
@@ -13,8 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
+from typing import Any
 
 from config.entry.bodies import LEFT_UNREAD, SIGN_IN_PATH
+from workspaces.access.tokens import KEY_PREFIX, PREFIX_CHARACTERS
 
 # An address may fail this often at once; each pause of FORGIVEN_SECONDS forgives one failure.
 MOST_FAILURES = 20
@@ -37,7 +41,7 @@ TAKES_CREDENTIALS = re.compile(
 
 @dataclass
 class Standing:
-    """The failures of an address that are not forgiven yet, and how many of its unknown tokens may be checked now."""
+    """The failures of an address or prefix that are not forgiven yet, and how many of its tokens may be checked now."""
 
     failures: float = 0.0
     checks: float = CHECKS_PER_SECOND
@@ -53,18 +57,24 @@ class Standing:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A request that shows a credential: a bearer token, as its digest, or a sign-in, without one."""
+    """A request that shows a credential: a bearer token, as its digest, or a sign-in, without one.
+
+    `prefix` is the public beginning of an API key.
+    """
 
     address: str
     token: bytes | None
+    prefix: bytes = b""
 
 
 class GuessThrottle:
-    """Counts the failures of each address. All threads of a process use the same one."""
+    """Counts the failures of each address and of each key's prefix. All threads of a process use the same one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._standings: OrderedDict[str, Standing] = OrderedDict()
+        # Apart from those of addresses, so that whoever makes up prefixes has no address forgotten.
+        self._prefixes: OrderedDict[bytes, Standing] = OrderedDict()
         self._known: OrderedDict[bytes, None] = OrderedDict()
         self._sign_ins = 0
 
@@ -86,20 +96,24 @@ class GuessThrottle:
                 self._sign_ins -= 1
 
     def _seconds_to_wait(self, attempt: Attempt) -> int:
-        standing = self._standings.get(attempt.address)
         if attempt.token is None and self._sign_ins >= MOST_SIGN_INS_AT_ONCE:
             return 1
-        if standing is None or attempt.token in self._known:
+        if attempt.token in self._known:
             return 0
-        standing.pass_time(time.monotonic())
-        if standing.failures < MOST_FAILURES:
+        own, now = self._standings.get(attempt.address), time.monotonic()
+        standings = [each for each in (own, self._prefixes.get(attempt.prefix)) if each]
+        for each in standings:
+            each.pass_time(now)
+        if own is None or not own.failures:
             return 0
+        refused = [each for each in standings if each.failures >= MOST_FAILURES]
         if attempt.token is None:
-            return 1 + int((standing.failures - MOST_FAILURES) * FORGIVEN_SECONDS)
-        if standing.checks >= 1:
-            standing.checks -= 1
-            return 0
-        return 1
+            return 1 + int((own.failures - MOST_FAILURES) * FORGIVEN_SECONDS) if refused else 0
+        if any(each.checks < 1 for each in refused):
+            return 1
+        for each in refused:
+            each.checks -= 1
+        return 0
 
     def record(self, attempt: Attempt, status: int) -> None:
         """Learn from the answer whether the credential was accepted."""
@@ -110,16 +124,23 @@ class GuessThrottle:
             is_wrong, is_accepted = status == _REFUSED, 200 <= status < 300
         with self._lock:
             if is_wrong:
-                standing = self._standings.setdefault(attempt.address, Standing())
-                self._standings.move_to_end(attempt.address)
-                standing.pass_time(time.monotonic())
-                standing.failures = min(standing.failures + 1, 2.0 * MOST_FAILURES)
+                count_failure(self._standings, attempt.address)
+                if attempt.prefix:
+                    count_failure(self._prefixes, attempt.prefix)
                 self._known.pop(attempt.token or b"", None)
-                shorten(self._standings, most=_MOST_ADDRESSES)
             elif is_accepted and attempt.token:
                 self._known[attempt.token] = None
                 self._known.move_to_end(attempt.token)
                 shorten(self._known, most=_MOST_TOKENS)
+
+
+def count_failure(standings: OrderedDict[Any, Standing], key: Any) -> None:
+    """Count a failure of an address or prefix."""
+    standing = standings.setdefault(key, Standing())
+    standings.move_to_end(key)
+    standing.pass_time(time.monotonic())
+    standing.failures = min(standing.failures + 1, 2.0 * MOST_FAILURES)
+    shorten(standings, most=_MOST_ADDRESSES)
 
 
 def shorten(kept: OrderedDict, *, most: int) -> None:
@@ -132,7 +153,9 @@ def attempt_of(*, method: str, path: str, authorization: bytes, address: str) ->
     """Return the attempt that a request makes, or None if it shows no credential that is judged at this path."""
     scheme, _, credential = authorization.partition(b" ")
     if scheme.lower() == b"bearer" and TAKES_CREDENTIALS.fullmatch(path):
-        return Attempt(address=network_of(address), token=hashlib.sha256(credential.strip()).digest())
+        key = credential.strip()
+        prefix = key[:PREFIX_CHARACTERS] if key.startswith(KEY_PREFIX.encode()) else b""
+        return Attempt(address=network_of(address), token=hashlib.sha256(key).digest(), prefix=prefix)
     if method == "POST" and path == SIGN_IN_PATH:
         return Attempt(address=network_of(address), token=None)
     return None

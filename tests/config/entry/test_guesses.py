@@ -22,6 +22,7 @@ from config.entry.asgi import attempt_in
 from config.entry.guesses import Attempt, GuessThrottle, attempt_of
 from tests.callers import AgentCaller
 from tests.workspaces.factories import online
+from workspaces.access.tokens import AGENT_TOKEN_PREFIX, KEY_PREFIX, PREFIX_CHARACTERS, random_text
 
 INTERFACES = ["asgi", "wsgi"]
 LOGIN = "/admin/login/?next=/admin/"
@@ -203,6 +204,55 @@ def test_some_unknown_tokens_of_a_refused_address_are_still_checked_each_second(
         assert len(passed) == guesses.CHECKS_PER_SECOND
 
 
+def of_key(address, number, *, prefix=b"slw_AAAAAA"):
+    return Attempt(address, b"%s %d" % (prefix, number), prefix)
+
+
+def test_a_key_that_many_addresses_guess_is_checked_as_seldom_as_if_it_were_one(clock):
+    throttle, addresses = GuessThrottle(), [f"10.0.{number // 250}.{number % 250}" for number in range(1_000)]
+    for number, address in enumerate(addresses):
+        throttle.record(of_key(address, number), 401)
+    for _ in range(3):
+        passed = [each for each in addresses for number in range(5) if not seconds(throttle, of_key(each, number))]
+        assert len(passed) == guesses.CHECKS_PER_SECOND
+        for address in addresses:
+            throttle.record(of_key(address, 7), 401)
+        clock.now += 1
+    # Other keys and agents of these addresses go on.
+    assert seconds(throttle, of_key(addresses[0], 1, prefix=b"slw_BBBBBB")) == 0
+    assert seconds(throttle, Attempt(addresses[0], b"token of an agent")) == 0
+
+
+def test_the_owner_of_a_key_that_others_guess_is_let_in_from_an_address_of_its_own(clock):
+    throttle, owner = GuessThrottle(), of_key("10.1.1.1", 0)
+    for number in range(1_000):
+        throttle.record(of_key(f"10.0.{number // 250}.{number % 250}", number), 401)
+        seconds(throttle, of_key("10.0.0.0", number))
+    assert [seconds(throttle, owner) for _ in range(100)] == [0] * 100
+    throttle.record(owner, 200)
+    throttle.record(Attempt("10.1.1.1", b"a wrong one"), 401)
+    assert [seconds(throttle, owner) for _ in range(100)] == [0] * 100
+    # One that guessed waits no longer than for its own failure, whatever the others do.
+    assert seconds(throttle, of_key("10.0.0.1", 1)) == 1
+    clock.now += guesses.FORGIVEN_SECONDS
+    for number in range(100):
+        throttle.record(of_key("10.0.0.2", number), 401)
+        seconds(throttle, of_key("10.0.0.2", number))
+    assert seconds(throttle, of_key("10.0.0.2", 1)) == 1
+    assert seconds(throttle, of_key("10.0.0.1", 1)) == 0
+
+
+def test_only_the_public_beginning_of_an_api_key_is_its_prefix():
+    def prefix_of(credential):
+        found = attempt_of(method="GET", path="/workspaces", authorization=b"Bearer " + credential, address="10.0.0.1")
+        return found.prefix
+
+    key = KEY_PREFIX + random_text()
+    assert prefix_of(key.encode()) == key[:PREFIX_CHARACTERS].encode()
+    assert prefix_of(b"slw_") == b"slw_"
+    assert prefix_of((AGENT_TOKEN_PREFIX + random_text()).encode()) == prefix_of(b"x" * 47) == b""
+
+
 def test_only_a_few_passwords_are_checked_at_once():
     throttle = GuessThrottle()
     attempts = [Attempt(f"10.0.0.{number}", None) for number in range(10)]
@@ -216,9 +266,9 @@ def test_the_memory_is_bounded(clock, monkeypatch):
     monkeypatch.setattr(guesses, "_MOST_TOKENS", 10)
     throttle = GuessThrottle()
     for number in range(100):
-        throttle.record(Attempt(f"10.0.0.{number}", b"wrong"), 401)
+        throttle.record(Attempt(f"10.0.0.{number}", b"wrong", b"slw_%d" % number), 401)
         throttle.record(Attempt("10.0.1.1", b"%d" % number), 200)
-    assert len(throttle._standings) == len(throttle._known) == 10
+    assert len(throttle._standings) == len(throttle._prefixes) == len(throttle._known) == 10
 
 
 def test_what_is_in_use_is_not_forgotten(clock, monkeypatch):
