@@ -1,11 +1,15 @@
 from django.apps import AppConfig
 
 from config.celery import app as celery_app
+from config.log_format import FieldsFormatter
 
 
 class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        """Make our Celery application the default in every thread, including those of web requests."""
+        """Make our Celery application the default in every thread, and mask secrets in tracebacks of the log."""
+        from workspaces.access.log_masking import masked_traceback
+
         celery_app.set_default()
+        FieldsFormatter.masked_traceback = staticmethod(masked_traceback)

@@ -1,0 +1,380 @@
+"""Sends secret values through everything that can fail, and finds them wherever they are stored or leave the process.
+
+What to look for is written here anew, without the code that masks.
+"""
+
+import html
+import io
+import json
+import logging
+import sys
+import threading
+import time
+from base64 import b64encode, urlsafe_b64encode
+from contextlib import contextmanager, suppress
+from urllib.parse import quote, quote_plus
+
+import redis
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from psycopg import sql
+
+from config.log_format import FieldsFormatter
+from events import ephemeral, relay
+from events.delivery.deliverer import deliver_all_due
+from postgres.clock import database_now
+from tests.callers import AgentCaller, holder
+from tests.events.channels.factories import channel, mattermost, webhook
+from tests.waiting import wait_until
+from tests.workspaces.factories import booting, config_for, later, online, queued, running_on
+from workspaces.access import secrets
+from workspaces.access.secret_sets import create_set
+from workspaces.configuration.preflight import PreflightFailed
+from workspaces.deadlines.policy import Policy
+from workspaces.lifecycle.transitions import FailureCode
+from workspaces.models import ApiScope, Launch, Workspace
+from workspaces.operations import pause, restart
+from workspaces.provisioners.base import ProvisionerError
+from workspaces.services.core.secret_changes import set_secrets
+from workspaces.services.launching import launch as launch_service
+from workspaces.services.stopping.teardown import tear_down
+from workspaces.services.watching.crash_recovery import restart_crashed
+from workspaces.services.watching.last_look import take_last_looks
+from workspaces.services.watching.sweep import sweep_stuck
+from workspaces.services.watching.watch import watch_boots, watch_online
+
+# What is looked for: a part of each line of each value. Most spellings escape the characters around them.
+CORES = {
+    owner: [f"{owner}-{number}-{digits}" for number, digits in enumerate(("7f3a91c4e2", "b85d06fa17"), start=1)]
+    for owner in ("own", "shared", "global", "replaced")
+}
+VALUES = {owner: f'p"ss/w+rd {first}é\n\\x&{second}=<' for owner, (first, second) in CORES.items()}
+
+
+def spellings(value):
+    """Return the ways in which programs print a value."""
+    raw = value.encode()
+    yield from (value, quote(value, safe=""), quote_plus(value), json.dumps(value), repr(value), html.escape(value))
+    yield from (b64encode(raw).decode(), urlsafe_b64encode(raw).decode(), b64encode(b"ab" + raw + b"c").decode())
+    yield raw.hex()
+    for line in value.splitlines():
+        yield from (line, b64encode(line.encode()).decode())
+
+
+def needles():
+    """Return what must not be found, each with its meaning."""
+    found = {}
+    for owner, cores in CORES.items():
+        for core in cores:
+            found[core] = f"{owner} as it is"
+            found[core.encode().hex()] = f"{owner} in hexadecimal"
+            for before in range(3):
+                # Without the characters at both ends, which hold bits of what is beside it.
+                found[b64encode(bytes(before) + core.encode()).decode()[4:-4]] = f"{owner} in Base64"
+    return found
+
+
+NEEDLES = needles()
+STREAM = f"{settings.REDIS_PREFIX}poison"
+TEXTS = [spelling for value in VALUES.values() for spelling in spellings(value)]
+POISON = " | ".join(TEXTS)
+
+
+class World:
+    """Holds what has left the process, as (where, text)."""
+
+    def __init__(self, fake, receiver, mails):
+        self.fake, self.receiver, self.mails = fake, receiver, mails
+        self.told = []
+        # Tokens that answers may show once, and that nothing may store in clear.
+        self.tokens = []
+        self.admin, self.watcher = holder(ApiScope.ADMIN), holder(ApiScope.WATCH)
+
+    def tell(self, where, text):
+        self.told.append((where, text if isinstance(text, str) else text.decode(errors="replace")))
+
+    def answered(self, answer):
+        """Keep an HTTP answer."""
+        self.tell(f"answer to {answer.request['PATH_INFO']}", answer.content)
+        self.tell(f"headers of {answer.request['PATH_INFO']}", str(answer.headers))
+        return answer
+
+    def leaks(self):
+        """Return where something that must not be found is found: (where, what)."""
+        stored = [*postgres_texts(), *redis_texts(), *((where, text) for where, text in self.told if "log" in where)]
+        found = {
+            (where, why) for where, text in [*stored, *self.told] for needle, why in NEEDLES.items() if needle in text
+        }
+        return sorted(found | {(where, "a token") for where, text in stored for token in self.tokens if token in text})
+
+
+def postgres_texts():
+    """Yield each table and its rows as text."""
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(sql.SQL("SELECT row::text FROM {} AS row").format(sql.Identifier(table)))
+            for (text,) in cursor.fetchall():
+                yield f"table {table}", text
+
+
+def redis_texts():
+    """Yield each key of the tests' Redis and what it holds."""
+    readers = {
+        b"string": lambda client, key: client.get(key),
+        b"list": lambda client, key: client.lrange(key, 0, -1),
+        b"set": lambda client, key: client.smembers(key),
+        b"zset": lambda client, key: client.zrange(key, 0, -1),
+        b"hash": lambda client, key: client.hgetall(key),
+        b"stream": lambda client, key: client.xrange(key),
+    }
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        for key in client.scan_iter(f"{settings.REDIS_PREFIX}*"):
+            yield f"redis {key.decode()}", repr(readers[client.type(key)](client, key))
+
+
+@contextmanager
+def listening(world):
+    """Keep what is logged and what is published to browsers while the block runs."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(FieldsFormatter())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    ends = threading.Event()
+    ephemeral._publisher = ephemeral._Publisher()
+    with redis.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as subscription:
+        subscription.subscribe(ephemeral.redis_channel())
+        assert subscription.get_message(timeout=10)["type"] == "subscribe"
+
+        def listen():
+            while not ends.is_set():
+                if message := subscription.get_message(timeout=0.1):
+                    world.tell("live", message["data"])
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield
+            wait_until(lambda: not ephemeral._publisher._queue)
+            time.sleep(0.3)
+        finally:
+            ends.set()
+            thread.join()
+            root.removeHandler(handler)
+    world.tell("server log", stream.getvalue())
+
+
+def spread(world, monkeypatch, paths=None):
+    """Send the values through these paths; through every one if none is given."""
+    set_secrets({"SHARED": VALUES["replaced"], "GLOBAL": VALUES["global"]}, by="root")
+    create_set("poisoned")
+    channels(world)
+    with listening(world):
+        set_secrets({"SHARED": VALUES["shared"]}, secret_set="poisoned", by="root")
+        for path in paths or (agents_report, boots_fail, backends_fail, calls_are_refused):
+            path(world, monkeypatch)
+        relay.number_all()
+        deliver_all_due()
+        pages_are_read(world)
+    for request in world.receiver.received:
+        world.tell("webhook or chat", request.body)
+    for mail in world.mails.mails:
+        world.tell("e-mail", mail.replace(b"=\r\n", b""))
+
+
+def poisoned(make, **fields):
+    """Return a workspace that has all of the secrets, one of them in a set; one was replaced while it ran."""
+    workspace = make(secrets={"OWN": VALUES["replaced"]}, secret_sets=["poisoned"], **fields)
+    set_secrets({"OWN": VALUES["own"]}, workspace_id=workspace.pk, by="root")
+    workspace.refresh_from_db()
+    return workspace
+
+
+def channels(world):
+    """Make a channel of each kind that sends what it gets."""
+    webhook(world.receiver.url)
+    channel("chat", {"url": mattermost(world.receiver)})
+    channel("email", {"recipients": "ops@example.com", "subject_prefix": ""})
+    channel("redis_stream", {"url": settings.REDIS_URL, "stream": STREAM, "max_length": 9999})
+
+
+def agents_report(world, monkeypatch):
+    """An agent says everything that it can say, in each spelling."""
+    agent, up = AgentCaller(poisoned(booting)), AgentCaller(poisoned(online))
+    for text in TEXTS:
+        world.answered(agent.progress(step=f"at {text} ."))
+        world.answered(up.beat(current_task=f"at {text} .", active_tasks=1, sample_error=f"at {text} .", error_rate=0))
+    world.answered(up.beat(error_rate=0.9, sample_error=POISON))
+    world.answered(up.beat(error_rate=0, runtime_state="wedged", sample_error=POISON))
+    world.answered(up.beat(runtime_metadata={"capabilities": {POISON[:50]: True, "text": POISON}}))
+    card = {"name": "a", "skills": [{POISON: POISON}], "text": POISON}
+    world.answered(up.post("/registry/update-card", {"workspace_id": str(up.workspace.pk), "agent_card": card}))
+    world.answered(agent.register(agent_card=card))
+    world.answered(agent.register(url=f"http://localhost:9/?key={quote(VALUES['own'], safe='')}"))
+    for fields in ({"error": POISON}, {"error": "It broke.", "log_tail": POISON}, {"missing": [POISON]}):
+        world.answered(AgentCaller(poisoned(booting)).failed(**fields))
+    for fields in ({"error": POISON}, {"error": "x", "log_tail": POISON}):
+        path = f"/admin/workspaces/{poisoned(booting).pk}/bootstrap-failed"
+        world.answered(world.watcher.post(path, fields))
+
+
+def boots_fail(world, monkeypatch):
+    """Launches fail before, in and after the call of their backend."""
+
+    def refuse(workspace):
+        raise PreflightFailed(FailureCode.BAD_CONFIG, POISON)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(launch_service, "preflight", refuse)
+        launch(poisoned(queued))
+    for error in (ProvisionerError(POISON), RuntimeError(POISON)):
+        with failing(world.fake, "start", error):
+            launch(poisoned(queued))
+    stuck = poisoned(booting)
+    world.fake.append_log(running_on(world.fake, stuck), f"SLIPWAY-BOOTSTRAP-FAILED: {TEXTS[1]}\n{POISON}\n")
+    world.answered(world.admin.get(f"/workspaces/{stuck.pk}/console"))
+    watch_boots(clock=database_now)
+    ended = poisoned(booting)
+    world.fake.simulate_exit(running_on(world.fake, ended), exit_code=1, log_tail=POISON)
+    watch_boots(clock=database_now)
+    late = poisoned(booting)
+    world.fake.append_log(running_on(world.fake, late), POISON)
+    take_last_looks(clock=lambda: later(late, minutes=9), policy=Policy())
+    sweep_stuck(now=later(late, minutes=11), policy=Policy())
+
+
+def backends_fail(world, monkeypatch):
+    """Backends fail, and processes end, after a launch."""
+    for error in (ProvisionerError(POISON), RuntimeError(POISON)):
+        up = poisoned(online)
+        running_on(world.fake, up)
+        with failing(world.fake, "inspect", error):
+            watch_online(clock=database_now)
+            world.answered(world.admin.get(f"/workspaces/{up.pk}/console"))
+        pause(up.pk)
+        with failing(world.fake, "stop", error):
+            tear_down(launch_id=up.launch_id, now=database_now())
+        assert Launch.objects.get(pk=up.launch_id).teardown_error
+    crashed = poisoned(online)
+    world.fake.simulate_exit(running_on(world.fake, crashed), exit_code=1, log_tail=POISON)
+    watch_online(clock=database_now)
+    crashed.refresh_from_db()
+    restart_crashed(now=crashed.restart_due_at)
+
+
+@contextmanager
+def failing(fake, call, error):
+    """Let each of these calls of the backend raise."""
+
+    def before(name, key):
+        if name == call:
+            raise error
+
+    fake.before_call = before
+    try:
+        yield
+    finally:
+        fake.before_call = lambda name, key: None
+
+
+def launch(workspace):
+    launch_service.launch(workspace_id=workspace.pk, launch_id=workspace.launch_id, clock=database_now)
+
+
+def calls_are_refused(world, monkeypatch):
+    """Operators send secrets, rightly and wrongly."""
+    own, value = f"/workspaces/{poisoned(online).pk}", VALUES["own"]
+    bad_secrets = [{"key": "1X", "value": value}, {"key": "PORT", "value": value}, {"secrets": {"X": [value]}}]
+    bad_secrets += [{"secrets": value}, {"key": "X", "value": {"x": value}}, {"key": "X", "values": value}]
+    for path in (f"{own}/secrets", "/settings/secrets", "/settings/secret-sets/poisoned"):
+        for body in bad_secrets:
+            world.answered(put(world.admin, path, body))
+    new = {"name": "w", "config": config_for("echo")}
+    bad_fields = [
+        {"secrets": {"PORT": value}},
+        {"env_file": f"X={value}\nbad line {value}"},
+        {"secrets": {"X": [value]}},
+    ]
+    bad_fields += [{"secrets": {"X": value}, "external": True, "config": None, "url": f"http://h/{quote(value)}"}]
+    for fields in bad_fields:
+        world.answered(world.admin.post("/workspaces", new | fields))
+    half = f'{{"key": "X", "value": {json.dumps(value)}'
+    world.answered(world.admin.client.put(f"{own}/secrets", half, "application/json", headers=world.admin.headers))
+    headers = {**world.admin.headers, "Idempotency-Key": "k"}
+    for _ in range(2):
+        body = new | {"secrets": {"X": value}, "secret_sets": ["poisoned"]}
+        world.answered(world.admin.client.post("/workspaces", body, "application/json", headers=headers))
+    headers["Idempotency-Key"] = "of an external one"
+    made = world.admin.client.post("/workspaces", {"name": "e", "external": True}, "application/json", headers=headers)
+    world.tokens.append(made.json()["connection"]["auth_token"])
+    browser = signed_in()
+    for name in ("OK", "1X"):
+        world.answered(browser.post(reverse("admin:workspaces_secret_add"), {"name": name, "value": value}))
+    form = {"config": "name: [", "secrets": f"X='{value}'"}
+    world.answered(browser.post(reverse("admin:workspaces_workspace_add"), form))
+    for name in ("OK", "1X"):
+        run(world, "secret", "set", name, value=value)
+    for workspace in Workspace.objects.filter(status="failed"):
+        # Its message for the worker is in Redis.
+        restart(workspace.pk)
+
+
+def put(caller, path, body):
+    return caller.client.put(path, body, content_type="application/json", headers=caller.headers)
+
+
+def run(world, *arguments, value=""):
+    """Run a command with this standard input."""
+    out = io.StringIO()
+    with suppress(CommandError, SystemExit), standard_input(value):
+        try:
+            call_command(*arguments, stdout=out, stderr=out)
+        except CommandError as error:
+            out.write(str(error))
+            raise
+        finally:
+            world.tell(f"manage.py {arguments[0]}", out.getvalue())
+
+
+@contextmanager
+def standard_input(text):
+    earlier, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(text.encode()))
+    try:
+        yield
+    finally:
+        sys.stdin = earlier
+
+
+def signed_in():
+    user, _ = get_user_model().objects.get_or_create(username="root", is_staff=True, is_superuser=True)
+    browser = Client(raise_request_exception=False)
+    browser.force_login(user)
+    return browser
+
+
+def pages_are_read(world):
+    """Read everything that shows workspaces, launches, events and secrets."""
+    paths = ["/workspaces?include_removed=true", "/settings/secrets", "/settings/secret-sets", "/events?limit=500"]
+    paths += ["/settings/secret-sets/poisoned", "/metrics", "/launches", "/incidents", "/channels", "/templates"]
+    pages = [f"admin:workspaces_{model}_changelist" for model in ("workspace", "launch", "secret", "secretset")]
+    addresses = [
+        reverse(page) for page in [*pages, "admin:events_event_changelist", "admin:events_delivery_changelist"]
+    ]
+    for workspace in Workspace.objects.all():
+        own = f"/workspaces/{workspace.pk}"
+        paths += [own, *(f"{own}/{name}" for name in ("secrets", "state", "budget", "usage", "tokens", "console"))]
+        addresses.append(reverse("admin:workspaces_workspace_change", args=[workspace.pk]))
+        addresses.append(reverse("admin:workspaces_launch_change", args=[workspace.launch_id]))
+    for path in paths:
+        world.answered(world.admin.get(path))
+    browser = signed_in()
+    for address in addresses:
+        world.answered(browser.get(address))
+    for arguments in (["workspaces"], ["secret", "list"], ["workspaces", "--format", "json"]):
+        run(world, *arguments)
+    assert secrets.readable_values(set())
