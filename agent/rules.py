@@ -4,14 +4,15 @@ The server applies them before a launch, the agent inside it. Standard library o
 reads config.json. A key without a value (`runtime_config:` alone, null) counts as absent.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from agent.models import ModelEntry, matching_entry
-from agent.shape import Problem, check_shape, display_key, is_environment_name
+from agent.shape import CONFIG_SCHEMA, Problem, check_shape, display_key, is_environment_name
 
 # The server imports only this module, so it re-exports what the server needs from agent.shape.
 __all__ = [
+    "CONFIG_SCHEMA",
     "DEFAULT_RUNTIME",
     "GIVEN_NAMES",
     "Problem",
@@ -26,10 +27,12 @@ __all__ = [
     "missing",
     "missing_message",
     "missing_names",
+    "name_missing",
     "picked_model",
     "provision_timeout_override",
     "provision_timeout_seconds",
     "required_env",
+    "required_places",
     "runtime_of",
     "stall_timeout_seconds",
 ]
@@ -88,17 +91,29 @@ def matched_entry(config: Config, model: str | None = None) -> ModelEntry | None
     return matching_entry(picked_model(config, model), lists)
 
 
-def required_env(config: Config, model: str | None = None) -> list[Requirement]:
-    """Return what must be set, in the order of the config, each once.
+def required_places(config: Config, model: str | None = None) -> dict[Requirement, str]:
+    """Return what must be set, in the order of the config, each with the path of the first item that asks for it.
 
     This is runtime_config.required_env plus env.required. The required_env of the entry that applies to the picked
     model replaces the first.
     """
-    items = [
-        *_runtime_required(config, model),
-        *_list(_mapping(config, "env"), "required"),
-    ]
-    return list(dict.fromkeys(found for item in items if (found := _requirement(item))))
+    entry = matched_entry(config, model)
+    place = f"{entry.place}." if entry and entry.required_env is not None else "runtime_config."
+    lists = {
+        f"{place}required_env": _runtime_required(config, model),
+        "env.required": _list(_mapping(config, "env"), "required"),
+    }
+    places: dict[Requirement, str] = {}
+    for path, items in lists.items():
+        for index, item in enumerate(items):
+            if found := _requirement(item):
+                places.setdefault(found, f"{path}[{index}]")
+    return places
+
+
+def required_env(config: Config, model: str | None = None) -> list[Requirement]:
+    """Return what must be set, in the order of the config, each once."""
+    return list(required_places(config, model))
 
 
 def missing(config: Config, environment: Mapping[str, str], model: str | None = None) -> list[Requirement]:
@@ -111,20 +126,22 @@ def missing_names(requirements: Iterable[Requirement]) -> list[str]:
     return list(dict.fromkeys(name for requirement in requirements for name in requirement.names))
 
 
-def missing_message(requirements: Iterable[Requirement], entry: ModelEntry | None = None) -> str:
-    """Return the message that names every missing variable and says what to do (wire contract).
-
-    `entry` is the one of the picked model, if its requirements count.
-    """
+def name_missing(requirements: Sequence[Requirement]) -> tuple[str, str]:
+    """Return a sentence that names every missing variable, and one that says what to do (wire contract)."""
     phrases = [str(one) if len(one.names) == 1 else f"one of {one}" for one in requirements]
     noun = "environment variable" if len(phrases) == 1 else "environment variables"
     them = "it" if len(phrases) == 1 else "them"
     listed = phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
     return (
-        f"Missing required {noun} {listed}. "
-        f"Add {them} to this workspace's secrets or to the global secrets, then restart."
-        + (f" {entry}" if entry and entry.required_env is not None else "")
+        f"Missing required {noun} {listed}.",
+        f"Add {them} to this workspace's secrets or to the global secrets, then restart.",
     )
+
+
+def missing_message(requirements: Sequence[Requirement], entry: ModelEntry | None = None) -> str:
+    """Return the message about missing variables. `entry` is the one of the picked model, if its requirements count."""
+    applies = [str(entry)] if entry and entry.required_env is not None else []
+    return " ".join([*name_missing(requirements), *applies])
 
 
 def provision_timeout_seconds(config: Config) -> int | None:

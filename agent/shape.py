@@ -7,7 +7,6 @@ one of them: then it is a problem, because the launch would check nothing.
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from typing import NamedTuple
 
 from agent.texts import is_visibly_empty
@@ -55,19 +54,28 @@ _MOST_MISPLACED = 5
 # Such as `env_required` and `required_variables`, without what separates the words.
 _WORDS = "(?:(?:env|environment|var|variable|secret|key|name)s?)*"
 _LIKE_REQUIRED_ENV = re.compile(f"{_WORDS}requir(?:e|es|ed){_WORDS}")
-_NOTHING_READS = "nothing reads this key. Write {}, or the launch checks no variable"
+_NOTHING_READS = "nothing reads this key"
+_WRITE_INSTEAD = "Write {}, or the launch checks no variable."
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Keys of the user's own.
+_EXTENSION = re.compile(r"^(x-|_|\.)")
 
 
 class Problem(NamedTuple):
-    """One problem of a config: the path of its key, and a clause without a full stop that says what is wrong."""
+    """One problem of a config: the path of its key, and a clause without a full stop that says what is wrong.
+
+    `code` is stable, for programs; `hint` is a sentence that says what to do, or "".
+    """
 
     key: str
     message: str
+    code: str = "wrong_type"
+    hint: str = ""
     is_warning: bool = False
 
     def __str__(self) -> str:
-        return f"{display_key(self.key)}: {self.message}" if self.key else self.message
+        clause = f"{self.message}. {self.hint.removesuffix('.')}" if self.hint else self.message
+        return f"{display_key(self.key)}: {clause}" if self.key else clause
 
 
 class Findings(NamedTuple):
@@ -82,6 +90,23 @@ class Findings(NamedTuple):
 
 
 Check = Callable[[str, object], Iterator[Problem]]
+Schema = Mapping[str, object]
+
+
+class Rule(NamedTuple):
+    """How a value is checked, and the same as a JSON Schema, from which docs/reference/config.schema.json is made."""
+
+    check: Check
+    schema: Schema
+
+    def __call__(self, path: str, value: object) -> Iterator[Problem]:
+        """Yield what is wrong with the value at this path."""
+        return self.check(path, value)
+
+
+def rule(schema: Schema) -> Callable[[Check], Rule]:
+    """Make a check a rule with this schema."""
+    return lambda check: Rule(check, schema)
 
 
 def is_environment_name(value: object) -> bool:
@@ -115,7 +140,7 @@ def judge_unknown_key(path: str, key: str, value: object, known: set[str]) -> It
     """
     name = f"{path}.{key}" if path else key
     looks = visible_key(key)
-    is_extension = key.startswith(("x-", "_", "."))
+    is_extension = _EXTENSION.match(key) is not None
     decisive = [each for each in ("required_env", "required") if each in known or each == "required_env"]
     meant = next((each for each in decisive if is_within_edits(looks, each, _MISSPELT_EDITS)), None)
     # `required: true` of a step or a port names no variables.
@@ -123,14 +148,16 @@ def judge_unknown_key(path: str, key: str, value: object, known: set[str]) -> It
         meant = meant or (decisive[-1] if _LIKE_REQUIRED_ENV.fullmatch(re.sub("[_-]", "", looks)) else None)
     if meant:
         place = (path or "the top level") if meant in known else "runtime_config"
-        yield Problem(name, _NOTHING_READS.format(f"{meant}, in {place}"))
+        hint = _WRITE_INSTEAD.format(f"{meant}, in {place}")
+        yield Problem(name, _NOTHING_READS, code="misplaced_key", hint=hint)
         return
     yield from misplaced_requirements(name, value, in_env=None if is_extension else looks.startswith("env"))
     if not is_extension:
         edits = min(_MISSPELT_EDITS, (len(looks) + 1) // 3)
         close = next((each for each in sorted(known) if is_within_edits(looks, each, edits)), None)
-        hint = f". Did you mean {close}?" if close else ""
-        yield Problem(name, f"neither Slipway nor a known runtime reads this key{hint}", is_warning=True)
+        hint = f"Did you mean {close}?" if close else ""
+        message = "neither Slipway nor a known runtime reads this key"
+        yield Problem(name, message, code="unknown_key", hint=hint, is_warning=True)
 
 
 def misplaced_requirements(path: str, value: object, *, in_env: bool | None = None) -> Iterator[Problem]:
@@ -153,7 +180,8 @@ def misplaced_requirements(path: str, value: object, *, in_env: bool | None = No
             if is_within_edits(looks, "required_env", _MISSPELT_EDITS):
                 meant = "required_env, in runtime_config"
             if meant:
-                yield Problem("".join((*parts, name)), _NOTHING_READS.format(meant))
+                hint = _WRITE_INSTEAD.format(meant)
+                yield Problem("".join((*parts, name)), _NOTHING_READS, code="misplaced_key", hint=hint)
                 found += 1
             elif len(parts) < _DEEPEST and len(queue) < _MOST_WALKED:
                 inner = is_in_env if not looks or in_env is None else looks.startswith("env")
@@ -182,112 +210,6 @@ def is_within_edits(left: str, right: str, edits: int) -> bool:
     return any(is_within_edits(*pair, edits - 1) for pair in pairs)
 
 
-def _text(path: str, value: object) -> Iterator[Problem]:
-    if not isinstance(value, str):
-        yield Problem(path, f"must be text, not {_kind(value)}")
-    elif "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        yield Problem(
-            path,
-            "contains a NUL or half a surrogate pair, which can't be stored",
-        )
-
-
-def _filled(path: str, value: object) -> Iterator[Problem]:
-    yield from _text(path, value)
-    if isinstance(value, str) and is_visibly_empty(value):
-        yield Problem(path, "must not be empty")
-
-
-def _integer(path: str, value: object) -> Iterator[Problem]:
-    if isinstance(value, bool) or not isinstance(value, int):
-        yield Problem(path, f"must be a whole number, not {_kind(value)}")
-
-
-def _boolean(path: str, value: object) -> Iterator[Problem]:
-    if not isinstance(value, bool):
-        yield Problem(path, f"must be true or false, not {_kind(value)}")
-
-
-def _between(path: str, value: object, least: int, most: int) -> Iterator[Problem]:
-    wrong = list(_integer(path, value))
-    if not wrong and isinstance(value, int) and not least <= value <= most:
-        wrong = [
-            Problem(
-                path,
-                f"must be a whole number from {least} to {most}, not {_shortened(value)}",
-            )
-        ]
-    yield from wrong
-
-
-def _duration(path: str, value: object) -> Iterator[Problem]:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        yield Problem(path, f"must be a number of seconds, not {_kind(value)}")
-    elif not 0 <= value < float("inf"):
-        yield Problem(path, f"must be a number of seconds, 0 or more, not {_shortened(value)}")
-
-
-def _list_of(check: Check) -> Check:
-    def check_list(path: str, value: object) -> Iterator[Problem]:
-        if not isinstance(value, list):
-            yield Problem(path, f"must be a list, not {_kind(value)}")
-            return
-        for index, item in enumerate(value):
-            yield from check(f"{path}[{index}]", item)
-
-    return check_list
-
-
-def _command(path: str, value: object) -> Iterator[Problem]:
-    if isinstance(value, list):
-        yield from _list_of(_text)(path, value)
-        if not value or value[0] == "":
-            yield Problem(path, "must name a program")
-    elif isinstance(value, str):
-        yield from _filled(path, value)
-    else:
-        yield Problem(path, f"must be text or a list of texts, not {_kind(value)}")
-
-
-def _name(path: str, value: object) -> Iterator[Problem]:
-    if not isinstance(value, str):
-        yield Problem(path, f"must be the name of an environment variable, not {_kind(value)}")
-    elif not is_environment_name(value):
-        yield Problem(
-            path,
-            f"{_shortened(value)} is not a name for an environment variable (letters, digits and _, no digit first)",
-        )
-
-
-def _requirement(path: str, value: object) -> Iterator[Problem]:
-    if not isinstance(value, Mapping):
-        yield from _name(path, value)
-    elif not isinstance(value.get("any_of"), list) or not value["any_of"]:
-        yield Problem(path, "must be a name, or any_of with a list of at least one name")
-    else:
-        yield from _any_of(path, value)
-
-
-def _entry(checks: Mapping[str, Check], *, required: tuple[str, ...] = (), passed_on: Iterable[str] = ()) -> Check:
-    known = {*checks, *passed_on}
-
-    def check_entry(path: str, value: object) -> Iterator[Problem]:
-        if not isinstance(value, Mapping):
-            yield Problem(path, f"must hold keys and values, not {_kind(value)}")
-            return
-        for key, check in checks.items():
-            if value.get(key) is not None:
-                yield from check(f"{path}.{key}" if path else key, value[key])
-        for key in value:
-            if key not in known:
-                yield from judge_unknown_key(path, str(key), value[key], known)
-            elif key not in checks:
-                yield from misplaced_requirements(f"{path}.{key}" if path else key, value[key])
-        yield from (Problem(f"{path}.{key}", "is missing") for key in required if value.get(key) is None)
-
-    return check_entry
-
-
 def _kind(value: object) -> str:
     if isinstance(value, Mapping):
         return "keys and values"
@@ -309,15 +231,162 @@ def _shortened(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-_any_of = _entry({"any_of": _list_of(_name)})
+@rule({"type": "string"})
+def _text(path: str, value: object) -> Iterator[Problem]:
+    if not isinstance(value, str):
+        yield Problem(path, f"must be text, not {_kind(value)}")
+    elif "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        yield Problem(path, "contains a NUL or half a surrogate pair, which can't be stored", code="bad_value")
+
+
+@rule({"type": "string", "pattern": "\\S"})
+def _filled(path: str, value: object) -> Iterator[Problem]:
+    yield from _text(path, value)
+    if isinstance(value, str) and is_visibly_empty(value):
+        yield Problem(path, "must not be empty", code="bad_value")
+
+
+@rule({"type": ["string", "number"]})
+def _version(path: str, value: object) -> Iterator[Problem]:
+    # `1.0` is a number in YAML.
+    yield from () if type(value) in (int, float) else _text(path, value)
+
+
+@rule({"type": "integer"})
+def _integer(path: str, value: object) -> Iterator[Problem]:
+    if isinstance(value, bool) or not isinstance(value, int):
+        yield Problem(path, f"must be a whole number, not {_kind(value)}")
+
+
+@rule({"type": "boolean"})
+def _boolean(path: str, value: object) -> Iterator[Problem]:
+    if not isinstance(value, bool):
+        yield Problem(path, f"must be true or false, not {_kind(value)}")
+
+
+def _between(least: int, most: int) -> Rule:
+    @rule({"type": "integer", "minimum": least, "maximum": most})
+    def check(path: str, value: object) -> Iterator[Problem]:
+        wrong = list(_integer(path, value))
+        if not wrong and isinstance(value, int) and not least <= value <= most:
+            message = f"must be a whole number from {least} to {most}, not {_shortened(value)}"
+            wrong = [Problem(path, message, code="out_of_range")]
+        yield from wrong
+
+    return check
+
+
+@rule({"type": "number", "minimum": 0})
+def _duration(path: str, value: object) -> Iterator[Problem]:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        yield Problem(path, f"must be a number of seconds, not {_kind(value)}")
+    elif not 0 <= value < float("inf"):
+        message = f"must be a number of seconds, 0 or more, not {_shortened(value)}"
+        yield Problem(path, message, code="out_of_range")
+
+
+def _list_of(item_rule: Rule) -> Rule:
+    @rule({"type": "array", "items": item_rule.schema})
+    def check(path: str, value: object) -> Iterator[Problem]:
+        if not isinstance(value, list):
+            yield Problem(path, f"must be a list, not {_kind(value)}")
+            return
+        for index, item in enumerate(value):
+            yield from item_rule(f"{path}[{index}]", item)
+
+    return check
+
+
+@rule(
+    {
+        "anyOf": [
+            _filled.schema,
+            {
+                "type": "array",
+                "items": _text.schema,
+                "minItems": 1,
+                "prefixItems": [{"type": "string", "minLength": 1}],
+            },
+        ]
+    }
+)
+def _command(path: str, value: object) -> Iterator[Problem]:
+    if isinstance(value, list):
+        yield from _list_of(_text)(path, value)
+        if not value or value[0] == "":
+            yield Problem(path, "must name a program", code="bad_value")
+    elif isinstance(value, str):
+        yield from _filled(path, value)
+    else:
+        yield Problem(path, f"must be text or a list of texts, not {_kind(value)}")
+
+
+@rule({"type": "string", "pattern": f"^{_ENVIRONMENT_NAME.pattern}$"})
+def _name(path: str, value: object) -> Iterator[Problem]:
+    if not isinstance(value, str):
+        yield Problem(path, f"must be the name of an environment variable, not {_kind(value)}")
+    elif not is_environment_name(value):
+        name = _shortened(value)
+        message = f"{name} is not a name for an environment variable (letters, digits and _, no digit first)"
+        yield Problem(path, message, code="bad_name")
+
+
+def _entry(rules: Mapping[str, Rule], *, required: tuple[str, ...] = (), passed_on: Iterable[str] = ()) -> Rule:
+    known = {*rules, *passed_on}
+    optional = {key: {"anyOf": [each.schema, {"type": "null"}]} for key, each in rules.items() if key not in required}
+    properties = optional | {key: rules[key].schema for key in required}
+
+    @rule(
+        {
+            "type": "object",
+            "properties": {key: properties.get(key, {}) for key in [*rules, *sorted(passed_on)]},
+            "required": list(required),
+            "patternProperties": {_EXTENSION.pattern: {}},
+            "additionalProperties": False,
+        }
+    )
+    def check(path: str, value: object) -> Iterator[Problem]:
+        if not isinstance(value, Mapping):
+            yield Problem(path, f"must hold keys and values, not {_kind(value)}")
+            return
+        for key, key_rule in rules.items():
+            if value.get(key) is not None:
+                yield from key_rule(f"{path}.{key}" if path else key, value[key])
+        for key in value:
+            if key not in known:
+                yield from judge_unknown_key(path, str(key), value[key], known)
+            elif key not in rules:
+                yield from misplaced_requirements(f"{path}.{key}" if path else key, value[key])
+        missing = [key for key in required if value.get(key) is None]
+        yield from (Problem(f"{path}.{key}", "is missing", code="missing_key") for key in missing)
+
+    return check
+
+
+_any_of = _entry(
+    {"any_of": Rule(_list_of(_name).check, {"type": "array", "items": _name.schema, "minItems": 1})},
+    required=("any_of",),
+)
+
+
+@rule({"anyOf": [_name.schema, _any_of.schema]})
+def _requirement(path: str, value: object) -> Iterator[Problem]:
+    if not isinstance(value, Mapping):
+        yield from _name(path, value)
+    elif not isinstance(value.get("any_of"), list) or not value["any_of"]:
+        yield Problem(path, "must be a name, or any_of with a list of at least one name", code="bad_value")
+    else:
+        yield from _any_of(path, value)
+
+
 _required_env = _list_of(_requirement)
-_seconds = partial(_between, least=1, most=31_536_000)
+_seconds = _between(1, 31_536_000)
 _models = _list_of(
     _entry(
         {"id": _filled, "required_env": _required_env}, required=("id",), passed_on=("name", "description", "provider")
     )
 )
-_RUNTIME_CONFIG: dict[str, Check] = {
+_RUNTIME_CONFIG: dict[str, Rule] = {
     "model": _text,
     "models": _models,
     "required_env": _required_env,
@@ -334,18 +403,17 @@ _top = _entry(
         "name": _text,
         "description": _text,
         "role": _text,
-        "version": lambda path, value: iter(()) if type(value) in (int, float) else _text(path, value),
+        "version": _version,
         "tier": _integer,
         "runtime": _text,
         "model": _text,
         "models": _models,
         "env": _entry({"required": _required_env}, passed_on=("optional",)),
         "runtime_config": _entry(_RUNTIME_CONFIG, passed_on=_PASSED_ON_OF_RUNTIME),
-        "a2a": _entry(
-            {"port": partial(_between, least=1, most=MAX_PORT)}, passed_on=("streaming", "push_notifications")
-        ),
+        "a2a": _entry({"port": _between(1, MAX_PORT)}, passed_on=("streaming", "push_notifications")),
         "prompt_files": _list_of(_text),
-        "skills": _list_of(misplaced_requirements),
+        "skills": _list_of(Rule(misplaced_requirements, {})),
     },
     passed_on=_PASSED_ON,
 )
+CONFIG_SCHEMA = _top.schema

@@ -28,6 +28,7 @@ from devserver.servers.embedded import LOCALHOST
 # These commands look at the code only.
 _GENERATED_PAGES = {"lifecycle_diagram", "operations_page", "event_catalogue"}
 _OFFLINE = {"help", "version", "collectstatic", "findstatic", "diffsettings"} | _GENERATED_PAGES
+_ONLINE_WITH = {"check": "--database", "preflight": "--here"}
 DEFAULT_PORT = 8000
 
 
@@ -106,7 +107,8 @@ def is_offline(arguments: Sequence[str]) -> bool:
     command, options = arguments[1:2], set(arguments[1:])
     if not command or command[0] in _OFFLINE or options & {"--help", "-h", "--version"}:
         return True
-    return command[0] == "check" and "--database" not in options
+    # Two commands ask for them with an option.
+    return command[0] in _ONLINE_WITH and not any(option.startswith(_ONLINE_WITH[command[0]]) for option in options)
 
 
 def up_port(arguments: Sequence[str]) -> int:

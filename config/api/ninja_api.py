@@ -34,6 +34,7 @@ from workspaces.access.secret_sets import SetInUse, UnknownSet
 from workspaces.api import edits, logs, tokens, usage  # noqa: F401 (they add routes)
 from workspaces.api.api_keys import router as api_keys_router
 from workspaces.api.diagnosis import deadlines, incidents, launches
+from workspaces.api.preflight import of_requests as preflight_router
 from workspaces.api.router import router as workspaces_router
 from workspaces.api.routes import templates as templates_router
 from workspaces.api.secret_sets import secret_sets as secret_sets_router
@@ -65,6 +66,8 @@ api = DescribedAPI(
     parser=JsonParser(),
     renderer=CompactRenderer(),
 )
+# Before what could be a workspace's ID.
+api.add_router("/workspaces/preflight", preflight_router)
 api.add_router("/workspaces", workspaces_router)
 api.add_router("/settings/secrets", global_secrets_router)
 api.add_router("/settings/deadlines", deadlines.router)

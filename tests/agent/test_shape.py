@@ -69,7 +69,7 @@ def test_a_good_config_has_no_problems(config):
 def test_a_wrong_value_is_named_with_its_key(config, key, message):
     [problem] = check_shape(config).problems
     assert problem.key == key
-    assert message in problem.message
+    assert message in str(problem)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_wrong_value_is_named_with_its_key(config, key, message):
 def test_a_wrong_value_of_the_runtime_is_named_with_its_key(runtime_config, key, message):
     [problem] = check_shape({"runtime_config": runtime_config}).problems
     assert problem.key == f"runtime_config.{key}"
-    assert message in problem.message
+    assert message in str(problem)
 
 
 def test_all_problems_are_named_at_once():

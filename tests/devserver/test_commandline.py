@@ -65,6 +65,7 @@ def processes_in(folder):
     "arguments",
     [
         *(["help"], ["--help"], ["--version"], [], ["migrate", "--help"], ["check"]),
+        ["preflight", "catalog/echo"],
         *([page, "--check"] for page in ("lifecycle_diagram", "operations_page", "event_catalogue")),
     ],
 )

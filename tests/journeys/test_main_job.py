@@ -30,13 +30,7 @@ from workspaces.services.watching.watch import watch_online
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 
-# Real files if they exist here; otherwise configs with the same requirements.
-CONFIGS = {
-    name: text
-    for name, names in EXPECTED.items()
-    for path in [REAL_CONFIGS / f"{name}.config.yaml"]
-    for text in [path.read_text() if path.exists() else f"name: {name}\nruntime_config: {{required_env: {names}}}\n"]
-}
+CONFIGS = {name: (REAL_CONFIGS / f"{name}.config.yaml").read_text() for name in EXPECTED}
 
 
 def create_workspace(config="", **fields):

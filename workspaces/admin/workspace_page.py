@@ -23,7 +23,7 @@ from workspaces.admin.display import (
     display_time,
 )
 from workspaces.configuration import catalog
-from workspaces.configuration.effective import check_effective, effective_configuration
+from workspaces.configuration.effective import effective_configuration, inspect_effective
 from workspaces.configuration.parser import BadConfig
 from workspaces.configuration.preflight import warnings_of
 from workspaces.deadlines.policy import current_policy
@@ -160,8 +160,9 @@ def configuration_notes(workspace: Workspace) -> dict[str, Any]:
     lacks_command, warnings = False, []
     if not workspace.is_external:
         try:
-            checked = check_effective(effective_configuration(workspace))
-            lacks_command, warnings = not rules.command_of(checked.config), warnings_of(checked)
+            checked = inspect_effective(effective_configuration(workspace))
+            lacks_command = not checked.problems and not rules.command_of(checked.config)
+            warnings = [*map(str, checked.problems), *map(str, warnings_of(checked))]
         except (BadConfig, catalog.UnknownTemplate) as error:
             warnings = [str(error)]
         if "has_runtime" in workspace.agent_card:

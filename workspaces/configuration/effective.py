@@ -3,11 +3,11 @@
 import base64
 import hashlib
 import posixpath
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
 
 from workspaces.configuration import catalog
-from workspaces.configuration.parser import CheckedConfig, check_config
+from workspaces.configuration.parser import CheckedConfig, inspect_config
 from workspaces.models import Configuration, Workspace
 
 
@@ -42,16 +42,27 @@ def effective_configuration(workspace: Workspace) -> EffectiveConfiguration:
     return EffectiveConfiguration(text=text, files=files)
 
 
+def inspect_effective(configuration: EffectiveConfiguration) -> CheckedConfig:
+    """Return the config with every problem; it also warns of prompt files that are not there. Raises nothing."""
+    return warn_of_missing_files(inspect_config(configuration.text), configuration.files)
+
+
 def check_effective(configuration: EffectiveConfiguration) -> CheckedConfig:
-    """Return the checked config, which also warns of prompt files that are not there. Raises BadConfig."""
-    checked = check_config(configuration.text)
-    prompt_files = checked.config.get("prompt_files") or []
-    missing = [name for name in prompt_files if posixpath.normpath(name) not in configuration.files]
+    """Return the config that can be used. Raises BadConfig."""
+    return inspect_effective(configuration).usable()
+
+
+def warn_of_missing_files(checked: CheckedConfig, files: Container[str]) -> CheckedConfig:
+    """Return the config with a warning of its prompt files that are not among the files beside it."""
+    prompt_files = checked.config.get("prompt_files")
+    names = prompt_files if isinstance(prompt_files, list) else []
+    missing = [name for name in names if isinstance(name, str) and posixpath.normpath(name) not in files]
     if not missing:
         return checked
     named = ", ".join(ascii(name[:80]) for name in missing[:10])
-    warning = f"prompt_files: these files are not beside config.yaml, so the workspace does not get them: {named}."
-    return CheckedConfig(config=checked.config, warnings=[*checked.warnings, warning])
+    message = f"prompt_files: these files are not beside config.yaml, so the workspace does not get them: {named}."
+    warning = checked.diagnostic("missing_file", message, path="prompt_files")
+    return replace(checked, warnings=[*checked.warnings, warning])
 
 
 def store(configuration: EffectiveConfiguration) -> Configuration:

@@ -6,7 +6,7 @@ Size, nesting and aliases are limited before any value is built, so no text can 
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import yaml
 from yaml.composer import Composer
 
 from agent import rules
+from workspaces.configuration.diagnostics import MOST_DIAGNOSTICS, Diagnostic, bounded
 
 MAX_CONFIG_BYTES = 256 * 1024
 MAX_DEPTH = 40
@@ -45,15 +46,39 @@ _CORE_SCHEMA = {
 
 
 class BadConfig(ValueError):
-    """The config.yaml can't be used; the message names the key, the line and the column."""
+    """The configuration can't be used. The message has the first problems, with key, line and column."""
+
+    def __init__(self, *problems: Diagnostic | str) -> None:
+        self.problems = [
+            each if isinstance(each, Diagnostic) else Diagnostic(code="bad_template", path="template", message=each)
+            for each in problems
+        ]
+        super().__init__(" ".join(map(str, self.problems[:_SHOWN_PROBLEMS])))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedConfig:
-    """A config that can be used, and what is probably not meant in it, as sentences with line and column."""
+    """The values of a config.yaml, what is wrong in it, and what is probably not meant.
+
+    With a problem in the YAML itself `config` holds only what could be read.
+    """
 
     config: dict[str, Any]
-    warnings: list[str]
+    problems: list[Diagnostic] = field(default_factory=list)
+    warnings: list[Diagnostic] = field(default_factory=list)
+    root: yaml.Node | None = None
+
+    def usable(self) -> "CheckedConfig":
+        """Return this. Raises BadConfig with every problem."""
+        if self.problems:
+            raise BadConfig(*self.problems)
+        return self
+
+    def diagnostic(self, code: str, message: str, *, path: str, hint: str = "") -> Diagnostic:
+        """Return a finding at the place of its key, or of the nearest parent that the file has."""
+        line, column = position(find_mark(path, self.root)) if self.root else (None, None)
+        shown = rules.display_key(path)
+        return Diagnostic(code=code, message=message, path=shown, line=line, column=column, hint=hint)
 
 
 def parse_config(text: str) -> dict[str, Any]:
@@ -62,45 +87,86 @@ def parse_config(text: str) -> dict[str, Any]:
 
 
 def check_config(text: str) -> CheckedConfig:
-    """Return the config in the shape that agent/rules.py requires, with warnings. Raises BadConfig.
+    """Return the config in the shape that agent/rules.py requires, with warnings. Raises BadConfig."""
+    return inspect_config(text).usable()
+
+
+def inspect_config(text: str) -> CheckedConfig:
+    """Return what the text says, with every problem. Raises nothing.
 
     The values are those of JSON; numbers that JSON lacks, such as `.nan`, are text.
     """
-    if len(text.encode(errors="replace")) > MAX_CONFIG_BYTES:
-        raise BadConfig(f"config.yaml is larger than {MAX_CONFIG_BYTES // 1024} KiB.")
-    if found := _FORBIDDEN_CHARACTER.search(text):
-        lines = _LINE_BREAK.split(text[: found.start()])
-        where = f"line {len(lines)}, column {len(lines[-1]) + 1}"
-        raise BadConfig(f"config.yaml contains the character U+{ord(found[0]):04X}, which YAML forbids ({where}).")
     try:
-        root = compose(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reason = error.problem or error.context or "it can't be parsed"
-        raise BadConfig(f"config.yaml is not valid YAML: {reason}{f' ({place(mark)})' if mark else ''}.") from None
-    except yaml.YAMLError as error:
-        raise BadConfig(f"config.yaml is not valid YAML: {' '.join(str(error).split())}.") from None
+        check_characters(text)
+        root, tags = compose(text)
+    except BadConfig as error:
+        return CheckedConfig(config={}, problems=bounded(error.problems))
     builder = JsonBuilder()
     config = builder.mapping(root)
-    problems, unread_keys = rules.check_shape(config)
-    if problems:
-        raise BadConfig(" ".join(describe_problem(problem, root) for problem in problems[:_SHOWN_PROBLEMS]))
-    warnings = list(dict.fromkeys(builder.warnings))
-    warnings += [describe_problem(warning, root) for warning in unread_keys]
-    return CheckedConfig(config=config, warnings=warnings[:_SHOWN_WARNINGS])
+    found = rules.check_shape(config)
+    checked = CheckedConfig(config=config, root=root)
+    return CheckedConfig(
+        config=config,
+        root=root,
+        problems=bounded([*tags, *builder.problems, *located(found.problems, checked)]),
+        warnings=list(dict.fromkeys([*builder.warnings, *located(found.warnings, checked)]))[:_SHOWN_WARNINGS],
+    )
 
 
-def compose(text: str) -> yaml.MappingNode:
-    """Return the document's nodes, which are few and not nested too deep. Raises BadConfig, or what PyYAML raises."""
+def located(problems: list[rules.Problem], checked: CheckedConfig) -> Iterator[Diagnostic]:
+    """Yield what the rules found, with its place; of many, one more than are shown, and all others without a place."""
+    for number, problem in enumerate(problems):
+        shown = rules.display_key(problem.key) or "config.yaml"
+        message = f"{shown}: {problem.message}."
+        if number <= MOST_DIAGNOSTICS:
+            yield checked.diagnostic(problem.code, message, path=problem.key, hint=problem.hint)
+        else:
+            yield Diagnostic(code=problem.code, message=message, path=shown)
+
+
+def check_characters(text: str) -> None:
+    """Raise BadConfig for a text that is too large, or that has a character which YAML forbids."""
+    if len(text.encode(errors="replace")) > MAX_CONFIG_BYTES:
+        raise BadConfig(
+            Diagnostic(code="too_large", message=f"config.yaml is larger than {MAX_CONFIG_BYTES // 1024} KiB.")
+        )
+    if found := _FORBIDDEN_CHARACTER.search(text):
+        lines = _LINE_BREAK.split(text[: found.start()])
+        message = f"config.yaml contains the character U+{ord(found[0]):04X}, which YAML forbids."
+        raise BadConfig(Diagnostic(code="bad_character", message=message, line=len(lines), column=len(lines[-1]) + 1))
+
+
+def compose(text: str) -> tuple[yaml.MappingNode, list[Diagnostic]]:
+    """Return the document's nodes, few and not nested too deep, and its tags as problems. Raises BadConfig."""
     loader = _BoundedLoader(text)
     try:
-        root = loader.get_single_node()
+        root = as_mapping(loader.get_single_node())
+        check_size(root)
+    except yaml.YAMLError as error:
+        raise BadConfig(*loader.tags, not_yaml(error)) from None
+    except BadConfig as error:
+        raise BadConfig(*loader.tags, *error.problems) from None
     finally:
         loader.dispose()
-    if not isinstance(root, yaml.MappingNode):
-        raise BadConfig("config.yaml must be a mapping of keys to values (line 1, column 1).")
-    check_size(root)
-    return root
+    return root, loader.tags
+
+
+def as_mapping(root: yaml.Node | None) -> yaml.MappingNode:
+    """Return the root. Raises BadConfig unless it is a mapping."""
+    if isinstance(root, yaml.MappingNode):
+        return root
+    message = "config.yaml must be a mapping of keys to values."
+    raise BadConfig(Diagnostic(code="not_a_mapping", message=message, line=1, column=1))
+
+
+def not_yaml(error: yaml.YAMLError) -> Diagnostic:
+    """Return what the scanner or the parser of YAML stumbled on."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        reason = " ".join(str(error).split())
+        return Diagnostic(code="bad_yaml", message=f"config.yaml is not valid YAML: {reason}.")
+    mark = error.problem_mark or error.context_mark
+    reason = error.problem or error.context or "it can't be parsed"
+    return at(mark, "bad_yaml", f"config.yaml is not valid YAML: {reason}.")
 
 
 class _BoundedLoader(Composer, yaml.CSafeLoader):
@@ -115,6 +181,7 @@ class _BoundedLoader(Composer, yaml.CSafeLoader):
         Composer.__init__(self)
         self._depth = 0
         self._nodes = 0
+        self.tags: list[Diagnostic] = []
 
     def get_event(self) -> Any:
         event: Any = super().get_event()
@@ -128,12 +195,16 @@ class _BoundedLoader(Composer, yaml.CSafeLoader):
         if self._depth > MAX_DEPTH:
             raise _too_deep(event)
         if self._nodes > MAX_EXPANDED_NODES:
-            where = place(event.start_mark)
-            raise BadConfig(f"config.yaml has more than {MAX_EXPANDED_NODES} keys and values ({where}).")
+            message = f"config.yaml has more than {MAX_EXPANDED_NODES} keys and values."
+            raise BadConfig(at(event.start_mark, "too_many_values", message))
         if getattr(event, "tag", None):
-            tag = str(event.tag).replace(_TAG, "!!")[:60]
-            where = place(event.start_mark)
-            raise BadConfig(f"config.yaml has the tag {tag}. Tags are refused: write the value without it ({where}).")
+            message = f"config.yaml has the tag {rules.display_key(str(event.tag).replace(_TAG, '!!'))}."
+            hint = "Tags are refused: write the value without it."
+            self.tags.append(at(event.start_mark, "tag", message, hint=hint))
+            # The rest is read as if the tag weren't there, so that its problems are found, too.
+            event.tag = None
+            if isinstance(event, yaml.ScalarEvent):
+                event.implicit = (not event.style, True)
         return event
 
 
@@ -157,7 +228,7 @@ def check_size(root: yaml.Node) -> None:
 
     def measure(node: yaml.Node) -> _Size:
         if id(node) in open_nodes:
-            raise BadConfig(f"config.yaml has an alias that contains itself ({place(node.start_mark)}).")
+            raise BadConfig(at(node.start_mark, "recursive_alias", "config.yaml has an alias that contains itself."))
         if id(node) in sizes:
             return sizes[id(node)]
         open_nodes.add(id(node))
@@ -175,10 +246,11 @@ def check_size(root: yaml.Node) -> None:
         )
         open_nodes.discard(id(node))
         if size.nodes > MAX_EXPANDED_NODES or size.characters > MAX_EXPANDED_CHARACTERS:
-            raise BadConfig(
+            message = (
                 f"config.yaml has more than {MAX_EXPANDED_NODES} keys and values or {MAX_EXPANDED_CHARACTERS} "
-                f"characters once its aliases are expanded ({place(node.start_mark)})."
+                "characters once its aliases are expanded."
             )
+            raise BadConfig(at(node.start_mark, "aliases", message))
         if size.depth > MAX_DEPTH + 1:
             raise _too_deep(node)
         sizes[id(node)] = size
@@ -188,23 +260,30 @@ def check_size(root: yaml.Node) -> None:
 
 
 def _too_deep(marked: Any) -> BadConfig:
-    return BadConfig(f"config.yaml is nested deeper than {MAX_DEPTH} levels ({place(marked.start_mark)}).")
+    message = f"config.yaml is nested deeper than {MAX_DEPTH} levels."
+    return BadConfig(at(marked.start_mark, "too_deep", message))
 
 
 class JsonBuilder:
-    """Builds the values of JSON from nodes of a checked size. `warnings` collects what YAML 1.1 read otherwise."""
+    """Builds the values of JSON from nodes of a checked size. It leaves out what it can't build and goes on.
+
+    `problems` collects what was left out, `warnings` what YAML 1.1 read otherwise.
+    """
 
     def __init__(self) -> None:
-        self.warnings: list[str] = []
+        self.problems: list[Diagnostic] = []
+        self.warnings: list[Diagnostic] = []
 
     def mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
-        """Return the mapping by the text of its keys, with what `<<` merges into it. Raises BadConfig."""
+        """Return the mapping by the text of its keys, with what `<<` merges into it."""
         own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         seen: set[object] = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise BadConfig(f"config.yaml has a list or a mapping as a key ({place(key.start_mark)}).")
+                message = "config.yaml has a list or a mapping as a key."
+                self.problems.append(at(key.start_mark, "bad_key", message))
+                continue
             if key.tag == _MERGE:
                 merged = self.merged(value) | merged
                 continue
@@ -212,37 +291,38 @@ class JsonBuilder:
             spellings = {key.value, (key.tag, self.scalar(key))}
             if not seen.isdisjoint(spellings):
                 shown = rules.display_key(key.value)
-                raise BadConfig(f"{shown} is given twice ({place(key.start_mark)}).")
+                self.problems.append(at(key.start_mark, "duplicate_key", f"{shown} is given twice.", path=shown))
+                continue
             seen |= spellings
             own[key.value] = self.value(value)
         return own | {name: value for name, value in merged.items() if name not in own}
 
     def merged(self, node: yaml.Node) -> dict[str, Any]:
-        """Return what a `<<` merges: a mapping, or a list of them, of which the first wins. Raises BadConfig."""
+        """Return what a `<<` merges: a mapping, or a list of them, of which the first wins."""
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         merged: dict[str, Any] = {}
         for source in sources:
-            if not isinstance(source, yaml.MappingNode):
-                raise BadConfig(f"`<<` can only merge mappings ({place(source.start_mark)}).")
-            merged = self.mapping(source) | merged
+            if isinstance(source, yaml.MappingNode):
+                merged = self.mapping(source) | merged
+            else:
+                self.problems.append(at(source.start_mark, "bad_merge", "`<<` can only merge mappings."))
         return merged
 
     def value(self, node: yaml.Node) -> Any:
-        """Return the value of any node. Raises BadConfig."""
+        """Return the value of any node."""
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item) for item in node.value]
         is_plain = isinstance(node, yaml.ScalarNode) and not node.style
         if is_plain and node.value.lower() in _OTHER_BOOLEANS:
-            self.warnings.append(
-                f"{node.value} is text, as YAML 1.2 says. Write true or false if you mean that, or quote it "
-                f"({place(node.start_mark)})."
-            )
+            message = f"{node.value} is text, as YAML 1.2 says."
+            hint = "Write true or false if you mean that, or quote it."
+            self.warnings.append(at(node.start_mark, "not_a_boolean", message, hint=hint))
         return self.scalar(node)
 
     def scalar(self, node: yaml.Node) -> str | int | float | bool | None:
-        """Return the value of a scalar by its tag. Raises BadConfig for a number of too many digits."""
+        """Return the value of a scalar by its tag; None for a number of too many digits, which is a problem."""
         text: str = node.value
         kind = node.tag.removeprefix(_TAG)
         if kind == "null":
@@ -250,19 +330,15 @@ class JsonBuilder:
         if kind == "bool":
             return text.lower() == "true"
         if kind in {"int", "float"} and len(text) > MAX_NUMBER_CHARACTERS:
-            raise BadConfig(f"config.yaml has a number of {len(text)} characters ({place(node.start_mark)}).")
+            message = f"config.yaml has a number of {len(text)} characters."
+            self.problems.append(at(node.start_mark, "long_number", message))
+            return None
         if kind == "int":
             return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)
         if kind == "float" and text.lstrip("-+.")[:1].isdigit():
             number = float(text)
             return text if abs(number) == float("inf") else number
         return text
-
-
-def describe_problem(problem: rules.Problem, root: yaml.Node) -> str:
-    """Return the problem in a sentence with the place of its key, or of the nearest parent that the file has."""
-    where = place(find_mark(problem.key, root))
-    return f"{rules.display_key(problem.key) or 'config.yaml'}: {problem.message} ({where})."
 
 
 def find_mark(key: str, root: yaml.Node) -> yaml.Mark:
@@ -286,6 +362,12 @@ def named_children(node: yaml.Node) -> Iterator[tuple[str, yaml.Node, yaml.Mark]
         yield from ((key.value, value, key.start_mark) for key, value in node.value)
 
 
-def place(mark: Any) -> str:
-    """Return the line and the column of a mark, counted from 1."""
-    return f"line {mark.line + 1}, column {mark.column + 1}"
+def position(mark: Any) -> tuple[int | None, int | None]:
+    """Return the line and the column of a mark, counted from 1; None for none."""
+    return (mark.line + 1, mark.column + 1) if mark else (None, None)
+
+
+def at(mark: Any, code: str, message: str, *, path: str = "", hint: str = "") -> Diagnostic:
+    """Return a finding at the place of a mark."""
+    line, column = position(mark)
+    return Diagnostic(code=code, message=message, path=path, line=line, column=column, hint=hint)

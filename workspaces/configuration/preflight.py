@@ -1,15 +1,17 @@
 """Preflight: check before a launch whether a workspace can start, and report every problem at once."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agent import rules
 from workspaces.access import secrets
 from workspaces.configuration import catalog
-from workspaces.configuration.effective import EffectiveConfiguration, check_effective, effective_configuration
+from workspaces.configuration.diagnostics import Diagnostic, bounded
+from workspaces.configuration.effective import EffectiveConfiguration, effective_configuration, inspect_effective
 from workspaces.configuration.parser import BadConfig, CheckedConfig
+from workspaces.configuration.suspicious import suspicious_values
 from workspaces.deadlines.explanation import ignored_limit
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import Workspace
@@ -43,6 +45,18 @@ class Prepared:
         return rules.stall_timeout_seconds(self.config)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that keeps a workspace from starting, and everything that is probably not meant."""
+
+    problems: list[Diagnostic]
+    warnings: list[Diagnostic]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
 class PreflightFailed(Exception):
     """The workspace can't start; the message says why and what to do. `missing` names missing variables.
 
@@ -63,37 +77,73 @@ class PreflightFailed(Exception):
         self.source = source
 
 
-def warnings_of(checked: CheckedConfig) -> list[str]:
-    """Return sentences about what is probably not meant in a config: in its text, and in its boot limit."""
+def examine(checked: CheckedConfig, environment: Mapping[str, str], *, model: str | None = None) -> Report:
+    """Return what is wrong with a config and the variables that its launch would get."""
+    return Report(
+        problems=bounded([*checked.problems, *missing_variables(checked, environment, model)]),
+        warnings=bounded([*warnings_of(checked), *suspicious_values(environment)]),
+    )
+
+
+def missing_variables(
+    checked: CheckedConfig, environment: Mapping[str, str], model: str | None
+) -> Iterator[Diagnostic]:
+    """Yield a problem for each requirement that the environment doesn't meet, at the place that asks for it."""
+    places = rules.required_places(checked.config, model)
+    entry = rules.matched_entry(checked.config, model)
+    for requirement in rules.missing(checked.config, environment, model):
+        message, advice = rules.name_missing([requirement])
+        of_entry = entry is not None and places[requirement].startswith(f"{entry.place}.")
+        hint = f"{advice} {entry}" if of_entry else advice
+        yield checked.diagnostic("missing_env", message, path=places[requirement], hint=hint)
+
+
+def warnings_of(checked: CheckedConfig) -> list[Diagnostic]:
+    """Return what is probably not meant in a config: in its text, and in its boot limit."""
     ignored = ignored_limit(
         runtime=rules.runtime_of(checked.config),
         template_seconds=rules.provision_timeout_seconds(checked.config),
         template_overrides=rules.provision_timeout_override(checked.config),
     )
-    return [*checked.warnings, *([ignored] if ignored else [])]
+    path = "runtime_config.provision_timeout_seconds"
+    found = [checked.diagnostic("ignored_limit", ignored, path=path)] if ignored else []
+    return [*checked.warnings, *found]
 
 
 def preflight(workspace: Workspace) -> Prepared:
-    """Read the effective config.yaml and the environment; start nothing. Raises PreflightFailed.
+    """Read the effective config.yaml and the environment; start nothing. Raises PreflightFailed with every problem.
 
     The config was valid when the workspace was created, but its template and its secrets may have changed since. The
     launch uses what is parsed here; nothing parses the text again.
     """
+    place = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
     try:
         effective = effective_configuration(workspace)
-        checked = check_effective(effective)
-        environment = secrets.read_environment(workspace.pk)
     except (BadConfig, catalog.UnknownTemplate) as error:
-        place = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
         raise PreflightFailed(FailureCode.BAD_CONFIG, f"{error} Correct the {place}, then restart.") from error
+    checked, model = inspect_effective(effective), workspace.model or None
+    failures: dict[FailureCode, str] = {}
+    missing: list[rules.Requirement] = []
+    environment: Mapping[str, str] = {}
+    if checked.problems:
+        failures[FailureCode.BAD_CONFIG] = f"{BadConfig(*checked.problems)} Correct the {place}, then restart."
+    try:
+        environment = secrets.read_environment(workspace.pk)
+        missing = rules.missing(checked.config, environment, model)
     except secrets.SecretUnreadable as error:
-        raise PreflightFailed(FailureCode.SECRET_UNREADABLE, str(error), source=effective) from error
-    config = checked.config
-    for warning in warnings_of(checked):
-        logger.warning("A configuration probably isn't meant", extra={"workspace_id": workspace.pk, "why": warning})
-    missing = rules.missing(config, environment, workspace.model or None)
+        failures[FailureCode.SECRET_UNREADABLE] = str(error)
     if missing:
-        names = rules.missing_names(missing)
-        message = rules.missing_message(missing, rules.matched_entry(config, workspace.model or None))
-        raise PreflightFailed(FailureCode.MISSING_ENV, message, missing=names, source=effective)
-    return Prepared(config=config, environment=environment, source=effective)
+        message = rules.missing_message(missing, rules.matched_entry(checked.config, model))
+        failures[FailureCode.MISSING_ENV] = message
+    for warning in examine(checked, environment, model=model).warnings:
+        logger.warning(
+            "A configuration probably isn't meant", extra={"workspace_id": workspace.pk, "why": str(warning)}
+        )
+    if failures:
+        raise PreflightFailed(
+            next(iter(failures)),
+            " ".join(failures.values()),
+            missing=rules.missing_names(missing),
+            source=None if checked.problems else effective,
+        )
+    return Prepared(config=checked.config, environment=environment, source=effective)

@@ -59,6 +59,8 @@ ROUTES = {
     "GET /events/{workspace_id}": operator("read", VIEW_EVENTS),
     "GET /workspaces": operator("read", VIEW),
     "POST /workspaces": operator("operate", ADD),
+    "POST /workspaces/preflight": operator("operate", ADD),
+    "GET /workspaces/{workspace_id}/preflight": operator("read", "workspaces.view_secret"),
     "GET /workspaces/{workspace_id}": operator("read", VIEW, own_agent=True),
     "PATCH /workspaces/{workspace_id}": operator("operate", CHANGE),
     "DELETE /workspaces/{workspace_id}": operator("operate", DELETE),

@@ -175,7 +175,7 @@ def test_real_configs_load_without_a_warning(path):
 )
 def test_what_is_probably_not_meant_is_a_warning_with_line_and_column(text, warning):
     [found] = check_config(text).warnings
-    assert warning in found
+    assert warning in str(found)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +197,35 @@ def test_extensions_and_keys_of_known_runtimes_are_no_warning(text):
 
 def test_many_warnings_are_cut():
     assert len(check_config("".join(f"unknown{number}: 1\n" for number in range(5000))).warnings) == 10
+
+
+def test_every_problem_is_found_at_once_in_the_order_of_the_lines():
+    text = "name: 5\ntier: !!int 2\nname: again\n? [a]\n: b\na: {<<: x}\nb: " + "9" * 2000 + "\na2a: {port: 0}\n"
+    with pytest.raises(BadConfig) as refused:
+        check_config(text)
+    found = [(each.line, each.column, each.code, each.path) for each in refused.value.problems]
+    assert found == [
+        (1, 1, "wrong_type", "name"),
+        (2, 7, "tag", ""),
+        (3, 1, "duplicate_key", "name"),
+        (4, 3, "bad_key", ""),
+        (6, 9, "bad_merge", ""),
+        (7, 4, "long_number", ""),
+        (8, 7, "out_of_range", "a2a.port"),
+    ]
+
+
+def test_a_tag_is_named_beside_what_ends_the_reading():
+    with pytest.raises(BadConfig) as refused:
+        check_config("a: !!int 1\nb: [")
+    assert [each.code for each in refused.value.problems] == ["tag", "bad_yaml"]
+
+
+def test_many_problems_are_cut_and_counted():
+    with pytest.raises(BadConfig) as refused:
+        check_config("prompt_files: [" + "1," * 5000 + "]")
+    assert len(refused.value.problems) == 100
+    assert refused.value.problems[-1].message == "And 4901 more."
 
 
 # --- Time ----------------------------------------------------------------------------------------
@@ -241,7 +270,7 @@ def test_the_keys_of_a_config_are_gone_through_once_for_its_problems_and_its_war
     checked, check = [], shape._top
     monkeypatch.setattr(shape, "_top", lambda path, config: checked.append(config) or check(path, config))
     [warning] = check_config("naem: x\n").warnings
-    assert "naem: neither Slipway nor a known runtime reads this key" in warning
+    assert "naem: neither Slipway nor a known runtime reads this key" in str(warning)
     assert checked == [{"naem": "x"}]
 
 

@@ -58,7 +58,8 @@ def test_a_key_without_a_value_is_an_empty_one(text):
     assert isinstance(parse_config(text), dict)
 
 
-REAL_CONFIGS = Path(__file__).parents[4] / "shared" / "configs"
+# Public workspace templates without comments: github.com/Molecule-AI/molecule-core, workspace-configs-templates.
+REAL_CONFIGS = Path(__file__).parent / "real"
 EXPECTED = {
     "autogen": ["OPENAI_API_KEY"],
     "claude-code-default": ["CLAUDE_CODE_OAUTH_TOKEN"],
@@ -74,10 +75,7 @@ EXPECTED = {
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_template_without_its_keys_names_exactly_what_it_needs(name):
-    # Real files if they exist here; otherwise the catalog's own with the same requirements.
-    path = REAL_CONFIGS / f"{name}.config.yaml"
-    text = path.read_text() if path.exists() else f"runtime_config: {{required_env: {EXPECTED[name]}}}\n"
-    workspace = queued(config=text)
+    workspace = queued(config=(REAL_CONFIGS / f"{name}.config.yaml").read_text())
     with pytest.raises(PreflightFailed) as refused:
         preflight(workspace)
     assert (refused.value.code, refused.value.missing) == (FailureCode.MISSING_ENV, EXPECTED[name])
@@ -105,6 +103,17 @@ def test_all_missing_names_stand_in_one_failure():
         preflight(workspace)
     assert refused.value.missing == ["A_KEY", "B_KEY", "C_KEY"]
     assert all(name in str(refused.value) for name in refused.value.missing)
+
+
+@pytest.mark.django_db
+def test_a_bad_config_and_what_is_missing_stand_in_one_failure():
+    workspace = queued()
+    workspace.config = "a2a: {port: 0}\nname: 5\nenv: {required: [A_KEY]}\n"
+    with pytest.raises(PreflightFailed) as refused:
+        preflight(workspace)
+    assert (refused.value.code, refused.value.missing) == (FailureCode.BAD_CONFIG, ["A_KEY"])
+    assert refused.value.source is None
+    assert all(part in str(refused.value) for part in ["(line 1, column 7)", "(line 2, column 1)", "A_KEY"])
 
 
 @pytest.mark.django_db

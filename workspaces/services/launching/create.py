@@ -124,7 +124,7 @@ def _invalid_if(field: str, *errors: type[Exception]) -> Iterator[None]:
 def check_request(request: CreateRequest) -> CheckedRequest:
     """Return what the request describes. Raises InvalidWorkspace with every wrong field."""
     problems: dict[str, str] = {}
-    checked = CheckedConfig(config={}, warnings=[])
+    checked = CheckedConfig(config={})
     from_file = EnvSecrets(values={}, not_set=[])
     try:
         checked = read_config(request)
@@ -150,7 +150,7 @@ def check_request(request: CreateRequest) -> CheckedRequest:
             problems["url"] = str(error)
     if problems:
         raise InvalidWorkspace(problems)
-    return CheckedRequest(workspace, own_secrets, [*warnings_of(checked), *from_file.warnings])
+    return CheckedRequest(workspace, own_secrets, [*map(str, warnings_of(checked)), *from_file.warnings])
 
 
 def build_workspace(request: CreateRequest, config: dict[str, Any]) -> Workspace:
@@ -192,7 +192,7 @@ def read_config(request: CreateRequest) -> CheckedConfig:
     if not given:
         raise InvalidWorkspace({"template": "Give the name of a template or a config.yaml, or make it external."})
     if request.external:
-        return CheckedConfig(config={}, warnings=[])
+        return CheckedConfig(config={})
     if request.url:
         raise InvalidWorkspace({"url": "Only an external workspace has a url of its own; others get one at launch."})
     with _invalid_if("config" if request.config else "template", catalog.UnknownTemplate, BadConfig):

@@ -1,0 +1,121 @@
+"""`manage.py preflight`: what it prints in each format, and its exit codes."""
+
+import io
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from workspaces.access.secrets import put_secrets
+from workspaces.configuration import reports
+from workspaces.workers import NoWorker
+
+SECRET = "hunter2-hunter2"
+BAD = "name: 5\nruntime: echo\nprompt_files: [a.md]\nenv:\n  required: [A_KEY, B_KEY]\n"
+
+
+def run(*arguments, code=0):
+    out = io.StringIO()
+    if code:
+        with pytest.raises(SystemExit) as ended:
+            call_command("preflight", *map(str, arguments), stdout=out)
+        assert ended.value.code == code
+    else:
+        call_command("preflight", *map(str, arguments), stdout=out)
+    assert SECRET not in out.getvalue()
+    return out.getvalue()
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(BAD)
+    return path
+
+
+@pytest.fixture
+def env_file(tmp_path):
+    path = tmp_path / "my.env"
+    path.write_text(f"# mine\nA_KEY={SECRET}\nB_KEY=changeme\n")
+    return path
+
+
+def test_a_good_file_exits_with_0_without_a_database(config, env_file):
+    config.write_text(BAD.replace("5", "mine").replace("changeme", SECRET))
+    (config.parent / "a.md").touch()
+    env_file.write_text(f"A_KEY={SECRET}\nB_KEY={SECRET}\n")
+    assert run(config, "--env-file", env_file) == "0 problems, 0 warnings.\n"
+    assert run(config.parent, "--env-file", env_file, "--format", "github") == ""
+
+
+def test_every_problem_stands_in_a_line_with_file_line_and_column(config, env_file):
+    assert run(config, code=1).splitlines() == [
+        f"{config}:1:1: error: name: must be text, not a number. [wrong_type]",
+        f"{config}:5:14: error: Missing required environment variable A_KEY. Add it to this workspace's secrets or to "
+        "the global secrets, then restart. [missing_env]",
+        f"{config}:5:21: error: Missing required environment variable B_KEY. Add it to this workspace's secrets or to "
+        "the global secrets, then restart. [missing_env]",
+        f"{config}:3:1: warning: prompt_files: these files are not beside config.yaml, so the workspace does not get "
+        "them: 'a.md'. [missing_file]",
+        "3 problems, 1 warning.",
+    ]
+    lines = run(config, "--env-file", env_file, code=1).splitlines()
+    assert f"{env_file}:3:1: warning: The value of B_KEY looks like a placeholder" in lines[1]
+    assert lines[-1] == "1 problem, 2 warnings."
+
+
+def test_json_has_the_findings_and_their_files(config, env_file):
+    report = json.loads(run(config, "--env-file", env_file, "--format", "json", code=1))
+    assert report["ok"] is False
+    [problem] = report["problems"]
+    assert problem == {
+        "code": "wrong_type",
+        "path": "name",
+        "line": 1,
+        "column": 1,
+        "message": "name: must be text, not a number.",
+        "hint": "",
+        "file": str(config),
+    }
+    assert {each["file"] for each in report["warnings"]} == {str(config), str(env_file)}
+
+
+def test_github_gets_annotations_that_no_name_can_break_out_of(tmp_path):
+    folder = tmp_path / "a,b%c"
+    folder.mkdir()
+    (folder / "config.yaml").write_text('"x\\n::error::y%": 1\n"name": 5\n')
+    lines = run(folder, "--format", "github", code=1).splitlines()
+    where = f"{tmp_path}/a%2Cb%25c/config.yaml"
+    assert lines[0] == f"::error file={where},line=2,col=1,title=wrong_type::name: must be text, not a number."
+    assert lines[1].startswith(f"::warning file={where},line=1,col=1,title=unknown_key::'x\\n::error::y%25': ")
+    assert len(lines) == 2
+
+
+def test_a_bad_line_of_the_env_file_is_a_problem_that_repeats_nothing(config, env_file):
+    env_file.write_text(f"A_KEY={SECRET}\n{SECRET}\nB_KEY= \n")
+    config.write_text(BAD.replace("5", "mine"))
+    lines = run(config, "--env-file", env_file, code=1).splitlines()
+    assert f"{env_file}:2:1: error: Line 2 is not NAME=VALUE: it has no equals sign. [bad_env_file]" in lines
+    assert any("B_KEY" in line and "missing_env" in line for line in lines)
+
+
+@pytest.mark.parametrize("arguments", [["no-such.yaml"], ["{config}", "--env-file", "no-such.env"]])
+def test_a_file_that_cannot_be_read_exits_with_2(config, arguments):
+    with pytest.raises(CommandError, match="can't be read") as refused:
+        run(*[each.format(config=config) for each in arguments])
+    assert refused.value.returncode == 2
+
+
+@pytest.mark.django_db
+def test_with_here_it_counts_global_secrets_and_asks_for_a_worker(config, monkeypatch):
+    def no_worker(queue):
+        raise NoWorker(f"No {queue} worker is alive.")
+
+    reports.cache.clear()
+    monkeypatch.setattr(reports, "require_worker", no_worker)
+    config.write_text(BAD.replace("5", "mine"))
+    put_secrets({"A_KEY": SECRET, "B_KEY": SECRET}, workspace_id=None)
+    lines = run(config, "--here", code=1).splitlines()
+    reports.cache.clear()
+    assert lines[0] == f"{config}: error: No launch worker is alive. [no_worker]"
+    assert lines[-1] == "1 problem, 1 warning."

@@ -1,0 +1,33 @@
+"""The runtimes that Slipway has heard of, so that a misspelt one is noticed before its launch."""
+
+from difflib import get_close_matches
+
+from agent import rules
+from workspaces.configuration import catalog
+from workspaces.configuration.diagnostics import Diagnostic
+from workspaces.configuration.parser import CheckedConfig
+from workspaces.deadlines.policy import BOOT_LIMITS
+
+# Of the public workspace templates, github.com/Molecule-AI/molecule-core.
+_PUBLIC = frozenset(
+    ["autogen", "claude-code", "crewai", "deepagents", "gemini-cli", "hermes", rules.DEFAULT_RUNTIME, "openclaw"]
+)
+
+
+def known_runtimes() -> set[str]:
+    """Return the public runtimes, those with a boot limit of their own, and those of the catalog's templates."""
+    return {*_PUBLIC, *BOOT_LIMITS, *(each.runtime for each in catalog.list_templates() if each.runtime)}
+
+
+def unknown_runtime(checked: CheckedConfig, *, requested: str = "") -> list[Diagnostic]:
+    """Return a warning if nobody has heard of the runtime. `requested` is the one that a request names instead.
+
+    A name that resembles no known one is somebody's own runtime if the config says which command runs it.
+    """
+    name, known = requested or rules.runtime_of(checked.config), known_runtimes()
+    near = get_close_matches(name, known, n=1, cutoff=0.75)
+    if name in known or (rules.command_of(checked.config) and not near):
+        return []
+    message = f"The runtime {rules.display_key(name)} is not known."
+    hint = f"Did you mean {near[0]}?" if near else f"Known ones are {', '.join(sorted(known))}."
+    return [checked.diagnostic("unknown_runtime", message, path="runtime", hint=hint)]

@@ -1,0 +1,147 @@
+"""`manage.py preflight FILE`: every problem of a config.yaml at once, for people, programs and GitHub's annotations."""
+
+import json
+import posixpath
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from agent.texts import printable
+from workspaces.configuration import env_files, reports
+from workspaces.configuration.diagnostics import Diagnostic
+from workspaces.configuration.effective import warn_of_missing_files
+from workspaces.configuration.parser import MAX_CONFIG_BYTES, inspect_config
+from workspaces.configuration.template_files import CONFIG_FILE
+from workspaces.management.arguments import read_text
+from workspaces.management.examples import CommandWithExamples
+
+EPILOG = """examples:
+  manage.py preflight config.yaml --env-file .env
+  manage.py preflight catalog/hermes --here
+  manage.py preflight config.yaml --format github
+
+Without --here it looks at these files only: it needs neither a database nor workers.
+
+exit codes: 0 it can be launched, 1 there are problems, 2 a file can't be read
+"""
+_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
+_PROPERTY_ESCAPES = _ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A diagnostic, its severity (`error` or `warning`), and the file that it is about."""
+
+    severity: str
+    file: Path
+    diagnostic: Diagnostic
+
+    def as_text(self) -> str:
+        """Return it as compilers write it."""
+        at = self.diagnostic
+        place = f"{self.file}:{at.line}:{at.column}" if at.line else str(self.file)
+        return printable(f"{place}: {self.severity}: {at.message} {at.hint}".rstrip() + f" [{at.code}]")
+
+    def as_github(self) -> str:
+        """Return it as a workflow command: docs.github.com/actions/reference/workflow-commands-for-github-actions."""
+        at = self.diagnostic
+        where = {"file": str(self.file), "line": at.line, "col": at.column, "title": at.code}
+        properties = ",".join(
+            f"{name}={str(value).translate(_PROPERTY_ESCAPES)}" for name, value in where.items() if value
+        )
+        text = printable(f"{at.message} {at.hint}".rstrip()).translate(_ESCAPES)
+        return f"::{self.severity} {properties}::{text}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a dict of JSON's values."""
+        return asdict(self.diagnostic) | {"file": str(self.file)}
+
+
+class Command(CommandWithExamples):
+    help = "Check a config.yaml and the variables it needs, without launching anything."
+    epilog = EPILOG
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path, metavar="FILE", help="a config.yaml, or the folder of one")
+        parser.add_argument("--env-file", type=Path, metavar="FILE", help="NAME=VALUE lines, the workspace's secrets")
+        parser.add_argument("--model", default="", help="the model, if config.yaml offers several")
+        parser.add_argument("--runtime", default="", help="the runtime, instead of the one in config.yaml")
+        parser.add_argument("--format", choices=["text", "json", "github"], default="text")
+        parser.add_argument(
+            "--here",
+            action="store_true",
+            help="count the global secrets too, and ask this Slipway's backend and workers",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        file: Path = options["file"] / CONFIG_FILE if options["file"].is_dir() else options["file"]
+        text = read_text(file, limit=MAX_CONFIG_BYTES)
+        env_file: Path | None = options["env_file"]
+        env_text = read_text(env_file, limit=env_files.MAX_TEXT_BYTES) if env_file else ""
+        assignments, wrong = env_files.read_assignments(env_text)
+        lines = {each.name: each.line for each in assignments}
+        checked = inspect_config(text)
+        checked = warn_of_missing_files(checked, existing_files(file.parent, checked.config.get("prompt_files")))
+        # As in a launch, a blank value is not set.
+        given = {each.name: each.value for each in assignments if each.value.strip()}
+        report = reports.report_on_config(
+            checked, given=given, model=options["model"], runtime=options["runtime"], here=options["here"]
+        )
+        bad_lines = [
+            Diagnostic(code="bad_env_file", message=each.message, path="env_file", line=each.line, column=1)
+            for each in wrong
+        ]
+        report = replace(report, problems=[*report.problems, *bad_lines])
+        findings = [
+            *findings_of("error", report.problems, file=file, env_file=env_file or file, lines=lines),
+            *findings_of("warning", report.warnings, file=file, env_file=env_file or file, lines=lines),
+        ]
+        self.show(findings, style=options["format"])
+        if not report.ok:
+            sys.exit(1)
+
+    def show(self, findings: list[Finding], *, style: str) -> None:
+        """Write the findings in one of the formats."""
+        problems = [each for each in findings if each.severity == "error"]
+        warnings = [each for each in findings if each.severity == "warning"]
+        if style == "json":
+            shown = {
+                "ok": not problems,
+                "problems": [each.as_json() for each in problems],
+                "warnings": [each.as_json() for each in warnings],
+            }
+            self.stdout.write(json.dumps(shown, indent=2))
+            return
+        for each in findings:
+            self.stdout.write(each.as_github() if style == "github" else each.as_text())
+        if style == "text":
+            numbers = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}, {len(warnings)} warning"
+            self.stdout.write(f"{numbers}{'' if len(warnings) == 1 else 's'}.")
+
+
+def findings_of(
+    severity: str, found: list[Diagnostic], *, file: Path, env_file: Path, lines: Mapping[str, int]
+) -> Iterator[Finding]:
+    """Yield the findings with their files. What is about a variable of the env file gets its line there."""
+    for each in found:
+        line = lines.get(each.path.removeprefix("secrets.")) if each.path.startswith("secrets.") else None
+        if line:
+            yield Finding(severity=severity, file=env_file, diagnostic=replace(each, line=line, column=1))
+        else:
+            place = env_file if each.path == "env_file" else file
+            yield Finding(severity=severity, file=place, diagnostic=each)
+
+
+def existing_files(folder: Path, names: object) -> set[str]:
+    """Return the normalised names of those files that are in the folder."""
+    texts = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    return {
+        posixpath.normpath(name)
+        for name in texts
+        if not posixpath.normpath(name).startswith(("/", "../")) and "\0" not in name and (folder / name).is_file()
+    }
