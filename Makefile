@@ -57,6 +57,7 @@ fix: $(STAMP) ## Mend the style and write the generated pages
 	$(BIN)/python manage.py lifecycle_diagram
 	$(BIN)/python manage.py operations_page
 	$(BIN)/python manage.py event_catalogue
+	$(BIN)/python manage.py config_schema
 
 check: $(STAMP) ## Check style, types, layers, sizes, Django's checks, status drift, migrations and generated pages
 	$(BIN)/ruff check
@@ -70,6 +71,7 @@ check: $(STAMP) ## Check style, types, layers, sizes, Django's checks, status dr
 	$(BIN)/python manage.py lifecycle_diagram --check
 	$(BIN)/python manage.py operations_page --check
 	$(BIN)/python manage.py event_catalogue --check
+	$(BIN)/python manage.py config_schema --check
 
 types: $(STAMP) ## Check types only
 	@$(CHECK_ENV) $(BIN)/mypy

@@ -56,6 +56,11 @@ _WORDS = "(?:(?:env|environment|var|variable|secret|key|name)s?)*"
 _LIKE_REQUIRED_ENV = re.compile(f"{_WORDS}requir(?:e|es|ed){_WORDS}")
 _NOTHING_READS = "nothing reads this key"
 _WRITE_INSTEAD = "Write {}, or the launch checks no variable."
+# What only a runtime reads: anything without a required_env.
+_ANYTHING = {"$ref": "#/$defs/passed_on"}
+_DEFINITIONS = {
+    "passed_on": {"properties": {"required_env": False}, "additionalProperties": _ANYTHING, "items": _ANYTHING},
+}
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Keys of the user's own.
 _EXTENSION = re.compile(r"^(x-|_|\.)")
@@ -331,17 +336,24 @@ def _name(path: str, value: object) -> Iterator[Problem]:
         yield Problem(path, message, code="bad_name")
 
 
+def nullable(schema: Schema) -> Schema:
+    """Return the schema of a key that may have no value, which means that it is absent."""
+    kinds = schema.get("type")
+    if kinds is None:
+        return {"anyOf": [schema, {"type": "null"}]}
+    return {**schema, "type": [*(kinds if isinstance(kinds, list) else [kinds]), "null"]}
+
+
 def _entry(rules: Mapping[str, Rule], *, required: tuple[str, ...] = (), passed_on: Iterable[str] = ()) -> Rule:
     known = {*rules, *passed_on}
-    optional = {key: {"anyOf": [each.schema, {"type": "null"}]} for key, each in rules.items() if key not in required}
-    properties = optional | {key: rules[key].schema for key in required}
+    properties = {key: each.schema if key in required else nullable(each.schema) for key, each in rules.items()}
 
     @rule(
         {
             "type": "object",
-            "properties": {key: properties.get(key, {}) for key in [*rules, *sorted(passed_on)]},
+            "properties": properties | dict.fromkeys(sorted(passed_on), _ANYTHING),
             "required": list(required),
-            "patternProperties": {_EXTENSION.pattern: {}},
+            "patternProperties": {_EXTENSION.pattern: _ANYTHING},
             "additionalProperties": False,
         }
     )
@@ -412,8 +424,8 @@ _top = _entry(
         "runtime_config": _entry(_RUNTIME_CONFIG, passed_on=_PASSED_ON_OF_RUNTIME),
         "a2a": _entry({"port": _between(1, MAX_PORT)}, passed_on=("streaming", "push_notifications")),
         "prompt_files": _list_of(_text),
-        "skills": _list_of(Rule(misplaced_requirements, {})),
+        "skills": _list_of(Rule(misplaced_requirements, _ANYTHING)),
     },
     passed_on=_PASSED_ON,
 )
-CONFIG_SCHEMA = _top.schema
+CONFIG_SCHEMA: Schema = {**_top.schema, "$defs": _DEFINITIONS}

@@ -26,7 +26,7 @@ from devserver.ownership import Role
 from devserver.servers.embedded import LOCALHOST
 
 # These commands look at the code only.
-_GENERATED_PAGES = {"lifecycle_diagram", "operations_page", "event_catalogue"}
+_GENERATED_PAGES = {"lifecycle_diagram", "operations_page", "event_catalogue", "config_schema"}
 _OFFLINE = {"help", "version", "collectstatic", "findstatic", "diffsettings"} | _GENERATED_PAGES
 _ONLINE_WITH = {"check": "--database", "preflight": "--here"}
 DEFAULT_PORT = 8000

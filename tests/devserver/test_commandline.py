@@ -66,7 +66,7 @@ def processes_in(folder):
     [
         *(["help"], ["--help"], ["--version"], [], ["migrate", "--help"], ["check"]),
         ["preflight", "catalog/echo"],
-        *([page, "--check"] for page in ("lifecycle_diagram", "operations_page", "event_catalogue")),
+        *([page, "--check"] for page in ("lifecycle_diagram", "operations_page", "event_catalogue", "config_schema")),
     ],
 )
 def test_a_command_that_only_looks_at_the_code_starts_no_server_and_writes_nothing(arguments, environment):
