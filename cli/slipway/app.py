@@ -37,7 +37,7 @@ for _module in (signing_in, listing, launching, verbs, logs, events, secret, cha
 def main() -> None:
     """Run the command, and exit with one of the codes in `ExitCode`."""
     try:
-        app()
+        app(prog_name="slipway")
     except CommandFailed as error:
         warn(error)
         sys.exit(error.exit_code)

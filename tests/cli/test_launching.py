@@ -1,0 +1,112 @@
+"""`slipway launch` and `--wait`, against a real server. The tests move the launch as its workers would."""
+
+import signal
+
+import pytest
+
+from postgres.clock import database_now
+from tests.workspaces.factories import booting, bring_online, online
+from workspaces.access.secrets import read_environment
+from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase
+from workspaces.models import Workspace
+from workspaces.provisioners.base import BackendState, Observation
+from workspaces.services.core import launch_records
+from workspaces.services.launching.fail import FailureReason, fail
+from workspaces.services.launching.launch import enter_booting
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def move_on(workspace):
+    """Launch a queued workspace, up to its boot."""
+    now = database_now()
+    Workspace.objects.filter(pk=workspace.pk).update(**launch_records.phase_fields(workspace, Phase.LAUNCHING, now=now))
+    running = Observation(state=BackendState.RUNNING, url="http://127.0.0.1:4000")
+    enter_booting(workspace_id=workspace.pk, launch_id=workspace.launch_id, observation=running, now=now)
+    return Workspace.objects.get(pk=workspace.pk)
+
+
+def test_waiting_shows_each_step_until_it_is_online(signed_in):
+    with signed_in.running("launch", "echo", "--name", "nightly", "--wait") as launching:
+        launching.wait_for(lambda run: run.lines == ["  queued"])
+        workspace = move_on(Workspace.objects.get())
+        launching.wait_for(lambda run: run.lines == ["  queued", "  booting"])
+        bring_online(workspace)
+        launching.wait_for(lambda run: run.process.poll() == 0)
+    assert launching.lines[-1].startswith("nightly is online after ")
+
+
+def test_waiting_ends_with_1_and_the_reason_if_it_fails(signed_in):
+    workspace = online(name="nightly")
+    with signed_in.running("restart", "nightly", "--wait") as restarting:
+        restarting.wait_for(lambda run: "  queued" in run.lines)
+        workspace.refresh_from_db()
+        reason = FailureReason(
+            code=FailureCode.CRASHED,
+            source=FailureSource.BOOTSTRAP_WATCHER,
+            message="It broke.",
+            log_tail="last \x1b[31mwords",
+        )
+        fail(workspace_id=workspace.pk, launch_id=workspace.launch_id, reason=reason, now=database_now())
+        restarting.wait_for(lambda run: run.process.poll() == 1)
+    assert restarting.errors.startswith("End of its log:\nlast words\nnightly failed after ")
+    assert restarting.errors.endswith("(crashed): It broke.\n")
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_launch(signed_in):
+    with signed_in.running("launch", "echo", "--wait") as launching:
+        launching.wait_for(lambda run: run.lines)
+        launching.process.send_signal(signal.SIGINT)
+        assert launching.process.wait(10) == 130
+    assert "Stopped waiting; the launch goes on." in launching.errors
+    assert Workspace.objects.get().status == "provisioning"
+
+
+def test_everything_that_is_asked_for_is_sent(signed_in, tmp_path):
+    parent = online(name="parent")
+    (tmp_path / "config.yaml").write_text("name: From the file\nruntime: echo\n")
+    (tmp_path / "env").write_text("ONE=1\n")
+    arguments = ["--config", tmp_path / "config.yaml", "--env-file", tmp_path / "env", "--secret", "TWO", "-l", "a=b=c"]
+    arguments += ["--role", "lead", "--parent", "par", "--budget-cents", "0", "--timeout", "77"]
+    signed_in.ok("create", *arguments, stdin="2\n")
+    made = Workspace.objects.get(name="From the file")
+    assert (made.parent_id, made.role, made.budget_limit) == (parent.pk, "lead", 0)
+    assert (made.provision_timeout_seconds, made.labels) == (77, {"a": "b=c"})
+    assert read_environment(made.pk) == {"ONE": "1", "TWO": "2"}
+
+
+def test_an_external_workspace_gets_what_its_owner_needs(signed_in):
+    shown = signed_in.ok("launch", "--external", "--name", "outside")
+    assert "connection.auth_token" in shown
+    assert Workspace.objects.get().is_external
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "exactly one of them"),
+        (["echo", "--external"], "exactly one of them"),
+        (["ehco"], "ehco"),
+        (["echo", "--label", "x"], "NAME=VALUE"),
+        (["echo", "--secret", "EMPTY"], "EMPTY got no value"),
+        (["--config", "/nowhere/config.yaml"], "/nowhere/config.yaml can't be read"),
+        (["--config", "BINARY"], "can't be read"),
+        (["--config", "LARGE"], "has more than 1 MiB"),
+        (["--config", "BROKEN"], "YAML"),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_is_created(signed_in, tmp_path, arguments, said):
+    files = {"BINARY": b"\xff\xfe", "LARGE": b"#" * (2**20 + 1), "BROKEN": b"name: [\n"}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    ended = signed_in("launch", *[tmp_path / each if each in files else each for each in arguments])
+    assert (ended.code, ended.out, said in ended.err) == (2, "", True), ended
+    assert Workspace.objects.count() == 0
+
+
+def test_templates_are_listed_with_what_they_need(signed_in):
+    assert {"echo", "hermes"} <= set(signed_in.ok("templates", "-o", "name").split())
+    assert any(
+        line.split() == ["hermes", "hermes", "HERMES_API_KEY"] for line in signed_in.ok("templates").splitlines()
+    )
+    assert booting(name="unused").pk
