@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from slipway.commands import channel, events, launching, listing, logs, secret, signing_in, top, verbs
+from slipway.commands import channel, events, launching, listing, logs, preflight, secret, signing_in, top, verbs
 from slipway.errors import CommandFailed
 from slipway.output import warn
 
@@ -30,7 +30,7 @@ def options(
     """Operate the workspaces of a Slipway server."""
 
 
-for _module in (signing_in, listing, launching, verbs, logs, events, secret, channel, top):
+for _module in (signing_in, listing, launching, verbs, logs, events, secret, preflight, channel, top):
     _module.add_to(app)
 
 

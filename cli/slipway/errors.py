@@ -7,7 +7,7 @@ class ExitCode(IntEnum):
     """What the exit code says. Scripts rely on these; cli/README.md lists them."""
 
     DONE = 0
-    # The launch that was waited for did not come online, or a test was not accepted.
+    # The launch that was waited for did not come online, preflight found problems, or a receiver refused a test.
     FAILED = 1
     # An argument is wrong, or the server refused a value. Nothing has changed. Click uses it for unknown options too.
     WRONG_ARGUMENT = 2

@@ -17,7 +17,7 @@ from keyring.backends.null import Keyring as NoKeyring
 from slipway.app import main
 
 from tests.waiting import wait_until
-from workspaces.access.tokens import mint_api_key
+from workspaces.access.api_keys import mint_api_key
 from workspaces.models import ApiScope
 
 Ended = namedtuple("Ended", "code out err")

@@ -1,0 +1,87 @@
+"""`slipway preflight`: what would keep a configuration from starting, before anything is launched."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from dotenv import dotenv_values
+
+from slipway.errors import ExitCode
+from slipway.output import Format, encoded, say
+from slipway.session import client_of
+from slipway.texts import one_line
+from slipway.values import read_file
+
+# What GitHub's workflow commands need: docs.github.com/actions/reference/workflow-commands-for-github-actions.
+_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
+_PROPERTY_ESCAPES = _ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
+
+
+class ReportFormat(StrEnum):
+    """What `-o` takes here."""
+
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
+    GITHUB = "github"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("preflight")(check_configuration)
+
+
+def check_configuration(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="a config.yaml; `-` reads it from a pipe")],
+    env_file: Annotated[Path | None, typer.Option(help="Its secrets, NAME=value on each line. None is stored.")] = None,
+    model: Annotated[str, typer.Option(help="The model, if config.yaml offers several.")] = "",
+    runtime: Annotated[str, typer.Option(help="The runtime, instead of the one in config.yaml.")] = "",
+    output: Annotated[
+        ReportFormat, typer.Option("--output", "-o", help="How to show it: github makes annotations in a workflow.")
+    ] = ReportFormat.TEXT,
+) -> None:
+    """Say whether the server could launch this configuration, with every problem at once. Nothing is created.
+
+    It ends with exit code 1 if there are problems. Warnings keep nothing from starting.
+    """
+    body: dict[str, Any] = {"config": read_file(file), "model": model or None, "runtime": runtime or None}
+    if env_file:
+        # A blank value is not set, as in a launch.
+        values = dotenv_values(stream=StringIO(read_file(env_file)), interpolate=False)
+        body["secrets"] = {name: value for name, value in values.items() if value and value.strip()}
+    report = client_of(context).send("POST", "/workspaces/preflight", body)
+    if output in (ReportFormat.JSON, ReportFormat.YAML):
+        typer.echo(encoded(report, Format(output)))
+    else:
+        show = github_line if output is ReportFormat.GITHUB else text_line
+        for severity, found in findings(report):
+            say(show(severity, found, str(file)))
+    if not report["ok"]:
+        raise typer.Exit(ExitCode.FAILED)
+    if output is ReportFormat.TEXT:
+        say(f"{file} can be launched.")
+
+
+def findings(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each problem and warning with its severity."""
+    yield from (("error", found) for found in report["problems"])
+    yield from (("warning", found) for found in report.get("warnings", []))
+
+
+def text_line(severity: str, found: dict[str, Any], file: str) -> str:
+    """Return a finding as compilers write it."""
+    place = f"{file}:{found['line']}:{found['column']}" if found["line"] else file
+    return one_line(f"{place}: {severity}: {found['message']} {found['hint'] or ''}") + f" [{one_line(found['code'])}]"
+
+
+def github_line(severity: str, found: dict[str, Any], file: str) -> str:
+    """Return a finding as a workflow command."""
+    where = {"file": file, "line": found["line"], "col": found["column"], "title": found["code"]}
+    properties = ",".join(
+        f"{key}={one_line(value).translate(_PROPERTY_ESCAPES)}" for key, value in where.items() if value
+    )
+    return f"::{severity} {properties}::" + one_line(f"{found['message']} {found['hint'] or ''}").translate(_ESCAPES)
