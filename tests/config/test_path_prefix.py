@@ -12,7 +12,7 @@ from config.entry.proxies import prefix_and_path
 from tests.events.conftest import online as online_event
 from tests.events.conftest import publish
 from tests.waiting import PATIENCE_SECONDS
-from workspaces.access.tokens import mint_api_key
+from workspaces.access.api_keys import mint_api_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MEBIBYTE = 1_048_576

@@ -13,7 +13,7 @@ from config.entry.guesses import Attempt
 from config.entry.rates import Caller, Policy, RateLimiter, caller_of
 from tests.callers import AgentCaller
 from tests.workspaces.factories import online
-from workspaces.access.tokens import mint_api_key
+from workspaces.access.api_keys import mint_api_key
 
 INTERFACES = ["asgi", "wsgi"]
 AGENT = Caller(Policy.AGENTS, b"one")

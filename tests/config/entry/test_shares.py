@@ -15,7 +15,7 @@ from tests.callers import AgentCaller
 from tests.config.entry.test_guesses import guessing
 from tests.waiting import wait_until
 from tests.workspaces.factories import online
-from workspaces.access.tokens import mint_api_key
+from workspaces.access.api_keys import mint_api_key
 
 CONNECTIONS = 40
 LOCKS = {

@@ -13,7 +13,7 @@ import requests
 from events.models import Event
 from events.names import EventType
 from tests.waiting import wait_until
-from workspaces.access.tokens import mint_api_key
+from workspaces.access.api_keys import mint_api_key
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Workspace
 
