@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
@@ -142,7 +143,9 @@ def transition_refused(request: HttpRequest, error: TransitionRefused) -> HttpRe
 
 
 def invalid_fields(request: HttpRequest, error: InvalidWorkspace | InvalidChannel) -> HttpResponse:
-    return respond(request, HTTPStatus.UNPROCESSABLE_ENTITY, str(error), code="validation_error", fields=error.fields)
+    problems = [asdict(each) for each in error.problems] if isinstance(error, InvalidWorkspace) else []
+    status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "validation_error"
+    return respond(request, status, str(error), code=code, fields=error.fields, problems=problems)
 
 
 def invalid_key(request: HttpRequest, error: InvalidKey) -> HttpResponse:

@@ -50,3 +50,12 @@ def test_a_backlog_of_sweep_messages_runs_one_sweep_in_each_process(stack, broke
         ran_at.update(SweepRun.objects.values_list("ran_at", flat=True))
     assert wait_for_result(late).failure_code == FailureCode.TIMED_OUT
     assert 1 <= len(ran_at) <= SWEEP_PROCESSES
+
+
+def test_a_preflight_says_whether_a_worker_is_alive_that_launches(stack):
+    template = str(settings.BASE_DIR / "catalog" / "echo")
+    without = stack.command("preflight", template, "--here")
+    assert (without.returncode, without.stdout.count("[no_worker]")) == (1, 1), without.stdout + without.stderr
+    assert stack.command("preflight", template).returncode == 0
+    stack.start("launch")
+    wait_until(lambda: stack.command("preflight", template, "--here").returncode == 0)

@@ -190,9 +190,10 @@ class CreateForm(forms.Form):
         return cleaned
 
     def add_invalid(self, error: InvalidWorkspace) -> None:
-        """Add the errors of the service to their fields."""
+        """Add the errors of the service to their fields; each problem of a configuration is one of its own."""
         for name, why in error.fields.items():
-            self.add_error(name if name in self.fields else None, why)
+            listed = [str(each) for each in error.problems] if name in {"config", "template"} else []
+            self.add_error(name if name in self.fields else None, listed or why)
 
     def add_secrets_reminder(self) -> None:
         """Say that the secrets must be entered again, if some were entered."""

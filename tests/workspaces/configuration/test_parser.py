@@ -304,6 +304,29 @@ def test_the_admins_form_shows_the_place_at_its_field(client, text):
     assert not Workspace.objects.exists()
 
 
+MANY = "name: 5\ntier: x\na2a: {port: 0}\nprompt_files: [1, 2, 3, 4]\n"
+
+
+@pytest.mark.django_db
+def test_the_api_answers_with_every_problem_of_a_config_and_its_place():
+    answer = holder(ApiScope.OPERATE).post("/workspaces", {"name": "w", "config": MANY}).json()
+    assert [(each["path"], each["line"]) for each in answer["problems"]][:3] == [
+        ("name", 1),
+        ("tier", 2),
+        ("a2a.port", 3),
+    ]
+    assert len(answer["problems"]) == 7
+    assert "problems" not in holder(ApiScope.OPERATE).post("/workspaces", {"name": "w"}).json()
+
+
+@pytest.mark.django_db
+def test_the_admins_form_shows_each_problem_in_a_line_of_its_own(client):
+    client.force_login(User.objects.create_superuser("operator"))
+    errors = client.post("/admin/workspaces/workspace/add/", {"config": MANY}).context["form"].errors["config"]
+    assert len(errors) == 7
+    assert errors[2] == "a2a.port: must be a whole number from 1 to 65535, not 0 (line 3, column 7)."
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("text", REFUSED)
 def test_the_command_names_the_place(tmp_path, text, monkeypatch):

@@ -1,6 +1,6 @@
 """The fields of a workspace that operators set: what is wrong with them, and the change of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from django.db import transaction
 
 from agent.texts import clean_name, mend_line
 from workspaces.access import secret_sets
+from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import MAX_TIMEOUT_SECONDS, Workspace
 from workspaces.services.core.secret_changes import changing_sets
@@ -19,11 +20,15 @@ _NAMES = ("name", "role", "model", "runtime")
 
 
 class InvalidWorkspace(ValueError):
-    """The request is invalid; `fields` maps each wrong field to its message. Nothing was created."""
+    """The request is invalid; `fields` maps each wrong field to its message. Nothing was created.
 
-    def __init__(self, fields: Mapping[str, str]) -> None:
+    `problems` are all those of its configuration, of which the message has the first ones.
+    """
+
+    def __init__(self, fields: Mapping[str, str], *, problems: Sequence[Diagnostic] = ()) -> None:
         super().__init__(" ".join(fields.values()))
         self.fields = dict(fields)
+        self.problems = list(problems)
 
 
 def clean_labels(labels: Mapping[str, str]) -> dict[str, str]:

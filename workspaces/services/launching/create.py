@@ -16,6 +16,7 @@ from postgres.advisory_locks import AdvisoryLock, lock_until_commit
 from workspaces.access import agent_urls, secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.configuration import catalog
+from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.configuration.effective import EffectiveConfiguration, check_effective
 from workspaces.configuration.env_files import BadAssignment
 from workspaces.configuration.parser import BadConfig, CheckedConfig
@@ -118,18 +119,20 @@ def _invalid_if(field: str, *errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise InvalidWorkspace({field: str(error)}) from error
+        raise InvalidWorkspace({field: str(error)}, problems=getattr(error, "problems", ())) from error
 
 
 def check_request(request: CreateRequest) -> CheckedRequest:
     """Return what the request describes. Raises InvalidWorkspace with every wrong field."""
     problems: dict[str, str] = {}
+    found: list[Diagnostic] = []
     checked = CheckedConfig(config={})
     from_file = EnvSecrets(values={}, not_set=[])
     try:
         checked = read_config(request)
     except InvalidWorkspace as error:
         problems |= error.fields
+        found = error.problems
     try:
         from_file = read_env_secrets(request.env_file)
     except BadAssignment as error:
@@ -149,7 +152,7 @@ def check_request(request: CreateRequest) -> CheckedRequest:
         except agent_urls.ForbiddenUrl as error:
             problems["url"] = str(error)
     if problems:
-        raise InvalidWorkspace(problems)
+        raise InvalidWorkspace(problems, problems=found)
     return CheckedRequest(workspace, own_secrets, [*map(str, warnings_of(checked)), *from_file.warnings])
 
 
