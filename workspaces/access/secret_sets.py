@@ -63,10 +63,11 @@ def delete_set(name: str) -> None:
     found = find_set(name)
     if users := list(secrets.workspaces_with(found.name).order_by("name", "pk")[:10]):
         raise SetInUse(found.name, users)
+    secrets.delete_secrets(Secret.objects.filter(secret_set=found))
     found.delete()
 
 
 def retire_sets(workspace_id: UUID, names: Iterable[str]) -> None:
     """Keep the values of sets that a workspace loses, for masking, as long as its launch may have them."""
     values = Secret.objects.filter(secret_set__in=list(names)).values_list("ciphertext", flat=True)
-    secrets.retire(values, workspace_ids=[workspace_id])
+    secrets.retire((workspace_id, value) for value in values)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import product
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -143,25 +142,27 @@ def put_secrets(
 @transaction.atomic
 def delete_secrets(secrets: QuerySet[Secret]) -> None:
     """Delete these secrets. Their values are masked as long as a launch may have them."""
-    lock_until_commit(AdvisoryLock.SECRETS)
     _retire(secrets)
     secrets.delete()
 
 
 def _retire(secrets: QuerySet[Secret]) -> None:
     """Keep the values for masking: those of a set for each workspace that has the set."""
+    values: list[tuple[UUID | None, str]] = []
     for secret in secrets:
         holders: Iterable[UUID | None] = [secret.workspace_id]
         if secret.secret_set_id:
-            holders = workspaces_with(secret.secret_set_id).values_list("pk", flat=True)
-        retire([secret.ciphertext], workspace_ids=holders)
+            # Also removed ones: their processes may be running.
+            users = Workspace.objects.filter(secret_sets__contains=[secret.secret_set_id])
+            holders = users.values_list("pk", flat=True)
+        values += [(holder, secret.ciphertext) for holder in holders]
+    retire(values)
 
 
-def retire(ciphertexts: Iterable[str], *, workspace_ids: Iterable[UUID | None]) -> None:
-    """Keep values for masking in texts of these workspaces, or of all (None), as long as a launch may have them."""
-    pairs = product(workspace_ids, ciphertexts)
+def retire(values: Iterable[tuple[UUID | None, str]]) -> None:
+    """Keep encrypted values, to mask them in texts of a workspace or of all (None), while a launch may have them."""
     RetiredSecret.objects.bulk_create(
-        RetiredSecret(workspace_id=workspace_id, ciphertext=ciphertext) for workspace_id, ciphertext in pairs
+        RetiredSecret(workspace_id=workspace_id, ciphertext=ciphertext) for workspace_id, ciphertext in values
     )
 
 

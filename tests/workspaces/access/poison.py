@@ -38,7 +38,7 @@ from workspaces.configuration.preflight import PreflightFailed
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import ApiScope, Launch, Workspace
-from workspaces.operations import pause, restart
+from workspaces.operations import pause, remove, restart
 from workspaces.provisioners.base import ProvisionerError
 from workspaces.services.core.secret_changes import set_secrets
 from workspaces.services.launching import launch as launch_service
@@ -171,7 +171,7 @@ def listening(world):
 
 def spread(world, monkeypatch, paths=None):
     """Send the values through these paths; through every one if none is given."""
-    set_secrets({"SHARED": VALUES["replaced"], "GLOBAL": VALUES["global"]}, by="root")
+    set_secrets({"SHARED": "overridden by the set", "GLOBAL": VALUES["global"]}, by="root")
     create_set("poisoned")
     channels(world)
     with listening(world):
@@ -260,6 +260,11 @@ def backends_fail(world, monkeypatch):
         with failing(world.fake, "stop", error):
             tear_down(launch_id=up.launch_id, now=database_now())
         assert Launch.objects.get(pk=up.launch_id).teardown_error
+        gone = poisoned(online)
+        running_on(world.fake, gone)
+        remove(gone.pk)
+        with failing(world.fake, "stop", error):
+            tear_down(launch_id=gone.launch_id, now=database_now())
     crashed = poisoned(online)
     world.fake.simulate_exit(running_on(world.fake, crashed), exit_code=1, log_tail=POISON)
     watch_online(clock=database_now)
@@ -300,7 +305,9 @@ def calls_are_refused(world, monkeypatch):
         {"env_file": f"X={value}\nbad line {value}"},
         {"secrets": {"X": [value]}},
     ]
-    bad_fields += [{"secrets": {"X": value}, "external": True, "config": None, "url": f"http://h/{quote(value)}"}]
+    bad_fields += [
+        {"secrets": {"X": value}, "external": True, "config": None, "url": f"http://localhost:9/{quote(value)}"}
+    ]
     for fields in bad_fields:
         world.answered(world.admin.post("/workspaces", new | fields))
     half = f'{{"key": "X", "value": {json.dumps(value)}'

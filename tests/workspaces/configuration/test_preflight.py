@@ -133,6 +133,17 @@ def test_a_secret_encrypted_with_a_lost_key_is_named_and_nothing_launched(settin
 
 
 @pytest.mark.django_db
+def test_a_lost_key_harms_only_the_secrets_that_a_workspace_gets(settings):
+    secrets.put_secrets({"A_KEY": "global", "B_KEY": "global"}, workspace_id=None)
+    settings.SECRETS_KEYS = [Fernet.generate_key().decode()]
+    workspace = queued(secrets={"A_KEY": "own"})
+    with pytest.raises(PreflightFailed, match="B_KEY"):
+        preflight(workspace)
+    secrets.put_secrets({"B_KEY": "own"}, workspace_id=workspace.pk)
+    assert preflight(workspace).environment == {"A_KEY": "own", "B_KEY": "own"}
+
+
+@pytest.mark.django_db
 def test_keys_rotate_and_old_secrets_stay_readable(settings):
     workspace = queued(secrets={"A_KEY": "value"})
     settings.SECRETS_KEYS = [Fernet.generate_key().decode(), *settings.SECRETS_KEYS]

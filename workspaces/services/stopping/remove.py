@@ -1,7 +1,8 @@
 """Remove a workspace and its descendants, for good.
 
-Deleted at once: secrets and tokens (which answer 410). Deleted when the process is confirmed stopped: the working
-folder and the logs. Kept: the row itself, its launches and its events.
+Deleted at once: secrets and tokens (which answer 410). Deleted when the process is confirmed stopped: the values that
+were secret, kept to mask them until then, the working folder and the logs. Kept: the row itself, its launches and its
+events.
 """
 
 import logging
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from workspaces.access import secrets
 from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStatus, find_transition
 from workspaces.models import BackendKind, Launch, Secret, Workspace
 from workspaces.provisioners.base import ProvisionerError
@@ -57,7 +59,7 @@ def remove(*, workspace_id: UUID, confirmed: bool, now: datetime) -> Cascade:
 
     def end_launches(part: Sequence[Workspace]) -> None:
         launch_records.end_current_launches(part, reason=TeardownReason.REMOVED, now=now)
-        Secret.objects.filter(workspace__in=part).delete()
+        secrets.delete_secrets(Secret.objects.filter(workspace__in=part))
 
     return Cascade.from_result(rows, transition_each(REMOVE, steps, first=end_launches))
 
