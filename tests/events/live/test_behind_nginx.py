@@ -121,4 +121,5 @@ def test_a_websocket_opens_behind_nginx_from_our_own_page_only(proxied):
     with connect(address, origin=proxied.origin, **options) as client:
         publish(online())
         assert json.loads(client.recv(timeout=PATIENCE_SECONDS))["position"] == 1
-        assert json.loads(client.recv(timeout=PATIENCE_SECONDS)) == {"event": "KEEP_ALIVE", "position": 1}
+        kept_alive = json.loads(client.recv(timeout=PATIENCE_SECONDS))
+        assert (kept_alive["event"], kept_alive["position"], kept_alive["payload"]) == ("KEEP_ALIVE", 1, {})
