@@ -58,6 +58,7 @@ fix: $(STAMP) ## Mend the style and write the generated pages
 	$(BIN)/python manage.py operations_page
 	$(BIN)/python manage.py event_catalogue
 	$(BIN)/python manage.py config_schema
+	$(BIN)/python manage.py openapi_page
 
 check: $(STAMP) ## Check style, types, layers, sizes, Django's checks, status drift, migrations and generated pages
 	$(BIN)/ruff check
@@ -72,6 +73,7 @@ check: $(STAMP) ## Check style, types, layers, sizes, Django's checks, status dr
 	$(BIN)/python manage.py operations_page --check
 	$(BIN)/python manage.py event_catalogue --check
 	$(BIN)/python manage.py config_schema --check
+	$(BIN)/python manage.py openapi_page --check
 
 types: $(STAMP) ## Check types only
 	@$(CHECK_ENV) $(BIN)/mypy
