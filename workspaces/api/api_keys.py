@@ -2,20 +2,19 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
-from ninja import Path, Router, Schema, Status
+from ninja import Path, Query, Router, Schema, Status
 from pydantic import AwareDatetime, BeforeValidator, Field
 
 from workspaces.access import api_keys
 from workspaces.access.authentication import Access
 from workspaces.api.idempotency import once
+from workspaces.api.pages import Paged, check_names, in_order, page_of
 from workspaces.api.schemas import OperatorIn
 from workspaces.models import ApiKey, ApiScope
-
-MOST_LISTED = 1000
 
 router = Router(tags=["api-keys"])
 
@@ -49,6 +48,14 @@ class KeyChangesIn(OperatorIn):
     networks: Texts = []
 
 
+class KeysListed(Paged):
+    """Which keys to list. The header Link has the address of the next page."""
+
+    include_revoked: bool = False
+    sort: Literal["created_at", "-created_at", "name", "-name"] = "-created_at"
+    limit: int | None = Field(100, ge=1, le=1000)
+
+
 class KeyOut(Schema):
     """What is known of a key. `state` is `valid`, `expired` or `revoked`; `last_used_at` is up to a minute behind."""
 
@@ -76,11 +83,14 @@ def access(action: str) -> Access:
 
 
 @router.get("", auth=access("view"), response=list[KeyOut])
-def list_api_keys(request: HttpRequest, include_revoked: bool = False) -> list[dict[str, Any]]:
-    """List the newest keys, at most 1000. The keys themselves can't be read again."""
-    keys = ApiKey.objects.with_clock().order_by("-pk")
-    rows = keys if include_revoked else keys.filter(revoked_at__isnull=True)
-    return [key_json(row) for row in rows[:MOST_LISTED]]
+def list_api_keys(request: HttpRequest, response: HttpResponse, wanted: Query[KeysListed]) -> list[dict[str, Any]]:
+    """List the keys, the newest first. The keys themselves can't be read again."""
+    check_names(request, KeysListed)
+    rows = ApiKey.objects.with_clock()
+    if not wanted.include_revoked:
+        rows = rows.filter(revoked_at__isnull=True)
+    page = page_of(in_order(rows, wanted), wanted, request=request, response=response)
+    return [key_json(row) for row in page]
 
 
 @router.post("", auth=access("add"), response={HTTPStatus.CREATED: MintedKeyOut})

@@ -74,6 +74,20 @@ def test_a_revoked_or_unknown_key_is_not_found_and_stays_as_it_is(admin):
     assert ApiKey.objects.get(pk=row.pk).name == "ci"
 
 
+def test_the_keys_are_listed_in_pages(admin):
+    for number in range(5):
+        mint_api_key(name=f"key {number}", scopes=["read"])
+    names, address = [], "/api-keys?limit=4"
+    while address:
+        answer = admin.get(address)
+        names.append([row["name"] for row in answer.json()])
+        address = answer.get("Link", "").partition(">")[0].removeprefix("<")
+    assert names == [["key 4", "key 3", "key 2", "key 1"], ["key 0", "script"]]
+    assert [row["name"] for row in admin.get("/api-keys", sort="name", limit=2).json()] == ["key 0", "key 1"]
+    refused = admin.get("/api-keys", include_revokd="true")
+    assert (refused.status_code, list(refused.json()["fields"])) == (422, ["include_revokd"])
+
+
 def test_a_repeated_request_with_an_idempotency_key_creates_one_key(admin):
     admin.headers["Idempotency-Key"] = str(uuid4())
     answers = [admin.post("/api-keys", {"name": "ci", "scopes": ["read"]}).json() for _ in range(2)]
