@@ -16,11 +16,13 @@ set_process_role(ProcessRole.WEB)
 django = get_asgi_application()
 
 from config.entry.asgi import AsgiEntry  # noqa: E402
-from config.stream_access import require_reader  # noqa: E402
+from config.stream_access import require_log_reader, require_reader  # noqa: E402
 from events.live.asgi import LiveStreams  # noqa: E402
 from monitoring.web_liveness import start_web_liveness  # noqa: E402
+from workspaces.api.diagnosis.log_streams import LogStreams  # noqa: E402
 
 live_streams = LiveStreams(authorize=require_reader)
+log_streams = LogStreams(authorize=require_log_reader)
 start_web_liveness()
 # Load the views now instead of at the first request, then exclude everything so far from garbage collection: a
 # collection of it would take longer than an event may take to reach a thousand clients.
@@ -31,8 +33,8 @@ gc.freeze()
 
 async def serve(scope: Any, receive: Any, send: Any) -> None:
     """Serve live streams beside Django, and everything else with Django."""
-    application = live_streams if live_streams.serves(scope) else django
-    await application(scope, receive, send)
+    streams = (each for each in (live_streams, log_streams) if each.serves(scope))
+    await next(streams, django)(scope, receive, send)
 
 
 application = AsgiEntry(serve)

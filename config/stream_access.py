@@ -11,6 +11,7 @@ from django.urls import resolve
 from events.live.stream import StreamRefused
 from workspaces.access.authentication import Access
 from workspaces.access.errors import RequestRefused
+from workspaces.api.diagnosis.logs import READ as READ_LOG
 from workspaces.models import ApiScope
 
 READ_EVENTS = Access(scopes=(ApiScope.READ,), permission="events.view_event")
@@ -22,11 +23,21 @@ def require_reader(request: HttpRequest, workspace_id: UUID | None) -> None:
 
     The agent of `workspace_id` may too. The request has not passed through Django's middleware.
     """
+    require(READ_OWN_EVENTS if workspace_id else READ_EVENTS, request)
+
+
+def require_log_reader(request: HttpRequest, workspace_id: UUID | None) -> None:
+    """Raise StreamRefused unless an operator, an API key or its own agent may read a workspace's log."""
+    require(READ_LOG, request)
+
+
+def require(access: Access, request: HttpRequest) -> None:
+    """Raise StreamRefused unless the request's credential has this access."""
     for middleware in _MIDDLEWARE:
         middleware.process_request(request)
     request.resolver_match = resolve(request.path_info)
     try:
-        (READ_OWN_EVENTS if workspace_id else READ_EVENTS)(request)
+        access(request)
     except RequestRefused as refusal:
         headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
         raise StreamRefused(refusal.status, str(refusal), headers=headers, code=refusal.code) from None

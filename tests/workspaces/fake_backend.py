@@ -60,6 +60,11 @@ class FakeProvisioner(SimulatedProvisioner):
             return Observation(state=BackendState.UNKNOWN, detail="The backend can't be reached.")
         return self._end_call("inspect", key, super().inspect(key, with_log=with_log))
 
+    def read_log(self, key, *, offset, most):
+        """See Provisioner."""
+        self._begin_call("read_log", key)
+        return super().read_log(key, offset=offset, most=most)
+
     def forget(self, key):
         """See Provisioner."""
         self._begin_call("forget", key)

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from agent.texts import is_visibly_empty
+from agent.texts import is_visibly_empty, printable
 from workspaces.access import secrets
 from workspaces.access.cut_secrets import rests_in_texts
 from workspaces.access.decoded_text import DecodedText, readings_of, without_escape_sequences
@@ -123,6 +123,12 @@ class Masker:
         start = len(plain.text) - len(kept)
         with_colours = coloured[plain.origin(start) if start else 0 :]
         return with_colours if len(with_colours) <= _MOST_COLOURED_CHARACTERS else kept
+
+    def mask_log_lines(self, text: str) -> str:
+        """Return what a terminal shows of whole lines of a log, masked, as plain text."""
+        shown = shown_lines(self.mask_coloured(text.replace("\0", "").encode(errors="replace").decode()))
+        # Again, since what overwrites a part of a line may complete a secret in it.
+        return printable(_WIDE_MASK.sub(MASK, self.mask_coloured(shown)))
 
     def mask_strings(self, value: Any) -> Any:
         """Return a JSON value with every string in it masked, keys included."""

@@ -63,6 +63,19 @@ class Observation:
     detail: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LogPart:
+    """A part of a launch's log. `start` and `end` count the bytes that were written before; `size` all of them."""
+
+    start: int
+    data: bytes
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.data)
+
+
 def describe_exit(exit_code: int | None) -> str:
     """Describe how a process ended: `exited with status 3`, `was killed by signal 9`."""
     if exit_code is None:
@@ -95,6 +108,12 @@ class Provisioner(Protocol):
         """Return the state of the object without changing it: UNKNOWN if the backend can't be asked. Raises nothing.
 
         Without `with_log` the log of a running object may be left out, since reading it takes time.
+        """
+
+    def read_log(self, key: LaunchKey, *, offset: int, most: int) -> LogPart:
+        """Return at most `most` bytes of a launch's log from an offset on, or from what is still kept of it.
+
+        An empty part if there is no log. Raises ProvisionerError.
         """
 
     def forget(self, key: LaunchKey) -> None:

@@ -70,6 +70,7 @@ ROUTES = {
     "GET /workspaces/{workspace_id}/metrics": operator("read", VIEW, own_agent=True),
     "GET /workspaces/{workspace_id}/usage": operator("read", VIEW),
     "GET /workspaces/{workspace_id}/console": operator("read", VIEW, own_agent=True),
+    "GET /workspaces/{workspace_id}/logs": operator("read", VIEW, own_agent=True),
     "POST /workspaces/{workspace_id}/restart": operator("operate", CHANGE),
     "POST /workspaces/{workspace_id}/pause": operator("operate", CHANGE),
     "POST /workspaces/{workspace_id}/resume": operator("operate", CHANGE),

@@ -5,6 +5,7 @@ import os
 from config import asgi
 from events.live.asgi import LiveStreams
 from events.live.stream_hub import Limits
+from workspaces.api.diagnosis.log_streams import LogLimits, LogStreams
 
 
 def _knows_the_password(request, workspace_id):
@@ -23,4 +24,8 @@ _LIMITS = Limits(
     queue_bytes=int(os.environ.get("QUEUE_BYTES", Limits.queue_bytes)),
 )
 asgi.live_streams = LiveStreams(authorize=_knows_the_password, limits=_LIMITS)
+asgi.log_streams = LogStreams(
+    authorize=asgi.require_log_reader,
+    limits=LogLimits(most_streams=2, poll_seconds=0.1, keep_alive_seconds=0.3, recheck_seconds=0.3),
+)
 application = asgi.application

@@ -238,6 +238,7 @@ def boots_fail(world, monkeypatch):
     stuck = poisoned(booting)
     world.fake.append_log(running_on(world.fake, stuck), f"SLIPWAY-BOOTSTRAP-FAILED: {TEXTS[1]}\n{POISON}\n")
     world.answered(world.admin.get(f"/workspaces/{stuck.pk}/console"))
+    world.answered(world.admin.get(f"/workspaces/{stuck.pk}/logs"))
     watch_boots(clock=database_now)
     ended = poisoned(booting)
     world.fake.simulate_exit(running_on(world.fake, ended), exit_code=1, log_tail=POISON)
@@ -256,6 +257,7 @@ def backends_fail(world, monkeypatch):
         with failing(world.fake, "inspect", error):
             watch_online(clock=database_now)
             world.answered(world.admin.get(f"/workspaces/{up.pk}/console"))
+            world.answered(world.admin.get(f"/workspaces/{up.pk}/logs"))
         pause(up.pk)
         with failing(world.fake, "stop", error):
             tear_down(launch_id=up.launch_id, now=database_now())
@@ -374,7 +376,10 @@ def pages_are_read(world):
     ]
     for workspace in Workspace.objects.all():
         own = f"/workspaces/{workspace.pk}"
-        paths += [own, *(f"{own}/{name}" for name in ("secrets", "state", "budget", "usage", "tokens", "console"))]
+        paths += [
+            own,
+            *(f"{own}/{name}" for name in ("secrets", "state", "budget", "usage", "tokens", "console", "logs")),
+        ]
         addresses.append(reverse("admin:workspaces_workspace_change", args=[workspace.pk]))
         addresses.append(reverse("admin:workspaces_launch_change", args=[workspace.launch_id]))
     for path in paths:

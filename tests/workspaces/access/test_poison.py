@@ -58,7 +58,7 @@ class Unmasked:
     def mask_strings(self, value):
         return value
 
-    mask_all = mask_log_tail = mask
+    mask_all = mask_log_tail = mask_log_lines = mask
 
     def mask_start(self, text, *, most_characters):
         return text[:most_characters]
@@ -80,6 +80,7 @@ MASKS = [
     ("workspaces.services.launching.fail.masker_of", Unmasked, boots_fail),
     ("workspaces.services.watching.last_look.masker_of", Unmasked, boots_fail),
     ("workspaces.api.logs.masker_of", Unmasked, boots_fail),
+    ("workspaces.api.diagnosis.logs.masker_of", Unmasked, boots_fail),
     ("workspaces.services.watching.evidence.masker_of", Unmasked, backends_fail),
     ("workspaces.services.watching.crash_recovery.masker_of", Unmasked, backends_fail),
     ("workspaces.services.stopping.teardown.masker_of", Unmasked, backends_fail),

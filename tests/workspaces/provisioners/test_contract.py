@@ -136,6 +136,15 @@ def test_a_launch_that_ended_by_itself_has_its_exit_code_and_log(world, running)
     seen = world.backend.inspect(running)
     assert (seen.state, seen.exit_code, seen.url) == (BackendState.EXITED, 3, "")
     assert "begun\n" in seen.log_tail
+    whole = world.backend.read_log(running, offset=0, most=100_000)
+    assert (whole.start, whole.end) == (0, whole.size)
+    assert b"begun\n" in whole.data
+    part = world.backend.read_log(running, offset=1, most=3)
+    assert (part.start, part.data, part.size) == (1, whole.data[1:4], whole.size)
+
+
+def test_a_launch_that_never_was_has_no_log(world, unstarted):
+    assert world.backend.read_log(unstarted.key, offset=0, most=100).data == b""
 
 
 def test_a_start_after_the_end_starts_nothing(world, unstarted):

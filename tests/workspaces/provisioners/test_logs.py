@@ -2,7 +2,7 @@
 
 import pytest
 
-from workspaces.provisioners.logs import WINDOW_BYTES, Log, tail_of
+from workspaces.provisioners.logs import WINDOW_BYTES, Log, part_of, tail_of
 
 
 def kept(path):
@@ -60,3 +60,44 @@ def test_the_line_in_which_the_older_half_begins_is_dropped(tmp_path):
     (tmp_path / "log.1").write_bytes(b"half a line\n" + b"old\n" * 9)
     (tmp_path / "log").write_bytes(b"new\n")
     assert tail_of(tmp_path / "log") == "old\n" * 9 + "new\n"
+
+
+@pytest.mark.parametrize("most", [7, 50, 1000])
+def test_a_reader_that_follows_reads_every_byte_once_through_all_rotations(tmp_path, most):
+    log, written, read = Log(tmp_path / "log", 100), b"", b""
+    for number in range(60):
+        line = b"line %04d\n" % number
+        log.add(line)
+        written += line
+        while (part := part_of(tmp_path / "log", offset=len(read), most=most)).data:
+            assert part.start == len(read)
+            read += part.data
+    assert (read, part.size) == (written, len(written))
+
+
+def test_a_reader_that_is_late_goes_on_with_what_is_still_kept(tmp_path):
+    log, whole = Log(tmp_path / "log", 100), b"".join(b"line %04d\n" % number for number in range(60))
+    log.add(whole)
+    part = part_of(tmp_path / "log", offset=10, most=1000)
+    assert part.start > 10
+    assert (part.data, part.end) == (whole[part.start :], len(whole))
+    beyond = part_of(tmp_path / "log", offset=10**17, most=1000)
+    assert (beyond.start, beyond.data) == (len(whole), b"")
+
+
+def test_no_log_and_one_whose_place_is_forged_have_no_parts(tmp_path):
+    assert part_of(tmp_path / "log", offset=0, most=10).data == b""
+    (tmp_path / "log").write_bytes(b"text\n")
+    for forged in ("", "x", "1 2", "²³ ²", "1 2 3", f"{(tmp_path / 'log').stat().st_ino} -5"):
+        (tmp_path / "log.start").write_text(forged)
+        assert part_of(tmp_path / "log", offset=0, most=10).data == b""
+
+
+def test_a_reader_in_the_middle_of_a_rotation_reads_nothing_yet(tmp_path):
+    (tmp_path / "log.1").write_bytes(b"second\n")
+    (tmp_path / "log").write_bytes(b"third\n")
+    # It is still the place of what has just become the older half.
+    (tmp_path / "log.start").write_text(f"{(tmp_path / 'log.1').stat().st_ino} 6")
+    assert part_of(tmp_path / "log", offset=6, most=100).data == b""
+    (tmp_path / "log.start").write_text(f"{(tmp_path / 'log').stat().st_ino} 13")
+    assert part_of(tmp_path / "log", offset=6, most=100).data == b"second\nthird\n"

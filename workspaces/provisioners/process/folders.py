@@ -2,7 +2,7 @@
 
 <root>/<workspace_id>/work/                    the workspace's own data, kept from launch to launch
 <root>/<workspace_id>/launches/<launch_id>/    config/
-<root>/.records/<workspace_id>/<launch_id>/    process.json, exit.json, agent.log, lock, barred
+<root>/.records/<workspace_id>/<launch_id>/    process.json, exit.json, agent.log[.1|.start], lock, barred
 <root>/.records/ports                          its bytes are locked by number: the ports of running launches
 
 An agent can replace everything below its workspace's folder, and on a host without namespaces the records as well. So

@@ -9,10 +9,10 @@ from uuid import UUID
 
 import psutil
 
-from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
+from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, LogPart, Observation, ProvisionerError
 from workspaces.provisioners.files import delete_tree, describe_error
 from workspaces.provisioners.host_processes import find_process, is_alive, signal_all, wait_until, wait_until_gone
-from workspaces.provisioners.logs import tail_of
+from workspaces.provisioners.logs import part_of, tail_of
 from workspaces.provisioners.process import cgroups, fork_server, supervisor
 from workspaces.provisioners.process.folders import (
     RECORDS,
@@ -131,6 +131,11 @@ class ProcessProvisioner:
             return _exited(folder)
         except (OSError, ValueError, psutil.Error) as error:
             return Observation(state=BackendState.UNKNOWN, detail=f"The launch's record can't be read: {error}.")
+
+    def read_log(self, key: LaunchKey, *, offset: int, most: int) -> LogPart:
+        """See Provisioner."""
+        with _explained("The workspace's log could not be read"):
+            return part_of(LaunchFolder(self._root, key).log, offset=offset, most=most)
 
     def forget(self, key: LaunchKey) -> None:
         """Delete a launch's folders. Raises ProvisionerError while any of its processes runs."""

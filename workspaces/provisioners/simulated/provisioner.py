@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, Observation, ProvisionerError
+from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, LogPart, Observation, ProvisionerError
 from workspaces.provisioners.logs import last_characters
 from workspaces.provisioners.simulated.behaviours import InvalidSimulation, parse_simulation
 
@@ -50,6 +50,8 @@ class SimulatedLaunch:
     token: str = ""
     exit_code: int | None = None
     log: str = ""
+    # How many bytes of the log are not kept any more.
+    log_start: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -132,6 +134,19 @@ class SimulatedProvisioner:
         with self._changing():
             self._change(key, acts_done=acts_done)
 
+    def read_log(self, key: LaunchKey, *, offset: int, most: int) -> LogPart:
+        """See Provisioner."""
+        with self._reading():
+            state = self._state(key)
+            if state is None or state is _State.BARRED:
+                return LogPart(start=0, data=b"", size=0)
+            launch = self._read(key, state)
+            whole = launch.log.encode()
+            size = launch.log_start + len(whole)
+            start = min(max(offset, launch.log_start), size)
+            data = whole[start - launch.log_start :][:most]
+            return LogPart(start=start, data=data, size=size)
+
     def append_log(self, key: LaunchKey, text: str) -> None:
         """Append to the log of a running launch, which keeps its last 128 KiB."""
         with self._changing():
@@ -181,8 +196,10 @@ class SimulatedProvisioner:
 
     def _log(self, key: LaunchKey, text: str) -> None:
         if self._state(key) is _State.RUNNING:
-            whole = self._read(key, _State.RUNNING).log + text
-            self._change(key, log=last_characters(whole.encode(errors="replace").decode(), _MOST_LOG_CHARACTERS))
+            launch = self._read(key, _State.RUNNING)
+            whole = (launch.log + text).encode(errors="replace").decode()
+            kept = last_characters(whole, _MOST_LOG_CHARACTERS)
+            self._change(key, log=kept, log_start=launch.log_start + len(whole.encode()) - len(kept.encode()))
 
     def _end_by_stop(self, key: LaunchKey) -> None:
         # A damaged file can be stopped too, because no process stands behind it.

@@ -1,0 +1,155 @@
+"""Followed logs on a real ASGI server: live, masked, resumed, and over when the launch is."""
+
+import json
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from postgres.clock import database_now
+from tests.events.conftest import serve, server
+from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.workspaces.factories import booting, bring_online, running_on
+from workspaces.access.api_keys import mint_api_key
+from workspaces.access.secrets import put_secrets
+from workspaces.access.tokens import mint_agent_token
+from workspaces.models import ApiKey
+from workspaces.operations import restart
+from workspaces.provisioners.registry import get_provisioner
+
+__all__ = ["serve", "server"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def backend(settings):
+    settings.PROVISIONER = "simulated"
+    return get_provisioner("simulated")
+
+
+@pytest.fixture
+def workspace(backend):
+    workspace = booting()
+    workspace.key = running_on(backend, workspace)
+    return workspace
+
+
+@pytest.fixture
+def key():
+    return mint_api_key(name="reader", scopes=["read"])[1]
+
+
+@contextmanager
+def following(server, workspace, credential, *, headers=None, **query):
+    options = {"timeout": PATIENCE_SECONDS, "trust_env": False}
+    headers = {"Authorization": f"Bearer {credential}", **(headers or {})}
+    url = f"{server.origin}/workspaces/{workspace.pk}/logs"
+    with httpx.stream("GET", url, params={"follow": "true", **query}, headers=headers, **options) as answer:
+        yield answer
+
+
+SSE = {"Accept": "text/event-stream"}
+
+
+def blocks(answer):
+    """Yield the blocks of server-sent events as dicts, without comments and the first one."""
+    block = {}
+    for line in answer.iter_lines():
+        if line:
+            name, _, value = line.partition(": ")
+            block[name] = f"{block[name]}\n{value}" if name in block else value
+        elif block:
+            if set(block) - {"", "retry"}:
+                yield block
+            block = {}
+
+
+def test_lines_arrive_as_they_are_written_and_the_end_with_the_process(server, workspace, backend, key):
+    put_secrets({"TOKEN": "hunter2-hunter2"}, workspace_id=workspace.pk)
+    backend.append_log(workspace.key, "before\n")
+    with following(server, workspace, key) as answer:
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        lines = answer.iter_lines()
+        assert next(lines) == "before"
+        backend.append_log(workspace.key, "with hunter2-hunter2\n")
+        assert next(lines) == "with ••••••"
+        backend.simulate_exit(workspace.key, exit_code=0, log_tail="last words")
+        assert list(lines) == ["last words"]
+
+
+def test_events_are_resumed_from_their_id(server, workspace, backend, key):
+    backend.append_log(workspace.key, "one\ntwo\n")
+    with following(server, workspace, key, headers=SSE) as answer:
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        first = next(blocks(answer))
+    assert first == {"id": f"8@{workspace.launch_id}", "data": "one\ntwo"}
+    backend.append_log(workspace.key, "three\n")
+    for headers, query in (({"Last-Event-ID": first["id"]}, {}), ({}, {"after": "8"})):
+        with following(server, workspace, key, headers={**SSE, **headers}, **query) as answer:
+            assert next(blocks(answer))["data"] == "three"
+
+
+def test_the_end_says_why_and_a_new_launch_is_read_from_its_beginning(server, workspace, backend, key):
+    backend.append_log(workspace.key, "of the first\n")
+    with following(server, workspace, key, headers=SSE) as answer:
+        events = blocks(answer)
+        first = next(events)
+        restart(workspace.pk)
+        end = next(events)
+    assert (end["event"], json.loads(end["data"])) == ("end", {"reason": "Another launch has begun."})
+    workspace.refresh_from_db()
+    second = running_on(backend, workspace)
+    backend.append_log(second, "of the second\n")
+    with following(server, workspace, key, headers={**SSE, "Last-Event-ID": first["id"]}) as answer:
+        assert next(blocks(answer))["data"] == "of the second"
+
+
+def test_the_boot_is_over_when_its_agent_is_online(server, workspace, backend, key):
+    backend.append_log(workspace.key, "booting\n")
+    with following(server, workspace, key, stream="boot") as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "booting"
+        bring_online(workspace)
+        assert list(lines) == []
+
+
+def test_a_quiet_log_is_kept_alive(server, workspace, key):
+    with following(server, workspace, key, headers=SSE) as answer:
+        lines = [line for line, _ in zip((line for line in answer.iter_lines() if line), range(3), strict=False)]
+    assert lines == ["retry: 2000", ": keep-alive", ": keep-alive"]
+
+
+def test_a_revoked_key_ends_it(server, workspace, key):
+    with following(server, workspace, key, headers=SSE) as answer:
+        ApiKey.objects.update(revoked_at=database_now())
+        assert "reason" in json.loads(next(blocks(answer))["data"])
+
+
+def test_only_so_many_are_followed_at_once_and_those_who_leave_make_room(server, workspace, key):
+    def status():
+        with following(server, workspace, key) as answer:
+            return answer.status_code
+
+    with (
+        following(server, workspace, key),
+        following(server, workspace, key),
+        following(server, workspace, key) as refused,
+    ):
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+    wait_until(lambda: status() == 200)
+
+
+def test_who_may_not_read_it_or_asks_wrongly_is_refused_before_the_first_byte(server, workspace, key):
+    other, watch = mint_agent_token(booting()), mint_api_key(name="w", scopes=["watch"])[1]
+    for credential, status in (("nonsense", 401), (other, 403), (watch, 403), (mint_agent_token(workspace), 200)):
+        with following(server, workspace, credential) as answer:
+            assert answer.status_code == status
+    for query, field in (({"stream": "x"}, "stream"), ({"after": "-1"}, "after"), ({"after": "1@x"}, "after")):
+        with following(server, workspace, key, **query) as answer:
+            answer.read()
+            assert (answer.status_code, list(answer.json()["fields"])) == (422, [field])
+    for unknown in ("x", "00000000-0000-0000-0000-000000000000"):
+        url = f"{server.origin}/workspaces/{unknown}/logs?follow=1"
+        answer = httpx.get(url, headers={"Authorization": f"Bearer {key}"}, trust_env=False)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

@@ -1,0 +1,140 @@
+"""The whole log of a workspace's launch as plain text, masked."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+
+from agent.texts import printable
+from workspaces.access.errors import RequestRefused
+from workspaces.access.masking import masker_of
+from workspaces.api.edits import find
+from workspaces.api.router import access, router
+from workspaces.lifecycle.transitions import Phase
+from workspaces.models import ApiScope, Workspace
+from workspaces.provisioners import guarded_calls
+from workspaces.provisioners.base import (
+    DEAD_STATES,
+    BackendState,
+    LaunchKey,
+    LogPart,
+    ProvisionerError,
+    describe_exit,
+)
+
+READ = access("view", ApiScope.READ, own_agent=True)
+# Masked at once: it takes time in proportion to the length.
+PART_BYTES = 131_072
+# The newest part of a log that is larger.
+MOST_BYTES = 8 * 1_048_576
+
+
+class LogStream(StrEnum):
+    """What to read of a launch's log, in which its boot steps and its agent write one after the other."""
+
+    BOOT = "boot"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownPart:
+    """Whole lines of a log, masked, and the offset in bytes behind them."""
+
+    text: str
+    offset: int
+
+
+@router.get("/{workspace_id}/logs", auth=READ)
+def get_log(
+    request: HttpRequest, workspace_id: UUID, stream: LogStream = LogStream.AGENT, follow: bool = False
+) -> HttpResponse:
+    """Show the log of the current launch as plain text, masked: the newest 8 MiB of what is kept.
+
+    With `follow` new lines are sent as they are written, also as server-sent events if the header Accept asks for
+    `text/event-stream`. Only the ASGI server can do that (log_streams.py).
+    """
+    if follow:
+        why = "Following a log needs the ASGI server, and this one speaks WSGI. Send this path to config.asgi."
+        raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED, why, code="needs_asgi")
+    workspace = find(workspace_id)
+    text = whole_log(workspace) or printable(workspace.failure_log_tail)
+    headers = {"X-Content-Type-Options": "nosniff"}
+    return HttpResponse(text, content_type="text/plain; charset=utf-8", headers=headers)
+
+
+def whole_log(workspace: Workspace) -> str:
+    """Return the log of the current launch, masked; "" if its backend has none or can't be asked."""
+    if workspace.is_external:
+        return ""
+    texts = []
+    try:
+        offset = max(read_log(workspace, workspace.launch_id, offset=0, most=1).size - MOST_BYTES, 0)
+        while True:
+            part = read_part(workspace, workspace.launch_id, offset=offset, is_last=True)
+            texts.append(part.text)
+            if part.offset == offset:
+                break
+            offset = part.offset
+    except ProvisionerError:
+        # What was read so far is shown.
+        pass
+    return "".join(texts)
+
+
+def read_part(workspace: Workspace, launch_id: UUID, *, offset: int, is_last: bool = False) -> ShownPart:
+    """Return the next lines of a launch's log. Raises ProvisionerError.
+
+    A line that isn't finished waits for its end, unless nothing will be written any more (`is_last`). What lies behind
+    the first PART_BYTES of a line is left out, and so is the rest of a line that the offset lies in: half of a secret
+    can't be recognised.
+    """
+    from_line = max(offset - 1, 0)
+    part = read_log(workspace, launch_id, offset=from_line, most=PART_BYTES)
+    if part.start < from_line:
+        # Nothing so far behind was ever written.
+        return ShownPart(text="", offset=part.size)
+    data, at_start = part.data, part.start == 0 == offset
+    if not at_start:
+        # It begins with the line end before it, or with the rest of a line.
+        line_end = data.find(b"\n") + 1
+        data = data[line_end:] if line_end else b""
+    begin = part.end - len(data)
+    lines = data.rfind(b"\n") + 1
+    is_complete = (is_last and part.end >= part.size) or (not lines and len(part.data) >= PART_BYTES)
+    whole = data if is_complete else data[:lines]
+    if not whole:
+        # Behind a line that is too long, the next part may have its end.
+        return ShownPart(text="", offset=part.end if part.end > offset and not data else max(offset, part.start))
+    text = masker_of(workspace.pk).mask_log_lines(whole.decode(errors="replace"))
+    return ShownPart(text=text, offset=begin + len(whole))
+
+
+def read_log(workspace: Workspace, launch_id: UUID, *, offset: int, most: int) -> LogPart:
+    """Return bytes of a launch's log as its backend keeps them. Raises ProvisionerError."""
+    key = LaunchKey(workspace_id=workspace.pk, launch_id=launch_id)
+    return guarded_calls.call(
+        workspace.backend,
+        "read_log",
+        (key, offset, most),
+        lambda backend: backend.read_log(key, offset=offset, most=most),
+        seconds=guarded_calls.LOOK_SECONDS,
+    )
+
+
+def why_over(workspace: Workspace, launch_id: UUID, *, stream: LogStream) -> str:
+    """Return in a sentence why nothing will be written any more to what is followed, or ""."""
+    if workspace.is_external:
+        return "Slipway runs no process for an external workspace."
+    if workspace.launch_id != launch_id:
+        return "Another launch has begun."
+    if stream is LogStream.BOOT and not workspace.phase:
+        return f"The boot has ended; the workspace is {workspace.status}."
+    if workspace.phase in {Phase.QUEUED, Phase.LAUNCHING}:
+        return ""
+    key = LaunchKey(workspace_id=workspace.pk, launch_id=launch_id)
+    seen = guarded_calls.look(workspace.backend, key, with_log=False)
+    if seen.state not in DEAD_STATES:
+        return ""
+    return f"Its process {describe_exit(seen.exit_code)}." if seen.state == BackendState.EXITED else "Nothing runs."
