@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Footer, Input, RichLog, Static
 
 from slipway.client import Client
 from slipway.errors import CommandFailed
-from slipway.live_events import live_events
+from slipway.live_stream import live_events
 from slipway.output import cell
 from slipway.texts import one_line, printable
 from slipway.workspace_columns import STATUS_STYLES, WORKSPACE_COLUMNS

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 from slipway.client import Client
+from slipway.commands.logs import LogStream, follow_log
 from slipway.errors import CommandFailed, ExitCode
 from slipway.profiles import Server
 
@@ -21,7 +22,7 @@ class StandIn(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked = []
+        self.asked, self.last_ids = [], []
         # Each is a status, headers and a body.
         self.answers = []
 
@@ -33,6 +34,7 @@ class StandIn(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
+        self.server.last_ids.append(self.headers.get("Last-Event-ID", ""))
         status, headers, body = self.server.answers.pop(0)
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -95,6 +97,20 @@ def test_a_bad_answer_is_a_sentence(client, stand_in, monkeypatch, answers, code
         client.get("/workspaces")
     assert failure.value.exit_code == code
     assert stand_in.answers == []
+
+
+def test_a_followed_log_goes_on_behind_what_was_read_until_it_ends(client, stand_in, monkeypatch, capsys):
+    monkeypatch.setattr("slipway.live_stream._FIRST_PAUSE_SECONDS", 0)
+    sse = {"Content-Type": "text/event-stream"}
+    stand_in.answers = [
+        (200, sse, b"id: 8@x\ndata: one\ndata: \x1b[31mtwo\n\n: silence\n\n"),
+        (200, sse, b'id: 12@x\ndata: three\n\nevent: end\ndata: {"reason": "Its process \\u001b[1mended."}\n\n'),
+    ]
+    follow_log(client, "/workspaces/x/logs", LogStream.AGENT)
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("one\ntwo\nthree\n", "Its process ended.\n")
+    assert stand_in.last_ids == ["", "8@x"]
+    assert stand_in.asked == ["/below/workspaces/x/logs?stream=agent&follow=true"] * 2
 
 
 class LosesFirstAnswer(httpx.HTTPTransport):

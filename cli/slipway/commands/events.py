@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from slipway.finding import as_id, find
-from slipway.live_events import live_events
+from slipway.live_stream import live_events
 from slipway.output import Columns, Format, OutputOption, show_rows
 from slipway.session import client_of, complete_name
 from slipway.texts import one_line

@@ -1,0 +1,69 @@
+"""Read the server's live streams, and go on where they were interrupted."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+from httpx_sse import EventSource, ServerSentEvent, SSEError
+
+from slipway.client import Client, Query
+from slipway.errors import CommandFailed, ExitCode
+from slipway.output import warn
+
+_KEEP_ALIVE = "KEEP_ALIVE"
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+def live_events(
+    client: Client, query: Query, *, after: int | None = None, tell: Callable[[str], None] = warn
+) -> Iterator[dict[str, Any]]:
+    """Yield envelopes as they come, for ever. No logged event is missed or repeated.
+
+    `tell` gets a sentence for each interruption. Raises CommandFailed if the server refuses the stream, or can't be
+    reached at first.
+    """
+    for sent in messages(client, "/events/stream", query, after="" if after is None else str(after), tell=tell):
+        try:
+            envelope = json.loads(sent.data)
+        except ValueError as error:
+            raise CommandFailed(f"{client.url} sends no events: {error}", ExitCode.UNAVAILABLE) from error
+        if envelope["event"] != _KEEP_ALIVE:
+            yield envelope
+
+
+def messages(
+    client: Client, path: str, query: Query, *, after: str = "", tell: Callable[[str], None] = warn
+) -> Iterator[ServerSentEvent]:
+    """Yield server-sent events for ever, over as many connections as it takes, behind the ID `after`.
+
+    Raises CommandFailed if the server refuses the stream, or can't be reached at first.
+    """
+    last, pause, is_connected = after, _FIRST_PAUSE_SECONDS, False
+    while True:
+        try:
+            for sent in one_connection(client, path, query, last_id=last):
+                is_connected, pause, last = True, _FIRST_PAUSE_SECONDS, sent.id or last
+                # A comment that only moves the ID on is a message without data.
+                if sent.data:
+                    yield sent
+        except CommandFailed as error:
+            if error.exit_code is not ExitCode.UNAVAILABLE or not is_connected:
+                raise
+            tell(f"{error} Connecting again.")
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def one_connection(client: Client, path: str, query: Query, *, last_id: str) -> Iterator[ServerSentEvent]:
+    """Yield the messages of one connection until it ends. Raises CommandFailed."""
+    headers = {"Last-Event-ID": last_id} if last_id else {}
+    try:
+        with client.stream(path, accept="text/event-stream", query=query, **headers) as response:
+            yield from EventSource(response).iter_sse()
+    except httpx.TransportError as error:
+        raise client.unreachable(error) from error
+    except SSEError as error:
+        raise CommandFailed(f"{client.url} sends no events: {error}", ExitCode.UNAVAILABLE) from error
