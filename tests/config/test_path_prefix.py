@@ -12,6 +12,7 @@ from config.entry.proxies import prefix_and_path
 from tests.events.conftest import online as online_event
 from tests.events.conftest import publish
 from tests.waiting import PATIENCE_SECONDS
+from tests.workspaces.factories import online
 from workspaces.access.api_keys import mint_api_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -130,6 +131,12 @@ def test_streams_are_served_below_a_prefix(browse):
             assert stream.status_code == 200
             assert stream.headers["Content-Type"].startswith("text/event-stream")
             assert "data: " in next(line for line in stream.iter_lines() if line.startswith("data: "))
+    log = f"/slipway/workspaces/{online().pk}/logs?follow=true"
+    with browser.client.stream(
+        "GET", browser.behind(log), headers={**headers, "Accept": "text/event-stream"}
+    ) as stream:
+        assert stream.status_code == 200
+        assert stream.headers["Content-Type"].startswith("text/event-stream")
     assert browser.request("GET", "/slipway/workspaces/x/events/stream").status_code == 404
     address = str(browser.client.base_url).replace("http", "ws").rstrip("/") + browser.behind("/slipway/ws?after=0")
     with connect(address, additional_headers=headers, proxy=None, open_timeout=PATIENCE_SECONDS) as client:

@@ -17,6 +17,7 @@ from events.live.authorization import Authorize, django_request, require_authori
 from events.live.event_batch import AsgiMessage, body_part
 from events.live.server_sent import send_refusal
 from events.live.stream import StreamRefused
+from events.live.stream_request import own_path
 from workspaces.api.diagnosis.logs import LogStream, ShownPart, read_part, why_over
 from workspaces.api.edits import find
 from workspaces.provisioners.base import ProvisionerError
@@ -78,7 +79,7 @@ class LogStreams:
 
     def serves(self, scope: Mapping[str, Any]) -> bool:
         """Return whether a request asks to follow a log."""
-        if scope["type"] != "http" or not _PATH.fullmatch(scope["path"]):
+        if scope["type"] != "http" or not _PATH.fullmatch(own_path(scope)):
             return False
         values = parse_qs(scope["query_string"].decode("latin-1")).get("follow", [""])
         return values[-1].lower() in _TRUE
@@ -110,7 +111,7 @@ class LogStreams:
             raise StreamRefused(503, why, headers={"Retry-After": "10"}, code="unavailable")
         if scope["method"] != "GET":
             raise StreamRefused(405, "A log answers GET only.", headers={"Allow": "GET"})
-        request, match = django_request(scope), _PATH.fullmatch(scope["path"])
+        request, match = django_request(scope), _PATH.fullmatch(own_path(scope))
         try:
             workspace_id = UUID(match[1] if match else "")
             request.get_host()
