@@ -95,7 +95,7 @@ def test_null_clears_what_may_be_empty(operator, workspace, name):
         ("provision_timeout_seconds", 1.5),
         ("restart_policy", "sometimes"),
         ("parent_id", "no-id"),
-        ("parent_id", str(uuid.uuid4())),
+        ("parent_id", "0158b2d9-836d-48ab-8667-c478994e5846"),
     ],
 )
 def test_a_wrong_value_is_refused_by_field_and_nothing_is_changed(operator, workspace, field, value):
