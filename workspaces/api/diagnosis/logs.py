@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 
 from agent.texts import printable
 from workspaces.access.errors import RequestRefused
-from workspaces.access.masking import masker_of
+from workspaces.access.masking import Masker, masker_of
 from workspaces.api.edits import find
 from workspaces.api.router import access, router
 from workspaces.lifecycle.transitions import Phase
@@ -65,16 +65,21 @@ def get_log(
 
 
 def whole_log(workspace: Workspace) -> str:
-    """Return the log of the current launch, masked; "" if its backend has none or can't be asked."""
+    """Return the log of the current launch, masked; "" if its backend has none or can't be asked.
+
+    It ends where the log ended when this began, give or take a part, however much the agent writes meanwhile.
+    """
     if workspace.is_external:
         return ""
     texts = []
     try:
-        offset = max(read_log(workspace, workspace.launch_id, offset=0, most=1).size - MOST_BYTES, 0)
-        while True:
-            part = read_part(workspace, workspace.launch_id, offset=offset, is_last=True)
+        end = read_log(workspace, workspace.launch_id, offset=0, most=1).size
+        masker = masker_of(workspace.pk)
+        offset = max(end - MOST_BYTES, 0)
+        while offset < end:
+            part = read_part(workspace, workspace.launch_id, offset=offset, is_last=True, masker=masker)
             texts.append(part.text)
-            if part.offset == offset:
+            if part.offset <= offset:
                 break
             offset = part.offset
     except ProvisionerError:
@@ -83,12 +88,14 @@ def whole_log(workspace: Workspace) -> str:
     return "".join(texts)
 
 
-def read_part(workspace: Workspace, launch_id: UUID, *, offset: int, is_last: bool = False) -> ShownPart:
+def read_part(
+    workspace: Workspace, launch_id: UUID, *, offset: int, is_last: bool = False, masker: Masker | None = None
+) -> ShownPart:
     """Return the next lines of a launch's log. Raises ProvisionerError.
 
     A line that isn't finished waits for its end, unless nothing will be written any more (`is_last`). What lies behind
     the first PART_BYTES of a line is left out, and so is the rest of a line that the offset lies in: half of a secret
-    can't be recognised.
+    can't be recognised. Who reads many parts at once gives the workspace's `masker`.
     """
     from_line = max(offset - 1, 0)
     part = read_log(workspace, launch_id, offset=from_line, most=PART_BYTES)
@@ -107,7 +114,7 @@ def read_part(workspace: Workspace, launch_id: UUID, *, offset: int, is_last: bo
     if not whole:
         # Behind a line that is too long, the next part may have its end.
         return ShownPart(text="", offset=part.end if part.end > offset and not data else max(offset, part.start))
-    text = masker_of(workspace.pk).mask_log_lines(whole.decode(errors="replace"))
+    text = (masker or masker_of(workspace.pk)).mask_log_lines(whole.decode(errors="replace"))
     return ShownPart(text=text, offset=begin + len(whole))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, external, failed, running_on
+from workspaces.access.masking import masker_of
 from workspaces.access.secrets import put_secrets
 from workspaces.api.diagnosis.logs import PART_BYTES, LogStream, read_part, why_over
 from workspaces.models import ApiScope, Workspace
@@ -76,6 +77,26 @@ def test_a_line_that_is_too_long_is_cut_and_the_next_one_is_shown(workspace, fak
     fake.append_log(workspace.key, f"{'x' * 1050}\nnext\n")
     assert "".join(followed(workspace)) == f"{'x' * 100}next\n"
     assert PART_BYTES > 100
+
+
+def test_a_log_that_grows_while_it_is_read_ends_near_where_it_ended_and_its_secrets_are_read_once(
+    workspace, fake, monkeypatch
+):
+    lines = "".join(f"line {number}\n" for number in range(200))
+    fake.append_log(workspace.key, lines)
+    reads, maskers = iter(range(500)), []
+
+    def write(call, key):
+        if call == "read_log" and next(reads, None) is not None:
+            fake.append_log(key, "more\n" * 20)
+
+    fake.before_call = write
+    monkeypatch.setattr("workspaces.api.diagnosis.logs.PART_BYTES", 200)
+    monkeypatch.setattr("workspaces.api.diagnosis.logs.masker_of", lambda pk: maskers.append(pk) or masker_of(pk))
+    text = log_of(workspace)
+    assert text.startswith(f"{lines}more\n")
+    assert len(text) < len(lines) + 400
+    assert maskers == [workspace.pk]
 
 
 def test_bytes_that_are_no_text_and_an_offset_ahead_of_the_log_are_no_error(workspace, fake):
