@@ -5,7 +5,7 @@ Size, nesting and aliases are limited before any value is built, so no text can 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
@@ -80,6 +80,20 @@ class CheckedConfig:
         shown = rules.display_key(path)
         return Diagnostic(code=code, message=message, path=shown, line=line, column=column, hint=hint)
 
+    def diagnostics(self, problems: Iterable[rules.Problem]) -> Iterator[Diagnostic]:
+        """Yield findings whose messages are whole sentences, each at the place of its key.
+
+        Looking for a place takes time in proportion to the file. So of many, one more than are shown get theirs, and
+        all others the end of the file.
+        """
+        end = self.root.end_mark if self.root else None
+        for number, problem in enumerate(problems):
+            if number <= MOST_DIAGNOSTICS:
+                yield self.diagnostic(problem.code, problem.message, path=problem.key, hint=problem.hint)
+            else:
+                shown = rules.display_key(problem.key)
+                yield at(end, problem.code, problem.message, path=shown, hint=problem.hint)
+
 
 def parse_config(text: str) -> dict[str, Any]:
     """Return the config as a dict of JSON's values. Raises BadConfig."""
@@ -114,14 +128,11 @@ def inspect_config(text: str) -> CheckedConfig:
 
 
 def located(problems: list[rules.Problem], checked: CheckedConfig) -> Iterator[Diagnostic]:
-    """Yield what the rules found, with its place; of many, one more than are shown, and all others without a place."""
-    for number, problem in enumerate(problems):
-        shown = rules.display_key(problem.key) or "config.yaml"
-        message = f"{shown}: {problem.message}."
-        if number <= MOST_DIAGNOSTICS:
-            yield checked.diagnostic(problem.code, message, path=problem.key, hint=problem.hint)
-        else:
-            yield Diagnostic(code=problem.code, message=message, path=shown)
+    """Yield what the rules found, with its place."""
+    yield from checked.diagnostics(
+        problem._replace(message=f"{rules.display_key(problem.key) or 'config.yaml'}: {problem.message}.")
+        for problem in problems
+    )
 
 
 def check_characters(text: str) -> None:
@@ -355,11 +366,12 @@ def find_mark(key: str, root: yaml.Node) -> yaml.Mark:
 
 
 def named_children(node: yaml.Node) -> Iterator[tuple[str, yaml.Node, yaml.Mark]]:
-    """Yield the key, or the index in brackets, the node and the place of each child of a node."""
+    """Yield the key, or the index in brackets, the node and the place of each child of a node that has a name."""
     if isinstance(node, yaml.SequenceNode):
         yield from ((f"[{index}]", item, item.start_mark) for index, item in enumerate(node.value))
     elif isinstance(node, yaml.MappingNode):
-        yield from ((key.value, value, key.start_mark) for key, value in node.value)
+        scalars = ((key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode))
+        yield from ((key.value, value, key.start_mark) for key, value in scalars)
 
 
 def position(mark: Any) -> tuple[int | None, int | None]:

@@ -80,22 +80,27 @@ class PreflightFailed(Exception):
 def examine(checked: CheckedConfig, environment: Mapping[str, str], *, model: str | None = None) -> Report:
     """Return what is wrong with a config and the variables that its launch would get."""
     return Report(
-        problems=bounded([*checked.problems, *missing_variables(checked, environment, model)]),
-        warnings=bounded([*warnings_of(checked), *suspicious_values(environment)]),
+        problems=bounded([*checked.problems, *checked.diagnostics(missing_variables(checked, environment, model))]),
+        warnings=every_warning(checked, environment),
     )
+
+
+def every_warning(checked: CheckedConfig, environment: Mapping[str, str]) -> list[Diagnostic]:
+    """Return what is probably not meant in a config and in the variables that its launch would get."""
+    return bounded([*warnings_of(checked), *suspicious_values(environment)])
 
 
 def missing_variables(
     checked: CheckedConfig, environment: Mapping[str, str], model: str | None
-) -> Iterator[Diagnostic]:
-    """Yield a problem for each requirement that the environment doesn't meet, at the place that asks for it."""
+) -> Iterator[rules.Problem]:
+    """Yield a problem for each requirement that the environment doesn't meet, with the key that asks for it."""
     places = rules.required_places(checked.config, model)
     entry = rules.matched_entry(checked.config, model)
     for requirement in rules.missing(checked.config, environment, model):
         message, advice = rules.name_missing([requirement])
         of_entry = entry is not None and places[requirement].startswith(f"{entry.place}.")
         hint = f"{advice} {entry}" if of_entry else advice
-        yield checked.diagnostic("missing_env", message, path=places[requirement], hint=hint)
+        yield rules.Problem(places[requirement], message, code="missing_env", hint=hint)
 
 
 def warnings_of(checked: CheckedConfig) -> list[Diagnostic]:
@@ -135,7 +140,7 @@ def preflight(workspace: Workspace) -> Prepared:
     if missing:
         message = rules.missing_message(missing, rules.matched_entry(checked.config, model))
         failures[FailureCode.MISSING_ENV] = message
-    for warning in examine(checked, environment, model=model).warnings:
+    for warning in every_warning(checked, environment):
         logger.warning(
             "A configuration probably isn't meant", extra={"workspace_id": workspace.pk, "why": str(warning)}
         )

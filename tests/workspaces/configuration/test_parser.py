@@ -226,6 +226,8 @@ def test_many_problems_are_cut_and_counted():
         check_config("prompt_files: [" + "1," * 5000 + "]")
     assert len(refused.value.problems) == 100
     assert refused.value.problems[-1].message == "And 4901 more."
+    assert [each.path for each in refused.value.problems[:99]] == [f"prompt_files[{number}]" for number in range(99)]
+    assert [each.column for each in refused.value.problems[:99]] == [16 + 2 * number for number in range(99)]
 
 
 # --- Time ----------------------------------------------------------------------------------------

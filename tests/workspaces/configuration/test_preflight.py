@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
+from tests.growth import assert_grows_linearly
 from tests.workspaces.factories import queued
 from workspaces.access import secrets
-from workspaces.configuration.parser import BadConfig, parse_config
-from workspaces.configuration.preflight import PreflightFailed, preflight
+from workspaces.configuration.parser import BadConfig, inspect_config, parse_config
+from workspaces.configuration.preflight import PreflightFailed, examine, preflight
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.launching.create import CreateRequest, create
@@ -103,6 +104,39 @@ def test_all_missing_names_stand_in_one_failure():
         preflight(workspace)
     assert refused.value.missing == ["A_KEY", "B_KEY", "C_KEY"]
     assert all(name in str(refused.value) for name in refused.value.missing)
+
+
+def test_of_many_missing_variables_the_first_are_named_with_their_places_and_the_others_counted():
+    text = "env:\n  required:\n" + "".join(f"    - KEY_{number}\n" for number in range(500))
+    problems = examine(inspect_config(text), {}).problems
+    assert [each.path for each in problems[:99]] == [f"env.required[{number}]" for number in range(99)]
+    assert [(each.line, each.column) for each in problems[:99]] == [(number, 7) for number in range(3, 102)]
+    assert [each.message for each in problems[99:]] == ["And 401 more."]
+
+
+def names(number):
+    return ", ".join(f"KEY_{each}" for each in range(number))
+
+
+MISSING = {
+    "alone": lambda size: f"runtime_config: {{required_env: [{names(size)}]}}\n",
+    "behind a long list as a key": lambda size: f"? [{'x, ' * size}]\n: x\nenv: {{required: [{names(size)}]}}\n",
+}
+
+
+@pytest.mark.parametrize("make", MISSING.values(), ids=MISSING)
+def test_the_time_of_a_preflight_grows_with_the_number_of_missing_variables_and_not_faster(make):
+    took = assert_grows_linearly(lambda text: examine(inspect_config(text), {}), make, size=2000)
+    assert took < 3
+
+
+@pytest.mark.django_db
+def test_a_launch_looks_for_the_place_of_no_missing_variable(monkeypatch):
+    workspace, looked_for = queued(config=MISSING["alone"](200)), []
+    monkeypatch.setattr("workspaces.configuration.parser.find_mark", lambda key, root: looked_for.append(key))
+    with pytest.raises(PreflightFailed) as refused:
+        preflight(workspace)
+    assert (len(refused.value.missing), looked_for) == (200, [])
 
 
 @pytest.mark.django_db
