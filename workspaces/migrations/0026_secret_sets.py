@@ -6,11 +6,21 @@ import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
+from django.core.management.base import CommandError
 from django.db import migrations, models
 
 from postgres.run_sql_file import RunSQLFile
 
 _SQL = Path(__file__).parents[1] / "sql"
+
+
+def refuse_to_widen_secrets(apps, schema_editor):
+    """Raise CommandError if there are secrets of sets. Without this migration every workspace would get them."""
+    if number := apps.get_model("workspaces", "Secret").objects.filter(secret_set__isnull=False).count():
+        raise CommandError(
+            f"There are secrets of sets ({number}). Before migration 0026 of workspaces there are no sets, so every "
+            "workspace would get them. Delete them first: `manage.py secret list`, `manage.py secret delete`."
+        )
 
 
 class Migration(migrations.Migration):
@@ -98,4 +108,6 @@ class Migration(migrations.Migration):
         RunSQLFile(
             _SQL / "workspaces_effective_secrets.sql", reverse_sql="DROP FUNCTION workspaces_effective_secrets(uuid[])"
         ),
+        # The last one, so the first when this is reversed.
+        migrations.RunPython(migrations.RunPython.noop, refuse_to_widen_secrets),
     ]
