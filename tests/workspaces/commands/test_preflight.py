@@ -99,6 +99,15 @@ def test_a_bad_line_of_the_env_file_is_a_problem_that_repeats_nothing(config, en
     assert any("B_KEY" in line and "missing_env" in line for line in lines)
 
 
+def test_a_prompt_file_with_a_name_that_no_file_can_have_is_not_there(config):
+    config.write_text(f"name: mine\nruntime: echo\nprompt_files: [{'n' * 300}, a.md]\n")
+    (config.parent / "a.md").touch()
+    warning, numbers = run(config).splitlines()
+    assert "[missing_file]" in warning
+    assert "a.md" not in warning
+    assert numbers == "0 problems, 1 warning."
+
+
 @pytest.mark.parametrize("arguments", [["no-such.yaml"], ["{config}", "--env-file", "no-such.env"]])
 def test_a_file_that_cannot_be_read_exits_with_2(config, arguments):
     with pytest.raises(CommandError, match="can't be read") as refused:
