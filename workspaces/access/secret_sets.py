@@ -48,11 +48,15 @@ def find_set(name: str) -> SecretSet:
 
 
 def create_set(name: str) -> None:
-    """Create an empty set unless there is one with this name. Raises InvalidSecret."""
+    """Create an empty set unless there is one with this name. Raises InvalidSecret.
+
+    Nobody deletes it before the caller's transaction ends.
+    """
     try:
         SecretSet(name=name).clean_fields()
     except ValidationError as error:
         raise secrets.InvalidSecret(f"{' '.join(error.messages)}") from error
+    lock_until_commit(AdvisoryLock.SECRETS)
     SecretSet.objects.get_or_create(name=name)
 
 

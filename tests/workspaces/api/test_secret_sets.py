@@ -1,10 +1,15 @@
 """Sets of secrets: shared by workspaces, between the global secrets and a workspace's own."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.db import connection, transaction
 
 from tests.callers import holder
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import config_for, online
 from workspaces.access.masking import mask
+from workspaces.access.secret_sets import delete_set
 from workspaces.access.secrets import put_secrets, read_environment
 from workspaces.models import ApiScope, Secret, SecretSet, Workspace
 from workspaces.operations import remove
@@ -164,3 +169,31 @@ def test_only_an_admin_key_changes_sets(admin, scope, may):
     ]
     assert {answer.status_code for answer in changes} == {403}
     assert Secret.objects.count() == 1
+
+
+def waits_for_a_lock():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+            "WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
+        )
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_set_that_is_deleted_while_secrets_are_put_into_it_is_made_anew(admin):
+    make_set(admin, "llm", A=VALUE)
+
+    def put_and_leave():
+        try:
+            make_set(admin, "llm", B=VALUE)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        with transaction.atomic():
+            delete_set("llm")
+            putting = elsewhere.submit(put_and_leave)
+            wait_until(lambda: putting.done() or waits_for_a_lock())
+        putting.result(PATIENCE_SECONDS)
+    assert list(Secret.objects.values_list("secret_set_id", "name")) == [("llm", "B")]
