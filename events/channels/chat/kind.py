@@ -64,6 +64,8 @@ class ChatForm(KindForm):
 
     def clean_url(self) -> str:
         url = str(self.cleaned_data["url"])
+        if not url:
+            return url
         try:
             open_plugin(url)
         except ValueError as error:

@@ -52,6 +52,8 @@ class RedisStreamForm(KindForm):
 
     def clean_url(self) -> str:
         url = str(self.cleaned_data["url"])
+        if not url:
+            return url
         try:
             connection_options(url)
         except (ValueError, ForbiddenAddress) as error:

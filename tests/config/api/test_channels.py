@@ -82,6 +82,17 @@ def test_a_change_keeps_what_it_does_not_name(admin, receiver):
     assert all_options(Channel.objects.get())["headers"] == {}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_channel_of_any_kind_is_renamed_without_entering_its_secrets_again(admin, receiver, settings, kind):
+    settings.EMAIL_URL = "smtp://localhost:1"
+    channel = factories.of_every_kind(receiver)[kind]
+    before = all_options(channel)
+    answer = patch(admin, f"/channels/{channel.pk}", {"name": "night shift"})
+    assert (answer.status_code, answer.json()["name"]) == (200, "night shift"), answer.content
+    channel.refresh_from_db()
+    assert all_options(channel) == before
+
+
 def test_for_another_host_the_secrets_are_asked_for_again_and_a_new_one_signs(admin, receiver):
     made = add(admin, webhook(receiver.url, headers={"X-Key": "of the old host"}))
     elsewhere = {"url": "http://127.0.0.1:1/hook"}

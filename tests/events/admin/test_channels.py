@@ -111,6 +111,18 @@ def test_a_change_keeps_encrypted_options_that_are_left_empty(operator, receiver
     assert all_options(channel) == before | {"url": receiver.url + "/2", "headers": {}}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_channel_of_any_kind_is_renamed_without_entering_its_secrets_again(operator, receiver, settings, kind):
+    settings.EMAIL_URL = "smtp://localhost:1"
+    channel = factories.of_every_kind(receiver)[kind]
+    before = all_options(channel)
+    shown = {name: value for name, value in channel.options.items() if value is not False}
+    answer = operator.post(page(channel), COMMON | shown | {"name": "renamed"})
+    assert answer.status_code == 302, errors_of(answer)
+    channel.refresh_from_db()
+    assert (channel.name, all_options(channel)) == ("renamed", before)
+
+
 OTHER_ORIGINS = {
     "port": "http://127.0.0.1:{other}/hook",
     "host": "http://127.0.0.2:{port}/hook",

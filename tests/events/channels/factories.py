@@ -28,6 +28,18 @@ def webhook(url, *, headers=None, **fields):
     return channel("webhook", options, **fields)
 
 
+def of_every_kind(receiver):
+    """Return a stored channel of each kind, by the kind's name, that its form would store again."""
+    options = {
+        "webhook": {"url": receiver.url, "headers": {"X-Key": "kept"}, "is_https_only": False},
+        "chat": {"url": mattermost(receiver)},
+        "email": {"recipients": "a@example.com", "subject_prefix": ""},
+        "redis_stream": {"url": "redis://:s3cr3t@127.0.0.1:6379/0", "stream": "events", "max_length": 100},
+        "log": {"level": "INFO"},
+    }
+    return {name: channel(name, each) for name, each in options.items()}
+
+
 def signing_secret(stored):
     """Return the secret with which a webhook's receiver verifies."""
     return str(all_options(stored)["signing"][0]["secret"])
