@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from django import forms
@@ -110,12 +109,15 @@ class ChannelForm(forms.ModelForm):
         self.stored = {}
         if channel is None:
             return
-        # If the key is lost, the operator has to enter the encrypted options again.
-        with suppress(SendFailed):
+        is_lost, advice = False, "Leave empty to keep the stored value."
+        try:
             self.stored = all_options(channel)
+        except SendFailed:
+            # What is left empty would be stored as empty, over what a key that is found again could decrypt.
+            is_lost, advice = True, "The stored value can't be decrypted: enter it again."
         for name in self.kind.form.encrypted:
-            self.fields[name].required = False
-            self.fields[name].help_text = f"{self.fields[name].help_text} Leave empty to keep the stored value."
+            self.fields[name].required = is_lost
+            self.fields[name].help_text = f"{self.fields[name].help_text} {advice}"
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from events.channel_settings.forms import COMMON, FILTERS, ChannelForm, WordListField, form_for
 from events.channels.base import NOTHING, Kind
 from events.channels.registry import UnknownKind, kind_of
-from events.delivery.channel_operations import encrypt_options
+from events.delivery.channel_operations import all_options, encrypt_options
 from events.models import Channel
 
 SETTINGS = (*COMMON, *FILTERS)
@@ -44,7 +44,7 @@ def create(kind_name: str, values: Mapping[str, Any]) -> SavedChannel:
 
 @transaction.atomic
 def change(channel_id: int, values: Mapping[str, Any]) -> SavedChannel:
-    """Change what the values name. Raises InvalidChannel, and Channel.DoesNotExist."""
+    """Change what the values name. Raises InvalidChannel, Channel.DoesNotExist, and SendFailed as `filled_form`."""
     # Locked, because the encrypted options are read, changed and stored as one.
     channel = Channel.objects.select_for_update(no_key=True).get(pk=channel_id)
     return save(kind_of(channel.kind), values, channel)
@@ -82,7 +82,8 @@ def store(form: ChannelForm) -> str:
 def filled_form(kind: Kind, values: Mapping[str, Any], channel: Channel) -> ChannelForm:
     """Return the form with the values in it, and what the channel or the kind has for all others.
 
-    Raises InvalidChannel for unknown names and values of the wrong type.
+    Raises InvalidChannel for unknown names and values of the wrong type, and SendFailed if an encrypted option that is
+    not given can't be kept, because it can't be decrypted.
     """
     form_class = form_for(kind)
     blank = form_class(instance=channel) if channel.pk else form_class()
@@ -90,6 +91,8 @@ def filled_form(kind: Kind, values: Mapping[str, Any], channel: Channel) -> Chan
     options = values.get("options", {})
     if not isinstance(options, Mapping):
         raise InvalidChannel({"options": "This must be an object."})
+    if channel.pk and set(kind.form.encrypted) - set(options):
+        all_options(channel)
     given = {name: value for name, value in values.items() if name != "options"}
     problems = unknown_names(given, [*SETTINGS, "options"])
     problems |= unknown_names(options, kind.form.option_names(), prefix="options.")

@@ -1,6 +1,7 @@
 """/channels: what the admin does with channels, for scripts; secrets are written and never read."""
 
 import pytest
+from cryptography.fernet import Fernet
 
 from events.channels.registry import KINDS
 from events.delivery import channel_operations
@@ -91,6 +92,21 @@ def test_a_channel_of_any_kind_is_renamed_without_entering_its_secrets_again(adm
     assert (answer.status_code, answer.json()["name"]) == (200, "night shift"), answer.content
     channel.refresh_from_db()
     assert all_options(channel) == before
+
+
+def test_a_change_while_the_key_is_missing_destroys_nothing(admin, receiver, settings):
+    made = add(admin, webhook(receiver.url, headers={"X-Key": "kept"}))
+    before = Channel.objects.get().sealed_options
+    settings.SECRETS_KEYS = [Fernet.generate_key().decode()]
+    for body in ({"name": "x"}, {"options": {"url": receiver.url}}):
+        answer = patch(admin, f"/channels/{made['id']}", body)
+        assert (answer.status_code, answer.json()["code"]) == (409, "secret_unreadable")
+    answer = patch(admin, f"/channels/{made['id']}", {"options": {"url": "", "headers": {}}})
+    assert (answer.status_code, list(answer.json()["fields"])) == (422, ["options.url"])
+    assert Channel.objects.get().sealed_options == before
+    answer = patch(admin, f"/channels/{made['id']}", {"options": {"url": receiver.url, "headers": {"X-Key": "new"}}})
+    assert answer.json()["signing_secret"] not in (None, made["signing_secret"])
+    assert all_options(Channel.objects.get())["headers"] == {"X-Key": "new"}
 
 
 def test_for_another_host_the_secrets_are_asked_for_again_and_a_new_one_signs(admin, receiver):

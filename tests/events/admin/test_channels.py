@@ -3,6 +3,7 @@
 import html
 
 import pytest
+from cryptography.fernet import Fernet
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -121,6 +122,20 @@ def test_a_channel_of_any_kind_is_renamed_without_entering_its_secrets_again(ope
     assert answer.status_code == 302, errors_of(answer)
     channel.refresh_from_db()
     assert (channel.name, all_options(channel)) == ("renamed", before)
+
+
+def test_a_change_while_the_key_is_missing_asks_for_every_secret_and_destroys_none(operator, receiver, settings):
+    channel = factories.webhook(receiver.url, headers={"X-A": "1"}, name="ops")
+    settings.SECRETS_KEYS = [Fernet.generate_key().decode()]
+    assert "can't be decrypted" in html.unescape(text_of(operator.get(page(channel))))
+    answer = operator.post(page(channel), COMMON | {"name": "renamed", "url": "", "headers": ""})
+    assert set(errors_of(answer)) == {"url", "headers"}
+    before = channel.sealed_options
+    channel.refresh_from_db()
+    assert (channel.name, channel.sealed_options) == ("ops", before)
+    operator.post(page(channel), COMMON | {"url": receiver.url, "headers": "-"})
+    channel.refresh_from_db()
+    assert all_options(channel)["headers"] == {}
 
 
 OTHER_ORIGINS = {
