@@ -117,7 +117,9 @@ class Client:
 
     def unreachable(self, error: Exception) -> CommandFailed:
         """Return the error for a server that gave no answer."""
-        return CommandFailed(f"{self.url} can't be reached: {error or type(error).__name__}", ExitCode.UNAVAILABLE)
+        # A LocalProtocolError shows the header that it is about, which may be the key's.
+        text = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
+        return CommandFailed(f"{self.url} can't be reached: {text or type(error).__name__}", ExitCode.UNAVAILABLE)
 
 
 class TryAgain(CommandFailed):

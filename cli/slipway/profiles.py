@@ -49,7 +49,7 @@ def server_of(profile: str) -> Server:
     """
     if url := os.environ.get("SLIPWAY_URL", ""):
         if key := os.environ.get("SLIPWAY_KEY", ""):
-            return Server(url=url, key=key)
+            return Server(url=url, key=clean_key(key))
         raise CommandFailed("SLIPWAY_URL is set, so SLIPWAY_KEY has to be, too.", ExitCode.NOT_ALLOWED)
     name = profile or current()
     url = known().get(name, "")
@@ -63,7 +63,7 @@ def server_of(profile: str) -> Server:
     if not key:
         why = f"There is no key for the profile {name!r}. Sign in with `slipway --profile {name} login {url}`."
         raise CommandFailed(why, ExitCode.NOT_ALLOWED)
-    return Server(url=url, key=key)
+    return Server(url=url, key=clean_key(key))
 
 
 def save(name: str, server: Server) -> str:
@@ -91,6 +91,14 @@ def forget(name: str) -> None:
 
 
 # --- Keys ------------------------------------------------------------------------------------------
+
+
+def clean_key(text: str) -> str:
+    """Return a key without white space around it. Raises CommandFailed for what can't be one, and never shows it."""
+    key = text.strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise CommandFailed("An API key is one word of ASCII characters.", ExitCode.WRONG_ARGUMENT)
+    return key
 
 
 def store_key(name: str, server: Server) -> str:

@@ -113,6 +113,14 @@ def test_a_followed_log_goes_on_behind_what_was_read_until_it_ends(client, stand
     assert stand_in.asked == ["/below/workspaces/x/logs?stream=agent&follow=true"] * 2
 
 
+def test_a_header_that_can_t_be_sent_is_not_shown(stand_in):
+    client = Client(Server(url=stand_in.url, key="s3cr3t\n"))
+    with pytest.raises(CommandFailed) as failure:
+        client.get("/workspaces")
+    assert str(failure.value) == f"{stand_in.url} can't be reached: LocalProtocolError"
+    client.close()
+
+
 class LosesFirstAnswer(httpx.HTTPTransport):
     """Brings requests to the server, and loses the first answer."""
 

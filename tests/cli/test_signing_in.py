@@ -84,6 +84,24 @@ def test_a_saved_key_is_not_sent_to_an_address_from_the_environment(cli, live_se
     assert cli("ls").code == 0
 
 
+def test_a_key_from_the_environment_may_have_white_space_around_it(cli, live_server, monkeypatch):
+    monkeypatch.setenv("SLIPWAY_URL", live_server.url)
+    monkeypatch.setenv("SLIPWAY_KEY", f" {new_key()}\r\n")
+    assert cli("ls").code == 0
+
+
+@pytest.mark.parametrize("key", ["s3cr3t\nkey", "s3cr3t key", "s3cr3t\x07key", "s3cr3t-schl\u00fcssel", " "])
+def test_what_is_no_key_in_the_environment_or_the_file_is_a_sentence_without_it(cli, live_server, monkeypatch, key):
+    cli.sign_in(live_server.url)
+    file = cli.folder / "slipway" / "keys.json"
+    file.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text()), key)))
+    refused = (2, "", "An API key is one word of ASCII characters.\n")
+    assert cli("ls") == refused
+    monkeypatch.setenv("SLIPWAY_URL", live_server.url)
+    monkeypatch.setenv("SLIPWAY_KEY", key)
+    assert cli("ls") == refused
+
+
 def test_a_command_without_a_sign_in_says_how_to_sign_in(cli):
     ended = cli("ls")
     assert (ended.code, ended.err) == (3, "You are not signed in. Sign in with `slipway login URL`.\n")

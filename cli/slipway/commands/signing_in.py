@@ -90,7 +90,4 @@ def read_key(file: Path | None) -> str:
             text = sys.stdin.read(10_000)
     except (OSError, ValueError) as error:
         raise CommandFailed(f"The key can't be read: {error}", ExitCode.WRONG_ARGUMENT) from error
-    key = text.strip()
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
-        raise CommandFailed("An API key is one word of ASCII characters.", ExitCode.WRONG_ARGUMENT)
-    return key
+    return profiles.clean_key(text)
