@@ -24,16 +24,25 @@ def read_file(path: Path) -> str:
     return text
 
 
-def read_value(name: str) -> str:
-    """Return a secret's value: asked for without echo, or a line of a pipe. Raises CommandFailed for an empty one."""
-    if sys.stdin.isatty():
-        value = typer.prompt(name, hide_input=True, default="", show_default=False)
+def read_values(names: list[str]) -> dict[str, str]:
+    """Return secrets by their names. From a pipe, each of several is a line, and one alone is all of it."""
+    return {name: read_value(name, is_line=len(names) > 1) for name in names}
+
+
+def read_value(name: str, *, file: Path | None = None, is_line: bool = False) -> str:
+    """Return a secret's value without its last line break: from a file, asked for without echo, or from a pipe.
+
+    With `is_line` only the next line of a pipe is read. Raises CommandFailed for a value that is empty or no text.
+    """
+    if file:
+        value = read_file(file)
+    elif sys.stdin.isatty():
+        value = str(typer.prompt(name, hide_input=True, default="", show_default=False))
     else:
-        value = sys.stdin.readline(_MAX_BYTES)
-    value = str(value).rstrip("\r\n")
+        value = sys.stdin.readline(_MAX_BYTES) if is_line else read_file(Path("-"))
     if not value.strip():
         raise CommandFailed(f"{name} got no value.", ExitCode.WRONG_ARGUMENT)
-    return value
+    return value.removesuffix("\n").removesuffix("\r")
 
 
 def assignments(texts: list[str], what: str) -> dict[str, str]:

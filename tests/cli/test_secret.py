@@ -15,7 +15,7 @@ def test_a_secret_goes_in_and_its_value_never_comes_out(signed_in, tmp_path):
     (tmp_path / "pem").write_text("two\nlines\n")
     written = signed_in.ok("secret", "set", "API_KEY", "-w", "nightly", stdin=f"{VALUE}\n")
     written += signed_in.ok("secret", "set", "PEM", "--global", "--from-file", tmp_path / "pem")
-    assert read_environment(workspace.pk) == {"API_KEY": VALUE, "PEM": "two\nlines\n"}
+    assert read_environment(workspace.pk) == {"API_KEY": VALUE, "PEM": "two\nlines"}
     written += signed_in.ok("secret", "ls", "-w", "nightly", "-o", "json")
     assert [(row["name"], row["scope"]) for row in signed_in.json("secret", "ls", "-w", "nightly")] == [
         ("API_KEY", "workspace"),
@@ -24,7 +24,7 @@ def test_a_secret_goes_in_and_its_value_never_comes_out(signed_in, tmp_path):
     assert signed_in.ok("secret", "ls", "--global", "-o", "name") == "PEM\n"
     assert VALUE not in written
     signed_in.ok("secret", "rm", "API_KEY", "-w", "nightly")
-    assert read_environment(workspace.pk) == {"PEM": "two\nlines\n"}
+    assert read_environment(workspace.pk) == {"PEM": "two\nlines"}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,25 @@ def test_those_that_need_a_restart_are_listed(signed_in):
     online(name="newer")
     signed_in.ok("secret", "set", "API_KEY", "-w", "nightly", stdin="value\n")
     assert signed_in.ok("ls", "--needs-restart", "-o", "name") == "nightly\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [("one\ntwo\n", "one\ntwo"), ("one\r\ntwo\r\n", "one\r\ntwo"), ("one\n\n", "one\n"), (" one", " one")],
+)
+def test_a_value_of_several_lines_is_stored_whole_without_its_last_line_break(signed_in, tmp_path, given, stored):
+    workspace = online(name="nightly")
+    (tmp_path / "file").write_bytes(given.encode())
+    signed_in.ok("secret", "set", "PIPED", "-w", "nightly", stdin=given)
+    signed_in.ok("secret", "set", "FILED", "-w", "nightly", "--from-file", tmp_path / "file")
+    assert read_environment(workspace.pk) == {"PIPED": stored, "FILED": stored}
+
+
+def test_one_secret_of_a_launch_is_the_whole_input_and_several_are_a_line_each(signed_in):
+    signed_in.ok("launch", "echo", "-n", "one", "--secret", "ONE", stdin="first\nsecond\n")
+    signed_in.ok("launch", "echo", "-n", "two", "--secret", "ONE", "--secret", "TWO", stdin="first\nsecond\n")
+    assert read_environment(Workspace.objects.get(name="one").pk) == {"ONE": "first\nsecond"}
+    assert read_environment(Workspace.objects.get(name="two").pk) == {"ONE": "first", "TWO": "second"}
 
 
 def test_an_empty_value_is_refused(signed_in):

@@ -12,7 +12,7 @@ from slipway.finding import choose, find
 from slipway.output import Columns, Format, OutputOption, say, show_one, show_rows
 from slipway.session import client_of
 from slipway.texts import one_line
-from slipway.values import assignments, confirm, read_file, read_value
+from slipway.values import assignments, confirm, read_file, read_values
 
 channel_app = typer.Typer(help="List, add, change, test and remove channels for events.", no_args_is_help=True)
 _COLUMNS: Columns = {
@@ -29,7 +29,12 @@ OptionOption = Annotated[
     list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="An option of its kind, in YAML.")
 ]
 SecretOption = Annotated[
-    list[str] | None, typer.Option("--secret", metavar="NAME", help="An option that is asked for, or read from a pipe.")
+    list[str] | None,
+    typer.Option(
+        "--secret",
+        metavar="NAME",
+        help="An option that is asked for, or read from a pipe; of several, each is a line.",
+    ),
 ]
 EventOption = Annotated[list[str] | None, typer.Option("--event", "-e", help="Only events with this name.")]
 RuntimeOption = Annotated[list[str] | None, typer.Option(help="Only events of workspaces with this runtime.")]
@@ -186,7 +191,7 @@ def body_of(
     if not isinstance(body, dict):
         raise CommandFailed(f"{file} does not hold fields.", ExitCode.WRONG_ARGUMENT)
     given = {name: yaml_of(value) for name, value in assignments(options or [], "option").items()}
-    given |= {name: read_value(name) for name in secrets or []}
+    given |= read_values(secrets or [])
     if given:
         body["options"] = {**body.get("options", {}), **given}
     if workspace:

@@ -12,11 +12,12 @@ from slipway.finding import find
 from slipway.following import follow_launch
 from slipway.output import Format, OutputOption, show_one, show_rows, warn
 from slipway.session import client_of
-from slipway.values import assignments, read_file, read_value
+from slipway.values import assignments, read_file, read_values
 
 ExternalOption = Annotated[bool, typer.Option("--external", help="Its owner runs it and connects it.")]
 SecretsOption = Annotated[
-    list[str] | None, typer.Option(help="The name of a secret. Its value is asked for, or read from a pipe.")
+    list[str] | None,
+    typer.Option(help="The name of a secret. Its value is asked for, or read from a pipe; of several, each is a line."),
 ]
 _TEMPLATE_COLUMNS = {
     "NAME": lambda row: row["id"],
@@ -62,7 +63,7 @@ def launch(
         "role": role,
         "model": model,
         "parent_id": find(client, parent)["id"] if parent else None,
-        "secrets": {each: read_value(each) for each in secret or []},
+        "secrets": read_values(secret or []),
         "secret_sets": secret_set,
         "env_file": read_file(env_file) if env_file else "",
         "labels": assignments(label or [], "label"),

@@ -11,7 +11,7 @@ from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import find
 from slipway.output import Columns, Format, OutputOption, say, show_rows
 from slipway.session import client_of, complete_name
-from slipway.values import read_file, read_value
+from slipway.values import read_value
 
 secret_app = typer.Typer(help="List, set and delete secrets.", no_args_is_help=True)
 WorkspaceOption = Annotated[
@@ -70,12 +70,11 @@ def set_secret(
 ) -> None:
     """Set or replace a secret. Its value is asked for, or read from a file or a pipe, and never an argument.
 
-    Agents get it at their next launch. A set that does not exist is created.
+    The last line break is not part of it. Agents get it at their next launch. A set that does not exist is created.
     """
     client = client_of(context)
     path = path_of(client, workspace, is_global, secret_set)
-    value = read_file(from_file) if from_file else read_value(name)
-    client.send("PUT", path, {"key": name, "value": value})
+    client.send("PUT", path, {"key": name, "value": read_value(name, file=from_file)})
     say(f"Set 1 secret, {name}. Restart what needs it.")
 
 
