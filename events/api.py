@@ -1,14 +1,17 @@
 """GET /events: the event log, newest first or from a position on."""
 
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Annotated, Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Query, Router, Schema
+from pydantic import BeforeValidator, Field
 
 from events.models import Event
+from events.names import EventType
 
 router = Router(tags=["events"])
 
@@ -27,28 +30,44 @@ class EventOut(Schema):
     position: int
 
 
-After = Annotated[
-    int | None, Query(ge=0, le=_LARGEST_POSITION, description="only events behind this position, oldest first")
-]
-Limit = Annotated[int, Query(ge=1, le=1000, description="at most this many")]
+def known_names(names: list[str]) -> list[str]:
+    """Return the names of events. Raises ValueError for one that the log never has, with the nearest one."""
+    for name in names:
+        if name not in EventType.values:
+            near = get_close_matches(name, EventType.values, n=1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise ValueError(f"The log has no event {name[:80]!r}.{meant}")
+    return names
+
+
+class Wanted(Schema):
+    """Which events to list."""
+
+    after: int | None = Field(
+        None, ge=0, le=_LARGEST_POSITION, description="only events behind this position, oldest first"
+    )
+    limit: int = Field(100, ge=1, le=1000, description="at most this many")
+    event: Annotated[list[EventType], BeforeValidator(known_names)] = Field(
+        [], max_length=100, description="only events with this name; several may be given"
+    )
 
 
 @router.get("", response=list[EventOut])
-def list_events(request: HttpRequest, after: After = None, limit: Limit = 100) -> list[Event]:
+def list_events(request: HttpRequest, wanted: Query[Wanted]) -> list[Event]:
     """List the events of all workspaces: the newest first, or with `after` those behind that position in order."""
-    return _page(Event.objects.all(), after=after, limit=limit)
+    return _page(Event.objects.all(), wanted)
 
 
 @router.get("/{workspace_id}", response=list[EventOut])
-def list_workspace_events(
-    request: HttpRequest, workspace_id: UUID, after: After = None, limit: Limit = 100
-) -> list[Event]:
+def list_workspace_events(request: HttpRequest, workspace_id: UUID, wanted: Query[Wanted]) -> list[Event]:
     """List one workspace's events, which remain after it is removed. An unknown ID gives an empty list."""
-    return _page(Event.objects.filter(workspace_id=workspace_id), after=after, limit=limit)
+    return _page(Event.objects.filter(workspace_id=workspace_id), wanted)
 
 
-def _page(events: QuerySet[Event], *, after: int | None, limit: int) -> list[Event]:
+def _page(events: QuerySet[Event], wanted: Wanted) -> list[Event]:
+    if wanted.event:
+        events = events.filter(event_type__in=wanted.event)
     # Read here: an error of the database that is raised while Ninja builds the answer would not be seen as one.
-    if after is None:
-        return list(events.filter(position__isnull=False).order_by("-position")[:limit])
-    return list(events.filter(position__gt=after).order_by("position")[:limit])
+    if wanted.after is None:
+        return list(events.filter(position__isnull=False).order_by("-position")[: wanted.limit])
+    return list(events.filter(position__gt=wanted.after).order_by("position")[: wanted.limit])

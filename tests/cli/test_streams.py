@@ -6,6 +6,7 @@ import signal
 import pytest
 from slipway.errors import ExitCode
 
+from events import relay
 from tests.cut_proxy import cut_proxy
 from tests.journeys.conftest import stack
 from tests.workspaces.factories import online
@@ -64,6 +65,16 @@ def test_the_log_of_events_is_shown_in_order(operator):
     assert {row["workspace_id"] for row in rows} == {str(workspace.pk)}
     assert [row["position"] for row in operator.json("events", "--after", "2")] == [3, 4]
     assert operator.ok("events", "-e", "WORKSPACE_ONLINE", "-o", "name") == "WORKSPACE_ONLINE\n" * 2
+
+
+def test_events_with_a_name_are_found_behind_any_number_of_newer_ones(signed_in):
+    workspace = online(name="nightly")
+    relay.number_all()
+    for arguments in ([], ["-w", workspace.pk]):
+        shown = signed_in.ok("events", "-e", "WORKSPACE_PROVISIONING", "-n", "1", "-o", "name", *arguments)
+        assert shown == "WORKSPACE_PROVISIONING\n"
+    ended = signed_in("events", "-e", "WORKSPACE_ONLIN")
+    assert (ended.code, "Did you mean WORKSPACE_ONLINE?" in ended.err) == (2, True)
 
 
 def test_a_position_that_is_ahead_of_the_log_is_refused(operator):

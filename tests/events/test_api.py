@@ -46,7 +46,7 @@ def test_an_event_has_the_contract_s_fields():
 
 
 def test_an_incident_has_no_workspace():
-    publish(NewEvent(event_type=EventType.INCIDENT_OPENED, payload={"kind": "outage"}))
+    publish(incident())
     (event,) = get("/events").json()
     assert (event["workspace_id"], event["version"]) == (None, None)
 
@@ -90,9 +90,31 @@ def test_an_unknown_workspace_has_no_events():
     assert positions(get(f"/events/{uuid4()}")) == []
 
 
+def incident():
+    return NewEvent(event_type=EventType.INCIDENT_OPENED, payload={"kind": "outage"})
+
+
+def test_events_are_filtered_by_name_before_they_are_counted():
+    mine = uuid4()
+    publish(incident(), online(mine), online(), incident(), online(mine, version=2))
+    assert positions(get("/events", event="INCIDENT_OPENED", limit=1)) == [4]
+    assert positions(get("/events", event=["INCIDENT_OPENED", "WORKSPACE_ONLINE"], after=1, limit=3)) == [2, 3, 4]
+    assert positions(get(f"/events/{mine}", event="WORKSPACE_ONLINE")) == [5, 2]
+    assert positions(get(f"/events/{mine}", event="INCIDENT_OPENED")) == []
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one():
+    answer = get("/events", event=["WORKSPACE_ONLINE", "INCIDENT_OPEND"])
+    assert answer.status_code == 422
+    assert "Did you mean INCIDENT_OPENED?" in answer.json()["fields"]["event"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("event", "WORKSPACE_HEARTBEAT"),
+        ("event", ""),
+        ("event", "WORKSPACE_ONLINE\x00"),
         ("limit", "0"),
         ("limit", "1001"),
         ("limit", "-1"),

@@ -48,8 +48,7 @@ def show_events(
         for envelope in live_events(client, {"workspace": workspace_id, "event": event}, after=after):
             typer.echo(event_line(envelope, output))
     path = f"/events/{workspace_id}" if workspace_id else "/events"
-    rows = [as_envelope(row) for row in client.get(path, after=after, limit=most)]
-    rows = [row for row in rows if not event or row["event"] in event]
+    rows = [as_envelope(row) for row in client.get(path, after=after, limit=most, event=event)]
     show_rows(sorted(rows, key=lambda row: row["position"]), _COLUMNS, output, name="event")
 
 
