@@ -59,23 +59,36 @@ class Client:
         """Return the JSON of a GET. Raises CommandFailed."""
         return self.send("GET", path, query=query)
 
-    def send(self, method: str, path: str, body: Any = None, *, query: Query | None = None) -> Any:
-        """Return the JSON of any call, None without one. Raises CommandFailed.
+    def send(self, method: str, path: str, body: Any = None, *, query: Query | None = None, keyed: bool = False) -> Any:
+        """Return the JSON of any call, None without one. Raises CommandFailed. The rest is as in `answer`."""
+        return self.answer(method, path, body, query=query, keyed=keyed).json()
 
-        A call that got no answer is repeated: the Idempotency-Key keeps the server from doing it twice.
+    def answer(
+        self, method: str, path: str, body: Any = None, *, query: Query | None = None, keyed: bool = False
+    ) -> "Answer":
+        """Return the answer to a call that succeeded. Raises CommandFailed.
+
+        `keyed`: the server does this call once for each Idempotency-Key. Only such a call, a GET and a DELETE are
+        repeated if their answer was lost, since the server may have done what was asked. A repeated DELETE that finds
+        nothing has done its work.
         """
-        return self.answer(method, path, body, query=query).json()
-
-    def answer(self, method: str, path: str, body: Any = None, *, query: Query | None = None) -> "Answer":
-        """Return the answer to a call that succeeded. Raises CommandFailed."""
-        headers = {"Idempotency-Key": str(uuid.uuid4())} if method in ("POST", "DELETE") else {}
+        headers = {"Idempotency-Key": str(uuid.uuid4())} if keyed else {}
         request = self._http.build_request(method, path, json=body, params=without_none(query or {}), headers=headers)
-        for attempt in range(1, _ATTEMPTS):
+        is_repeatable = keyed or method in ("GET", "DELETE")
+        attempt, is_lost = 1, False
+        while True:
             try:
                 return self.once(request)
             except TryAgain as error:
+                is_lost = is_lost or error.is_lost
+                if attempt == _ATTEMPTS or (is_lost and not is_repeatable):
+                    raise
                 time.sleep(_PAUSE_SECONDS * attempt if error.seconds is None else error.seconds)
-        return self.once(request)
+            except CommandFailed as error:
+                if is_lost and method == "DELETE" and not keyed and error.status == httpx.codes.NOT_FOUND:
+                    return Answer(url=str(request.url), content=b"", next_url="")
+                raise
+            attempt += 1
 
     def once(self, request: httpx.Request) -> "Answer":
         """Send a request once. Raises CommandFailed, and TryAgain if repeating it may help."""
@@ -86,8 +99,10 @@ class Client:
                     raise refusal(response)
                 following = response.links.get("next", {}).get("url", "")
                 return Answer(url=str(request.url), content=read_bounded(response), next_url=following)
-        except httpx.TransportError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise TryAgain(self.unreachable(error)) from error
+        except httpx.TransportError as error:
+            raise TryAgain(self.unreachable(error), is_lost=True) from error
 
     def pages(self, path: str, query: Query, *, most: int) -> list[dict[str, Any]]:
         """Return up to `most` rows of a list, page by page."""
@@ -123,11 +138,14 @@ class Client:
 
 
 class TryAgain(CommandFailed):
-    """The server gave no answer, or said when to try again: after `seconds`, None if it did not say."""
+    """The server gave no answer, or said when to try again: after `seconds`, None if it did not say.
 
-    def __init__(self, failure: CommandFailed, *, seconds: float | None = None) -> None:
+    `is_lost`: it may have done what was asked, and only its answer was lost.
+    """
+
+    def __init__(self, failure: CommandFailed, *, seconds: float | None = None, is_lost: bool = False) -> None:
         super().__init__(str(failure), failure.exit_code, status=failure.status)
-        self.seconds = seconds
+        self.seconds, self.is_lost = seconds, is_lost
 
 
 @dataclass(frozen=True, kw_only=True)

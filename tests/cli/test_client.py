@@ -1,6 +1,5 @@
 """What the command does when a server answers badly, late, or not at all."""
 
-import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -10,9 +9,12 @@ from slipway.commands.logs import LogStream, follow_log
 from slipway.errors import CommandFailed, ExitCode
 from slipway.profiles import Server
 
-from tests.cli.conftest import new_key
+from events.delivery.channel_operations import all_options
+from events.models import Channel
+from tests.events.channels import factories
 from tests.serving import serving
-from workspaces.models import Workspace
+from tests.workspaces.factories import online
+from workspaces.models import Secret, Workspace
 
 
 class StandIn(ThreadingHTTPServer):
@@ -121,30 +123,75 @@ def test_a_header_that_can_t_be_sent_is_not_shown(stand_in):
     client.close()
 
 
-class LosesFirstAnswer(httpx.HTTPTransport):
-    """Brings requests to the server, and loses the first answer."""
+@pytest.fixture
+def sent(monkeypatch):
+    """The methods of the calls that are no GET, of which the first brings its request and loses its answer."""
+    methods, bring = [], httpx.HTTPTransport.handle_request
 
-    lost = False
-
-    def handle_request(self, request):
-        response = super().handle_request(request)
-        if not self.lost:
-            self.lost = True
-            response.read()
-            response.close()
-            raise httpx.ReadError("The connection broke.")
+    def handle_request(transport, request):
+        response = bring(transport, request)
+        if request.method != "GET":
+            methods.append(request.method)
+            if len(methods) == 1:
+                response.read()
+                response.close()
+                raise httpx.ReadError("The connection broke.")
         return response
+
+    monkeypatch.setattr("slipway.client._PAUSE_SECONDS", 0)
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
+    return methods
+
+
+def signing_secrets():
+    return [each["secret"] for each in all_options(Channel.objects.get(name="hook"))["signing"]]
+
+
+REPEATED = {
+    "a launch": (["launch", "echo", "-n", "new"], lambda: Workspace.objects.filter(name="new").count() == 1),
+    "a verb": (["pause", "nightly"], lambda: Workspace.objects.get().status == "paused"),
+    "a removal": (["rm", "nightly", "--yes"], lambda: Workspace.objects.get().status == "removed"),
+    "a new channel": (["channel", "add", "log", "new"], lambda: Channel.objects.count() == 2),
+    "a rotation": (["channel", "rotate", "hook"], lambda: len(signing_secrets()) == 2),
+    "the removal of a channel": (["channel", "rm", "hook", "--yes"], lambda: not Channel.objects.exists()),
+    "the deletion of a secret": (["secret", "rm", "API_KEY", "--global"], lambda: not Secret.objects.exists()),
+}
+
+
+@pytest.fixture
+def stocked(signed_in):
+    """The command of an operator who has a workspace, a channel and a secret."""
+    online(name="nightly")
+    factories.webhook("http://127.0.0.1:1/hook", name="hook")
+    signed_in.ok("secret", "set", "API_KEY", "--global", stdin="value")
+    return signed_in
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_workspace_is_created_once_although_the_first_answer_is_lost(live_server, monkeypatch):
-    monkeypatch.setattr("slipway.client._PAUSE_SECONDS", 0)
-    client = Client(Server(url=live_server.url, key=new_key()))
-    client._http._transport.close()
-    client._http._transport = LosesFirstAnswer()
-    try:
-        created = client.send("POST", "/workspaces", {"name": "once", "template": "echo"})
-    finally:
-        client.close()
-    assert [str(row.pk) for row in Workspace.objects.all()] == [created["id"]]
-    assert json.dumps(created)
+@pytest.mark.parametrize(("arguments", "is_done"), REPEATED.values(), ids=REPEATED)
+def test_a_call_whose_answer_is_lost_is_repeated_and_done_once(stocked, sent, arguments, is_done):
+    stocked.ok(*arguments)
+    assert len(sent) == 2
+    assert is_done()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["channel", "test", "hook"],
+        ["channel", "redrive", "hook"],
+        ["channel", "set", "hook", "--name", "other"],
+        ["secret", "set", "API_KEY", "--global"],
+    ],
+)
+def test_a_call_that_the_server_would_do_twice_is_not_repeated(stocked, sent, arguments):
+    ended = stocked(*arguments, stdin="new")
+    assert (ended.code, "The connection broke." in ended.err) == (ExitCode.UNAVAILABLE, True)
+    assert len(sent) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_secret_that_was_never_there_is_not_taken_as_deleted(stocked, sent):
+    sent.append("an earlier call")
+    assert stocked("secret", "rm", "OTHER", "--global").code == ExitCode.NOT_FOUND

@@ -80,7 +80,7 @@ def add_channel(
     client = client_of(context)
     filters = {"event_types": event, "runtimes": runtime, "failure_codes": failure_code}
     body = body_of(client, from_file, option, secret, workspace, filters)
-    show_one(client.send("POST", "/channels", {**body, "kind": kind, "name": name}), output)
+    show_one(client.send("POST", "/channels", {**body, "kind": kind, "name": name}, keyed=True), output)
 
 
 @channel_app.command("set")
@@ -159,7 +159,7 @@ def redrive(
 def rotate(context: typer.Context, channel: ChannelArgument, output: OutputOption = Format.TABLE) -> None:
     """Sign with a new secret, which is shown once. For a day the old one signs as well."""
     client = client_of(context)
-    show_one(client.send("POST", f"{path_of(client, channel)}/rotate"), output, name="signing_secret")
+    show_one(client.send("POST", f"{path_of(client, channel)}/rotate", keyed=True), output, name="signing_secret")
 
 
 def act(context: typer.Context, channel: str, verb: str, output: Format) -> None:

@@ -71,7 +71,7 @@ def launch(
         "provision_timeout_seconds": timeout,
     }
     given = {key: value for key, value in body.items() if value is not False and value not in (None, "", {})}
-    created = client.send("POST", "/workspaces", given)
+    created = client.send("POST", "/workspaces", given, keyed=True)
     show_created(client, {"name": body["name"], **created}, output, wait=wait)
 
 

@@ -109,7 +109,7 @@ def run_each(
     answers, refusals = [], []
     for row in rows:
         try:
-            answer = client.send(method, f"/workspaces/{row['id']}{path}", query=query)
+            answer = client.send(method, f"/workspaces/{row['id']}{path}", query=query, keyed=True)
         except CommandFailed as error:
             refusals.append(error)
             continue
