@@ -9,7 +9,7 @@ from django.db.migrations import RunSQL
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.fields import FieldOperation
 
-from tests.workspaces.factories import failed
+from tests.workspaces.factories import failed, online
 from workspaces.access.secret_sets import create_set
 from workspaces.access.secrets import put_secrets
 from workspaces.models import Launch, Secret
@@ -46,7 +46,7 @@ def test_sets_are_taken_back_when_none_has_a_secret():
 
 
 def test_launches_that_failed_before_messages_were_kept_get_theirs_from_the_events():
-    earlier, later = failed(), failed()
+    earlier, later, running = failed(), failed(), online()
     Launch.objects.filter(pk=earlier.launch_id).update(failure_message="")
     Launch.objects.filter(pk=later.launch_id).update(failure_message="Its own.")
     migration, before = migration_and_state("0029_messages_from_events")
@@ -54,6 +54,7 @@ def test_launches_that_failed_before_messages_were_kept_get_theirs_from_the_even
         migration.apply(before, editor)
     assert Launch.objects.get(pk=earlier.launch_id).failure_message == "It broke."
     assert Launch.objects.get(pk=later.launch_id).failure_message == "Its own."
+    assert Launch.objects.get(pk=running.launch_id).failure_message == ""
 
 
 def test_no_migration_fills_a_table_while_it_holds_the_lock_of_a_changed_column():

@@ -2,13 +2,11 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from events.names import EventType
 from tests.callers import holder
 from tests.workspaces.factories import booting, bring_online, external, failed, online, queued
 from workspaces.access.secrets import put_secrets
@@ -211,13 +209,3 @@ def test_a_list_takes_the_same_queries_however_long_it_is(reader):
     for _ in range(4):
         failed(), online()
     assert number_of_queries() == one
-
-
-def test_launches_that_failed_before_messages_were_kept_get_theirs_from_the_events():
-    workspace, other = failed(), online()
-    Launch.objects.update(failure_message="")
-    migration = import_module("workspaces.migrations.0024_messages_of_failed_launches")
-    with connection.cursor() as cursor:
-        cursor.execute(migration.TAKE_FROM_EVENTS, [EventType.WORKSPACE_PROVISION_FAILED])
-    messages = dict(Launch.objects.values_list("pk", "failure_message"))
-    assert messages == {workspace.launch_id: "It broke.", other.launch_id: ""}
