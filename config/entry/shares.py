@@ -52,7 +52,9 @@ class Shares:
             return message
 
         async def send_and_end_turn(message: Message) -> None:
-            nonlocal is_at_work
+            nonlocal has_waited, is_at_work
+            # A stream asks for the body only after its answer began, to learn when the client leaves.
+            has_waited = True
             if is_at_work:
                 is_at_work = False
                 turns.release()

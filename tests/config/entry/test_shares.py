@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -141,3 +142,19 @@ def test_calls_of_a_kind_take_turns_and_probes_need_none(settings):
         assert len(await served(shares, "/workspaces", nothing)) == 2
 
     asyncio.run(scenario())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_streams_that_have_nothing_to_say_take_no_turns(serve_web):
+    client = serve_web("asgi", DATABASE_POOL_SIZE="4")
+    agent = AgentCaller(online())
+    _, key = mint_api_key(name="console", scopes=["read"])
+    reader = {"Authorization": f"Bearer {key}"}
+    quiet = ["/events/stream", f"/workspaces/{agent.workspace.pk}/logs?follow=true"]
+    with ExitStack() as streams:
+        for path in quiet * 4:
+            stream = streams.enter_context(client.stream("GET", path, headers=reader))
+            assert stream.status_code == 200
+        # Longer than a call waits for its turn.
+        time.sleep(4)
+        assert client.get("/workspaces", headers=reader).status_code == 200
