@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import resolve
 
 from events.live.stream import StreamRefused
-from workspaces.access.authentication import Access
+from workspaces.access.authentication import Access, challenge
 from workspaces.access.errors import RequestRefused
 from workspaces.api.diagnosis.logs import READ as READ_LOG
 from workspaces.models import ApiScope
@@ -39,7 +39,7 @@ def require(access: Access, request: HttpRequest) -> None:
     try:
         access(request)
     except RequestRefused as refusal:
-        headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
+        headers = {"WWW-Authenticate": challenge(refusal.code)} if refusal.status == 401 else {}
         raise StreamRefused(refusal.status, str(refusal), headers=headers, code=refusal.code) from None
 
 

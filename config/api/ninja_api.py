@@ -30,6 +30,7 @@ from postgres.errors import is_outage
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
 from workspaces.access.api_keys import InvalidKey, UnknownKey
+from workspaces.access.authentication import challenge
 from workspaces.access.errors import RequestRefused, field_message
 from workspaces.access.secret_sets import SetInUse, UnknownSet
 from workspaces.api import edits, logs, tokens, usage  # noqa: F401 (they add routes)
@@ -88,7 +89,7 @@ def respond(request: HttpRequest, status: HTTPStatus, error: str, **more: Any) -
     given = {name: value for name, value in more.items() if value}
     response = api.create_response(request, {"error": error, **given}, status=status)
     if status == HTTPStatus.UNAUTHORIZED:
-        response["WWW-Authenticate"] = "Bearer"
+        response["WWW-Authenticate"] = challenge(more.get("code", ""))
     return response
 
 

@@ -69,7 +69,8 @@ class AsgiEntry:
             async def send_and_record(message: Message) -> None:
                 nonlocal is_answered
                 if not is_answered:
-                    self._throttle.record(attempt, status_of(message))
+                    challenge = header_in(message, b"www-authenticate")
+                    self._throttle.record(attempt, status_of(message), challenge=challenge)
                 is_answered = True
                 await send(message)
 
@@ -156,13 +157,13 @@ def behind_proxies(scope: Any) -> dict[str, Any]:
         forwarded_prefix=header_in(scope, b"x-forwarded-prefix"),
         server_prefix=scope.get("root_path", ""),
     )
-    address = proxies.client_address(peer, header_in(scope, b"x-forwarded-for"))
+    address = proxies.client_address(peer, header_in(scope, b"x-forwarded-for") or None)
     return {**scope, "client": (address, port), "root_path": prefix, "path": prefix + path}
 
 
 def header_in(scope: Any, wanted: bytes) -> str:
     """Return what the headers of this name say, joined as Django joins them."""
-    return b",".join(value for name, value in scope["headers"] if name == wanted).decode("latin-1")
+    return b",".join(value for name, value in scope.get("headers", ()) if name.lower() == wanted).decode("latin-1")
 
 
 def with_headers(send: Send, more: Mapping[str, str]) -> Send:

@@ -14,11 +14,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Any
 
 from config.entry.bodies import LEFT_UNREAD, SIGN_IN_PATH
-from workspaces.access.tokens import KEY_PREFIX, PREFIX_CHARACTERS
+from config.entry.proxies import parsed
+from workspaces.access.tokens import CHALLENGE_OF_A_FORMER_CREDENTIAL, KEY_PREFIX, PREFIX_CHARACTERS
 
 # An address may fail this often at once; each pause of FORGIVEN_SECONDS forgives one failure.
 MOST_FAILURES = 20
@@ -115,13 +115,17 @@ class GuessThrottle:
             each.checks -= 1
         return 0
 
-    def record(self, attempt: Attempt, status: int) -> None:
-        """Learn from the answer whether the credential was accepted."""
+    def record(self, attempt: Attempt, status: int, *, challenge: str = "") -> None:
+        """Learn from an answer's status and WWW-Authenticate whether the credential was accepted.
+
+        A token that was valid once is no guess: existing agents go on with theirs, and a script's key expires.
+        """
         if attempt.token is None:
             # A form that is shown again; after a success the browser is sent on.
             is_wrong, is_accepted = status in {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS}, False
         else:
-            is_wrong, is_accepted = status == _REFUSED, 200 <= status < 300
+            is_wrong = status == _REFUSED and challenge != CHALLENGE_OF_A_FORMER_CREDENTIAL
+            is_accepted = 200 <= status < 300
         with self._lock:
             if is_wrong:
                 count_failure(self._standings, attempt.address)
@@ -153,7 +157,7 @@ def attempt_of(*, method: str, path: str, authorization: bytes, address: str) ->
     """Return the attempt that a request makes, or None if it shows no credential that is judged at this path."""
     scheme, _, credential = authorization.partition(b" ")
     if scheme.lower() == b"bearer" and TAKES_CREDENTIALS.fullmatch(path):
-        key = credential.strip()
+        key = credential.strip(b" \t")
         prefix = key[:PREFIX_CHARACTERS] if key.startswith(KEY_PREFIX.encode()) else b""
         return Attempt(address=network_of(address), token=hashlib.sha256(key).digest(), prefix=prefix)
     if method == "POST" and path == SIGN_IN_PATH:
@@ -163,11 +167,10 @@ def attempt_of(*, method: str, path: str, authorization: bytes, address: str) ->
 
 def network_of(address: str) -> str:
     """Return the address, or for IPv6 its network of 64 bits, of which one host has all addresses."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
+    found = parsed(address)
+    if found is None:
         return address
-    return address if parsed.version == 4 else str(int(parsed) >> 64)
+    return str(found) if found.version == 4 else str(int(found) >> 64)
 
 
 def refusal(attempt: Attempt, seconds: int) -> tuple[bytes, Mapping[str, str]]:

@@ -7,21 +7,25 @@ from django.conf import settings
 
 from config.environment import PREFIX
 
+# The address of a client whose proxies give something else than an address.
+UNKNOWN = "0.0.0.0"  # noqa: S104
 _MAX_PREFIX_CHARACTERS = 200
 
 
-def client_address(peer: str, forwarded_for: str) -> str:
+def client_address(peer: str, forwarded_for: str | None) -> str:
     """Return the address of the client: the connection's, or the first behind the trusted proxies.
 
     Each proxy appends the address that it was asked from to X-Forwarded-For, so read it from the right, as far as the
-    proxies are trusted. What the client wrote itself stands further left.
+    proxies are trusted. What the client wrote itself stands further left. Without the header, None, a trusted address
+    asks for itself.
     """
     address = peer
-    if is_trusted(peer, passed=0):
+    if forwarded_for is not None and is_trusted(peer, passed=0):
         for passed, text in enumerate(reversed(forwarded_for.split(",")), start=1):
             forwarded = parsed(text)
             if forwarded is None:
-                break
+                # Not the proxy's own: a key that is bound to the proxy's network would pass.
+                return UNKNOWN
             address = str(forwarded)
             if not is_trusted(address, passed=passed):
                 break

@@ -65,9 +65,10 @@ class WsgiEntry:
             body, headers = refusal(attempt, seconds)
             return respond(start_response, HTTPStatus.TOO_MANY_REQUESTS, body, headers)
 
-        def start_and_record(status: str, *rest: Any) -> Any:
-            self._throttle.record(attempt, int(status.split(" ", 1)[0]))
-            return start_response(status, *rest)
+        def start_and_record(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            challenge = next((value for name, value in headers if name == "WWW-Authenticate"), "")
+            self._throttle.record(attempt, int(status.split(" ", 1)[0]), challenge=challenge)
+            return start_response(status, headers, *rest)
 
         try:
             if attempt.token is not None:
@@ -129,7 +130,7 @@ def look_behind_proxies(environ: Environ) -> None:
     if not proxies.is_trusted(peer, passed=0):
         environ.pop("HTTP_X_FORWARDED_PROTO", None)
         environ.pop("HTTP_X_FORWARDED_PREFIX", None)
-    environ["REMOTE_ADDR"] = proxies.client_address(peer, environ.get("HTTP_X_FORWARDED_FOR", ""))
+    environ["REMOTE_ADDR"] = proxies.client_address(peer, environ.get("HTTP_X_FORWARDED_FOR"))
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = proxies.prefix_and_path(
         environ.get("PATH_INFO", ""),
         forwarded_prefix=environ.get("HTTP_X_FORWARDED_PREFIX", ""),

@@ -12,7 +12,7 @@ from ninja.utils import check_csrf
 
 from workspaces.access.api_keys import allows, find_api_key, is_allowed_from, note_use
 from workspaces.access.errors import RequestRefused
-from workspaces.access.tokens import digest
+from workspaces.access.tokens import CHALLENGE_OF_A_FORMER_CREDENTIAL, digest
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiKey, ApiScope, BackendKind
 
@@ -111,12 +111,18 @@ class Access:
 def bearer_token(request: HttpRequest) -> str | None:
     """Return the credential of the Authorization header, or None."""
     scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
-    return credential.strip() if scheme.lower() == "bearer" else None
+    # As config/entry/guesses.py, which counts its calls.
+    return credential.strip(" \t") if scheme.lower() == "bearer" else None
 
 
 def unauthorized(error: str, *, code: str = "unauthorized") -> RequestRefused:
     """Return the 401 for a missing or invalid credential."""
     return RequestRefused(HTTPStatus.UNAUTHORIZED, error, code=code)
+
+
+def challenge(code: str) -> str:
+    """Return the header WWW-Authenticate of a 401 with this code: it tells a token that was valid once from a guess."""
+    return CHALLENGE_OF_A_FORMER_CREDENTIAL if code in {"expired", "superseded"} else "Bearer"
 
 
 class AgentRow(NamedTuple):

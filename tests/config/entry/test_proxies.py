@@ -5,7 +5,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from config.entry.proxies import client_address
+from config.entry.proxies import UNKNOWN, client_address
+from workspaces.access.api_keys import mint_api_key
 
 INTERFACES = ["asgi", "wsgi"]
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("127.0.0.1"), ip_network("fd00::/8")]
@@ -19,16 +20,19 @@ PROXIES = [ip_network("10.0.0.0/8"), ip_network("127.0.0.1"), ip_network("fd00::
         (1, "10.0.0.1", "6.6.6.6, 10.9.9.9", "10.9.9.9"),
         (2, "10.0.0.1", "6.6.6.6, 198.51.100.1, 10.9.9.9", "198.51.100.1"),
         (2, "10.0.0.1", "10.9.9.9", "10.9.9.9"),
-        (2, "10.0.0.1", "6.6.6.6, unknown, 10.9.9.9", "10.9.9.9"),
-        (1, "10.0.0.1", "", "10.0.0.1"),
+        (2, "10.0.0.1", "6.6.6.6, unknown, 10.9.9.9", UNKNOWN),
+        (1, "10.0.0.1", None, "10.0.0.1"),
+        # What WSGI makes of a header with a byte that is not ASCII.
+        (1, "10.0.0.1", "", UNKNOWN),
+        (PROXIES, "10.0.0.1", "", UNKNOWN),
         # A Unix socket has no address.
         (1, "", "203.0.113.9", "203.0.113.9"),
         (1, "10.0.0.1", "203.0.113.9:51514", "203.0.113.9"),
         (1, "10.0.0.1", "198.51.100.1, [2001:db8::1]:51514", "2001:db8::1"),
         (1, "10.0.0.1", "2001:db8::1", "2001:db8::1"),
-        (1, "10.0.0.1", "unknown", "10.0.0.1"),
-        (1, "10.0.0.1", "x:y", "10.0.0.1"),
-        (1, "10.0.0.1", "a" * 10_000, "10.0.0.1"),
+        (1, "10.0.0.1", "unknown", UNKNOWN),
+        (1, "10.0.0.1", "x:y", UNKNOWN),
+        (1, "10.0.0.1", "a" * 10_000, UNKNOWN),
         (PROXIES, "10.0.0.1", "198.51.100.1", "198.51.100.1"),
         (PROXIES, "::ffff:10.0.0.1", "198.51.100.1", "198.51.100.1"),
         (PROXIES, "127.0.0.1", "6.6.6.6, 198.51.100.1, fd00::7, 10.2.3.4:80", "198.51.100.1"),
@@ -49,6 +53,18 @@ def guess(client, forwarded, *, times=60):
 
     with ThreadPoolExecutor(20) as pool:
         return set(pool.map(send, range(times)))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("interface", INTERFACES)
+def test_a_header_that_can_not_be_read_makes_nobody_the_proxy(serve_web, interface):
+    _, key = mint_api_key(name="script", scopes=["read"], networks=["127.0.0.1"])
+    client = serve_web(interface, TRUSTED_PROXIES="127.0.0.1", HTTPS="false")
+    bearer = [(b"Authorization", f"Bearer {key}".encode())]
+    assert client.get("/workspaces", headers=bearer).status_code == 200
+    for forwarded in (b"\xff", b"\xff, 198.51.100.1", b"unknown"):
+        answer = client.get("/workspaces", headers=[*bearer, (b"X-Forwarded-For", forwarded)])
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden_address"), forwarded
 
 
 @pytest.mark.django_db(transaction=True)
