@@ -8,7 +8,7 @@ from django.db.models.functions import Cast
 from pydantic import Field
 
 from agent.texts import mend_line
-from workspaces.api.pages import Paged, Text, Texts
+from workspaces.api.pages import Paged, Texts
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import Workspace, WorkspaceQuerySet
 from workspaces.provisioners.kinds import BackendKind
@@ -28,7 +28,7 @@ class Listed(Paged):
     backend: list[BackendKind] = Field([], max_length=10)
     label: Texts = Field([], description="`team=search`, or `team` for any value; each one has to match")
     subtree: UUID | None = Field(None, description="this workspace and its descendants")
-    q: Text = Field("", description="a text in the name, role, runtime, failure or labels")
+    q: str = Field("", max_length=200, description="a text in the name, role, runtime, failure or labels")
     needs_restart: bool | None = Field(None, description="whether a launch runs with secrets that changed since")
     include_removed: bool = False
     sort: Literal["name", "-name", "created_at", "-created_at", "runtime", "-runtime"] = "name"

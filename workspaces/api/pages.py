@@ -17,7 +17,16 @@ from pydantic import AfterValidator, Field
 from workspaces.access.errors import RequestRefused
 
 Row = TypeVar("Row", bound=Model)
-Text = Annotated[str, Field(max_length=200)]
+
+
+def storable(text: str) -> str:
+    """Return the text. Raises ValueError for one that Postgres can't store, so that nothing can equal it."""
+    if "\0" in text:
+        raise ValueError("has a NUL character")
+    return text
+
+
+Text = Annotated[str, Field(max_length=200), AfterValidator(storable)]
 Texts = Annotated[list[Text], Field(max_length=50)]
 
 
@@ -84,7 +93,8 @@ def behind(cursor: str, *, sort: str, model: type[Model]) -> Q:
     try:
         of_sort, *texts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         last, last_pk = (
-            column.to_python(text.replace("\0", "")) for column, text in zip(columns(model, sort), texts, strict=True)
+            column.to_python(text.replace("\0", "").encode(errors="replace").decode())
+            for column, text in zip(columns(model, sort), texts, strict=True)
         )
     except (ValueError, TypeError, AttributeError, ValidationError):
         of_sort = None
