@@ -16,9 +16,8 @@ from events.names import EventType
 from workspaces.lifecycle.transitions import BudgetAction, WorkspaceStatus
 from workspaces.models import Heartbeat, Workspace
 from workspaces.services.core.lineage import event_subjects
-from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.core.trees import lock_in_tree
-from workspaces.services.stopping.pause import pause
+from workspaces.services.stopping.pause import PAUSE, pause
 
 # In percent of the limit, each told once a month. The largest is the limit itself.
 LEVELS = (100, 80)
@@ -70,6 +69,10 @@ def enforce(workspace_id: UUID, *, now: datetime) -> list[Workspace]:
     told = workspace.budget_told_percent if workspace.budget_told_month == month.first_day else 0
     if level <= told or workspace.status == WorkspaceStatus.REMOVED:
         return []
+    is_pausing = level == LEVELS[0] and workspace.budget_action == BudgetAction.PAUSE
+    if is_pausing and workspace.status not in PAUSE.sources:
+        # It is paused already, for example: it is told of and paused with the first heartbeat after it was resumed.
+        return []
     Workspace.objects.filter(pk=workspace_id).update(budget_told_percent=level, budget_told_month=month.first_day)
     payload = {"budget_limit": workspace.budget_limit, "monthly_spend": spent, "percent": level}
     (subject,) = event_subjects([workspace])
@@ -84,10 +87,4 @@ def enforce(workspace_id: UUID, *, now: datetime) -> list[Workspace]:
             )
         ]
     )
-    if level < LEVELS[0] or workspace.budget_action != BudgetAction.PAUSE:
-        return []
-    try:
-        return pause(workspace_id=workspace_id, now=now).changed
-    except TransitionRefused:
-        # It isn't running.
-        return []
+    return pause(workspace_id=workspace_id, now=now).changed if is_pausing else []

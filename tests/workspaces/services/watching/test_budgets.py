@@ -8,7 +8,7 @@ from events.models import Event
 from events.names import EventType
 from tests.callers import AgentCaller, holder
 from tests.events.payload_schemas import misfits
-from tests.workspaces.factories import failed, online
+from tests.workspaces.factories import external, failed, online
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Workspace
 from workspaces.operations import pause, remove, resume
@@ -18,6 +18,11 @@ pytestmark = pytest.mark.django_db
 
 def limited(*, action="notify", limit=1000, make=online, **fields):
     return make(budget_limit=limit, budget_action=action, **fields)
+
+
+def connected(**fields):
+    """An external workspace, whose token stays valid while it is paused."""
+    return external(url="http://localhost:9", **fields)
 
 
 def told(workspace):
@@ -94,13 +99,16 @@ def test_a_failed_workspace_is_paused_too_so_that_its_policy_does_not_restart_it
     assert Workspace.objects.get(pk=workspace.pk).status == WorkspaceStatus.PAUSED
 
 
-def test_a_workspace_that_is_paused_already_is_told_of_and_stays_so():
-    workspace = limited(action="pause")
-    version = pause(workspace.pk).workspace.version
-    AgentCaller(workspace).beat(monthly_spend=1000)
+def test_a_workspace_that_was_paused_when_its_budget_was_spent_is_paused_again_after_a_resume():
+    workspace = limited(action="pause", make=connected)
+    pause(workspace.pk)
+    agent = AgentCaller(workspace)
+    agent.beat(monthly_spend=1000)
+    assert told(workspace) == []
+    resume(workspace.pk)
+    agent.beat(monthly_spend=1000)
     assert told(workspace) == [(100, 1000)]
-    now = Workspace.objects.get(pk=workspace.pk)
-    assert (now.status, now.version) == (WorkspaceStatus.PAUSED, version)
+    assert Workspace.objects.get(pk=workspace.pk).status == WorkspaceStatus.PAUSED
 
 
 def test_in_a_new_month_the_spend_begins_at_zero_and_is_told_again():
