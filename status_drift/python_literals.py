@@ -26,7 +26,7 @@ _TAKING_PAIRS = frozenset({"Q", "filter", "exclude", "get"})
 
 def scan_event_names(source: Source, names: dict[str, str], findings: Findings) -> None:
     """Report each string that is an event's name, whatever stands beside it."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         value = constant_text(node)
         if value in names and id(node) not in source.docstrings:
             line = getattr(node, "lineno", 1)

@@ -51,8 +51,13 @@ class Source:
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Return all nodes of the file, outer ones first."""
+        return list(ast.walk(self.tree))
+
+    @cached_property
     def parents(self) -> dict[int, ast.AST]:
-        return {id(child): node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+        return {id(child): node for node in self.nodes for child in ast.iter_child_nodes(node)}
 
     def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
         """Yield the nodes around a node, from the innermost outwards."""
@@ -91,7 +96,7 @@ def resolve_imports(parsed: list[Source]) -> None:
     """Resolve the names that each file imports from another one."""
     modules = {source.path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): source for source in parsed}
     for source in parsed:
-        for node in ast.walk(source.tree):
+        for node in source.nodes:
             origin = modules.get(node.module or "") if isinstance(node, ast.ImportFrom) else None
             # Everyone imports the enums, and should.
             if origin is None or origin.defines_a_set:
@@ -110,10 +115,12 @@ def parse(text: str, *, path: str) -> Source:
             source.comments[number] = comment if before.count("'") % 2 == 0 else ""
         return source
     tree = ast.parse(text, filename=path)
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    # Most files have no comment that silences anything, and tokens take as long as the tree.
+    is_marked = any(mark.rstrip(":") in text for mark in MARKS)
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline) if is_marked else []
     comments = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
     source = Source(path=path, tree=tree, comments=comments, lines=text.splitlines())
-    for node in ast.walk(tree):
+    for node in source.nodes:
         _index(node, source)
     return source
 

@@ -44,7 +44,7 @@ class SqlScanner:
             for text, line in parser.split_statements("\n".join(self._source.lines)):
                 self._judge(Template((text,)), None, ((line, line + text.count("\n")),), is_fragment=False)
             return
-        for node in ast.walk(self._source.tree):
+        for node in self._source.nodes:
             if isinstance(node, ast.Call):
                 self._scan_call(node)
         for node in (node for name in CURSOR_METHODS for node in self._source.uses_without_call(name)):
