@@ -6,7 +6,7 @@ from django.db import connection
 
 from workspaces.lifecycle.trigger import FUNCTION, guard_from_transitions
 
-FILES = {path.stem: path for path in (settings.BASE_DIR / "events/sql").glob("*.sql")}
+FILES = {path.stem: path for app in ("events", "workspaces") for path in settings.BASE_DIR.glob(f"{app}/sql/*.sql")}
 _DEFINITIONS = """
 SELECT oid::regprocedure::text, proname, pg_get_functiondef(oid), prosrc FROM pg_proc
 WHERE pronamespace = 'public'::regnamespace AND NOT EXISTS (

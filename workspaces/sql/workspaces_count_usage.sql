@@ -1,7 +1,7 @@
 -- Adds what a heartbeat says of its agent's usage (`input_tokens`, `output_tokens`, `total_calls` since the last one) to
 -- the workspace's day. With a `counter`, which the agent raises with each report, a repeated one is counted once.
 -- workspaces_store_heartbeat calls it. Returns whether it was counted.
-CREATE FUNCTION workspaces_count_usage(counted_workspace uuid, counted_launch uuid, usage jsonb, today date) RETURNS boolean
+CREATE OR REPLACE FUNCTION workspaces_count_usage(counted_workspace uuid, counted_launch uuid, usage jsonb, today date) RETURNS boolean
     LANGUAGE plpgsql
 AS $$
 DECLARE

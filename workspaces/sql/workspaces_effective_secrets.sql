@@ -1,7 +1,7 @@
 -- The secrets that workspaces get. This is the one place that says which wins of those with the same name: the one in the
 -- highest layer. Global secrets are in layer 0, those of the workspace's sets in 1, 2, … in their order, its own are in
 -- the last. workspaces/access/secrets.py calls it.
-CREATE FUNCTION workspaces_effective_secrets(wanted uuid[]) RETURNS TABLE (
+CREATE OR REPLACE FUNCTION workspaces_effective_secrets(wanted uuid[]) RETURNS TABLE (
     workspace_id uuid, name varchar, secret_id bigint, ciphertext text
 )
     LANGUAGE sql STABLE

@@ -2,7 +2,7 @@
 -- why its calls are refused; '' if they are not. `removed` is that status. workspaces/access/authentication.py calls
 -- it, and workspaces_store_heartbeat. A function, because Postgres plans this join once for a session instead of for
 -- each beat.
-CREATE FUNCTION workspaces_find_agent(token_digest text, removed workspace_status) RETURNS TABLE (
+CREATE OR REPLACE FUNCTION workspaces_find_agent(token_digest text, removed workspace_status) RETURNS TABLE (
     refusal text, received_at timestamptz, workspace_id uuid, launch_id uuid, status workspace_status, backend text,
     name text, runtime text, parent_id uuid, version bigint, current_task text, active_tasks integer
 )

@@ -6,7 +6,7 @@
 -- `budget_limit` is null unless the beat says what was spent; `budget_told_percent` is this month's. If `is_heard`, the row
 -- has the workspace's ancestors for the live events, the parent first. If `may_lose`, the beat is committed without
 -- waiting for the disk (ADR 19), except for the first one of a task, which keeps its workspace from hibernating.
-CREATE FUNCTION workspaces_store_heartbeat(
+CREATE OR REPLACE FUNCTION workspaces_store_heartbeat(
     token_digest text, removed workspace_status, claimed uuid, report jsonb, may_lose boolean, is_heard boolean,
     zone text)
     RETURNS TABLE (
