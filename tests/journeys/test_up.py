@@ -166,7 +166,7 @@ def is_server(pid, folder):
 def test_up_boots_a_first_workspace_stops_everything_and_launches_it_again_at_the_next_start(machine, up):
     first = up()
     first.wait_for("Ctrl-C stops everything.")
-    assert re.search(r"Echo: queued.*Echo: .*online", first.output, re.DOTALL), first.output
+    assert re.search(r"Echo: (queued|launching|booting).*Echo: .*online", first.output, re.DOTALL), first.output
     assert len(re.findall(r"User admin, password \S{16} \(shown this once\)", first.output)) == 1
     assert httpx.get(f"http://127.0.0.1:{first.port}/health", timeout=PATIENCE_SECONDS).text == '{"status":"ok"}'
     assert httpx.get(f"http://127.0.0.1:{first.port}/admin/login/", timeout=PATIENCE_SECONDS).status_code == 200
