@@ -19,7 +19,7 @@ from django.test import Client
 from config.api.ninja_api import api
 from config.entry import guesses
 from config.entry.asgi import attempt_in
-from config.entry.guesses import MOST_FAILURES, Attempt, GuessThrottle, attempt_of, network_of
+from config.entry.guesses import MOST_FAILURES, Attempt, GuessThrottle, attempt_of, network_of, refusal
 from tests.callers import AgentCaller
 from tests.workspaces.factories import online
 from workspaces.access.api_keys import mint_api_key
@@ -228,6 +228,11 @@ def test_some_unknown_tokens_of_a_refused_address_are_still_checked_each_second(
         clock.now += 1
         passed = [number for number in range(500) if not seconds(throttle, Attempt("10.0.0.1", b"%d" % number))]
         assert len(passed) == guesses.CHECKS_PER_SECOND
+
+
+def test_a_refused_guess_ends_its_connection_since_its_body_is_left_unread():
+    _, headers = refusal(Attempt("10.0.0.1", b"guess"), 1)
+    assert headers["Connection"] == "close"
 
 
 def of_key(address, number, *, prefix=b"slw_AAAAAA"):
