@@ -39,22 +39,22 @@ def read_json(body: bytes) -> Any:
     return value
 
 
-def check_value(root: Any) -> None:
-    """Raise RequestRefused for a value that is nested too deep, or that holds what Postgres can't store."""
-    # A loop instead of recursion, so that a hostile body can't exhaust the stack.
-    waiting: list[tuple[str, int, Any]] = [("", 0, root)]
-    while waiting:
-        path, depth, value = waiting.pop()
-        if depth > MAX_DEPTH:
-            raise _too_deep()
-        if isinstance(value, list):
-            waiting.extend((f"{path}[{index}]", depth + 1, item) for index, item in enumerate(value))
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                _check(path, key, prefix="has a key that ")
-                waiting.append((f"{path}.{key}" if path else key, depth + 1, item))
-        else:
-            _check(path, value)
+def check_value(value: Any, path: tuple[str | int, ...] = ()) -> None:
+    """Raise RequestRefused for a value that is nested too deep, or that holds what Postgres can't store.
+
+    `path` has the keys and indexes that lead to the value.
+    """
+    if len(path) > MAX_DEPTH:
+        raise _too_deep()
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            check_value(item, (*path, index))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check(path, key, prefix="has a key that ")
+            check_value(item, (*path, key))
+    else:
+        _check(path, value)
 
 
 def check_size(request: HttpRequest) -> None:
@@ -80,7 +80,7 @@ def refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _check(path: str, value: Any, *, prefix: str = "") -> None:
+def _check(path: tuple[str | int, ...], value: Any, *, prefix: str = "") -> None:
     """Raise RequestRefused if Postgres can't store a text or number."""
     if isinstance(value, str) and not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         reason = "holds half of a surrogate pair, which is not a character"
@@ -90,6 +90,8 @@ def _check(path: str, value: Any, *, prefix: str = "") -> None:
         reason = "is a number too large to be stored"
     else:
         return
-    field = path[:200] or "body"
+    # Only now: as texts, the paths to many items below a long key take many times the memory of the body.
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    field = "".join(steps).removeprefix(".")[:200] or "body"
     message = f"{field} {prefix}{reason}."
     raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, message, code="validation_error", fields={field: message})
