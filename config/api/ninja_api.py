@@ -31,7 +31,7 @@ from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
 from workspaces.access.api_keys import InvalidKey, UnknownKey
 from workspaces.access.authentication import challenge
-from workspaces.access.errors import RequestRefused, field_message
+from workspaces.access.errors import MOST_PROBLEMS, RequestRefused, field_message
 from workspaces.access.secret_sets import SetInUse, UnknownSet
 from workspaces.api import edits, logs, tokens, usage  # noqa: F401 (they add routes)
 from workspaces.api.api_keys import router as api_keys_router
@@ -51,6 +51,8 @@ from workspaces.services.stopping.remove import HasChildren
 from workspaces.services.watching.mass_lateness import UnknownIncident
 
 logger = logging.getLogger(__name__)
+
+_MOST_SENTENCES = 5
 
 
 class CompactRenderer(JSONRenderer):
@@ -130,10 +132,14 @@ def invalid_parameters(request: HttpRequest, invalid: ValidationError) -> HttpRe
         has_parameter = error["loc"][0] == "body" or len(error["loc"]) > 2
         path = error["loc"][2:] if has_parameter else error["loc"][1:]
         fields[".".join(map(str, path))[:200] or "body"] = field_message(error["msg"])
+    shown = dict(list(fields.items())[:MOST_PROBLEMS])
     if "path" in sources:
-        return respond(request, HTTPStatus.NOT_FOUND, "There is nothing with this ID.", code="not_found", fields=fields)
-    text = " ".join(f"{name}: {reason}" for name, reason in list(fields.items())[:5])
-    return respond(request, HTTPStatus.UNPROCESSABLE_ENTITY, text, code="validation_error", fields=fields)
+        return respond(request, HTTPStatus.NOT_FOUND, "There is nothing with this ID.", code="not_found", fields=shown)
+    sentences = [f"{name}: {reason}" for name, reason in list(fields.items())[:_MOST_SENTENCES]]
+    if more := len(fields) - len(sentences):
+        sentences.append(f"And {more} more.")
+    text = " ".join(sentences)
+    return respond(request, HTTPStatus.UNPROCESSABLE_ENTITY, text, code="validation_error", fields=shown)
 
 
 def transition_refused(request: HttpRequest, error: TransitionRefused) -> HttpResponse:

@@ -6,6 +6,9 @@ from http import HTTPStatus
 from ninja.errors import ValidationError as InvalidBody
 from pydantic import ValidationError
 
+# An answer has this many problems of a body, and says how many more there are.
+MOST_PROBLEMS = 20
+
 
 class RequestRefused(Exception):
     """The caller gets this status and sentence. `code` is for scripts, `fields` says why for each field."""

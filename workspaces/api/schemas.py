@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from workspaces.access.errors import MOST_PROBLEMS
 from workspaces.lifecycle.transitions import BudgetAction, RestartPolicy
 from workspaces.models import MAX_BUDGET_CENTS, MAX_TIMEOUT_SECONDS
 from workspaces.services.launching.create import CreateRequest
@@ -47,17 +48,18 @@ class OperatorIn(BaseModel):
         try:
             return handler(values)
         except ValidationError as error:
-            raise ValidationError.from_exception_data(
-                error.title, [cls.explained(each) for each in error.errors()]
-            ) from None
+            problems = enumerate(error.errors(include_url=False))
+            # A search for each of a body full of unknown fields would take minutes.
+            explained = [cls.explained(each, is_shown=number < MOST_PROBLEMS) for number, each in problems]
+            raise ValidationError.from_exception_data(error.title, explained) from None
 
     @classmethod
-    def explained(cls, problem: ErrorDetails) -> InitErrorDetails:
-        """Return a problem as it was, or the one of an unknown field in our words."""
+    def explained(cls, problem: ErrorDetails, *, is_shown: bool) -> InitErrorDetails:
+        """Return a problem as it was, or the one of an unknown field in our words, with the nearest if it is shown."""
         name = str(problem["loc"][-1]) if problem["loc"] else ""
         message = problem["msg"]
         if problem["type"] == "extra_forbidden":
-            near = get_close_matches(name, cls.model_fields, n=1)
+            near = get_close_matches(name, cls.model_fields, n=1) if is_shown else []
             message = f"There is no such field. Did you mean {near[0]}?" if near else "There is no such field."
         kind = PydanticCustomError("refused", "{message}", {"message": message})
         return {"type": kind, "loc": problem["loc"], "input": problem["input"]}

@@ -1,5 +1,6 @@
 """Changes of a workspace's fields and budget by operators: what they store, what they refuse, and who wins."""
 
+import time
 import uuid
 
 import pytest
@@ -120,6 +121,17 @@ def test_an_unknown_field_is_refused_with_the_nearest(operator, workspace, field
     answer = patch(operator, workspace, {field: "x", "role": "other"})
     assert (answer.status_code, answer.json()["fields"]) == (422, {field: said})
     assert stored(workspace)["role"] == "reviewer"
+
+
+def test_a_body_full_of_unknown_fields_is_refused_quickly_with_the_first_ones_and_their_number(operator, workspace):
+    began = time.process_time()
+    answer = patch(operator, workspace, {f"labe{number}": "x" for number in range(50_000)})
+    assert time.process_time() - began < 5
+    assert answer.status_code == 422
+    assert answer.json()["fields"] == {
+        f"labe{number}": "There is no such field. Did you mean labels?" for number in range(20)
+    }
+    assert answer.json()["error"].endswith(" labe4: There is no such field. Did you mean labels? And 49995 more.")
 
 
 def test_an_unknown_field_of_a_new_workspace_is_refused_with_the_nearest(operator):
