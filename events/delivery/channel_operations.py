@@ -22,6 +22,7 @@ from events.models import Channel, Delivery, DeliveryState
 from events.names import TEST_EVENT, EventType
 from events.outbox import NewEvent
 from postgres import encryption
+from postgres.clock import in_utc
 
 # The `kind` of the incident that tells that a channel was disabled.
 DISABLED_KIND = "channel_disabled"
@@ -141,7 +142,7 @@ def redrive(deliveries: QuerySet[Delivery], *, now: datetime, since: datetime | 
     """
     dead = deliveries.filter(state=DeliveryState.DEAD)
     if since:
-        dead = dead.filter(event__created_at__gte=since)
+        dead = dead.filter(event__created_at__gte=in_utc(since))
     with transaction.atomic():
         count = dead.update(state=DeliveryState.WAITING, attempts=0, next_attempt_at=now, settled_at=None)
         announce_due()

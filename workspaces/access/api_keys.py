@@ -10,7 +10,7 @@ from django.db.models import TextChoices
 from django.db.models.functions import Now
 
 from agent.texts import clean_name
-from postgres.clock import database_now
+from postgres.clock import database_now, in_utc
 from workspaces.access.tokens import KEY_PREFIX, PREFIX_CHARACTERS, digest, random_text
 from workspaces.models import ApiKey, ApiScope
 
@@ -87,9 +87,10 @@ def clean_scopes(scopes: Iterable[str]) -> list[str]:
 
 
 def clean_expiry(expires_at: datetime | None) -> datetime | None:
-    """Return when a key is to expire, or None for never. Raises InvalidKey unless that is in the future."""
+    """Return when a key is to expire, in UTC, or None for never. Raises InvalidKey unless that is in the future."""
     if expires_at is None:
         return None
+    expires_at = in_utc(expires_at)
     if expires_at.year >= LAST_YEAR:
         raise InvalidKey("expires_at", f"The expiry must lie before the year {LAST_YEAR}. Leave it out for never.")
     if expires_at <= database_now():

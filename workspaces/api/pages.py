@@ -2,7 +2,7 @@
 
 import base64
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, cast
@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Schema
 from pydantic import AfterValidator, Field
 
+from postgres.clock import in_utc
 from workspaces.access.errors import RequestRefused
 
 Row = TypeVar("Row", bound=Model)
@@ -28,11 +29,6 @@ def storable(text: str) -> str:
 
 Text = Annotated[str, Field(max_length=200), AfterValidator(storable)]
 Texts = Annotated[list[Text], Field(max_length=50)]
-
-
-def in_utc(moment: datetime) -> datetime:
-    """Return a time that names no zone as one in UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 Moment = Annotated[datetime, AfterValidator(in_utc)]
@@ -96,6 +92,7 @@ def behind(cursor: str, *, sort: str, model: type[Model]) -> Q:
             column.to_python(text.replace("\0", "").encode(errors="replace").decode())
             for column, text in zip(columns(model, sort), texts, strict=True)
         )
+        last = in_utc(last) if isinstance(last, datetime) else last
     except (ValueError, TypeError, AttributeError, ValidationError):
         of_sort = None
     if of_sort != sort:

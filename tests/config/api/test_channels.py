@@ -216,6 +216,8 @@ def test_dead_letters_are_sent_again_all_or_since_a_time(admin):
     assert admin.get(f"/channels/{channel.pk}").json()["dead_letters"] == 3
     since = newest.created_at.isoformat()
     assert admin.post(f"/channels/{channel.pk}/redrive", {"since": since}).json() == {"redriven": 1}
+    far_zone = {"since": "2099-01-01T00:00:00+23:59"}
+    assert admin.post(f"/channels/{channel.pk}/redrive", far_zone).json() == {"redriven": 0}
     refused = admin.post(f"/channels/{channel.pk}/redrive", {"since": "soon"})
     assert (refused.status_code, list(refused.json()["fields"])) == (422, ["since"])
     without_body = admin.client.generic("POST", f"/channels/{channel.pk}/redrive", headers=admin.headers)

@@ -266,6 +266,8 @@ def test_dead_letters_are_redriven_singly_all_at_once_or_since_a_time(operator, 
     assert "Dead letters redriven: 1." in messages_of(operator.post("/admin/events/delivery/", selected, follow=True))
     future = {"since": "2999-01-01 00:00"}
     assert "Dead letters redriven: 0." in messages_of(operator.post(page(channel, "redrive"), future, follow=True))
+    future = {"since": "2999-01-01 00:00+23:59"}
+    assert "Dead letters redriven: 0." in messages_of(operator.post(page(channel, "redrive"), future, follow=True))
     assert "not a date and time" in text_of(operator.post(page(channel, "redrive"), {"since": "soon"}))
     assert dead.count() == 2
     past = {"since": "2020-01-01 00:00"}

@@ -96,6 +96,11 @@ def test_a_repeated_request_with_an_idempotency_key_creates_one_key(admin):
     assert reads(answers[1]["key"]) == (200, "")
 
 
+def test_an_expiry_in_any_zone_is_stored_in_utc(admin):
+    body = {"name": "ci", "scopes": ["read"], "expires_at": "2099-01-01T12:00:00+23:59"}
+    assert admin.post("/api-keys", body).json()["expires_at"] == "2098-12-31T12:01:00Z"
+
+
 @pytest.mark.parametrize(
     ("field", "value", "why"),
     [
@@ -109,6 +114,8 @@ def test_a_repeated_request_with_an_idempotency_key_creates_one_key(admin):
         ("scopes", "read", ""),
         ("expires_at", "2020-01-01T00:00:00Z", "in the future"),
         ("expires_at", "9999-12-31T23:59:59-14:00", "before the year 9000"),
+        ("expires_at", "8999-12-31T23:59:59-14:00", "before the year 9000"),
+        ("expires_at", "0001-01-01T00:00:00+14:00", "in the future"),
         ("expires_at", "2099-01-01T00:00:00", "timezone"),
         ("expires_at", "soon", ""),
         ("expires_at", 4_102_444_800, "2027-01-31T12:00:00Z"),

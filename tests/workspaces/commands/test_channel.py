@@ -102,6 +102,7 @@ def test_dead_letters_are_sent_again_all_or_since_a_time(log):
     Delivery.objects.update(state=DeliveryState.DEAD, attempts=8, settled_at=database_now())
     assert "3 dead letters" in run("list")
     assert run("redrive", "audit", "--since", newest.created_at.isoformat()).startswith("audit: 1 dead")
+    assert run("redrive", "audit", "--since", "2099-01-01T00:00+23:59").startswith("audit: 0 dead")
     assert run("redrive", "audit").startswith("audit: 2 dead")
     with pytest.raises(CommandError, match="not a time"):
         run("redrive", "audit", "--since", "soon")

@@ -2,12 +2,12 @@
 
 import argparse
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from postgres.clock import database_now
+from postgres.clock import database_now, in_utc
 from workspaces.access.api_keys import InvalidKey, UnknownKey, mint_api_key, revoke_api_key, state_of
 from workspaces.management.examples import CommandWithExamples
 from workspaces.models import ApiKey, ApiScope
@@ -88,10 +88,9 @@ def expiry(text: str) -> datetime:
     try:
         if text.endswith("d"):
             return database_now() + timedelta(days=int(text.removesuffix("d")))
-        moment = datetime.fromisoformat(text)
+        return in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError("write 90d, 2027-01-31 or 2027-01-31T12:00") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def facts_of(row: ApiKey) -> list[str]:

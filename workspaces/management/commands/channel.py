@@ -3,7 +3,7 @@
 import json
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -18,7 +18,7 @@ from events.channels.registry import KINDS, UnknownKind
 from events.delivery import channel_operations
 from events.delivery.channel_health import state_of, with_delivery_counts
 from events.models import Channel, Delivery
-from postgres.clock import database_now
+from postgres.clock import database_now, in_utc
 from workspaces.management.arguments import read_secrets, warn_of_visible_secrets
 from workspaces.management.examples import CommandWithExamples
 
@@ -187,7 +187,6 @@ def split_option(text: str, *, kind: str) -> tuple[str, Any]:
 def moment(text: str) -> datetime:
     """Return a time in ISO 8601, in UTC if it names no zone. Raises ArgumentTypeError."""
     try:
-        at = datetime.fromisoformat(text)
+        return in_utc(datetime.fromisoformat(text))
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is not a time. Give one like 2026-01-31T14:00.") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

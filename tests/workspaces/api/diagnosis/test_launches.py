@@ -1,5 +1,7 @@
 """/launches: which launches failed, when, how long each phase took, and why."""
 
+import base64
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -189,6 +191,22 @@ def test_a_wrong_filter_is_refused_by_name(reader, name, value):
 def test_extreme_times_are_no_error(reader, week):
     assert names(reader, until="0001-01-01T00:00:00+14:00") == []
     assert names(reader, since="9999-12-31T23:59:59-14:00") == []
+
+
+def test_times_may_name_any_zone(reader, week):
+    wanted = names(reader, since="2026-03-04T15:00:00Z", until="2026-03-04T16:00:00Z")
+    assert names(reader, since="2026-03-05T14:59:00+23:59", until="2026-03-03T16:01:00-23:59") == wanted == ["waits"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "found"),
+    [("2026-03-05T14:59:00+23:59", 1), ("0001-01-01T00:00:00+23:59", 5), ("9999-12-31T23:59:59-23:59", 0)],
+    ids=["in a far zone", "before all times", "behind all times"],
+)
+def test_a_cursor_may_name_a_time_in_any_zone(reader, week, moment, found):
+    place = json.dumps(["queued_at", moment, str(uuid.UUID(int=2**128 - 1))])
+    cursor = base64.urlsafe_b64encode(place.encode()).decode()
+    assert len(names(reader, sort="queued_at", cursor=cursor)) == found
 
 
 @pytest.mark.parametrize("path", ["/launches/{}", "/workspaces/{}/launches"])
