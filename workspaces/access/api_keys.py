@@ -102,6 +102,8 @@ def clean_networks(networks: Iterable[str]) -> list[str]:
     """Return the networks in canonical form, each once; `10.1.2.3` is `10.1.2.3/32`. Raises InvalidKey."""
     cleaned: list[str] = []
     for text in networks:
+        if "%" in text:
+            raise InvalidKey("networks", f"{text[:80]!r} names a zone, which is known on one host only. Leave it out.")
         try:
             network = str(ip_network(text.strip()))
         except ValueError as error:

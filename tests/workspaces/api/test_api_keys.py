@@ -123,6 +123,7 @@ def test_an_expiry_in_any_zone_is_stored_in_utc(admin):
         ("networks", ["10.0.0.1/8"], "host bits set"),
         ("networks", ["example.com"], "10.0.0.0/8"),
         ("networks", ["10.0.0.0/33"], "10.0.0.0/8"),
+        ("networks", ["fe80::1%" + "a" * 90], "names a zone"),
         ("networks", [""], "10.0.0.0/8"),
         ("networks", ["10.0.0.1"] * 101, ""),
         ("networks", None, ""),
