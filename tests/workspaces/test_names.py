@@ -104,15 +104,20 @@ def test_its_other_texts_are_judged_alike(field, text):
 
 
 @pytest.mark.parametrize(
-    "labels", [{"\u200b": "x"}, {"te\u202eam": "x"}, {"team": "\u200b"}, {"": "x"}, {"a": "b\nc"}], ids=ascii
+    "labels",
+    [
+        *({"\u200b": "x"}, {"te\u202eam": "x"}, {"team": "\u200b"}, {"": "x"}, {"a": "b\nc"}),
+        *({"team": "x" * 197}, {f"label {number}": "x" for number in range(51)}),
+    ],
+    ids=["invisible", "bidi", "empty to the eye", "no name", "two lines", "too long", "too many"],
 )
 def test_labels_are_judged_alike_by_the_api_and_the_form(admin, labels):
     body = {"name": "w", "config": CONFIG.format("plain"), "labels": labels}
     answer = holder(ApiScope.OPERATE).post("/workspaces", body)
     assert (answer.status_code, list(answer.json()["fields"])) == (422, ["labels"])
     row = booting()
-    [(name, value)] = labels.items()
-    form = {"name": "w", "tier": 1, "restart_policy": "never", "labels": f"{name}={value}"}
+    lines = "\n".join(f"{name}={value}" for name, value in labels.items())
+    form = {"name": "w", "tier": 1, "restart_policy": "never", "labels": lines}
     answer = admin.post(f"/admin/workspaces/workspace/{row.pk}/change/", form)
     assert (answer.status_code, list(answer.context["adminform"].form.errors)) == (200, ["labels"])
 

@@ -22,8 +22,6 @@ from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, Sec
 from workspaces.services.core.fields import InvalidWorkspace, clean_labels
 from workspaces.services.launching.create import CreateRequest
 
-MAX_LABELS = 50
-MAX_LABEL_CHARACTERS = 200
 MAX_IDLE_MINUTES = 2**31 - 1
 
 
@@ -104,11 +102,7 @@ class LabelsField(forms.CharField):
             name, separator, text = (part.strip() for part in line.partition("="))
             if not (name and separator):
                 raise ValidationError(f"Line {number} is not key=value.")
-            if len(line) > MAX_LABEL_CHARACTERS:
-                raise ValidationError(f"Line {number} is longer than {MAX_LABEL_CHARACTERS} characters.")
             labels[name] = text
-        if len(labels) > MAX_LABELS:
-            raise ValidationError(f"A workspace can have at most {MAX_LABELS} labels. These are {len(labels)}.")
         try:
             return clean_labels(labels)
         except ValueError as error:

@@ -90,6 +90,8 @@ def test_null_clears_what_may_be_empty(operator, workspace, name):
         ("labels", None),
         ("labels", []),
         ("labels", {"": "a"}),
+        ("labels", {"name": "v" * 197}),
+        ("labels", {f"label {number}": "x" for number in range(51)}),
         ("hibernation_idle_minutes", -1),
         ("hibernation_idle_minutes", 2**31),
         ("provision_timeout_seconds", 0),

@@ -16,6 +16,9 @@ from workspaces.services.core.secret_changes import changing_sets
 from workspaces.services.core.transition import TransitionRefused, lock_workspace
 from workspaces.services.core.trees import BadParent, reparent
 
+MAX_LABELS = 50
+# A label's name and value together.
+MAX_LABEL_CHARACTERS = 200
 _NAMES = ("name", "role", "model", "runtime")
 
 
@@ -33,8 +36,13 @@ class InvalidWorkspace(ValueError):
 
 def clean_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Return the labels with cleaned names and values. Raises ValueError with a clause about the first wrong one."""
+    if len(labels) > MAX_LABELS:
+        raise ValueError(f"A workspace can have {MAX_LABELS} labels; these are {len(labels)}")
     cleaned = {}
     for name, value in labels.items():
+        if len(name) + len(value) > MAX_LABEL_CHARACTERS:
+            shown = mend_line(name[:80])
+            raise ValueError(f"The label {shown!r} is longer than {MAX_LABEL_CHARACTERS} characters with its value")
         for part, what in ((name, "name"), (value, "value")):
             try:
                 clean_name(part)
