@@ -102,6 +102,20 @@ def check_secrets(values: Mapping[str, str]) -> None:
         raise InvalidSecret(" ".join(problems))
 
 
+def check_number(names: Iterable[str], *, workspace_id: UUID | None, secret_set: str | None) -> None:
+    """Raise InvalidSecret if a workspace, a set or the global secrets would be too many with secrets of these names."""
+    # None means IS NULL, which the stubs don't know.
+    owner: dict[str, Any] = {"workspace_id": workspace_id, "secret_set_id": secret_set}
+    stored = set(Secret.objects.filter(**owner).values_list("name", flat=True))
+    number = len(stored.union(names))
+    # More than that, from before there was a limit, can still be replaced.
+    if number > max(MAX_SECRETS, len(stored)):
+        raise InvalidSecret(
+            f"With these there would be {number} secrets here. A workspace and a set can have {MAX_SECRETS} each, "
+            f"and there can be {MAX_SECRETS} global ones."
+        )
+
+
 def add_initial_secrets(values: Mapping[str, str], *, workspace_id: UUID, by: str) -> None:
     """Add the secrets of a workspace that was just inserted. Raises InvalidSecret before anything is stored."""
     check_secrets(values)
@@ -122,6 +136,7 @@ def put_secrets(
     """
     check_secrets(values)
     lock_until_commit(AdvisoryLock.SECRETS)
+    check_number(values, workspace_id=workspace_id, secret_set=secret_set)
     if workspace_id is not None:
         # Locked, because a removal deletes all secrets.
         owner = Workspace.objects.select_for_update(of=("self",), no_key=True).filter(pk=workspace_id).first()

@@ -262,6 +262,7 @@ class SecretForm(forms.ModelForm):
         cleaned = super().clean() or {}
         name = cleaned.get("name") or self.instance.name
         workspace = cleaned.get("workspace") or self.instance.workspace
+        secret_set = cleaned.get("secret_set") or self.instance.secret_set
         if workspace and cleaned.get("secret_set"):
             self.add_error("secret_set", "Choose a workspace or a set, not both.")
         if workspace and workspace.status == WorkspaceStatus.REMOVED:
@@ -269,6 +270,11 @@ class SecretForm(forms.ModelForm):
         if name and cleaned.get("value") is not None:
             try:
                 access_secrets.check_secrets({name: cleaned["value"]})
+                access_secrets.check_number(
+                    [name],
+                    workspace_id=workspace.pk if workspace else None,
+                    secret_set=secret_set.pk if secret_set else None,
+                )
             except access_secrets.InvalidSecret as error:
                 self.add_error("value" if self.instance.pk else None, str(error))
         return cleaned

@@ -5,6 +5,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
 
+from postgres import encryption
 from tests.workspaces import factories
 from tests.workspaces.factories import config_for
 from workspaces.access.secret_sets import create_set
@@ -56,6 +57,20 @@ def test_a_secret_belongs_to_a_workspace_or_a_set_but_not_both(operator):
     answer = operator.post(reverse("admin:workspaces_secret_add"), data)
     assert "not both" in answer.content.decode()
     assert not Secret.objects.exists()
+
+
+def test_a_secret_beyond_the_thousandth_is_refused_at_its_form(operator):
+    create_set("research")
+    old = encryption.encrypt("x")
+    Secret.objects.bulk_create(
+        Secret(name=f"OLD_{number}", secret_set_id="research", ciphertext=old) for number in range(1000)
+    )
+    add = reverse("admin:workspaces_secret_add")
+    answer = operator.post(add, {"secret_set": "research", "name": "NEW", "value": "s3cr3t"})
+    assert (answer.status_code, "there would be 1001 secrets" in answer.content.decode()) == (200, True)
+    operator.post(add, {"secret_set": "research", "name": "OLD_1", "value": "s3cr3t"})
+    operator.post(add, {"secret_set": "", "name": "NEW", "value": "s3cr3t"})
+    assert sorted(Secret.objects.exclude(ciphertext=old).values_list("name", flat=True)) == ["NEW", "OLD_1"]
 
 
 def test_a_set_that_a_workspace_has_can_not_be_deleted(operator):

@@ -2,8 +2,10 @@
 
 import pytest
 
+from postgres import encryption
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import online
+from workspaces.access.secret_sets import create_set
 from workspaces.access.secrets import put_secrets, read_environment
 from workspaces.models import ApiScope, Secret
 from workspaces.operations import remove
@@ -57,6 +59,21 @@ def test_several_secrets_are_set_at_once_and_the_others_stay(operator, workspace
     put_secrets({"OLD": "1", "KEPT": "2"}, workspace_id=workspace.pk)
     put(operator, own(workspace), {"secrets": {"OLD": "3", "NEW": "a\nb"}})
     assert read_environment(workspace.pk) == {"OLD": "3", "KEPT": "2", "NEW": "a\nb"}
+
+
+@pytest.mark.parametrize("place", ["workspace", "global", "set"])
+def test_a_place_has_at_most_a_thousand_secrets_however_they_come_and_each_can_be_replaced(operator, workspace, place):
+    create_set("llm")
+    paths = {"workspace": own(workspace), "global": "/settings/secrets", "set": "/settings/secret-sets/llm"}
+    owner = {"workspace": {"workspace": workspace}, "global": {}, "set": {"secret_set_id": "llm"}}[place]
+    old = encryption.encrypt("x")
+    Secret.objects.bulk_create(Secret(name=f"OLD_{number}", ciphertext=old, **owner) for number in range(999))
+    answer = put(operator, paths[place], {"secrets": {"NEW_1": VALUE, "NEW_2": VALUE, "OLD_1": VALUE}})
+    assert (answer.status_code, list(answer.json()["fields"])) == (422, ["secrets"])
+    assert "there would be 1001 secrets" in answer.json()["error"]
+    assert Secret.objects.filter(version=1).count() == 999
+    assert put(operator, paths[place], {"secrets": {"NEW_1": VALUE, "OLD_1": VALUE}}).status_code == 200
+    assert Secret.objects.count() == 1000
 
 
 def test_global_secrets_reach_every_workspace_and_are_listed_with_it_unless_it_has_its_own(operator, workspace):
