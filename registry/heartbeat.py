@@ -22,7 +22,7 @@ from registry.schemas import HeartbeatIn, RuntimeState
 from workspaces import operations
 from workspaces.access.authentication import AgentRow, agent_of, find_agent
 from workspaces.access.errors import RequestRefused, invalid_body
-from workspaces.access.masking import WINDOW_CHARACTERS, masker_of
+from workspaces.access.masking import WINDOW_CHARACTERS, masker_for_token, masker_of
 from workspaces.access.tokens import digest
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.services.watching import budgets
@@ -54,7 +54,7 @@ def heartbeat(request: HttpRequest) -> HttpResponse:
 
 def store(token: str, report: HeartbeatIn) -> None:
     """Store a heartbeat, change the status if it calls for that, and publish it. Raises RequestRefused."""
-    columns = columns_of(report)
+    columns = columns_of(report, token)
     # In a longer transaction everything else would be lost as easily.
     may_lose, is_heard = not connection.in_atomic_block, ephemeral.is_heard()
     about: list[Any] = [digest(token), WorkspaceStatus.REMOVED, report.workspace_id]
@@ -71,8 +71,11 @@ def store(token: str, report: HeartbeatIn) -> None:
         publish_heartbeat(agent, columns, ancestors=ancestors)
 
 
-def columns_of(report: HeartbeatIn) -> dict[str, Any]:
-    """Return the columns that the report changes, texts masked and cut. A spend of 0 says nothing (wire contract)."""
+def columns_of(report: HeartbeatIn, token: str) -> dict[str, Any]:
+    """Return the columns that the report changes, texts masked and cut. A spend of 0 says nothing (wire contract).
+
+    Raises RequestRefused for the token of nobody before it masks anything, since that takes long.
+    """
     told = report.model_dump(exclude={"workspace_id"}, exclude_none=True)
     columns = {name: value for name, value in _LEFT_OUT.items() if name not in report.ignored} | told
     if not report.monthly_spend:
@@ -80,8 +83,13 @@ def columns_of(report: HeartbeatIn) -> dict[str, Any]:
     capabilities = report.runtime_metadata.capabilities if report.runtime_metadata else {}
     texts = [columns.get(name, "")[:WINDOW_CHARACTERS] for name in _TEXTS]
     if capabilities or any(texts):
+        masker = masker_for_token(token, workspace_id=report.workspace_id)
+        if masker is None:
+            check_claim(find_agent(token), claimed=report.workspace_id)
+            # The token was minted between the two.
+            masker = masker_of(report.workspace_id)
         # All at once, since reading the secrets is a query.
-        *masked, capabilities = masker_of(report.workspace_id).mask_strings([*texts, capabilities])
+        *masked, capabilities = masker.mask_strings([*texts, capabilities])
         for name, text in zip(_TEXTS, masked, strict=True):
             if name in columns:
                 columns[name] = text.strip()[:MAX_TEXT_CHARACTERS]

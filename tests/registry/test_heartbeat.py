@@ -8,10 +8,11 @@ from django.test.utils import CaptureQueriesContext
 
 from events.models import Event
 from events.names import EventType
+from postgres import encryption
 from postgres.clock import database_now
-from tests.callers import AgentCaller
+from tests.callers import AgentCaller, Caller
 from tests.workspaces.factories import booting, failed, online
-from workspaces.access.masking import MASK
+from workspaces.access.masking import MASK, Masker
 from workspaces.access.secrets import put_secrets
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Launch, Workspace
@@ -257,6 +258,23 @@ def test_a_cut_secret_is_masked_in_each_text_of_a_heartbeat():
     assert beat.sample_error == f"{MASK} was refused"
     assert beat.current_task == f"it sends {MASK}"
     assert beat.runtime_metadata["capabilities"] == {MASK: True, "chat with people": True}
+
+
+@pytest.mark.parametrize(("credential", "status"), [("unknown", 401), ("of another workspace", 403)])
+def test_a_text_with_a_credential_that_is_not_the_workspaces_is_refused_before_a_secret_is_read(
+    monkeypatch, credential, status
+):
+    up = online(secrets={"KEY": "sk-very-secret-value"})
+    caller = Caller("x") if credential == "unknown" else AgentCaller(online())
+    work = []
+    monkeypatch.setattr(encryption, "decrypt", lambda text: work.append(text) or "sk-x")
+    monkeypatch.setattr(Masker, "mask_all", lambda self, texts: work.append(texts) or texts)
+    report = {"workspace_id": str(up.pk), "current_task": "%" * 262_144, "sample_error": "\\u" * 131_072}
+    answer = caller.post("/registry/heartbeat", report)
+    assert (answer.status_code, work) == (status, [])
+    # With its own token the same report is masked.
+    AgentCaller(up).post("/registry/heartbeat", report)
+    assert len(work) == 2
 
 
 def test_a_long_text_is_cut():

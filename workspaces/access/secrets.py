@@ -47,6 +47,12 @@ UNION ALL
 SELECT workspace_id, ciphertext FROM workspaces_retiredsecret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
 """
 
+# One row without a value if there are none, no row if the workspace never had the token.
+_VALUES_BY_TOKEN = (
+    "SELECT value.ciphertext FROM workspaces_agenttoken AS token LEFT JOIN ("  # noqa: S608 (constants only)
+    + _VALUES
+    + ") AS value ON TRUE WHERE token.digest = %(digest)s AND token.workspace_id = ANY(%(ids)s)"
+)
 
 # By workspace, then by name.
 Ciphertexts = Mapping[UUID, Mapping[str, str]]
@@ -258,3 +264,18 @@ def readable_values(workspace_ids: set[UUID], secret_sets: Sequence[str] = ()) -
         with suppress(encryption.CannotDecrypt):
             values.setdefault(workspace_id, []).append(encryption.decrypt(ciphertext))
     return values
+
+
+def values_for_token(token_digest: str, workspace_id: UUID) -> list[str] | None:
+    """Return what `readable_values` has for a workspace, at the cost of one query.
+
+    None if the workspace never had a token with this digest: then nothing is read or decrypted.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_VALUES_BY_TOKEN, {"ids": [workspace_id], "sets": [], "digest": token_digest})
+        rows = cursor.fetchall()
+    values = []
+    for ciphertext in (ciphertext for (ciphertext,) in rows if ciphertext):
+        with suppress(encryption.CannotDecrypt):
+            values.append(encryption.decrypt(ciphertext))
+    return values if rows else None
