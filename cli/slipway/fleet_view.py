@@ -1,16 +1,18 @@
 """`slipway top`: the fleet as it is now, in the terminal."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
+from textual.css.query import NoMatches
 from textual.widgets import DataTable, Footer, Input, RichLog, Static
 
 from slipway.client import Client
@@ -53,6 +55,8 @@ class FleetView(App[None]):
         self._query: dict[str, Any] = {"q": text, "sort": _SORTS[0], "status": None}
         self._is_stale = Event()
         self._names: dict[str, str] = {}
+        self._is_open = True
+        self._calling = Lock()
 
     def compose(self) -> ComposeResult:
         """Lay out the summary, the workspaces, the events and the keys."""
@@ -70,6 +74,22 @@ class FleetView(App[None]):
             # Threads that don't delay the end: they may wait for an answer of the server.
             Thread(target=until_closed, args=(read,), daemon=True).start()
 
+    async def on_unmount(self) -> None:
+        """Let what a thread calls now end, and no thread call again: nobody would run that."""
+        await asyncio.to_thread(self.refuse_calls)
+
+    def refuse_calls(self) -> None:
+        """From now on, refuse what other threads call. Not for the view's own thread, which runs their calls."""
+        with self._calling:
+            self._is_open = False
+
+    def show_from_thread(self, show: Callable[..., None], *values: Any) -> None:
+        """Call a method in the view's own thread, and return when it has ended. RuntimeError: the view is closed."""
+        with self._calling:
+            if not self._is_open:
+                raise RuntimeError("The view is closed.")
+            self.call_from_thread(show, *values)
+
     def read_fleet(self) -> None:
         """Read the workspaces again and again, and show them, or why they can't be read."""
         while True:
@@ -77,16 +97,16 @@ class FleetView(App[None]):
             try:
                 rows = self._client.pages("/workspaces", self._query, most=_MOST)
             except CommandFailed as error:
-                self.call_from_thread(self.show_problem, one_line(error))
+                self.show_from_thread(self.show_problem, one_line(error))
             else:
-                self.call_from_thread(self.show_fleet, rows)
+                self.show_from_thread(self.show_fleet, rows)
             # Events may come faster than a fleet can be read.
             time.sleep(_SHORTEST_SECONDS)
             self._is_stale.wait(_REFRESH_SECONDS - _SHORTEST_SECONDS)
 
     def read_events(self) -> None:
         """Show each event when it happens, or why none can be read."""
-        tell = partial(self.call_from_thread, self.show_event)
+        tell = partial(self.show_from_thread, self.show_event)
         try:
             for envelope in live_events(self._client, {}, tell=tell):
                 if envelope["event"] not in CHATTER:
@@ -150,6 +170,6 @@ class FleetView(App[None]):
 
 
 def until_closed(read: Callable[[], None]) -> None:
-    """Run a reader until the view is closed, when Textual refuses its calls with a RuntimeError."""
-    with suppress(RuntimeError):
+    """Run a reader until the view is closed: its calls are refused, and the widgets gone."""
+    with suppress(RuntimeError, NoMatches):
         read()

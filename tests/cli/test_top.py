@@ -1,6 +1,7 @@
 """`slipway top`, driven by Textual's own pilot against a real server."""
 
 import asyncio
+import threading
 from contextlib import closing
 
 import pytest
@@ -11,6 +12,7 @@ from textual.widgets import DataTable, Input, RichLog, Static
 
 from events.names import EphemeralEventType
 from tests.cli.conftest import new_key
+from tests.waiting import wait_until
 from tests.workspaces.factories import failed, online
 from workspaces.models import Workspace
 
@@ -75,3 +77,17 @@ def test_a_server_that_is_away_is_named_and_the_view_stays(monkeypatch):
         await until(pilot, lambda: "can't be reached" in str(view.query_one("#summary", Static).render()))
 
     watch("http://127.0.0.1:1", play)
+
+
+def test_a_view_that_closes_leaves_no_call_of_its_readers_undone(monkeypatch):
+    for pause in ("client._PAUSE_SECONDS", "fleet_view._SHORTEST_SECONDS", "fleet_view._REFRESH_SECONDS"):
+        monkeypatch.setattr(f"slipway.{pause}", 0)
+    before = threading.active_count()
+
+    async def play(view, pilot):
+        await until(pilot, lambda: "can't be reached" in str(view.query_one("#summary", Static).render()))
+
+    for _ in range(5):
+        # pytest makes an error of a coroutine that nobody ran.
+        watch("http://127.0.0.1:1", play)
+    wait_until(lambda: threading.active_count() <= before)
