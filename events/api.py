@@ -65,9 +65,16 @@ def list_workspace_events(request: HttpRequest, workspace_id: UUID, wanted: Quer
 
 
 def _page(events: QuerySet[Event], wanted: Wanted) -> list[Event]:
-    if wanted.event:
-        events = events.filter(event_type__in=wanted.event)
-    # Read here: an error of the database that is raised while Ninja builds the answer would not be seen as one.
     if wanted.after is None:
-        return list(events.filter(position__isnull=False).order_by("-position")[: wanted.limit])
-    return list(events.filter(position__gt=wanted.after).order_by("position")[: wanted.limit])
+        events, order = events.filter(position__isnull=False), "-position"
+    else:
+        events, order = events.filter(position__gt=wanted.after), "position"
+    names = set(wanted.event)
+    if len(names) > 1:
+        # The index has the events of one name in order, so as many of each are read as may be listed.
+        first, *others = [events.filter(event_type=name).order_by(order)[: wanted.limit] for name in names]
+        events = first.union(*others, all=True)
+    elif names:
+        events = events.filter(event_type=names.pop())
+    # Read here: an error of the database that is raised while Ninja builds the answer would not be seen as one.
+    return list(events.order_by(order)[: wanted.limit])

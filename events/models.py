@@ -49,6 +49,8 @@ class Event(models.Model):
             models.Index(fields=["id"], condition=Q(position__isnull=True), name="event_unpositioned"),
             # GET /events/{workspace_id} and the admin's page of one workspace.
             models.Index(fields=["workspace_id", "position"], name="event_by_workspace"),
+            # GET /events of some names, and the admin's list of one.
+            models.Index(fields=["event_type", "position"], name="event_by_name"),
             # events/retention.py. The log is appended to, so a few pages of this index tell where the old events are.
             BrinIndex(fields=["created_at"], name="event_by_time"),
         ]

@@ -3,7 +3,9 @@
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from events.names import EventType
 from events.outbox import NewEvent
@@ -101,6 +103,25 @@ def test_events_are_filtered_by_name_before_they_are_counted():
     assert positions(get("/events", event=["INCIDENT_OPENED", "WORKSPACE_ONLINE"], after=1, limit=3)) == [2, 3, 4]
     assert positions(get(f"/events/{mine}", event="WORKSPACE_ONLINE")) == [5, 2]
     assert positions(get(f"/events/{mine}", event="INCIDENT_OPENED")) == []
+
+
+@pytest.mark.parametrize("names", [["INCIDENT_OPENED"], ["INCIDENT_OPENED", "WORKSPACE_OFFLINE"]], ids=["one", "two"])
+@pytest.mark.parametrize("page", [{}, {"after": 1}], ids=["newest", "behind a position"])
+def test_an_index_tells_which_events_have_a_name(names, page):
+    publish(incident(), *[online() for _ in range(300)], incident())
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE events_event")
+        with CaptureQueriesContext(connection) as queries:
+            assert len(positions(get("/events", event=names, **page))) == 2 - len(page)
+        cursor.execute(f"EXPLAIN {queries[0]['sql']}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert plan.count("event_by_name") == len(names), plan
+    assert "Seq Scan" not in plan
+
+
+def test_a_name_that_is_given_twice_lists_its_events_once():
+    publish(incident(), online())
+    assert positions(get("/events", event=["INCIDENT_OPENED", "INCIDENT_OPENED"])) == [1]
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one():
