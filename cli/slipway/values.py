@@ -1,6 +1,8 @@
 """Read what the user gives: files, answers, and secret values. Those are never arguments, which others can read."""
 
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import typer
@@ -11,13 +13,27 @@ from slipway.errors import CommandFailed, ExitCode
 _MAX_BYTES = 2**20
 
 
+def check_stdin(files: Mapping[str, Path | None], secrets: Sequence[str] | None = None) -> None:
+    """Raise CommandFailed if more than one of these options would read the standard input. Call it before reading any.
+
+    `files` are files by their options; secrets are asked for at a terminal.
+    """
+    readers = [option for option, path in files.items() if str(path) == "-"]
+    if secrets and not sys.stdin.isatty():
+        readers.append("--secret")
+    if len(readers) > 1:
+        why = f"Only one of these can read the standard input: {', '.join(readers)}. Name a file for the others."
+        raise CommandFailed(why, ExitCode.WRONG_ARGUMENT)
+
+
 def read_file(path: Path) -> str:
     """Return the text of a file; `-` is stdin. Raises CommandFailed for one that is no text or too large."""
     try:
-        with sys.stdin.buffer if str(path) == "-" else path.open("rb") as file:
+        # Left open, since a secret may be asked for later.
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
         text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise CommandFailed(f"{path} can't be read: {error}", ExitCode.WRONG_ARGUMENT) from error
     if len(content) > _MAX_BYTES:
         raise CommandFailed(f"{path} has more than 1 MiB.", ExitCode.WRONG_ARGUMENT)

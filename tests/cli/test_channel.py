@@ -34,6 +34,15 @@ def test_a_webhook_is_added_tested_changed_and_removed(signed_in, receiver, tmp_
     assert Channel.objects.count() == 0
 
 
+@pytest.mark.parametrize("command", [["add", "webhook", "ops"], ["set", "ops"]], ids=["add", "set"])
+def test_fields_and_secrets_cannot_both_be_the_standard_input(signed_in, receiver, command):
+    if command[0] == "set":
+        signed_in.ok(*ADD, stdin=f"{receiver.url}\n")
+    ended = signed_in("channel", *command, "--from-file", "-", "--secret", "url", stdin="concurrency: 2\n")
+    assert (ended.code, ended.out) == (2, "")
+    assert "Only one of these can read the standard input: --from-file, --secret." in ended.err
+
+
 def test_no_secret_of_a_channel_is_shown_again(signed_in, receiver):
     added = signed_in.ok(*ADD, "-o", "json", stdin=f"{receiver.url}\n")
     secret = next(line for line in added.splitlines() if "signing_secret" in line).split('"')[3]

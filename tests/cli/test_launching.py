@@ -104,6 +104,27 @@ def test_what_is_wrong_is_named_and_nothing_is_created(signed_in, tmp_path, argu
     assert Workspace.objects.count() == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "readers"),
+    [
+        (["--config", "-", "--secret", "ONE"], "--config, --secret"),
+        (["--config", "-", "--env-file", "-"], "--config, --env-file"),
+        (["echo", "--env-file", "-", "--secret", "ONE", "--secret", "TWO"], "--env-file, --secret"),
+    ],
+)
+def test_two_options_that_read_the_standard_input_are_refused_by_name(signed_in, arguments, readers):
+    ended = signed_in("launch", *arguments, stdin="runtime: echo\n")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"Only one of these can read the standard input: {readers}. Name a file for the others." in ended.err
+    assert Workspace.objects.count() == 0
+
+
+def test_one_option_reads_the_standard_input_beside_files(signed_in, tmp_path):
+    (tmp_path / "env").write_text("ONE=1\n")
+    signed_in.ok("launch", "--config", "-", "--env-file", tmp_path / "env", stdin="name: piped\nruntime: echo\n")
+    assert read_environment(Workspace.objects.get(name="piped").pk) == {"ONE": "1"}
+
+
 def test_templates_are_listed_with_what_they_need(signed_in):
     assert {"echo", "hermes"} <= set(signed_in.ok("templates", "-o", "name").split())
     assert any(

@@ -53,5 +53,11 @@ def test_a_finding_can_write_no_second_command():
     assert text_line("error", found, "f") == "f:1:2: error: a ::error::b% [x:y,z]"
 
 
+def test_a_file_and_an_env_file_cannot_both_be_the_standard_input(signed_in):
+    ended = signed_in("preflight", "-", "--env-file", "-", stdin="runtime: echo\n")
+    assert (ended.code, ended.out) == (2, "")
+    assert "Only one of these can read the standard input: FILE, --env-file." in ended.err
+
+
 def test_a_file_that_is_not_there_is_named(signed_in):
     assert signed_in("preflight", "/nowhere").code == 2

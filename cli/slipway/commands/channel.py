@@ -12,7 +12,7 @@ from slipway.finding import choose, find
 from slipway.output import Columns, Format, OutputOption, say, show_one, show_rows
 from slipway.session import client_of
 from slipway.texts import one_line
-from slipway.values import assignments, confirm, read_file, read_values
+from slipway.values import assignments, check_stdin, confirm, read_file, read_values
 
 channel_app = typer.Typer(help="List, add, change, test and remove channels for events.", no_args_is_help=True)
 _COLUMNS: Columns = {
@@ -187,6 +187,7 @@ def body_of(
     filters: dict[str, list[str] | None],
 ) -> dict[str, Any]:
     """Return the fields that are set, those of the file first. Raises CommandFailed."""
+    check_stdin({"--from-file": file}, secrets)
     body: dict[str, Any] = yaml_of(read_file(file)) if file else {}
     if not isinstance(body, dict):
         raise CommandFailed(f"{file} does not hold fields.", ExitCode.WRONG_ARGUMENT)

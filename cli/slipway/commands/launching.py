@@ -12,7 +12,7 @@ from slipway.finding import find
 from slipway.following import follow_launch
 from slipway.output import Format, OutputOption, show_one, show_rows, warn
 from slipway.session import client_of
-from slipway.values import assignments, read_file, read_values
+from slipway.values import assignments, check_stdin, read_file, read_values
 
 ExternalOption = Annotated[bool, typer.Option("--external", help="Its owner runs it and connects it.")]
 SecretsOption = Annotated[
@@ -53,6 +53,7 @@ def launch(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Launch a workspace from a template or a config.yaml of your own, or create one that runs elsewhere."""
+    check_stdin({"--config": config, "--env-file": env_file}, secret)
     config_text = read_config(template, config, external)
     client = client_of(context)
     body: dict[str, Any] = {

@@ -13,7 +13,7 @@ from slipway.errors import ExitCode
 from slipway.output import Format, encoded, say
 from slipway.session import client_of
 from slipway.texts import one_line
-from slipway.values import read_file
+from slipway.values import check_stdin, read_file
 
 # What GitHub's workflow commands need: docs.github.com/actions/reference/workflow-commands-for-github-actions.
 _ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
@@ -48,6 +48,7 @@ def check_configuration(
 
     It ends with exit code 1 if there are problems. Warnings keep nothing from starting.
     """
+    check_stdin({"FILE": file, "--env-file": env_file})
     body: dict[str, Any] = {"config": read_file(file), "model": model or None, "runtime": runtime or None}
     if env_file:
         # A blank value is not set, as in a launch.
