@@ -45,7 +45,7 @@ def message_for(error: Exception) -> str | None:
             return _error_of_our_servers() or f"Redis can't be reached: {_first_line(error)}. Check REDIS_URL."
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return full_disk_message(error.filename or os.environ.get("DATA_DIR", "the data folder"))
-        case PermissionError() if error.filename:
+        case PermissionError() | OSError(errno=errno.ENAMETOOLONG) if error.filename:
             return f"{error.filename}: {error.strerror}. Set DATA_DIR to a folder of your own."
     return None
 

@@ -94,13 +94,16 @@ def settings_for_speed(speed: float) -> Mapping[str, str]:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Create the folder if needed. Raises LocalSetupError if it holds anything that a demo did not create."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER_FILE).exists():
-        raise LocalSetupError(
-            f"{folder} holds files that a demo did not create, and a demo empties its folder: choose another one."
-        )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / MARKER_FILE).touch()
+    """Create the folder if needed. Raises LocalSetupError if it can't, or if it holds what a demo did not create."""
+    try:
+        if folder.exists() and any(folder.iterdir()) and not (folder / MARKER_FILE).exists():
+            raise LocalSetupError(
+                f"{folder} holds files that a demo did not create, and a demo empties its folder: choose another one."
+            )
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / MARKER_FILE).touch()
+    except OSError as error:
+        raise LocalSetupError(f"The folder {folder} can't be used: {error.strerror}. Choose another one.") from None
 
 
 def empty_folder(folder: Path) -> None:

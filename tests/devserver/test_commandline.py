@@ -121,6 +121,12 @@ def test_a_folder_that_can_not_be_created_is_one_message(environment, tmp_path):
     )
 
 
+def test_a_folder_whose_name_is_too_long_is_one_message(environment, tmp_path):
+    result = manage("migrate", environment={**environment, "DATA_DIR": str(tmp_path / ("n" * 300))})
+    assert result.returncode == 1
+    assert result.stderr == f"{tmp_path}/{'n' * 300}: File name too long. Set DATA_DIR to a folder of your own.\n"
+
+
 def test_a_second_command_shares_the_servers_and_the_first_waits_for_it(environment):
     with start("shell", "-v0", "-c", SLEEP, environment=environment) as first:
         assert first.stdout.readline() == "works\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 from django.core.management.base import CommandError, CommandParser
 
 from agent import rules
+from agent.texts import printable
 from workspaces.access.secrets import MAX_VALUE_BYTES
 from workspaces.configuration import env_files
 
@@ -99,9 +100,11 @@ def read_text(file: Path, *, limit: int) -> str:
     try:
         with file.open("rb") as opened:
             content = opened.read(limit + 1)
-    except OSError as error:
-        raise CommandError(f"{file} can't be read: {error.strerror}.", returncode=NOTHING_CREATED) from error
-    return decode(content, place=str(file), limit=limit)
+    except (OSError, ValueError) as error:
+        # A name with a NUL is a ValueError.
+        reason = getattr(error, "strerror", None) or error
+        raise CommandError(f"{printable(str(file))} can't be read: {reason}.", returncode=NOTHING_CREATED) from error
+    return decode(content, place=printable(str(file)), limit=limit)
 
 
 def decode(content: bytes, *, place: str, limit: int) -> str:

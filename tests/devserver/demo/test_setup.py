@@ -77,6 +77,13 @@ def test_a_folder_that_no_demo_created_is_refused_and_left_as_it_is(tmp_path):
     assert kept.exists()
 
 
+@pytest.mark.parametrize("name", ["n" * 300, "file", "file/beneath"], ids=["too long", "a file", "beneath a file"])
+def test_a_folder_that_cannot_be_used_is_refused_with_the_reason(tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalSetupError, match=r"can't be used: .+\. Choose another one\."):
+        prepare_folder(tmp_path / name)
+
+
 def test_files_of_an_earlier_demo_are_deleted_except_those_in_use(tmp_path):
     folder = tmp_path / "demo"
     prepare_folder(folder)

@@ -1,7 +1,11 @@
 """`manage.py preflight`: what it prints in each format, and its exit codes."""
 
+import errno
 import io
 import json
+import os
+import threading
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -108,11 +112,54 @@ def test_a_prompt_file_with_a_name_that_no_file_can_have_is_not_there(config):
     assert numbers == "0 problems, 1 warning."
 
 
-@pytest.mark.parametrize("arguments", [["no-such.yaml"], ["{config}", "--env-file", "no-such.env"]])
-def test_a_file_that_cannot_be_read_exits_with_2(config, arguments):
-    with pytest.raises(CommandError, match="can't be read") as refused:
-        run(*[each.format(config=config) for each in arguments])
+UNREADABLE = {
+    "no such file": "no-such.yaml",
+    "a name that is too long": "n" * 300,
+    "a path that is too long": "n/" * 5000,
+    "a NUL": "a\0b",
+    "beneath a file": "{config}/beneath",
+    "a link to itself": "{loop}",
+    "a folder without one": "{folder}",
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("option", [[], ["{config}", "--env-file"]], ids=["file", "env file"])
+def test_a_file_that_cannot_be_read_exits_with_2(config, option, name):
+    loop, folder = config.parent / "loop", config.parent / "folder"
+    loop.symlink_to(loop)
+    folder.mkdir()
+    with pytest.raises(CommandError, match=r"can't be read: .+\.$") as refused:
+        run(*[each.format(config=config, loop=loop, folder=folder) for each in [*option, name]])
     assert refused.value.returncode == 2
+    assert "\0" not in str(refused.value)
+
+
+def test_a_file_in_a_folder_that_may_not_be_entered_exits_with_2(config, monkeypatch):
+    def refuse(path, *arguments, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    # Root may enter any folder.
+    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CommandError, match="can't be read: Permission denied") as refused:
+        call_command("preflight", str(config))
+    assert refused.value.returncode == 2
+
+
+def test_github_gets_a_file_name_that_is_not_text(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff.yaml")
+    path.write_text("name: 5\n")
+    assert run(path, "--format", "github", code=1).encode().startswith(b"::error file=")
+
+
+def test_a_pipe_is_read_to_its_end(config):
+    pipe = config.parent / "pipe"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=pipe.write_text, args=["name: 5\n"])
+    writing.start()
+    assert f"{pipe}:1:1: error: name: must be text" in run(pipe, code=1)
+    writing.join()
 
 
 @pytest.mark.django_db

@@ -50,7 +50,7 @@ class Finding:
     def as_github(self) -> str:
         """Return it as a workflow command: docs.github.com/actions/reference/workflow-commands-for-github-actions."""
         at = self.diagnostic
-        where = {"file": str(self.file), "line": at.line, "col": at.column, "title": at.code}
+        where = {"file": printable(str(self.file)), "line": at.line, "col": at.column, "title": at.code}
         properties = ",".join(
             f"{name}={str(value).translate(_PROPERTY_ESCAPES)}" for name, value in where.items() if value
         )
@@ -80,7 +80,8 @@ class Command(CommandWithExamples):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        file: Path = options["file"] / CONFIG_FILE if options["file"].is_dir() else options["file"]
+        # Path.is_dir raises for a name that is too long, and beneath a folder that can't be read.
+        file: Path = options["file"] / CONFIG_FILE if os.path.isdir(options["file"]) else options["file"]
         text = read_text(file, limit=MAX_CONFIG_BYTES)
         env_file: Path | None = options["env_file"]
         env_text = read_text(env_file, limit=env_files.MAX_TEXT_BYTES) if env_file else ""
@@ -144,6 +145,6 @@ def existing_files(folder: Path, names: object) -> set[str]:
     return {
         posixpath.normpath(name)
         for name in texts
-        # Path.is_file raises for a name that is too long, and beneath a folder that can't be read.
+        # As above, Path.is_file may raise.
         if not posixpath.normpath(name).startswith(("/", "../")) and os.path.isfile(folder / name)
     }
