@@ -23,6 +23,7 @@ from workspaces.admin.display import (
     display_time,
 )
 from workspaces.configuration import catalog
+from workspaces.configuration.diagnostics import bounded
 from workspaces.configuration.effective import effective_configuration, inspect_effective
 from workspaces.configuration.parser import BadConfig
 from workspaces.configuration.preflight import warnings_of
@@ -162,7 +163,7 @@ def configuration_notes(workspace: Workspace) -> dict[str, Any]:
         try:
             checked = inspect_effective(effective_configuration(workspace))
             lacks_command = not checked.problems and not rules.command_of(checked.config)
-            warnings = [*map(str, checked.problems), *map(str, warnings_of(checked))]
+            warnings = [*map(str, bounded(checked.problems)), *map(str, warnings_of(checked))]
         except (BadConfig, catalog.UnknownTemplate) as error:
             warnings = [str(error)]
         if "has_runtime" in workspace.agent_card:

@@ -28,12 +28,17 @@ class Diagnostic:
         return f"{sentence.removesuffix('.')} (line {self.line}, column {self.column})."
 
 
-def bounded(found: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Return the findings in the order of their lines, each once.
+def in_order(found: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Return the findings in the order of their lines, each once."""
+    return sorted(dict.fromkeys(found), key=lambda each: (each.line or 0, each.column or 0))
 
-    At most MOST_DIAGNOSTICS, with a last one that says how many were left out.
+
+def bounded(found: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Return the findings in the order of their lines, each once, as they are shown.
+
+    At most MOST_DIAGNOSTICS, with a last one that says how many were left out, so call it once, with all of them.
     """
-    unique = sorted(dict.fromkeys(found), key=lambda each: (each.line or 0, each.column or 0))
+    unique = in_order(found)
     if len(unique) <= MOST_DIAGNOSTICS:
         return unique
     more = len(unique) - MOST_DIAGNOSTICS + 1

@@ -14,7 +14,7 @@ import yaml
 from yaml.composer import Composer
 
 from agent import rules
-from workspaces.configuration.diagnostics import MOST_DIAGNOSTICS, Diagnostic, bounded
+from workspaces.configuration.diagnostics import MOST_DIAGNOSTICS, Diagnostic, bounded, in_order
 
 MAX_CONFIG_BYTES = 256 * 1024
 MAX_DEPTH = 40
@@ -58,7 +58,7 @@ class BadConfig(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedConfig:
-    """The values of a config.yaml, what is wrong in it, and what is probably not meant.
+    """The values of a config.yaml, everything that is wrong in it, and what is probably not meant.
 
     With a problem in the YAML itself `config` holds only what could be read.
     """
@@ -69,9 +69,9 @@ class CheckedConfig:
     root: yaml.Node | None = None
 
     def usable(self) -> "CheckedConfig":
-        """Return this. Raises BadConfig with every problem."""
+        """Return this. Raises BadConfig with the problems, of very many the first."""
         if self.problems:
-            raise BadConfig(*self.problems)
+            raise BadConfig(*bounded(self.problems))
         return self
 
     def diagnostic(self, code: str, message: str, *, path: str, hint: str = "") -> Diagnostic:
@@ -114,7 +114,7 @@ def inspect_config(text: str) -> CheckedConfig:
         check_characters(text)
         root, tags = compose(text)
     except BadConfig as error:
-        return CheckedConfig(config={}, problems=bounded(error.problems))
+        return CheckedConfig(config={}, problems=in_order(error.problems))
     builder = JsonBuilder()
     config = builder.mapping(root)
     found = rules.check_shape(config)
@@ -122,7 +122,7 @@ def inspect_config(text: str) -> CheckedConfig:
     return CheckedConfig(
         config=config,
         root=root,
-        problems=bounded([*tags, *builder.problems, *located(found.problems, checked)]),
+        problems=in_order([*tags, *builder.problems, *located(found.problems, checked)]),
         warnings=list(dict.fromkeys([*builder.warnings, *located(found.warnings, checked)]))[:_SHOWN_WARNINGS],
     )
 

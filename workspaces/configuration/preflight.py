@@ -1,7 +1,7 @@
 """Preflight: check before a launch whether a workspace can start, and report every problem at once."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,17 +77,25 @@ class PreflightFailed(Exception):
         self.source = source
 
 
-def examine(checked: CheckedConfig, environment: Mapping[str, str], *, model: str | None = None) -> Report:
-    """Return what is wrong with a config and the variables that its launch would get."""
+def examine(
+    checked: CheckedConfig,
+    environment: Mapping[str, str],
+    *,
+    model: str | None = None,
+    problems: Iterable[Diagnostic] = (),
+    warnings: Iterable[Diagnostic] = (),
+) -> Report:
+    """Return what is wrong with a config and the variables that its launch would get, and what else was found."""
+    missing = checked.diagnostics(missing_variables(checked, environment, model))
     return Report(
-        problems=bounded([*checked.problems, *checked.diagnostics(missing_variables(checked, environment, model))]),
-        warnings=every_warning(checked, environment),
+        problems=bounded([*checked.problems, *missing, *problems]),
+        warnings=bounded([*every_warning(checked, environment), *warnings]),
     )
 
 
 def every_warning(checked: CheckedConfig, environment: Mapping[str, str]) -> list[Diagnostic]:
     """Return what is probably not meant in a config and in the variables that its launch would get."""
-    return bounded([*warnings_of(checked), *suspicious_values(environment)])
+    return [*warnings_of(checked), *suspicious_values(environment)]
 
 
 def missing_variables(
@@ -140,7 +148,7 @@ def preflight(workspace: Workspace) -> Prepared:
     if missing:
         message = rules.missing_message(missing, rules.matched_entry(checked.config, model))
         failures[FailureCode.MISSING_ENV] = message
-    for warning in every_warning(checked, environment):
+    for warning in bounded(every_warning(checked, environment)):
         logger.warning(
             "A configuration probably isn't meant", extra={"workspace_id": workspace.pk, "why": str(warning)}
         )

@@ -10,7 +10,7 @@ from agent import rules
 from workspaces.access import secrets
 from workspaces.access.secret_sets import MAX_SETS, problem_with_sets
 from workspaces.configuration import catalog
-from workspaces.configuration.diagnostics import Diagnostic, bounded
+from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.configuration.effective import effective_configuration, inspect_effective
 from workspaces.configuration.parser import BadConfig, CheckedConfig
 from workspaces.configuration.preflight import Report, examine
@@ -48,11 +48,12 @@ def report_on_config(
     backend and workers.
     """
     stored = read_variables(secret_sets=sets[:MAX_SETS]) if here else {}
-    report = examine(checked, {**readable(stored), **given}, model=model or None)
     wrong = [*bad_secrets(given), *bad_sets(sets), *unreadable(stored, overridden=given)]
     absent = unavailable(settings.PROVISIONER) if here else []
-    return widened(
-        report,
+    return examine(
+        checked,
+        {**readable(stored), **given},
+        model=model or None,
         problems=[*wrong, *absent],
         warnings=[] if checked.root is None else unknown_runtime(checked, requested=runtime),
     )
@@ -68,20 +69,14 @@ def report_on_workspace(workspace: Workspace) -> WorkspaceReport:
         checked = CheckedConfig(config={}, problems=problems_of(error))
     stored = read_variables(workspace_id=workspace.pk, secret_sets=workspace.secret_sets)
     model = workspace.model or None
-    report = widened(
-        examine(checked, readable(stored), model=model),
+    report = examine(
+        checked,
+        readable(stored),
+        model=model,
         problems=[*unreadable(stored), *unavailable(workspace.backend)],
         warnings=[] if checked.root is None else unknown_runtime(checked),
     )
     return WorkspaceReport(report, describe_variables(checked.config, stored, model))
-
-
-def widened(report: Report, *, problems: Iterable[Diagnostic], warnings: Iterable[Diagnostic]) -> Report:
-    """Return the report with further findings."""
-    return Report(
-        problems=bounded([*report.problems, *problems]),
-        warnings=bounded([*report.warnings, *warnings]),
-    )
 
 
 def problems_of(error: BadConfig | catalog.UnknownTemplate) -> list[Diagnostic]:

@@ -10,6 +10,7 @@ from tests.workspaces.factories import queued
 from workspaces.access import secrets
 from workspaces.configuration.parser import BadConfig, inspect_config, parse_config
 from workspaces.configuration.preflight import PreflightFailed, examine, preflight
+from workspaces.configuration.reports import report_on_config
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.launching.create import CreateRequest, create
@@ -112,6 +113,14 @@ def test_of_many_missing_variables_the_first_are_named_with_their_places_and_the
     assert [each.path for each in problems[:99]] == [f"env.required[{number}]" for number in range(99)]
     assert [(each.line, each.column) for each in problems[:99]] == [(number, 7) for number in range(3, 102)]
     assert [each.message for each in problems[99:]] == ["And 401 more."]
+
+
+def test_only_the_last_problem_counts_the_others_wherever_they_come_from():
+    text = "prompt_files: [" + "1," * 300 + "]\nenv: {required: [A_KEY]}\n"
+    problems = report_on_config(inspect_config(text), given={"1BAD": "a value"}, here=False).problems
+    assert (problems[0].code, problems[0].path) == ("bad_secret", "secrets.1BAD")
+    assert [each.path for each in problems[1:99]] == [f"prompt_files[{number}]" for number in range(98)]
+    assert [each.message for each in problems[99:]] == ["And 203 more."]
 
 
 def names(number):
