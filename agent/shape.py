@@ -138,10 +138,21 @@ def display_key(key: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN_KEY else f"{text[: _LONGEST_SHOWN_KEY - 1]}…"
 
 
-def judge_unknown_key(path: str, key: str, value: object, known: set[str]) -> Iterator[Problem]:
+def judge_unknown_keys(path: str, config: Mapping[object, object], known: set[str]) -> Iterator[Problem]:
+    """Yield what is wrong with the keys that aren't among the known ones, and beneath them."""
+    warned = 0
+    for key, value in config.items():
+        if key not in known:
+            for found in judge_unknown_key(path, str(key), value, known, suggests=warned < _MOST_WARNINGS):
+                warned += found.is_warning
+                yield found
+
+
+def judge_unknown_key(path: str, key: str, value: object, known: set[str], *, suggests: bool) -> Iterator[Problem]:
     """Yield what is wrong with a key that isn't one of the known ones, and beneath it.
 
-    An extension such as `x-notes` only must not hold a required_env.
+    An extension such as `x-notes` only must not hold a required_env. A warning suggests a known key if wanted: looking
+    for it takes long.
     """
     name = f"{path}.{key}" if path else key
     looks = visible_key(key)
@@ -158,8 +169,8 @@ def judge_unknown_key(path: str, key: str, value: object, known: set[str]) -> It
         return
     yield from misplaced_requirements(name, value, in_env=None if is_extension else looks.startswith("env"))
     if not is_extension:
-        edits = min(_MISSPELT_EDITS, (len(looks) + 1) // 3)
-        close = next((each for each in sorted(known) if is_within_edits(looks, each, edits)), None)
+        edits, near = min(_MISSPELT_EDITS, (len(looks) + 1) // 3), sorted(known) if suggests else ()
+        close = next((each for each in near if is_within_edits(looks, each, edits)), None)
         hint = f"Did you mean {close}?" if close else ""
         message = "neither Slipway nor a known runtime reads this key"
         yield Problem(name, message, code="unknown_key", hint=hint, is_warning=True)
@@ -364,10 +375,9 @@ def _entry(rules: Mapping[str, Rule], *, required: tuple[str, ...] = (), passed_
         for key, key_rule in rules.items():
             if value.get(key) is not None:
                 yield from key_rule(f"{path}.{key}" if path else key, value[key])
+        yield from judge_unknown_keys(path, value, known)
         for key in value:
-            if key not in known:
-                yield from judge_unknown_key(path, str(key), value[key], known)
-            elif key not in rules:
+            if key in known and key not in rules:
                 yield from misplaced_requirements(f"{path}.{key}" if path else key, value[key])
         missing = [key for key in required if value.get(key) is None]
         yield from (Problem(f"{path}.{key}", "is missing", code="missing_key") for key in missing)

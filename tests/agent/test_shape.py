@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.shape import check_shape
+from agent import shape
+from agent.shape import check_shape, is_within_edits
 
 CATALOG = sorted((Path(__file__).parent.parent.parent / "catalog").glob("*/config.yaml"))
 
@@ -123,6 +124,21 @@ def test_a_misplaced_required_env_is_looked_for_in_bounded_time_depth_and_number
     assert check_shape({"deep": deep}).problems == []
     assert len(check_shape({"many": many}).problems) == 5
     assert time.process_time() - began < 10
+
+
+def test_a_known_key_is_looked_for_only_beside_the_unknown_ones_that_are_named(monkeypatch):
+    compared = []
+
+    def compare(*texts):
+        compared.append(texts)
+        return is_within_edits(*texts)
+
+    monkeypatch.setattr(shape, "is_within_edits", compare)
+    unknown = [*(f"x-{number}" for number in range(1000)), "nam", *(f"key{number}" for number in range(10_000))]
+    warnings = check_shape(dict.fromkeys(unknown, 1)).warnings
+    assert (len(warnings), warnings[0].hint) == (20, "Did you mean name?")
+    # Each key is compared with required_env. There are more than 40 known ones.
+    assert len(compared) < 3 * len(unknown)
 
 
 def test_a_long_bad_name_is_shortened():
