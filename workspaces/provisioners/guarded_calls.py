@@ -37,12 +37,31 @@ class CallHangs(ProvisionerError):
 
 
 @dataclass
+class LoggedErrors:
+    """The reference of the error that was logged last about each thing, so that one which repeats is logged once."""
+
+    references: dict[Hashable, str] = field(default_factory=dict)
+
+    def is_new(self, key: Hashable, reference: str) -> bool:
+        """Return whether this error about the thing is another one than the last, and remember it."""
+        if self.references.get(key) == reference:
+            return False
+        if len(self.references) >= _MOST_REMEMBERED:
+            self.references.clear()
+        self.references[key] = reference
+        return True
+
+    def forget(self, key: Hashable) -> None:
+        """Log the next error about the thing, whichever it is."""
+        self.references.pop(key, None)
+
+
+@dataclass
 class Calls:
     """The calls of one kind, to one kind of backend, that run in this process, by what they are about."""
 
     running: dict[Hashable, tuple[Future[Any], float]] = field(default_factory=dict)
-    # The reference of the error that was logged last, so that one which repeats every few seconds is logged once.
-    logged: dict[Hashable, str] = field(default_factory=dict)
+    logged: LoggedErrors = field(default_factory=LoggedErrors)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, key: Hashable, act: Callable[[], T], *, seconds: float) -> T:
@@ -124,13 +143,10 @@ def call(kind: str, name: str, key: Hashable, act: Callable[[Provisioner], T], *
         raise
     except (Exception, SystemExit) as error:
         reference = reference_of(error, kind, name, key)
-        if calls.logged.get(key) != reference:
-            if len(calls.logged) >= _MOST_REMEMBERED:
-                calls.logged.clear()
-            calls.logged[key] = reference
+        if calls.logged.is_new(key, reference):
             logger.exception("A backend failed", extra={"call": name, "about": str(key), "reference": reference})
         raise ProvisionerError(f"its backend failed ({describe(error, reference)}).") from error
-    calls.logged.pop(key, None)
+    calls.logged.forget(key)
     return result
 
 

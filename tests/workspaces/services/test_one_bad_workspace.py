@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -677,6 +678,36 @@ def test_an_outage_of_the_database_ends_the_loop_at_the_first_row(fake, caplog, 
     finally:
         connection.close()
     assert (len(handled), guard.failures, caplog.messages) == (2, [], [])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_together", [False, True])
+def test_what_a_row_raises_at_each_look_is_logged_once_until_it_changes(caplog, is_together):
+    bad, other = uuid4(), uuid4()
+
+    def logged_by(error=None, *, row=bad):
+        """Return how many errors are logged at a look at both rows, of which one raises this."""
+
+        def act(rows):
+            if error and row in rows:
+                raise error
+
+        caplog.clear()
+        guard = RowGuard(what="It could not be handled")
+        if is_together:
+            guard.handle_together([bad, other], act)
+        else:
+            for each in (bad, other):
+                with guard.handling(each):
+                    act([each])
+        assert len(guard.failures) == bool(error)
+        return len(caplog.records)
+
+    assert [logged_by(ValueError("a")) for _ in range(3)] == [1, 0, 0]
+    assert logged_by(ValueError("b")) == 1
+    assert logged_by(ValueError("b"), row=other) == 1
+    assert logged_by() == 0
+    assert [logged_by(ValueError("b")) for _ in range(2)] == [1, 0]
 
 
 # --- Lists ---------------------------------------------------------------------------------------

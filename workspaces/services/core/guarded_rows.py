@@ -12,11 +12,13 @@ from typing import Generic, TypeVar
 from django.db import connection, transaction
 
 from postgres.errors import concerns_all
-from workspaces.provisioners.guarded_calls import describe, reference_of
+from workspaces.provisioners.guarded_calls import LoggedErrors, describe, reference_of
 
 logger = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
+# Of all guards of this process, since each look at the rows has a new one.
+_logged = LoggedErrors()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,8 @@ class RowGuard(Generic[Row]):
     def handling(self, row: Row, *, is_read_only: bool = False) -> Iterator[None]:
         """Undo, log and keep whatever the block raises about this row. Raises only if the database can't be used.
 
-        A block that is read-only needs no savepoint inside a transaction.
+        What a row raises again and again is logged once. A block that is read-only needs no savepoint inside a
+        transaction.
         """
         has_begun = False
         try:
@@ -63,10 +66,17 @@ class RowGuard(Generic[Row]):
         except Exception as error:
             if not has_begun or concerns_all(error):
                 raise
-            subject = self.ids(row)
-            reference = reference_of(error, self.what, *subject.values())
-            logger.exception(self.what, extra={**subject, "reference": reference})
+            key = self.key(row)
+            reference = reference_of(error, *key)
+            if _logged.is_new(key, reference):
+                logger.exception(self.what, extra={**self.ids(row), "reference": reference})
             self.failures.append(RowFailure(row=row, text=f"{self.what} ({describe(error, reference)})."))
+        else:
+            _logged.forget(self.key(row))
+
+    def key(self, row: Row) -> tuple[object, ...]:
+        """Return what distinguishes this work on the row from other work, and from this work on other rows."""
+        return (self.what, *self.ids(row).values())
 
     def handle_together(self, rows: Sequence[Row], act: Callable[[Sequence[Row]], object]) -> None:
         """Act on all rows at once, in a savepoint. If that raises, act on each half, down to the rows that raise.
@@ -87,3 +97,6 @@ class RowGuard(Generic[Row]):
             middle = len(rows) // 2
             self.handle_together(rows[:middle], act)
             self.handle_together(rows[middle:], act)
+        else:
+            for row in rows:
+                _logged.forget(self.key(row))
