@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.texts import is_visibly_empty, mend_line, mend_text, mend_values
+from agent.texts import is_visibly_empty, mend_line, mend_text, mend_values, printable
 from tests.growth import assert_grows_linearly
 
 HEART_ON_FIRE = "\u2764\ufe0f\u200d\U0001f525"
@@ -41,6 +41,17 @@ INVISIBLE += [
 ]
 INVISIBLE += ["\U000e0041", "\U0001d159", "\ufe0f", "\u0301", ""]
 INVISIBLE += ["\ufff9", "\ufffb", "\ue000", "\U000f0000", "\ufdd0", "\uffff", "\U0010ffff", "\u0378"]
+
+
+def test_a_log_that_nothing_is_removed_from_is_returned_without_a_copy():
+    text = "\tcaf\u00e9 \U0001f680\n" * 3
+    assert printable(text) is text
+
+
+def test_a_character_is_removed_alone_as_it_is_beside_others():
+    kept = [chr(code) for code in range(0x10000) if printable(f"\u00e9{chr(code)}") == f"\u00e9{chr(code)}"]
+    # With a NUL, every character is looked at.
+    assert all(printable(f"\0\u00e9{each}") == f"\u00e9{each}" for each in kept)
 
 
 @pytest.mark.parametrize("text", INVISIBLE, ids=ascii)
