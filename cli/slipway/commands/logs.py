@@ -30,7 +30,9 @@ def show_logs(
     context: typer.Context,
     name: NameArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the launch ends, or Ctrl-C.")] = False,
-    stream: Annotated[LogStream, typer.Option(help="boot: only until it is online or failed.")] = LogStream.AGENT,
+    stream: Annotated[
+        LogStream, typer.Option(help="With --follow, boot ends when it is online or failed.")
+    ] = LogStream.AGENT,
 ) -> None:
     """Show the log of a workspace's launch, secrets masked. An interrupted stream goes on where it was."""
     client = client_of(context)

@@ -32,7 +32,7 @@ MOST_BYTES = 8 * 1_048_576
 
 
 class LogStream(StrEnum):
-    """What to read of a launch's log, in which its boot steps and its agent write one after the other."""
+    """How far to follow a launch's log, in which its boot steps and its agent write one after the other."""
 
     BOOT = "boot"
     AGENT = "agent"
@@ -52,8 +52,9 @@ def get_log(
 ) -> HttpResponse:
     """Show the log of the current launch as plain text, masked: the newest 8 MiB of what is kept.
 
-    With `follow` new lines are sent as they are written, also as server-sent events if the header Accept asks for
-    `text/event-stream`. Only the ASGI server can do that (log_streams.py).
+    With `follow` new lines are sent as they are written, with the stream `boot` until the workspace is online or
+    failed. If the header Accept asks for `text/event-stream`, they are server-sent events, which a proxy does not cut
+    off while the log is silent. Only the ASGI server can do that (log_streams.py).
     """
     if follow:
         why = "Following a log needs the ASGI server, and this one speaks WSGI. Send this path to config.asgi."
