@@ -59,6 +59,7 @@ def confirmed(*, title: str, question: str, submit: str) -> Callable[[ChannelAct
 class ChannelAdmin(CreatesOnce):
     """Channels by name."""
 
+    refusals = (saving.InvalidChannel,)
     list_display = ["name", "kind_label", "state", "success", "latency", "error", "backlog", "dead_letters"]
     search_fields = ["name"]
     ordering = ["name", "pk"]

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from events.admin.selection import SelectsIds
+from events.admin.refused_saves import ExplainsRefusals
 from events.models import SentForm
 
 FIELD = "form_token"
@@ -85,7 +85,7 @@ def read_token(request: HttpRequest) -> uuid.UUID | None:
         return None
 
 
-class CreatesOnce(SelectsIds):
+class CreatesOnce(ExplainsRefusals):
     """An admin whose form creates one row, however often it is sent, and may show a value once in its answer."""
 
     change_form_before_template = "events/form_token.html"

@@ -55,26 +55,26 @@ def save(kind: Kind, values: Mapping[str, Any], channel: Channel) -> SavedChanne
     form = filled_form(kind, values, channel)
     if not form.is_valid():
         raise InvalidChannel({qualified(name, kind): " ".join(map(str, why)) for name, why in form.errors.items()})
-    try:
-        with transaction.atomic():
-            secret = store(form)
-    except IntegrityError:
-        # Another request has created it since the form was judged.
-        raise InvalidChannel({"name": "There is a channel with this name."}) from None
-    return SavedChannel(channel=form.instance, signing_secret=secret)
+    return SavedChannel(channel=form.instance, signing_secret=store(form))
 
 
+@transaction.atomic
 def store(form: ChannelForm) -> str:
-    """Store the channel of a valid form. Return the signing secret that was made for it, or ""."""
+    """Store the channel of a valid form. Return the signing secret that was made for it, or "".
+
+    Raises InvalidChannel if another request has taken its name or removed it since the form was judged.
+    """
     channel, encrypted = form.instance, form.encrypted_options()
     channel.kind = form.kind.name
     channel.options = form.plain_options()
     channel.sealed_options = encrypt_options(encrypted)
-    if channel.pk:
+    if channel.pk and not Channel.objects.select_for_update(no_key=True).filter(pk=channel.pk).exists():
+        raise InvalidChannel({"name": "This channel was removed."})
+    try:
         # Keep what the delivery has written since the channel was read.
-        channel.save(update_fields=[*SETTINGS, "options", "sealed_options"])
-    else:
-        channel.save()
+        channel.save(update_fields=[*SETTINGS, "options", "sealed_options"] if channel.pk else None)
+    except IntegrityError:
+        raise InvalidChannel({"name": "There is a channel with this name."}) from None
     signing = encrypted.get("signing")
     return str(signing[0]["secret"]) if signing and signing != form.stored.get("signing") else ""
 

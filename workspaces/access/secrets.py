@@ -13,7 +13,7 @@ from agent import rules
 from postgres import encryption
 from postgres.advisory_locks import AdvisoryLock, lock_until_commit
 from workspaces.lifecycle.transitions import WorkspaceStatus
-from workspaces.models import Launch, RetiredSecret, Secret, Workspace, WorkspaceQuerySet
+from workspaces.models import Launch, RetiredSecret, Secret, SecretSet, Workspace, WorkspaceQuerySet
 
 MAX_VALUE_CHARACTERS = 65_536
 # Of a file or an input that holds one: UTF-8, and a line break at its end.
@@ -138,7 +138,7 @@ def put_secrets(
 ) -> None:
     """Add or replace secrets of a workspace or of a set, or global ones (None), each with its next version.
 
-    `by` names the operator. Raises InvalidSecret before anything is stored.
+    `by` names the operator. Raises InvalidSecret before anything is stored, also if their owner is gone.
     """
     check_secrets(values)
     lock_until_commit(AdvisoryLock.SECRETS)
@@ -146,8 +146,10 @@ def put_secrets(
     if workspace_id is not None:
         # Locked, because a removal deletes all secrets.
         owner = Workspace.objects.select_for_update(of=("self",), no_key=True).filter(pk=workspace_id).first()
-        if owner is not None and owner.status == WorkspaceStatus.REMOVED:
+        if owner is None or owner.status == WorkspaceStatus.REMOVED:
             raise InvalidSecret(REMOVED)
+    if secret_set is not None and not SecretSet.objects.filter(pk=secret_set).exists():
+        raise InvalidSecret(f"There is no secret set {secret_set[:80]!r} any more.")
     for name, value in values.items():
         new = {"ciphertext": encryption.encrypt(value), "set_by": by[:MAX_OPERATOR_CHARACTERS]}
         # None means IS NULL, which the stubs don't know.

@@ -12,7 +12,7 @@ from unfold.decorators import display
 from events.admin.sent_forms import claim
 from postgres.clock import database_now
 from workspaces.access import secret_sets, secrets
-from workspaces.access.api_keys import KeyState, change_api_key, mint_api_key, state_of
+from workspaces.access.api_keys import InvalidKey, KeyState, UnknownKey, change_api_key, mint_api_key, state_of
 from workspaces.admin.base import StrictAdmin
 from workspaces.admin.display import display_time
 from workspaces.admin.forms import ApiKeyForm, SecretForm, SecretSetForm
@@ -24,6 +24,7 @@ class SecretAdmin(StrictAdmin):
     """Secrets by name. A value can be replaced or deleted, never read."""
 
     form = SecretForm
+    refusals = (secrets.InvalidSecret,)
     list_display = ["name", "origin", "version", "updated", "set_by"]
     search_fields = ["name", "workspace__name", "workspace__id", "secret_set__name"]
     search_help_text = "Name, the set's name, or the workspace's name or ID"
@@ -63,6 +64,7 @@ class SecretSetAdmin(StrictAdmin):
     """Sets of secrets. Add secrets to one on the page of a secret, and the set to workspaces on theirs."""
 
     form = SecretSetForm
+    refusals = (secret_sets.UnknownSet, secret_sets.SetInUse)
     list_display = ["name", "secret_names", "users"]
     search_fields = ["name"]
     ordering = ["name"]
@@ -103,6 +105,7 @@ class ApiKeyAdmin(StrictAdmin):
     """API keys. A key is shown once, when it is created."""
 
     form = ApiKeyForm
+    refusals = (UnknownKey, InvalidKey)
     list_display = ["name", "beginning", "scope_names", "network_names", "created", "used", "expires", "state"]
     search_fields = ["name", "prefix"]
     ordering = ["name", "pk"]

@@ -38,6 +38,7 @@ from workspaces.models.incidents import Incident
 from workspaces.overview import Overview, overview
 from workspaces.services.core import fields
 from workspaces.services.core.fields import InvalidWorkspace
+from workspaces.services.core.transition import TransitionRefused
 from workspaces.services.launching import create
 
 admin.site.index_template = "workspaces/index.html"
@@ -54,6 +55,7 @@ class WorkspaceAdmin(OperationActions):
     """The list of workspaces, a page for each, and the form that creates one."""
 
     form = WorkspaceForm
+    refusals = (InvalidWorkspace, TransitionRefused)
     list_display = ["name_and_id", "status_label", "runtime_name", "age", "deadline", "phase_or_failure"]
     list_filter = [StatusFilter, RuntimeFilter, NeedsRestartFilter]
     search_fields = ["name", "id"]
