@@ -159,15 +159,21 @@ def change_api_key(key_id: int, changes: Mapping[str, Any]) -> ApiKey:
     return ApiKey.objects.with_clock().get(pk=key_id)
 
 
-def revoke_api_key(prefix: str, *, now: datetime) -> ApiKey:
-    """Revoke the only valid key with this prefix and return its row. Raises UnknownKey."""
+def find_by_prefix(prefix: str) -> ApiKey:
+    """Return the only key with this prefix that is not revoked. Raises UnknownKey."""
     matching = list(ApiKey.objects.filter(revoked_at__isnull=True, prefix__startswith=prefix).order_by("pk")[:2])
     if not prefix or not matching:
         raise UnknownKey(f"No valid API key begins with {prefix[:80]!r}. `manage.py api_key list` shows them.")
     if len(matching) > 1:
         raise UnknownKey(f"Several API keys begin with {prefix!r}: give more of it.")
-    ApiKey.objects.filter(pk=matching[0].pk).update(revoked_at=now)
     return matching[0]
+
+
+def revoke_api_key(prefix: str, *, now: datetime) -> ApiKey:
+    """Revoke the only valid key with this prefix and return its row. Raises UnknownKey."""
+    row = find_by_prefix(prefix)
+    ApiKey.objects.filter(pk=row.pk).update(revoked_at=now)
+    return row
 
 
 def state_of(key: ApiKey) -> KeyState:

@@ -54,6 +54,42 @@ def test_a_revoked_key_permits_nothing():
         run("revoke", key[:6])
 
 
+def test_a_key_is_renamed_limited_and_freed_of_its_limits_again_and_the_rest_stays():
+    made = json.loads(run("create", "ci", "--scope", "read", "--network", "10.0.0.0/8", "--format", "json"))
+    assert run("change", made["prefix"], "--name", "backup") == f"Changed 1 key, backup ({made['prefix']}…).\n"
+    row = ApiKey.objects.get()
+    assert (row.name, row.networks, row.expires_at, row.scopes) == ("backup", ["10.0.0.0/8"], None, ["read"])
+    run("change", made["prefix"], "--expires", "2096-01-31", "--network", "::1", "--network", "192.0.2.7")
+    row.refresh_from_db()
+    assert (row.name, row.networks, row.expires_at.year) == ("backup", ["::1/128", "192.0.2.7/32"], 2096)
+    changed = json.loads(run("change", made["prefix"], "--expires", "never", "--anywhere", "--format", "json"))
+    assert (changed["expires_at"], changed["networks"]) == (None, [])
+    assert Caller(made["key"]).get("/workspaces").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ([], "Say what to change: --name, --expires, --network or --anywhere."),
+        (["--name", ""], "A key's name is one line"),
+        (["--expires", "2020-01-01"], "must lie in the future"),
+        (["--network", "x"], "'x' does not appear to be an IPv4 or IPv6 network"),
+        (["--network", "::1", "--anywhere"], "not allowed with argument"),
+        (["--scope", "admin"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_change_of_a_key_is_refused_with_exit_code_2(arguments, error):
+    prefix = json.loads(run("create", "ci", "--scope", "read", "--format", "json"))["prefix"]
+    before = ApiKey.objects.values().get()
+    with pytest.raises(CommandError) as refused:
+        run("change", prefix, *arguments)
+    assert error in str(refused.value)
+    assert ApiKey.objects.values().get() == before
+    run("revoke", prefix)
+    with pytest.raises(CommandError, match="No valid API key begins with"):
+        run("change", prefix, "--name", "other")
+
+
 def test_a_prefix_of_several_keys_revokes_none():
     run("create", "a", "--scope", "read")
     run("create", "b", "--scope", "read")
