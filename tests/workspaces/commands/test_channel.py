@@ -59,6 +59,52 @@ def test_a_webhook_is_added_with_a_url_from_the_input_and_headers_from_a_file(ty
         assert hidden not in shown
 
 
+def test_a_change_sets_what_is_named_and_drops_filters_and_the_rest_stays(log):
+    workspace_id = "00000000-0000-4000-8000-000000000001"
+    arguments = ("--event", "WORKSPACE_ONLINE", "--runtime", "echo", "--workspace", workspace_id, "--no-descendants")
+    changed = run("change", "audit", "--name", "night", "--concurrency", "2", "--timeout", "3", *arguments)
+    assert changed == f"Changed 1 channel, night (log, ID {log.pk}).\n"
+    log.refresh_from_db()
+    assert (log.name, log.concurrency, log.timeout_seconds, log.options) == ("night", 2, 3, {"level": "INFO"})
+    assert (log.event_types, log.runtimes) == (["WORKSPACE_ONLINE"], ["echo"])
+    assert (str(log.workspace_id), log.with_descendants) == (workspace_id, False)
+    run("change", "night", "--option", "level=ERROR", "--without", "event", "--without", "workspace", "--descendants")
+    log.refresh_from_db()
+    assert (log.name, log.concurrency, log.options) == ("night", 2, {"level": "ERROR"})
+    assert (log.event_types, log.workspace_id, log.with_descendants, log.runtimes) == ([], None, True, ["echo"])
+
+
+def test_a_webhook_s_new_host_gets_a_new_signing_secret_which_is_printed_once(types):
+    types("https://8.8.8.8/hook")
+    run("add", "webhook", "ops", "--secret", "url")
+    before = factories.signing_secret(Channel.objects.get())
+    types("https://8.8.4.4/hook")
+    shown = run("change", "ops", "--secret", "url").splitlines()
+    assert shown[0].startswith("Changed 1 channel, ops (webhook, ID ")
+    assert shown[-1] == factories.signing_secret(Channel.objects.get()) != before
+    assert run("change", "ops", "--timeout", "5").count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ((), "Say what to change"),
+        (("--concurrency", "33"), "concurrency"),
+        (("--concurrency", "many"), "invalid int value"),
+        (("--option", "level=LOUD"), "options.level"),
+        (("--without", "level"), "invalid choice"),
+        (("--event", "WORKSPACE_ONLINE", "--without", "event"), "Give --event or --without event, not both."),
+        (("--name", ""), "name"),
+    ],
+)
+def test_a_wrong_change_is_refused_and_changes_nothing(log, arguments, wanted):
+    before = Channel.objects.values().get()
+    with pytest.raises(CommandError, match=wanted) as refused:
+        run("change", "audit", *arguments)
+    assert refused.value.returncode == 2 or "invalid" in wanted
+    assert Channel.objects.values().get() == before
+
+
 def test_a_secret_among_the_arguments_is_refused():
     with pytest.raises(CommandError, match="Use --secret url") as refused:
         run("add", "webhook", "ops", "--option", "url=https://example.com/s3cr3t")

@@ -1,7 +1,7 @@
-"""`manage.py channel`: list, add, test, pause, resume, enable, redrive, rotate and remove channels."""
+"""`manage.py channel`: list, add, change, test, pause, resume, enable, redrive, rotate and remove channels."""
 
 import json
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -28,16 +28,19 @@ EPILOG = """Encrypted options, such as a receiver's URL, are asked for, or read 
   echo "$URL" | manage.py channel add chat team --secret url
   manage.py channel add webhook ops --secret-file url=/run/secrets/url --secret-file headers=/run/secrets/headers
   manage.py channel add log audit --option level=INFO
+  manage.py channel change ops --event WORKSPACE_OFFLINE --without runtime --concurrency 2
   manage.py channel test ops
   manage.py channel redrive ops --since 2026-01-31T14:00
   manage.py channel list --format json
 """
-# What each option of `add` sets, and the words of its help.
+# What each option of `add` and `change` sets, and the words of its help.
 _FILTERS = {
     "event": ("event_types", "an event to send, for example WORKSPACE_PROVISION_FAILED; default: all"),
     "failure-code": ("failure_codes", "only failures with this code"),
     "runtime": ("runtimes", "only workspaces with this runtime"),
 }
+# What `change --without` empties.
+_CLEARED = {**{name: target for name, (target, _) in _FILTERS.items()}, "workspace": "workspace_id"}
 _OF_ONE = {
     "test": "send a test message now and show the answer; exits with 1 if it was not accepted",
     "pause": "stop sending; events are still queued",
@@ -48,29 +51,60 @@ _OF_ONE = {
     "remove": "remove a channel with its deliveries, also those that are not sent yet",
 }
 
+_REFUSALS = (
+    saving.InvalidChannel,
+    channel_operations.NothingToRotate,
+    SendFailed,
+    UnknownKind,
+    # Another request has just removed it.
+    Channel.DoesNotExist,
+)
+
 
 class Command(CommandWithExamples):
-    help = "List, add, test, pause, resume, enable, redrive, rotate or remove channels."
+    help = "List, add, change, test, pause, resume, enable, redrive, rotate or remove channels."
     epilog = EPILOG
 
     def add_arguments(self, parser: CommandParser) -> None:
-        actions = parser.add_subparsers(dest="action", required=True, metavar="list | add | test | pause | …")
+        actions = parser.add_subparsers(dest="action", required=True, metavar="list | add | change | test | …")
         listing = actions.add_parser("list", help="list the channels with their health")
         listing.add_argument("--format", choices=["text", "json"], default="text", help="json is for scripts")
-        self.add_arguments_of_add(actions.add_parser("add", help="add a channel; prints a webhook's secret once"))
+        add = actions.add_parser("add", help="add a channel; prints a webhook's secret once")
+        add.add_argument("kind", help=f"one of {', '.join(KINDS)}")
+        add.add_argument("name", help="a name that says who is told")
+        change = actions.add_parser("change", help="change a channel; what is not named stays")
+        change.add_argument("channel", help="its name or ID")
+        change.add_argument("--name", help="its new name")
+        for action in (add, change):
+            self.add_settings(action)
+        change.add_argument(
+            "--without",
+            action="append",
+            default=[],
+            choices=_CLEARED,
+            help="drop this filter, so that the channel gets all that it left out; repeatable",
+        )
         for name, text in _OF_ONE.items():
             action = actions.add_parser(name, help=text)
             action.add_argument("channel", help="its name or ID")
             if name == "redrive":
                 action.add_argument("--since", type=moment, help="only events since this time; UTC if it has no zone")
 
-    def add_arguments_of_add(self, parser: CommandParser) -> None:
-        parser.add_argument("kind", help=f"one of {', '.join(KINDS)}")
-        parser.add_argument("name", help="a name that says who is told")
+    def add_settings(self, parser: CommandParser) -> None:
         repeatable: dict[str, Any] = {"action": "append", "default": []}
         for name, (target, text) in _FILTERS.items():
             parser.add_argument(f"--{name}", dest=target, help=f"{text}; repeatable", **repeatable)
         parser.add_argument("--workspace", dest="workspace_id", help="only this workspace and its descendants: an ID")
+        parser.add_argument(
+            "--descendants",
+            action=BooleanOptionalAction,
+            dest="with_descendants",
+            help="with --workspace: its descendants, too, or not",
+        )
+        parser.add_argument("--concurrency", type=int, metavar="N", help="how many may be sent at once: 1 to 32")
+        parser.add_argument(
+            "--timeout", type=int, metavar="SECONDS", dest="timeout_seconds", help="how long each may take: 1 to 30"
+        )
         parser.add_argument("--option", dest="plain", metavar="NAME=VALUE", help="an option of the kind", **repeatable)
         parser.add_argument(
             "--secret", metavar="NAME", help="ask for this option without showing it; repeatable", **repeatable
@@ -86,9 +120,11 @@ class Command(CommandWithExamples):
                 self.list_channels(options["format"])
             elif action == "add":
                 self.add(options)
+            elif action == "change":
+                self.change(find_channel(options["channel"]), options)
             else:
                 self.act(action, find_channel(options["channel"]), options)
-        except (saving.InvalidChannel, channel_operations.NothingToRotate, SendFailed, UnknownKind) as error:
+        except _REFUSALS as error:
             raise CommandError(printable(str(error)), returncode=2) from error
 
     def list_channels(self, form: str) -> None:
@@ -103,13 +139,29 @@ class Command(CommandWithExamples):
         self.stdout.write("1 channel." if len(rows) == 1 else f"{len(rows)} channels.")
 
     def add(self, options: dict[str, Any]) -> None:
-        plain = dict(split_option(text, kind=options["kind"]) for text in options["plain"])
+        self.show("Added", saving.create(options["kind"], self.read_settings(options, kind=options["kind"])))
+
+    def change(self, channel: Channel, options: dict[str, Any]) -> None:
+        values = self.read_settings(options, kind=channel.kind)
+        if twice := next((name for name in options["without"] if _CLEARED[name] in values), None):
+            raise CommandError(f"Give --{twice} or --without {twice}, not both.", returncode=2)
+        values |= {_CLEARED[name]: None if name == "workspace" else [] for name in options["without"]}
+        if not values:
+            raise CommandError("Say what to change; --help lists the options.", returncode=2)
+        self.show("Changed", saving.change(channel.pk, values))
+
+    def read_settings(self, options: dict[str, Any], *, kind: str) -> dict[str, Any]:
+        """Return what the arguments set, as `saving` takes it. Raises CommandError."""
         if warning := warn_of_visible_secrets(options["secret"]):
             self.stderr.write(warning)
+        plain = dict(split_option(text, kind=kind) for text in options["plain"])
         secrets = read_secrets(options["secret"], options["secret_file"])
-        values = {name: options[name] for name in ("name", "event_types", "failure_codes", "runtimes", "workspace_id")}
-        saved = saving.create(options["kind"], {**values, "options": {**plain, **secrets}})
-        self.stdout.write(f"Added 1 channel, {saved.channel.name} ({saved.channel.kind}, ID {saved.channel.pk}).")
+        given = {name: options[name] for name in saving.SETTINGS if options[name] not in (None, [])}
+        return given | ({"options": plain | secrets} if plain or secrets else {})
+
+    def show(self, done: str, saved: saving.SavedChannel) -> None:
+        channel = saved.channel
+        self.stdout.write(f"{done} 1 channel, {channel.name} ({channel.kind}, ID {channel.pk}).")
         if saved.signing_secret:
             self.stdout.write(
                 f"Give its signing secret to the receiver. It is shown only once:\n{saved.signing_secret}"
