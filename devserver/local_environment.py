@@ -51,8 +51,11 @@ class LocalServers:
 
     def stop(self) -> None:
         """Stop the servers. A command first waits for the commands that use them too; `make up` doesn't wait."""
-        self.ownership.announce(State.STOPPING)
         try:
+            # If the folder was deleted, nobody else can find the servers.
+            if not self.ownership.folder.exists():
+                return
+            self.ownership.announce(State.STOPPING)
             is_command = self.ownership.owner.role is Role.COMMAND
             if is_command and not self.ownership.wait_for_members(seconds=_QUIET_SECONDS):
                 _print("Done. Other commands still use the servers that this one started: waiting for them to end.")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import httpx
@@ -74,6 +75,7 @@ class DevServer:
             children.relay(console=console),
             children.deliver(console=console),
         ]
+        self._folders = [each for each in (settings.BASE_DIR, settings.DATA_DIR) if each.exists()]
         self._stop_requested = threading.Event()
         self._is_forced = False
         self._is_in_step = False
@@ -100,7 +102,7 @@ class DevServer:
                 logger.debug("step begins", extra={"step": step.name})
                 limit = time.monotonic() + step.patience_seconds
                 # SIGHUP of a closed terminal reaches only the first process of the session, which may be make.
-                while not (self._stop_requested.is_set() or self.console.is_terminal_closed):
+                while not (self._stop_requested.is_set() or self.console.is_terminal_closed or self.lost_folder):
                     step.action()
                     if step.is_done():
                         break
@@ -114,7 +116,14 @@ class DevServer:
         finally:
             self._is_in_step = False
 
+    @property
+    def lost_folder(self) -> Path | None:
+        """Return the folder of the code or of the data if it was deleted: nothing can be started or stored then."""
+        return next((each for each in self._folders if not each.exists()), None)
+
     def _stop(self) -> None:
+        if folder := self.lost_folder:
+            self.console.write(f"{folder} was deleted.")
         self.console.write("Stopping. Press Ctrl-C again to stop by force.")
         try:
             self.supervisor.stop(self.workers, seconds=_WORKER_STOP_SECONDS, is_forced=lambda: self._is_forced)

@@ -1,6 +1,7 @@
 """manage.py as an operator uses it: each command works on its own, and errors are one message."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -162,6 +163,16 @@ def test_a_command_that_is_stopped_by_a_signal_stops_its_servers(number, environ
         stopped.send_signal(number)
         stopped.wait(timeout=PATIENCE_SECONDS)
     assert stopped.returncode == 128 + number
+    assert processes_in(environment["DATA_DIR"]) == []
+
+
+def test_a_command_whose_data_folder_was_deleted_stops_its_servers(environment):
+    with start("shell", "-v0", "-c", SLEEP, environment=environment) as command:
+        assert command.stdout.readline() == "works\n"
+        assert len(processes_in(environment["DATA_DIR"])) >= 2
+        shutil.rmtree(environment["DATA_DIR"])
+        _, errors = command.communicate("\n", timeout=PATIENCE_SECONDS)
+    assert (command.returncode, errors) == (0, "")
     assert processes_in(environment["DATA_DIR"]) == []
 
 

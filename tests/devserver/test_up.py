@@ -102,6 +102,15 @@ def test_a_closed_terminal_stops_everything(run, monkeypatch):
     run(Step(name="wait", **FOREVER))
 
 
+@pytest.mark.parametrize("name", ["BASE_DIR", "DATA_DIR"])
+def test_a_deleted_folder_stops_everything_and_is_named(run, screen, settings, tmp_path, name):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    setattr(settings, name, folder)
+    run(Step(name="delete", action=folder.rmdir, **FOREVER))
+    assert screen.getvalue().startswith(f"{folder} was deleted.\nStopping.")
+
+
 def test_the_handlers_of_signals_are_put_back(run):
     before = signal.getsignal(signal.SIGINT)
     run(STOP)
