@@ -107,7 +107,8 @@ def _is_waiting(workspace: Workspace, launch_id: UUID, *, clock: Clock) -> bool:
 def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: datetime) -> LaunchSpec | None:
     """Enter the launching phase with its deadline, and mint the agent's token, before the backend is called.
 
-    Return what the backend needs, or None if another worker was first or the queue's limits don't allow it yet.
+    Return what the backend needs, or None if another worker was first, or it can't begin yet: the queue's limits don't
+    allow it, or its secrets have changed since its preflight.
     """
     workspace = lock_workspace(workspace_id)
     if not _is_waiting(workspace, launch_id, clock=lambda: now):
@@ -125,6 +126,10 @@ def _begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: date
     if workspace.secrets_changed:
         # They may have changed between the preflight and the lock.
         changes["secrets_changed"] = not secrets.is_environment_of(workspace_id, prepared.environment)
+        if changes["secrets_changed"] and workspace.phase == Phase.QUEUED:
+            # Nobody was told, since the launch was going to read them: it does so when it is dispatched again.
+            _keep_waiting(launch_id)
+            return None
     if workspace.phase == Phase.QUEUED:
         changes |= launch_records.phase_fields(workspace, Phase.LAUNCHING, now=now)
     Workspace.objects.filter(pk=workspace_id).update(**changes)

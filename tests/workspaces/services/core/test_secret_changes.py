@@ -17,7 +17,7 @@ from tests.workspaces.factories import booting, external, failed, hibernated, la
 from workspaces.access import secrets
 from workspaces.access.secret_sets import create_set
 from workspaces.configuration.preflight import preflight
-from workspaces.models import ApiScope, Secret, Workspace
+from workspaces.models import ApiScope, Launch, Secret, Workspace
 from workspaces.operations import pause, remove, restart
 from workspaces.provisioners.base import BackendState, Observation
 from workspaces.services.core import fields
@@ -114,7 +114,11 @@ def test_a_workspace_is_told_once_until_its_next_launch_which_clears_the_mark(mo
 
 
 def start(workspace, monkeypatch, *, between=lambda: None):
-    """Launch the workspace on a backend that starts everything; `between` happens just after its preflight."""
+    """Launch the workspace on a backend that starts everything; `between` happens just after its preflight.
+
+    Return the values of KEY that it was started with.
+    """
+    started = []
 
     def prepare(row):
         prepared = preflight(row)
@@ -122,24 +126,34 @@ def start(workspace, monkeypatch, *, between=lambda: None):
         return prepared
 
     monkeypatch.setattr(launch_service, "preflight", prepare)
-    backend = SimpleNamespace(start=lambda spec: Observation(state=BackendState.RUNNING, url="http://127.0.0.1:4000"))
-    monkeypatch.setattr(launch_service, "get_provisioner", lambda kind: backend)
+
+    def run(spec):
+        started.append(spec.environment["KEY"])
+        return Observation(state=BackendState.RUNNING, url="http://127.0.0.1:4000")
+
+    monkeypatch.setattr(launch_service, "get_provisioner", lambda kind: SimpleNamespace(start=run))
     workspace.refresh_from_db()
     launch_id = workspace.launch_id
     launch(workspace_id=workspace.pk, launch_id=launch_id, clock=database_now)
+    return started
 
 
-@pytest.mark.parametrize(("value", "is_marked"), [("new", True), ("old", False)])
-def test_a_secret_that_changes_between_the_preflight_and_the_start_leaves_the_mark(monkeypatch, value, is_marked):
+@pytest.mark.parametrize("value", ["new", "old"])
+def test_a_launch_starts_with_a_secret_that_changed_after_its_preflight(monkeypatch, value):
     workspace = queued(name="w", secrets={"KEY": "old"})
     set_secrets({"KEY": "other"}, workspace_id=workspace.pk, by="root")
     set_secrets({"KEY": "old"}, workspace_id=workspace.pk, by="root")
-    start(
-        workspace,
-        monkeypatch,
-        between=lambda: set_secrets({"KEY": value}, workspace_id=workspace.pk, by="root"),
-    )
-    assert Workspace.objects.get().secrets_changed is is_marked
+
+    def change():
+        set_secrets({"KEY": value}, workspace_id=workspace.pk, by="root")
+
+    # The first attempt leaves it to be dispatched again.
+    assert start(workspace, monkeypatch, between=change) == (["old"] if value == "old" else [])
+    assert Launch.objects.get().dispatched_at is None
+    assert start(workspace, monkeypatch) == ([] if value == "old" else ["new"])
+    assert (marked(), told(), Workspace.objects.get().secrets_changed) == ([], [], False)
+    set_secrets({"KEY": "later"}, workspace_id=workspace.pk, by="root")
+    assert (marked(), told()) == (["w"], [("w", ["KEY"], "root")])
 
 
 def test_an_unreadable_secret_that_is_set_again_marks():
