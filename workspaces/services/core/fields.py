@@ -13,8 +13,8 @@ from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import MAX_TIMEOUT_SECONDS, Workspace
 from workspaces.services.core.secret_changes import changing_sets
-from workspaces.services.core.transition import TransitionRefused, lock_workspace
-from workspaces.services.core.trees import BadParent, reparent
+from workspaces.services.core.transition import TransitionRefused
+from workspaces.services.core.trees import BadParent, lock_in_tree, reparent
 
 MAX_LABELS = 50
 # A label's name and value together.
@@ -95,7 +95,8 @@ def edit(workspace_id: UUID, changes: Mapping[str, Any], *, by: str, check: Call
                 reparent(workspace_id=workspace_id, parent_id=own.pop("parent_id"))
             except BadParent as error:
                 raise InvalidWorkspace({"parent_id": str(error)}) from error
-        workspace = lock_workspace(workspace_id)
+        # The root first, as a change of sets locks it at the end.
+        workspace = lock_in_tree(workspace_id)
         if workspace.status == WorkspaceStatus.REMOVED:
             raise TransitionRefused(workspace, "it can't be changed.")
         check(workspace)

@@ -1,12 +1,12 @@
 """Changes of secrets. They mark the workspaces whose launch has other secrets than the next one will get."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from events import outbox
 from events.names import EventType
@@ -15,6 +15,7 @@ from workspaces.access import secret_sets, secrets
 from workspaces.models import BackendKind, Secret, Workspace, WorkspaceQuerySet
 from workspaces.services.core.lineage import event_subjects
 from workspaces.services.core.transition import lock_workspaces
+from workspaces.services.core.trees import lock_roots
 
 _LOCKED_AT_ONCE = 500
 
@@ -27,7 +28,8 @@ def set_secrets(
     Raises InvalidSecret before anything is stored.
     """
     secrets.check_secrets(values)
-    with changing(holders(workspace_id, secret_set), values, by=by):
+    owners = [workspace_id] if workspace_id else []
+    with changing(holders(workspace_id, secret_set), values, owners=owners, by=by):
         secrets.put_secrets(values, workspace_id=workspace_id, secret_set=secret_set, by=by)
 
 
@@ -35,9 +37,14 @@ def set_secrets(
 def delete_secrets(found: QuerySet[Secret], *, by: str) -> None:
     """Delete these secrets. Their values are masked as long as a launch may have them."""
     lock_until_commit(AdvisoryLock.SECRETS)
-    for secret in list(found):
-        with changing(holders(secret.workspace_id, secret.secret_set_id), [secret.name], by=by):
-            secrets.delete_secrets(Secret.objects.filter(pk=secret.pk))
+    rows = list(found)
+    owners = {row.workspace_id for row in rows if row.workspace_id}
+    sets = {row.secret_set_id for row in rows if row.secret_set_id}
+    affected = Workspace.objects.filter(Q(pk__in=owners) | Q(secret_sets__overlap=list(sets)))
+    if any(not row.workspace_id and not row.secret_set_id for row in rows):
+        affected = Workspace.objects.all()
+    with changing(affected, {row.name for row in rows}, owners=owners, by=by):
+        secrets.delete_secrets(Secret.objects.filter(pk__in=[row.pk for row in rows]))
 
 
 @contextmanager
@@ -60,13 +67,22 @@ def changing_sets(workspace_id: UUID, names: Sequence[str] | None, *, by: str) -
 
 
 @contextmanager
-def changing(workspaces: WorkspaceQuerySet, names: Iterable[str], *, by: str) -> Iterator[None]:
-    """Change secrets with these names in the block, in one transaction, and mark those workspaces that get others."""
+def changing(
+    workspaces: WorkspaceQuerySet, names: Iterable[str], *, owners: Collection[UUID] = (), by: str
+) -> Iterator[None]:
+    """Change secrets with these names in the block, in one transaction, and mark those workspaces that get others.
+
+    `owners` are the workspaces whose own secrets change.
+    """
     with transaction.atomic():
         lock_until_commit(AdvisoryLock.SECRETS)
         # Slipway gives external workspaces no environment.
         launched = workspaces.not_removed().exclude(backend=BackendKind.EXTERNAL)
         workspace_ids, wanted = list(launched.values_list("pk", flat=True)), list(names)
+        if owners:
+            # In the order of a removal: the roots, the workspaces, then their secrets.
+            lock_roots([*workspace_ids, *owners])
+            lock_workspaces(owners)
         before = secrets.effective_ciphertexts(workspace_ids, wanted)
         yield
         after = secrets.effective_ciphertexts(workspace_ids, wanted)
@@ -102,6 +118,8 @@ def changed_names(before: secrets.Ciphertexts, after: secrets.Ciphertexts) -> di
 def mark(changed: Mapping[UUID, Sequence[str]], *, by: str) -> None:
     """Mark workspaces whose secrets with these names changed; those that a launch runs with the old ones are told."""
     ordered = sorted(changed)
+    # All of them before the first workspace, in the order of the verbs on trees.
+    lock_roots(ordered)
     for start in range(0, len(ordered), _LOCKED_AT_ONCE):
         rows = lock_workspaces(part := ordered[start : start + _LOCKED_AT_ONCE])
         Workspace.objects.filter(pk__in=part).update(secrets_changed=True)

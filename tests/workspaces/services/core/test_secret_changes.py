@@ -2,28 +2,34 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from cryptography.fernet import Fernet
-from django.db import connection
+from django.db import connection, transaction
 from django.test import override_settings
 
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import holder
+from tests.waiting import wait_until
 from tests.workspaces.factories import booting, external, failed, hibernated, launching, online, queued
+from tests.workspaces.races.interleaving import interleaving, orders
 from workspaces.access import secrets
 from workspaces.access.secret_sets import create_set
 from workspaces.configuration.preflight import preflight
+from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Launch, Secret, Workspace
 from workspaces.operations import pause, remove, restart
 from workspaces.provisioners.base import BackendState, Observation
 from workspaces.services.core import fields
 from workspaces.services.core.secret_changes import delete_secrets, set_secrets
+from workspaces.services.core.trees import lock_roots, lock_tree
 from workspaces.services.launching import launch as launch_service
 from workspaces.services.launching.launch import launch
+from workspaces.services.stopping.remove import remove as remove_in_tree
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +89,16 @@ def test_a_deleted_secret_marks_unless_the_next_layer_has_the_same_value():
         workspace = online(name=f"lost {name}", secrets={"A": "same", "B": "own"})
         delete_secrets(Secret.objects.filter(workspace=workspace, name=name), by="root")
     assert (marked(), told()) == (["lost B"], [("lost B", ["B"], "root")])
+
+
+def test_deleted_secrets_of_every_kind_are_told_together():
+    make_set("llm", SHARED="x", SAME="x")
+    set_secrets({"GLOBAL": "x", "SAME": "x"}, by="root")
+    online(name="own", secrets={"OWN": "x"}, secret_sets=["llm"])
+    online(name="plain")
+    delete_secrets(Secret.objects.exclude(secret_set=None, name="SAME"), by="root")
+    assert not Secret.objects.exclude(name="SAME").exists()
+    assert sorted(told()) == [("own", ["GLOBAL", "OWN", "SHARED"], "root"), ("plain", ["GLOBAL"], "root")]
 
 
 def test_another_list_of_sets_marks_if_it_gives_another_value():
@@ -184,7 +200,7 @@ def test_the_api_shows_and_filters_who_needs_a_restart():
 def test_a_change_of_a_global_secret_costs_as_many_queries_for_many_workspaces(django_assert_max_num_queries):
     for name in range(5):
         online(name=f"w{name}")
-    with django_assert_max_num_queries(22):
+    with django_assert_max_num_queries(26):
         set_secrets({"KEY": "x"}, by="root")
     assert len(marked()) == 5
 
@@ -209,3 +225,69 @@ def test_two_changes_at_once_miss_nothing():
         list(pool.map(run, changes))
     assert secrets.read_environment(workspace.pk) == {"KEY": "new"}
     assert marked() == ["w"]
+
+
+@pytest.fixture
+def tree():
+    """A workspace below one with a greater ID: a lock on both in the order of their IDs takes the child first."""
+    child, root = sorted([online(name="a"), online(name="b")], key=lambda row: row.pk)
+    secrets.put_secrets({"OLD": "x"}, workspace_id=child.pk)
+    Workspace.objects.filter(pk=child.pk).update(parent_id=root.pk)
+    create_set("llm")
+    secrets.put_secrets({"KEY": "of the set"}, workspace_id=None, secret_set="llm")
+    return SimpleNamespace(child=child, root=root)
+
+
+CHANGES = {
+    "global": lambda child: set_secrets({"KEY": "new"}, by="root"),
+    "its own": lambda child: set_secrets({"KEY": "new"}, workspace_id=child.pk, by="root"),
+    "of a set": lambda child: attach(child, "llm"),
+    "deleted": lambda child: delete_secrets(Secret.objects.filter(workspace=child, name="OLD"), by="root"),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_of_secrets_waits_for_the_root_as_the_verbs_on_trees_do(tree, change):
+    pids = []
+
+    def run():
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                pids.extend(cursor.fetchone())
+            change(tree.child)
+        finally:
+            connection.close()
+
+    def is_blocked():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", pids)
+            return cursor.fetchone()[0]
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            lock_roots([tree.child.pk])
+            changing = pool.submit(run)
+            wait_until(lambda: changing.done() or (pids and is_blocked()))
+            assert not changing.done()
+            # Not locked by the other one, which would be a deadlock.
+            lock_tree(tree.child.pk)
+        changing.result()
+    assert tree.child.name in marked()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_order_of_a_removal_and_a_change_of_the_workspaces_secrets_ends_in_a_deadlock():
+    with interleaving() as race:
+        for order in orders((3, 3)):
+            workspace = online(name="w", secrets={"KEY": "x"})
+            own = Secret.objects.filter(workspace=workspace)
+            actions = {
+                "delete": partial(delete_secrets, own, by="root"),
+                "remove": partial(remove_in_tree, workspace_id=workspace.pk, confirmed=True, now=database_now()),
+            }
+            race.run_in_order(actions, order)
+            # A deadlock would be one of the removal's failures.
+            assert Workspace.objects.get(pk=workspace.pk).status == WorkspaceStatus.REMOVED
+            assert not own.all().exists()
