@@ -1,56 +1,67 @@
 """A bare Django site with one view for each benchmark to be compared with: `granian bench.bare_site:application`.
 
-No middleware, no serializer, no authentication: what remains is one statement of the ORM, committed as Slipway's.
+Slipway's models, but no middleware, no router and no authentication: what remains is one statement of the ORM,
+committed as Slipway's.
 """
 
-import os
+import json
 
-import environ
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-_DATABASE = environ.Env.db_url_config(os.environ["DATABASE_URL"])
-# As a heartbeat of Slipway, the UPDATE does not wait for the disk.
-_DATABASE |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": False, "OPTIONS": {"options": "-c synchronous_commit=off"}}
-settings.configure(
-    ALLOWED_HOSTS=["127.0.0.1"],
-    DATABASES={"default": _DATABASE},
-    MIDDLEWARE=[],
-    ROOT_URLCONF="bench.bare_site",
-    SECRET_KEY=os.environ["SECRET_KEY"],
-    USE_TZ=True,
-)
+from config import settings as slipway
+
+_DATABASE = slipway.DATABASES["default"] | {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": False}
+# As a heartbeat of Slipway, its UPDATE does not wait for the disk.
+_HEARTBEATS = _DATABASE | {"OPTIONS": _DATABASE["OPTIONS"] | {"options": "-c synchronous_commit=off"}}
+_BARE = {
+    "DATABASES": {"default": _DATABASE, "heartbeats": _HEARTBEATS},
+    "MIDDLEWARE": [],
+    "ROOT_URLCONF": "bench.bare_site",
+}
+settings.configure(**{name: value for name, value in vars(slipway).items() if name.isupper()} | _BARE)
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402
 
 application = get_wsgi_application()
 
-from django.db import models  # noqa: E402
 from django.db.models.functions import Now  # noqa: E402
 from django.urls import path  # noqa: E402
 
-_OK = b'{"status":"ok"}'
-
-
-class Beat(models.Model):
-    """Slipway's table of heartbeats."""
-
-    workspace_id = models.UUIDField(primary_key=True)
-    last_heartbeat_at = models.DateTimeField()
-
-    class Meta:
-        app_label = "bare_site"
-        db_table = "workspaces_heartbeat"
-        managed = False
-
-    def __str__(self) -> str:
-        return str(self.workspace_id)
+from workspaces.api.schemas import CreateIn  # noqa: E402
+from workspaces.lifecycle.transitions import WorkspaceStatus  # noqa: E402
+from workspaces.models import BackendKind, Heartbeat, Workspace  # noqa: E402
 
 
 def beat(request: HttpRequest, workspace_id: str) -> HttpResponse:
     """Store the time of a heartbeat."""
-    Beat.objects.filter(workspace_id=workspace_id).update(last_heartbeat_at=Now())
-    return HttpResponse(_OK, content_type="application/json", headers={"Content-Length": str(len(_OK))})
+    Heartbeat.objects.using("heartbeats").filter(workspace_id=workspace_id).update(last_heartbeat_at=Now())
+    return _answer(status="ok")
 
 
-urlpatterns = [path("beat/<uuid:workspace_id>", beat), path("health", lambda request: HttpResponse())]
+def register(request: HttpRequest, workspace_id: str) -> HttpResponse:
+    """Store that a workspace is heard of."""
+    Heartbeat.objects.filter(workspace_id=workspace_id).update(last_heartbeat_at=Now())
+    return _answer(status="registered")
+
+
+def create(request: HttpRequest) -> HttpResponse:
+    """Insert a workspace that awaits its agent."""
+    body = CreateIn.model_validate_json(request.body)
+    row = Workspace.objects.create(
+        name=body.name, config=body.config or "", backend=BackendKind.EXTERNAL, status=WorkspaceStatus.AWAITING_AGENT
+    )
+    return _answer(id=str(row.pk), status=row.status)
+
+
+def _answer(**fields: str) -> HttpResponse:
+    body = json.dumps(fields, separators=(",", ":"))
+    return HttpResponse(body, content_type="application/json", headers={"Content-Length": str(len(body))})
+
+
+urlpatterns = [
+    path("beat/<uuid:workspace_id>", beat),
+    path("register/<uuid:workspace_id>", register),
+    path("workspaces", create),
+    path("health", lambda request: HttpResponse()),
+]

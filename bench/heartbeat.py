@@ -5,13 +5,14 @@ Both run on a server of the same kind with the same workers. The view's UPDATE i
 
 import json
 from collections.abc import Iterator
+from itertools import cycle
 from statistics import median
 
 from bench import http_load
 from bench.harness import Better, Meter, Ratio, main
 from bench.http_load import Load
 from bench.installation import running_web
-from bench.large_fleet import insert_fleet
+from bench.large_fleet import delete_fleet, insert_fleet
 from bench.servers import start_servers
 
 AGENTS = 64
@@ -26,6 +27,7 @@ BUSY = {**REPORT, "active_tasks": 2, "current_task": "Summarise the release note
 def measure(meter: Meter) -> Iterator[Ratio]:
     """Run all measurements with one fleet and two servers."""
     start_servers()
+    delete_fleet()
     insert_fleet(rows=AGENTS, provisioning=0)
     agents = _agents()
     with running_web("config.wsgi:application") as slipway, running_web("bench.bare_site:application") as bare:
@@ -48,7 +50,7 @@ def _compare(
     loads: dict[int, list[Load]] = {}
 
     def per_second(port: int, requests: list[bytes]) -> float:
-        shares = [requests[number::connections] for number in range(connections)]
+        shares = [cycle(requests[number::connections]) for number in range(connections)]
         measured = http_load.load(port, shares, seconds=SECONDS)
         loads.setdefault(port, []).append(measured)
         return measured.per_second

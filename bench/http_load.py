@@ -6,9 +6,9 @@ Written with sockets and bytes, so that the sender takes as little of the proces
 import selectors
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import cycle
 
 _MOST_WAITING_SECONDS = 10.0
 
@@ -33,16 +33,21 @@ def request(path: str, *, port: int, token: str, body: bytes) -> bytes:
 
 
 class _Connection:
-    def __init__(self, port: int, requests: Sequence[bytes]) -> None:
+    def __init__(self, port: int, requests: Iterable[bytes]) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        self._requests = cycle(requests)
+        self._requests = iter(requests)
         self._answer = b""
         self._sent_at = 0.0
 
-    def send(self) -> None:
+    def send(self) -> bool:
+        """Send the next request; return whether there was one."""
+        request = next(self._requests, None)
+        if request is None:
+            return False
         self._sent_at = time.perf_counter()
-        self.socket.sendall(next(self._requests))
+        self.socket.sendall(request)
+        return True
 
     def receive(self) -> float | None:
         """Read what has arrived; return how long the answer took once it is whole. Raises RuntimeError if not 20x."""
@@ -59,20 +64,23 @@ class _Connection:
         return time.perf_counter() - self._sent_at
 
 
-def load(port: int, connections: Sequence[Sequence[bytes]], *, seconds: float) -> Load:
-    """Send each connection's requests in turn, again and again, for some seconds."""
+def load(port: int, connections: Sequence[Iterable[bytes]], *, seconds: float) -> Load:
+    """Send each connection's requests, one after the other, for some seconds or until there are no more.
+
+    Each connection has at least one. Returns when the last one that was sent is answered.
+    """
     began = time.perf_counter()
     times = list(_times(port, connections, end=began + seconds))
     return Load(per_second=len(times) / (time.perf_counter() - began), times=times)
 
 
-def _times(port: int, connections: Sequence[Sequence[bytes]], *, end: float) -> Iterator[float]:
-    with selectors.DefaultSelector() as selector:
-        opened = [_Connection(port, requests) for requests in connections]
-        for connection in opened:
+def _times(port: int, connections: Sequence[Iterable[bytes]], *, end: float) -> Iterator[float]:
+    with selectors.DefaultSelector() as selector, ExitStack() as stack:
+        for connection in [_Connection(port, requests) for requests in connections]:
+            stack.enter_context(connection.socket)
             selector.register(connection.socket, selectors.EVENT_READ, connection)
             connection.send()
-        while time.perf_counter() < end:
+        while selector.get_map():
             ready = selector.select(_MOST_WAITING_SECONDS)
             if not ready:
                 raise TimeoutError(f"No answer in {_MOST_WAITING_SECONDS} s.")
@@ -80,6 +88,5 @@ def _times(port: int, connections: Sequence[Sequence[bytes]], *, end: float) -> 
                 taken = key.data.receive()
                 if taken is not None:
                     yield taken
-                    key.data.send()
-        for connection in opened:
-            connection.socket.close()
+                    if time.perf_counter() > end or not key.data.send():
+                        selector.unregister(key.fileobj)

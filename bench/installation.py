@@ -77,8 +77,9 @@ def running_web(application: str) -> Iterator[int]:
     from devserver.servers.embedded import free_port
 
     port = free_port()
-    # A load sends more in a second than an agent may in a minute. The calls are counted all the same.
-    told = {**os.environ, "PYTHONWARNINGS": "ignore", "AGENT_CALLS_PER_MINUTE": "1000000"}
+    # A load sends more in a second than a credential may in a minute. The calls are counted all the same.
+    unlimited = dict.fromkeys(("AGENT_CALLS_PER_MINUTE", "OPERATOR_CALLS_PER_MINUTE"), "1000000")
+    told = {**os.environ, "PYTHONWARNINGS": "ignore", **unlimited}
     options = {"env": told, "stdout": subprocess.DEVNULL}
     with _process(_web(port, application), options):
         _wait_for_web(port)

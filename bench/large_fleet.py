@@ -1,5 +1,8 @@
-"""Insert a fleet of any size with SQL, for benchmarks of the sweep and of lists."""
+"""Insert a fleet of any size with SQL, for benchmarks of the sweep and of the API."""
 
+import os
+
+import redis
 from django.db import connection, transaction
 
 _WORKSPACES = """
@@ -35,7 +38,7 @@ SELECT id, launch_id, now(), 0, '', 0, 0, '', 0, '', '{}' FROM workspaces_worksp
 ON CONFLICT DO NOTHING
 """
 # Failed workspaces boot again so that each round starts from the same fleet. The version stays, to match the log.
-_BOOT_AGAIN = """
+_BOOT_FAILED_AGAIN = """
 UPDATE workspaces_workspace
 SET status = 'provisioning', phase = 'booting', deadline_at = now() + interval '1 day', failure_code = '',
     failure_source = '', failure_message = '', failure_at = NULL, failure_owner = '', failure_phase = '',
@@ -45,6 +48,11 @@ UPDATE workspaces_launch
 SET outcome = 'in_flight', ended_at = NULL, failure_code = '', failure_message = '', teardown_at = NULL,
     teardown_reason = '', torn_down_at = NULL
 WHERE outcome = 'failed';
+"""
+_BOOT_ONLINE_AGAIN = """
+UPDATE workspaces_workspace
+SET status = 'provisioning', phase = 'booting', deadline_at = now() + interval '1 day' WHERE status = 'online';
+UPDATE workspaces_launch SET outcome = 'in_flight', ended_at = NULL WHERE outcome = 'online';
 """
 # Pick rows from all over the table: real late launches aren't stored next to each other.
 _MAKE_OVERDUE = """
@@ -68,13 +76,29 @@ def insert_fleet(*, rows: int, provisioning: int) -> None:
     vacuum_and_checkpoint("workspaces_heartbeat")
 
 
+def delete_fleet() -> None:
+    """Delete all workspaces, their events and all messages to the workers."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE workspaces_workspace, events_event CASCADE")
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as broker:
+        broker.flushdb()
+
+
 def make_overdue(number: int) -> None:
     """Reset failed workspaces to booting, then move the deadline of `number` booting workspaces into the past."""
     with transaction.atomic(), connection.cursor() as cursor:
         # No transition leads from failed back to the same launch, so the trigger would refuse it.
         cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(_BOOT_AGAIN)
+        cursor.execute(_BOOT_FAILED_AGAIN)
         cursor.execute(_MAKE_OVERDUE, [number])
+    vacuum_and_checkpoint()
+
+
+def boot_again() -> None:
+    """Let the workspaces that are online boot once more, by the same launches."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(_BOOT_ONLINE_AGAIN)
     vacuum_and_checkpoint()
 
 

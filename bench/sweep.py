@@ -10,7 +10,7 @@ from statistics import median, quantiles
 
 from bench.harness import Better, Meter, Ratio, main
 from bench.heartbeat_load import HeartbeatLoad, HeartbeatTimes
-from bench.large_fleet import insert_fleet, make_overdue
+from bench.large_fleet import delete_fleet, insert_fleet, make_overdue
 from bench.servers import start_servers
 
 ROWS = 1_000_000
@@ -27,6 +27,7 @@ def sweep(meter: Meter) -> Iterator[Ratio]:
     rows = meter.rows or ROWS
     with meter.step(f"A fleet of {rows:,}"):
         start_servers()
+        delete_fleet()
         insert_fleet(rows=rows // 100, provisioning=rows // 1000)
         small = _tick_seconds()
         insert_fleet(rows=rows - rows // 100, provisioning=rows // 10 - rows // 1000)
