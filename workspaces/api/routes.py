@@ -1,6 +1,7 @@
 """The operators' HTTP API for workspaces. Routes of operations are made from their table."""
 
 import inspect
+import json
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Status
+from ninja.responses import NinjaJSONEncoder
 
 from events.positions import last_position
 from postgres.clock import database_now
@@ -35,14 +37,17 @@ templates = Router(tags=["templates"])
 
 
 @router.get("", response=list[WorkspaceOut], auth=access("view", ApiScope.READ))
-def list_workspaces(request: HttpRequest, response: HttpResponse, wanted: Query[Listed]) -> list[dict[str, Any]]:
+def list_workspaces(request: HttpRequest, response: HttpResponse, wanted: Query[Listed]) -> HttpResponse:
     """List workspaces. X-Position is the event position of the list, to continue from with a stream."""
     response["X-Position"] = str(last_position())
     check_names(request, Listed)
     rows = in_order(select_for_json(filtered(wanted)), wanted)
     page = page_of(rows, wanted, request=request, response=response)
     policy, positions = current_policy(), queue_limits.queue_positions()
-    return [workspace_json(row, policy=policy, positions=positions) for row in page]
+    listed = [workspace_json(row, policy=policy, positions=positions) for row in page]
+    # Written here, since Ninja would check each row against the schema first, which takes longer than all the rest.
+    response.content = json.dumps(listed, cls=NinjaJSONEncoder, separators=(",", ":"))
+    return response
 
 
 @router.get("/{workspace_id}", response=WorkspaceOut, auth=access("view", ApiScope.READ, own_agent=True))

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -65,7 +65,29 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
         return self.exclude(backend=BackendKind.EXTERNAL).filter(status__in=ACTIVE)
 
 
-class Workspace(models.Model):
+class DirectlyRead(models.Model):
+    """A model whose rows are read by the thousands (ADR 16)."""
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def from_db(  # type: ignore[override]  # Django 6 passes one argument more and has to fail here (ADR 16)
+        cls, db: str | None, field_names: Collection[str], values: Collection[Any]
+    ) -> Self:
+        """Return an instance made of a row; fields that were not selected are deferred.
+
+        Django's own from_db first goes through all of the fields, nearly fifty of a workspace. For a sweep or a list,
+        which select a few fields of thousands of rows, that is most of the work.
+        """
+        row = cls.__new__(cls)
+        row.__dict__.update(zip(field_names, values, strict=True))
+        row._state = ModelState()
+        row._state.adding, row._state.db = False, db
+        return row
+
+
+class Workspace(DirectlyRead):
     """A workspace for one agent.
 
     Only services/core/transition.py writes `status` and `version`; only the services write the clocks of the launch.
@@ -276,21 +298,6 @@ class Workspace(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @classmethod
-    def from_db(  # type: ignore[override]  # Django 6 passes one argument more and has to fail here (ADR 16)
-        cls, db: str | None, field_names: Collection[str], values: Collection[Any]
-    ) -> "Workspace":
-        """Return an instance made of a row; fields that were not selected are deferred.
-
-        Django's own from_db first goes through all of the nearly fifty fields. For a sweep or a list, which select a
-        few fields of thousands of rows, that is most of the work.
-        """
-        row = cls.__new__(cls)
-        row.__dict__.update(zip(field_names, values, strict=True))
-        row._state = ModelState()
-        row._state.adding, row._state.db = False, db
-        return row
-
     @property
     def runs_a_launch(self) -> bool:
         """Return whether a launch was started with its secrets, as far as Slipway knows, and was not stopped."""
@@ -329,7 +336,7 @@ class Workspace(models.Model):
         }
 
 
-class Heartbeat(models.Model):
+class Heartbeat(DirectlyRead):
     """The last heartbeat of a workspace's agent, in a narrow row of its own so that it never waits for a sweep.
 
     No column that a heartbeat writes is indexed, and the table has fillfactor 70, so every update is heap-only.

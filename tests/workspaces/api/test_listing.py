@@ -164,6 +164,17 @@ def test_a_cursor_of_another_order_is_refused(reader):
     assert list(reader.get("/workspaces", sort="-name", cursor=cursor).json()["fields"]) == ["cursor"]
 
 
+def test_a_list_has_the_json_that_is_checked_for_each_of_its_workspaces(reader, fleet):
+    pause(online(name="stops").pk)
+    loop = {"count": 3, "attempt": 1, "most_attempts": 5, "gave_up": False, "state": "exited", "exit_code": 1}
+    times = {"at": "2026-01-01T00:00:00.123456+00:00", "next_attempt_at": None}
+    Workspace.objects.filter(pk=fleet["top"].pk).update(crash_loop={**loop, **times, "log_tail": "end"})
+    answer = reader.get("/workspaces")
+    assert len(answer.json()) == 5
+    assert answer.json() == [reader.get(f"/workspaces/{row['id']}").json() for row in answer.json()]
+    assert answer["Content-Type"] == "application/json; charset=utf-8"
+
+
 def test_a_list_takes_the_same_queries_however_long_it_is(reader):
     def number_of_queries():
         with CaptureQueriesContext(connection) as queries:
