@@ -173,6 +173,18 @@ def test_the_second_of_two_editors_is_told_that_the_workspace_has_changed(operat
     assert operator.get(f"/workspaces/{workspace.pk}")["ETag"] != first["ETag"]
 
 
+def test_a_parent_is_changed_as_it_was_read_and_not_after_another_change_of_it(operator, workspace):
+    parent, other = online(name="parent"), online(name="other")
+    read = operator.get(f"/workspaces/{workspace.pk}")["ETag"]
+    first = patch(operator, workspace, {"parent_id": str(parent.pk)}, If_Match=read)
+    assert (first.status_code, stored(workspace)["parent_id"]) == (200, parent.pk)
+    assert first["ETag"] == operator.get(f"/workspaces/{workspace.pk}")["ETag"]
+    patch(operator, workspace, {"parent_id": str(other.pk)})
+    # The ETag is of the time when it had the parent that is asked for.
+    assert patch(operator, workspace, {"parent_id": str(parent.pk)}, If_Match=first["ETag"]).status_code == 412
+    assert stored(workspace)["parent_id"] == other.pk
+
+
 def test_the_etag_follows_the_status_and_the_edited_fields_but_no_heartbeat(operator, workspace):
     def etag():
         return operator.get(f"/workspaces/{workspace.pk}")["ETag"]

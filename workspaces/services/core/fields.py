@@ -13,8 +13,8 @@ from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import MAX_TIMEOUT_SECONDS, Workspace
 from workspaces.services.core.secret_changes import changing_sets
-from workspaces.services.core.transition import TransitionRefused
-from workspaces.services.core.trees import BadParent, lock_in_tree, reparent
+from workspaces.services.core.transition import TransitionRefused, lock_workspace
+from workspaces.services.core.trees import BadParent, lock_roots, reparent
 
 MAX_LABELS = 50
 # A label's name and value together.
@@ -89,17 +89,17 @@ def edit(workspace_id: UUID, changes: Mapping[str, Any], *, by: str, check: Call
     """
     own = dict(changes)
     with transaction.atomic(), changing_sets(workspace_id, own.get("secret_sets"), by=by):
-        if "parent_id" in own:
-            # Locks the root before the workspace.
-            try:
-                reparent(workspace_id=workspace_id, parent_id=own.pop("parent_id"))
-            except BadParent as error:
-                raise InvalidWorkspace({"parent_id": str(error)}) from error
-        # The root first, as a change of sets locks it at the end.
-        workspace = lock_in_tree(workspace_id)
+        # The roots first, as a change of sets locks them at the end.
+        lock_roots(filter(None, [workspace_id, own.get("parent_id")]))
+        workspace = lock_workspace(workspace_id)
         if workspace.status == WorkspaceStatus.REMOVED:
             raise TransitionRefused(workspace, "it can't be changed.")
         check(workspace)
+        if "parent_id" in own:
+            try:
+                workspace = reparent(workspace_id=workspace_id, parent_id=own.pop("parent_id"))
+            except BadParent as error:
+                raise InvalidWorkspace({"parent_id": str(error)}) from error
         for name, value in own.items():
             setattr(workspace, name, value)
         if problems := {name: why for name, why in field_problems(workspace).items() if name in own}:
