@@ -43,7 +43,10 @@ def change_budget(request: HttpRequest, response: HttpResponse, workspace_id: UU
     """Change a workspace's budget in cents a month, null for none, and what happens when it is spent."""
     edit(request, response, workspace_id, body.model_dump(exclude_unset=True))
     operations.enforce_budget(workspace_id)
-    return budget_json(find(workspace_id))
+    workspace = find(workspace_id)
+    # It may be paused now.
+    response["ETag"] = etag_of(workspace)
+    return budget_json(workspace)
 
 
 @router.get("/{workspace_id}/state", auth=access("view", ApiScope.READ, own_agent=True))

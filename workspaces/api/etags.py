@@ -16,7 +16,9 @@ _EDITABLE = (
 def etag_of(workspace: Workspace) -> str:
     """Return the ETag of a workspace: it changes with its status and with the fields that an operator edits."""
     edited = [getattr(workspace, name) for name in ("version", *_EDITABLE)]
-    return f'"{hashlib.sha256(json.dumps(edited, default=str).encode()).hexdigest()[:20]}"'
+    # Postgres stores the names of labels in an order of its own.
+    text = json.dumps(edited, default=str, sort_keys=True)
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:20]}"'
 
 
 def check_if_match(workspace: Workspace, header: str | None) -> None:

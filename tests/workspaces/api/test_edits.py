@@ -8,6 +8,7 @@ import pytest
 from events.models import Event
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, online
+from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS, ApiScope, Workspace
 from workspaces.operations import pause, remove
 
@@ -171,6 +172,21 @@ def test_the_second_of_two_editors_is_told_that_the_workspace_has_changed(operat
     assert stored(workspace)["name"] == "mine"
     assert patch(operator, workspace, {"name": "yours"}, If_Match=f'"other", {first["ETag"]}').status_code == 200
     assert operator.get(f"/workspaces/{workspace.pk}")["ETag"] != first["ETag"]
+
+
+def test_the_etag_of_a_change_serves_for_the_next_one(operator, workspace):
+    labels = {"team": "a", "b": "1", "area": "c"}
+    first = patch(operator, workspace, {"labels": labels})
+    assert first["ETag"] == operator.get(f"/workspaces/{workspace.pk}")["ETag"]
+    assert patch(operator, workspace, {"name": "mine"}, If_Match=first["ETag"]).status_code == 200
+
+
+def test_the_etag_of_a_budget_is_that_of_the_workspace_which_it_has_paused(operator, workspace):
+    AgentCaller(workspace).beat(monthly_spend=700)
+    changes = {"budget_limit": 500, "budget_action": "pause"}
+    first = patch(operator, workspace, changes, path="/budget")
+    assert stored(workspace)["status"] == WorkspaceStatus.PAUSED
+    assert patch(operator, workspace, {"budget_limit": 900}, path="/budget", If_Match=first["ETag"]).status_code == 200
 
 
 def test_a_parent_is_changed_as_it_was_read_and_not_after_another_change_of_it(operator, workspace):
