@@ -20,6 +20,7 @@ MAX_LABELS = 50
 # A label's name and value together.
 MAX_LABEL_CHARACTERS = 200
 _NAMES = ("name", "role", "model", "runtime")
+_BUDGET = ("budget_limit", "budget_action")
 
 
 class InvalidWorkspace(ValueError):
@@ -100,13 +101,14 @@ def edit(workspace_id: UUID, changes: Mapping[str, Any], *, by: str, check: Call
                 workspace = reparent(workspace_id=workspace_id, parent_id=own.pop("parent_id"))
             except BadParent as error:
                 raise InvalidWorkspace({"parent_id": str(error)}) from error
+        has_other_budget = any(own.get(name, getattr(workspace, name)) != getattr(workspace, name) for name in _BUDGET)
         for name, value in own.items():
             setattr(workspace, name, value)
         if problems := {name: why for name, why in field_problems(workspace).items() if name in own}:
             raise InvalidWorkspace(problems)
-        if "budget_limit" in own:
-            # Another budget: each of its levels is told anew.
+        if has_other_budget:
+            # Each of its levels is told anew.
             own["budget_told_percent"] = workspace.budget_told_percent = 0
-        if own:
-            workspace.save(update_fields=own)
+        # Without fields it does nothing.
+        workspace.save(update_fields=own)
         return workspace

@@ -143,6 +143,17 @@ def test_another_budget_is_judged_at_once_and_told_anew():
     assert Workspace.objects.get(pk=workspace.pk).status == WorkspaceStatus.PAUSED
 
 
+def test_a_budget_that_is_set_again_as_it_was_is_not_told_again():
+    workspace = limited()
+    AgentCaller(workspace).beat(monthly_spend=1000)
+    for _ in range(2):
+        assert patch(workspace, {"budget_limit": 1000, "budget_action": "notify"}).status_code == 200
+    assert told(workspace) == [(100, 1000)]
+    patch(workspace, {"budget_limit": 1000, "budget_action": "pause"})
+    assert told(workspace) == [(100, 1000)] * 2
+    assert Workspace.objects.get(pk=workspace.pk).status == WorkspaceStatus.PAUSED
+
+
 def test_an_unknown_action_is_refused_and_a_removed_workspace_is_gone():
     workspace = limited()
     assert patch(workspace, {"budget_limit": 1, "budget_action": "shout"}).status_code == 422
