@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from registry.schemas import RuntimeState
+from workspaces import operations
 from workspaces.access import agent_urls, secrets
 from workspaces.access.authentication import Agent
 from workspaces.access.masking import Masker, masker_of
@@ -63,14 +64,20 @@ def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, no
     card = None
     if agent_card is not None:
         card = Masker(values, workspace_id=agent.workspace_id).mask_strings(dict(agent_card))
+    registration = mark_online.Registration(url=url, agent_card=card)
+    return _ignored_card(_bring_online(agent, verb=Verb.REGISTER, registration=registration, now=now), card)
+
+
+def _bring_online(
+    agent: Agent, *, verb: Verb, registration: mark_online.Registration | None, now: datetime
+) -> Workspace:
+    """Bring the agent's workspace online. Enforce its budget, which may have been reached while it was paused."""
     workspace = mark_online.mark_online(
-        workspace_id=agent.workspace_id,
-        launch_id=agent.launch_id,
-        verb=Verb.REGISTER,
-        registration=mark_online.Registration(url=url, agent_card=card),
-        now=now,
+        workspace_id=agent.workspace_id, launch_id=agent.launch_id, verb=verb, registration=registration, now=now
     )
-    return _ignored_card(workspace, card)
+    if workspace.budget_limit is not None:
+        operations.enforce_budget(agent.workspace_id)
+    return workspace
 
 
 def update_card(agent: Agent, agent_card: Mapping[str, Any]) -> Mapping[str, str]:
@@ -97,13 +104,7 @@ def follow_heartbeat(agent: Agent, stored: StoredHeartbeat, *, has_tasks: bool) 
     if agent.status in _BROUGHT_ONLINE:
         # If the launch has failed for good, or the workspace was changed meanwhile, the heartbeat is stored only.
         with suppress(TransitionRefused):
-            mark_online.mark_online(
-                workspace_id=agent.workspace_id,
-                launch_id=agent.launch_id,
-                verb=Verb.HEARTBEAT,
-                registration=None,
-                now=agent.received_at,
-            )
+            _bring_online(agent, verb=Verb.HEARTBEAT, registration=None, now=agent.received_at)
     elif agent.status == WorkspaceStatus.HIBERNATING and has_tasks:
         hibernate.undo_for_new_task(workspace_id=agent.workspace_id, launch_id=agent.launch_id)
     elif agent.status in RUNNING and stored.error_rate is not None:

@@ -111,6 +111,23 @@ def test_a_workspace_that_was_paused_when_its_budget_was_spent_is_paused_again_a
     assert Workspace.objects.get(pk=workspace.pk).status == WorkspaceStatus.PAUSED
 
 
+@pytest.mark.parametrize("is_registering", [True, False])
+def test_a_budget_that_is_lowered_during_a_pause_counts_when_the_agent_is_back_although_it_reports_no_spend(
+    is_registering,
+):
+    workspace = limited(action="pause", make=connected)
+    agent = AgentCaller(workspace)
+    agent.beat(monthly_spend=700)
+    pause(workspace.pk)
+    patch(workspace, {"budget_limit": 500})
+    assert told(workspace) == []
+    resume(workspace.pk)
+    answer = agent.register() if is_registering else agent.beat(monthly_spend=0)
+    assert answer.status_code == 200
+    assert told(workspace) == [(100, 700)]
+    assert Workspace.objects.get(pk=workspace.pk).status == WorkspaceStatus.PAUSED
+
+
 def test_in_a_new_month_the_spend_begins_at_zero_and_is_told_again():
     workspace = limited()
     agent = AgentCaller(workspace)
