@@ -1,5 +1,6 @@
 """`slipway launch` and `--wait`, against a real server. The tests move the launch as its workers would."""
 
+import json
 import signal
 
 import pytest
@@ -75,10 +76,13 @@ def test_everything_that_is_asked_for_is_sent(signed_in, tmp_path):
     assert read_environment(made.pk) == {"ONE": "1", "TWO": "2"}
 
 
-def test_an_external_workspace_gets_what_its_owner_needs(signed_in):
-    shown = signed_in.ok("launch", "--external", "--name", "outside")
+@pytest.mark.parametrize("waiting", [[], ["--wait"]], ids=["not waiting", "waiting"])
+def test_an_external_workspace_gets_what_its_owner_needs(signed_in, waiting):
+    shown = signed_in.ok("launch", "--external", "--name", "outside", *waiting)
     assert "connection.auth_token" in shown
-    assert Workspace.objects.get().is_external
+    created = json.loads(signed_in.ok("launch", "--external", "--name", "other", *waiting, "-o", "json"))
+    assert created["connection"]["auth_token"]
+    assert [row.is_external for row in Workspace.objects.all()] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -94,10 +94,13 @@ def name_in(config: str) -> str:
 
 
 def show_created(client: Client, created: dict[str, Any], output: Format, *, wait: bool) -> None:
-    """Show a new workspace, and what is probably not meant in its configuration. With `wait` follow its launch."""
+    """Show a new workspace, and what is probably not meant in its configuration. With `wait` follow its launch.
+
+    An external workspace has no launch to wait for. What its agent needs is shown only now.
+    """
     for warning in created.pop("warnings", []):
         warn(f"Warning: {warning}")
-    if wait:
+    if wait and "connection" not in created:
         follow_launch(client, created["id"])
     else:
         show_one(created, output)
