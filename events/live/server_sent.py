@@ -12,7 +12,6 @@ from events.live.stream import CLIENT_GONE, StreamRefused
 from events.live.stream_hub import StreamHub
 from events.live.stream_request import check_request
 
-_FIRST_LINES = b"retry: 2000\n: stream opened\n\n"
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -37,7 +36,8 @@ async def serve(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Se
     is_of_workspace = request.workspace_id is not None
     stream_format = StreamFormat.WORKSPACE_SERVER_SENT if is_of_workspace else StreamFormat.SERVER_SENT
     stream = request.stream(hub, scope, send, format=stream_format)
-    stream.writer.write([body_part(_FIRST_LINES)])
+    # The ID of where it begins, so that a client which is cut off before its first logged event misses none.
+    stream.writer.write([body_part(f"retry: 2000\nid: {request.after}\n: stream opened\n\n".encode())])
     DisconnectWatcher(receive, stream)
     end = await hub.serve(stream, after=request.after, end=request.end)
     if end is CLIENT_GONE:

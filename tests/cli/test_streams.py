@@ -2,13 +2,17 @@
 
 import json
 import signal
+from uuid import uuid4
 
 import pytest
 from slipway.errors import ExitCode
 
-from events import relay
+from events import ephemeral, relay
+from events.names import EphemeralEventType
+from events.positions import last_position
 from tests.cut_proxy import cut_proxy
 from tests.journeys.conftest import stack
+from tests.waiting import wait_until
 from tests.workspaces.factories import online
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,6 +47,26 @@ def test_a_stream_that_breaks_goes_on_where_it_was(operator, stack):
             assert positions(following) == [1, 2, 3, 4, 5, 6]
             following.process.send_signal(signal.SIGINT)
             assert following.process.wait(10) == ExitCode.INTERRUPTED
+
+
+def test_a_stream_that_breaks_before_its_first_logged_event_misses_none(operator, stack):
+    about = {"event_type": EphemeralEventType.TASK_UPDATED, "workspace_id": uuid4(), "version": 1}
+    about |= {"payload": {"current_task": "read", "active_tasks": 1}}
+
+    def has_an_ephemeral_event(run):
+        ephemeral.publish(ephemeral.EphemeralEvent(**about))
+        return run.lines
+
+    with cut_proxy(to_port=stack.port) as proxy:
+        operator.sign_in(f"http://127.0.0.1:{proxy.port}")
+        with operator.running("events", "--follow", "-o", "json") as following:
+            following.wait_for(has_an_ephemeral_event)
+            proxy.cut()
+            following.wait_for(lambda run: "Connecting again." in run.errors)
+            online()
+            wait_until(lambda: last_position() == 2)
+            proxy.restore()
+            following.wait_for(lambda run: list(filter(None, positions(run))) == [1, 2])
 
 
 def test_only_what_was_asked_for_is_followed(operator):

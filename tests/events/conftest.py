@@ -142,7 +142,9 @@ class Stream:
     def __init__(self, response):
         self.response = response
         self._lines = response.iter_lines()
-        assert self.block() == ["retry: 2000", ": stream opened"]
+        retry, begin, opened = self.block()
+        assert (retry, begin[:4], opened) == ("retry: 2000", "id: ", ": stream opened")
+        self.begin = int(begin[4:])
 
     def block(self):
         """Return the lines up to the next empty one."""

@@ -57,6 +57,13 @@ def test_a_new_client_starts_at_the_end_of_the_log(server):
         assert stream.message()[0] == 3
 
 
+def test_a_stream_says_first_where_it_begins(server):
+    publish(online(), online())
+    for options, begin in (({}, 2), ({"params": {"after": "1"}}, 1), ({"headers": {**WORD, "Last-Event-ID": "0"}}, 0)):
+        with server.stream(**options) as stream:
+            assert stream.begin == begin
+
+
 def test_a_client_resumes_after_its_snapshot_and_then_follows_live(server):
     publish(*[online() for _ in range(5)])
     with server.stream(params={"after": "2"}) as stream:
