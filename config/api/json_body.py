@@ -3,7 +3,9 @@
 import json
 import math
 import re
+from collections import Counter
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from django.http import HttpRequest
@@ -11,7 +13,7 @@ from ninja.parser import Parser
 
 from config.entry import bodies
 from registry.report_body import MAX_DEPTH, read_report
-from workspaces.access.errors import RequestRefused
+from workspaces.access.errors import MOST_PROBLEMS, RequestRefused
 
 # Reports of agents and watchers: what they can't hold is mended field by field (registry/schemas.py).
 _REPORT = re.compile(r"/registry/\w+|/admin/workspaces/[^/]+/bootstrap-failed")
@@ -29,7 +31,7 @@ class JsonParser(Parser):
 def read_json(body: bytes) -> Any:
     """Return the value of a JSON body. Raises RequestRefused with status 400 or 422."""
     try:
-        value = json.loads(body.decode(), parse_constant=refuse_constant)
+        value = json.loads(body.decode(), parse_constant=refuse_constant, object_pairs_hook=object_of)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
@@ -78,6 +80,18 @@ def _too_deep() -> RequestRefused:
 def refuse_constant(name: str) -> None:
     """Raise ValueError for NaN and Infinity, which Python's parser accepts."""
     raise ValueError(f"{name} is not a JSON number")
+
+
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Raises RequestRefused if it has a field twice: which one is meant is not known."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        counted = Counter(name for name, _ in pairs)
+        repeated = islice((name for name, times in counted.items() if times > 1), MOST_PROBLEMS)
+        fields = {name[:200]: "This field is given more than once." for name in repeated}
+        message = " ".join(f"{name}: {why}" for name, why in fields.items())
+        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, message, code="validation_error", fields=fields)
+    return value
 
 
 def _check(path: tuple[str | int, ...], value: Any, *, prefix: str = "") -> None:

@@ -107,6 +107,30 @@ def test_every_wrong_field_is_named_at_once(operator):
     assert set(answer.json()["fields"]) == {"name", "tier", "secrets"}
 
 
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ('{"name": "a", "template": "echo", "name": "b"}', ["name"]),
+        ('{"name": "a", "template": "echo", "labels": {"team": "a", "area": "x", "team": "a"}}', ["team"]),
+        ('{"name": "a", "template": "echo", "secrets": {"A": "sk-very", "A": "secret"}}', ["A"]),
+    ],
+)
+def test_a_field_that_is_given_twice_is_named_and_nothing_is_created(operator, body, fields):
+    answer = operator.post("/workspaces", body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
+    assert list(answer.json()["fields"]) == fields
+    assert b"very" not in answer.content
+    assert not Workspace.objects.exists()
+
+
+def test_the_report_of_an_agent_that_gives_a_field_twice_counts():
+    workspace = booting()
+    body = f'{{"workspace_id": "{workspace.pk}", "step": "one", "step": "two"}}'
+    assert AgentCaller(workspace).post("/registry/progress", body).status_code == 200
+    workspace.refresh_from_db()
+    assert workspace.progress_step == "two"
+
+
 def test_the_line_of_a_bad_config_is_named(operator):
     answer = operator.post("/workspaces", {"name": "w", "config": "name: w\nruntime: echo\ntier: [1\n"})
     assert "line" in answer.json()["fields"]["config"]
