@@ -20,12 +20,14 @@ from config.api import channels
 from config.api.database_outages import unavailable
 from config.api.json_body import JsonParser, check_size, too_large
 from config.api.openapi import DescribedAPI
+from config.api.parameters import refusing_unknown_parameters
 from config.stream_access import READ_EVENTS
 from events.api import router as events_router
 from events.channel_settings.saving import InvalidChannel
 from events.channels.base import SendFailed
 from events.channels.registry import UnknownKind
 from events.delivery.channel_operations import NothingToRotate
+from events.parameters import UnknownParameters
 from postgres.errors import is_outage
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
@@ -84,6 +86,12 @@ api.add_router("/channels", channels.router)
 api.add_router("/registry", registry_router)
 api.add_router("/admin/workspaces", watchers_router)
 api.add_router("/events", events_router, auth=READ_EVENTS)
+# Agents and watchers may send what this version doesn't know.
+for _router in (
+    *(preflight_router, workspaces_router, global_secrets_router, deadlines.router, secret_sets_router),
+    *(api_keys_router, templates_router, launches.router, incidents.router, channels.router, events_router),
+):
+    _router.add_decorator(refusing_unknown_parameters, mode="operation")
 
 
 def respond(request: HttpRequest, status: HTTPStatus, error: str, **more: Any) -> HttpResponse:
@@ -149,7 +157,7 @@ def transition_refused(request: HttpRequest, error: TransitionRefused) -> HttpRe
     return respond(request, HTTPStatus.CONFLICT, str(error), code="transition_refused", workspace_status=status)
 
 
-def invalid_fields(request: HttpRequest, error: InvalidWorkspace | InvalidChannel) -> HttpResponse:
+def invalid_fields(request: HttpRequest, error: InvalidWorkspace | InvalidChannel | UnknownParameters) -> HttpResponse:
     problems = [asdict(each) for each in error.problems] if isinstance(error, InvalidWorkspace) else []
     status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "validation_error"
     return respond(request, status, str(error), code=code, fields=error.fields, problems=problems)
@@ -200,6 +208,7 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
     TreeChanged: error_handler(HTTPStatus.CONFLICT, "tree_unsteady"),
     InvalidWorkspace: invalid_fields,
     InvalidChannel: invalid_fields,
+    UnknownParameters: invalid_fields,
     UnknownKind: error_handler(HTTPStatus.CONFLICT, "unknown_kind"),
     NothingToRotate: error_handler(HTTPStatus.CONFLICT, "nothing_to_rotate"),
     # Of a call that reads a channel's encrypted options; a test shows its result in the answer.

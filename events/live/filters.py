@@ -10,6 +10,8 @@ from django.http import QueryDict
 from events.envelope import LoggedEvent
 from events.names import EphemeralEventType, EventType
 
+# The query parameters that filter.
+FIELDS = ("event", "workspace", "runtime", "subtree")
 # More would make the URL too long.
 MAX_VALUES = 100
 _MAX_RUNTIME_CHARACTERS = 63
@@ -52,7 +54,7 @@ EVERYTHING = Filter()
 
 
 def parse(query: QueryDict) -> Filter:
-    """Return the filter of the parameters event, workspace, runtime and subtree. Raises BadFilter.
+    """Return the filter of the parameters FIELDS. Raises BadFilter.
 
     Each parameter may be repeated, and may hold several values with commas between them.
     """

@@ -14,10 +14,11 @@ from events.live import filters
 from events.live.authorization import django_request, require_authorization
 from events.live.client_writer import ClientWriter, Send
 from events.live.event_batch import StreamFormat, StreamOptions
-from events.live.filters import BadFilter, Filter
+from events.live.filters import FIELDS, BadFilter, Filter
 from events.live.log_reader import LogUnavailable
 from events.live.stream import Stream, StreamRefused
 from events.live.stream_hub import StreamHub
+from events.parameters import UnknownParameters, check_parameters
 
 # Fits a 64-bit integer.
 _POSITION = re.compile(r"[0-9]{1,18}")
@@ -76,7 +77,10 @@ async def check_request(hub: StreamHub, scope: Mapping[str, Any], *, workspace_i
 
 def _parse_filter(request: ASGIRequest, workspace_id: UUID | None) -> Filter:
     try:
+        check_parameters(request.GET, (*FIELDS, "after"))
         asked = filters.parse(request.GET)
+    except UnknownParameters as error:
+        raise StreamRefused(400, str(error), code="bad_filter", fields=error.fields) from None
     except BadFilter as error:
         raise StreamRefused(400, str(error), code="bad_filter", fields={error.field: str(error)}) from None
     if workspace_id is None:

@@ -1,9 +1,8 @@
-"""Lists in pages: an order, a cursor in the header Link, and parameters whose names are checked."""
+"""Lists in pages: an order, and a cursor in the header Link."""
 
 import base64
 import json
 from datetime import datetime
-from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, cast
 
@@ -59,22 +58,6 @@ def page_of(rows: QuerySet[Row], wanted: Paged, *, request: HttpRequest, respons
         following["cursor"] = cursor_of(page[-1], sort=wanted.sort)
         response["Link"] = f'<{request.path}?{following.urlencode()}>; rel="next"'
     return page
-
-
-def check_names(request: HttpRequest, wanted: type[Paged]) -> None:
-    """Raise RequestRefused for a parameter that the list doesn't have: it would list what nobody asked for.
-
-    Names that begin with an underscore only keep caches away.
-    """
-    unknown = [name for name in request.GET if name not in wanted.model_fields and not name.startswith("_")]
-    if not unknown:
-        return
-    fields = {}
-    for name in unknown[:20]:
-        near = get_close_matches(name, wanted.model_fields, n=1)
-        fields[name[:200]] = "There is no such filter." + (f" Did you mean {near[0]}?" if near else "")
-    sentence = " ".join(f"{name}: {why}" for name, why in fields.items())
-    raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, sentence, code="validation_error", fields=fields)
 
 
 def cursor_of(row: Model, *, sort: str) -> str:

@@ -19,7 +19,7 @@ from workspaces.access.errors import RequestRefused
 from workspaces.api.etags import etag_of
 from workspaces.api.idempotency import once
 from workspaces.api.listing import Listed, filtered
-from workspaces.api.pages import check_names, in_order, page_of
+from workspaces.api.pages import in_order, page_of
 from workspaces.api.router import access, router
 from workspaces.api.schemas import CreateIn
 from workspaces.api.serialize import WorkspaceOut, select_for_json, workspace_json
@@ -40,7 +40,6 @@ templates = Router(tags=["templates"])
 def list_workspaces(request: HttpRequest, response: HttpResponse, wanted: Query[Listed]) -> HttpResponse:
     """List workspaces. X-Position is the event position of the list, to continue from with a stream."""
     response["X-Position"] = str(last_position())
-    check_names(request, Listed)
     rows = in_order(select_for_json(filtered(wanted)), wanted)
     page = page_of(rows, wanted, request=request, response=response)
     policy, positions = current_policy(), queue_limits.queue_positions()

@@ -76,7 +76,7 @@ def test_a_filtered_stream_resumes_behind_the_events_that_it_left_out(serve):
 
 
 def test_an_invalid_filter_gets_400_by_its_field(server):
-    for field, value in (("event", "NONE"), ("workspace", "1"), ("runtime", ""), ("subtree", "x")):
+    for field, value in (("event", "NONE"), ("workspace", "1"), ("runtime", ""), ("subtree", "x"), ("evnt", "x")):
         answer = server.get(headers=WORD, params={field: value})
         assert (answer.status_code, answer.json()["code"], list(answer.json()["fields"])) == (
             400,

@@ -105,7 +105,7 @@ def test_a_wrong_filter_is_refused_by_name(reader, fleet, name, value):
 def test_an_unknown_filter_is_refused_with_the_nearest_one(reader, fleet):
     answer = reader.get("/workspaces", stauts="failed")
     assert answer.status_code == 422
-    assert answer.json()["fields"] == {"stauts": "There is no such filter. Did you mean status?"}
+    assert answer.json()["fields"] == {"stauts": "There is no such parameter. Did you mean status?"}
 
 
 def follow(reader, query):

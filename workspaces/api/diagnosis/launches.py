@@ -13,7 +13,7 @@ from agent.texts import printable
 from workspaces.access.authentication import Access
 from workspaces.access.errors import RequestRefused
 from workspaces.api.edits import find
-from workspaces.api.pages import Moment, Paged, Texts, check_names, in_order, page_of
+from workspaces.api.pages import Moment, Paged, Texts, in_order, page_of
 from workspaces.api.router import router as workspaces
 from workspaces.deadlines.policy import stop_deadline
 from workspaces.lifecycle.failures import advice_for
@@ -117,7 +117,6 @@ def listed(
     rows: LaunchQuerySet, wanted: LaunchesListed, *, request: HttpRequest, response: HttpResponse
 ) -> list[dict[str, Any]]:
     """Return one page of the launches that match every filter."""
-    check_names(request, LaunchesListed)
     for name in ("outcome", "failure_code", "runtime", "backend"):
         if values := getattr(wanted, name):
             rows = rows.filter(**{f"{name}__in": values})

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import DisallowedHost
+from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError, connections
 
 from events.live.authorization import Authorize, django_request, require_authorization
@@ -18,6 +19,7 @@ from events.live.event_batch import AsgiMessage, body_part
 from events.live.server_sent import send_refusal
 from events.live.stream import StreamRefused
 from events.live.stream_request import own_path
+from events.parameters import UnknownParameters, check_parameters
 from workspaces.api.diagnosis.logs import LogStream, ShownPart, read_part, why_over
 from workspaces.api.edits import find
 from workspaces.provisioners.base import ProvisionerError
@@ -124,21 +126,14 @@ class LogStreams:
         except DatabaseError:
             why = "The database can't be used right now. Try again in a few seconds."
             raise StreamRefused(503, why, headers={"Retry-After": "2"}, code="unavailable") from None
-        name = request.GET.get("stream", LogStream.AGENT)
-        if name not in list(LogStream):
-            raise invalid("stream", "It is boot or agent.")
-        # A browser that connects again sends the header with the URL that it was given first, so the header is newer.
-        place = request.headers.get("Last-Event-ID") or request.GET.get("after") or "0"
-        position = _POSITION.fullmatch(place)
-        if position is None:
-            raise invalid("after", "It is the ID of a message, or an offset in bytes.")
+        which, offset, of_launch = read_parameters(request)
         # What was read of an earlier launch says nothing of this one.
-        is_of_other = position[2] is not None and position[2].lower() != str(workspace.launch_id)
+        is_of_other = of_launch is not None and of_launch.lower() != str(workspace.launch_id)
         return Followed(
             workspace_id=workspace_id,
             launch_id=workspace.launch_id,
-            which=LogStream(name),
-            offset=0 if is_of_other else int(position[1]),
+            which=which,
+            offset=0 if is_of_other else offset,
             is_event_stream=_EVENT_STREAM in request.headers.get("Accept", ""),
         )
 
@@ -205,6 +200,26 @@ class LogStreams:
         """Send a part of the body. Raises TimeoutError if the client takes nothing for too long."""
         async with asyncio.timeout(self._limits.stuck_seconds):
             await send(body_part(data))
+
+
+def read_parameters(request: ASGIRequest) -> tuple[LogStream, int, str | None]:
+    """Return what to read, from which offset on, and of which launch it is if the client says so.
+
+    Raises StreamRefused.
+    """
+    try:
+        check_parameters(request.GET, ("stream", "follow", "after"))
+    except UnknownParameters as error:
+        raise StreamRefused(422, str(error), code="validation_error", fields=error.fields) from None
+    name = request.GET.get("stream", LogStream.AGENT)
+    if name not in list(LogStream):
+        raise invalid("stream", "It is boot or agent.")
+    # A browser that connects again sends the header with the URL that it was given first, so the header is newer.
+    place = request.headers.get("Last-Event-ID") or request.GET.get("after") or "0"
+    position = _POSITION.fullmatch(place)
+    if position is None:
+        raise invalid("after", "It is the ID of a message, or an offset in bytes.")
+    return LogStream(name), int(position[1]), position[2]
 
 
 def invalid(field: str, why: str) -> StreamRefused:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
+from typing import Annotated
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
+from ninja import Query
 
 from agent.texts import printable
 from workspaces.access.errors import RequestRefused
@@ -48,7 +50,11 @@ class ShownPart:
 
 @router.get("/{workspace_id}/logs", auth=READ)
 def get_log(
-    request: HttpRequest, workspace_id: UUID, stream: LogStream = LogStream.AGENT, follow: bool = False
+    request: HttpRequest,
+    workspace_id: UUID,
+    stream: LogStream = LogStream.AGENT,
+    follow: bool = False,
+    after: Annotated[str, Query(description="with `follow`: begin at this offset, or behind this ID")] = "",
 ) -> HttpResponse:
     """Show the log of the current launch as plain text, masked: the newest 8 MiB of what is kept.
 
@@ -59,6 +65,10 @@ def get_log(
     if follow:
         why = "Following a log needs the ASGI server, and this one speaks WSGI. Send this path to config.asgi."
         raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED, why, code="needs_asgi")
+    if after:
+        why = "It needs `follow=true`."
+        fields = {"after": why}
+        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, f"after: {why}", code="validation_error", fields=fields)
     workspace = find(workspace_id)
     text = whole_log(workspace) or printable(workspace.failure_log_tail)
     headers = {"X-Content-Type-Options": "nosniff"}

@@ -145,7 +145,12 @@ def test_who_may_not_read_it_or_asks_wrongly_is_refused_before_the_first_byte(se
     for credential, status in (("nonsense", 401), (other, 403), (watch, 403), (mint_agent_token(workspace), 200)):
         with following(server, workspace, credential) as answer:
             assert answer.status_code == status
-    for query, field in (({"stream": "x"}, "stream"), ({"after": "-1"}, "after"), ({"after": "1@x"}, "after")):
+    for query, field in (
+        ({"stream": "x"}, "stream"),
+        ({"after": "-1"}, "after"),
+        ({"after": "1@x"}, "after"),
+        ({"steam": "boot"}, "steam"),
+    ):
         with following(server, workspace, key, **query) as answer:
             answer.read()
             assert (answer.status_code, list(answer.json()["fields"])) == (422, [field])
