@@ -38,7 +38,8 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, Any]:
     try:
         ignored = services.register(agent, url=body.url or "", agent_card=body.agent_card, now=agent.received_at)
     except ForbiddenUrl as error:
-        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fields={"url": str(error)}) from error
+        status, fields = HTTPStatus.UNPROCESSABLE_ENTITY, {"url": str(error)}
+        raise RequestRefused(status, str(error), code="validation_error", fields=fields) from error
     body.ignored.update(ignored)
     return _answer(body, status="registered")
 
@@ -100,7 +101,8 @@ def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -
     if found.retry_after_seconds is not None:
         response["Retry-After"] = str(found.retry_after_seconds)
     error = f"{target.name} is {label_of(target.status).lower()}."
-    return Status(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error, "status": target.status})
+    refusal = {"error": error, "code": "unreachable", "status": target.status}
+    return Status(HTTPStatus.SERVICE_UNAVAILABLE, refusal)
 
 
 @router.get("/{workspace_id}/peers")

@@ -10,6 +10,13 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
 
+# The codes of errors that have none of their own.
+_CODES = {
+    HTTPStatus.FORBIDDEN: "forbidden",
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
+}
 _MESSAGES = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This address does not accept this method. See the Allow header.",
@@ -17,7 +24,7 @@ _MESSAGES = {
 
 
 class JsonErrorMiddleware(MiddlewareMixin):
-    """Replaces the body of an error outside the admin with `{"error": …}`. Status and headers stay."""
+    """Replaces the body of an error outside the admin with `{"error": …, "code": …}`. Status and headers stay."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Return the response, with a JSON body if it is an error without one."""
@@ -27,12 +34,18 @@ class JsonErrorMiddleware(MiddlewareMixin):
             return response
         status = HTTPStatus(response.status_code)
         body = JsonResponse(
-            {"error": _MESSAGES.get(status, status.phrase)}, json_dumps_params={"separators": (",", ":")}
+            {"error": _MESSAGES.get(status, status.phrase), "code": code_of(status)},
+            json_dumps_params={"separators": (",", ":")},
         )
         response.content, response["Content-Type"] = body.content, body["Content-Type"]
         # An inner middleware may have set the length of the old body.
         response["Content-Length"] = str(len(response.content))
         return response
+
+
+def code_of(status: HTTPStatus) -> str:
+    """Return the code of an error of which only the status is known."""
+    return _CODES.get(status, "internal" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "bad_request")
 
 
 def try_later(sentence: str, *, seconds: int) -> JsonResponse:

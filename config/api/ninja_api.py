@@ -18,6 +18,7 @@ from ninja.renderers import JSONRenderer
 
 from config.api import channels
 from config.api.database_outages import unavailable
+from config.api.error_responses import code_of
 from config.api.json_body import JsonParser, check_size, too_large
 from config.api.openapi import DescribedAPI
 from config.api.parameters import refusing_unknown_parameters
@@ -94,12 +95,12 @@ for _router in (
     _router.add_decorator(refusing_unknown_parameters, mode="operation")
 
 
-def respond(request: HttpRequest, status: HTTPStatus, error: str, **more: Any) -> HttpResponse:
-    """Return an error as `{"error", "code"?, "fields"?}`. Empty values are left out."""
+def respond(request: HttpRequest, status: HTTPStatus, error: str, *, code: str, **more: Any) -> HttpResponse:
+    """Return an error as `{"error", "code", "fields"?}`. Empty values are left out."""
     given = {name: value for name, value in more.items() if value}
-    response = api.create_response(request, {"error": error, **given}, status=status)
+    response = api.create_response(request, {"error": error, "code": code, **given}, status=status)
     if status == HTTPStatus.UNAUTHORIZED:
-        response["WWW-Authenticate"] = challenge(more.get("code", ""))
+        response["WWW-Authenticate"] = challenge(code)
     return response
 
 
@@ -126,7 +127,8 @@ def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
         return request_refused(request, error.__cause__)
     if isinstance(error.__cause__, RequestDataTooBig):
         return body_too_large(request, error.__cause__)
-    return respond(request, HTTPStatus(error.status_code), str(error))
+    status = HTTPStatus(error.status_code)
+    return respond(request, status, str(error), code=code_of(status))
 
 
 def invalid_parameters(request: HttpRequest, invalid: ValidationError) -> HttpResponse:

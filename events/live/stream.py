@@ -12,13 +12,15 @@ from events.live.event_batch import AsgiMessage, EventBatch, StreamFormat, Strea
 
 
 class StreamRefused(Exception):
-    """The stream is refused, or ends, with this HTTP status and sentence."""
+    """The stream is refused, or ends, with this HTTP status and sentence. `code` is for programs."""
 
-    def __init__(self, status: int, error: str, *, headers: Mapping[str, str] | None = None, **more: object) -> None:
+    def __init__(
+        self, status: int, error: str, *, code: str, headers: Mapping[str, str] | None = None, **more: object
+    ) -> None:
         super().__init__(error)
         self.status = status
         self.headers = dict(headers or {})
-        self.body = {"error": error, **more}
+        self.body = {"error": error, "code": code, **more}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,7 +58,8 @@ async def check_request(hub: StreamHub, scope: Mapping[str, Any], *, workspace_i
     """
     # A WebSocket's scope has no method.
     if scope.get("method", "GET") != "GET":
-        raise StreamRefused(405, "The live stream answers GET only.", headers={"Allow": "GET"})
+        why = "The live stream answers GET only."
+        raise StreamRefused(405, why, code="method_not_allowed", headers={"Allow": "GET"})
     request = django_request(scope)
     try:
         request.get_host()
@@ -69,7 +70,8 @@ async def check_request(hub: StreamHub, scope: Mapping[str, Any], *, workspace_i
     except DisallowedHost:
         raise StreamRefused(400, "This host is not among ALLOWED_HOSTS.", code="bad_host") from None
     except (LogUnavailable, DatabaseError):
-        raise StreamRefused(503, "The event log can't be read now. Try again in a few seconds.") from None
+        why = "The event log can't be read now. Try again in a few seconds."
+        raise StreamRefused(503, why, code="unavailable", headers={"Retry-After": "2"}) from None
     if after is not None and after > end:
         raise _bad_position(f"Position {after} lies ahead of the log, which ends at {end}. Take a new snapshot.")
     return StreamRequest(filter=wanted, after=end if after is None else after, end=end, workspace_id=workspace_id)

@@ -46,7 +46,7 @@ async def serve(hub: StreamHub, scope: Mapping[str, Any], receive: Any, send: Se
 
 def _check_path_and_origin(scope: Mapping[str, Any]) -> None:
     if own_path(scope) != PATH:
-        raise StreamRefused(404, f"There is no WebSocket at this address; it is {PATH}.")
+        raise StreamRefused(404, f"There is no WebSocket at this address; it is {PATH}.", code="not_found")
     request = django_request(scope)
     # Refuse other sites' pages, since the browser sends the operator's cookie for them, too.
     origin = request.headers.get("Origin")

@@ -53,7 +53,7 @@ def test_a_hibernated_workspace_is_woken_and_the_answer_says_when_to_retry(calle
     asleep = hibernated(name="asleep")
     answer = found(caller, asleep)
     assert (answer.status_code, answer["Retry-After"]) == (503, "10")
-    assert answer.json() == {"error": "asleep is provisioning.", "status": "provisioning"}
+    assert answer.json() == {"error": "asleep is provisioning.", "code": "unreachable", "status": "provisioning"}
     woken = Workspace.objects.get(pk=asleep.pk)
     assert (woken.status, woken.launch_id != asleep.launch_id) == (S.PROVISIONING, True)
 

@@ -13,9 +13,7 @@ MOST_PROBLEMS = 20
 class RequestRefused(Exception):
     """The caller gets this status and sentence. `code` is for scripts, `fields` says why for each field."""
 
-    def __init__(
-        self, status: HTTPStatus, error: str, *, code: str = "", fields: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: HTTPStatus, error: str, *, code: str, fields: Mapping[str, str] | None = None) -> None:
         super().__init__(error)
         self.status = status
         self.code = code

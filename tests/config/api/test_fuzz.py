@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from config.api.ninja_api import api
 from tests.callers import AgentCaller, holder
+from tests.config.api.documented_codes import documented_codes
 from tests.workspaces.factories import booting, config_for
 from workspaces.models import ApiScope
 
 pytestmark = pytest.mark.django_db
 
+DOCUMENTED = documented_codes()
 SAMPLES = {
     "name": "w",
     "config": config_for("echo"),
@@ -74,6 +76,8 @@ def test_no_input_makes_a_server_error(method, path):
             transaction.set_rollback(True)
         assert answer.status_code < 500, answer.content
         assert answer.status_code in declared, (answer.status_code, answer.content)
+        if answer.status_code >= 400:
+            assert answer.json()["code"] in DOCUMENTED[answer.status_code], answer.content
         # A log is plain text.
         assert answer["Content-Type"].startswith("text/plain") or isinstance(json.loads(answer.content), dict | list)
 

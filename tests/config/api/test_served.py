@@ -64,5 +64,5 @@ def test_boot_of_an_agent_over_real_connections(served):
     assert unannounced.json()["error"]
     assert served.post("/registry/heartbeat", json=own).status_code == 200
     assert served.get("/ready").status_code in {200, 503}
-    assert served.get("/nonsense").json() == {"error": "There is nothing at this address."}
+    assert served.get("/nonsense").json() == {"error": "There is nothing at this address.", "code": "not_found"}
     assert served.head("/health").status_code == 200

@@ -157,6 +157,8 @@ def test_a_position_ahead_of_the_log_gets_400(server):
 def test_only_get_is_answered(server):
     answer = httpx.head(server.url, headers=WORD, timeout=PATIENCE_SECONDS, trust_env=False)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
+    posted = httpx.post(server.url, headers=WORD, timeout=PATIENCE_SECONDS, trust_env=False)
+    assert (posted.status_code, posted.json()["code"]) == (405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("path", ["/events/stream", "/ws", "/workspaces/any/events/stream"])
@@ -220,7 +222,7 @@ def test_streams_take_no_database_connection_from_the_web_server(serve):
 
 def test_a_stream_is_refused_with_503_if_the_log_cannot_be_read(serve):
     answer = serve(DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing").get(headers=WORD)
-    assert answer.status_code == 503
+    assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (503, "unavailable", "2")
     assert "event log" in answer.json()["error"]
 
 

@@ -112,7 +112,7 @@ class LogStreams:
             why = f"{self._limits.most_streams} logs are followed here already. Try again later."
             raise StreamRefused(503, why, headers={"Retry-After": "10"}, code="unavailable")
         if scope["method"] != "GET":
-            raise StreamRefused(405, "A log answers GET only.", headers={"Allow": "GET"})
+            raise StreamRefused(405, "A log answers GET only.", code="method_not_allowed", headers={"Allow": "GET"})
         request, match = django_request(scope), _PATH.fullmatch(own_path(scope))
         try:
             workspace_id = UUID(match[1] if match else "")
