@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import RawPostDataException, UnreadablePostError
@@ -217,6 +217,8 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
     SendFailed: error_handler(HTTPStatus.CONFLICT, "secret_unreadable"),
     HasChildren: has_children,
     Http404: error_handler(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this address."),
+    # It was deleted after the call had found it.
+    ObjectDoesNotExist: error_handler(HTTPStatus.NOT_FOUND, "not_found", "There is nothing with this ID any more."),
     SuspiciousOperation: _unreadable,
     RawPostDataException: _unreadable,
     UnreadablePostError: _unreadable,

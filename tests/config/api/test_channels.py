@@ -3,6 +3,7 @@
 import pytest
 from cryptography.fernet import Fernet
 
+from config.api import channels
 from events.channels.registry import KINDS
 from events.delivery import channel_operations
 from events.delivery.channel_operations import all_options
@@ -277,6 +278,22 @@ def test_an_unknown_channel_is_not_found(admin, method, path):
         answer = getattr(admin, method)(f"/channels/{unknown}{path}")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert patch(admin, "/channels/999", {}).status_code == 404
+
+
+@pytest.mark.parametrize(("method", "path"), [("patch", ""), ("post", "/rotate"), ("post", "/pause")])
+def test_a_channel_that_is_removed_during_a_call_is_not_found(admin, receiver, monkeypatch, method, path):
+    made = add(admin, webhook(receiver.url))
+    find = channels.find_channel
+
+    def find_and_remove(channel_id):
+        channel = find(channel_id)
+        Channel.objects.filter(pk=channel_id).delete()
+        return channel
+
+    monkeypatch.setattr(channels, "find_channel", find_and_remove)
+    address = f"/channels/{made['id']}{path}"
+    answer = patch(admin, address, {"concurrency": 2}) if method == "patch" else admin.post(address)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("scope", [ApiScope.READ, ApiScope.OPERATE, ApiScope.WATCH])
