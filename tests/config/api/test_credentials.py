@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db import transaction
@@ -199,6 +200,14 @@ def test_each_credential_gets_what_the_table_says_from_a_live_stream(serve_web):
                 results[route, credential] = result_of(answer)
             expected[route, credential] = outcome(row, credential, is_change=False)
     assert results == expected
+
+
+def test_each_section_about_diagnosis_names_the_permissions_of_its_calls():
+    permissions = {re.sub(r"\{\w+\}", "{id}", route): row.permission for route, row in ROUTES.items()}
+    _, *sections = (settings.BASE_DIR / "docs/reference/diagnosis.md").read_text().split("\n## ")
+    for section in sections:
+        calls = re.findall(r"`((?:GET|POST) /[^`?]*)`", section)
+        assert {permissions[call] for call in calls} == set(re.findall(r"`(workspaces\.\w+)`", section)), section[:20]
 
 
 @pytest.mark.django_db
