@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -20,7 +19,10 @@ class Call(NamedTuple):
 
 
 class PlatformStub:
-    """`answers` maps a call to the answers for its first requests, in order; the last one stays."""
+    """`answers` maps a call to the answers for its first requests, in order; the last one stays.
+
+    Two answer nothing: status 0 cuts the connection off, and an event instead of a body holds it until it is set.
+    """
 
     def __init__(self, url):
         self.url = url
@@ -63,8 +65,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         token = self.headers["Authorization"].removeprefix("Bearer ")
         status, answer = self.server.stub.answer(Call(self.path.rpartition("/")[2], token, body))
-        if isinstance(answer, float):
-            time.sleep(answer)
+        if isinstance(answer, threading.Event):
+            answer.wait(10 * PATIENCE_SECONDS)
+        if status == 0 or isinstance(answer, threading.Event):
+            return
         payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(payload)))
