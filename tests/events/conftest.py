@@ -25,6 +25,8 @@ from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 WORD = {"X-Word": "sesame"}
+# Options of a WebSocket's client. Pings would end a connection whose server only has to wait for the processor.
+PATIENT = {"open_timeout": PATIENCE_SECONDS, "ping_interval": None}
 
 
 def online(workspace_id=None, version=1, **more):
@@ -170,6 +172,13 @@ class Stream:
 
     def positions(self, count):
         return list(self.each_position(count))
+
+
+def next_message(client):
+    """Return the next message of a WebSocket; keep-alives are left out."""
+    while (message := json.loads(client.recv(timeout=PATIENCE_SECONDS)))["event"] == "KEEP_ALIVE":
+        pass
+    return message
 
 
 @pytest.fixture

@@ -49,6 +49,18 @@ def test_an_uncommitted_event_has_no_position_and_delays_no_other():
         assert relay.number_committed() == 0
 
 
+@pytest.fixture
+def patient_relays(transactional_db):
+    """Let relays wait for the lock as long as a busy machine needs. Usually they give up after five seconds."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_functiondef('events_number_committed'::regproc)")
+        (usual,) = cursor.fetchone()
+        cursor.execute("ALTER FUNCTION events_number_committed SET lock_timeout = %s", [f"{PATIENCE_SECONDS}s"])
+        yield
+        cursor.execute(usual)
+
+
+@pytest.mark.usefixtures("patient_relays")
 def test_events_that_commit_while_a_relay_waits_for_the_lock_are_numbered():
     record(online())
     numbered = []
@@ -81,6 +93,7 @@ def _somebody_waits_for_a_lock():
         return cursor.fetchone()[0] > 0
 
 
+@pytest.mark.usefixtures("patient_relays")
 def test_several_relays_number_each_event_once_without_a_gap():
     record(*[online() for _ in range(100)])
     barrier, numbered = threading.Barrier(3), []

@@ -22,7 +22,7 @@ from tests.events.conftest import online, publish
 pytestmark = pytest.mark.django_db
 
 ADD, LIST = "/admin/events/channel/add/", "/admin/events/channel/"
-COMMON = {"name": "ops", "concurrency": "4", "timeout_seconds": "10", "with_descendants": "on"}
+COMMON = {"name": "ops", "concurrency": "4", "timeout_seconds": "30", "with_descendants": "on"}
 
 
 @pytest.fixture

@@ -10,15 +10,16 @@ from events.envelope import LoggedEvent
 from events.models import Channel
 from events.names import EventType
 from postgres.clock import database_now
+from tests.waiting import PATIENCE_SECONDS
 
 
 def channel(kind, options, **fields):
-    """Return a stored channel with these options, the encrypted ones encrypted."""
+    """Return a stored channel with these options, the encrypted ones encrypted, and the longest timeout."""
     form = kind_of(kind).form
     encrypted = {name: value for name, value in options.items() if name in form.encrypted}
     encrypted |= kind_of(kind).initial_options()
     plain = {name: value for name, value in options.items() if name not in form.encrypted}
-    fields = {"name": f"{kind} {Channel.objects.count()}", **fields}
+    fields = {"name": f"{kind} {Channel.objects.count()}", "timeout_seconds": 30, **fields}
     return Channel.objects.create(kind=kind, options=plain, sealed_options=encrypt_options(encrypted), **fields)
 
 
@@ -68,9 +69,9 @@ def failure(position=1, **payload):
     return message(position, EventType.WORKSPACE_PROVISION_FAILED, **payload)
 
 
-def sending(kind, options, *, timeout_seconds=5):
+def sending(kind, options):
     """Open a sender of this kind for the duration of a block."""
-    return closing(kind_of(kind).sender(options, timeout_seconds=timeout_seconds))
+    return closing(kind_of(kind).sender(options, timeout_seconds=PATIENCE_SECONDS))
 
 
 def form_errors(kind, **data):

@@ -16,6 +16,13 @@ from tests.events.channels.factories import mattermost
 from tests.events.conftest import publish
 
 pytestmark = pytest.mark.django_db
+WINDOW = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def long_window(settings):
+    """Let no window end while a test runs."""
+    settings.DELIVERY_FLOOD_SECONDS = WINDOW.total_seconds()
 
 
 def test_many_equal_failures_become_one_message_with_a_count(receiver):
@@ -35,7 +42,7 @@ def test_many_equal_failures_become_one_message_with_a_count(receiver):
     publish(*[failed_event(f"v{number}", "crashed") for number in range(5)])
     assert deliver_all_due() == 0
     assert Delivery.objects.filter(state=DeliveryState.WAITING).count() == 5
-    Delivery.objects.filter(state=DeliveryState.DELIVERED).update(settled_at=database_now() - timedelta(minutes=2))
+    Delivery.objects.filter(state=DeliveryState.DELIVERED).update(settled_at=database_now() - 2 * WINDOW)
     Delivery.objects.filter(state=DeliveryState.WAITING).update(next_attempt_at=database_now())
     assert deliver_all_due() == 5
     assert "5 × Provisioning failed: crashed" in json.loads(receiver.received[-1].body)["text"]

@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.certificates import self_signed
-from tests.events.conftest import WORD, Server, online, own_backends, publish
+from tests.events.conftest import PATIENT, WORD, Server, next_message, online, own_backends, publish
 from tests.left_out import NGINX
 from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS, wait_until
@@ -69,18 +69,23 @@ def proxied(serve, tmp_path):
         nginx.terminate()
 
 
-def test_pages_and_streams_each_reach_their_own_server(proxied):
-    with httpx.Client(base_url=proxied.origin, verify=proxied.trust, trust_env=False) as client:
-        assert client.get("/health").json() == {"status": "ok"}
-        assert client.post("/registry/heartbeat").status_code == 401
-        # The pages' server would answer 501.
-        for path in ("/events/stream", f"/workspaces/{uuid4()}/events/stream"):
-            assert client.get(path).status_code == 401
+@pytest.fixture
+def browser(proxied):
+    options = {"verify": proxied.trust, "trust_env": False, "timeout": PATIENCE_SECONDS}
+    with httpx.Client(base_url=proxied.origin, **options) as client:
+        yield client
 
 
-def test_slipway_and_not_nginx_answers_a_body_that_is_too_large(proxied):
-    with httpx.Client(base_url=proxied.origin, verify=proxied.trust, trust_env=False) as client:
-        answer = client.post("/workspaces", content=b"{" + b" " * 7_500_000 + b"}", headers=WORD)
+def test_pages_and_streams_each_reach_their_own_server(browser):
+    assert browser.get("/health").json() == {"status": "ok"}
+    assert browser.post("/registry/heartbeat").status_code == 401
+    # The pages' server would answer 501.
+    for path in ("/events/stream", f"/workspaces/{uuid4()}/events/stream"):
+        assert browser.get(path).status_code == 401
+
+
+def test_slipway_and_not_nginx_answers_a_body_that_is_too_large(browser):
+    answer = browser.post("/workspaces", content=b"{" + b" " * 7_500_000 + b"}", headers=WORD)
     assert answer.headers["Content-Type"].startswith("application/json"), answer.text[:500]
 
 
@@ -109,17 +114,17 @@ def test_a_disconnect_is_noticed_behind_nginx(proxied):
     with proxied.stream() as stream:
         publish(online())
         assert stream.message()[0] == 1
-        assert own_backends()[1] == 2
+        wait_until(lambda: own_backends()[1] == 2)
     wait_until(lambda: own_backends()[1] == 0)
 
 
 def test_a_websocket_opens_behind_nginx_from_our_own_page_only(proxied):
     address = f"wss://127.0.0.1:{proxied.port}/ws"
-    options = {"additional_headers": WORD, "ssl": proxied.trust, "proxy": None, "open_timeout": PATIENCE_SECONDS}
+    options = {"additional_headers": WORD, "ssl": proxied.trust, "proxy": None, **PATIENT}
     with pytest.raises(InvalidStatus, match="403"), connect(address, origin="https://evil.example", **options):
         pass
     with connect(address, origin=proxied.origin, **options) as client:
         publish(online())
-        assert json.loads(client.recv(timeout=PATIENCE_SECONDS))["position"] == 1
+        assert next_message(client)["position"] == 1
         kept_alive = json.loads(client.recv(timeout=PATIENCE_SECONDS))
         assert (kept_alive["event"], kept_alive["position"], kept_alive["payload"]) == ("KEEP_ALIVE", 1, {})

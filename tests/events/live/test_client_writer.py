@@ -6,6 +6,7 @@ import pytest
 
 from events.live.client_writer import ClientWriter
 from events.live.event_batch import body_part
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Later:
@@ -92,7 +93,7 @@ def test_drain_ends_when_all_is_sent_or_time_is_over_or_the_client_disconnected(
         writer.write(pieces(b"1", b"2"))
         with pytest.raises(TimeoutError):
             await writer.drain(seconds=0.01)
-        draining = asyncio.ensure_future(writer.drain(seconds=5))
+        draining = asyncio.ensure_future(writer.drain(seconds=PATIENCE_SECONDS))
         await asyncio.sleep(0)
         await client.take()
         await client.take()
@@ -117,7 +118,7 @@ def test_messages_reach_a_server_that_sends_only_when_awaited():
 
         writer = ClientWriter(send, limit_bytes=100)
         writer.write(pieces(b"1", b"2", b"3"))
-        await writer.drain(seconds=5)
+        await writer.drain(seconds=PATIENCE_SECONDS)
         assert sent == [b"1", b"2", b"3"]
 
     asyncio.run(story())
@@ -130,6 +131,6 @@ def test_a_disconnected_client_causes_no_warning():
 
         writer = ClientWriter(send, limit_bytes=100)
         assert writer.write(pieces(b"1", b"2"))
-        await writer.drain(seconds=1)
+        await writer.drain(seconds=PATIENCE_SECONDS)
 
     asyncio.run(story())

@@ -189,6 +189,7 @@ def test_fifty_clients_share_one_reader_of_the_log(server):
         streams = [stack.enter_context(server.stream()) for _ in range(50)]
         publish(online())
         assert [stream.message()[0] for stream in streams] == [1] * 50
+        wait_until(lambda: len(own_backends()[0]) == 2)
         names, count = own_backends()
         assert set(names) == {"slipway-live-tail", "slipway-live-read"}
         assert count == 2
@@ -202,6 +203,8 @@ def test_a_stream_survives_the_loss_of_its_database_connections(server, victims)
     with server.stream() as stream:
         publish(online())
         assert stream.message()[0] == 1
+        # The first event may have come before the follower had its connection.
+        wait_until(lambda: len(own_backends()[0]) == 2)
         pids = [own_backends()[0][name] for name in victims]
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
@@ -212,7 +215,7 @@ def test_a_stream_survives_the_loss_of_its_database_connections(server, victims)
 
 
 def test_streams_take_no_database_connection_from_the_web_server(serve):
-    server = serve(DATABASE_POOL_SIZE="2")
+    server = serve(DATABASE_POOL_SIZE="2", DATABASE_POOL_WAIT_SECONDS="30")
     cookie = signed_in(is_staff=True, is_superuser=True)
     with ExitStack() as stack:
         streams = [stack.enter_context(server.stream(headers=cookie)) for _ in range(6)]

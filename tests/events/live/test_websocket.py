@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from postgres.clock import database_now
-from tests.events.conftest import WORD, online, publish
+from tests.events.conftest import PATIENT, WORD, next_message, online, publish
 from tests.waiting import PATIENCE_SECONDS
 from workspaces.access.api_keys import mint_api_key, revoke_api_key
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @contextmanager
 def listening(server, query="", *, path="/ws", headers=WORD, **options):
     address = f"ws://127.0.0.1:{server.port}{path}{query}"
-    with connect(address, additional_headers=headers, proxy=None, open_timeout=PATIENCE_SECONDS, **options) as client:
+    with connect(address, additional_headers=headers, proxy=None, **PATIENT, **options) as client:
         yield client
 
 
@@ -28,10 +28,6 @@ def refused(server, *arguments, **options):
     with pytest.raises(InvalidStatus) as refusal, listening(server, *arguments, **options):
         pass
     return refusal.value.response
-
-
-def next_message(client):
-    return json.loads(client.recv(timeout=PATIENCE_SECONDS))
 
 
 def test_a_websocket_has_the_same_envelope_as_server_sent_events(server):
@@ -64,7 +60,7 @@ def test_messages_from_a_client_are_ignored(server):
 
 def test_a_silent_websocket_is_kept_alive(serve):
     with listening(serve(KEEP_ALIVE_SECONDS="0.2")) as client:
-        for told in (next_message(client) for _ in range(2)):
+        for told in (json.loads(client.recv(timeout=PATIENCE_SECONDS)) for _ in range(2)):
             assert told.pop("timestamp").endswith("Z")
             nothing = {"workspace_id": None, "payload": {}, "position": 0, "version": None}
             assert told == {"event": "KEEP_ALIVE", **nothing}
@@ -120,6 +116,6 @@ def test_a_websocket_whose_permission_is_withdrawn_is_closed_with_the_reason(ser
         assert next_message(client)["position"] == 1
         revoke_api_key(row.prefix, now=database_now())
         with pytest.raises(ConnectionClosed) as closed:
-            client.recv(timeout=PATIENCE_SECONDS)
+            next_message(client)
     assert closed.value.rcvd.code == 4401
     assert "revoked" in closed.value.rcvd.reason
