@@ -9,20 +9,22 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Query, Router, Schema
 from pydantic import BeforeValidator, Field
+from typing_extensions import TypedDict
 
 from events.models import Event
 from events.names import EventType
+from postgres.enum_text import one_of
 
 router = Router(tags=["events"])
 
 _LARGEST_POSITION = 2**63 - 1
 
 
-class EventOut(Schema):
+class EventOut(TypedDict):
     """An event of the log, with the wire contract's field names."""
 
     id: int
-    event_type: str
+    event_type: Annotated[str, one_of(EventType)]
     workspace_id: UUID | None
     version: int | None
     payload: dict[str, Any]
@@ -52,19 +54,19 @@ class Wanted(Schema):
     )
 
 
-@router.get("", response=list[EventOut])
-def list_events(request: HttpRequest, wanted: Query[Wanted]) -> list[Event]:
+@router.get("")
+def list_events(request: HttpRequest, wanted: Query[Wanted]) -> list[EventOut]:
     """List the events of all workspaces: the newest first, or with `after` those behind that position in order."""
     return _page(Event.objects.all(), wanted)
 
 
-@router.get("/{workspace_id}", response=list[EventOut])
-def list_workspace_events(request: HttpRequest, workspace_id: UUID, wanted: Query[Wanted]) -> list[Event]:
+@router.get("/{workspace_id}")
+def list_workspace_events(request: HttpRequest, workspace_id: UUID, wanted: Query[Wanted]) -> list[EventOut]:
     """List one workspace's events, which remain after it is removed. An unknown ID gives an empty list."""
     return _page(Event.objects.filter(workspace_id=workspace_id), wanted)
 
 
-def _page(events: QuerySet[Event], wanted: Wanted) -> list[Event]:
+def _page(events: QuerySet[Event], wanted: Wanted) -> list[EventOut]:
     if wanted.after is None:
         events, order = events.filter(position__isnull=False), "-position"
     else:
@@ -76,5 +78,18 @@ def _page(events: QuerySet[Event], wanted: Wanted) -> list[Event]:
         events = first.union(*others, all=True)
     elif names:
         events = events.filter(event_type=names.pop())
-    # Read here: an error of the database that is raised while Ninja builds the answer would not be seen as one.
-    return list(events.order_by(order)[: wanted.limit])
+    page = events.order_by(order)[: wanted.limit]
+    return [event_json(event, position) for event in page if (position := event.position) is not None]
+
+
+def event_json(event: Event, position: int) -> EventOut:
+    """Return the JSON of an event that has its position."""
+    return {
+        "id": event.pk,
+        "event_type": event.event_type,
+        "workspace_id": event.workspace_id,
+        "version": event.version,
+        "payload": event.payload,
+        "created_at": event.created_at,
+        "position": position,
+    }

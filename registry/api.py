@@ -1,7 +1,6 @@
 """The registry's API: what running workspaces and their watchers report."""
 
 from http import HTTPStatus
-from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -11,11 +10,30 @@ from agent.texts import mend_line
 from postgres.clock import database_now
 from registry import discovery, services
 from registry.authentication import authenticate_agent, require_agent
+from registry.discovery import PeerOut
 from registry.live_updates import publish_progress
-from registry.schemas import AccessIn, BootstrapFailedIn, CardIn, FailedIn, ProgressIn, RegisterIn, Report
+from registry.schemas import (
+    AccessIn,
+    AllowedOut,
+    BootstrapFailedIn,
+    BootstrapFailureHeardOut,
+    CardIn,
+    CardUpdatedOut,
+    FailedIn,
+    FailureHeardOut,
+    FoundOut,
+    NoChangeOut,
+    ProgressIn,
+    ProgressOut,
+    RegisteredOut,
+    RegisterIn,
+    UnreachableOut,
+    ignored_json,
+)
 from workspaces.access.agent_urls import ForbiddenUrl
 from workspaces.access.authentication import Access, Agent
 from workspaces.access.errors import RequestRefused
+from workspaces.api.router import answering
 from workspaces.deadlines.policy import current_policy, effective_deadline
 from workspaces.lifecycle.transitions import FailureCode, label_of
 from workspaces.models import ApiScope
@@ -32,7 +50,7 @@ watchers = Router(
 
 
 @router.post("/register")
-def register(request: HttpRequest, body: RegisterIn) -> dict[str, Any]:
+def register(request: HttpRequest, body: RegisterIn) -> RegisteredOut:
     """Bring the workspace online, or replace the URL and card of one that is online."""
     agent = require_agent(request, claimed=body.id)
     try:
@@ -41,19 +59,19 @@ def register(request: HttpRequest, body: RegisterIn) -> dict[str, Any]:
         status, fields = HTTPStatus.UNPROCESSABLE_ENTITY, {"url": str(error)}
         raise RequestRefused(status, str(error), code="validation_error", fields=fields) from error
     body.ignored.update(ignored)
-    return _answer(body, status="registered")
+    return {"status": "registered", **ignored_json(body)}
 
 
 @router.post("/update-card")
-def update_card(request: HttpRequest, body: CardIn) -> dict[str, Any]:
+def update_card(request: HttpRequest, body: CardIn) -> CardUpdatedOut:
     """Replace the agent's card."""
     agent = require_agent(request, claimed=body.workspace_id)
     body.ignored.update(services.update_card(agent, body.agent_card))
-    return _answer(body, status="updated")
+    return {"status": "updated", **ignored_json(body)}
 
 
 @router.post("/progress")
-def report_progress(request: HttpRequest, body: ProgressIn) -> dict[str, Any]:
+def report_progress(request: HttpRequest, body: ProgressIn) -> ProgressOut:
     """Record a boot step. The answer has the current deadline."""
     agent = require_agent(request, claimed=body.workspace_id)
     workspace, is_new = record_progress(
@@ -61,11 +79,12 @@ def report_progress(request: HttpRequest, body: ProgressIn) -> dict[str, Any]:
     )
     if is_new:
         publish_progress(workspace)
-    return _answer(body, status="ok", deadline_at=effective_deadline(workspace, policy=current_policy()))
+    deadline_at = effective_deadline(workspace, policy=current_policy())
+    return {"status": "ok", "deadline_at": deadline_at, **ignored_json(body)}
 
 
 @router.post("/failed")
-def failed(request: HttpRequest, body: FailedIn) -> dict[str, Any]:
+def failed(request: HttpRequest, body: FailedIn) -> FailureHeardOut:
     """Fail the launch because its agent can't go on."""
     agent = require_agent(request, claimed=body.workspace_id)
     has_failed = services.fail_by_agent(
@@ -76,11 +95,14 @@ def failed(request: HttpRequest, body: FailedIn) -> dict[str, Any]:
         log_tail=body.log_tail or "",
         clock=database_now,
     )
-    return _answer(body, status="ok", **_outcome(agent.workspace_id, has_failed=has_failed))
+    return {"status": "ok", **_outcome(agent.workspace_id, has_failed=has_failed), **ignored_json(body)}
 
 
-@router.get("/discover/{workspace_id}", response={200: dict[str, Any], 503: dict[str, Any]})
-def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> Any:
+@router.get("/discover/{workspace_id}")
+@answering({HTTPStatus.OK: FoundOut, HTTPStatus.SERVICE_UNAVAILABLE: UnreachableOut})
+def discover(
+    request: HttpRequest, response: HttpResponse, workspace_id: UUID
+) -> Status[FoundOut] | Status[UnreachableOut]:
     """Tell a workspace's agent the URL of another workspace.
 
     A hibernated one is woken. The answer is 503 while it can't be reached; Retry-After says when to ask again.
@@ -97,16 +119,16 @@ def discover(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -
     found = discovery.discover(caller_id=agent.workspace_id, target_id=workspace_id)
     target = found.workspace
     if found.is_reachable:
-        return {"id": target.pk, "url": target.url, "name": target.name}
+        return Status(HTTPStatus.OK, FoundOut(id=target.pk, url=target.url, name=target.name))
     if found.retry_after_seconds is not None:
         response["Retry-After"] = str(found.retry_after_seconds)
     error = f"{target.name} is {label_of(target.status).lower()}."
-    refusal = {"error": error, "code": "unreachable", "status": target.status}
+    refusal: UnreachableOut = {"error": error, "code": "unreachable", "status": target.status}
     return Status(HTTPStatus.SERVICE_UNAVAILABLE, refusal)
 
 
 @router.get("/{workspace_id}/peers")
-def list_peers(request: HttpRequest, workspace_id: UUID, q: str = "") -> list[dict[str, Any]]:
+def list_peers(request: HttpRequest, workspace_id: UUID, q: str = "") -> list[PeerOut]:
     """List the parent, the siblings and the children of the agent's workspace, at most 1000 by name.
 
     With `q` only those that have this text in their name or role.
@@ -116,7 +138,7 @@ def list_peers(request: HttpRequest, workspace_id: UUID, q: str = "") -> list[di
 
 
 @router.post("/check-access")
-def check_access(request: HttpRequest, body: AccessIn) -> dict[str, bool]:
+def check_access(request: HttpRequest, body: AccessIn) -> AllowedOut:
     """Tell an agent whether it may reach another workspace, or another one may reach it."""
     agent: Agent = request.auth  # type: ignore[attr-defined]
     allowed = discovery.check_access(asker_id=agent.workspace_id, caller_id=body.caller_id, target_id=body.target_id)
@@ -124,7 +146,7 @@ def check_access(request: HttpRequest, body: AccessIn) -> dict[str, bool]:
 
 
 @watchers.post("/{workspace_id}/bootstrap-failed")
-def bootstrap_failed(request: HttpRequest, workspace_id: UUID, body: BootstrapFailedIn) -> dict[str, Any]:
+def bootstrap_failed(request: HttpRequest, workspace_id: UUID, body: BootstrapFailedIn) -> BootstrapFailureHeardOut:
     """Fail a launch because a watcher saw its bootstrap fail."""
     has_failed = services.fail_by_watcher(
         workspace_id=workspace_id,
@@ -133,15 +155,10 @@ def bootstrap_failed(request: HttpRequest, workspace_id: UUID, body: BootstrapFa
         log_tail=body.log_tail or "",
         now=database_now(),
     )
-    return _answer(body, ok=True, **_outcome(workspace_id, has_failed=has_failed))
+    return {"ok": True, **_outcome(workspace_id, has_failed=has_failed), **ignored_json(body)}
 
 
-def _answer(body: Report, **fields: Any) -> dict[str, Any]:
-    """Return the fields, and why each field of the report was ignored, if one was."""
-    return fields | ({"ignored": body.ignored} if body.ignored else {})
-
-
-def _outcome(workspace_id: UUID, *, has_failed: bool) -> dict[str, bool]:
+def _outcome(workspace_id: UUID, *, has_failed: bool) -> NoChangeOut:
     if not has_failed:
         return {"no_change": True}
     enqueue_due_teardowns(now=database_now(), workspace_id=workspace_id)

@@ -3,11 +3,13 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.db.models import F, Q
+from typing_extensions import TypedDict
 
+from postgres.enum_text import one_of
 from registry.reachability import may_reach
 from workspaces import operations
 from workspaces.access.errors import RequestRefused
@@ -28,7 +30,20 @@ _ASK_AGAIN_SECONDS: dict[str, int] = {
 
 # All workspaces without a parent are siblings.
 MOST_PEERS = 1000
-_PEER_FIELDS = ("id", "name", "role", "tier", "status", "url", "parent_id", "active_tasks")
+
+
+class PeerOut(TypedDict):
+    """A workspace near that of an agent."""
+
+    id: UUID
+    name: str
+    role: str
+    tier: int
+    status: Annotated[str, one_of(WorkspaceStatus)]
+    url: str
+    parent_id: UUID | None
+    active_tasks: int
+    agent_card: dict[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +90,7 @@ def check_access(*, asker_id: UUID, caller_id: UUID, target_id: UUID) -> bool:
     return caller_id in rows and target_id in rows and may_reach(rows[caller_id], rows[target_id])
 
 
-def find_peers(workspace_id: UUID, *, text: str) -> list[dict[str, Any]]:
+def find_peers(workspace_id: UUID, *, text: str) -> list[PeerOut]:
     """Return the parent, the siblings and the children of a workspace by name, at most MOST_PEERS.
 
     `text` is in the name or role of each.
@@ -87,6 +102,16 @@ def find_peers(workspace_id: UUID, *, text: str) -> list[dict[str, Any]]:
         near = near.filter(Q(name__icontains=text) | Q(role__icontains=text))
     rows = near.exclude(pk=workspace_id).order_by("name", "id").annotate(active_tasks=F("heartbeat__active_tasks"))
     return [
-        {**{name: getattr(row, name) for name in _PEER_FIELDS}, "agent_card": row.agent_card or None}
+        {
+            "id": row.pk,
+            "name": row.name,
+            "role": row.role,
+            "tier": row.tier,
+            "status": row.status,
+            "url": row.url,
+            "parent_id": row.parent_id,
+            "active_tasks": row.active_tasks,
+            "agent_card": row.agent_card or None,
+        }
         for row in rows[:MOST_PEERS]
     ]

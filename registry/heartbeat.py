@@ -18,7 +18,7 @@ from registry import services
 from registry.authentication import check_claim, required_token
 from registry.live_updates import publish_heartbeat
 from registry.report_body import read_report
-from registry.schemas import HeartbeatIn, RuntimeState
+from registry.schemas import HeardOut, HeartbeatIn, RuntimeState, ignored_json
 from workspaces import operations
 from workspaces.access.authentication import AgentRow, agent_of, find_agent
 from workspaces.access.errors import RequestRefused, invalid_body
@@ -48,7 +48,7 @@ def heartbeat(request: HttpRequest) -> HttpResponse:
         find_agent(token)
         raise invalid_body(error) from error
     store(token, report)
-    answer = {"status": "ok"} | ({"ignored": report.ignored} if report.ignored else {})
+    answer: HeardOut = {"status": "ok", **ignored_json(report)}
     return HttpResponse(json.dumps(answer, separators=(",", ":")), content_type="application/json; charset=utf-8")
 
 

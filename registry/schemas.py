@@ -1,15 +1,16 @@
-"""The request bodies of the registry's API, as the wire contract describes them.
+"""The request bodies and answers of the registry's API, as the wire contract describes them.
 
 Only identity (IDs) and what decides (`error_rate`, `runtime_state`, `code`) is judged. Texts and numbers that describe
 are mended: a report counts whatever they hold. A field that can't be used is left out, and the answer says so.
-They are plain Pydantic models, since Ninja's Schema accepts any value as an object and reads its attributes.
+Bodies are plain Pydantic models, since Ninja's Schema accepts any value as an object and reads its attributes.
 """
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self
 from uuid import UUID
 
 from pydantic import (
@@ -24,12 +25,14 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from typing_extensions import TypedDict
 
 from agent import rules
 from agent.texts import mend_line, mend_text, mend_values
+from postgres.enum_text import one_of
 from workspaces.access.errors import field_message
 from workspaces.access.masking import WINDOW_CHARACTERS
-from workspaces.lifecycle.transitions import FailureCode
+from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS
 
 # The largest values that the columns of Heartbeat can store.
@@ -217,3 +220,76 @@ class BootstrapFailedIn(Report):
     error: AnyText | None = None
     log_tail: AnyText | None = None
     launch_id: UUID | None = None
+
+
+class IgnoredOut(TypedDict):
+    """Why each field of a report was left out, by its path; absent if none was."""
+
+    ignored: NotRequired[dict[str, str]]
+
+
+class HeardOut(IgnoredOut):
+    """A report was taken."""
+
+    status: Literal["ok"]
+
+
+class RegisteredOut(IgnoredOut):
+    """The agent is registered."""
+
+    status: Literal["registered"]
+
+
+class CardUpdatedOut(IgnoredOut):
+    """The agent's card was replaced."""
+
+    status: Literal["updated"]
+
+
+class ProgressOut(HeardOut):
+    """The boot step was recorded. `deadline_at` is the current deadline."""
+
+    deadline_at: datetime | None
+
+
+class NoChangeOut(TypedDict):
+    """`no_change` is there if the report came too late to fail anything."""
+
+    no_change: NotRequired[Literal[True]]
+
+
+class FailureHeardOut(HeardOut, NoChangeOut):
+    """The agent's failure was taken."""
+
+
+class BootstrapFailureHeardOut(IgnoredOut, NoChangeOut):
+    """The watcher's report was taken."""
+
+    ok: Literal[True]
+
+
+class FoundOut(TypedDict):
+    """A workspace that can be reached, and the URL of its agent."""
+
+    id: UUID
+    url: str
+    name: str
+
+
+class UnreachableOut(TypedDict):
+    """A workspace that can't be reached now: a sentence, and its status."""
+
+    error: str
+    code: Literal["unreachable"]
+    status: Annotated[str, one_of(WorkspaceStatus)]
+
+
+class AllowedOut(TypedDict):
+    """Whether the caller may reach the target."""
+
+    allowed: bool
+
+
+def ignored_json(report: Report) -> IgnoredOut:
+    """Return what the answer to a report says of the fields that were left out."""
+    return {"ignored": report.ignored} if report.ignored else {}

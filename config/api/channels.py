@@ -9,20 +9,22 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Path, Router, Schema, Status
+from ninja import Path, Router, Status
 from pydantic import StrictBool, StrictInt
+from typing_extensions import TypedDict
 
 from events.channel_settings import saving
 from events.channels.registry import KINDS
 from events.delivery import channel_operations
-from events.delivery.channel_health import state_of, with_delivery_counts
+from events.delivery.channel_health import ChannelState, state_of, with_delivery_counts
 from events.models import Channel, Delivery
 from postgres.clock import database_now
 from workspaces.access.authentication import Access
 from workspaces.access.errors import RequestRefused
 from workspaces.api.idempotency import once
 from workspaces.api.pages import Moment
-from workspaces.api.schemas import OperatorIn
+from workspaces.api.router import answering
+from workspaces.api.schemas import DoneOut, OperatorIn
 from workspaces.models import ApiScope
 
 router = Router(tags=["channels"])
@@ -32,15 +34,9 @@ ADD = Access(scopes=(ApiScope.ADMIN,), permission="events.add_channel")
 CHANGE = Access(scopes=(ApiScope.ADMIN,), permission="events.change_channel")
 DELETE = Access(scopes=(ApiScope.ADMIN,), permission="events.delete_channel")
 ChannelId = Annotated[int, Path(ge=1, le=2**63 - 1)]
-# What a channel's JSON has under the names of its columns.
-_SAME = (
-    *("id", "name", "kind", "options", "event_types", "failure_codes", "runtimes", "workspace_id", "with_descendants"),
-    *("concurrency", "timeout_seconds", "is_enabled", "disabled_reason", "paused_at", "held_until", "created_at"),
-    *("last_success_at", "last_latency_ms", "last_error_at", "last_error", "backlog", "dead_letters"),
-)
 
 
-class ChannelOut(Schema):
+class ChannelOut(TypedDict):
     """A channel and its health. `options` are those that may be shown, `encrypted` the names of the others."""
 
     id: int
@@ -55,7 +51,7 @@ class ChannelOut(Schema):
     with_descendants: bool
     concurrency: int
     timeout_seconds: int
-    state: str
+    state: ChannelState
     is_enabled: bool
     disabled_reason: str
     paused_at: datetime | None
@@ -105,7 +101,7 @@ class RedriveIn(OperatorIn):
     since: Moment | None = None
 
 
-class TestOut(Schema):
+class TestOut(TypedDict):
     """How the receiver answered a test message: a summary, and the beginning of what it sent back."""
 
     is_accepted: bool
@@ -114,30 +110,31 @@ class TestOut(Schema):
     latency_ms: int
 
 
-class RedrivenOut(Schema):
+class RedrivenOut(TypedDict):
     """How many dead letters are sent again."""
 
     redriven: int
 
 
-class RotatedOut(Schema):
+class RotatedOut(TypedDict):
     """The new signing secret; it is shown only here. The old one also signs for a day."""
 
     signing_secret: str
 
 
-@router.get("", response=list[ChannelOut], auth=READ)
-def list_channels(request: HttpRequest) -> list[dict[str, Any]]:
+@router.get("", auth=READ)
+def list_channels(request: HttpRequest) -> list[ChannelOut]:
     """List all channels by name."""
     now = database_now()
     return [channel_json(row, now=now) for row in with_delivery_counts(Channel.objects.order_by("name", "pk"))]
 
 
-@router.post("", response={HTTPStatus.CREATED: SavedOut}, auth=ADD)
-def add_channel(request: HttpRequest, response: HttpResponse, body: NewChannelIn) -> Status:
+@router.post("", auth=ADD)
+@answering({HTTPStatus.CREATED: SavedOut})
+def add_channel(request: HttpRequest, response: HttpResponse, body: NewChannelIn) -> Status[SavedOut]:
     """Add a channel. A webhook's signing secret is in the answer, and only there."""
 
-    def add() -> Status:
+    def add() -> Status[SavedOut]:
         values = body.model_dump(mode="json", exclude_unset=True)
         saved = saving.create(values.pop("kind"), values)
         return Status(HTTPStatus.CREATED, saved_json(saved))
@@ -145,68 +142,74 @@ def add_channel(request: HttpRequest, response: HttpResponse, body: NewChannelIn
     return once(request, response, add)
 
 
-@router.get("/{channel_id}", response=ChannelOut, auth=READ)
-def get_channel(request: HttpRequest, channel_id: ChannelId) -> dict[str, Any]:
+@router.get("/{channel_id}", auth=READ)
+def get_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
     """Show one channel."""
     return channel_json(find_channel(channel_id), now=database_now())
 
 
-@router.patch("/{channel_id}", response=SavedOut, auth=CHANGE)
-def change_channel(request: HttpRequest, channel_id: ChannelId, body: ChannelIn) -> dict[str, Any]:
+@router.patch("/{channel_id}", auth=CHANGE)
+def change_channel(request: HttpRequest, channel_id: ChannelId, body: ChannelIn) -> SavedOut:
     """Change a channel. For another host, its encrypted options have to be given again, and a new secret signs."""
     find_channel(channel_id)
     return saved_json(saving.change(channel_id, body.model_dump(mode="json", exclude_unset=True)))
 
 
 @router.delete("/{channel_id}", auth=DELETE)
-def remove_channel(request: HttpRequest, channel_id: ChannelId) -> dict[str, str]:
+def remove_channel(request: HttpRequest, channel_id: ChannelId) -> DoneOut:
     """Remove a channel with its deliveries, also those that are not sent yet."""
     find_channel(channel_id).delete()
     return {"status": "deleted"}
 
 
-@router.post("/{channel_id}/test", response=TestOut, auth=CHANGE)
-def test_channel(request: HttpRequest, channel_id: ChannelId) -> channel_operations.ReceiverAnswer:
+@router.post("/{channel_id}/test", auth=CHANGE)
+def test_channel(request: HttpRequest, channel_id: ChannelId) -> TestOut:
     """Send a test message now and show the receiver's answer. Queues nothing."""
-    return channel_operations.send_test(find_channel(channel_id), now=database_now())
+    receiver = channel_operations.send_test(find_channel(channel_id), now=database_now())
+    return {
+        "is_accepted": receiver.is_accepted,
+        "answer": receiver.answer,
+        "response": receiver.response,
+        "latency_ms": receiver.latency_ms,
+    }
 
 
-@router.post("/{channel_id}/pause", response=ChannelOut, auth=CHANGE)
-def pause_channel(request: HttpRequest, channel_id: ChannelId) -> dict[str, Any]:
+@router.post("/{channel_id}/pause", auth=CHANGE)
+def pause_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
     """Stop sending. Events are still queued."""
     find_channel(channel_id)
     channel_operations.pause(Channel.objects.filter(pk=channel_id), now=database_now())
     return channel_json(find_channel(channel_id), now=database_now())
 
 
-@router.post("/{channel_id}/resume", response=ChannelOut, auth=CHANGE)
-def resume_channel(request: HttpRequest, channel_id: ChannelId) -> dict[str, Any]:
+@router.post("/{channel_id}/resume", auth=CHANGE)
+def resume_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
     """Send what has been queued, in order."""
     find_channel(channel_id)
     channel_operations.resume(Channel.objects.filter(pk=channel_id))
     return channel_json(find_channel(channel_id), now=database_now())
 
 
-@router.post("/{channel_id}/enable", response=ChannelOut, auth=CHANGE)
-def enable_channel(request: HttpRequest, channel_id: ChannelId) -> dict[str, Any]:
+@router.post("/{channel_id}/enable", auth=CHANGE)
+def enable_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
     """Queue events again for a channel that was disabled, and send what was queued before."""
     find_channel(channel_id)
     channel_operations.enable(Channel.objects.filter(pk=channel_id))
     return channel_json(find_channel(channel_id), now=database_now())
 
 
-@router.post("/{channel_id}/redrive", response=RedrivenOut, auth=CHANGE)
-def redrive_channel(request: HttpRequest, channel_id: ChannelId, body: RedriveIn | None = None) -> dict[str, int]:
+@router.post("/{channel_id}/redrive", auth=CHANGE)
+def redrive_channel(request: HttpRequest, channel_id: ChannelId, body: RedriveIn | None = None) -> RedrivenOut:
     """Send a channel's dead letters again, all or those of events since a time."""
     deliveries, since = Delivery.objects.filter(channel=find_channel(channel_id)), body.since if body else None
     return {"redriven": channel_operations.redrive(deliveries, since=since, now=database_now())}
 
 
-@router.post("/{channel_id}/rotate", response=RotatedOut, auth=CHANGE)
-def rotate_channel(request: HttpRequest, response: HttpResponse, channel_id: ChannelId) -> Status:
+@router.post("/{channel_id}/rotate", auth=CHANGE)
+def rotate_channel(request: HttpRequest, response: HttpResponse, channel_id: ChannelId) -> Status[RotatedOut]:
     """Sign with a new secret. For a day the old one signs as well."""
 
-    def rotate() -> Status:
+    def rotate() -> Status[RotatedOut]:
         secret = channel_operations.rotate_secret(find_channel(channel_id), now=database_now())
         return Status(HTTPStatus.OK, {"signing_secret": secret})
 
@@ -220,17 +223,38 @@ def find_channel(channel_id: int) -> Channel:
     raise RequestRefused(HTTPStatus.NOT_FOUND, f"There is no channel {channel_id}.", code="not_found")
 
 
-def channel_json(channel: Channel, *, now: datetime) -> dict[str, Any]:
-    """Return a channel from `with_delivery_counts` in the shape of ChannelOut."""
+def channel_json(channel: Channel, *, now: datetime) -> ChannelOut:
+    """Return the JSON of a channel from `with_delivery_counts`."""
     return {
-        **{name: getattr(channel, name) for name in _SAME},
+        "id": channel.pk,
+        "name": channel.name,
+        "kind": channel.kind,
+        "options": channel.options,
         # Another version of Slipway may have kinds that this one lacks.
-        "encrypted": KINDS[channel.kind].form.encrypted if channel.kind in KINDS else [],
-        "state": state_of(channel, now=now).lower(),
+        "encrypted": list(KINDS[channel.kind].form.encrypted) if channel.kind in KINDS else [],
+        "event_types": channel.event_types,
+        "failure_codes": channel.failure_codes,
+        "runtimes": channel.runtimes,
+        "workspace_id": channel.workspace_id,
+        "with_descendants": channel.with_descendants,
+        "concurrency": channel.concurrency,
+        "timeout_seconds": channel.timeout_seconds,
+        "state": state_of(channel, now=now),
+        "is_enabled": channel.is_enabled,
+        "disabled_reason": channel.disabled_reason,
+        "paused_at": channel.paused_at,
+        "held_until": channel.held_until,
+        "created_at": channel.created_at,
+        "last_success_at": channel.last_success_at,
+        "last_latency_ms": channel.last_latency_ms,
+        "last_error_at": channel.last_error_at,
+        "last_error": channel.last_error,
+        "backlog": channel.backlog,  # type: ignore[attr-defined]
+        "dead_letters": channel.dead_letters,  # type: ignore[attr-defined]
     }
 
 
-def saved_json(saved: saving.SavedChannel) -> dict[str, Any]:
-    """Return a stored channel in the shape of SavedOut."""
+def saved_json(saved: saving.SavedChannel) -> SavedOut:
+    """Return the JSON of a stored channel."""
     shown = channel_json(find_channel(saved.channel.pk), now=database_now())
-    return shown | {"signing_secret": saved.signing_secret or None}
+    return {**shown, "signing_secret": saved.signing_secret or None}

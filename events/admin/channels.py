@@ -85,7 +85,7 @@ class ChannelAdmin(CreatesOnce):
 
     @display(description="State", label=_STATES)
     def state(self, channel: Channel) -> str:
-        return state_of(channel, now=channel.read_at)  # type: ignore[attr-defined]
+        return str(state_of(channel, now=channel.read_at).label)  # type: ignore[attr-defined]
 
     @display(description="Last success", ordering="last_success_at")
     def success(self, channel: Channel) -> str:

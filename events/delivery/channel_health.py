@@ -2,12 +2,26 @@
 
 from datetime import datetime
 
-from django.db.models import Count, IntegerField, Min, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, Min, OuterRef, QuerySet, Subquery, TextChoices
 from django.db.models.functions import Coalesce
 
 from events.models import Channel, Delivery, DeliveryState
 
 OPEN = (DeliveryState.WAITING, DeliveryState.SENDING)
+
+
+class ChannelState(TextChoices):
+    """What a channel does at present."""
+
+    # Nothing is queued for it.
+    DISABLED = "disabled", "Disabled"
+    # What is queued waits until somebody resumes it.
+    PAUSED = "paused", "Paused"
+    # The receiver asked for a pause.
+    HELD = "held", "Held"
+    # It sends, but its last attempt failed.
+    FAILING = "failing", "Failing"
+    SENDING = "sending", "Sending"
 
 
 def with_delivery_counts(channels: QuerySet[Channel]) -> QuerySet[Channel]:
@@ -21,24 +35,24 @@ def with_delivery_counts(channels: QuerySet[Channel]) -> QuerySet[Channel]:
     return channels.annotate(backlog=count(*OPEN), dead_letters=count(DeliveryState.DEAD))
 
 
-def state_of(channel: Channel, *, now: datetime) -> str:
-    """Return Disabled, Paused, Held, Failing or Sending."""
+def state_of(channel: Channel, *, now: datetime) -> ChannelState:
+    """Return what the channel does at present."""
     if not channel.is_enabled:
-        return "Disabled"
+        return ChannelState.DISABLED
     if channel.paused_at:
-        return "Paused"
+        return ChannelState.PAUSED
     if channel.held_until and channel.held_until > now:
-        return "Held"
+        return ChannelState.HELD
     if channel.last_error_at and (channel.last_success_at is None or channel.last_success_at < channel.last_error_at):
-        return "Failing"
-    return "Sending"
+        return ChannelState.FAILING
+    return ChannelState.SENDING
 
 
 def health_rows(channel: Channel, *, now: datetime) -> list[tuple[str, str]]:
     """Return what the channel's page shows, as (name, text). The channel has `with_delivery_counts`."""
     held = channel.held_until and channel.held_until > now
     rows = [
-        ("State", state_of(channel, now=now)),
+        ("State", str(state_of(channel, now=now).label)),
         ("Why disabled", channel.disabled_reason),
         ("Held until", f"{_utc(channel.held_until)}, as the receiver asked" if held else ""),
         ("Last success", _utc(channel.last_success_at)),

@@ -6,14 +6,17 @@ from typing import Annotated, Any, Literal
 
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
-from ninja import Path, Query, Router, Schema, Status
+from ninja import Path, Query, Router, Status
 from pydantic import AwareDatetime, BeforeValidator, Field
+from typing_extensions import TypedDict
 
+from postgres.enum_text import one_of
 from workspaces.access import api_keys
 from workspaces.access.authentication import Access
 from workspaces.api.idempotency import once
 from workspaces.api.pages import Paged, in_order, page_of
-from workspaces.api.schemas import OperatorIn
+from workspaces.api.router import answering
+from workspaces.api.schemas import DoneOut, OperatorIn
 from workspaces.models import ApiKey, ApiScope
 
 router = Router(tags=["api-keys"])
@@ -56,15 +59,15 @@ class KeysListed(Paged):
     limit: int | None = Field(100, ge=1, le=1000)
 
 
-class KeyOut(Schema):
-    """What is known of a key. `state` is `valid`, `expired` or `revoked`; `last_used_at` is up to a minute behind."""
+class KeyOut(TypedDict):
+    """What is known of a key. `last_used_at` is up to a minute behind."""
 
     id: int
     name: str
     prefix: str
-    scopes: list[str]
+    scopes: list[Annotated[str, one_of(ApiScope)]]
     networks: list[str]
-    state: str
+    state: api_keys.KeyState
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
@@ -82,8 +85,8 @@ def access(action: str) -> Access:
     return Access(scopes=(ApiScope.ADMIN,), permission=f"workspaces.{action}_apikey")
 
 
-@router.get("", auth=access("view"), response=list[KeyOut])
-def list_api_keys(request: HttpRequest, response: HttpResponse, wanted: Query[KeysListed]) -> list[dict[str, Any]]:
+@router.get("", auth=access("view"))
+def list_api_keys(request: HttpRequest, response: HttpResponse, wanted: Query[KeysListed]) -> list[KeyOut]:
     """List the keys, the newest first. The keys themselves can't be read again."""
     rows = ApiKey.objects.with_clock()
     if not wanted.include_revoked:
@@ -92,25 +95,26 @@ def list_api_keys(request: HttpRequest, response: HttpResponse, wanted: Query[Ke
     return [key_json(row) for row in page]
 
 
-@router.post("", auth=access("add"), response={HTTPStatus.CREATED: MintedKeyOut})
-def create_api_key(request: HttpRequest, response: HttpResponse, body: KeyIn) -> Status:
+@router.post("", auth=access("add"))
+@answering({HTTPStatus.CREATED: MintedKeyOut})
+def create_api_key(request: HttpRequest, response: HttpResponse, body: KeyIn) -> Status[MintedKeyOut]:
     """Create a key. A request that is repeated with the same Idempotency-Key creates nothing."""
 
-    def create() -> Status:
+    def create() -> Status[MintedKeyOut]:
         row, key = api_keys.mint_api_key(**body.model_dump())
         return Status(HTTPStatus.CREATED, {**key_json(ApiKey.objects.with_clock().get(pk=row.pk)), "key": key})
 
     return once(request, response, create)
 
 
-@router.patch("/{key_id}", auth=access("change"), response=KeyOut)
-def change_api_key(request: HttpRequest, key_id: KeyId, body: KeyChangesIn) -> dict[str, Any]:
+@router.patch("/{key_id}", auth=access("change"))
+def change_api_key(request: HttpRequest, key_id: KeyId, body: KeyChangesIn) -> KeyOut:
     """Change a key's name, expiry or networks. Its scopes never change."""
     return key_json(api_keys.change_api_key(key_id, body.model_dump(exclude_unset=True)))
 
 
 @router.delete("/{key_id}", auth=access("change"))
-def revoke_api_key(request: HttpRequest, key_id: KeyId) -> dict[str, str]:
+def revoke_api_key(request: HttpRequest, key_id: KeyId) -> DoneOut:
     """Revoke a key at once. It stays in the list with `include_revoked`."""
     key = ApiKey.objects.filter(pk=key_id)
     if not key.exists():
@@ -119,7 +123,17 @@ def revoke_api_key(request: HttpRequest, key_id: KeyId) -> dict[str, str]:
     return {"status": "revoked"}  # not-a-workspace-status: of the key
 
 
-def key_json(key: ApiKey) -> dict[str, Any]:
+def key_json(key: ApiKey) -> KeyOut:
     """Return what is known of a key from `with_clock`."""
-    names = ("id", "name", "prefix", "scopes", "networks", "created_at", "expires_at", "last_used_at", "revoked_at")
-    return {**{name: getattr(key, name) for name in names}, "state": api_keys.state_of(key)}
+    return {
+        "id": key.pk,
+        "name": key.name,
+        "prefix": key.prefix,
+        "scopes": key.scopes,
+        "networks": key.networks,
+        "state": api_keys.state_of(key),
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "last_used_at": key.last_used_at,
+        "revoked_at": key.revoked_at,
+    }

@@ -1,34 +1,53 @@
 """The fields of a workspace that operators change, its budget, and its state in short."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
+from typing_extensions import TypedDict
 
 from postgres.clock import database_now
+from postgres.enum_text import one_of
 from workspaces import operations
 from workspaces.access.authentication import Operator
 from workspaces.api.etags import check_if_match, etag_of
 from workspaces.api.router import access, router
-from workspaces.api.schemas import BudgetIn, ChangesIn
-from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.api.schemas import BudgetIn, ChangesIn, DoneOut
+from workspaces.lifecycle.transitions import BudgetAction, WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
 from workspaces.services.core import fields
 from workspaces.services.core.transition import UnknownWorkspace
 from workspaces.services.watching.budgets import month_of, spent_in
 
 
+class BudgetOut(TypedDict):
+    """A budget and what was spent of it this month, in cents."""
+
+    budget_limit: int | None
+    budget_used: int
+    monthly_spend: int
+    budget_remaining: int | None
+    budget_action: Annotated[str, one_of(BudgetAction)]
+
+
+class StateOut(TypedDict):
+    """The status of a workspace, and whether it is paused or removed."""
+
+    workspace_id: UUID
+    status: Annotated[str, one_of(WorkspaceStatus)]
+    paused: bool
+    deleted: bool
+
+
 @router.patch("/{workspace_id}", auth=access("change", ApiScope.OPERATE))
-def change_workspace(
-    request: HttpRequest, response: HttpResponse, workspace_id: UUID, body: ChangesIn
-) -> dict[str, str]:
+def change_workspace(request: HttpRequest, response: HttpResponse, workspace_id: UUID, body: ChangesIn) -> DoneOut:
     """Change fields of a workspace. With If-Match only if its ETag is still that one; otherwise 412."""
     edit(request, response, workspace_id, body.model_dump(exclude_unset=True))
     return {"status": "updated"}
 
 
 @router.get("/{workspace_id}/budget", auth=access("view", ApiScope.READ, own_agent=True))
-def get_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> dict[str, Any]:
+def get_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> BudgetOut:
     """Show a workspace's budget and what it has spent of it this month, in cents.
 
     Without a budget `budget_limit` and `budget_remaining` are null; what is left of one that is exceeded is negative.
@@ -39,7 +58,7 @@ def get_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID)
 
 
 @router.patch("/{workspace_id}/budget", auth=access("change", ApiScope.OPERATE))
-def change_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID, body: BudgetIn) -> dict[str, Any]:
+def change_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID, body: BudgetIn) -> BudgetOut:
     """Change a workspace's budget in cents a month, null for none, and what happens when it is spent."""
     edit(request, response, workspace_id, body.model_dump(exclude_unset=True))
     operations.enforce_budget(workspace_id)
@@ -50,7 +69,7 @@ def change_budget(request: HttpRequest, response: HttpResponse, workspace_id: UU
 
 
 @router.get("/{workspace_id}/state", auth=access("view", ApiScope.READ, own_agent=True))
-def get_state(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
+def get_state(request: HttpRequest, workspace_id: UUID) -> StateOut:
     """Show a workspace's status, also that of a removed one."""
     workspace = find(workspace_id)
     return {
@@ -81,7 +100,7 @@ def edit(request: HttpRequest, response: HttpResponse, workspace_id: UUID, chang
     return workspace
 
 
-def budget_json(workspace: Workspace) -> dict[str, Any]:
+def budget_json(workspace: Workspace) -> BudgetOut:
     """Return the budget in cents. All fields are always there."""
     spent, limit = spent_in(month_of(database_now()), workspace.heartbeat), workspace.budget_limit
     return {

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
@@ -20,9 +20,10 @@ from workspaces.models import StoredAnswer
 
 KEPT = timedelta(hours=24)
 MAX_KEY_CHARACTERS = 255
+Answer = TypeVar("Answer")
 
 
-def once(request: HttpRequest, response: HttpResponse, act: Callable[[], Status]) -> Status:
+def once(request: HttpRequest, response: HttpResponse, act: Callable[[], Status[Answer]]) -> Status[Answer]:
     """Return the answer of `act`, or the stored one if the caller has sent this request with this key before.
 
     Only what succeeded is stored, in the transaction that did it; a second request waits until the first has ended.

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from django.http import HttpRequest
+from typing_extensions import TypedDict
 
 from agent.texts import printable
 from workspaces.access.masking import masker_of
@@ -13,8 +14,14 @@ from workspaces.provisioners import guarded_calls
 from workspaces.provisioners.base import LaunchKey
 
 
+class ConsoleOut(TypedDict):
+    """The end of a log."""
+
+    output: str
+
+
 @router.get("/{workspace_id}/console", auth=access("view", ApiScope.READ, own_agent=True))
-def get_console(request: HttpRequest, workspace_id: UUID) -> dict[str, str]:
+def get_console(request: HttpRequest, workspace_id: UUID) -> ConsoleOut:
     """Show the end of a workspace's log: up to 8 KiB of plain text, secrets masked.
 
     It is the running process's log, or the one that its last failure kept; "" if there is none.

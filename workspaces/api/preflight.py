@@ -1,13 +1,13 @@
 """Preflight by the API: whether something could be launched, with every problem at once. Nothing is stored."""
 
-from dataclasses import asdict
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 from django.http import HttpRequest
-from ninja import Router, Schema
+from ninja import Router
 from pydantic import model_validator
+from typing_extensions import TypedDict
 
 from workspaces.access.errors import RequestRefused
 from workspaces.api.edits import find
@@ -15,9 +15,11 @@ from workspaces.api.router import access, router
 from workspaces.api.schemas import OperatorIn
 from workspaces.api.secrets import secret_access
 from workspaces.configuration import catalog, reports
+from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.configuration.effective import EffectiveConfiguration, inspect_effective
 from workspaces.configuration.parser import BadConfig
 from workspaces.configuration.preflight import Report
+from workspaces.configuration.variables import VariableSource
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope
 
@@ -42,7 +44,7 @@ class PreflightIn(OperatorIn):
         return self
 
 
-class DiagnosticOut(Schema):
+class DiagnosticOut(TypedDict):
     """One finding. `path`, `line` and `column` say where in config.yaml; `secrets.NAME` is a variable."""
 
     code: str
@@ -53,7 +55,7 @@ class DiagnosticOut(Schema):
     hint: str
 
 
-class ReportOut(Schema):
+class ReportOut(TypedDict):
     """`ok` if there are no problems; warnings keep nothing from starting."""
 
     ok: bool
@@ -61,8 +63,8 @@ class ReportOut(Schema):
     warnings: list[DiagnosticOut]
 
 
-class VariableOut(Schema):
-    """A variable, never its value: whether it is set, and its `source`: `workspace`, `set`, `global` or `slipway`.
+class VariableOut(TypedDict):
+    """A variable, never its value: whether it is set, and where its value comes from.
 
     `required_by` is the place in config.yaml that asks for it. Of the names in `any_of` one suffices.
     """
@@ -70,7 +72,7 @@ class VariableOut(Schema):
     name: str
     required: bool
     set: bool
-    source: str | None
+    source: VariableSource | None
     secret_set: str | None
     required_by: str | None
     any_of: list[str]
@@ -82,8 +84,8 @@ class WorkspaceReportOut(ReportOut):
     variables: list[VariableOut]
 
 
-@of_requests.post("", auth=access("add", ApiScope.OPERATE), response=ReportOut)
-def preflight_request(request: HttpRequest, body: PreflightIn) -> dict[str, Any]:
+@of_requests.post("", auth=access("add", ApiScope.OPERATE))
+def preflight_request(request: HttpRequest, body: PreflightIn) -> ReportOut:
     """Say whether a workspace could be launched like this, with the global secrets, sets and secrets; create nothing.
 
     It checks the configuration, the variables that it needs, its runtime, the backend and the launch workers. The
@@ -104,14 +106,14 @@ def preflight_request(request: HttpRequest, body: PreflightIn) -> dict[str, Any]
     return report_json(report)
 
 
-@router.get("/{workspace_id}/preflight", auth=secret_access("view", ApiScope.READ), response=WorkspaceReportOut)
-def preflight_workspace(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
+@router.get("/{workspace_id}/preflight", auth=secret_access("view", ApiScope.READ))
+def preflight_workspace(request: HttpRequest, workspace_id: UUID) -> WorkspaceReportOut:
     """Say whether a workspace's next launch could start, and of each variable whether it is set and from where."""
     workspace = find(workspace_id)
     if workspace.status == WorkspaceStatus.REMOVED:
         raise RequestRefused(HTTPStatus.GONE, f"{workspace.name} was removed.", code="removed")
     report, variables = reports.report_on_workspace(workspace)
-    shown = [
+    shown: list[VariableOut] = [
         {
             "name": each.name,
             "required": each.is_required,
@@ -123,13 +125,25 @@ def preflight_workspace(request: HttpRequest, workspace_id: UUID) -> dict[str, A
         }
         for each in variables
     ]
-    return report_json(report) | {"variables": shown}
+    return {**report_json(report), "variables": shown}
 
 
-def report_json(report: Report) -> dict[str, Any]:
+def report_json(report: Report) -> ReportOut:
     """Return a report as JSON."""
     return {
         "ok": report.ok,
-        "problems": [asdict(each) for each in report.problems],
-        "warnings": [asdict(each) for each in report.warnings],
+        "problems": [diagnostic_json(each) for each in report.problems],
+        "warnings": [diagnostic_json(each) for each in report.warnings],
+    }
+
+
+def diagnostic_json(found: Diagnostic) -> DiagnosticOut:
+    """Return a finding as JSON."""
+    return {
+        "code": found.code,
+        "path": found.path,
+        "line": found.line,
+        "column": found.column,
+        "message": found.message,
+        "hint": found.hint,
     }

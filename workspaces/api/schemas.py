@@ -1,10 +1,11 @@
-"""The request bodies of the operators' API. Numbers and booleans are never converted from text.
+"""The request bodies of the operators' API, and answers that several calls have.
 
-They are plain Pydantic models; registry/schemas.py says why.
+Numbers and booleans are never converted from text.
+Bodies are plain Pydantic models; registry/schemas.py says why.
 """
 
 from difflib import get_close_matches
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import (
@@ -20,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from typing_extensions import TypedDict
 
 from workspaces.access.errors import MOST_PROBLEMS
 from workspaces.lifecycle.transitions import BudgetAction, RestartPolicy
@@ -114,3 +116,16 @@ class CreateIn(OperatorIn):
     def request(self, *, by: str) -> CreateRequest:
         """Return the request as the service takes it, from the operator of this name."""
         return CreateRequest(**self.model_dump(exclude_none=True), by=by)
+
+
+class DoneOut(TypedDict):
+    """What was done."""
+
+    status: Literal["deleted", "revoked", "updated"]
+
+
+class WorkspaceNameOut(TypedDict):
+    """A workspace, in short."""
+
+    id: UUID
+    name: str

@@ -3,24 +3,24 @@
 from collections import Counter
 from datetime import datetime
 from itertools import chain
-from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Count
 from django.http import HttpRequest
-from ninja import Router, Schema
+from ninja import Router
+from typing_extensions import TypedDict
 
 from workspaces.access import secret_sets as sets
 from workspaces.access.secrets import InvalidSecret, workspaces_with
-from workspaces.api.secrets import SecretOut, SecretsIn, delete, put, secret_access, secret_json
+from workspaces.api.schemas import DoneOut, WorkspaceNameOut
+from workspaces.api.secrets import SavedSecretsOut, SecretOut, SecretsIn, delete, put, secret_access, secret_json
 from workspaces.models import ApiScope, SecretSet, Workspace
 from workspaces.services.core.fields import InvalidWorkspace
 
 secret_sets = Router(tags=["secrets"])
 
 
-class SetInListOut(Schema):
+class SetInListOut(TypedDict):
     """A set, and how many secrets it has and workspaces have it."""
 
     name: str
@@ -29,24 +29,17 @@ class SetInListOut(Schema):
     workspaces: int
 
 
-class UserOut(Schema):
-    """A workspace that has a set."""
-
-    id: UUID
-    name: str
-
-
-class SetOut(Schema):
+class SetOut(TypedDict):
     """A set, its secrets without their values, and the workspaces that have it."""
 
     name: str
     created_at: datetime
     secrets: list[SecretOut]
-    workspaces: list[UserOut]
+    workspaces: list[WorkspaceNameOut]
 
 
-@secret_sets.get("", auth=secret_access("view", ApiScope.READ), response=list[SetInListOut])
-def list_secret_sets(request: HttpRequest) -> list[dict[str, Any]]:
+@secret_sets.get("", auth=secret_access("view", ApiScope.READ))
+def list_secret_sets(request: HttpRequest) -> list[SetInListOut]:
     """List the sets of secrets."""
     chosen = Workspace.objects.not_removed().exclude(secret_sets=[]).values_list("secret_sets", flat=True)
     users = Counter(chain.from_iterable(chosen))
@@ -56,20 +49,21 @@ def list_secret_sets(request: HttpRequest) -> list[dict[str, Any]]:
     ]
 
 
-@secret_sets.get("/{name}", auth=secret_access("view", ApiScope.READ), response=SetOut)
-def get_secret_set(request: HttpRequest, name: str) -> dict[str, Any]:
+@secret_sets.get("/{name}", auth=secret_access("view", ApiScope.READ))
+def get_secret_set(request: HttpRequest, name: str) -> SetOut:
     """Show a set of secrets, without their values, and the workspaces that have it."""
     found = sets.find_set(name)
+    users = workspaces_with(found.name).order_by("name", "pk")
     return {
         "name": found.name,
         "created_at": found.created_at,
         "secrets": [secret_json(row) for row in found.secrets.all()],
-        "workspaces": list(workspaces_with(found.name).order_by("name", "pk").values("id", "name")),
+        "workspaces": [{"id": row.pk, "name": row.name} for row in users.only("id", "name")],
     }
 
 
 @secret_sets.put("/{name}", auth=secret_access("change", ApiScope.ADMIN))
-def put_secret_set(request: HttpRequest, name: str, body: SecretsIn) -> dict[str, Any]:
+def put_secret_set(request: HttpRequest, name: str, body: SecretsIn) -> SavedSecretsOut:
     """Set or replace secrets of a set, and create it if there is none with this name. Those that are not named stay."""
     with transaction.atomic():
         try:
@@ -80,13 +74,13 @@ def put_secret_set(request: HttpRequest, name: str, body: SecretsIn) -> dict[str
 
 
 @secret_sets.delete("/{name}", auth=secret_access("delete", ApiScope.ADMIN))
-def delete_secret_set(request: HttpRequest, name: str) -> dict[str, str]:
+def delete_secret_set(request: HttpRequest, name: str) -> DoneOut:
     """Delete a set with its secrets. A set that a workspace has is kept: 409."""
     sets.delete_set(name)
     return {"status": "deleted"}
 
 
 @secret_sets.delete("/{name}/{secret}", auth=secret_access("delete", ApiScope.ADMIN))
-def delete_secret_of_set(request: HttpRequest, name: str, secret: str) -> dict[str, str]:
+def delete_secret_of_set(request: HttpRequest, name: str, secret: str) -> DoneOut:
     """Delete a secret of a set."""
     return delete(request, secret, secret_set=sets.find_set(name))

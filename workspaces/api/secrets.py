@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import Literal, Self
 from uuid import UUID
 
 from django.http import HttpRequest
-from ninja import Router, Schema
+from ninja import Router
 from pydantic import model_validator
+from typing_extensions import TypedDict
 
 from workspaces.access import secrets
 from workspaces.access.authentication import Access, Operator
 from workspaces.api.edits import find
 from workspaces.api.router import router
-from workspaces.api.schemas import OperatorIn
+from workspaces.api.schemas import DoneOut, OperatorIn
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Secret, SecretSet, Workspace
 from workspaces.services.core import secret_changes
@@ -27,22 +28,28 @@ class UnknownSecret(LookupError):
     """There is no secret with this name."""
 
 
-class SecretOut(Schema):
+class SecretOut(TypedDict):
     """What is known of a secret. `key` is its name and `updated_at` is `set_at`, as existing consoles read them.
 
-    `scope` is `global`, `set` or `workspace`. `version` counts how often it was set; earlier values are not kept.
-    `set_by` is empty if it isn't known.
+    `version` counts how often it was set; earlier values are not kept. `set_by` is empty if it isn't known.
     """
 
     name: str
     key: str
-    scope: str
+    scope: Literal["global", "set", "workspace"]
     secret_set: str | None
     version: int
     set_by: str
     set_at: datetime
     created_at: datetime
     updated_at: datetime
+
+
+class SavedSecretsOut(TypedDict):
+    """The names of the secrets that were set."""
+
+    status: Literal["saved"]
+    names: list[str]
 
 
 class SecretsIn(OperatorIn):
@@ -72,15 +79,15 @@ def secret_access(action: str, *scopes: ApiScope) -> Access:
     return Access(scopes=scopes, permission=f"workspaces.{action}_secret")
 
 
-@router.get("/{workspace_id}/secrets", auth=secret_access("view", ApiScope.READ), response=list[SecretOut])
-def list_secrets(request: HttpRequest, workspace_id: UUID) -> list[dict[str, Any]]:
+@router.get("/{workspace_id}/secrets", auth=secret_access("view", ApiScope.READ))
+def list_secrets(request: HttpRequest, workspace_id: UUID) -> list[SecretOut]:
     """List the secrets that a workspace gets: global ones, overridden by those of its sets, then by its own."""
     effective = secrets.effective_secrets([find(workspace_id).pk])
     return [secret_json(row) for row in Secret.objects.filter(pk__in=[each.secret_id for each in effective])]
 
 
 @router.put("/{workspace_id}/secrets", auth=secret_access("change", ApiScope.OPERATE))
-def set_secrets(request: HttpRequest, workspace_id: UUID, body: SecretsIn) -> dict[str, Any]:
+def set_secrets(request: HttpRequest, workspace_id: UUID, body: SecretsIn) -> SavedSecretsOut:
     """Set or replace secrets of a workspace. Its agent gets them at the next launch."""
     workspace = find(workspace_id)
     check_not_removed(workspace)
@@ -88,32 +95,32 @@ def set_secrets(request: HttpRequest, workspace_id: UUID, body: SecretsIn) -> di
 
 
 @router.delete("/{workspace_id}/secrets/{name}", auth=secret_access("delete", ApiScope.OPERATE))
-def delete_secret(request: HttpRequest, workspace_id: UUID, name: str) -> dict[str, str]:
+def delete_secret(request: HttpRequest, workspace_id: UUID, name: str) -> DoneOut:
     """Delete a secret of a workspace. Its agent has it until the launch ends."""
     return delete(request, name, workspace=find(workspace_id))
 
 
-@global_secrets.get("", auth=secret_access("view", ApiScope.READ), response=list[SecretOut])
-def list_global_secrets(request: HttpRequest) -> list[dict[str, Any]]:
+@global_secrets.get("", auth=secret_access("view", ApiScope.READ))
+def list_global_secrets(request: HttpRequest) -> list[SecretOut]:
     """List the secrets that every workspace gets."""
     return [secret_json(row) for row in Secret.objects.filter(workspace=None, secret_set=None)]
 
 
 @global_secrets.put("", auth=secret_access("change", ApiScope.ADMIN))
-def set_global_secrets(request: HttpRequest, body: SecretsIn) -> dict[str, Any]:
+def set_global_secrets(request: HttpRequest, body: SecretsIn) -> SavedSecretsOut:
     """Set or replace secrets that every workspace gets at its next launch."""
     return put(request, body)
 
 
 @global_secrets.delete("/{name}", auth=secret_access("delete", ApiScope.ADMIN))
-def delete_global_secret(request: HttpRequest, name: str) -> dict[str, str]:
+def delete_global_secret(request: HttpRequest, name: str) -> DoneOut:
     """Delete a secret that every workspace gets."""
     return delete(request, name)
 
 
 def put(
     request: HttpRequest, body: SecretsIn, *, workspace_id: UUID | None = None, secret_set: str | None = None
-) -> dict[str, Any]:
+) -> SavedSecretsOut:
     """Store the secrets. Raises InvalidWorkspace."""
     operator: Operator = request.auth  # type: ignore[attr-defined]
     try:
@@ -125,7 +132,7 @@ def put(
 
 def delete(
     request: HttpRequest, name: str, *, workspace: Workspace | None = None, secret_set: SecretSet | None = None
-) -> dict[str, str]:
+) -> DoneOut:
     """Delete a secret. Raises UnknownSecret."""
     found = Secret.objects.filter(workspace=workspace, secret_set=secret_set, name=name.replace("\0", ""))
     if not found.exists():
@@ -141,7 +148,7 @@ def check_not_removed(workspace: Workspace) -> None:
         raise TransitionRefused(workspace, "it can't get secrets.")
 
 
-def secret_json(row: Secret) -> dict[str, Any]:
+def secret_json(row: Secret) -> SecretOut:
     """Return what is known of a secret."""
     return {
         "name": row.name,

@@ -2,16 +2,18 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Path, Schema, Status
+from ninja import Path, Status
+from typing_extensions import TypedDict
 
 from postgres.clock import database_now
 from workspaces.api.edits import find
 from workspaces.api.idempotency import once
 from workspaces.api.router import access, router
+from workspaces.api.schemas import DoneOut
 from workspaces.models import AgentToken, ApiScope
 from workspaces.services.core import agent_tokens
 
@@ -19,14 +21,14 @@ MOST_LISTED = 200
 TokenId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
-class MintedOut(Schema):
+class MintedOut(TypedDict):
     """A new token. It is shown only here."""
 
     id: int
     auth_token: str
 
 
-class TokenOut(Schema):
+class TokenOut(TypedDict):
     """What is known of a token. It is valid while its launch is the current one and runs, unless it was revoked."""
 
     id: int
@@ -36,33 +38,36 @@ class TokenOut(Schema):
     revoked_at: datetime | None
 
 
-@router.post("/{workspace_id}/tokens", auth=access("change", ApiScope.OPERATE), response=MintedOut)
-def mint_token(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> Status:
+@router.post("/{workspace_id}/tokens", auth=access("change", ApiScope.OPERATE))
+def mint_token(request: HttpRequest, response: HttpResponse, workspace_id: UUID) -> Status[MintedOut]:
     """Mint another token for the agent of the current launch. Its other tokens stay valid; all die with the launch."""
 
-    def mint() -> Status:
+    def mint() -> Status[MintedOut]:
         row, token = agent_tokens.mint(workspace_id)
         return Status(HTTPStatus.OK, {"id": row.pk, "auth_token": token})
 
     return once(request, response, mint)
 
 
-@router.get("/{workspace_id}/tokens", auth=access("view", ApiScope.READ), response=list[TokenOut])
-def list_tokens(request: HttpRequest, workspace_id: UUID) -> list[dict[str, Any]]:
+@router.get("/{workspace_id}/tokens", auth=access("view", ApiScope.READ))
+def list_tokens(request: HttpRequest, workspace_id: UUID) -> list[TokenOut]:
     """List a workspace's newest tokens. The tokens themselves can't be read again."""
     workspace = find(workspace_id)
     rows = AgentToken.objects.filter(workspace=workspace).order_by("-pk")[:MOST_LISTED]
     return [
         {
-            **{name: getattr(row, name) for name in ("id", "launch_id", "created_at", "revoked_at")},
+            "id": row.pk,
+            "launch_id": row.launch_id,
             "is_current": row.launch_id == workspace.launch_id,
+            "created_at": row.created_at,
+            "revoked_at": row.revoked_at,
         }
         for row in rows
     ]
 
 
 @router.delete("/{workspace_id}/tokens/{token_id}", auth=access("change", ApiScope.OPERATE))
-def revoke_token(request: HttpRequest, workspace_id: UUID, token_id: TokenId) -> dict[str, str]:
+def revoke_token(request: HttpRequest, workspace_id: UUID, token_id: TokenId) -> DoneOut:
     """Revoke a token at once."""
     agent_tokens.revoke(workspace_id, token_id, now=database_now())
     return {"status": "revoked"}  # not-a-workspace-status: of the token

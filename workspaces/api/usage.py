@@ -2,12 +2,13 @@
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from django.db.models import Sum
 from django.http import HttpRequest
-from ninja import Query, Schema
+from ninja import Query
+from typing_extensions import TypedDict
 
 from postgres.clock import database_now
 from workspaces.api.edits import find
@@ -19,7 +20,7 @@ _COUNTED = ("input_tokens", "output_tokens", "total_calls")
 Days = Annotated[int, Query(ge=1, le=400, description="how many days, today included")]
 
 
-class MetricsOut(Schema):
+class MetricsOut(TypedDict):
     """What a workspace used this month. The cost is what its agent reports as spent, in dollars."""
 
     input_tokens: int
@@ -30,7 +31,7 @@ class MetricsOut(Schema):
     period_end: datetime
 
 
-class DayOut(Schema):
+class DayOut(TypedDict):
     """What a workspace used on a day of BUDGET_TIME_ZONE."""
 
     day: date
@@ -39,23 +40,33 @@ class DayOut(Schema):
     total_calls: int
 
 
-@router.get("/{workspace_id}/metrics", auth=access("view", ApiScope.READ, own_agent=True), response=MetricsOut)
-def get_metrics(request: HttpRequest, workspace_id: UUID) -> dict[str, Any]:
+@router.get("/{workspace_id}/metrics", auth=access("view", ApiScope.READ, own_agent=True))
+def get_metrics(request: HttpRequest, workspace_id: UUID) -> MetricsOut:
     """Show what a workspace has used this month; 0 if nothing ran."""
     workspace, month = find(workspace_id), month_of(database_now())
     used = Usage.objects.filter(workspace=workspace, day__gte=month.first_day)
     sums = used.aggregate(**{name: Sum(name) for name in _COUNTED})
     return {
-        **{name: int(sums[name] or 0) for name in _COUNTED},
+        "input_tokens": int(sums["input_tokens"] or 0),
+        "output_tokens": int(sums["output_tokens"] or 0),
+        "total_calls": int(sums["total_calls"] or 0),
         "estimated_cost_usd": f"{Decimal(spent_in(month, workspace.heartbeat)) / 100:.6f}",
         "period_start": month.start,
         "period_end": month.end,
     }
 
 
-@router.get("/{workspace_id}/usage", auth=access("view", ApiScope.READ), response=list[DayOut])
-def list_usage(request: HttpRequest, workspace_id: UUID, days: Days = 31) -> list[dict[str, Any]]:
+@router.get("/{workspace_id}/usage", auth=access("view", ApiScope.READ))
+def list_usage(request: HttpRequest, workspace_id: UUID, days: Days = 31) -> list[DayOut]:
     """List what a workspace used day by day, the oldest first. Days without usage are left out."""
     since = day_of(database_now()) - timedelta(days=days - 1)
     rows = Usage.objects.filter(workspace=find(workspace_id), day__gte=since).order_by("day")
-    return [{name: getattr(row, name) for name in ("day", *_COUNTED)} for row in rows]
+    return [
+        {
+            "day": row.day,
+            "input_tokens": row.input_tokens,
+            "output_tokens": row.output_tokens,
+            "total_calls": row.total_calls,
+        }
+        for row in rows
+    ]

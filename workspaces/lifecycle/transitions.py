@@ -13,7 +13,9 @@ from events.names import EventType
 
 
 class WorkspaceStatus(TextChoices):
-    """The status of a workspace; mirrored by the Postgres enum `workspace_status`, in this order."""
+    """The status of a workspace."""
+
+    # Mirrored by the Postgres enum `workspace_status`, in this order.
 
     # Being launched: queued, launching or booting.
     PROVISIONING = "provisioning", "Provisioning"

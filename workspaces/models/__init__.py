@@ -10,6 +10,7 @@ from workspaces.models.usage import Usage, UsageCounter
 from workspaces.models.workspaces import (
     MAX_BUDGET_CENTS,
     MAX_TIMEOUT_SECONDS,
+    FailureOut,
     Heartbeat,
     Workspace,
     WorkspaceQuerySet,
@@ -25,6 +26,7 @@ __all__ = [
     "ApiScope",
     "BackendKind",
     "Configuration",
+    "FailureOut",
     "Heartbeat",
     "Incident",
     "Launch",

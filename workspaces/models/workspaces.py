@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -11,9 +11,11 @@ from django.db import models
 from django.db.models import CheckConstraint, F, Q, Value
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
+from typing_extensions import TypedDict
 
 from agent.texts import printable
 from postgres.enum_field import EnumField
+from postgres.enum_text import one_of
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import (
     ACTIVE,
@@ -33,6 +35,20 @@ from workspaces.provisioners.kinds import BackendKind
 MAX_BUDGET_CENTS = 10**12
 MAX_SET_CHARACTERS = 63
 MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
+
+
+class FailureOut(TypedDict):
+    """Why the last launch failed."""
+
+    code: Annotated[str, one_of(FailureCode)]
+    message: str
+    source: Annotated[str, one_of(FailureSource)]
+    at: datetime
+    log_tail: str
+    owner: Annotated[str, one_of(FailureOwner)]
+    phase: Annotated[str, one_of(Phase)]
+    known: dict[str, Any]
+    advice: str
 
 
 def is_overdue(*, now: datetime, override: timedelta | None) -> Q:
@@ -319,9 +335,9 @@ class Workspace(DirectlyRead):
         return self.launch_timeout_seconds if is_in_flight else self.provision_timeout_seconds
 
     @property
-    def failure(self) -> dict[str, Any] | None:
+    def failure(self) -> FailureOut | None:
         """Return the stored failure in the shape of the API, or None."""
-        if not self.failure_code:
+        if not self.failure_code or self.failure_at is None:
             return None
         return {
             "code": self.failure_code,

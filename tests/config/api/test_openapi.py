@@ -6,23 +6,13 @@ import re
 import pytest
 from django.conf import settings
 from django.contrib.staticfiles import finders
-from jsonschema import Draft202012Validator
 
 from config.api.ninja_api import api
-from config.api.openapi import HEADERS, REFUSALS
-from config.api.openapi_examples import REQUESTS
+from config.api.openapi import ANSWER_HEADERS, REQUEST_HEADERS
+from config.api.openapi_examples import ANSWERS, REQUESTS
+from config.api.openapi_refusals import REFUSALS
 from config.management.commands.openapi_page import openapi_page
-
-DESCRIBED = json.loads(openapi_page())
-CALLS = {
-    f"{method.upper()} {path}": call for path, calls in DESCRIBED["paths"].items() for method, call in calls.items()
-}
-
-
-def misfits(example, schema):
-    whole = {**schema, "components": DESCRIBED["components"]}
-    validator = Draft202012Validator(whole, format_checker=Draft202012Validator.FORMAT_CHECKER)
-    return [error.message for error in validator.iter_errors(example)]
+from tests.described import CALLS, DESCRIBED, misfits
 
 
 def test_every_body_has_an_example_that_fits_its_schema():
@@ -31,13 +21,37 @@ def test_every_body_has_an_example_that_fits_its_schema():
     for name, body in bodies.items():
         [content] = body["content"].values()
         assert misfits(content["example"], content["schema"]) == [], name
-        # An example with a field that doesn't exist would fit a schema that allows others.
-        reference = json.dumps(content["schema"]).partition("schemas/")[2].partition('"')[0]
-        assert set(content["example"]) <= set(DESCRIBED["components"]["schemas"][reference]["properties"]), name
 
 
-def test_an_example_that_does_not_fit_is_found():
-    assert misfits({"budget_limit": "much"}, {"$ref": "#/components/schemas/BudgetIn"})
+def test_every_answer_has_a_schema_and_an_example_that_fits_it():
+    named = set()
+    for name, call in CALLS.items():
+        for status, answer in call["responses"].items():
+            if "$ref" in answer:
+                continue
+            content = answer["content"].get("application/json")
+            if content is None:
+                assert name == "GET /workspaces/{workspace_id}/logs"
+                continue
+            named.add(call["operationId"] if status < "300" else f"{call['operationId']} {status}")
+            assert misfits(content["example"], content["schema"]) == [], name
+            # One of ours, or a list of them: never any object.
+            assert "#/components/schemas/" in json.dumps(content["schema"]), name
+    assert named == set(ANSWERS)
+
+
+@pytest.mark.parametrize(
+    ("schema", "example"),
+    [
+        ("BudgetIn", {"budget_limit": "much"}),
+        ("BudgetIn", {"budget_limit": 1, "budget_unit": "cents"}),
+        ("StateOut", {"paused": False}),
+        ("DoneOut", {"status": "forgotten"}),
+    ],
+    ids=["wrong-type", "unknown-field", "missing-field", "unknown-value"],
+)
+def test_an_example_that_does_not_fit_is_found(schema, example):
+    assert misfits(example, {"$ref": f"#/components/schemas/{schema}"})
 
 
 @pytest.mark.parametrize("status", REFUSALS)
@@ -64,20 +78,47 @@ def test_every_call_says_who_may_make_it_and_has_a_name_of_its_own():
         assert call["summary"], name
         assert call["security"][0] == {"bearer": []}, name
         assert ({"session": []} in call["security"]) == ("/registry/" not in name), name
-        assert {"400", "401", "403", "422", "429", "500", "503"} <= set(call["responses"]), name
+        assert {"400", "401", "403", "410", "422", "429", "500", "503"} <= set(call["responses"]), name
 
 
 def test_every_pattern_of_a_header_and_of_a_refusal_meets_a_call():
-    for pattern in [calls for calls, _ in HEADERS.values()] + [calls for *_, calls in REFUSALS.values()]:
+    patterns = [calls for calls, *_ in [*REQUEST_HEADERS.values(), *ANSWER_HEADERS.values()] if calls]
+    for pattern in patterns + [calls for *_, calls in REFUSALS.values()]:
         assert any(re.fullmatch(pattern, name) for name in CALLS), pattern
-    with_key = {name for name, call in CALLS.items() if "Idempotency-Key" in json.dumps(call["parameters"])}
     one = "/workspaces/{workspace_id}"
+    with_key = calls_with("Idempotency-Key")
     assert {"POST /workspaces", f"POST {one}/restart", f"POST {one}/tokens", f"DELETE {one}"} < with_key
+
+
+def test_the_headers_of_answers_are_those_of_the_calls_that_have_them():
+    answering = {
+        header: {
+            name
+            for name, call in CALLS.items()
+            for answer in call["responses"].values()
+            if header in headers_of(answer)
+        }
+        for header in ANSWER_HEADERS
+    }
+    assert answering["Link"] == calls_with("cursor")
+    assert answering["Idempotent-Replayed"] == calls_with("Idempotency-Key")
+    assert calls_with("If-Match") < answering["ETag"]
+    assert answering["RateLimit"] == answering["Retry-After"] == answering["WWW-Authenticate"] == set(CALLS)
+
+
+def calls_with(parameter):
+    return {name for name, call in CALLS.items() if parameter in {each["name"] for each in call["parameters"]}}
+
+
+def headers_of(answer):
+    name = answer.get("$ref", "").rpartition("/")[2]
+    return DESCRIBED["components"]["responses"][name]["headers"] if name else answer["headers"]
 
 
 def test_the_description_below_a_prefix_differs_in_its_paths_alone():
     below = json.loads(json.dumps(api.get_openapi_schema(path_prefix="slipway/")))
     assert {path.removeprefix("/slipway"): calls for path, calls in below["paths"].items()} == DESCRIBED["paths"]
+    assert below["components"] == DESCRIBED["components"]
 
 
 def test_the_page_in_the_docs_is_current():

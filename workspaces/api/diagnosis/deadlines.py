@@ -2,12 +2,13 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from django.http import HttpRequest
-from ninja import Query, Router, Schema
+from ninja import Query, Router
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from workspaces.access.errors import RequestRefused
 from workspaces.api.edits import find
@@ -19,7 +20,8 @@ from workspaces.deadlines.explanation import (
     limits_of_runtimes,
     limits_of_workspace,
 )
-from workspaces.deadlines.policy import current_policy
+from workspaces.deadlines.policy import LimitSource, current_policy
+from workspaces.lifecycle.transitions import Phase
 from workspaces.models import ApiScope
 
 router = Router(tags=["settings"])
@@ -27,18 +29,18 @@ router = Router(tags=["settings"])
 Runtime = Annotated[str, Field(min_length=1, max_length=63)]
 
 
-class PhaseLimitOut(Schema):
+class PhaseLimitOut(TypedDict):
     """The limit of a phase, `origin` in words. `other_seconds` is its other limit; `other` says of what."""
 
-    phase: str
+    phase: Phase
     seconds: int
-    source: str
+    source: LimitSource
     origin: str
     other: str
     other_seconds: float
 
 
-class CurrentDeadlineOut(Schema):
+class CurrentDeadlineOut(TypedDict):
     """The deadline that counts now, null if none does. `is_stall`: it is the one of a boot step."""
 
     at: datetime | None
@@ -46,7 +48,7 @@ class CurrentDeadlineOut(Schema):
     last_look_at: datetime | None
 
 
-class LimitsOut(Schema):
+class LimitsOut(TypedDict):
     """The limits of a runtime, or of a workspace. `runtime` is null for every runtime without limits of its own.
 
     `warnings` name limits that don't count. `current` is null unless a workspace was asked for.
@@ -60,12 +62,12 @@ class LimitsOut(Schema):
     current: CurrentDeadlineOut | None
 
 
-@router.get("", response=list[LimitsOut], auth=access("view", ApiScope.READ))
+@router.get("", auth=access("view", ApiScope.READ))
 def list_deadlines(
     request: HttpRequest,
     runtime: Annotated[Runtime | None, Query()] = None,
     workspace: Annotated[UUID | None, Query(description="the ID of a workspace")] = None,
-) -> list[dict[str, Any]]:
+) -> list[LimitsOut]:
     """List the limits of all runtimes, of one, or of a workspace, each with where it comes from."""
     policy, templates = current_policy(), catalog.list_templates()
     if runtime and workspace:
@@ -79,9 +81,9 @@ def list_deadlines(
     return [limits_json(limits) for limits in limits_of_runtimes(policy=policy, templates=templates)]
 
 
-def limits_json(limits: Limits) -> dict[str, Any]:
+def limits_json(limits: Limits) -> LimitsOut:
     """Return limits in the shape of LimitsOut."""
-    phases = [
+    phases: list[PhaseLimitOut] = [
         {
             "phase": each.phase,
             "seconds": each.limit.seconds,
@@ -92,12 +94,15 @@ def limits_json(limits: Limits) -> dict[str, Any]:
         }
         for each in limits.phases
     ]
-    workspace = limits.workspace
+    workspace, current = limits.workspace, limits.current
+    shown: CurrentDeadlineOut | None = None
+    if current:
+        shown = {"at": current.at, "is_stall": current.is_stall, "last_look_at": current.last_look_at}
     return {
         "runtime": limits.runtime or None,
         "workspace_id": workspace.pk if workspace else None,
         "phases": phases,
         "stall_seconds": workspace.stall_timeout_seconds if workspace else None,
         "warnings": limits.warnings,
-        "current": limits.current,
+        "current": shown,
     }

@@ -2,14 +2,16 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
-from ninja import Path, Query, Router, Schema
+from ninja import Path, Query, Router
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from postgres.clock import database_now
+from postgres.enum_text import one_of
 from workspaces.access.authentication import Access, Operator
 from workspaces.access.errors import RequestRefused
 from workspaces.api.pages import Moment, Paged, in_order, page_of
@@ -36,11 +38,11 @@ class IncidentsListed(Paged):
     limit: int | None = Field(100, ge=1, le=1000)
 
 
-class IncidentOut(Schema):
+class IncidentOut(TypedDict):
     """An incident. `is_holding`: its launches can be released; `released_by` is who did it, although it goes on."""
 
     id: int
-    kind: str
+    kind: Annotated[str, one_of(IncidentKind)]
     scope: str
     count: int
     message: str
@@ -51,17 +53,15 @@ class IncidentOut(Schema):
     released_by: str
 
 
-class ReleasedOut(Schema):
+class ReleasedOut(TypedDict):
     """An incident whose launches were released, and how many they were."""
 
     released: int
     incident: IncidentOut
 
 
-@router.get("", response=list[IncidentOut], auth=READ)
-def list_incidents(
-    request: HttpRequest, response: HttpResponse, wanted: Query[IncidentsListed]
-) -> list[dict[str, Any]]:
+@router.get("", auth=READ)
+def list_incidents(request: HttpRequest, response: HttpResponse, wanted: Query[IncidentsListed]) -> list[IncidentOut]:
     """List incidents, the newest first."""
     rows = Incident.objects.all()
     if wanted.kind:
@@ -78,14 +78,14 @@ def list_incidents(
     return [incident_json(row) for row in page]
 
 
-@router.get("/{incident_id}", response=IncidentOut, auth=READ)
-def get_incident(request: HttpRequest, incident_id: IncidentId) -> dict[str, Any]:
+@router.get("/{incident_id}", auth=READ)
+def get_incident(request: HttpRequest, incident_id: IncidentId) -> IncidentOut:
     """Show one incident."""
     return incident_json(find_incident(incident_id))
 
 
-@router.post("/{incident_id}/release", response=ReleasedOut, auth=RELEASE)
-def release_launches(request: HttpRequest, incident_id: IncidentId) -> dict[str, Any]:
+@router.post("/{incident_id}/release", auth=RELEASE)
+def release_launches(request: HttpRequest, incident_id: IncidentId) -> ReleasedOut:
     """Release the launches that an incident holds: the next sweep fails those that are still late.
 
     409 if it holds none.
@@ -103,11 +103,17 @@ def find_incident(incident_id: int) -> Incident:
     raise RequestRefused(HTTPStatus.NOT_FOUND, f"There is no incident {incident_id}.", code="not_found")
 
 
-def incident_json(incident: Incident) -> dict[str, Any]:
-    """Return an incident in the shape of IncidentOut."""
-    same = ("id", "kind", "scope", "count", "message", "opened_at", "resolved_at", "is_holding")
+def incident_json(incident: Incident) -> IncidentOut:
+    """Return the JSON of an incident."""
     return {
-        **{name: getattr(incident, name) for name in same},
+        "id": incident.pk,
+        "kind": incident.kind,
+        "scope": incident.scope,
+        "count": incident.count,
+        "message": incident.message,
+        "opened_at": incident.opened_at,
+        "resolved_at": incident.resolved_at,
+        "is_holding": incident.is_holding,
         "released_at": incident.let_go_at,
         "released_by": incident.let_go_by,
     }

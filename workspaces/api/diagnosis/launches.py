@@ -2,14 +2,16 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router, Schema
+from ninja import Query, Router
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from agent.texts import printable
+from postgres.enum_text import one_of
 from workspaces.access.authentication import Access
 from workspaces.access.errors import RequestRefused
 from workspaces.api.edits import find
@@ -17,7 +19,7 @@ from workspaces.api.pages import Moment, Paged, Texts, in_order, page_of
 from workspaces.api.router import router as workspaces
 from workspaces.deadlines.policy import stop_deadline
 from workspaces.lifecycle.failures import advice_for
-from workspaces.lifecycle.transitions import FailureCode
+from workspaces.lifecycle.transitions import FailureCode, Phase, TeardownReason
 from workspaces.models import ApiScope, Launch, LaunchOutcome, LaunchQuerySet
 from workspaces.provisioners.kinds import BackendKind
 
@@ -42,27 +44,27 @@ class LaunchesListed(Paged):
     limit: int | None = Field(100, ge=1, le=1000)
 
 
-class PhaseOut(Schema):
+class PhaseOut(TypedDict):
     """A phase that a launch has entered, and how long it took; null while it lasts."""
 
-    phase: str
+    phase: Phase
     entered_at: datetime
     left_at: datetime | None
     seconds: float | None
 
 
-class LaunchFailureOut(Schema):
+class LaunchFailureOut(TypedDict):
     """Why a launch failed. The message is empty if it failed before Slipway kept messages."""
 
-    code: str
+    code: Annotated[str, one_of(FailureCode)]
     message: str
     advice: str
 
 
-class TeardownOut(Schema):
+class TeardownOut(TypedDict):
     """The stop of a launch's process: why and when it was or will be sent, and when it was confirmed."""
 
-    reason: str
+    reason: Annotated[str, one_of(TeardownReason)]
     at: datetime | None
     deadline_at: datetime | None
     attempts: int
@@ -70,33 +72,33 @@ class TeardownOut(Schema):
     confirmed_at: datetime | None
 
 
-class LaunchOut(Schema):
+class LaunchOut(TypedDict):
     """A launch. `undone_failure_code` is the passed deadline that a late registration undid."""
 
     id: UUID
     workspace_id: UUID
     workspace_name: str
     is_current: bool
-    backend: str
+    backend: Annotated[str, one_of(BackendKind)]
     runtime: str
-    outcome: str
+    outcome: Annotated[str, one_of(LaunchOutcome)]
     queued_at: datetime
     ended_at: datetime | None
     phases: list[PhaseOut]
     evidence: dict[str, Any]
     failure: LaunchFailureOut | None
-    undone_failure_code: str
+    undone_failure_code: Annotated[str, one_of(FailureCode)]
     teardown: TeardownOut | None
 
 
-@router.get("", response=list[LaunchOut], auth=READ)
-def list_launches(request: HttpRequest, response: HttpResponse, wanted: Query[LaunchesListed]) -> list[dict[str, Any]]:
+@router.get("", auth=READ)
+def list_launches(request: HttpRequest, response: HttpResponse, wanted: Query[LaunchesListed]) -> list[LaunchOut]:
     """List the launches of all workspaces, the newest first: `?runtime=hermes&outcome=failed&since=2026-11-22`."""
     return listed(Launch.objects.all(), wanted, request=request, response=response)
 
 
-@router.get("/{launch_id}", response=LaunchOut, auth=READ)
-def get_launch(request: HttpRequest, launch_id: UUID) -> dict[str, Any]:
+@router.get("/{launch_id}", auth=READ)
+def get_launch(request: HttpRequest, launch_id: UUID) -> LaunchOut:
     """Show one launch."""
     row = Launch.objects.select_related("workspace").filter(pk=launch_id).first()
     if row is None:
@@ -104,10 +106,10 @@ def get_launch(request: HttpRequest, launch_id: UUID) -> dict[str, Any]:
     return launch_json(row)
 
 
-@workspaces.get("/{workspace_id}/launches", response=list[LaunchOut], auth=READ)
+@workspaces.get("/{workspace_id}/launches", auth=READ)
 def list_launches_of_workspace(
     request: HttpRequest, response: HttpResponse, workspace_id: UUID, wanted: Query[LaunchesListed]
-) -> list[dict[str, Any]]:
+) -> list[LaunchOut]:
     """List a workspace's launches, the newest first. Those of a removed one are there until it is deleted."""
     rows = Launch.objects.filter(workspace=find(workspace_id))
     return listed(rows, wanted, request=request, response=response)
@@ -115,7 +117,7 @@ def list_launches_of_workspace(
 
 def listed(
     rows: LaunchQuerySet, wanted: LaunchesListed, *, request: HttpRequest, response: HttpResponse
-) -> list[dict[str, Any]]:
+) -> list[LaunchOut]:
     """Return one page of the launches that match every filter."""
     for name in ("outcome", "failure_code", "runtime", "backend"):
         if values := getattr(wanted, name):
@@ -128,28 +130,39 @@ def listed(
     return [launch_json(row) for row in page_of(ordered, wanted, request=request, response=response)]
 
 
-def launch_json(launch: Launch) -> dict[str, Any]:
-    """Return a launch in the shape of LaunchOut."""
+def launch_json(launch: Launch) -> LaunchOut:
+    """Return the JSON of a launch that was selected with its workspace."""
     evidence, code = dict(launch.evidence), launch.failure_code
     if tail := evidence.get("log_tail"):
         evidence["log_tail"] = printable(str(tail))
-    teardown = {
+    return {
+        "id": launch.pk,
+        "workspace_id": launch.workspace_id,
+        "workspace_name": launch.workspace.name,
+        "is_current": launch.pk == launch.workspace.launch_id,
+        "backend": launch.backend,
+        "runtime": launch.runtime,
+        "outcome": launch.outcome,
+        "queued_at": launch.queued_at,
+        "ended_at": launch.ended_at,
+        "phases": [
+            {"phase": each.phase, "entered_at": each.entered_at, "left_at": each.left_at, "seconds": each.seconds}
+            for each in launch.phases
+        ],
+        "evidence": evidence,
+        "failure": {"code": code, "message": launch.failure_message, "advice": advice_for(code)} if code else None,
+        "undone_failure_code": launch.false_flip_code,
+        "teardown": teardown_json(launch) if launch.teardown_at or launch.torn_down_at else None,
+    }
+
+
+def teardown_json(launch: Launch) -> TeardownOut:
+    """Return the JSON of the stop of a launch's process."""
+    return {
         "reason": launch.teardown_reason,
         "at": launch.teardown_at,
         "deadline_at": stop_deadline(launch.teardown_at) if launch.teardown_at else None,
         "attempts": launch.teardown_attempts,
         "error": launch.teardown_error,
         "confirmed_at": launch.torn_down_at,
-    }
-    return {
-        **{name: getattr(launch, name) for name in ("id", "workspace_id", "backend", "runtime", "outcome")},
-        "workspace_name": launch.workspace.name,
-        "is_current": launch.pk == launch.workspace.launch_id,
-        "queued_at": launch.queued_at,
-        "ended_at": launch.ended_at,
-        "phases": launch.phases,
-        "evidence": evidence,
-        "failure": {"code": code, "message": launch.failure_message, "advice": advice_for(code)} if code else None,
-        "undone_failure_code": launch.false_flip_code,
-        "teardown": teardown if launch.teardown_at or launch.torn_down_at else None,
     }

@@ -1,0 +1,105 @@
+"""The refusals of the API in its description: their shape, what they mean, and which calls they answer."""
+
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from postgres.enum_text import one_of
+from workspaces.api.preflight import DiagnosticOut
+from workspaces.api.schemas import WorkspaceNameOut
+from workspaces.lifecycle.transitions import WorkspaceStatus
+
+ANY_CALL = r".*"
+CONDITIONAL = r"PATCH /workspaces/\{workspace_id\}(?:/budget)?"
+_CHANGE = r"(?!GET ).*"
+_TOO_LONG = "Try again in 12 seconds."
+
+
+class Error(TypedDict):
+    """Why a call was refused. Nothing was changed."""
+
+    error: Annotated[str, Field(description="A sentence for people.")]
+    code: Annotated[str, Field(description="What programs tell refusals apart by.")]
+    fields: NotRequired[Annotated[dict[str, str], Field(description="Why each of these fields is wrong.")]]
+    workspace_status: NotRequired[
+        Annotated[str, one_of(WorkspaceStatus), Field(description="The present status, if it doesn't allow the call.")]
+    ]
+    children: NotRequired[Annotated[list[WorkspaceNameOut], Field(description="What would be removed, too.")]]
+    workspaces: NotRequired[Annotated[list[WorkspaceNameOut], Field(description="What uses it.")]]
+    problems: NotRequired[Annotated[list[DiagnosticOut], Field(description="What is wrong in the configuration.")]]
+
+
+# Each refusal: its description, an example, and the calls that it answers, as `METHOD /path`.
+REFUSALS: dict[int, tuple[str, dict[str, Any], str]] = {
+    400: (
+        "The request can't be read.",
+        {"error": "The body is empty. Send a JSON object.", "code": "bad_json"},
+        ANY_CALL,
+    ),
+    401: (
+        "The credential is missing, unknown or revoked, or of an earlier launch.",
+        {"error": "This credential is unknown or was revoked.", "code": "unauthorized"},
+        ANY_CALL,
+    ),
+    403: (
+        "The credential may not do this.",
+        {"error": "This API key lacks the scope `operate`.", "code": "forbidden"},
+        ANY_CALL,
+    ),
+    404: (
+        "There is nothing with this ID.",
+        {"error": "There is nothing with this ID.", "code": "not_found"},
+        rf".*\{{.*|GET /settings/deadlines|{_CHANGE}",
+    ),
+    408: (
+        "The body came too slowly.",
+        {"error": "The body did not arrive within 20 seconds.", "code": "too_slow"},
+        _CHANGE,
+    ),
+    409: (
+        "The present status doesn't allow this.",
+        {"error": "w is paused.", "code": "transition_refused", "workspace_status": WorkspaceStatus.PAUSED},
+        _CHANGE,
+    ),
+    410: (
+        "The workspace was removed, or that of the agent whose token it is.",
+        {"error": "This workspace was removed.", "code": WorkspaceStatus.REMOVED},
+        ANY_CALL,
+    ),
+    412: (
+        "It changed since it was read.",
+        {"error": "It changed since you read it. Read it again.", "code": "changed"},
+        CONDITIONAL,
+    ),
+    413: ("The body is too large.", {"error": "The body is larger than 1024 KiB.", "code": "too_large"}, _CHANGE),
+    422: (
+        "A field or parameter is wrong.",
+        {
+            "error": "labls: There is no such field. Did you mean labels?",
+            "code": "validation_error",
+            "fields": {"labls": "There is no such field. Did you mean labels?"},
+        },
+        ANY_CALL,
+    ),
+    429: (
+        "Too many calls, or too many wrong credentials from this address.",
+        {"error": f"This credential made more than 300 calls in 60 seconds. {_TOO_LONG}", "code": "rate_limited"},
+        ANY_CALL,
+    ),
+    500: (
+        "An error of the server, which was logged.",
+        {"error": "Something went wrong on the server. The error was logged.", "code": "internal"},
+        ANY_CALL,
+    ),
+    501: (
+        "This server can't do it.",
+        {"error": "Following a log needs the ASGI server, and this one speaks WSGI.", "code": "needs_asgi"},
+        r"GET /workspaces/\{workspace_id\}/logs",
+    ),
+    503: (
+        "It can't be done now.",
+        {"error": "The database can't be used right now. Try again in a few seconds.", "code": "unavailable"},
+        ANY_CALL,
+    ),
+}
