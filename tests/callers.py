@@ -1,8 +1,8 @@
 """Clients of the HTTP API: an agent, or a script with an API key."""
 
 from django.db.models.functions import Now
-from django.test import Client
 
+from tests.described import DescribedClient
 from workspaces.access.api_keys import mint_api_key
 from workspaces.access.tokens import mint_agent_token
 from workspaces.models import ApiKey
@@ -12,7 +12,7 @@ class Caller:
     """A client with a bearer credential, or with none."""
 
     def __init__(self, credential=""):
-        self.client = Client(raise_request_exception=False)
+        self.client = DescribedClient(raise_request_exception=False)
         self.headers = {"Authorization": f"Bearer {credential}"} if credential else {}
 
     def post(self, path, body=None, *, content_type="application/json"):

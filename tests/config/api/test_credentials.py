@@ -24,6 +24,7 @@ from tests.config.api.credential_table import (
     outcome,
 )
 from tests.config.api.running_routes import admin_pages, running_routes
+from tests.described import DescribedClient
 from tests.workspaces.factories import booting
 from workspaces.access.api_keys import mint_api_key
 from workspaces.access.tokens import mint_agent_token
@@ -53,7 +54,7 @@ class Caller:
         return headers
 
     def client(self):
-        client = Client(enforce_csrf_checks=True, raise_request_exception=False)
+        client = DescribedClient(enforce_csrf_checks=True, raise_request_exception=False)
         if self.user:
             client.force_login(self.user)
         if self.has_csrf_token:
