@@ -4,6 +4,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
 from config.api.ninja_api import answering_errors, api
+from config.api.openapi_document import openapi_document
 from config.security_headers import theme
 from events.live.fallback import live_stream_fallback
 from monitoring.health import health, metrics, ready
@@ -21,6 +22,8 @@ urlpatterns = [
     path("workspaces/<str:workspace_id>/events/stream", live_stream_fallback),
     path("ws", live_stream_fallback),
     path("registry/heartbeat", csrf_exempt(answering_errors(heartbeat))),
+    # Ninja's own has one rule for it and for /api/docs, a page for sessions alone.
+    path("api/openapi.json", openapi_document),
     # Before the admin, because watchers report below /admin/workspaces.
     path("", api.urls),
     path("admin/theme.css", theme, name="admin_theme"),

@@ -34,7 +34,8 @@ _REFUSED = HTTPStatus.UNAUTHORIZED
 # Where a bearer token is looked up: everywhere but on pages, static files and probes. There it proves nothing, so no
 # answer there makes it an accepted one.
 TAKES_CREDENTIALS = re.compile(
-    r"(?!/(?:admin|static|api)(?:/|\Z)|/(?:health|ready|metrics)?\Z).*|/admin/workspaces/[^/]+/bootstrap-failed",
+    r"(?!/(?:admin|static|api)(?:/|\Z)|/(?:health|ready|metrics)?\Z).*"
+    r"|/admin/workspaces/[^/]+/bootstrap-failed|/api/openapi\.json",
     re.DOTALL,
 )
 

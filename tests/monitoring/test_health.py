@@ -151,9 +151,12 @@ def test_these_pages_answer_only_get_and_head(client, path):
 
 @pytest.mark.django_db
 def test_the_documentation_is_for_operators(client, admin_client):
-    for path in ("/api/docs", "/api/openapi.json"):
-        assert client.get(path).status_code == 302
-        assert admin_client.get(path).status_code == 200
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    assert client.get("/api/docs").status_code == 302
+    for headers in ({}, {"Accept": "*/*"}, browser):
+        assert client.get("/api/openapi.json", headers=headers).status_code == (302 if headers is browser else 401)
+        assert admin_client.get("/api/openapi.json", headers=headers).status_code == 200
+    assert admin_client.get("/api/docs").status_code == 200
     assert "/registry/heartbeat" in admin_client.get("/api/openapi.json").json()["paths"]
 
 

@@ -55,7 +55,7 @@ class Operator:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Authenticates a request: an API key with one of the scopes, or a staff user with the permission.
+    """Authenticates a request: an API key with one of the scopes, or a staff user with the permission, if it has one.
 
     With `own_agent` also the agent of the workspace in the path. Raises RequestRefused for everyone else.
     """
@@ -93,8 +93,9 @@ class Access:
             raise unauthorized("Sign in, or send an API key as `Authorization: Bearer`.")
         if check_csrf(request) is not None:
             raise RequestRefused(HTTPStatus.FORBIDDEN, "The CSRF token is missing or wrong.", code="csrf")
-        if not (user.is_staff and user.has_perm(self.permission)):
-            raise RequestRefused(HTTPStatus.FORBIDDEN, f"You lack the permission {self.permission}.", code="forbidden")
+        if not user.is_staff or (self.permission and not user.has_perm(self.permission)):
+            lacking = f"permission {self.permission}" if self.permission else "right to sign in to the admin"
+            raise RequestRefused(HTTPStatus.FORBIDDEN, f"You lack the {lacking}.", code="forbidden")
         return Operator(id=f"user {user.pk}", name=user.get_username())
 
     def authenticate_agent(self, request: HttpRequest, token: str) -> Agent:

@@ -121,7 +121,7 @@ class CreateIn(OperatorIn):
 class DoneOut(TypedDict):
     """What was done."""
 
-    status: Literal["deleted", "revoked", "updated"]
+    status: Literal["deleted", "revoked", "updated"]  # not-a-workspace-status: of what was done
 
 
 class WorkspaceNameOut(TypedDict):

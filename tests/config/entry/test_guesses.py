@@ -154,7 +154,7 @@ def test_of_several_authorization_headers_the_first_is_judged_as_django_does(sen
 
 def paths_of_the_api():
     paths = [path.replace("{workspace_id}", "x") for path in api.get_openapi_schema(path_prefix="")["paths"]]
-    return [*paths, "/events/stream", "/workspaces/x/events/stream", "/ws"]
+    return [*paths, "/api/openapi.json", "/events/stream", "/workspaces/x/events/stream", "/ws"]
 
 
 def test_tokens_are_counted_wherever_they_are_judged_and_nowhere_else():
@@ -162,7 +162,7 @@ def test_tokens_are_counted_wherever_they_are_judged_and_nowhere_else():
         return attempt_of(method="GET", path=path, authorization=b"Bearer x", address="10.0.0.1") is not None
 
     assert [path for path in paths_of_the_api() if not counts(path)] == []
-    others = ["/", "/health", "/ready", "/metrics", "/admin/", "/admin/workspaces/x/", "/static/x", "/api/openapi.json"]
+    others = ["/", "/health", "/ready", "/metrics", "/admin/", "/admin/workspaces/x/", "/static/x", "/api/docs"]
     assert [path for path in others if counts(path)] == []
 
 
