@@ -239,11 +239,13 @@ def test_a_real_process_whose_log_is_cut_inside_of_its_secret_or_token_shows_no_
     token = mint_agent_token(workspace)
     kept = len((SECRET + token)[offset:])
     zeros = f"head -c {LOG_TAIL_BYTES - kept - 2} /dev/zero | tr '\\0' 0; echo"
-    printed = f'echo "$KEY$WORKSPACE_TOKEN"; {zeros}; sleep 0.5; kill -KILL $PPID'
+    printed = f'echo "$KEY$WORKSPACE_TOKEN"; {zeros}; until [ -e go ]; do sleep 0.05; done; kill -KILL $PPID'
     spec = world.spec(printed, workspace_id=workspace.pk, KEY=SECRET, WORKSPACE_TOKEN=token)
     key = LaunchKey(workspace_id=workspace.pk, launch_id=workspace.launch_id)
     world.keys.append(key)
     world.backend.start(replace(spec, key=key))
+    wait_until(lambda: world.backend.inspect(key).log_tail.endswith("000\n"))
+    (world.folder(key).work / "go").touch()
     wait_until(lambda: world.backend.inspect(key).state is BackendState.EXITED)
     watch_boots(clock=database_now)
     workspace.refresh_from_db()

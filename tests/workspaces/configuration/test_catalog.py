@@ -1,7 +1,10 @@
 """The catalog's own templates, launched for real where that needs no network."""
 
+import socket
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -53,9 +56,18 @@ def test_a_template_names_its_runtime_and_what_it_needs(name, runtime, required)
     assert rules.missing_names(rules.missing(config, {})) == required
 
 
+def listens(url):
+    address = urlsplit(url)
+    with suppress(ConnectionRefusedError), socket.create_connection((address.hostname, address.port)):
+        return True
+    return False
+
+
 def test_echo_registers_and_echoes(world, platform, echo):
     url = world.backend.start(echo).url
     assert platform.wait_for("register").body["agent_card"]["has_runtime"]
+    # The agent registers when the command has run for a second, whether it is ready or not.
+    wait_until(lambda: listens(url))
     assert httpx.post(url, content="Grüße", timeout=PATIENCE_SECONDS).text == "Grüße"
     assert httpx.get(f"{url}/hello", timeout=PATIENCE_SECONDS).text == f"echo {echo.key.workspace_id} /hello\n"
 
@@ -75,5 +87,5 @@ def test_an_echo_whose_port_is_taken_fails_with_the_reason(world, platform, echo
 TAKE_PORT = {
     "step": "take the port",
     "run": 'python3 -c \'import os, socket, time; s = socket.create_server(("127.0.0.1", int(os.environ["PORT"]))); '
-    'open("taken", "w"); time.sleep(60)\' & while [ ! -e taken ]; do sleep 0.05; done',
+    'open("taken", "w"); time.sleep(600)\' & while [ ! -e taken ]; do sleep 0.05; done',
 }

@@ -16,7 +16,7 @@ from workspaces.services.launching.create import CreateRequest, create
 from workspaces.services.launching.launch import launch_spec
 
 PROMPTS = ["SOUL.md", "BOOTSTRAP.md", "AGENTS.md", "HEARTBEAT.md", "TOOLS.md", "USER.md"]
-CONFIG = f"name: claw\nprompt_files: [{', '.join(PROMPTS)}]\nruntime_config: {{command: exec sleep 60}}\n"
+CONFIG = f"name: claw\nprompt_files: [{', '.join(PROMPTS)}]\nruntime_config: {{command: exec sleep 600}}\n"
 
 
 @pytest.fixture

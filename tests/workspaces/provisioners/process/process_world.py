@@ -49,7 +49,7 @@ class ProcessWorld:
             )
         )
 
-    def spec(self, command="exec sleep 60", *, workspace_id=None, **more):
+    def spec(self, command="exec sleep 600", *, workspace_id=None, **more):
         key = LaunchKey(workspace_id=workspace_id or uuid4(), launch_id=uuid4())
         self.keys.append(key)
         return LaunchSpec(
@@ -65,7 +65,7 @@ class ProcessWorld:
             start_timeout_seconds=PATIENCE_SECONDS,
         )
 
-    def started(self, command="exec sleep 60", **more):
+    def started(self, command="exec sleep 600", **more):
         spec = self.spec(command, **more)
         self.backend.start(spec)
         return spec.key

@@ -12,21 +12,21 @@ from workspaces.provisioners.process import cgroups, folders, supervisor
 
 def standing_still(step, *arguments):
     """Sleep at a step, named as in the supervisor's module."""
-    setattr(supervisor, step, lambda *_: time.sleep(60))
+    setattr(supervisor, step, lambda *_: time.sleep(600))
     supervisor.detach(*arguments)
 
 
 def not_forking(*arguments):
-    time.sleep(60)
+    time.sleep(600)
 
 
 def silent(*arguments):
     """End without an answer."""
 
 
-def offered_two_ports(*arguments):
-    """Offer each launch the same two ports."""
-    offers = iter([45_001, 45_002])
+def offered_ports(ports, *arguments):
+    """Offer each launch the same ports."""
+    offers = iter(ports)
     supervisor.unbound_port = lambda: next(offers)
     supervisor.detach(*arguments)
 

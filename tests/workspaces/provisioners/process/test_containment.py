@@ -35,11 +35,18 @@ def escaping(world, how="waits"):
     return key, escaped
 
 
+def stop_after_its_agent(world, key):
+    """Stop a launch once its agent has ended by itself. Return what is seen of it then."""
+    world.backend.request_stop(key)
+    wait_until(lambda: world.backend.inspect(key).state is BackendState.EXITED)
+    return world.backend.stop(key, timeout_seconds=0.2)
+
+
 @pytest.mark.parametrize("how", ["waits", "deaf"])
 def test_an_escaped_process_is_stopped(world, how):
     key, escaped = escaping(world, how)
     assert is_alive(escaped)
-    seen = world.backend.stop(key, timeout_seconds=1)
+    seen = stop_after_its_agent(world, key)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, 0)
     assert not is_alive(escaped)
     assert world.backend.running_launches() == []
@@ -80,10 +87,11 @@ def test_on_a_kernel_without_lists_of_children_launches_start_and_stop(world, mo
     monkeypatch.setattr(host_processes, "Path", stand_ins.PathWithoutChildren)
     key, escaped = escaping(world, "deaf")
     leader = world.supervisor(key)
-    assert children_of(leader.pid) == {child.pid for child in leader.children()}
+    # It becomes the parent of the escaped process a moment after that has written its file.
+    wait_until(lambda: children_of(leader.pid) == {child.pid for child in leader.children()})
     # Nothing outlives the first process of a namespace.
     assert may_be_killed(leader) == bool(world.namespaces)
-    seen = world.backend.stop(key, timeout_seconds=1)
+    seen = stop_after_its_agent(world, key)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, 0)
     assert not is_alive(escaped)
 
@@ -94,8 +102,8 @@ def test_a_launch_with_a_stopped_supervisor_is_stopped(world):
     supervisor.suspend()
     began = time.monotonic()
     world.backend.stop(key, timeout_seconds=0.2)
-    # A quiet machine needs less than two seconds.
-    assert time.monotonic() - began < 8
+    # Not by the end of any patience.
+    assert time.monotonic() - began < PATIENCE_SECONDS
     assert not is_alive(escaped)
     assert not is_alive(supervisor)
 
@@ -111,7 +119,7 @@ def test_a_cgroup_finds_an_escaped_process_without_supervisor_and_record(caged_w
 
 
 def test_without_supervisor_and_cgroup_the_session_and_its_descendants_are_stopped(free_world):
-    key = free_world.started("env -i setsid sleep 60 & env -i sleep 60 & exec sleep 60")
+    key = free_world.started("env -i setsid sleep 600 & env -i sleep 600 & exec sleep 600")
     supervisor = free_world.supervisor(key)
     wait_until(lambda: len(supervisor.children(recursive=True)) == 4)
     left = supervisor.children(recursive=True)
@@ -152,9 +160,9 @@ def test_a_supervisor_whose_children_cannot_be_killed_uses_little_processor_time
     before = processor_seconds()
     wait_until(lambda: processor_seconds() > before)
     time.sleep(0.5)
-    before = processor_seconds()
+    before, began = processor_seconds(), time.monotonic()
     time.sleep(1)
-    assert processor_seconds() - before < 0.2
+    assert processor_seconds() - before < 0.2 * (time.monotonic() - began)
     assert is_alive(world.agent(key))
 
 

@@ -74,7 +74,7 @@ def test_a_fork_server_that_multiprocessing_started_by_itself_starts_nothing_and
 
     start = fork_server.start
     monkeypatch.setattr(fork_server, "start", start_then_kill)
-    spec = world.spec("touch begun; exec sleep 60")
+    spec = world.spec("touch begun; exec sleep 600")
     with pytest.raises(ProvisionerError, match="fork server ended"):
         world.backend.start(spec)
     assert not (world.folder(spec.key).work / "begun").exists()

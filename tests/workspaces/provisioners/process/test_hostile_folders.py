@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -14,9 +13,6 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.provisioners.base import DEAD_STATES, BackendState
 from workspaces.provisioners.host_processes import start_time
 from workspaces.provisioners.logs import Log, tail_of
-
-# Far more than any read of a small file takes, far less than a test's patience.
-AT_ONCE_SECONDS = 10
 
 
 def put_fifo(path):
@@ -90,7 +86,6 @@ def test_a_replaced_record_makes_its_own_launch_unknown_and_hides_none(world, pu
     key, other = world.started(), world.started()
     agent = world.agent(key)
     replace(world.folder(key).record, put)
-    began = time.monotonic()
     assert world.backend.inspect(key).state is BackendState.UNKNOWN
     assert sorted(world.backend.running_launches(), key=str) == sorted([key, other], key=str)
     # Its processes are found by their supervisor all the same.
@@ -98,7 +93,6 @@ def test_a_replaced_record_makes_its_own_launch_unknown_and_hides_none(world, pu
     assert agent not in world.members(key)
     assert world.backend.running_launches() == [other]
     assert world.backend.inspect(other).state is BackendState.RUNNING
-    assert time.monotonic() - began < AT_ONCE_SECONDS
 
 
 @pytest.mark.parametrize("put", REPLACEMENTS)
@@ -145,7 +139,7 @@ def test_a_forged_record_is_damaged(world, forged):
 @pytest.mark.parametrize("put", [put_fifo, put_link_to_device, put_folder])
 def test_a_supervisor_goes_on_where_its_next_files_are_taken(world, put):
     world.log_bytes = 4096
-    key = world.started("while [ ! -e go ]; do sleep 0.05; done; seq 10000; touch done; exec sleep 60")
+    key = world.started("while [ ! -e go ]; do sleep 0.05; done; seq 10000; touch done; exec sleep 600")
     folder = world.folder(key)
     put(folder.records / "exit.json.new")
     put(folder.records / "agent.log.1")
@@ -240,7 +234,7 @@ def test_a_deleted_folder_hides_no_process(world):
 )
 def test_damaged_folders_prevent_no_stop(world, damage):
     records = f"RECORDS={world.root}/.records/$WORKSPACE_ID/$LAUNCH_ID"
-    key = world.started(f"({records}; {damage}) && touch {world.root}/damaged; exec sleep 60")
+    key = world.started(f"({records}; {damage}) && touch {world.root}/damaged; exec sleep 600")
     wait_until((world.root / "damaged").exists)
     left = world.members(key)
     assert left
@@ -270,7 +264,7 @@ def test_an_exit_is_not_believed_while_the_agent_lives(world, forged):
 
 def test_folders_nested_thousands_of_times_are_deleted(world):
     program = "import os\nfor _ in range(2000): os.mkdir('a'); os.chdir('a')"
-    key = world.started(f'{sys.executable} -c "{program}" && touch done; exec sleep 60')
+    key = world.started(f'{sys.executable} -c "{program}" && touch done; exec sleep 600')
     world.wait_for_file(key, "done")
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     world.backend.destroy(key.workspace_id)

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import stat
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.provisioners.process.process_world import ProcessWorld, kill
 from workspaces.provisioners.base import BackendState, ProvisionerError
 from workspaces.provisioners.host_processes import find_process, is_alive, session_members, start_time
+from workspaces.provisioners.process import provisioner
 from workspaces.provisioners.process.folders import this_host
 from workspaces.services.watching.evidence import crash_message
 
-GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 60' & exec sleep 60"
+GRANDCHILD = "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 600' & exec sleep 600"
 
 
 def rewrite(world, key, **host):
@@ -29,7 +31,7 @@ def rewrite(world, key, **host):
 
 
 def test_a_workspace_gets_its_config_its_token_and_a_clean_environment(world):
-    key = world.started("env >seen.new; mv seen.new seen; exec sleep 60", MINE="yes")
+    key = world.started("env >seen.new; mv seen.new seen; exec sleep 600", MINE="yes")
     seen = dict(line.split("=", 1) for line in world.wait_for_file(key, "seen").read_text().splitlines() if "=" in line)
     config = world.folder(key).config
     port = int(seen["PORT"])
@@ -54,7 +56,7 @@ def test_the_requested_models_requirements_hold_inside_too(world):
 
 
 def test_a_workspaces_own_data_outlives_a_launch(world):
-    first = world.started("touch kept; exec sleep 60")
+    first = world.started("touch kept; exec sleep 600")
     world.wait_for_file(first, "kept")
     world.backend.stop(first, timeout_seconds=PATIENCE_SECONDS)
     world.backend.forget(first)
@@ -81,7 +83,7 @@ def test_a_stop_finds_grandchildren_in_sessions_of_their_own(world):
 
 
 def test_a_stop_finds_what_dropped_its_environment_but_stayed_in_the_session(world):
-    key = world.started("env -i /bin/sh -c 'touch bare; sleep 60' & exec sleep 60")
+    key = world.started("env -i /bin/sh -c 'touch bare; sleep 600' & exec sleep 600")
     world.wait_for_file(key, "bare")
     in_session = session_members(world.supervisor(key))
     assert len(in_session) > len(world.members(key))
@@ -98,9 +100,11 @@ def test_what_ignores_term_is_killed_after_the_timeout(world):
     assert world.members(key) == []
 
 
-def test_a_stopped_agent_process_is_killed_with_all_it_has(world):
+def test_a_stopped_agent_process_is_killed_with_all_it_has(world, monkeypatch):
     key = world.started()
     os.kill(world.agent(key).pid, signal.SIGSTOP)
+    # Time to record the exit.
+    monkeypatch.setattr(provisioner, "QUIT_SECONDS", PATIENCE_SECONDS)
     seen = world.backend.stop(key, timeout_seconds=0.3)
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, -signal.SIGKILL)
 
@@ -131,7 +135,9 @@ def test_supervisor_and_agent_killed_leave_an_exit_without_a_code(shared_world):
     assert (seen.state, seen.exit_code) == (BackendState.EXITED, None)
 
 
-def test_a_zombie_is_dead(world):
+def test_a_zombie_is_dead(world, monkeypatch):
+    # A suspended supervisor records no exit.
+    monkeypatch.setattr(provisioner, "EXIT_RECORD_SECONDS", 0.1)
     key = world.started()
     world.supervisor(key).suspend()
     agent = world.agent(key)
@@ -159,7 +165,7 @@ def test_a_pid_given_to_another_process_is_not_taken_for_the_agent(world):
 
 def test_the_log_keeps_its_newest_part_within_its_size(world):
     world.log_bytes = 20_000
-    key = world.started("i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done; touch done; exec sleep 60")
+    key = world.started("i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done; touch done; exec sleep 600")
     world.wait_for_file(key, "done")
     wait_until(lambda: "line 4999\n" in world.backend.inspect(key).log_tail)
     log = world.folder(key).log
@@ -173,13 +179,13 @@ def test_the_log_keeps_its_newest_part_within_its_size(world):
 def test_the_crash_marker_is_found_before_400_kilobytes_of_output(world, marker):
     world.log_bytes = 1_048_576
     lines = "head -c 400000 /dev/zero | tr '\\0' '\\n'; echo end"
-    key = world.started(f"printf '\\357\\273\\277{marker}: no disk\\n'; {lines}; sleep 60")
+    key = world.started(f"printf '\\357\\273\\277{marker}: no disk\\n'; {lines}; sleep 600")
     wait_until(lambda: "end\n" in world.backend.inspect(key).log_tail)
     assert crash_message(world.backend.inspect(key).log_tail) == "no disk"
 
 
 def test_the_log_tail_has_no_nul_and_no_half_character(world):
-    key = world.started(r"i=0; while [ $i -lt 2500 ]; do printf 'ä\000€'; i=$((i+1)); done; touch done; exec sleep 60")
+    key = world.started(r"i=0; while [ $i -lt 2500 ]; do printf 'ä\000€'; i=$((i+1)); done; touch done; exec sleep 600")
     world.wait_for_file(key, "done")
     wait_until(lambda: len(world.backend.inspect(key).log_tail) > 2500)
     tail = world.backend.inspect(key).log_tail
@@ -252,12 +258,21 @@ def test_a_damaged_record_is_unknown(world, text):
     path.write_text(intact)
 
 
+def opened_by(process):
+    """Return what a process has open."""
+    opened = []
+    for entry in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            opened.append(os.readlink(entry))
+    return opened
+
+
 def test_an_agent_holds_nothing_of_its_supervisor_but_its_output(world):
     key = world.started()
     # The first thing it does.
     wait_until(lambda: "begins" in world.backend.inspect(key).log_tail)
-    opened = [os.readlink(entry) for entry in Path(f"/proc/{world.agent(key).pid}/fd").iterdir()]
-    assert not [path for path in opened if str(world.root) in path]
+    # What it opens itself, as its configuration, it closes again.
+    wait_until(lambda: not [path for path in opened_by(world.agent(key)) if str(world.root) in path])
     assert os.readlink(f"/proc/{world.agent(key).pid}/fd/0") == "/dev/null"
 
 
@@ -282,7 +297,7 @@ def test_ps_tells_whose_supervisor_and_agent_they_are(world):
 
 
 def test_a_destroyed_workspace_leaves_no_file_even_read_only_ones(world):
-    key = world.started("mkdir -p a/b; touch a/b/c; chmod 500 a/b a; touch done; exec sleep 60")
+    key = world.started("mkdir -p a/b; touch a/b/c; chmod 500 a/b a; touch done; exec sleep 600")
     world.wait_for_file(key, "done")
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     world.backend.destroy(key.workspace_id)
@@ -293,7 +308,7 @@ def test_destroying_a_workspace_follows_no_link_out_of_it(world, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept").touch()
-    key = world.started(f"ln -s {outside} link; touch done; exec sleep 60")
+    key = world.started(f"ln -s {outside} link; touch done; exec sleep 600")
     world.wait_for_file(key, "done")
     world.backend.stop(key, timeout_seconds=PATIENCE_SECONDS)
     world.backend.destroy(key.workspace_id)
@@ -307,7 +322,7 @@ def test_only_launches_under_its_own_folder_are_held(world, tmp_path):
 
 
 def test_what_outlives_its_agent_is_held(world):
-    key = world.started("setsid sleep 60 & exec sleep 60")
+    key = world.started("setsid sleep 600 & exec sleep 600")
     wait_until(lambda: len(world.members(key)) > 3)
     os.kill(world.agent(key).pid, signal.SIGKILL)
     wait_until(lambda: world.backend.inspect(key).state is BackendState.EXITED)

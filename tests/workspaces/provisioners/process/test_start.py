@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 
 from tests.launch_processes import name_of
+from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.provisioners.process import stand_ins
 from tests.workspaces.provisioners.process.process_world import ProcessWorld, kill
@@ -48,8 +51,9 @@ def test_launches_at_once_have_different_ports(world):
 
 
 def test_a_port_in_use_by_another_launch_is_not_given_again(world, monkeypatch):
-    run_as(monkeypatch, stand_ins.offered_two_ports)
-    assert [world.backend.start(world.spec()).url[-5:] for _ in range(2)] == ["45001", "45002"]
+    ports = [free_port(), free_port()]
+    run_as(monkeypatch, stand_ins.offered_ports, ports)
+    assert [urlsplit(world.backend.start(world.spec()).url).port for _ in range(2)] == ports
 
 
 def test_a_launch_prepared_but_never_spawned_is_missing_and_can_be_started(world):
@@ -106,9 +110,13 @@ def test_a_worker_killed_while_it_starts_leaves_a_running_launch_or_none(world, 
     threading.Event().wait(milliseconds / 1000)
     worker.kill()
     worker.communicate()
-    wait_until(lambda: world.backend.inspect(key).state is not BackendState.UNKNOWN)
-    runs = world.backend.inspect(key).state is BackendState.RUNNING
-    assert bool(world.members(key)) == runs
+
+    def agree():
+        state = world.backend.inspect(key).state
+        return state is not BackendState.UNKNOWN and bool(world.members(key)) == (state is BackendState.RUNNING)
+
+    # The fork server may still be at it.
+    wait_until(agree)
 
 
 def run_as(monkeypatch, stand_in, *arguments):
@@ -117,9 +125,17 @@ def run_as(monkeypatch, stand_in, *arguments):
 
 
 @pytest.fixture
+def patient_fork_server(monkeypatch):
+    """Let the fork server take as long as this machine needs: only the supervisor is to be too slow."""
+    timer = threading.Timer
+    patient = SimpleNamespace(Timer=lambda _seconds, *action: timer(PATIENCE_SECONDS, *action))
+    monkeypatch.setattr(fork_server, "threading", patient)
+
+
+@pytest.fixture
 def unrecorded(world, monkeypatch):
     """A launch whose supervisor stands still before it writes its record, and the worker that waits for it."""
-    spec = world.spec("touch begun; exec sleep 60")
+    spec = world.spec("touch begun; exec sleep 600")
     run_as(monkeypatch, stand_ins.standing_still, "start_time")
     starting = threading.Thread(target=pytest.raises, args=(ProvisionerError, world.backend.start, spec))
     starting.start()
@@ -145,6 +161,7 @@ def test_a_launch_is_unknown_until_it_is_recorded_and_a_stop_ends_it(world, unre
     assert world.members(spec.key) == []
 
 
+@pytest.mark.usefixtures("patient_fork_server")
 def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(world, monkeypatch):
     # The start of the fork server counts, too, so let it run already.
     world.started()
@@ -156,11 +173,12 @@ def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(world, monke
     assert world.backend.inspect(spec.key).state is BackendState.MISSING
 
 
+@pytest.mark.usefixtures("patient_fork_server")
 @pytest.mark.parametrize("step", ["Log", "listen", "start_time"])
 def test_a_supervisor_that_stands_still_after_it_left_the_worker_is_given_up_too(world, monkeypatch, step):
     world.started()
     run_as(monkeypatch, stand_ins.standing_still, step)
-    spec = replace(world.spec("touch begun; exec sleep 60"), start_timeout_seconds=1)
+    spec = replace(world.spec("touch begun; exec sleep 600"), start_timeout_seconds=1)
     with pytest.raises(ProvisionerError, match="longer than 1 s"):
         world.backend.start(spec)
     assert world.members(spec.key) == []
@@ -242,7 +260,7 @@ def destroy(world, key):
 def test_a_start_that_hangs_in_the_fork_server_does_not_begin_after_its_launch_was_deleted(world, delete):
     world.started()
     server = fork_server.start(world.inherited)
-    spec = world.spec("touch begun; exec sleep 60")
+    spec = world.spec("touch begun; exec sleep 600")
     refused: list[str] = []
 
     def start():
@@ -266,7 +284,7 @@ def test_a_start_that_hangs_in_the_fork_server_does_not_begin_after_its_launch_w
 
 @pytest.mark.parametrize("delete", [forget, destroy])
 def test_a_start_does_not_begin_if_its_launch_is_deleted_just_before_it_locks_it(world, monkeypatch, tmp_path, delete):
-    spec = world.spec("touch begun; exec sleep 60")
+    spec = world.spec("touch begun; exec sleep 600")
     world.folder(spec.key).make_records()
     opened, deleted = tmp_path / "opened", tmp_path / "deleted"
     run_as(monkeypatch, stand_ins.locking_late, opened, deleted)

@@ -1,5 +1,7 @@
 """Simulated agents over real HTTP, with the real registry, watcher and sweep."""
 
+import time
+
 import pytest
 
 from events.models import Event
@@ -155,10 +157,13 @@ def test_a_superseded_agent_exits(simulated):
 
 
 def test_another_simulator_continues_where_one_stopped(simulated):
-    workspace = launched("healthy", seconds=6)
+    workspace = launched("healthy", seconds=600)
     with playing(simulated):
         wait_until(lambda: simulated.running_launch(key_of(workspace)).acts_done == 1)
     assert (fresh(workspace).progress_step, fresh(workspace).status) == ("fetch", S.PROVISIONING)
+    # The other acts are due at once.
+    with simulated._changing():
+        simulated._change(key_of(workspace), started_at=time.time() - 600)
     with playing(simulated):
         wait_until(lambda: is_(workspace, S.ONLINE))
     assert simulated.inspect(key_of(workspace)).log_tail.count("'fetch' begins") == 1

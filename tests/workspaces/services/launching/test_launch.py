@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,9 @@ def test_a_boot_step_that_exits_with_3_fails_the_launch_with_the_end_of_its_log(
 def test_an_agent_killed_while_booting_fails_the_launch_and_the_signal_is_named():
     workspace = booting("runtime_config: {boot: [{step: wait, run: 'sleep 30'}]}\n")
     for pid in running(workspace.launch_id)[1:]:
-        os.kill(pid, signal.SIGKILL)
+        # The supervisor may have ended it already.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     assert until_failed(workspace).failure_code == FailureCode.CRASHED
     assert "killed by signal 9" in workspace.failure_message
 
@@ -147,9 +150,10 @@ def test_a_poisoned_boot_log_leaves_no_secret():
 
 
 def test_a_crashed_launch_is_due_for_teardown_at_once():
-    workspace = until_failed(booting("runtime_config: {boot: [{step: x, run: 'setsid sleep 60 & exit 3'}]}\n"))
-    assert claim_due_teardowns(now=database_now()) == [workspace.launch_id]
-    assert claim_due_teardowns(now=database_now()) == []
+    workspace = until_failed(booting("runtime_config: {boot: [{step: x, run: 'setsid sleep 600 & exit 3'}]}\n"))
+    now = database_now()
+    assert claim_due_teardowns(now=now) == [workspace.launch_id]
+    assert claim_due_teardowns(now=now) == []
     assert tear_down(launch_id=workspace.launch_id, now=database_now())
     assert not running(workspace.launch_id)
     assert Launch.objects.get(pk=workspace.launch_id).torn_down_at is not None
