@@ -80,7 +80,8 @@ def _outcome(action):
 def _waits(pid):
     with connection.cursor() as cursor:
         cursor.execute("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", [pid])
-        return bool(cursor.fetchone()[0])
+        # There is none any more if it has just ended.
+        return cursor.fetchone() == (True,)
 
 
 def _until(holds):

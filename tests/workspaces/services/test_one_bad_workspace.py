@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from types import SimpleNamespace
 from uuid import uuid4
 
 import psycopg
@@ -32,6 +33,7 @@ from workspaces.models import ApiScope, Heartbeat, Launch, Workspace
 from workspaces.operations import OPERATIONS, run_each
 from workspaces.provisioners import guarded_calls
 from workspaces.provisioners.base import LaunchKey, ProvisionerError
+from workspaces.provisioners.guarded_calls import Calls
 from workspaces.services.core import transition as transitions
 from workspaces.services.core.guarded_rows import RowGuard
 from workspaces.services.launching.resume import resume
@@ -418,24 +420,37 @@ def test_the_others_are_stopped_and_deleted_whatever_one_raises(fake, call, erro
 # --- Backends that hang --------------------------------------------------------------------------
 
 
+# So long calls hang, unless they are released: longer than anything here waits for them.
+HANGING_SECONDS = 2 * PATIENCE_SECONDS
+
+
 @pytest.fixture
 def hanging(monkeypatch):
-    """A fake backend in threads, as in production; `hanging(call, row)` lets that call about a workspace hang."""
+    """A fake backend in threads, as in production; `hang(call, *rows)` lets that call about these workspaces hang.
+
+    The limits of calls about them are short. All others may take as long as this machine needs.
+    """
     monkeypatch.setattr(guarded_calls, "LOOK_SECONDS", 0.3)
-    monkeypatch.setattr(guarded_calls, "LIST_SECONDS", 0.3)
     monkeypatch.setattr(guarded_calls, "AFTER_STOP_SECONDS", 0.2)
-    monkeypatch.setattr(reaper, "LIST_SECONDS", 0.3)
     released, before = threading.Event(), set(threading.enumerate())
+    run, hung = Calls.run, []
+
+    def run_patiently(calls, key, act, *, seconds):
+        return run(calls, key, act, seconds=seconds if any(pk in str(key) for pk in hung) else PATIENCE_SECONDS)
+
+    monkeypatch.setattr(Calls, "run", run_patiently)
     with fake_backend(in_threads=True) as backend:
 
-        def hang(call, row):
+        def hang(call, *rows):
+            hung.extend(str(row.pk) for row in rows)
+
             def wait(name, key):
-                if name == call and key.workspace_id == row.pk:
-                    released.wait(60)
+                if name == call and str(key.workspace_id) in hung:
+                    released.wait(HANGING_SECONDS)
 
             backend.before_call = wait
 
-        backend.hang = hang
+        backend.hang, backend.hung, backend.release = hang, hung, released.set
         yield backend
         released.set()
         # Some still use the database.
@@ -445,7 +460,7 @@ def hanging(monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_files_that_take_long_to_delete_hold_up_no_others(hanging, monkeypatch):
-    monkeypatch.setattr("workspaces.services.stopping.remove.DELETE_SECONDS", 10)
+    monkeypatch.setattr("workspaces.services.stopping.remove.DELETE_SECONDS", PATIENCE_SECONDS)
     rows = three(online)
     for row in rows:
         remove(workspace_id=row.pk, confirmed=True, now=database_now())
@@ -458,19 +473,19 @@ def test_files_that_take_long_to_delete_hold_up_no_others(hanging, monkeypatch):
 
     deleting = threading.Thread(target=delete)
     deleting.start()
-    wait_until(lambda: Workspace.objects.filter(files_deleted_at__isnull=False).count() == 2, seconds=9)
-    began = time.monotonic()
+    wait_until(lambda: Workspace.objects.filter(files_deleted_at__isnull=False).count() == 2)
     # A message that comes meanwhile keeps no second thread of the worker.
     assert delete_files(now=database_now()) == ([], [])
-    assert time.monotonic() - began < 1
     assert deleting.is_alive()
-    deleting.join(PATIENCE_SECONDS)
     assert Workspace.objects.get(files_deleted_at=None).pk == rows[0].pk
+    hanging.release()
+    deleting.join(PATIENCE_SECONDS)
+    assert not Workspace.objects.filter(files_deleted_at=None).exists()
 
 
 @pytest.mark.django_db
 @EACH_LOOK
-def test_a_look_that_hangs_is_unknown_after_its_limit_and_is_not_begun_again_while_it_hangs(hanging, look):
+def test_a_look_that_hangs_is_unknown_after_its_limit_and_is_not_begun_again_while_it_hangs(hanging, monkeypatch, look):
     make, watch = LOOKS[look]
     rows = make(hanging)
     hanging.hang("inspect", rows[1])
@@ -478,10 +493,12 @@ def test_a_look_that_hangs_is_unknown_after_its_limit_and_is_not_begun_again_whi
     assert evidence(rows[1])["detail"] == (
         "It could not be looked at: its backend did not answer in time and still works on it."
     )
+    monkeypatch.setattr(guarded_calls, "LOOK_SECONDS", PATIENCE_SECONDS)
     began = time.monotonic()
     watch()
     watch()
-    assert time.monotonic() - began < 0.3
+    # Neither waited for it again.
+    assert time.monotonic() - began < PATIENCE_SECONDS / 2
     assert sum(name == "inspect" and key.workspace_id == rows[1].pk for name, key in hanging.calls) == 1
     # Though it can't be looked at, it can be stopped.
     remove(workspace_id=rows[1].pk, confirmed=True, now=database_now())
@@ -490,23 +507,24 @@ def test_a_look_that_hangs_is_unknown_after_its_limit_and_is_not_begun_again_whi
 
 @pytest.mark.django_db
 def test_looks_that_all_hang_take_a_bounded_time_until_too_many_hang(hanging, monkeypatch):
-    monkeypatch.setattr(guarded_calls, "LOOK_SECONDS", 0.5)
-    released = threading.Event()
-    hanging.before_call = lambda name, key: released.wait(PATIENCE_SECONDS)
     rows = [online(name=f"w{number}") for number in range(40)]
-    began = time.monotonic()
-    try:
-        watch_online(clock=database_now)
-        seconds = time.monotonic() - began
-    finally:
-        released.set()
-    # One after another, each for its whole limit, they would take 16 seconds.
-    assert seconds < 10
+    hanging.hang("inspect", *rows)
+    run, limits = Calls.run, []
+
+    def run_within(calls, key, act, *, seconds):
+        limits.append(seconds)
+        return run(calls, key, act, seconds=seconds)
+
+    monkeypatch.setattr(Calls, "run", run_within)
+    watch_online(clock=database_now)
+    wait_until(lambda: len(hanging.calls) == guarded_calls.MOST_HANGING)
+    # One after another, each for the whole limit, they would take forty times as long.
+    assert sum(limits) < 5 * guarded_calls.LOOK_SECONDS
     details = [evidence(row)["detail"] for row in sorted(rows, key=lambda row: row.launch_id)]
     assert all("did not answer in time" in detail for detail in details[: guarded_calls.MOST_HANGING])
     too_many = "It could not be looked at: its backend does not answer: 32 earlier calls hang."
     assert set(details[guarded_calls.MOST_HANGING :]) == {too_many}
-    assert len(hanging.calls) == guarded_calls.MOST_HANGING
+    hanging.release()
     wait_until(lambda: not guarded_calls.calls_of("process", "inspect").running)
 
 
@@ -519,14 +537,16 @@ def test_a_stop_that_hangs_ends_after_its_limit_says_so_and_stops_no_other(hangi
     hanging.hang("stop", rows[1])
     began = time.monotonic()
     stopped = [tear_down(launch_id=row.launch_id, now=database_now(), stop_seconds=0.2) for row in rows]
-    assert (stopped, time.monotonic() - began < 5) == ([True, False, True], True)
+    assert (stopped, time.monotonic() - began < PATIENCE_SECONDS) == ([True, False, True], True)
     assert "did not answer in time" in Launch.objects.get(pk=rows[1].launch_id).teardown_error
 
 
 @pytest.mark.django_db
 def test_a_listing_that_hangs_is_a_backend_that_cannot_be_asked(hanging, monkeypatch):
     released = threading.Event()
-    monkeypatch.setattr(hanging, "running_launches", lambda: released.wait(30) and [])
+    monkeypatch.setattr(reaper, "LIST_SECONDS", 0.3)
+    monkeypatch.setattr(hanging, "running_launches", lambda: released.wait(HANGING_SECONDS) and [])
+    hanging.hung.append("process")
     assert reap(now=database_now()).unreachable == ["process"]
     released.set()
 
@@ -534,18 +554,24 @@ def test_a_listing_that_hangs_is_a_backend_that_cannot_be_asked(hanging, monkeyp
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("call", ["stop", "request_stop"])
 def test_the_end_of_make_up_waits_for_no_workspace_that_hangs_and_names_it(hanging, monkeypatch, call):
-    # The limit under test is what ends the wait, and not that of the call.
-    monkeypatch.setattr(guarded_calls, "AFTER_STOP_SECONDS", 120)
-    monkeypatch.setattr(stop_and_resume, "_ALL_SECONDS", 8)
-    monkeypatch.setattr(stop_and_resume, "_STOP_SECONDS", 20.0)
     rows = three(online)
     for row in rows:
         running_on(hanging, row)
     hanging.hang(call, rows[1])
+    hung = [rows[1].name] if call == "stop" else []
+
+    def monotonic():
+        """Let all the time pass once only the thread that hangs is left."""
+        at_work = sum(thread.name.endswith("(work)") for thread in threading.enumerate())
+        return time.monotonic() + (HANGING_SECONDS if at_work == len(hung) else 0)
+
+    # The limit under test is what ends the wait, and not that of the call.
+    monkeypatch.setattr(guarded_calls, "AFTER_STOP_SECONDS", HANGING_SECONDS)
+    monkeypatch.setattr(stop_and_resume, "_ALL_SECONDS", HANGING_SECONDS)
+    monkeypatch.setattr(stop_and_resume, "time", SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
     began = time.monotonic()
     stopped, left = stop_and_resume.stop_workspaces()
-    assert time.monotonic() - began < 40
-    hung = [rows[1].name] if call == "stop" else []
+    assert time.monotonic() - began < PATIENCE_SECONDS
     assert [launch.workspace.name for launch in left] == hung
     assert len(stopped) == 3 - len(hung)
     assert ids(Workspace.objects.filter(status=S.PAUSED)) == ids(rows)
@@ -553,8 +579,8 @@ def test_the_end_of_make_up_waits_for_no_workspace_that_hangs_and_names_it(hangi
 
 @pytest.mark.django_db(transaction=True)
 def test_a_second_ctrl_c_ends_the_wait_for_workspaces(hanging, monkeypatch):
-    monkeypatch.setattr(guarded_calls, "AFTER_STOP_SECONDS", 120)
-    monkeypatch.setattr(stop_and_resume, "_ALL_SECONDS", 50)
+    monkeypatch.setattr(guarded_calls, "AFTER_STOP_SECONDS", HANGING_SECONDS)
+    monkeypatch.setattr(stop_and_resume, "_ALL_SECONDS", HANGING_SECONDS)
     rows = three(online)
     for row in rows:
         running_on(hanging, row)
@@ -563,12 +589,13 @@ def test_a_second_ctrl_c_ends_the_wait_for_workspaces(hanging, monkeypatch):
     began = time.monotonic()
     _, left = stop_and_resume.stop_workspaces(is_forced=lambda: hangs in hanging.calls)
     assert rows[1].name in [launch.workspace.name for launch in left]
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < PATIENCE_SECONDS
 
 
 @pytest.mark.django_db(transaction=True)
 def test_no_stop_begins_after_the_end_of_make_up(hanging, monkeypatch):
     monkeypatch.setattr(stop_and_resume, "_THREADS", 1)
+    monkeypatch.setattr(stop_and_resume, "_ALL_SECONDS", PATIENCE_SECONDS)
     rows = three(online)
     keys = [running_on(hanging, row) for row in rows]
     first, released = threading.Event(), threading.Event()
@@ -590,21 +617,21 @@ def test_no_stop_begins_after_the_end_of_make_up(hanging, monkeypatch):
 
 @contextmanager
 def locked_by_another(sql, *parameters):
-    """Let another connection keep what this statement locks while the block runs, for a minute at most."""
+    """Let another connection keep what this statement locks while the block runs, for two minutes at most."""
     locked, done = threading.Event(), threading.Event()
 
     def keep_locked():
         execute("BEGIN")
         execute(sql, *parameters)
         locked.set()
-        done.wait(60)
+        done.wait(HANGING_SECONDS)
         execute("ROLLBACK")
         connection.close()
 
     keeper = threading.Thread(target=keep_locked)
     keeper.start()
     try:
-        assert locked.wait(30)
+        assert locked.wait(PATIENCE_SECONDS)
         yield
     finally:
         done.set()
@@ -614,13 +641,13 @@ def locked_by_another(sql, *parameters):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_forced", [False, True])
 def test_the_end_of_make_up_waits_for_no_database_that_does_not_answer(hanging, monkeypatch, is_forced):
-    monkeypatch.setattr(stop_and_resume, "_ALL_SECONDS", 50 if is_forced else 1)
+    monkeypatch.setattr(stop_and_resume, "_ALL_SECONDS", HANGING_SECONDS if is_forced else 1)
     three(online)
-    began = time.monotonic()
     with locked_by_another("LOCK TABLE workspaces_workspace"):
+        began = time.monotonic()
         with pytest.raises(TimeoutError, match="did not answer in time"):
             stop_and_resume.stop_workspaces(is_forced=lambda: is_forced)
-        assert time.monotonic() - began < 40
+        assert time.monotonic() - began < PATIENCE_SECONDS
 
 
 @pytest.mark.django_db(transaction=True)
