@@ -25,3 +25,11 @@ def assert_grows_linearly(call, make, *, size):
     for_small, for_large = map(min, zip(*measured, strict=True))
     assert for_large < 8 * for_small + 0.05
     return for_large
+
+
+def at_most(limit):
+    """Return a limit in seconds, or a longer one if this processor is slow or busy.
+
+    An ordinary one counts to a million in 0.03 seconds.
+    """
+    return limit * max(1.0, seconds(lambda number: sum(1 for _ in range(number)), 1_000_000) / 0.03)

@@ -22,7 +22,7 @@ from postgres.clock import database_now
 from tests.events.channels.factories import webhook
 from tests.events.conftest import online as online_event
 from tests.events.conftest import publish
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting, external, online
 from workspaces import retention, tasks
 from workspaces.configuration.effective import EffectiveConfiguration, store
@@ -135,14 +135,14 @@ def test_resolved_incidents_the_admin_log_and_expired_sessions_are_deleted():
 
 def test_usage_is_deleted_by_day_and_goes_with_its_workspace(fake):
     workspace, gone = online(), online()
-    for each, days in ((workspace, 500), (workspace, 399), (gone, 1)):
-        Usage.objects.create(
-            workspace=each, day=long_ago(days=days).date(), input_tokens=1, output_tokens=1, total_calls=1
-        )
+    # Not the day before it is due: a day may end meanwhile.
+    old, young, of_gone = (long_ago(days=days).date() for days in (500, 390, 1))
+    for each, day in ((workspace, old), (workspace, young), (gone, of_gone)):
+        Usage.objects.create(workspace=each, day=day, input_tokens=1, output_tokens=1, total_calls=1)
     removed(gone, at=long_ago())
     assert prune()["days of usage"] == 1
     (kept,) = Usage.objects.all()
-    assert (kept.workspace_id, kept.day) == (workspace.pk, long_ago(days=399).date())
+    assert (kept.workspace_id, kept.day) == (workspace.pk, young)
 
 
 def test_zero_days_keep_for_ever(settings, fake):
@@ -179,11 +179,22 @@ def test_the_task_deletes_for_a_short_time_only_and_the_next_one_goes_on(monkeyp
 
     endless = replace(retention.RULES[0], delete=slow)
     monkeypatch.setattr(retention, "RULES", (endless, *retention.RULES[1:]))
-    monkeypatch.setattr(tasks, "PRUNE_SECONDS", 1.0)
+    monkeypatch.setattr(tasks, "PRUNE_SECONDS", len(retention.RULES) * 1.0)
     _, old = restarted(stopped_at=long_ago())
     tasks.prune()
     assert deleted
     assert not Launch.objects.filter(pk=old).exists()
+
+
+def is_waited_for(table):
+    """Return whether somebody waits for a lock of the table."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+            "WHERE relation = %s::regclass AND NOT granted AND datname = current_database()",
+            [table],
+        )
+        return cursor.fetchone() is not None
 
 
 def test_a_configuration_goes_with_its_last_launch_and_never_while_a_launch_stores_it(fake):
@@ -192,14 +203,13 @@ def test_a_configuration_goes_with_its_last_launch_and_never_while_a_launch_stor
     Launch.objects.filter(pk=workspace.launch_id).update(configuration=used)
     assert prune()["configurations"] == 1
     assert list(Configuration.objects.all()) == [used]
-    stored, committed = threading.Event(), threading.Event()
+    stored = threading.Event()
 
     def launch():
         with transaction.atomic():
             again = store(EffectiveConfiguration(text="unused"))
             stored.set()
-            # The other side waits for this transaction, so time alone ends it.
-            committed.wait(0.5)
+            wait_until(lambda: is_waited_for(Configuration._meta.db_table))
             Launch.objects.filter(pk=workspace.launch_id).update(configuration=again)
         connection.close()
 

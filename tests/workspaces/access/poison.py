@@ -9,7 +9,6 @@ import json
 import logging
 import sys
 import threading
-import time
 from base64 import b64encode, urlsafe_b64encode
 from contextlib import contextmanager, suppress
 from urllib.parse import quote, quote_plus
@@ -30,7 +29,7 @@ from events.delivery.deliverer import deliver_all_due
 from postgres.clock import database_now
 from tests.callers import AgentCaller, holder
 from tests.events.channels.factories import channel, mattermost, webhook
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting, config_for, later, online, queued, running_on
 from workspaces.access import secrets
 from workspaces.access.secret_sets import create_set
@@ -81,6 +80,8 @@ def needles():
 
 NEEDLES = needles()
 STREAM = f"{settings.REDIS_PREFIX}poison"
+# Published behind all others.
+LAST = b"the last message"
 TEXTS = [spelling for value in VALUES.values() for spelling in spellings(value)]
 POISON = " | ".join(TEXTS)
 
@@ -131,6 +132,8 @@ def redis_texts():
         b"zset": lambda client, key: client.zrange(key, 0, -1),
         b"hash": lambda client, key: client.hgetall(key),
         b"stream": lambda client, key: client.xrange(key),
+        # It has expired since it was listed.
+        b"none": lambda client, key: None,
     }
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         for key in client.scan_iter(f"{settings.REDIS_PREFIX}*"):
@@ -149,19 +152,23 @@ def listening(world):
     ephemeral._publisher = ephemeral._Publisher()
     with redis.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as subscription:
         subscription.subscribe(ephemeral.redis_channel())
-        assert subscription.get_message(timeout=10)["type"] == "subscribe"
+        assert subscription.get_message(timeout=PATIENCE_SECONDS)["type"] == "subscribe"
 
         def listen():
             while not ends.is_set():
                 if message := subscription.get_message(timeout=0.1):
                     world.tell("live", message["data"])
 
+        def is_all_heard():
+            # Each time anew, since what Redis does not take in time is dropped.
+            ephemeral._publisher.publish([LAST])
+            return ("live", LAST.decode()) in world.told
+
         thread = threading.Thread(target=listen)
         thread.start()
         try:
             yield
-            wait_until(lambda: not ephemeral._publisher._queue)
-            time.sleep(0.3)
+            wait_until(is_all_heard)
         finally:
             ends.set()
             thread.join()

@@ -5,6 +5,7 @@ from cryptography.fernet import Fernet
 
 from events.models import Event
 from tests.callers import holder
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import external, online, queued
 from workspaces.access.secret_sets import create_set
 from workspaces.access.secrets import put_secrets, read_environment
@@ -138,6 +139,7 @@ def test_no_worker_and_a_backend_that_fails_are_problems(operator, monkeypatch, 
 
 def test_the_workers_are_asked_once_for_several_requests(operator, monkeypatch):
     asked = []
+    monkeypatch.setattr(reports, "_KEEP_ANSWER_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(reports, "require_worker", asked.append)
     for _ in range(3):
         ask(operator, config="runtime: echo")

@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import connection, transaction
 from django.test import override_settings
 from psycopg import sql
 
@@ -20,6 +20,7 @@ from events.models import Channel
 from postgres import encryption
 from tests.callers import holder
 from tests.events.channels.factories import webhook
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import config_for, online
 from workspaces.access.secrets import delete_secrets, put_secrets, read_environment
 from workspaces.key_rotation import ENCRYPTED, rotate_keys
@@ -253,10 +254,19 @@ def test_a_rotation_that_is_killed_in_the_middle_is_finished_by_the_next(child_e
         Secret.objects.bulk_create(Secret(name=f"K{place}", ciphertext=text) for place in range(number))
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "secret", "rotate-keys"]
     child_environment |= {"SECRETS_KEYS": f"{NEW},{OLD}"}
-    with subprocess.Popen(command, env=child_environment, stdout=subprocess.PIPE, text=True) as rotating:
-        assert f"of {number} rows" in rotating.stdout.readline()
-        rotating.kill()
-        rotating.communicate()
+    with transaction.atomic(), connection.cursor() as cursor:
+        # It comes no further than to this row.
+        Secret.objects.select_for_update().get(name="K1500")
+        with subprocess.Popen(command, env=child_environment, stdout=subprocess.PIPE, text=True) as rotating:
+            assert f"of {number} rows" in rotating.stdout.readline()
+            rotating.kill()
+            rotating.communicate()
+        # Postgres would finish the statement that waits for the row.
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            [int(PATIENCE_SECONDS * 1000)],
+        )
     with override_settings(SECRETS_KEYS=[NEW, OLD]):
         current = [encryption.is_current(row.ciphertext) for row in Secret.objects.all()]
         assert 0 < sum(current) < number

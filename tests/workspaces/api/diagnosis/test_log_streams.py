@@ -156,5 +156,6 @@ def test_who_may_not_read_it_or_asks_wrongly_is_refused_before_the_first_byte(se
             assert (answer.status_code, list(answer.json()["fields"])) == (422, [field])
     for unknown in ("x", "00000000-0000-0000-0000-000000000000"):
         url = f"{server.origin}/workspaces/{unknown}/logs?follow=1"
-        answer = httpx.get(url, headers={"Authorization": f"Bearer {key}"}, trust_env=False)
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = httpx.get(url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

@@ -92,14 +92,14 @@ def test_a_launch_whose_turn_has_not_come_is_not_prepared(fake, monkeypatch):
     assert len(asked) == 1
 
 
-@override_settings(LAUNCH_PAUSE_MILLISECONDS=60_000)
+@override_settings(LAUNCH_PAUSE_MILLISECONDS=3_600_000)
 def test_a_pause_is_kept_between_two_launches(fake):
     first, second = queue_of(2)
     assert claimed() == [first.pk]
     assert begins(first)
     assert claimed() == []
     assert not begins(second)
-    Launch.objects.filter(pk=first.launch_id).update(launching_at=database_now() - timedelta(seconds=61))
+    Launch.objects.filter(pk=first.launch_id).update(launching_at=database_now() - timedelta(seconds=3601))
     assert claimed() == [second.pk]
     assert begins(second)
 
@@ -159,10 +159,10 @@ def test_the_room_is_kept_even_if_postgres_plans_a_nested_loop(number, is_analys
 
 
 def test_a_launch_whose_message_was_lost_is_dispatched_again_and_the_others_wait():
-    queue = queue_up(20)
-    first = claimed()
-    assert claimed(at=database_now() + timedelta(seconds=19)) == []
-    assert claimed(at=database_now() + timedelta(seconds=21)) == first == [row.pk for row in queue[:8]]
+    queue, now = queue_up(20), database_now()
+    first = claimed(at=now)
+    assert claimed(at=now + timedelta(seconds=19)) == []
+    assert claimed(at=now + timedelta(seconds=21)) == first == [row.pk for row in queue[:8]]
 
 
 def test_the_next_launches_are_found_by_an_index_however_many_wait(settings):

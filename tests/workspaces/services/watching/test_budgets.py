@@ -9,11 +9,19 @@ from events.names import EventType
 from tests.callers import AgentCaller, holder
 from tests.events.payload_schemas import misfits
 from tests.workspaces.factories import external, failed, online
+from tests.workspaces.set_clock import set_clock
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Workspace
 from workspaces.operations import pause, remove, resume
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def within_a_month(db):
+    """Let the clock stand still, so that no month ends meanwhile."""
+    with set_clock():
+        yield
 
 
 def limited(*, action="notify", limit=1000, make=online, **fields):
