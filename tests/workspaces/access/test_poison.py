@@ -73,7 +73,7 @@ WITHOUT_SETS = secrets._VALUES.replace("ANY(workspace.secret_sets)", "NULL")
 # Each mask, what stands in its place, and a path that it masks. `liveness` masks once more what `heartbeat` has masked.
 MASKS = [
     ("workspaces.services.launching.progress.masker_of", Unmasked, agents_report),
-    ("registry.heartbeat.masker_of", Unmasked, agents_report),
+    ("registry.heartbeat.masker_for_token", Unmasked, agents_report),
     ("registry.services.masker_of", Unmasked, agents_report),
     ("registry.services.Masker", Unmasked, agents_report),
     ("workspaces.access.agent_urls.Masker", Unmasked, calls_are_refused),
