@@ -133,7 +133,7 @@ def _claims(meter: Meter) -> Ratio:
         _relay_rate()
         name = "claim and mark : the same two UPDATEs, batches of 100"
         return meter.compare(
-            name, limit=_update_rate, ours=lambda: _claim_rate(key), goal=0.4, unit="deliveries per second"
+            name, limit=_update_rate, ours=lambda: _claim_rate(key), goal=0.6, unit="deliveries per second"
         )
 
 
