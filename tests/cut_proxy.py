@@ -4,6 +4,8 @@ import asyncio
 import threading
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 
+from tests.waiting import PATIENCE_SECONDS
+
 _STREAM = b"GET /events/stream"
 
 
@@ -108,9 +110,9 @@ def cut_proxy(*, to_port):
     with closing(proxy.loop):
         thread = threading.Thread(target=proxy.loop.run_until_complete, args=(main(),))
         thread.start()
-        is_ready.wait(10)
         try:
+            assert is_ready.wait(PATIENCE_SECONDS)
             yield proxy
         finally:
             proxy.call(stopped.set)
-            thread.join(10)
+            thread.join(PATIENCE_SECONDS)

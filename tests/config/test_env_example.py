@@ -39,6 +39,6 @@ def shown_settings(variables):
         "print({n: getattr(s, n) for n in dir(s) if n.isupper() and not n.startswith(others)})"
     )
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "shell", "-v0", "-c", program]
-    shown = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=True).stdout
+    shown = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240, check=True).stdout
     # Where an object lies in memory is not a setting.
     return re.sub(r" at 0x[0-9a-f]+", "", shown)

@@ -11,6 +11,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config import environment
+from tests.waiting import PATIENCE_SECONDS
 
 FERNET_KEY = "A" * 43 + "="
 COMPLETE = {
@@ -35,7 +36,7 @@ def import_settings(**variables):
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

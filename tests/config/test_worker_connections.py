@@ -8,6 +8,7 @@ from celery.signals import task_postrun, task_prerun
 from django.db import connection
 
 from config.celery import app
+from tests.waiting import PATIENCE_SECONDS
 from workspaces import tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +39,7 @@ def pid_of_the_connection_of_a_task():
 def terminate(pid):
     def from_elsewhere():
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+            cursor.execute("SELECT pg_terminate_backend(%s, %s)", [pid, int(1000 * PATIENCE_SECONDS)])
         connection.close()
 
     thread = threading.Thread(target=from_elsewhere)
@@ -80,7 +81,8 @@ def begin_a_task():
         return pid
 
 
-def test_a_connection_that_was_used_just_now_is_not_checked_again():
+def test_a_connection_that_was_used_just_now_is_not_checked_again(monkeypatch):
+    monkeypatch.setattr("postgres.backend.base.TRUSTED_SECONDS", PATIENCE_SECONDS)
     assert last_query_of(begin_a_task()) == "SELECT pg_backend_pid()"
 
 

@@ -11,8 +11,10 @@ from django.test.utils import CaptureQueriesContext
 
 from events.models import Event
 from events.relay import number_committed
+from monitoring import readiness
 from postgres.clock import database_now
 from postgres.connections import connection_parameters
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import booting, failed, online, queued
 from tests.workspaces.unguarded import unguarded
 from workspaces.deadlines.policy import Policy
@@ -20,6 +22,13 @@ from workspaces.models import Launch, SweepRun
 from workspaces.models.incidents import Component
 from workspaces.services.watching.outages import record_liveness
 from workspaces.services.watching.sweep import sweep_stuck
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Let no check be late, and no event be waiting, because the machine is busy."""
+    monkeypatch.setattr(readiness, "_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(readiness, "MAX_RELAY_LAG_SECONDS", 600)
 
 
 def test_health_does_not_query_the_database(client):
@@ -42,13 +51,13 @@ def test_events_that_wait_for_the_relay_make_it_unready(client):
     assert client.get("/ready").status_code == 200
     began = database_now()
     with unguarded():
-        Event.objects.update(created_at=began - timedelta(seconds=11))
+        Event.objects.update(created_at=began - timedelta(seconds=601))
     answer = client.get("/ready")
-    most = 11 + (database_now() - began).total_seconds()
+    most = 601 + (database_now() - began).total_seconds()
     assert (answer.status_code, answer.json()["status"]) == (503, "not ready")
     assert failing(answer) == ["relay"]
     waited = re.match(r"Events have waited for (\d+) s:", answer.json()["checks"]["relay"]["detail"])
-    assert 11 <= int(waited[1]) <= round(most)
+    assert 601 <= int(waited[1]) <= round(most)
 
 
 @pytest.mark.django_db
@@ -179,7 +188,8 @@ def test_a_sweep_that_has_not_run_for_long_degrades_but_keeps_the_process_in_ser
     answer = client.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
     assert failing(answer) == ["sweep"]
-    assert re.match(r"The last sweep ran 60\d s ago: ", answer.json()["checks"]["sweep"]["detail"])
+    ago = re.match(r"The last sweep ran (\d+) s ago: ", answer.json()["checks"]["sweep"]["detail"])
+    assert 600 <= int(ago[1]) <= round(600 + (database_now() - now).total_seconds())
 
 
 @pytest.mark.django_db
@@ -191,13 +201,15 @@ def test_overdue_workspaces_before_the_first_sweep_are_noticed(client):
 @pytest.mark.django_db
 def test_the_metrics_describe_the_last_sweep(client):
     assert b"slipway_sweep_" not in client.get("/metrics").content
-    late, _ = booting(now=database_now() - timedelta(minutes=11)), booting()
+    began = database_now()
+    late, _ = booting(now=began - timedelta(minutes=11)), booting()
     sweep_stuck(now=database_now(), policy=Policy())
     answer = client.get("/metrics")
+    took = (database_now() - began).total_seconds()
     assert late.status == "provisioning"
     assert sample(answer, "slipway_sweep_flips") == sample(answer, "slipway_sweep_looked_at") == 1
-    assert 59 < sample(answer, "slipway_sweep_lag_seconds") < 90
-    assert 0 <= sample(answer, "slipway_sweep_age_seconds") < 30
+    assert 60 <= sample(answer, "slipway_sweep_lag_seconds") <= 60 + took
+    assert 0 <= sample(answer, "slipway_sweep_age_seconds") <= took
 
 
 @pytest.fixture

@@ -293,7 +293,9 @@ def test_makemigrations_finds_nothing_to_do_in_this_project():
     call_command("makemigrations", "--check", "--dry-run", "--no-input", verbosity=0)
 
 
-def test_two_sessions_that_add_the_same_value_at_once_leave_one(mood):
+def test_two_sessions_that_add_the_same_value_at_once_leave_one(mood, monkeypatch):
+    monkeypatch.setattr(operations, "LOCK_TIMEOUT", f"{PATIENCE_SECONDS:.0f}s")
+
     def add():
         try:
             forwards(AddEnumValue("mood", "new"))

@@ -5,6 +5,7 @@ from django.db import OperationalError, connection
 
 from postgres.errors import is_lock_timeout, is_lost_connection, is_outage
 from postgres.time_limits import ProcessRole, set_process_role
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAMES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
@@ -63,11 +64,13 @@ def test_a_transaction_in_which_nothing_happens_is_ended(in_role, settings):
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (pid,) = cursor.fetchone()
-    with other.cursor() as cursor:
-        for _ in range(100):
-            cursor.execute("SELECT pg_sleep(0.1), count(*) FROM pg_stat_activity WHERE pid = %s", [pid])
-            if cursor.fetchone()[1] == 0:
-                break
+
+    def has_ended():
+        with other.cursor() as cursor:
+            cursor.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid])
+            return cursor.rowcount == 0
+
+    wait_until(has_ended)
     with pytest.raises(Exception, match=r"idle-in-transaction|closed") as caught, connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     other.close(), connection.close()

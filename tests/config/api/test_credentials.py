@@ -25,6 +25,7 @@ from tests.config.api.credential_table import (
 )
 from tests.config.api.running_routes import admin_pages, running_routes
 from tests.described import DescribedClient
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import booting
 from workspaces.access.api_keys import mint_api_key
 from workspaces.access.tokens import mint_agent_token
@@ -195,7 +196,9 @@ def test_each_credential_gets_what_the_table_says_from_a_live_stream(serve_web):
             cookies = {name: each.value for name, each in caller.client().cookies.items()}
             headers = caller.headers() | (upgrade if route == "GET /ws" else {})
             url = base + caller.path(route.removeprefix("GET "))
-            with httpx.stream("GET", url, headers=headers, cookies=cookies, trust_env=False, timeout=20) as answer:
+            with httpx.stream(
+                "GET", url, headers=headers, cookies=cookies, trust_env=False, timeout=PATIENCE_SECONDS
+            ) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                 results[route, credential] = result_of(answer)

@@ -27,12 +27,15 @@ PATHS = {"/registry/heartbeat": MEBIBYTE, "/registry/failed": 8 * MEBIBYTE}
 @pytest.mark.parametrize("costly", COSTLY.values(), ids=COSTLY)
 def test_a_report_that_is_no_json_is_refused_quickly(path, costly):
     agent, (start, unit) = AgentCaller(online()), costly
+    # The first request of a process loads what the others use.
+    assert agent.beat().status_code == 200
     # From small to large: what takes long already at 120,000 bytes would take days at the limit.
     for size in (120_000, PATHS[path] // 2, PATHS[path]):
         body = start + unit * ((size - len(start)) // len(unit))
         began = time.process_time()
         answer = agent.client.generic("POST", path, body, content_type="application/json", headers=agent.headers)
-        assert time.process_time() - began < 0.5 + 2 * size / MEBIBYTE
+        # Many times what it takes.
+        assert time.process_time() - began < 2 + 10 * size / MEBIBYTE
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_json")
 
 

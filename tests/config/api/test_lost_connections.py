@@ -10,7 +10,7 @@ from events.relay import number_all
 from tests.callers import AgentCaller, holder
 from tests.events.conftest import signed_in
 from tests.ports import free_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import online
 from workspaces.models import ApiScope
 
@@ -19,13 +19,32 @@ pytestmark = pytest.mark.django_db(transaction=True)
 INTERFACES = ["asgi", "wsgi"]
 
 
-def end_all_other_connections():
-    """What `pg_terminate_backend` does to every connection but ours; return how many there were."""
+END_ALL_OTHERS = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def end_all_connections_of(server):
+    """End every connection but ours at one moment, so that nothing is repeated on one that is just ending.
+
+    Return how many there were.
+    """
+    processes = [server, *server.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        number = how_many(END_ALL_OTHERS)
+        wait_until(lambda: not how_many(END_ALL_OTHERS))
+    finally:
+        for process in processes:
+            process.resume()
+    return number
+
+
+def how_many(query):
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        cursor.execute(query)
         return cursor.fetchone()[0]
 
 
@@ -50,7 +69,7 @@ def test_reads_and_heartbeats_go_on_when_all_connections_are_cut_under_load(serv
     agents = [AgentCaller(online()) for _ in range(3)]
     number_all()
     read, page = holder(ApiScope.READ).headers, signed_in(is_staff=True, is_superuser=True)
-    client = serve_web(interface)
+    client = serve_web(interface, DATABASE_POOL_WAIT_SECONDS=str(int(PATIENCE_SECONDS)))
     workspace_id = str(agents[0].workspace.pk)
 
     def get(path, headers):
@@ -72,7 +91,7 @@ def test_reads_and_heartbeats_go_on_when_all_connections_are_cut_under_load(serv
         # Whatever lost its connection was answered meanwhile: only one that is lost twice may be refused.
         before = [load.answered for load in loads]
         wait_until(lambda before=before: all(load.answered > n + 1 for load, n in zip(loads, before, strict=True)))
-        cut += end_all_other_connections()
+        cut += end_all_connections_of(client.process)
     for load in loads:
         load.is_over = True
     for load in loads:

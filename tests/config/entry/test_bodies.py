@@ -1,6 +1,7 @@
 """Bodies are bounded in size and time before anything else is known of a request."""
 
 import json
+import select
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from config.entry import bodies, guesses, wsgi
 from config.entry.wsgi import WsgiEntry
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 INTERFACES = ["asgi", "wsgi"]
@@ -46,7 +48,7 @@ def test_a_body_is_refused_beyond_its_limit_and_read_up_to_it(serve_web, interfa
 
 def answer_to(headers, client):
     """Send the head of a request whose body never comes; return the status and what becomes of the connection."""
-    connection = HTTPConnection(client.base_url.host, client.base_url.port, timeout=60)
+    connection = HTTPConnection(client.base_url.host, client.base_url.port, timeout=PATIENCE_SECONDS)
     with closing(connection):
         connection.putrequest("POST", "/registry/heartbeat")
         for name, value in headers.items():
@@ -67,7 +69,7 @@ def test_a_refusal_that_leaves_the_body_unread_tells_that_it_ends_the_connection
 
 def idle_upload(client, path, *, sent=b"x"):
     """Announce a body, send a little of it, and wait."""
-    connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=60)
+    connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=PATIENCE_SECONDS)
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
     connection.sendall(head.encode() + sent)
     return connection
@@ -77,9 +79,9 @@ def idle_upload(client, path, *, sent=b"x"):
 def test_idle_uploads_keep_nobody_waiting_and_are_ended(serve_web, path):
     client = serve_web("asgi")
     uploads = [idle_upload(client, path) for _ in range(8)]
-    began = time.monotonic()
     assert client.get("/health").status_code == 200
-    assert time.monotonic() - began < bodies.BODY_SECONDS / 2
+    # It did not wait until the uploads were ended.
+    assert select.select(uploads, [], [], 0)[0] == []
     for upload in uploads:
         assert b" 408 " in upload.recv(100)
         upload.close()
@@ -105,25 +107,30 @@ class Upload:
         self.has_arrived = threading.Event()
 
     def read(self, _size):
-        assert self.has_arrived.wait(60)
+        assert self.has_arrived.wait(2 * PATIENCE_SECONDS)
         if self.is_gone.is_set():
             raise OSError("The client has left.")
         return b"{}"
 
 
 @pytest.fixture
-def send(monkeypatch):
-    """Send a body to a WsgiEntry with short times; return the status and the answer."""
+def entry(monkeypatch):
+    """A WsgiEntry with few readers, which waits a moment for a body and then for long."""
     monkeypatch.setattr(wsgi, "_MOMENT_SECONDS", 0.05)
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 3.0)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(wsgi, "_MOST_READERS", 8)
-    uploads = []
 
     def application(environ, start_response):
         start_response("401 Unauthorized", [])
         return [environ["wsgi.input"].read()]
 
-    entry = WsgiEntry(application)
+    return WsgiEntry(application)
+
+
+@pytest.fixture
+def send(entry):
+    """Send a body to the entry; return the status and the answer."""
+    uploads = []
 
     def send(upload, **variables):
         uploads.append(upload)
@@ -137,30 +144,33 @@ def send(monkeypatch):
         upload.has_arrived.set()
 
 
-def test_a_refused_upload_says_how_long_was_waited(send, monkeypatch):
+def test_a_refused_upload_says_how_long_was_waited(entry, send, monkeypatch):
     monkeypatch.setattr(wsgi, "_MOMENT_SECONDS", 1.0)
-    slow = [threading.Thread(target=send, args=[Upload()]) for _ in range(2)]
+    uploads = [Upload(), Upload()]
+    slow = [threading.Thread(target=send, args=[upload]) for upload in uploads]
     for thread in slow:
         thread.start()
-    time.sleep(0.5)
+    wait_until(lambda: entry._slow_bodies._value == 0)
     status, answer = send(Upload())
     assert (status, answer["error"]) == (408, "The body did not arrive within 1 second.")
-    for thread in slow:
+    for upload, thread in zip(uploads, slow, strict=True):
+        upload.has_arrived.set()
         thread.join()
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 3.0)
     status, answer = send(Upload())
     assert (status, answer["error"]) == (408, "The body did not arrive within 3 seconds.")
 
 
 def test_few_threads_wait_for_uploads_that_stand_still(send, monkeypatch):
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.1)
-    before, uploads = threading.active_count(), [Upload() for _ in range(20)]
+    before, uploads = set(threading.enumerate()), [Upload() for _ in range(20)]
     assert [send(upload)[0] for upload in uploads] == [408] * 8 + [503] * 12
-    assert threading.active_count() - before == 8
-    uploads[0].has_arrived.set()
-    time.sleep(0.5)
+    assert len(set(threading.enumerate()) - before) == 8
     arrived = Upload()
     arrived.has_arrived.set()
-    assert send(arrived) == (401, {})
+    assert send(arrived)[0] == 503
+    uploads[0].has_arrived.set()
+    wait_until(lambda: send(arrived) == (401, {}))
 
 
 def test_an_upload_whose_client_left_is_not_called_slow(send, recwarn):
@@ -174,6 +184,7 @@ def test_an_upload_whose_client_left_is_not_called_slow(send, recwarn):
 
 def test_a_guessing_address_is_refused_before_its_uploads_are_waited_for(send, monkeypatch):
     monkeypatch.setattr(guesses, "CHECKS_PER_SECOND", 0.0)
+    monkeypatch.setattr(guesses, "FORGIVEN_SECONDS", 1e9)
     arrived = Upload()
     arrived.has_arrived.set()
     guessed = [send(arrived, HTTP_AUTHORIZATION=f"Bearer {number}")[0] for number in range(2 * guesses.MOST_FAILURES)]

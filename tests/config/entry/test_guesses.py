@@ -4,9 +4,9 @@ import secrets
 import statistics
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 
 import httpx
@@ -21,6 +21,7 @@ from config.entry import guesses
 from config.entry.asgi import attempt_in
 from config.entry.guesses import MOST_FAILURES, Attempt, GuessThrottle, attempt_of, network_of, refusal
 from tests.callers import AgentCaller
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import online
 from workspaces.access.api_keys import mint_api_key
 from workspaces.access.tokens import AGENT_TOKEN_PREFIX, KEY_PREFIX, PREFIX_CHARACTERS, random_text
@@ -54,6 +55,9 @@ def guess_in_handshake(client):
     return client.get("/ws", headers=headers)
 
 
+# However slow the guesses are, those after the first few are refused.
+NOTHING_IS_FORGIVEN = {"config.entry.guesses.CHECKS_PER_SECOND": 0, "config.entry.guesses.FORGIVEN_SECONDS": 1e9}
+CONNECTIONS = 40
 GUESSES = [*product(INTERFACES, [guess_token, guess_heartbeat, guess_password]), ("asgi", guess_in_handshake)]
 
 
@@ -63,13 +67,26 @@ def beat(client, agent):
     return answer.status_code, answer.elapsed.total_seconds()
 
 
+def assert_quick(client, calls):
+    """Assert that calls, which return a status and their seconds, are answered as quickly as the machine allows.
+
+    Between them go probes, which need no database and meet the same load.
+    """
+    probes, answers = [], []
+    for call in calls:
+        probes.append(client.get("/health").elapsed.total_seconds())
+        answers.append(call())
+    assert {status for status, _ in answers} == {200}
+    assert statistics.median(seconds for _, seconds in answers) < 50 * statistics.median(probes) + 1, (answers, probes)
+
+
 @contextmanager
 def guessing(base_url, guess, *, connections):
     """Guess from this many connections at once, each as fast as it is answered; give the answers."""
     answers, is_over = [], threading.Event()
 
     def attack():
-        with httpx.Client(base_url=base_url, timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=base_url, timeout=PATIENCE_SECONDS, trust_env=False) as client:
             while not is_over.is_set():
                 answers.append(guess(client))
 
@@ -84,33 +101,30 @@ def guessing(base_url, guess, *, connections):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("interface", "guess"), GUESSES)
-def test_heartbeats_stay_quick_while_forty_connections_guess(serve_web, interface, guess):
+def test_heartbeats_go_on_while_forty_connections_guess_and_few_guesses_are_checked(serve_web, interface, guess):
     agents = [AgentCaller(online()) for _ in range(3)]
-    client = serve_web(interface)
-    quiet = [beat(client, agent) for agent in agents * 10]
-    with guessing(client.base_url, guess, connections=40) as answers:
-        time.sleep(2)
-        during = [beat(client, agent) for agent in agents * 5]
-        time.sleep(1)
-    assert {status for status, _ in quiet + during} == {200}
-    times = [statistics.median(seconds for _, seconds in each) for each in (quiet, during)]
-    # The first are a few milliseconds.
-    assert times[1] < max(20 * times[0], 0.4), times
+    client = serve_web(interface, constants=NOTHING_IS_FORGIVEN)
+    assert [beat(client, agent)[0] for agent in agents] == [200] * 3
+    with guessing(client.base_url, guess, connections=CONNECTIONS) as answers:
+        wait_until(lambda: len(answers) > 10 * CONNECTIONS)
+        assert_quick(client, [partial(beat, client, agent) for agent in agents * 5])
     refused = [answer for answer in answers if answer.status_code == 429]
-    assert refused
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
     assert all("Try again in" in answer.text for answer in refused)
-    assert {answer.status_code for answer in answers} <= {200, 401, 429}
+    checked = [answer for answer in answers if answer.status_code in {200, 401}]
+    assert len(checked) + len(refused) == len(answers)
+    # Those that had begun when the last failure was counted may fail too.
+    assert len(checked) <= MOST_FAILURES + CONNECTIONS
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("interface", INTERFACES)
 def test_a_token_that_only_addresses_without_a_login_answered_is_not_an_accepted_one(serve_web, interface):
-    client = serve_web(interface, HTTPS="true")
+    client = serve_web(interface, constants=NOTHING_IS_FORGIVEN, HTTPS="true")
     tokens = [{"Authorization": f"Bearer {secrets.token_urlsafe(32)}"} for _ in range(300)]
 
     def statuses(send):
-        with ThreadPoolExecutor(40) as pool:
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
             return {answer.status_code for answer in pool.map(send, tokens)}
 
     assert statuses(lambda headers: client.get("/health", headers=headers)) == {200}

@@ -55,7 +55,7 @@ def test_0_means_no_limit(settings):
     assert [RateLimiter().count(caller) for caller in (AGENT, None)] == [None, None]
 
 
-def test_the_memory_is_bounded_and_who_calls_is_not_forgotten(settings, monkeypatch):
+def test_the_memory_is_bounded_and_who_calls_is_not_forgotten(clock, settings, monkeypatch):
     monkeypatch.setattr(rates, "_MOST_CALLERS", 10)
     limiter = RateLimiter()
     for number in range(100):
@@ -65,7 +65,7 @@ def test_the_memory_is_bounded_and_who_calls_is_not_forgotten(settings, monkeypa
     assert limiter.count(AGENT).calls == settings.AGENT_CALLS_PER_MINUTE - 101
 
 
-def test_threads_lose_no_call(settings):
+def test_threads_lose_no_call(clock, settings):
     settings.AGENT_CALLS_PER_MINUTE = 100_000
     limiter, usual = RateLimiter(), sys.getswitchinterval()
     sys.setswitchinterval(0.000_001)
