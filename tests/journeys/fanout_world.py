@@ -116,12 +116,19 @@ class World:
         """Run a line against `events.delivery.channel_operations`."""
         self.run("-c", _OPERATE.format(code))
 
-    def producer(self, *, count, seconds):
-        """Start a process that records this many events over this time."""
+    def producer(self, *, count, seconds, parts=1):
+        """Start a process that records this many events over this time. Each part waits for `produce_next_part()`."""
         self._empty_log()
-        command = [sys.executable, "-m", "tests.journeys.produce", str(count), str(WORKSPACES), str(seconds)]
-        self._producer = subprocess.Popen(command, env=self.environment)
+        figures = map(str, (count, WORKSPACES, seconds, parts))
+        command = [sys.executable, "-m", "tests.journeys.produce", *figures]
+        self._producer = subprocess.Popen(command, env=self.environment, stdin=subprocess.PIPE, bufsize=0)
+        if parts == 1:
+            self.produce_next_part()
         return self._producer
+
+    def produce_next_part(self):
+        """Let the producer begin its next part, at once or when it has ended the one before."""
+        self._producer.stdin.write(b"\n")
 
     def _empty_log(self):
         """End the producer of a failed test and delete all events."""
@@ -132,6 +139,7 @@ class World:
         if self._producer:
             self._producer.kill()
             self._producer.wait(PATIENCE_SECONDS)
+            self._producer.stdin.close()
 
     def query(self, statement):
         with psycopg.connect(self.postgres.url, autocommit=True) as connection:

@@ -1,7 +1,7 @@
-"""A producer of events in a separate process: `python -m tests.journeys.produce COUNT WORKSPACES SECONDS`.
+"""A producer of events in a separate process: `python -m tests.journeys.produce COUNT WORKSPACES SECONDS PARTS`.
 
-Loses no event in an outage: after an error it checks whether the last transaction was committed, and repeats it if
-not.
+Waits for a line of its standard input before each part of the events. Loses no event in an outage: after an error it
+checks whether the last transaction was committed, and repeats it if not.
 """
 
 import sys
@@ -19,10 +19,13 @@ from events.models import Event  # noqa: E402
 from events.names import EventType  # noqa: E402
 
 
-def produce(*, count, workspaces, seconds):
+def produce(*, count, workspaces, seconds, parts):
     """Record this many events over this time, each in its own transaction."""
-    began = time.monotonic()
+    firsts = {count * part // parts for part in range(parts)}
     for number in range(count):
+        if number in firsts:
+            sys.stdin.readline()
+            began = time.monotonic() - seconds * number / count
         time.sleep(max(0.0, began + seconds * number / count - time.monotonic()))
         _record_despite_outages(number, workspaces)
 
@@ -56,4 +59,4 @@ def _record(number, workspaces):
 
 
 if __name__ == "__main__":
-    produce(count=int(sys.argv[1]), workspaces=int(sys.argv[2]), seconds=float(sys.argv[3]))
+    produce(count=int(sys.argv[1]), workspaces=int(sys.argv[2]), seconds=float(sys.argv[3]), parts=int(sys.argv[4]))

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import httpx
 from django.conf import settings
@@ -35,9 +36,10 @@ class Stack:
         for child in parts:
             child.environment = {**child.environment, **self.environment}
 
-    def configure(self, **variables):
-        """Set variables for children that are started from now on."""
-        for child in self.children.values():
+    def configure(self, *names, **variables):
+        """Set variables for these children, or for all, if they are started from now on."""
+        for name in names or tuple(self.children):
+            child = self.children[name]
             child.environment = {**child.environment, **variables}
 
     def start(self, *names):
@@ -79,7 +81,7 @@ class Stack:
 
 def is_up(port):
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=10).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -97,8 +99,11 @@ def wait_for_result(workspace):
 def kill_agent_of(workspace):
     """Kill the agent and all that it started. The supervisor stays and records the exit."""
     ((_, *others),) = processes_of(workspace).values()
+    assert others
     for pid in others:
-        os.kill(pid, signal.SIGKILL)
+        # Where the agent has a pid namespace, the others end with it.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def processes_of(workspace):

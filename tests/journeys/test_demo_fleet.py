@@ -19,8 +19,9 @@ from workspaces.models.incidents import Incident
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 
-# A minute takes 0.6 seconds: the limit of hermes is 18 seconds, that of the others 6.
-SPEED = 100
+# A minute takes 2.4 seconds: the limit of hermes is 72 seconds, that of the others 24. A faster fleet is late by itself
+# on a busy machine.
+SPEED = 25
 # Ten wait for the mirror, so that one sweep finds enough of them even if two share them.
 SMALLER = {"hermes": 3, "mirror": 10, "greeter": 2, "stuck": 2, "crash": 3}
 PROMISED = {
@@ -52,7 +53,7 @@ def slipway(stack, settings, tmp_path):
     stack.environment |= {"PROVISIONER": "simulated", "ALLOW_SIMULATOR": "true", "DATA_DIR": str(tmp_path)}
     # On a busy machine, heartbeats arrive late, and so does the one that boots longer than its limit.
     stack.environment |= settings_for_speed(SPEED)
-    stack.environment |= {"HEARTBEAT_LIMIT_SECONDS": "8", "TEARDOWN_GRACE_SECONDS": "30"}
+    stack.environment |= {"HEARTBEAT_LIMIT_SECONDS": "30", "TEARDOWN_GRACE_SECONDS": "240"}
     stack.children["simulate"] = children.simulator(console=Console(stack.log))
     stack.configure(**stack.environment)
     stack.start()
@@ -66,7 +67,7 @@ def test_every_member_of_the_demo_ends_as_promised_with_one_incident(slipway):
         time.sleep(max(0, began + member.begins_seconds - time.monotonic()))
         create_member(member)
     promised = {member.name: PROMISED.get(member.name, (S.ONLINE, FailureCode.NONE)) for member in members}
-    wait_until(lambda: _results() == promised and _is_resolved(), seconds=120, describe=_results)
+    wait_until(lambda: _results() == promised and _is_resolved(), seconds=400, describe=_results)
 
     for row in Workspace.objects.filter(status=S.FAILED):
         assert row.failure_owner in OWNERS[FailureCode(row.failure_code)], row.name
@@ -78,9 +79,9 @@ def test_every_member_of_the_demo_ends_as_promised_with_one_incident(slipway):
 
 
 def _members():
-    # On a busy machine, hermes needs five of its eighteen seconds, and the sweep may come nine seconds late.
+    # Those that must not be late have 20 seconds to spare, and the sweep may come half a minute late.
     groups = [replace(group, count=SMALLER.get(group.name, 1)) for group in fleet.GROUPS]
-    boots = {"hermes": (18, 22), "too-late": (25, 25)}
+    boots = {"hermes": (18, 22), "crash": (1, 2), "too-late": (25, 25)}
     groups = [replace(group, boot=boots.get(group.name, group.boot)) for group in groups]
     return fleet.make_fleet(speed=SPEED, seed=1, groups=groups)
 

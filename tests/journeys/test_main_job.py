@@ -20,7 +20,7 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.configuration.test_preflight import EXPECTED, REAL_CONFIGS
 from tests.workspaces.factories import config_for
 from workspaces import tasks
-from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
+from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
 from workspaces.models import Launch, Workspace
 from workspaces.services.launching.create import CreateRequest, create
 from workspaces.services.launching.restart import restart
@@ -109,9 +109,8 @@ def test_a_boot_step_that_exits_with_3_fails_the_launch_early_and_is_reported_ev
     assert "last words" in payload["log_tail"]
     for text in (launched.stdout + launched.stderr, payload["error"], workspace.failure_message):
         assert "status 3" in text
-    begun = Event.objects.get(event_type=EventType.WORKSPACE_PROVISIONING).created_at
-    failed = Event.objects.get(event_type=EventType.WORKSPACE_PROVISION_FAILED).created_at
-    assert (failed - begun).total_seconds() < 60
+    # The deadline, ten minutes after the start, did not fail it.
+    assert workspace.failure_source in {FailureSource.AGENT, FailureSource.BOOTSTRAP_WATCHER}
     wait_until(lambda: not processes_of(workspace))
 
 
@@ -148,17 +147,21 @@ DIES = """\
 name: dies
 runtime: echo
 runtime_config:
-  command: [sh, -c, "sleep 3; echo the last words; exit 3"]
+  command: [sh, -c, "while [ -e {alive} ]; do sleep 0.1; done; echo the last words; exit 3"]
 """
 
 
-def test_a_process_that_dies_three_seconds_after_each_start_ends_as_a_crash_loop_given_up(stack):
+def test_a_process_that_dies_soon_after_each_start_ends_as_a_crash_loop_given_up(stack, tmp_path):
     stack.start("web", "launch")
-    workspace = create(CreateRequest(config=DIES), now=database_now()).workspace
+    alive = tmp_path / "alive"
+    alive.touch()
+    workspace = create(CreateRequest(config=DIES.format(alive=alive)), now=database_now()).workspace
     tasks.enqueue_launches(workspace.backend, now=database_now())
     for crash in range(1, 5):
         wait_until(lambda: status_of(workspace) == WorkspaceStatus.ONLINE)
+        alive.unlink()
         wait_until(lambda: watch_online(clock=database_now))
+        alive.touch()
         lost = Workspace.objects.get(pk=workspace.pk)
         assert (lost.status, lost.crash_loop.get("count", 1)) == (WorkspaceStatus.OFFLINE, crash)
         # The test doesn't wait for the delay.

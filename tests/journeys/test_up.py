@@ -15,17 +15,23 @@ import psutil
 import pytest
 
 from devserver.stale_processes import SUPERVISED_FROM
+from tests import patched
 from tests.launch_processes import GETAWAYS, marked, new_mark, processes_of
 from tests.ports import free_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.journey
 PROJECT = Path(__file__).parents[2]
 MANAGE = [sys.executable, str(PROJECT / "manage.py")]
-# For a start from nothing, which creates a Postgres first.
-PATIENCE_SECONDS = 120
-# Ten seconds on an idle machine; the soak test asserts that.
-STOP_SECONDS = 30
+# What a stop has not done after ten seconds, the next start does. Only the soak test says that ten seconds are enough.
+PATIENT_STOP = patched.changes(
+    {
+        "devserver.stop_and_resume._ALL_SECONDS": PATIENCE_SECONDS,
+        "devserver.stop_and_resume._FORCED_PAUSE_SECONDS": PATIENCE_SECONDS,
+        "devserver.stop_and_resume._REQUEST_SECONDS": PATIENCE_SECONDS,
+        "workspaces.provisioners.guarded_calls.AFTER_STOP_SECONDS": PATIENCE_SECONDS,
+    }
+)
 
 
 class Up:
@@ -35,8 +41,8 @@ class Up:
         self.port = free_port()
         self.lines = []
         self.process = subprocess.Popen(
-            [*MANAGE, command, "--port", str(self.port), *arguments],
-            env=variables,
+            [sys.executable, "-m", "tests.patched", command, "--port", str(self.port), *arguments],
+            env=PATIENT_STOP | variables,
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -56,25 +62,25 @@ class Up:
     def wait_for(self, text):
         # If the process has ended, its last lines may still be unread.
         has_ended = lambda: not self._reader.is_alive()  # noqa: E731
-        wait_until(lambda: text in self.output or has_ended(), seconds=PATIENCE_SECONDS, describe=lambda: self.output)
+        wait_until(lambda: text in self.output or has_ended(), describe=lambda: self.output)
         assert text in self.output, self.output
 
     def stop(self, number):
         """Send a signal and return the seconds that the stop took."""
         began = time.monotonic()
         self.process.send_signal(number)
-        self.process.wait(timeout=PATIENCE_SECONDS)
+        self.process.wait(timeout=2 * PATIENCE_SECONDS)
         return time.monotonic() - began
 
     def close(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(timeout=30)
+                self.process.wait(timeout=PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        self._reader.join(timeout=10)
+        self._reader.join(timeout=PATIENCE_SECONDS)
         self.process.stdout.close()
 
 
@@ -130,6 +136,11 @@ def our_processes(machine):
     return found
 
 
+def wait_until_nothing_is_left(machine):
+    """Wait until the processes have ended that were killed last. One that was left out runs on."""
+    wait_until(lambda: not our_processes(machine), describe=lambda: list(map(command_of, our_processes(machine))))
+
+
 def agents_of(machine):
     """Return the pids of the launches of this data folder: supervisors, agents and what these started."""
     launches = [path.name for path in Path(machine["DATA_DIR"]).glob("workspaces/*/launches/*")]
@@ -178,18 +189,18 @@ def test_up_boots_a_first_workspace_stops_everything_and_launches_it_again_at_th
     assert second.process.wait(PATIENCE_SECONDS) == 1
     assert f"http://127.0.0.1:{first.port}/admin/ (pid {first.process.pid})" in second.output
 
-    assert first.stop(signal.SIGINT) < STOP_SECONDS
+    first.stop(signal.SIGINT)
     assert first.process.returncode == 0
-    assert our_processes(machine) == []
+    wait_until_nothing_is_left(machine)
 
     third = up()
     third.wait_for("Ctrl-C stops everything.")
     assert "Launching 1 workspace again" in third.output
     assert "User admin; for a new password" in third.output
-    wait_until(lambda: is_online(machine), seconds=PATIENCE_SECONDS)
+    wait_until(lambda: is_online(machine))
     assert [workspace["id"] for workspace in workspaces(machine)] == [created["id"]]
     third.stop(signal.SIGHUP)
-    assert our_processes(machine) == []
+    wait_until_nothing_is_left(machine)
 
 
 def test_after_a_supervisor_was_killed_its_children_are_replaced_and_its_workspace_keeps_running(machine, up):
@@ -208,11 +219,11 @@ def test_after_a_supervisor_was_killed_its_children_are_replaced_and_its_workspa
         assert agents <= set(our_processes(machine))
         [after] = workspaces(machine)
         assert (after["id"], after["status"]) == (before["id"], "online")
-        wait_until(lambda: last_heartbeat(machine) > reported, seconds=PATIENCE_SECONDS)
+        wait_until(lambda: last_heartbeat(machine) > reported)
         again.stop(signal.SIGTERM)
     finally:
         again.close()
-    assert our_processes(machine) == []
+    wait_until_nothing_is_left(machine)
 
 
 def test_agents_report_to_a_process_of_their_own_while_the_web_process_stands_still(machine, up):
@@ -225,7 +236,7 @@ def test_agents_report_to_a_process_of_their_own_while_the_web_process_stands_st
     for process in web:
         process.suspend()
     try:
-        wait_until(lambda: last_heartbeat(machine) > before, seconds=PATIENCE_SECONDS)
+        wait_until(lambda: last_heartbeat(machine) > before)
     finally:
         for process in web:
             process.resume()
@@ -290,13 +301,14 @@ def test_ctrl_c_leaves_nothing_of_an_agent_that_gets_away(machine, up, namespace
     marks = {how: new_mark() for how in ("clears its environment", "forks itself every 2 ms")}
     for how, mark in marks.items():
         code = LAUNCH_HOSTILE_AGENT.format(python=sys.executable, program=GETAWAYS, how=how, mark=mark)
-        subprocess.run([*MANAGE, "shell", "-v0", "-c", code], env=machine, cwd=PROJECT, timeout=60, check=True)
+        command = [*MANAGE, "shell", "-v0", "-c", code]
+        subprocess.run(command, env=machine, cwd=PROJECT, timeout=PATIENCE_SECONDS, check=True)
     folder = Path(machine["DATA_DIR"])
-    wait_until(lambda: len(list(folder.glob("workspaces/*/work/away"))) == 2, seconds=PATIENCE_SECONDS)
-    assert all(map(marked, marks.values()))
+    wait_until(lambda: len(list(folder.glob("workspaces/*/work/away"))) == 2)
+    wait_until(lambda: all(map(marked, marks.values())))
     run.stop(signal.SIGINT)
+    wait_until_nothing_is_left(machine)
     assert [how for how, mark in marks.items() if marked(mark)] == []
-    assert our_processes(machine) == []
 
 
 LAUNCH_TWENTY = """
@@ -316,9 +328,9 @@ def test_a_stop_with_twenty_workspaces_takes_less_than_ten_seconds_and_leaves_no
     run.wait_for("Ctrl-C stops everything.")
     subprocess.run([*MANAGE, "shell", "-v0", "-c", LAUNCH_TWENTY], env=machine, cwd=PROJECT, timeout=60, check=True)
     all_online = ["online"] * 20
-    wait_until(lambda: [row["status"] for row in workspaces(machine)] == all_online, seconds=PATIENCE_SECONDS)
+    wait_until(lambda: [row["status"] for row in workspaces(machine)] == all_online)
     assert run.stop(signal.SIGINT) < 10
-    assert our_processes(machine) == []
+    wait_until_nothing_is_left(machine)
 
 
 def test_a_second_ctrl_c_forces_the_stop_and_still_leaves_nothing(machine, up):
@@ -326,5 +338,6 @@ def test_a_second_ctrl_c_forces_the_stop_and_still_leaves_nothing(machine, up):
     run.wait_for("Ctrl-C stops everything.")
     run.process.send_signal(signal.SIGINT)
     run.wait_for("Press Ctrl-C again")
-    assert run.stop(signal.SIGINT) < STOP_SECONDS
-    assert our_processes(machine) == []
+    run.stop(signal.SIGINT)
+    assert run.process.returncode == 0
+    wait_until_nothing_is_left(machine)

@@ -9,7 +9,14 @@ from postgres.clock import database_now
 from tests.journeys.stack import kill_agent_of, processes_of, status_of, wait_for_result
 from tests.journeys.test_main_job import create_workspace
 from tests.journeys.test_verbs import is_gone, launch_and_wait, wait_for_offline_event, wait_for_status
-from tests.journeys.test_worker_killed import boot_while_exists, in_phase, never_two_launches_at_once
+from tests.journeys.test_worker_killed import (
+    LONG_STOP,
+    SHORT_STOP,
+    STUBBORN,
+    boot_while_exists,
+    in_phase,
+    never_two_launches_at_once,
+)
 from tests.waiting import wait_until
 from tests.workspaces.factories import config_for
 from workspaces import operations
@@ -20,13 +27,11 @@ from workspaces.provisioners.registry import get_provisioner
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 S = WorkspaceStatus
-# Starts a child in another session that ignores SIGTERM, so that only the backend's SIGKILL, seconds later, ends it.
-_CHILD = "setsid sh -c 'trap \\\"\\\" TERM; while :; do sleep 1; done' >/dev/null 2>&1 &"
-STUBBORN = f'runtime_config: {{boot: [{{step: child, run: "{_CHILD}"}}]}}\n'
 
 
 @pytest.fixture
 def running(stack):
+    stack.configure("launch", "stop", **LONG_STOP)
     stack.start("web", "sweep", "beat", "launch", "stop")
     return stack
 
@@ -40,8 +45,9 @@ def kill_worker_during_teardown(stack, launch_id):
 
 
 def start_another_worker(stack, queue="stop"):
-    """Start another worker, and let the delay after the first attempt be over."""
-    Launch.objects.filter(torn_down_at__isnull=True).update(dispatched_at=database_now() - timedelta(minutes=1))
+    """Start another worker, whose stops are short, and let the delay after the first attempts be over."""
+    Launch.objects.filter(torn_down_at__isnull=True).update(dispatched_at=database_now() - timedelta(hours=1))
+    stack.configure(queue, **SHORT_STOP)
     stack.start(queue)
 
 
@@ -80,7 +86,7 @@ def test_a_hibernation_without_a_worker_ends_offline_at_its_deadline(running):
     Workspace.objects.filter(pk=workspace.pk).update(deadline_at=database_now())
     wait_for_status(workspace, S.OFFLINE)
     # The child that it left behind is stopped as soon as there is a worker.
-    running.start("stop")
+    start_another_worker(running)
     wait_until(lambda: is_gone(workspace))
     assert status_of(workspace) == S.OFFLINE
 
@@ -149,7 +155,8 @@ def test_an_automatic_restart_survives_its_workers(running, tmp_path):
     wait_for_offline_event(workspace)
     # The planned restart is stored on the row, so it survives the process that planned it.
     running.kill("sweep")
-    Workspace.objects.filter(pk=workspace.pk).update(restart_due_at=database_now())
+    # It may be done already.
+    Workspace.objects.filter(pk=workspace.pk, restart_due_at__isnull=False).update(restart_due_at=database_now())
     running.start("sweep")
     with never_two_launches_at_once(workspace):
         wait_until(lambda: in_phase(workspace, Phase.BOOTING))

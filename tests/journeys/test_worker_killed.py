@@ -1,7 +1,7 @@
 """The launch worker and its fork server, and SIGKILL of it in each phase: two launches never run at once."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import psutil
@@ -24,7 +24,11 @@ from workspaces.services.launching.restart import restart
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.journey]
 
-STUBBORN = "runtime_config: {command: [sh, -c, \"trap '' TERM; while true; do sleep 1; done\"]}\n"
+# Starts a child in another session that ignores SIGTERM, so that only the backend's SIGKILL ends it.
+_CHILD = "setsid sh -c 'trap \\\"\\\" TERM; touch deaf; while :; do sleep 1; done' >/dev/null 2>&1 &"
+STUBBORN = f'runtime_config: {{boot: [{{step: child, run: "{_CHILD} until [ -e deaf ]; do sleep 0.1; done"}}]}}\n'
+# A stop lasts until the test has killed the worker that waits for it.
+LONG_STOP, SHORT_STOP = {"AGENT_STOP_SECONDS": "600"}, {"AGENT_STOP_SECONDS": "1"}
 
 
 def boot_while_exists(held):
@@ -73,6 +77,7 @@ def test_a_queued_launch_survives_its_worker(stack):
 
 
 def test_another_worker_repeats_a_launch_whose_worker_was_killed(stack):
+    stack.configure("launch", "stop", **LONG_STOP)
     stack.start("web", "sweep", "beat", "launch", "stop")
     workspace = create_workspace(config_for("echo", STUBBORN))
     assert wait_for_result(workspace).status == WorkspaceStatus.ONLINE
@@ -82,6 +87,7 @@ def test_another_worker_repeats_a_launch_whose_worker_was_killed(stack):
         wait_until(lambda: in_phase(workspace, Phase.LAUNCHING))
         stack.kill("launch")
         assert in_phase(workspace, Phase.LAUNCHING)
+        stack.configure("launch", **SHORT_STOP)
         stack.start("launch")
         # After a minute, a launch without progress counts as lost with its worker.
         Workspace.objects.filter(pk=workspace.pk).update(progress_at=database_now() - timedelta(minutes=1))
@@ -91,6 +97,7 @@ def test_another_worker_repeats_a_launch_whose_worker_was_killed(stack):
 
 
 def test_a_launch_whose_worker_was_killed_fails_at_its_deadline_without_another_worker(stack):
+    stack.configure("launch", "stop", **LONG_STOP)
     stack.start("web", "sweep", "beat", "launch", "stop")
     workspace = create_workspace(config_for("echo", STUBBORN))
     assert wait_for_result(workspace).status == WorkspaceStatus.ONLINE
@@ -120,8 +127,9 @@ def test_an_agent_killed_while_booting_fails_the_launch_early_without_a_launch_w
     stack,
 ):
     stack.start("web", "sweep", "beat", "launch", "stop")
-    workspace = create_workspace(config_for("echo", "runtime_config: {boot: [{step: wait, run: sleep 60}]}\n"))
-    wait_until(lambda: in_phase(workspace, Phase.BOOTING))
+    workspace = create_workspace(config_for("echo", "runtime_config: {boot: [{step: wait, run: sleep 600}]}\n"))
+    wait_until(lambda: Workspace.objects.filter(pk=workspace.pk, progress_step="wait").exists())
+    assert in_phase(workspace, Phase.BOOTING)
     stack.kill("launch")
     kill_agent_of(workspace)
     failed = wait_for_result(workspace)
@@ -133,10 +141,12 @@ def test_an_agent_killed_while_booting_fails_the_launch_early_without_a_launch_w
 
 
 def fork_servers_of(child):
-    worker = psutil.Process(child.process.pid)
-    # A process has no command line in its very first moment.
-    children = worker.children(recursive=True)
-    return [each for each in children if "multiprocessing.forkserver" in " ".join(each.cmdline())]
+    found = []
+    for each in psutil.Process(child.process.pid).children(recursive=True):
+        # A process has no command line in its very first moment, and none after its last one.
+        with suppress(psutil.Error):
+            found += [each] if "multiprocessing.forkserver" in " ".join(each.cmdline()) else []
+    return found
 
 
 def use_pool(stack, pool):
@@ -147,8 +157,7 @@ def use_pool(stack, pool):
 def test_a_worker_with_threads_starts_its_fork_server_before_its_first_launch(stack):
     stack.start("launch")
     worker = stack.children["launch"]
-    wait_until(lambda: fork_servers_of(worker))
-    [server] = fork_servers_of(worker)
+    [server] = wait_until(lambda: fork_servers_of(worker))
     assert "SECRET_KEY" not in server.environ()
     assert not Launch.objects.exists()
     stack.kill("launch")
@@ -172,4 +181,5 @@ def test_a_launch_worker_with_a_process_pool_says_which_pool_it_needs(stack):
     use_pool(stack, "prefork")
     stack.start("launch")
     wait_until(lambda: stack.children["launch"].has_exited)
-    assert "needs `--pool threads`" in stack.output
+    # Its last lines may still be unread.
+    wait_until(lambda: "needs `--pool threads`" in stack.output, describe=lambda: stack.output)

@@ -58,7 +58,7 @@ def test_a_clock_that_is_an_hour_wrong_fails_no_workspace(stack, part, offset):
     wait_until(lambda: SweepRun.objects.filter(ran_at__gt=seen).exists())
     assert status_of(healthy) == WorkspaceStatus.PROVISIONING
     assert status_of(up) == status_of(arriving) == WorkspaceStatus.ONLINE
-    assert abs((SweepRun.objects.latest("ran_at").ran_at - database_now()).total_seconds()) < 60
+    assert abs(SweepRun.objects.latest("ran_at").ran_at - database_now()) < timedelta(minutes=30)
     assert now < seen
 
 

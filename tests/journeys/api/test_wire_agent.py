@@ -12,7 +12,7 @@ import requests
 
 from events.models import Event
 from events.names import EventType
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.access.api_keys import mint_api_key
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Workspace
@@ -54,11 +54,11 @@ class Agent:
     def close(self):
         self.process.stdin.close()
         try:
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self._reader.join(timeout=10)
+        self._reader.join(timeout=PATIENCE_SECONDS)
         self.process.stdout.close()
 
 
@@ -72,7 +72,9 @@ def operator(stack):
     session.headers["Authorization"] = f"Bearer {key}"
 
     def call(method, path, **body):
-        answer = session.request(method, f"http://127.0.0.1:{stack.port}{path}", json=body or None, timeout=30)
+        answer = session.request(
+            method, f"http://127.0.0.1:{stack.port}{path}", json=body or None, timeout=PATIENCE_SECONDS
+        )
         assert answer.status_code < 300, answer.text
         return answer.json()
 
@@ -124,7 +126,7 @@ def test_an_agent_registers_degrades_recovers_wedges_is_restarted_and_is_removed
 
     again = operator("POST", f"{path}/restart")["connection"]
     agent.wait_for('"code":"superseded"')
-    assert agent.process.wait(timeout=20) != 0
+    assert agent.process.wait(timeout=PATIENCE_SECONDS) != 0
     newer = run(again)
     newer.wait_for('200 {"status":"registered"}')
     wait_for_status(pk, S.ONLINE)

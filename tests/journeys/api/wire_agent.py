@@ -15,6 +15,7 @@ import requests
 WORKSPACE = os.environ["WORKSPACE_ID"]
 PLATFORM = os.environ["PLATFORM_URL"]
 INTERVAL_SECONDS = 0.2
+TIMEOUT_SECONDS = 120
 
 
 def main():
@@ -25,7 +26,7 @@ def main():
     if "--mute" not in sys.argv:
         card = {"name": "wire agent", "skills": [{"id": "echo"}]}
         body = {"id": WORKSPACE, "url": "http://localhost:9000", "agent_card": card}
-        tell(session.post(f"{PLATFORM}/registry/register", json=body, timeout=10))
+        tell(session.post(f"{PLATFORM}/registry/register", json=body, timeout=TIMEOUT_SECONDS))
     report, said = {}, None
     while True:
         if select.select([sys.stdin], [], [], INTERVAL_SECONDS)[0]:
@@ -33,7 +34,8 @@ def main():
             if not line:
                 return
             report = json.loads(line)
-        answer = session.post(f"{PLATFORM}/registry/heartbeat", json={"workspace_id": WORKSPACE, **report}, timeout=10)
+        body = {"workspace_id": WORKSPACE, **report}
+        answer = session.post(f"{PLATFORM}/registry/heartbeat", json=body, timeout=TIMEOUT_SECONDS)
         if answer.content != said:
             tell(answer)
             said = answer.content
