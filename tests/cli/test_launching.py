@@ -4,8 +4,10 @@ import json
 import signal
 
 import pytest
+from django.db import transaction
 
 from postgres.clock import database_now
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import booting, bring_online, online
 from workspaces.access.secrets import read_environment
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase
@@ -21,9 +23,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def move_on(workspace):
     """Launch a queued workspace, up to its boot."""
     now = database_now()
-    Workspace.objects.filter(pk=workspace.pk).update(**launch_records.phase_fields(workspace, Phase.LAUNCHING, now=now))
+    launching = launch_records.phase_fields(workspace, Phase.LAUNCHING, now=now)
     running = Observation(state=BackendState.RUNNING, url="http://127.0.0.1:4000")
-    enter_booting(workspace_id=workspace.pk, launch_id=workspace.launch_id, observation=running, now=now)
+    # Together, so that nobody sees it between the two.
+    with transaction.atomic():
+        Workspace.objects.filter(pk=workspace.pk).update(**launching)
+        enter_booting(workspace_id=workspace.pk, launch_id=workspace.launch_id, observation=running, now=now)
     return Workspace.objects.get(pk=workspace.pk)
 
 
@@ -58,7 +63,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_launch(signed_in):
     with signed_in.running("launch", "echo", "--wait") as launching:
         launching.wait_for(lambda run: run.lines)
         launching.process.send_signal(signal.SIGINT)
-        assert launching.process.wait(10) == 130
+        assert launching.process.wait(PATIENCE_SECONDS) == 130
     assert "Stopped waiting; the launch goes on." in launching.errors
     assert Workspace.objects.get().status == "provisioning"
 

@@ -12,7 +12,7 @@ from events.names import EphemeralEventType
 from events.positions import last_position
 from tests.cut_proxy import cut_proxy
 from tests.journeys.conftest import stack
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import online
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,7 +46,7 @@ def test_a_stream_that_breaks_goes_on_where_it_was(operator, stack):
             following.wait_for(lambda run: len(run.lines) >= 6)
             assert positions(following) == [1, 2, 3, 4, 5, 6]
             following.process.send_signal(signal.SIGINT)
-            assert following.process.wait(10) == ExitCode.INTERRUPTED
+            assert following.process.wait(PATIENCE_SECONDS) == ExitCode.INTERRUPTED
 
 
 def test_a_stream_that_breaks_before_its_first_logged_event_misses_none(operator, stack):

@@ -1,10 +1,9 @@
 """The command in a terminal: what it asks, and what the shell completes."""
 
 import os
-import select
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -17,31 +16,18 @@ from workspaces.models import Workspace
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-SILENCE_SECONDS = 0.7
 NO_KEYRING = "keyring.backends.null.Keyring"
-# A child with a terminal of its own, so that Ctrl-C and hidden answers work.
-IN_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+# Ctrl-C and hidden answers need a terminal.
+IN_A_TERMINAL = Path(__file__).with_name("in_terminal.py")
 
 
-def in_terminal(*arguments, after, typed, **variables):
+def in_terminal(*arguments, after, typed, is_hidden=False, **variables):
     """Run a command in a terminal, type an answer when it has asked, and return its exit code and the screen."""
     environment = {**os.environ, "PYTHONPATH": str(settings.BASE_DIR / "cli"), "TERM": "xterm", **variables}
-    command = [sys.executable, "-c", IN_A_TERMINAL, sys.executable, "-m", "slipway", *map(str, arguments)]
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    ) as process:
-        screen, end = "", time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < end:
-            if select.select([process.stdout], [], [], SILENCE_SECONDS)[0]:
-                shown = process.stdout.read(4096)
-                if not shown:
-                    return process.wait(PATIENCE_SECONDS), screen
-                screen += shown.decode()
-            elif after in screen:
-                # Not at once: what is typed before a hidden question waits for its answer is thrown away.
-                process.stdin.write(typed.encode())
-        process.kill()
-        raise AssertionError(screen)
+    environment |= {"HIDDEN": "yes"} if is_hidden else {}
+    command = [sys.executable, IN_A_TERMINAL, after, typed, sys.executable, "-m", "slipway", *map(str, arguments)]
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_SECONDS, check=False)
+    return ended.returncode, ended.stdout.decode()
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("n\n", 2, 1), ("y\n", 0, 0), ("\n", 2, 1)])
@@ -59,6 +45,7 @@ def test_a_key_is_not_shown_while_it_is_typed(cli, live_server):
         live_server.url,
         after="API key",
         typed=f"{key}\n",
+        is_hidden=True,
         PYTHON_KEYRING_BACKEND=NO_KEYRING,
     )
     assert (code, "Signed in" in screen, key in screen) == (0, True, False)

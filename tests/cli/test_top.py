@@ -12,7 +12,7 @@ from textual.widgets import DataTable, Input, RichLog, Static
 
 from events.names import EphemeralEventType
 from tests.cli.conftest import new_key
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import failed, online
 from workspaces.models import Workspace
 
@@ -37,11 +37,9 @@ def watch(url, play):
 
 
 async def until(pilot, holds):
-    for _ in range(300):
-        if holds():
-            return
-        await pilot.pause(0.05)
-    raise AssertionError("waited in vain")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not holds():
+            await pilot.pause(0.05)
 
 
 def names(view):
@@ -56,12 +54,12 @@ def test_the_fleet_is_shown_and_filtered(live_server):
 
     async def play(view, pilot):
         await until(pilot, lambda: names(view) == ["[b]fails", "nightly"])
-        assert "2 workspaces" in str(view.query_one("#summary", Static).render())
+        await until(pilot, lambda: "2 workspaces" in str(view.query_one("#summary", Static).render()))
         await pilot.press("f")
         await until(pilot, lambda: names(view) == ["[b]fails"])
         await pilot.press("f", "slash", *"night", "enter")
         await until(pilot, lambda: names(view) == ["nightly"])
-        assert not view.query_one("#filter", Input).has_class("shown")
+        await until(pilot, lambda: not view.query_one("#filter", Input).has_class("shown"))
         await pilot.press("s")
         # This server has no live streams, and the view says so.
         await until(pilot, lambda: "ASGI" in "".join(line.text for line in view.query_one("#events", RichLog).lines))

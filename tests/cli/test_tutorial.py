@@ -9,7 +9,8 @@ import pytest
 from django.conf import settings
 from slipway.errors import ExitCode
 
-from tests.journeys.test_up import PATIENCE_SECONDS, Up
+from tests.journeys.test_up import Up
+from tests.waiting import PATIENCE_SECONDS
 
 README = (settings.BASE_DIR / "cli" / "README.md").read_text()
 PROMPT = "$ "
@@ -38,7 +39,7 @@ def pattern(promised):
 
 
 @pytest.mark.journey
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_tutorial_works_in_an_empty_environment(tmp_path):
     empty = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", empty], check=True, timeout=PATIENCE_SECONDS)

@@ -6,15 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from devserver import commandline
 from devserver.error_messages import NOT_MIGRATED, message_for
 from devserver.local_environment import LocalSetupError
 from devserver.servers.embedded import full_disk_message
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 PROJECT = Path(__file__).parents[2]
 MANAGE = [sys.executable, str(PROJECT / "manage.py")]
@@ -62,6 +64,15 @@ def processes_in(folder):
     return found
 
 
+def servers_in(folder):
+    """Return the servers, without the processes that Postgres starts and ends as it needs them."""
+    found = {}
+    for pid in processes_in(folder):
+        with suppress(psutil.Error):
+            found[pid] = psutil.Process(pid).ppid()
+    return {pid for pid, parent in found.items() if parent not in found}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -82,7 +93,7 @@ def test_a_command_starts_servers_while_it_runs_and_the_next_one_finds_its_data(
     assert manage("migrate", environment=environment).returncode == 0
     assert manage("shell", "-c", write, environment=environment).returncode == 0
     assert manage("shell", "-v0", "-c", read, environment=environment).stdout == "kept\n"
-    assert processes_in(environment["DATA_DIR"]) == []
+    wait_until(lambda: not processes_in(environment["DATA_DIR"]))
 
 
 def test_a_command_without_migrations_says_what_to_do(environment):
@@ -131,18 +142,18 @@ def test_a_folder_whose_name_is_too_long_is_one_message(environment, tmp_path):
 def test_a_second_command_shares_the_servers_and_the_first_waits_for_it(environment):
     with start("shell", "-v0", "-c", SLEEP, environment=environment) as first:
         assert first.stdout.readline() == "works\n"
-        servers = set(processes_in(environment["DATA_DIR"]))
+        servers = servers_in(environment["DATA_DIR"])
         with start("shell", "-v0", "-c", SLEEP, environment=environment) as second:
             assert second.stdout.readline() == "works\n"
-            assert set(processes_in(environment["DATA_DIR"])) == servers
+            assert servers_in(environment["DATA_DIR"]) == servers
             first.stdin.write("\n")
             first.stdin.flush()
             assert "waiting for them to end" in first.stderr.readline()
-            assert set(processes_in(environment["DATA_DIR"])) == servers
+            assert servers_in(environment["DATA_DIR"]) == servers
             second.communicate("\n", timeout=PATIENCE_SECONDS)
         first.communicate(timeout=PATIENCE_SECONDS)
     assert (first.returncode, second.returncode) == (0, 0)
-    assert processes_in(environment["DATA_DIR"]) == []
+    wait_until(lambda: not processes_in(environment["DATA_DIR"]))
 
 
 def test_after_an_owner_was_killed_the_next_command_stops_its_processes_and_works(environment):
@@ -153,7 +164,7 @@ def test_after_an_owner_was_killed_the_next_command_stops_its_processes_and_work
     result = manage("shell", "-v0", "-c", "print('works')", environment=environment)
     assert (result.returncode, result.stdout) == (0, "works\n")
     assert "stopped 2 processes that it left behind" in result.stderr
-    assert processes_in(environment["DATA_DIR"]) == []
+    wait_until(lambda: not processes_in(environment["DATA_DIR"]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -163,7 +174,7 @@ def test_a_command_that_is_stopped_by_a_signal_stops_its_servers(number, environ
         stopped.send_signal(number)
         stopped.wait(timeout=PATIENCE_SECONDS)
     assert stopped.returncode == 128 + number
-    assert processes_in(environment["DATA_DIR"]) == []
+    wait_until(lambda: not processes_in(environment["DATA_DIR"]))
 
 
 def test_a_command_whose_data_folder_was_deleted_stops_its_servers(environment):

@@ -8,7 +8,7 @@ import sys
 import psutil
 import pytest
 
-from devserver import supervisor
+from devserver import stale_processes, supervisor
 from devserver.console import Console
 from devserver.stale_processes import SUPERVISED_FROM, stop_stale_processes
 from devserver.supervisor import Child, Supervisor
@@ -41,8 +41,11 @@ def screen():
 
 
 @pytest.fixture
-def make_child(screen):
+def make_child(screen, monkeypatch):
     made = []
+    # A killed process ends when the machine has time for that.
+    for module in (supervisor, stale_processes):
+        monkeypatch.setattr(module, "_KILL_SECONDS", PATIENCE_SECONDS)
 
     def make(program, *, name="child", **variables):
         command = [sys.executable, "-c", program]

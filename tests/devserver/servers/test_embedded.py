@@ -16,6 +16,7 @@ from devserver.servers.embedded import PortTakenError, ServerError, read_or_crea
 from devserver.servers.embedded_postgres import start_postgres
 from devserver.servers.embedded_redis import start_redis
 from devserver.stale_processes import stop_stale_processes
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_a_disk_with_too_little_space_is_refused_before_anything_is_created(tmp_
 
 def test_a_port_that_another_program_took_is_not_tried_again(tmp_path, postgres, started, monkeypatch):
     taken = int(postgres.url.rpartition(":")[2].partition("/")[0])
-    ports = [taken, embedded.free_port()]
+    ports = [taken, free_port()]
     monkeypatch.setattr(embedded, "free_port", lambda: ports.pop(0))
     server = start_postgres(tmp_path / "other", durable=False)
     started.append(server)

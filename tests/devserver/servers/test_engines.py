@@ -9,6 +9,8 @@ import redis
 from django.conf import settings
 from django.db import connection
 
+from tests.waiting import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.django_db
 
 
@@ -21,7 +23,7 @@ def test_the_suite_runs_on_postgres_with_utf8():
 
 def test_redis_answers_under_the_worker_s_own_prefix():
     assert settings.REDIS_PREFIX.startswith("test-")
-    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5) as client:
+    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE_SECONDS) as client:
         assert client.ping()
 
 
@@ -31,7 +33,12 @@ def test_a_child_process_works_on_the_test_s_own_database(child_environment):
         "print(connection.settings_dict['NAME'])"
     )
     result = subprocess.run(
-        [sys.executable, "-c", script], env=child_environment, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", script],
+        env=child_environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
     )
     assert result.stdout.strip() == connection.settings_dict["NAME"]
     assert result.stdout.startswith("test_")
