@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +14,7 @@ from postgres.enum_text import one_of
 from workspaces.access import api_keys
 from workspaces.access.authentication import Access
 from workspaces.api.idempotency import once
-from workspaces.api.pages import Paged, in_order, page_of
+from workspaces.api.pages import Paged, in_order, no_number, page_of
 from workspaces.api.router import answering
 from workspaces.api.schemas import DoneOut, OperatorIn
 from workspaces.models import ApiKey, ApiScope
@@ -22,15 +22,8 @@ from workspaces.models import ApiKey, ApiScope
 router = Router(tags=["api-keys"])
 
 
-def check_text(value: Any) -> Any:
-    """Return the value. Raises ValueError for a number, which Pydantic would take as seconds since 1970."""
-    if value is None or isinstance(value, str):
-        return value
-    raise ValueError("write the time as 2027-01-31T12:00:00Z, or null")
-
-
 KeyId = Annotated[int, Path(ge=1, le=2**63 - 1)]
-Expiry = Annotated[AwareDatetime | None, BeforeValidator(check_text)]
+Expiry = Annotated[AwareDatetime | None, BeforeValidator(no_number)]
 Texts = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=api_keys.MAX_NETWORKS)]
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, cast
@@ -11,12 +12,13 @@ from django.db.models import Field as ModelField
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Schema
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from postgres.clock import in_utc
 from workspaces.access.errors import RequestRefused
 
 Row = TypeVar("Row", bound=Model)
+_NUMBER = re.compile(r"\s*[-+]?[0-9_.]+(?:[eE][-+]?[0-9]+)?\s*")
 
 
 def storable(text: str) -> str:
@@ -30,7 +32,14 @@ Text = Annotated[str, Field(max_length=200), AfterValidator(storable)]
 Texts = Annotated[list[Text], Field(max_length=50)]
 
 
-Moment = Annotated[datetime, AfterValidator(in_utc)]
+def no_number(given: Any) -> Any:
+    """Return what is given as a time. Raises ValueError for a number, which could be of seconds or milliseconds."""
+    if isinstance(given, int | float) or (isinstance(given, str) and _NUMBER.fullmatch(given)):
+        raise ValueError("is a number; write the time as 2027-01-31T12:00:00Z")
+    return given
+
+
+Moment = Annotated[datetime, BeforeValidator(no_number), AfterValidator(in_utc)]
 
 
 class Paged(Schema):
