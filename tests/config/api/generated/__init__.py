@@ -1,0 +1,1 @@
+"""Calls that Schemathesis generates from the API's description."""
