@@ -136,7 +136,8 @@ def test_an_unknown_workspace_is_not_found(watcher):
 
 def test_no_path_of_the_api_is_redirected_to_one_with_a_slash(watcher):
     answer = watcher.post("/workspaces/", {})
-    assert (answer.status_code, answer.json()) == (404, {"error": "There is nothing at this address."})
+    refusal = {"error": "There is nothing at this address.", "code": "not_found"}
+    assert (answer.status_code, answer.json()) == (404, refusal)
 
 
 def test_a_long_step_is_cut():

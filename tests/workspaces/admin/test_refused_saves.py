@@ -30,6 +30,8 @@ def operator(client):
 
 def waiting_sessions():
     with connection.cursor() as cursor:
+        # A transaction goes on seeing the sessions that it saw first.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
