@@ -3,11 +3,11 @@
 import io
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
 from config.entry import bodies, proxies
+from config.entry.body_readers import BodyReaders
 from config.entry.guesses import Attempt, GuessThrottle, attempt_of, refusal
 from config.entry.rates import RateLimiter, caller_of
 
@@ -31,7 +31,7 @@ class WsgiEntry:
         self._throttle = GuessThrottle()
         self._rates = RateLimiter()
         self._slow_bodies = threading.BoundedSemaphore(_MOST_SLOW_BODIES)
-        self._readers = threading.BoundedSemaphore(_MOST_READERS)
+        self._readers = BodyReaders(_MOST_READERS)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -89,30 +89,19 @@ class WsgiEntry:
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
 
     def read_within_limits(self, source: Any) -> bytes:
-        """Read to the end in a thread of its own, since the server's read waits without end. Raises TurnedAway."""
-        read: list[bytes] = []
-
-        def read_source() -> None:
-            try:
-                # The client may leave.
-                with suppress(OSError):
-                    read.append(source.read(_READ_BYTES))
-            finally:
-                self._readers.release()
-
-        if not self._readers.acquire(blocking=False):
+        """Read to the end in another thread, since the server's read waits without end. Raises TurnedAway."""
+        reading = self._readers.start(lambda: source.read(_READ_BYTES))
+        if reading is None:
             raise bodies.too_many()
-        thread = threading.Thread(target=read_source, daemon=True)
-        thread.start()
-        thread.join(_MOMENT_SECONDS)
-        waited = _MOMENT_SECONDS
-        if thread.is_alive() and self._slow_bodies.acquire(blocking=False):
-            thread.join(bodies.BODY_SECONDS - _MOMENT_SECONDS)
+        waited, has_ended = _MOMENT_SECONDS, reading.wait(_MOMENT_SECONDS)
+        if not has_ended and self._slow_bodies.acquire(blocking=False):
+            waited, has_ended = bodies.BODY_SECONDS, reading.wait(bodies.BODY_SECONDS - _MOMENT_SECONDS)
             self._slow_bodies.release()
-            waited = bodies.BODY_SECONDS
-        if read:
-            return read[0]
-        raise bodies.too_slow(waited) if thread.is_alive() else bodies.incomplete()
+        if not has_ended:
+            raise bodies.too_slow(waited)
+        if reading.body is None:
+            raise bodies.incomplete()
+        return reading.body
 
 
 def with_headers(start_response: StartResponse, more: Mapping[str, str]) -> StartResponse:

@@ -173,6 +173,17 @@ def test_few_threads_wait_for_uploads_that_stand_still(send, monkeypatch):
     wait_until(lambda: send(arrived) == (401, {}))
 
 
+def test_a_thread_that_read_a_body_reads_the_next_one_whatever_happened(entry, send):
+    before, bad = set(threading.enumerate()), Upload()
+    bad.read = None
+    for number in range(20):
+        arrived = Upload()
+        arrived.has_arrived.set()
+        assert send(bad if number % 2 else arrived)[0] == (400 if number % 2 else 401)
+        wait_until(lambda: entry._readers._idle._value == 1)
+    assert len(set(threading.enumerate()) - before) == 1
+
+
 def test_an_upload_whose_client_left_is_not_called_slow(send, recwarn):
     upload = Upload()
     upload.is_gone.set()
