@@ -59,7 +59,7 @@ def test_secrets_are_read_once_and_before_the_row_is_locked(way):
     with CaptureQueriesContext(connection) as queries:
         way(stuck)
     statements = [query["sql"] for query in queries]
-    (reads,) = [at for at, sql in enumerate(statements) if "workspaces_retiredsecret" in sql and "SELECT" in sql]
+    (reads,) = [at for at, sql in enumerate(statements) if "workspaces_secret_values" in sql and "SELECT" in sql]
     locks = [at for at, sql in enumerate(statements) if "FOR NO KEY UPDATE" in sql]
     assert reads < locks[0]
 

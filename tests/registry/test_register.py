@@ -220,14 +220,14 @@ def test_a_register_with_a_url_and_a_card_reads_the_secrets_once(make):
         answer = agent.register(url="http://localhost:9000/", agent_card={"name": "sk-very-secret-value"})
     assert answer.status_code == 200
     assert Workspace.objects.get(pk=agent.workspace.pk).agent_card == {"name": MASK}
-    assert len([query for query in queries if "workspaces_retiredsecret" in query["sql"]]) == 1
+    assert len([query for query in queries if "workspaces_secret_values" in query["sql"]]) == 1
 
 
 def test_a_register_without_a_card_of_a_process_of_ours_reads_no_secrets():
     agent = AgentCaller(booting(secrets={"KEY": "sk-very-secret-value"}))
     with CaptureQueriesContext(connection) as queries:
         assert agent.register(agent_card=None).status_code == 200
-    assert not [query for query in queries if "workspaces_retiredsecret" in query["sql"]]
+    assert not [query for query in queries if "workspaces_secret_values" in query["sql"]]
 
 
 def test_a_secret_among_missing_names_reaches_no_event():

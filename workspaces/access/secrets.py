@@ -34,25 +34,13 @@ SELECT secret_ids, array_agg(workspace_id) FROM (
     FROM workspaces_effective_secrets(%(ids)s) WHERE name = ANY(%(names)s) GROUP BY workspace_id
 ) AS workspace GROUP BY secret_ids
 """
-_VALUES = """
-SELECT workspace_id, ciphertext FROM workspaces_secret
-WHERE workspace_id = ANY(%(ids)s) OR (workspace_id IS NULL AND secret_set_id IS NULL)
-UNION ALL
-SELECT workspace.id, secret.ciphertext FROM workspaces_workspace AS workspace
-JOIN workspaces_secret AS secret ON secret.secret_set_id = ANY(workspace.secret_sets)
-WHERE workspace.id = ANY(%(ids)s)
-UNION ALL
-SELECT NULL, ciphertext FROM workspaces_secret WHERE secret_set_id = ANY(%(sets)s)
-UNION ALL
-SELECT workspace_id, ciphertext FROM workspaces_retiredsecret WHERE workspace_id = ANY(%(ids)s) OR workspace_id IS NULL
-"""
-
+_VALUES = "SELECT workspace_id, ciphertext FROM workspaces_secret_values(%s, %s)"
 # One row without a value if there are none, no row if the workspace never had the token.
-_VALUES_BY_TOKEN = (
-    "SELECT value.ciphertext FROM workspaces_agenttoken AS token LEFT JOIN ("  # noqa: S608 (constants only)
-    + _VALUES
-    + ") AS value ON TRUE WHERE token.digest = %(digest)s AND token.workspace_id = ANY(%(ids)s)"
-)
+_VALUES_OF_OWNER = """
+SELECT value.ciphertext FROM workspaces_agenttoken AS token
+LEFT JOIN workspaces_secret_values(ARRAY[token.workspace_id], '{}') AS value ON true
+WHERE token.digest = %s AND token.workspace_id = %s
+"""
 
 # By workspace, then by name.
 Ciphertexts = Mapping[UUID, Mapping[str, str]]
@@ -259,7 +247,7 @@ def readable_values(workspace_ids: set[UUID], secret_sets: Sequence[str] = ()) -
     Global ones, and those of the named sets, are under None.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_VALUES, {"ids": list(workspace_ids), "sets": list(secret_sets)})
+        cursor.execute(_VALUES, [list(workspace_ids), list(secret_sets)])
         rows = cursor.fetchall()
     values: dict[UUID | None, list[str]] = {}
     for workspace_id, ciphertext in rows:
@@ -274,7 +262,7 @@ def values_for_token(token_digest: str, workspace_id: UUID) -> list[str] | None:
     None if the workspace never had a token with this digest: then nothing is read or decrypted.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_VALUES_BY_TOKEN, {"ids": [workspace_id], "sets": [], "digest": token_digest})
+        cursor.execute(_VALUES_OF_OWNER, [token_digest, workspace_id])
         rows = cursor.fetchall()
     values = []
     for ciphertext in (ciphertext for (ciphertext,) in rows if ciphertext):

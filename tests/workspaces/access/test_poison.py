@@ -69,7 +69,10 @@ def nothing(*arguments, **keywords):
 
 
 CLEAR = SimpleNamespace(encrypt=lambda text: text, decrypt=lambda text: text)
-WITHOUT_SETS = secrets._VALUES.replace("ANY(workspace.secret_sets)", "NULL")
+WITHOUT_SETS = f"""
+{secrets._VALUES} AS value
+WHERE NOT EXISTS (SELECT FROM workspaces_secret WHERE ciphertext = value.ciphertext AND secret_set_id IS NOT NULL)
+"""
 # Each mask, what stands in its place, and a path that it masks. `liveness` masks once more what `heartbeat` has masked.
 MASKS = [
     ("workspaces.services.launching.progress.masker_of", Unmasked, agents_report),

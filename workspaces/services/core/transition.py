@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -176,26 +177,33 @@ def _write(rows: Sequence[Workspace], changes: Sequence[Mapping[str, Any]]) -> N
     """
     first = changes[0]
     fields = {name: cast("Field[Any, Any]", Workspace._meta.get_field(name)) for name in first}
-    shared = [name for name in first if all(change[name] == first[name] for change in changes)]
-    own = [name for name in first if name not in shared]
-    assignments: list[sql.Composable] = [sql.SQL("version = workspace.version + 1")]
-    assignments += [sql.SQL("{} = %s").format(sql.Identifier(fields[name].attname)) for name in shared]
-    assignments += [sql.SQL("{0} = new.{0}").format(sql.Identifier(fields[name].attname)) for name in own]
-    columns = [sql.SQL("id uuid"), *(_column_definition(fields[name]) for name in own)]
+    shared = tuple(name for name in first if all(change[name] == first[name] for change in changes))
+    own = tuple(name for name in first if name not in shared)
     values = [fields[name].get_db_prep_save(first[name], connection) for name in shared]
     records = [
         {"id": row.pk, **{fields[name].attname: change[name] for name in own}}
         for row, change in zip(rows, changes, strict=True)
     ]
+    with connection.cursor() as cursor:
+        cursor.execute(update_statement(shared, own), [*values, json.dumps(records, default=str)])
+        if cursor.rowcount != len(rows):
+            # The rows are locked, so this is a service that changes a row without its lock.
+            raise RuntimeError(f"{cursor.rowcount} of {len(rows)} rows were written")
+
+
+@cache
+def update_statement(shared: tuple[str, ...], own: tuple[str, ...]) -> sql.SQL:
+    """Return the UPDATE of these fields; see _write. Kept, since composing it takes longer than running it."""
+    fields = {name: cast("Field[Any, Any]", Workspace._meta.get_field(name)) for name in (*shared, *own)}
+    assignments: list[sql.Composable] = [sql.SQL("version = workspace.version + 1")]
+    assignments += [sql.SQL("{} = %s").format(sql.Identifier(fields[name].attname)) for name in shared]
+    assignments += [sql.SQL("{0} = new.{0}").format(sql.Identifier(fields[name].attname)) for name in own]
+    columns = [sql.SQL("id uuid"), *(_column_definition(fields[name]) for name in own)]
     statement = sql.SQL(
         "UPDATE workspaces_workspace AS workspace SET {assignments}"
         " FROM jsonb_to_recordset(%s::jsonb) AS new ({columns}) WHERE workspace.id = new.id"
     ).format(assignments=sql.SQL(", ").join(assignments), columns=sql.SQL(", ").join(columns))
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [*values, json.dumps(records, default=str)])
-        if cursor.rowcount != len(rows):
-            # The rows are locked, so this is a service that changes a row without its lock.
-            raise RuntimeError(f"{cursor.rowcount} of {len(rows)} rows were written")
+    return sql.SQL(statement.as_string())  # dynamic-sql: the statement above, composed
 
 
 def _column_definition(field: "Field[Any, Any]") -> sql.Composed:

@@ -19,7 +19,7 @@ from workspaces.lifecycle.transitions import (
     WorkspaceStatus,
     find_transition,
 )
-from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, Workspace
+from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, LaunchQuerySet, Workspace
 from workspaces.services.core.lineage import event_subjects
 from workspaces.services.core.transition import (
     StatusChange,
@@ -114,17 +114,22 @@ def loop_facts(loop: Mapping[str, Any]) -> dict[str, Any]:
 
 def _find_rule(workspace: Workspace, verb: Verb, *, now: datetime) -> Transition:
     """Return the transition that leads online. Raises TransitionRefused if the verb or a stop forbids it."""
-    launch = Launch.objects.filter(pk=workspace.launch_id)
     is_failed_by_deadline = workspace.status == WorkspaceStatus.FAILED and workspace.failure_code in DEADLINE_FAILURES
     # `now` is from before the lock: the stop may have been sent since, which `teardown_attempts` tells.
-    in_grace = launch.not_torn_down().filter(teardown_at__gt=now, teardown_attempts=0)
-    if is_failed_by_deadline and in_grace.exists():
+    if (
+        is_failed_by_deadline
+        and _launch_of(workspace).not_torn_down().filter(teardown_at__gt=now, teardown_attempts=0).exists()
+    ):
         return find_transition(Verb.LATE_ARRIVAL, WorkspaceStatus.ONLINE)
     rule = find_transition(verb, WorkspaceStatus.ONLINE)
     check_source(workspace, rule)
-    if workspace.status == WorkspaceStatus.OFFLINE and launch.filter(teardown_at__lte=now).exists():
+    if workspace.status == WorkspaceStatus.OFFLINE and _launch_of(workspace).filter(teardown_at__lte=now).exists():
         raise TransitionRefused(workspace, "its process was seen to end, and what is left of it is being stopped.")
     return rule
+
+
+def _launch_of(workspace: Workspace) -> LaunchQuerySet:
+    return Launch.objects.filter(pk=workspace.launch_id)
 
 
 def _replace_registration(workspace: Workspace, registered: Mapping[str, Any], *, now: datetime) -> None:
