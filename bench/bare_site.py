@@ -25,11 +25,13 @@ from django.core.wsgi import get_wsgi_application  # noqa: E402
 
 application = get_wsgi_application()
 
+from django.db.models import F  # noqa: E402
 from django.db.models.functions import Now  # noqa: E402
 from django.urls import path  # noqa: E402
 
+from registry.schemas import RegisterIn  # noqa: E402
 from workspaces.api.schemas import CreateIn  # noqa: E402
-from workspaces.lifecycle.transitions import WorkspaceStatus  # noqa: E402
+from workspaces.lifecycle.transitions import Phase, WorkspaceStatus  # noqa: E402
 from workspaces.models import BackendKind, Heartbeat, Workspace  # noqa: E402
 
 
@@ -40,8 +42,16 @@ def beat(request: HttpRequest, workspace_id: str) -> HttpResponse:
 
 
 def register(request: HttpRequest, workspace_id: str) -> HttpResponse:
-    """Store that a workspace is heard of."""
-    Heartbeat.objects.filter(workspace_id=workspace_id).update(last_heartbeat_at=Now())
+    """Store what an agent registers with, and that its workspace is online."""
+    body = RegisterIn.model_validate_json(request.body)
+    Workspace.objects.filter(pk=workspace_id).update(
+        status=WorkspaceStatus.ONLINE,
+        phase=Phase.NONE,
+        deadline_at=None,
+        url=body.url or "",
+        agent_card=body.agent_card or {},
+        version=F("version") + 1,
+    )
     return _answer(status="registered")
 
 

@@ -11,6 +11,8 @@ from monitoring.health import health, metrics, ready
 from registry.heartbeat import heartbeat
 
 urlpatterns = [
+    # First, since nothing is called as often.
+    path("registry/heartbeat", csrf_exempt(answering_errors(heartbeat))),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     # Addresses that people try, or that a link of another version of Django has.
     re_path(r"^(login|accounts/login|accounts/profile)/?$", RedirectView.as_view(url=reverse_lazy("admin:index"))),
@@ -21,7 +23,6 @@ urlpatterns = [
     path("events/stream", live_stream_fallback, name="live_stream"),
     path("workspaces/<str:workspace_id>/events/stream", live_stream_fallback),
     path("ws", live_stream_fallback),
-    path("registry/heartbeat", csrf_exempt(answering_errors(heartbeat))),
     # Ninja's own has one rule for it and for /api/docs, a page for sessions alone.
     path("api/openapi.json", openapi_document),
     # Before the admin, because watchers report below /admin/workspaces.

@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import signal
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,6 +15,9 @@ from events import ephemeral
 from events.models import Event
 from tests.events.payload_schemas import misfits
 from workspaces.workers import QUEUES
+
+# Whoever started the tests in the background may have them ignore Ctrl-C, and the programs that they start with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The time that an example takes depends on how busy the machine is.
 hypothesis.settings.register_profile("slipway", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

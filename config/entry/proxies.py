@@ -1,6 +1,7 @@
 """What a request passed on its way: whose it is, and the prefix of its path. Only TRUSTED_PROXIES are believed."""
 
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from django.conf import settings
@@ -53,6 +54,8 @@ def is_trusted(address: str, *, passed: int) -> bool:
     return found is not None and any(found in network for network in trusted)
 
 
+# Few peers send most requests.
+@lru_cache(maxsize=1024)
 def parsed(text: str) -> IPv4Address | IPv6Address | None:
     """Return an address, or None. Some proxies add a port: `203.0.113.9:51514`, `[2001:db8::1]:51514`."""
     text = text.strip()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from django.http import HttpResponse
+
 from config.entry import bodies, proxies
 from config.entry.body_readers import BodyReaders
 from config.entry.guesses import Attempt, GuessThrottle, attempt_of, refusal
@@ -52,7 +54,7 @@ class WsgiEntry:
             if attempt:
                 return self.serve(attempt, environ, start_response)
             self.read_body(environ)
-            return self._application(environ, start_response)
+            return whole(self._application(environ, start_response))
         except bodies.TurnedAway as refused:
             return respond(start_response, refused.status, refused.body, refused.headers)
 
@@ -73,7 +75,7 @@ class WsgiEntry:
         try:
             if attempt.token is not None:
                 self.read_body(environ)
-            return self._application(environ, start_and_record)
+            return whole(self._application(environ, start_and_record))
         finally:
             self._throttle.end(attempt)
 
@@ -102,6 +104,15 @@ class WsgiEntry:
         if reading.body is None:
             raise bodies.incomplete()
         return reading.body
+
+
+def whole(answer: Iterable[bytes]) -> Iterable[bytes]:
+    """Return the answer in one piece if it is known, since a server takes long to ask for one piece after the other."""
+    if not isinstance(answer, HttpResponse):
+        return answer
+    # As the server does once it has sent the last piece.
+    answer.close()
+    return [answer.content]
 
 
 def with_headers(start_response: StartResponse, more: Mapping[str, str]) -> StartResponse:

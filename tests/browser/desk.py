@@ -28,9 +28,10 @@ _WITHOUT_POLLING = """
 class Desk:
     PASSWORD = "only-for-tests"
 
-    def __init__(self, page, *, port):
+    def __init__(self, page, *, port, prefix=""):
         self.page = page
-        self.base = f"http://127.0.0.1:{port}"
+        self.origin = f"http://127.0.0.1:{port}"
+        self.base = self.origin + prefix
         self.problems = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.set_default_timeout(PATIENCE_MS)

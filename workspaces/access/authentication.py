@@ -111,7 +111,7 @@ class Access:
 
 def bearer_token(request: HttpRequest) -> str | None:
     """Return the credential of the Authorization header, or None."""
-    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, credential = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     # As config/entry/guesses.py, which counts its calls.
     return credential.strip(" \t") if scheme.lower() == "bearer" else None
 

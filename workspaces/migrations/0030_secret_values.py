@@ -1,4 +1,4 @@
-"""Let the database find the values that are secret for a workspace: see workspaces/access/secrets.py."""
+"""Let the database find the values that are secret for a workspace, and store a heartbeat in less time."""
 
 from pathlib import Path
 
@@ -15,4 +15,5 @@ class Migration(migrations.Migration):
         RunSQLFile(
             _SQL / "workspaces_secret_values.sql", reverse_sql="DROP FUNCTION workspaces_secret_values(uuid[], text[])"
         ),
+        RunSQLFile(_SQL / "workspaces_store_heartbeat.sql", reverse_sql=migrations.RunSQL.noop),
     ]
