@@ -1,6 +1,7 @@
 """Compare calls of the API with the least that does the same: `python -m bench.api [--json]`.
 
-A create and a register are compared with a bare Django view on a server of the same kind with the same workers, a list
+A create and a register are compared with a bare Django view that validates the same body and stores the rows without
+which there is none, on a server of the same kind with the same workers; a list
 with the time that its JSON takes, and a page of a large fleet with that of a small one.
 """
 
@@ -82,7 +83,7 @@ def _registers(meter: Meter, connections: int, *, slipway: int, bare: int) -> Ra
 
     return _compare(
         meter,
-        f"POST /registry/register over {connections} connections : a bare view with one UPDATE",
+        f"POST /registry/register over {connections} connections : a bare view with one UPDATE and one INSERT",
         limit=lambda: registered(bare, "/register/{id}"),
         ours=lambda: registered(slipway, "/registry/register"),
         goal=2.5,

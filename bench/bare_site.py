@@ -1,6 +1,6 @@
 """A bare Django site with one view for each benchmark to be compared with: `granian bench.bare_site:application`.
 
-Slipway's models, but no middleware, no router and no authentication: what remains is one statement of the ORM,
+Slipway's models, but no middleware, no router and no authentication: what remains are the ORM's statements,
 committed as Slipway's.
 """
 
@@ -25,10 +25,13 @@ from django.core.wsgi import get_wsgi_application  # noqa: E402
 
 application = get_wsgi_application()
 
+from django.db import transaction  # noqa: E402
 from django.db.models import F  # noqa: E402
 from django.db.models.functions import Now  # noqa: E402
 from django.urls import path  # noqa: E402
 
+from events.models import Event  # noqa: E402
+from events.names import EventType  # noqa: E402
 from registry.schemas import RegisterIn  # noqa: E402
 from workspaces.api.schemas import CreateIn  # noqa: E402
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus  # noqa: E402
@@ -41,8 +44,9 @@ def beat(request: HttpRequest, workspace_id: str) -> HttpResponse:
     return _answer(status="ok")
 
 
+@transaction.atomic
 def register(request: HttpRequest, workspace_id: str) -> HttpResponse:
-    """Store what an agent registers with, and that its workspace is online."""
+    """Store what an agent registers with, that its workspace is online, and the event of that."""
     body = RegisterIn.model_validate_json(request.body)
     Workspace.objects.filter(pk=workspace_id).update(
         status=WorkspaceStatus.ONLINE,
@@ -52,6 +56,8 @@ def register(request: HttpRequest, workspace_id: str) -> HttpResponse:
         agent_card=body.agent_card or {},
         version=F("version") + 1,
     )
+    payload = {"url": body.url, "agent_card": body.agent_card}
+    Event.objects.create(event_type=EventType.WORKSPACE_ONLINE, workspace_id=workspace_id, version=1, payload=payload)
     return _answer(status="registered")
 
 

@@ -47,10 +47,14 @@ class Agent:
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """A signed-in user or an API key; `name` is for messages, `id` tells callers with the same name apart."""
+    """A signed-in user or an API key; `name` is for messages, `id` tells callers with the same name apart.
+
+    `received_at` is the database's time at which the key was looked up.
+    """
 
     id: str
     name: str
+    received_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +89,7 @@ class Access:
         if not any(allows(key, scope) for scope in self.scopes):
             needed = " or ".join(f"`{scope}`" for scope in self.scopes)
             raise RequestRefused(HTTPStatus.FORBIDDEN, f"This API key lacks the scope {needed}.", code="forbidden")
-        return Operator(id=f"key {key.pk}", name=f"the API key {key.name}")
+        return Operator(id=f"key {key.pk}", name=f"the API key {key.name}", received_at=key.read_at)
 
     def authenticate_user(self, request: HttpRequest) -> Operator:
         user = request.user

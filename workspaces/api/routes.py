@@ -120,7 +120,7 @@ def create_workspace(request: HttpRequest, response: HttpResponse, body: CreateI
     the same Idempotency-Key creates nothing.
     """
     operator: Operator = request.auth  # type: ignore[attr-defined]
-    return once(request, response, lambda: _create(body, by=operator.name))
+    return once(request, response, lambda: _create(body, operator))
 
 
 @templates.get("", auth=access("view", ApiScope.READ))
@@ -181,9 +181,9 @@ for _operation in OPERATIONS:
         add_route(_operation)
 
 
-def _create(body: CreateIn, *, by: str) -> Status[CreatedOut]:
-    now = database_now()
-    created = create(body.request(by=by), now=now)
+def _create(body: CreateIn, operator: Operator) -> Status[CreatedOut]:
+    now = operator.received_at or database_now()
+    created = create(body.request(by=operator.name), now=now)
     workspace = created.workspace
     answer: CreatedOut = {"id": workspace.pk, "status": workspace.status}
     if created.warnings:

@@ -1,6 +1,6 @@
 """Secrets of workspaces, tokens of agents, API keys of scripts."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -120,9 +120,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     """Queries of API keys."""
 
     def with_clock(self) -> Self:
-        """Add what the database's clock decides: `is_expired`, and `is_use_due`: its last use was noted long ago."""
+        """Add the database's time, and what it decides: `is_expired`, `is_use_due`: its last use was noted long ago."""
         is_due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=Now() - USE_NOTED_EVERY)
         return self.annotate(
+            read_at=Now(),
             is_expired=ExpressionWrapper(Q(expires_at__isnull=False, expires_at__lte=Now()), models.BooleanField()),
             is_use_due=ExpressionWrapper(is_due, models.BooleanField()),
         )
@@ -134,6 +135,7 @@ class ApiKey(models.Model):
     Without networks it may be used from anywhere. `last_used_at` is up to USE_NOTED_EVERY behind.
     """
 
+    read_at: datetime
     is_expired: bool
     is_use_due: bool
 
