@@ -1,7 +1,7 @@
 """The HTTP API: its routers, and the answer to each exception."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import wraps
 from http import HTTPStatus
@@ -14,12 +14,12 @@ from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import RawPostDataException, UnreadablePostError
 from ninja.errors import HttpError, ValidationError
-from ninja.renderers import JSONRenderer
 
 from config.api import channels
 from config.api.database_outages import unavailable
 from config.api.error_responses import code_of
 from config.api.json_body import JsonParser, check_size, too_large
+from config.api.json_renderer import JsonRenderer
 from config.api.openapi import DescribedAPI
 from config.api.parameters import refusing_unknown_parameters
 from config.stream_access import READ_EVENTS
@@ -58,12 +58,6 @@ logger = logging.getLogger(__name__)
 _MOST_SENTENCES = 5
 
 
-class CompactRenderer(JSONRenderer):
-    """JSON without spaces, because existing scripts compare its text."""
-
-    json_dumps_params: Mapping[str, Any] = {"separators": (",", ":")}
-
-
 api = DescribedAPI(
     title="Slipway",
     urls_namespace="api",
@@ -71,7 +65,7 @@ api = DescribedAPI(
     docs_url="/api/docs",
     docs_decorator=staff_member_required,
     parser=JsonParser(),
-    renderer=CompactRenderer(),
+    renderer=JsonRenderer(),
 )
 # Before what could be a workspace's ID.
 api.add_router("/workspaces/preflight", preflight_router)

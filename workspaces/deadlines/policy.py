@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cache
 
 from django.conf import settings
 
@@ -108,9 +107,7 @@ def boot_limit(
         return _set_limit(workspace_seconds, LimitSource.WORKSPACE)
     if template_seconds and (template_overrides or template_seconds > runtime_seconds(runtime)):
         return _set_limit(template_seconds, LimitSource.TEMPLATE)
-    if runtime in BOOT_LIMITS:
-        return _runtime_limit(BOOT_LIMITS[runtime], LimitSource.RUNTIME)
-    return _runtime_limit(DEFAULT_BOOT_LIMIT, LimitSource.DEFAULT)
+    return _RUNTIME_LIMITS.get(runtime, _DEFAULT_LIMIT)
 
 
 def runtime_seconds(runtime: str) -> int:
@@ -122,9 +119,15 @@ def _set_limit(seconds: int, source: LimitSource) -> Limit:
     return Limit(seconds=seconds, source=source, inner_seconds=seconds * (1 - _SLACK_SHARE))
 
 
-@cache
-def _runtime_limit(row: BootLimit, source: LimitSource) -> Limit:
-    return Limit(seconds=row.sweep_seconds, source=source, inner_seconds=row.watcher_seconds)
+_RUNTIME_LIMITS = {
+    runtime: Limit(seconds=row.sweep_seconds, source=LimitSource.RUNTIME, inner_seconds=row.watcher_seconds)
+    for runtime, row in BOOT_LIMITS.items()
+}
+_DEFAULT_LIMIT = Limit(
+    seconds=DEFAULT_BOOT_LIMIT.sweep_seconds,
+    source=LimitSource.DEFAULT,
+    inner_seconds=DEFAULT_BOOT_LIMIT.watcher_seconds,
+)
 
 
 def phase_limit(workspace: Workspace, *, phase: str, policy: Policy) -> Limit:

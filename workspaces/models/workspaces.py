@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from agent.texts import printable
 from postgres.enum_field import EnumField
 from postgres.enum_text import one_of
+from postgres.json_field import SparseJSONField
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import (
     ACTIVE,
@@ -125,7 +126,7 @@ class Workspace(DirectlyRead):
     model = models.CharField(max_length=200, blank=True, default="")
     backend = models.CharField(max_length=20, choices=BackendKind.choices, default=BackendKind.PROCESS)
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
-    labels = models.JSONField(blank=True, default=dict)
+    labels = SparseJSONField(blank=True, default=dict)
     x = models.FloatField(default=0)
     y = models.FloatField(default=0)
     # The names of its sets of secrets; of equal secrets the one of the last set wins.
@@ -183,7 +184,7 @@ class Workspace(DirectlyRead):
     restart_attempts = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     # The crash loop that it is in, through all its restarts: {count, attempt, most_attempts, next_attempt_at, gave_up,
     # state, exit_code, at, log_tail}, see services/watching/crash_recovery.py; empty if it is in none.
-    crash_loop = models.JSONField(
+    crash_loop = SparseJSONField(
         blank=True, default=dict, db_default=Value({}, output_field=models.JSONField()), editable=False
     )
     # When its policy restarts it. Any transition clears it.
@@ -191,7 +192,7 @@ class Workspace(DirectlyRead):
     # When the files of a removed workspace were deleted.
     files_deleted_at = models.DateTimeField(null=True, editable=False)
     url = models.CharField(max_length=2000, blank=True, default="", editable=False)
-    agent_card = models.JSONField(blank=True, default=dict, editable=False)
+    agent_card = SparseJSONField(blank=True, default=dict, editable=False)
 
     failure_code = models.CharField(max_length=30, choices=FailureCode.choices, blank=True, default="", editable=False)
     failure_source = models.CharField(
@@ -208,7 +209,7 @@ class Workspace(DirectlyRead):
         max_length=20, choices=Phase.choices, blank=True, default="", db_default="", editable=False
     )
     # The facts at that time: last step, what the backend reported, which limit; see services/launching/fail.py.
-    failure_known = models.JSONField(
+    failure_known = SparseJSONField(
         blank=True, default=dict, db_default=Value({}, output_field=models.JSONField()), editable=False
     )
 
