@@ -35,8 +35,10 @@ def measure(meter: Meter) -> Iterator[Ratio]:
         busy = _requests(agents, port=slipway, path="/registry/heartbeat", report=BUSY)
         limit = _requests(agents, port=bare, path="/beat/{id}", report=REPORT)
         for connections in (16, 1):
-            yield from _compare(meter, connections, limit=(bare, limit), ours=(slipway, ours))
-        yield from _compare(meter, 16, limit=(bare, limit), ours=(slipway, busy), what="heartbeats with a task")
+            yield from _compare(meter, connections, limit=(bare, limit), ours=(slipway, ours), goals=(0.6, 2))
+        # Its text is masked, with the secrets that a second statement reads.
+        what = "heartbeats with a task"
+        yield from _compare(meter, 16, limit=(bare, limit), ours=(slipway, busy), goals=(0.4, 3), what=what)
 
 
 def _compare(
@@ -45,6 +47,7 @@ def _compare(
     *,
     limit: tuple[int, list[bytes]],
     ours: tuple[int, list[bytes]],
+    goals: tuple[float, float],
     what: str = "heartbeats",
 ) -> Iterator[Ratio]:
     loads: dict[int, list[Load]] = {}
@@ -56,13 +59,15 @@ def _compare(
         return measured.per_second
 
     name = f"{what} over {connections} connections : a bare view with one UPDATE"
-    yield meter.compare(name, limit=lambda: per_second(*limit), ours=lambda: per_second(*ours), goal=0.6, rounds=ROUNDS)
+    yield meter.compare(
+        name, limit=lambda: per_second(*limit), ours=lambda: per_second(*ours), goal=goals[0], rounds=ROUNDS
+    )
     # The first round warms up.
     late = {port: [one.percentile(99) for one in measured[1:]] for port, measured in loads.items()}
     yield Ratio(
         name=f"{name}, 99th percentile",
         ratio=round(median(mine / bare for mine, bare in zip(late[ours[0]], late[limit[0]], strict=True)), 3),
-        goal=2.0,
+        goal=goals[1],
         better=Better.LOWER,
         figures={"ours": round(median(late[ours[0]]), 2), "limit": round(median(late[limit[0]]), 2), "unit": "ms"},
     )

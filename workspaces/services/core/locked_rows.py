@@ -65,4 +65,4 @@ def _columns() -> _Columns:
     select_list = sql.SQL(", ").join(sql.Identifier(name) for name in names)
     statement = sql.SQL("SELECT {} FROM workspaces_workspace WHERE id = ANY(%s) ORDER BY id").format(select_list)
     # As one text, since composing it takes as long as reading a row.
-    return _Columns(names, converters, sql.SQL(statement.as_string()))  # dynamic-sql: the statement above, composed
+    return _Columns(names, converters, sql.SQL(statement.as_string()))

@@ -203,7 +203,7 @@ def update_statement(shared: tuple[str, ...], own: tuple[str, ...]) -> sql.SQL:
         "UPDATE workspaces_workspace AS workspace SET {assignments}"
         " FROM jsonb_to_recordset(%s::jsonb) AS new ({columns}) WHERE workspace.id = new.id"
     ).format(assignments=sql.SQL(", ").join(assignments), columns=sql.SQL(", ").join(columns))
-    return sql.SQL(statement.as_string())  # dynamic-sql: the statement above, composed
+    return sql.SQL(statement.as_string())
 
 
 def _column_definition(field: "Field[Any, Any]") -> sql.Composed:
