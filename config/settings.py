@@ -74,7 +74,7 @@ MIDDLEWARE = [
     "config.entry.browser_middleware.StaticFiles",
     "config.entry.browser_middleware.Sessions",
     "django.middleware.common.CommonMiddleware",
-    "config.entry.browser_middleware.CsrfTokens",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "config.entry.browser_middleware.Users",
     "config.entry.browser_middleware.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

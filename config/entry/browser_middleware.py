@@ -1,4 +1,7 @@
-"""Django's middlewares for browsers, which an agent's report passes by: nothing is called as often as a heartbeat."""
+"""Django's middlewares for browsers, which an agent's report passes by: nothing is called as often as a heartbeat.
+
+The CSRF middleware is not among them, since Django's checks look for its name.
+"""
 
 from typing import Any
 
@@ -6,7 +9,6 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
-from django.middleware.csrf import CsrfViewMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 # Agents show a token and have no session; see registry/api.py and registry/heartbeat.py.
@@ -30,10 +32,6 @@ class StaticFiles(PassedByAgents, WhiteNoiseMiddleware):
 
 class Sessions(PassedByAgents, SessionMiddleware):
     """Sessions of signed-in operators."""
-
-
-class CsrfTokens(PassedByAgents, CsrfViewMiddleware):
-    """Tokens against forged requests."""
 
 
 class Users(PassedByAgents, AuthenticationMiddleware):
