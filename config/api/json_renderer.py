@@ -9,6 +9,8 @@ from ninja.renderers import BaseRenderer
 from ninja.responses import NinjaJSONEncoder
 
 _default = NinjaJSONEncoder().default
+# An object that is no JSON fails, as with Django.
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 class JsonRenderer(BaseRenderer):
@@ -16,10 +18,17 @@ class JsonRenderer(BaseRenderer):
 
     media_type = "application/json"
 
-    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes | str:
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
         """Return the data as JSON. Raises TypeError if there is no JSON for it."""
-        try:
-            return orjson.dumps(data, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME)
-        except TypeError:
-            # An agent's card may hold integers of more than 64 bits.
-            return json.dumps(data, cls=NinjaJSONEncoder, separators=(",", ":"))
+        return as_json(data)
+
+
+def as_json(data: Any) -> bytes:
+    """Return the JSON of a value. Raises TypeError if there is none for it."""
+    try:
+        return orjson.dumps(data, default=_default, option=_OPTIONS)
+    except TypeError:
+        if isinstance(data, list):
+            # One item, such as an agent's card with an integer of more than 64 bits, doesn't slow down the others.
+            return b"[" + b",".join(map(as_json, data)) + b"]"
+        return json.dumps(data, cls=NinjaJSONEncoder, separators=(",", ":")).encode()

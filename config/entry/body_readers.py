@@ -23,8 +23,8 @@ class Reading:
         try:
             with suppress(OSError):
                 self.body = self._read()
-        except Exception:
-            # Its thread goes on, since the next body waits for it.
+        except BaseException:
+            # Whatever the server raises: its thread goes on, since the next body waits for it.
             logger.exception("A body could not be read.")
         finally:
             self._ended.release()
@@ -39,7 +39,7 @@ class Reading:
 class BodyReaders:
     """Reads bodies in at most this many threads, which are kept: a new one for each body takes as long as an answer.
 
-    A thread whose client stands still ends with its process.
+    A thread is taken until its body ends, which may be long after the request was refused.
     """
 
     def __init__(self, most: int) -> None:
@@ -62,7 +62,13 @@ class BodyReaders:
             if self._number >= self._most:
                 return False
             self._number += 1
-        threading.Thread(target=self._serve, daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, daemon=True).start()
+        except RuntimeError:
+            # The host lets this process have no more.
+            with self._lock:
+                self._number -= 1
+            return False
         return True
 
     def _serve(self) -> None:

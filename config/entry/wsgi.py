@@ -19,7 +19,6 @@ StartResponse = Callable[..., Any]
 # A thread waits for each body. Those that take longer than a moment may keep only a few of the threads.
 _MOMENT_SECONDS = 1.0
 _MOST_SLOW_BODIES = 2
-# A thread that reads a body ends with it, which may be long after the request was refused.
 _MOST_READERS = 200
 # A little more than any limit is read to its end, since a proxy that can't send all of a body may drop the answer.
 _READ_BYTES = 16 * 1_048_576
@@ -110,9 +109,10 @@ def whole(answer: Iterable[bytes]) -> Iterable[bytes]:
     """Return the answer in one piece if it is known, since a server takes long to ask for one piece after the other."""
     if not isinstance(answer, HttpResponse):
         return answer
-    # As the server does once it has sent the last piece.
+    content = answer.content
+    # As the server does once it has sent the last piece; after an error of the database this looks at the connection.
     answer.close()
-    return [answer.content]
+    return [content]
 
 
 def with_headers(start_response: StartResponse, more: Mapping[str, str]) -> StartResponse:

@@ -73,7 +73,7 @@ BEGIN
             FROM walk JOIN workspaces_workspace AS next ON next.id = walk.parent_id
             WHERE walk.depth < 1000
         )
-        SELECT array_agg(walk.id ORDER BY walk.depth) INTO ancestors FROM walk;
+        SELECT coalesce(array_agg(walk.id ORDER BY walk.depth), '{}') INTO ancestors FROM walk;
     END IF;
     refusal := agent.refusal;
     received_at := agent.received_at;

@@ -1,11 +1,13 @@
 """What the running API answers is what its description says. Most tests of the API check that, by their clients."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from django.db.models import F
 
+from config.api.json_renderer import as_json
 from events.channel_settings import saving
 from events.models import Event
 from postgres.clock import database_now
@@ -129,3 +131,17 @@ def test_an_answer_with_a_status_that_is_not_described_fails_the_test_that_gets_
     monkeypatch.delitem(CALLS["GET /templates"]["responses"], "200")
     with pytest.raises(AssertionError, match="200 is not described"):
         fleet.get("/templates")
+
+
+def test_a_number_that_is_too_long_for_orjson_changes_nothing_beside_it():
+    rows = [{"number": 10**30}, {"name": "Zoë", "tiny": 1e-7}]
+    assert as_json(rows).decode() == f'[{{"number":{10**30}}},{{"name":"Zoë","tiny":1e-7}}]'
+
+
+def test_an_object_is_never_sent_with_all_that_it_holds():
+    @dataclass
+    class Held:
+        secret: str = "kept"
+
+    with pytest.raises(TypeError):
+        as_json({"held": Held()})

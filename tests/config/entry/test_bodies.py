@@ -174,14 +174,29 @@ def test_few_threads_wait_for_uploads_that_stand_still(send, monkeypatch):
 
 
 def test_a_thread_that_read_a_body_reads_the_next_one_whatever_happened(entry, send):
+    def panic(_size):
+        raise GeneratorExit
+
     before, bad = set(threading.enumerate()), Upload()
-    bad.read = None
+    bad.read = panic
     for number in range(20):
         arrived = Upload()
         arrived.has_arrived.set()
         assert send(bad if number % 2 else arrived)[0] == (400 if number % 2 else 401)
         wait_until(lambda: entry._readers._idle._value == 1)
     assert len(set(threading.enumerate()) - before) == 1
+
+
+def test_a_process_that_can_have_no_more_threads_answers_503_and_reads_bodies_later(send, monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    arrived = Upload()
+    arrived.has_arrived.set()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert {send(arrived)[0] for _ in range(20)} == {503}
+    assert send(arrived)[0] == 401
 
 
 def test_an_upload_whose_client_left_is_not_called_slow(send, recwarn):
