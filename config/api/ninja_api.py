@@ -22,7 +22,7 @@ from config.api.json_body import JsonParser, check_size, too_large
 from config.api.json_renderer import JsonRenderer
 from config.api.openapi import DescribedAPI
 from config.api.parameters import refusing_unknown_parameters
-from config.stream_access import READ_EVENTS
+from config.stream_access import READ_OWN_EVENTS
 from events.api import router as events_router
 from events.channel_settings.saving import InvalidChannel
 from events.channels.base import SendFailed
@@ -80,7 +80,8 @@ api.add_router("/incidents", incidents.router)
 api.add_router("/channels", channels.router)
 api.add_router("/registry", registry_router)
 api.add_router("/admin/workspaces", watchers_router)
-api.add_router("/events", events_router, auth=READ_EVENTS)
+# Without a workspace in the path, it is nobody's own.
+api.add_router("/events", events_router, auth=READ_OWN_EVENTS)
 # Agents and watchers may send what this version doesn't know.
 for _router in (
     *(preflight_router, workspaces_router, global_secrets_router, deadlines.router, secret_sets_router),

@@ -56,7 +56,7 @@ def get_metrics(request: HttpRequest, workspace_id: UUID) -> MetricsOut:
     }
 
 
-@router.get("/{workspace_id}/usage", auth=access("view", ApiScope.READ))
+@router.get("/{workspace_id}/usage", auth=access("view", ApiScope.READ, own_agent=True))
 def list_usage(request: HttpRequest, workspace_id: UUID, days: Days = 31) -> list[DayOut]:
     """List what a workspace used day by day, the oldest first. Days without usage are left out."""
     since = day_of(database_now()) - timedelta(days=days - 1)

@@ -1,5 +1,6 @@
 """Launches: how each one went, how long its phases took, and why it failed."""
 
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -26,6 +27,7 @@ from workspaces.provisioners.kinds import BackendKind
 router = Router(tags=["launches"])
 
 READ = Access(scopes=(ApiScope.READ,), permission="workspaces.view_launch")
+READ_OWN = replace(READ, own_agent=True)
 
 
 class LaunchesListed(Paged):
@@ -106,7 +108,7 @@ def get_launch(request: HttpRequest, launch_id: UUID) -> LaunchOut:
     return launch_json(row)
 
 
-@workspaces.get("/{workspace_id}/launches", auth=READ)
+@workspaces.get("/{workspace_id}/launches", auth=READ_OWN)
 def list_launches_of_workspace(
     request: HttpRequest, response: HttpResponse, workspace_id: UUID, wanted: Query[LaunchesListed]
 ) -> list[LaunchOut]:

@@ -9,7 +9,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.callers import holder
+from events import relay
+from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, bring_online, external, failed, online, queued
 from workspaces.access.secrets import put_secrets
 from workspaces.deadlines.policy import current_policy
@@ -229,3 +230,20 @@ def test_a_list_takes_the_same_queries_however_long_it_is(reader):
     for _ in range(4):
         failed(), online()
     assert number_of_queries() == one
+
+
+def test_an_agent_reads_the_history_of_its_own_workspace_and_of_no_other():
+    own, other = online(name="own"), online(name="other")
+    relay.number_all()
+    agent = AgentCaller(own)
+    agent.beat(usage={"input_tokens": 3, "output_tokens": 2, "total_calls": 1, "counter": 1})
+    assert [row["id"] for row in agent.get(f"/workspaces/{own.pk}/launches").json()] == [str(own.launch_id)]
+    assert [row["input_tokens"] for row in agent.get(f"/workspaces/{own.pk}/usage").json()] == [3]
+    events = agent.get(f"/events/{own.pk}").json()
+    assert [row["event_type"] for row in events] == ["WORKSPACE_ONLINE", "WORKSPACE_PROVISIONING"]
+    assert {row["workspace_id"] for row in events} == {str(own.pk)}
+    refused = [
+        *(f"/workspaces/{other.pk}/launches", f"/workspaces/{other.pk}/usage", f"/events/{other.pk}"),
+        *("/launches", f"/launches/{own.launch_id}", "/events", "/workspaces"),
+    ]
+    assert {agent.get(path).status_code for path in refused} == {403}
