@@ -9,9 +9,11 @@ from slipway.workspace_columns import STATUS_STYLES
 
 from tests.cli.conftest import new_key
 from tests.workspaces.factories import booting, external, failed, hibernated, online
+from workspaces.api.listing import Listed
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
-from workspaces.operations import pause
+from workspaces.operations import pause, remove
+from workspaces.services.core.secret_changes import set_secrets
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\x1b[0m\x9b2J\u202e[bold]b\r\nx\x00\u200b:smile:"
@@ -41,6 +43,36 @@ def test_ls_shows_what_matches(signed_in):
         ["top", "online"],
     ]
     assert "crashed: It broke." in lines[2]
+
+
+def test_each_filter_of_the_api_has_an_option_of_ls(signed_in):
+    top = online(name="top", labels={"team": "search"})
+    booting(name="boots", parent_id=top.pk)
+    echo = failed(name="fails", runtime="hermes")
+    Workspace.objects.filter(pk=echo.pk).update(template="hermes", backend="simulated")
+    set_secrets({"KEY": "new"}, workspace_id=top.pk, by="ann")
+    remove(online(name="old").pk)
+    everything = ["boots", "fails", "top"]
+    found = {
+        "status": (["--status", "online"], ["top"]),
+        "runtime": (["--runtime", "hermes"], ["fails"]),
+        "template": (["--template", "hermes"], ["fails"]),
+        "failure_code": (["--failure-code", "crashed"], ["fails"]),
+        "backend": (["--backend", "process"], ["boots", "top"]),
+        "label": (["--label", "team"], ["top"]),
+        "subtree": (["--under", "top"], ["boots", "top"]),
+        "q": (["--text", "it broke"], ["fails"]),
+        "needs_restart": (["--needs-restart"], ["top"]),
+        "include_removed": (["--removed"], ["boots", "fails", "old", "top"]),
+        "sort": (["--sort", "-name"], everything[::-1]),
+        "limit": (["--limit", "1"], ["boots"]),
+    }
+    # The command asks for one page after the other by itself.
+    assert found.keys() == Listed.model_fields.keys() - {"cursor"}
+    shown = {name: signed_in.ok("ls", *arguments, "-o", "name").split() for name, (arguments, _) in found.items()}
+    assert shown == {name: names for name, (_, names) in found.items()}
+    assert signed_in.ok("ls", "--no-needs-restart", "-o", "name").split() == ["boots", "fails"]
+    assert signed_in.ok("ls", "--backend", "process", "--backend", "simulated", "-o", "name").split() == everything
 
 
 def test_ls_reads_all_pages(signed_in, monkeypatch):

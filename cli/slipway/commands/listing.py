@@ -17,6 +17,14 @@ from slipway.workspace_columns import WORKSPACE_COLUMNS
 
 _WATCH_SECONDS = 2.0
 _MOST = 100_000
+NeedsRestartOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--needs-restart/--no-needs-restart",
+        help="Only those whose secrets have changed since their launch, or have not.",
+        show_default=False,
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,13 +38,12 @@ def list_workspaces(
     status: Annotated[list[str] | None, typer.Option("--status", "-s", help="Only with this status.")] = None,
     runtime: Annotated[list[str] | None, typer.Option(help="Only with this runtime.")] = None,
     template: Annotated[list[str] | None, typer.Option(help="Only from this template.")] = None,
+    backend: Annotated[list[str] | None, typer.Option(help="Only on this backend, such as process.")] = None,
     failure_code: Annotated[list[str] | None, typer.Option(help="Only those that failed with this code.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="Only with team=search, or team.")] = None,
     under: Annotated[str, typer.Option(help="Only this workspace and its descendants.")] = "",
     text: Annotated[str, typer.Option("--text", "-q", help="Only with this in name, role, failure, …")] = "",
-    needs_restart: Annotated[
-        bool, typer.Option("--needs-restart", help="Only those whose secrets have changed since their launch.")
-    ] = False,
+    needs_restart: NeedsRestartOption = None,
     removed: Annotated[bool, typer.Option("--removed", help="The removed ones, too.")] = False,
     sort: Annotated[str, typer.Option(help="name, created_at or runtime; -name for the other way round.")] = "name",
     most: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = _MOST,
@@ -50,10 +57,11 @@ def list_workspaces(
         "runtime": runtime,
         "template": template,
         "failure_code": failure_code,
+        "backend": backend,
         "label": label,
         "subtree": find(client, under)["id"] if under else None,
         "q": text,
-        "needs_restart": "true" if needs_restart else None,
+        "needs_restart": None if needs_restart is None else str(needs_restart).lower(),
         "include_removed": "true" if removed else None,
         "sort": sort,
     }
