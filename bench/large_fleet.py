@@ -34,7 +34,11 @@ INSERT INTO workspaces_heartbeat (
     workspace_id, launch_id, last_heartbeat_at, error_rate, sample_error, active_tasks, uptime_seconds, current_task,
     monthly_spend, runtime_state, runtime_metadata
 )
-SELECT id, launch_id, now(), 0, '', 0, 0, '', 0, '', '{}' FROM workspaces_workspace
+SELECT id, launch_id, now(), 0, '', 0, 0, '', 0, '',
+    -- As existing runtimes send it.
+    '{"capabilities": {"heartbeat": false, "scheduler": false, "session": false, "status_mgmt": false, "retry": false,
+        "activity_decoration": false, "channel_dispatch": false}, "idle_timeout_seconds": null}'
+FROM workspaces_workspace
 ON CONFLICT DO NOTHING
 """
 # Failed workspaces boot again so that each round starts from the same fleet. The version stays, to match the log.

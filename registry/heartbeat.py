@@ -18,13 +18,13 @@ from registry import services
 from registry.authentication import check_claim, required_token
 from registry.live_updates import publish_heartbeat
 from registry.report_body import read_report
-from registry.schemas import HeardOut, HeartbeatIn, RuntimeState, ignored_json
+from registry.schemas import HeardOut, HeartbeatIn, ignored_json
 from workspaces import operations
 from workspaces.access.authentication import AgentRow, agent_of, find_agent
 from workspaces.access.errors import RequestRefused, invalid_body
 from workspaces.access.masking import WINDOW_CHARACTERS, masker_for_token, masker_of
 from workspaces.access.tokens import digest
-from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.lifecycle.transitions import RuntimeState, WorkspaceStatus
 from workspaces.services.watching import budgets
 
 MAX_TEXT_CHARACTERS = 4000
@@ -80,7 +80,11 @@ def columns_of(report: HeartbeatIn, token: str) -> dict[str, Any]:
     columns = {name: value for name, value in _LEFT_OUT.items() if name not in report.ignored} | told
     if not report.monthly_spend:
         columns.pop("monthly_spend", None)
-    capabilities = report.runtime_metadata.capabilities if report.runtime_metadata else {}
+    metadata = columns.get("runtime_metadata", {})
+    if report.runtime_metadata and "runtime_metadata.idle_timeout_seconds" not in report.ignored:
+        # Existing runtimes leave it out if they have none; one that can't be used was not left out.
+        metadata.setdefault("idle_timeout_seconds", None)
+    capabilities = metadata.get("capabilities")
     texts = [columns.get(name, "")[:WINDOW_CHARACTERS] for name in _TEXTS]
     if capabilities or any(texts):
         masker = masker_for_token(token, workspace_id=report.workspace_id)
@@ -93,6 +97,6 @@ def columns_of(report: HeartbeatIn, token: str) -> dict[str, Any]:
         for name, text in zip(_TEXTS, masked, strict=True):
             if name in columns:
                 columns[name] = text.strip()[:MAX_TEXT_CHARACTERS]
-        if "runtime_metadata" in columns:
-            columns["runtime_metadata"]["capabilities"] = capabilities
+        if capabilities:
+            metadata["capabilities"] = capabilities
     return columns

@@ -8,7 +8,6 @@ Bodies are plain Pydantic models, since Ninja's Schema accepts any value as an o
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self
 from uuid import UUID
@@ -32,7 +31,7 @@ from agent.texts import mend_line, mend_text, mend_values
 from postgres.enum_text import one_of
 from workspaces.access.errors import field_message
 from workspaces.access.masking import WINDOW_CHARACTERS
-from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
+from workspaces.lifecycle.transitions import FailureCode, RuntimeState, WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS
 
 # The largest values that the columns of Heartbeat can store.
@@ -94,13 +93,6 @@ Card = Annotated[dict[str, Any], AfterValidator(mend_card)]
 Capability = Annotated[str, AfterValidator(lambda name: mend_line(name[:_MAX_CAPABILITY_CHARACTERS]))]
 EnvironmentName = Annotated[str, Field(max_length=255), AfterValidator(environment_name)]
 AgentFailureCode = Literal[FailureCode.MISSING_ENV, FailureCode.BAD_CONFIG, FailureCode.CRASHED]
-
-
-class RuntimeState(StrEnum):
-    """What an agent says about its runtime."""
-
-    FINE = ""
-    WEDGED = "wedged"
 
 
 class Report(BaseModel):
@@ -175,7 +167,7 @@ class AccessIn(BaseModel):
 
 
 class RuntimeMetadata(BaseModel):
-    capabilities: Annotated[dict[Capability, StrictBool], Field(max_length=100)] = {}
+    capabilities: Annotated[dict[Capability, StrictBool], Field(max_length=100)] | None = None
     idle_timeout_seconds: Seconds | None = None
 
 

@@ -7,7 +7,6 @@ from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from registry.schemas import RuntimeState
 from workspaces import operations
 from workspaces.access import agent_urls, secrets
 from workspaces.access.authentication import Agent
@@ -16,6 +15,7 @@ from workspaces.lifecycle.transitions import (
     RUNNING,
     FailureCode,
     FailureSource,
+    RuntimeState,
     Verb,
     WorkspaceStatus,
     find_transition,

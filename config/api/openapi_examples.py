@@ -113,6 +113,9 @@ _WORKSPACE = {
     "last_error_rate": 0.0,
     "last_sample_error": "",
     "current_task": "Summarise the release notes",
+    "runtime_state": "",
+    "idle_timeout_seconds": 600.0,
+    "capabilities": {"scheduler": True, "status_mgmt": False},
     "monthly_spend": 1250,
     "provision_timeout_ms": 600000,
     "deadline_at": None,
@@ -131,6 +134,8 @@ _FAILED_WORKSPACE = {
     "active_tasks": 0,
     "uptime_seconds": 0,
     "current_task": "",
+    "idle_timeout_seconds": None,
+    "capabilities": {},
     "last_sample_error": _MISSING,
     "failure": {
         "code": FailureCode.MISSING_ENV,

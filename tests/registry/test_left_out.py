@@ -2,10 +2,11 @@
 
 import pytest
 
-from tests.callers import AgentCaller
+from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import online
 from workspaces.lifecycle.transitions import WorkspaceStatus
-from workspaces.models import Heartbeat, Workspace
+from workspaces.models import ApiScope, Heartbeat, Workspace
+from workspaces.operations import restart
 
 pytestmark = pytest.mark.django_db
 
@@ -37,6 +38,78 @@ def test_each_field_that_is_left_out_has_its_meaning(agent, field):
     assert stored(agent) == FIRST
     agent.beat(**{name: value for name, value in FIRST.items() if name != field})
     assert stored(agent) == FIRST | {field: AFTERWARDS[field]}
+
+
+CAPABILITIES, IDLE = {"chat": True}, 900.0
+
+
+@pytest.mark.parametrize(
+    ("metadata", "capabilities", "idle"),
+    [
+        ({"idle_timeout_seconds": 60}, CAPABILITIES, 60),
+        ({"capabilities": None, "idle_timeout_seconds": 60}, CAPABILITIES, 60),
+        ({"capabilities": "all", "idle_timeout_seconds": 60}, CAPABILITIES, 60),
+        ({"capabilities": {}, "idle_timeout_seconds": 60}, {}, 60),
+        ({"capabilities": {"retry": True}}, {"retry": True}, None),
+        ({"capabilities": {"retry": True}, "idle_timeout_seconds": None}, {"retry": True}, None),
+        ({"capabilities": {"retry": True}, "idle_timeout_seconds": "long"}, {"retry": True}, IDLE),
+        ({}, CAPABILITIES, None),
+        ("much", CAPABILITIES, IDLE),
+        (None, CAPABILITIES, IDLE),
+    ],
+)
+def test_each_part_of_the_metadata_that_is_left_out_has_its_meaning(agent, metadata, capabilities, idle):
+    agent.beat(runtime_metadata={"capabilities": CAPABILITIES, "idle_timeout_seconds": IDLE})
+    assert agent.beat(runtime_metadata=metadata).status_code == 200
+    shown = holder(ApiScope.READ).get(f"/workspaces/{agent.workspace.pk}").json()
+    assert (shown["capabilities"], shown["idle_timeout_seconds"]) == (capabilities, idle)
+
+
+def test_an_agent_that_manages_its_status_still_does_when_it_repeats_a_beat_without_metadata(agent):
+    agent.beat(runtime_metadata={"capabilities": {"status_mgmt": True}})
+    agent.beat(error_rate=0.9)
+    agent.beat(error_rate=0.9, runtime_metadata={"idle_timeout_seconds": 60})
+    assert Workspace.objects.get(pk=agent.workspace.pk).status == WorkspaceStatus.ONLINE
+
+
+def test_a_register_changes_nothing_that_heartbeats_have_said(agent):
+    agent.beat(**FIRST)
+    assert agent.register().status_code == 200
+    assert stored(agent) == FIRST
+
+
+def test_a_new_launch_begins_with_nothing_but_the_spend(agent):
+    agent.beat(**FIRST)
+    restarted = AgentCaller(restart(agent.workspace.pk).workspace)
+    restarted.beat()
+    assert stored(restarted) == {
+        "error_rate": 0,
+        "sample_error": "",
+        "active_tasks": 0,
+        "uptime_seconds": 0,
+        "current_task": "",
+        "monthly_spend": 120,
+        "runtime_state": "",
+        "runtime_metadata": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        ({"input_tokens": 5, "output_tokens": 7, "total_calls": 1}, (10, 14, 2)),
+        ({"input_tokens": 5}, (10, 0, 0)),
+        ({"input_tokens": 5, "counter": 3}, (5, 0, 0)),
+        ({"counter": 3}, (0, 0, 0)),
+        ({}, (0, 0, 0)),
+    ],
+)
+def test_a_sum_that_is_left_out_of_the_usage_is_zero_and_without_a_counter_each_report_counts(agent, usage, counted):
+    for _ in range(2):
+        agent.beat(usage=usage)
+    agent.beat()
+    used = holder(ApiScope.READ).get(f"/workspaces/{agent.workspace.pk}/metrics").json()
+    assert (used["input_tokens"], used["output_tokens"], used["total_calls"]) == counted
 
 
 @pytest.mark.parametrize("beat", [{}, dict.fromkeys(FIRST), {"monthly_spend": 0}])

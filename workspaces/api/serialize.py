@@ -14,7 +14,14 @@ from typing_extensions import TypedDict
 
 from postgres.enum_text import one_of
 from workspaces.deadlines.policy import Policy, effective_deadline, phase_limit, stop_deadline
-from workspaces.lifecycle.transitions import BudgetAction, Phase, RestartPolicy, TeardownReason, WorkspaceStatus
+from workspaces.lifecycle.transitions import (
+    BudgetAction,
+    Phase,
+    RestartPolicy,
+    RuntimeState,
+    TeardownReason,
+    WorkspaceStatus,
+)
 from workspaces.models import BackendKind, FailureOut, Launch, Workspace, WorkspaceQuerySet
 from workspaces.provisioners.base import BackendState
 from workspaces.services.core.guarded_rows import RowGuard
@@ -88,6 +95,9 @@ class WorkspaceOut(StoredWorkspaceOut):
     last_error_rate: float
     last_sample_error: str
     current_task: str
+    runtime_state: Annotated[str, one_of(RuntimeState)]
+    idle_timeout_seconds: float | None
+    capabilities: dict[str, bool]
     monthly_spend: int
     provision_timeout_ms: int
     deadline_at: datetime | None
@@ -111,7 +121,10 @@ _NOT_SHOWN = (
     *("progress_at", "files_deleted_at", "launch_id"),
 )
 # Beside the workspace instead of in an instance of their own, for the same reason.
-_OF_HEARTBEAT = ("active_tasks", "uptime_seconds", "error_rate", "sample_error", "current_task")
+_OF_HEARTBEAT = (
+    *("active_tasks", "uptime_seconds", "error_rate", "sample_error", "current_task"),
+    *("runtime_state", "runtime_metadata"),
+)
 
 
 def select_for_json(workspaces: WorkspaceQuerySet) -> WorkspaceQuerySet:
@@ -145,6 +158,9 @@ def workspace_json(workspace: Workspace, *, policy: Policy, positions: Mapping[U
         "last_error_rate": 0,
         "last_sample_error": guard.failures[0].text,
         "current_task": "",
+        "runtime_state": "",
+        "idle_timeout_seconds": None,
+        "capabilities": {},
         "monthly_spend": 0,
         "provision_timeout_ms": 0,
         "deadline_at": None,
@@ -161,6 +177,7 @@ def whole_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID,
     added = vars(workspace)
     if added["active_tasks"] is None:
         raise LookupError("It has no row for its heartbeats.")
+    metadata = added["runtime_metadata"]
     return {
         **stored_json(workspace),
         "active_tasks": added["active_tasks"],
@@ -169,6 +186,9 @@ def whole_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID,
         # Existing consoles look for a failure here.
         "last_sample_error": workspace.failure_message or added["sample_error"],
         "current_task": added["current_task"],
+        "runtime_state": added["runtime_state"],
+        "idle_timeout_seconds": metadata.get("idle_timeout_seconds"),
+        "capabilities": metadata.get("capabilities", {}),
         "monthly_spend": added["spent"],
         "provision_timeout_ms": phase_limit(workspace, phase=Phase.BOOTING, policy=policy).seconds * 1000,
         "deadline_at": effective_deadline(workspace, policy=policy),

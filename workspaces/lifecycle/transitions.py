@@ -140,6 +140,13 @@ class BudgetAction(TextChoices):
     PAUSE = "pause", "Pause"
 
 
+class RuntimeState(StrEnum):
+    """What an agent says about its runtime."""
+
+    FINE = ""
+    WEDGED = "wedged"
+
+
 class TeardownReason(TextChoices):
     """Why a launch's backend object is to be stopped."""
 

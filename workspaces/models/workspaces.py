@@ -375,7 +375,8 @@ class Heartbeat(DirectlyRead):
     monthly_spend = models.PositiveBigIntegerField(default=0)
     spend_month = models.DateField(null=True)
     runtime_state = models.CharField(max_length=20, blank=True, default="")
-    runtime_metadata = models.JSONField(default=dict)
+    # {capabilities: {name: bool}, idle_timeout_seconds}
+    runtime_metadata = SparseJSONField(default=dict)
 
     class Meta:
         constraints = [

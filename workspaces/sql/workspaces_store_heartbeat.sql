@@ -2,7 +2,8 @@
 -- workspaces_find_agent, as it was before the beat, with what is stored now. Stores nothing if the agent is refused, or
 -- if its workspace is not `claimed`. registry/heartbeat.py calls it.
 --
--- `report` holds the columns that the beat changes, and `usage` (workspaces_count_usage). Its days are those of `zone`.
+-- `report` holds the columns that the beat changes, of `runtime_metadata` the keys, and `usage` (workspaces_count_usage).
+-- Its days are those of `zone`.
 -- `budget_limit` is null unless the beat says what was spent; `budget_told_percent` is this month's. If `is_heard`, the row
 -- has the workspace's ancestors for the live events, the parent first. If `may_lose`, the beat is committed without
 -- waiting for the disk (ADR 19), except for the first one of a task, which keeps its workspace from hibernating.
@@ -47,7 +48,7 @@ BEGIN
                 CASE WHEN beat.spend_month = month THEN beat.monthly_spend ELSE 0 END),
             spend_month = month,
             runtime_state = coalesce(report ->> 'runtime_state', beat.runtime_state),
-            runtime_metadata = coalesce(report -> 'runtime_metadata', beat.runtime_metadata)
+            runtime_metadata = coalesce(beat.runtime_metadata || (report -> 'runtime_metadata'), beat.runtime_metadata)
         -- The launch is part of the condition, since the workspace may have restarted since the look-up.
         WHERE beat.workspace_id = claimed AND beat.launch_id = agent.launch_id
         RETURNING beat.error_rate, beat.sample_error, beat.runtime_state::text,

@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from events.relay import number_committed
-from tests.callers import Caller, holder
+from tests.callers import AgentCaller, Caller, holder
 from tests.workspaces.factories import booting, config_for, failed, online, queued
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Heartbeat, Launch, Secret, Workspace
@@ -25,6 +25,9 @@ ITEM_FIELDS = {
         "last_error_rate",
         "last_sample_error",
         "current_task",
+        "runtime_state",
+        "idle_timeout_seconds",
+        "capabilities",
         "budget_limit",
         "budget_action",
         "monthly_spend",
@@ -77,6 +80,18 @@ def test_an_item_shows_deadline_and_limit_in_force(reader, settings):
     hurried = reader.get(f"/workspaces/{slow.pk}").json()
     assert hurried["provision_timeout_ms"] == 60_000
     assert hurried["deadline_at"] < entry["deadline_at"]
+
+
+def test_an_item_shows_what_the_agent_says_of_its_runtime(reader):
+    up = online()
+    path = f"/workspaces/{up.pk}"
+    names = ("runtime_state", "idle_timeout_seconds", "capabilities")
+    entry = reader.get(path).json()
+    assert [entry[name] for name in names] == ["", None, {}]
+    metadata = {"capabilities": {"status_mgmt": True, "retry": False}, "idle_timeout_seconds": 600}
+    AgentCaller(up).beat(runtime_state="wedged", runtime_metadata=metadata)
+    for entry in (reader.get(path).json(), *reader.get("/workspaces").json()):
+        assert [entry[name] for name in names] == ["wedged", 600, {"status_mgmt": True, "retry": False}]
 
 
 def test_an_item_has_its_failure_where_old_consoles_look_too(reader):
