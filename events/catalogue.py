@@ -201,7 +201,7 @@ CATALOGUE: dict[EventType | EphemeralEventType, CatalogueEntry] = {
     ),
     EphemeralEventType.WORKSPACE_HEARTBEAT: CatalogueEntry(
         when="Its agent sent a heartbeat.",
-        required={"active_tasks": COUNT, "uptime_seconds": _nullable(COUNT)},
+        required={"active_tasks": COUNT, "uptime_seconds": COUNT},
     ),
     EphemeralEventType.TASK_UPDATED: CatalogueEntry(
         when="Its agent began another task, or its number of tasks changed.",

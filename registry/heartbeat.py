@@ -33,6 +33,11 @@ MAX_TEXT_CHARACTERS = 4000
 _LEFT_OUT = {"current_task": "", "runtime_state": RuntimeState.FINE}
 _TEXTS = ("current_task", "sample_error")
 _STORE = "SELECT * FROM workspaces_store_heartbeat(%s, %s, %s, %s, %s, %s, %s)"
+# The uptime before the heartbeat is the one that stands if the heartbeat leaves it out.
+_STORE_AND_READ_UPTIME = """
+    SELECT stored.*, (SELECT uptime_seconds FROM workspaces_heartbeat WHERE workspace_id = %s)
+    FROM workspaces_store_heartbeat(%s, %s, %s, %s, %s, %s, %s) AS stored
+"""
 
 
 @require_POST
@@ -58,9 +63,14 @@ def store(token: str, report: HeartbeatIn) -> None:
     # In a longer transaction everything else would be lost as easily.
     may_lose, is_heard = not connection.in_atomic_block, ephemeral.is_heard()
     about: list[Any] = [digest(token), WorkspaceStatus.REMOVED, report.workspace_id]
+    arguments = [*about, json.dumps(columns), may_lose, is_heard, settings.BUDGET_TIME_ZONE]
     with connection.cursor() as cursor:
-        cursor.execute(_STORE, [*about, json.dumps(columns), may_lose, is_heard, settings.BUDGET_TIME_ZONE])
-        record = cursor.fetchone()
+        if is_heard and "uptime_seconds" not in columns:
+            cursor.execute(_STORE_AND_READ_UPTIME, [report.workspace_id, *arguments])
+            *record, columns["uptime_seconds"] = cursor.fetchone() or [None]
+        else:
+            cursor.execute(_STORE, arguments)
+            record = cursor.fetchone()
     agent = agent_of(AgentRow(*record[:-8]) if record else None)
     check_claim(agent, claimed=report.workspace_id)
     *stored, spent, limit, told, ancestors = record[-8:]

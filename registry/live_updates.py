@@ -16,8 +16,8 @@ from workspaces.services.core.lineage import event_subjects
 def publish_heartbeat(agent: Agent, columns: Mapping[str, Any], *, ancestors: Sequence[UUID]) -> None:
     """Publish a heartbeat, and its task if that changed.
 
-    `columns` are those that the heartbeat updated, with masked texts; `agent.snapshot` has the earlier values. Of the
-    ancestors the parent comes first.
+    `columns` are those that the heartbeat updated, with masked texts, and `uptime_seconds`; `agent.snapshot` has the
+    earlier values. Of the ancestors the parent comes first.
     """
     before = agent.snapshot
     about: dict[str, Any] = {
@@ -30,7 +30,7 @@ def publish_heartbeat(agent: Agent, columns: Mapping[str, Any], *, ancestors: Se
     events = [
         EphemeralEvent(
             event_type=EphemeralEventType.WORKSPACE_HEARTBEAT,
-            payload={"active_tasks": active_tasks, "uptime_seconds": columns.get("uptime_seconds")},
+            payload={"active_tasks": active_tasks, "uptime_seconds": columns["uptime_seconds"] or 0},
             **about,
         )
     ]

@@ -7,14 +7,16 @@ import time
 import pytest
 import redis
 from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from events import ephemeral
 from events.models import Event
-from tests.callers import AgentCaller
+from tests.callers import AgentCaller, Caller, holder
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces import factories
 from workspaces.access.secrets import put_secrets
-from workspaces.models import Workspace
+from workspaces.models import ApiScope, Workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,6 +55,25 @@ def test_a_heartbeat_is_published_with_its_task(subscription):
     assert beat["subject"] == {"name": "child", "runtime": "echo", "ancestors": [str(parent.pk)]}
     assert task["event"] == "TASK_UPDATED"
     assert task["payload"] == {"current_task": "read the mail", "active_tasks": 2, "version": child.version}
+
+
+def test_a_published_heartbeat_has_the_uptime_of_the_workspace_also_if_it_left_that_out(subscription):
+    workspace = factories.online()
+    agent = AgentCaller(workspace)
+    for said in ({}, {"uptime_seconds": 90}, {"active_tasks": 1}):
+        assert agent.beat(**said).status_code == 200
+    beats = [event for event in published(subscription, 4, of=workspace) if event["event"] == "WORKSPACE_HEARTBEAT"]
+    assert [beat["payload"]["uptime_seconds"] for beat in beats] == [0, 90, 90]
+    with CaptureQueriesContext(connection) as queries:
+        agent.beat(current_task="read the mail")
+    assert len(queries) == 2
+    assert holder(ApiScope.READ).get(f"/workspaces/{workspace.pk}").json()["uptime_seconds"] == 90
+
+
+def test_a_heartbeat_without_an_uptime_is_refused_to_a_stranger_while_somebody_listens(subscription):
+    workspace = factories.online()
+    assert Caller("unknown").post("/registry/heartbeat", {"workspace_id": str(workspace.pk)}).status_code == 401
+    assert AgentCaller(factories.online()).beat(workspace_id=str(workspace.pk)).status_code == 403
 
 
 def test_a_task_that_did_not_change_is_published_once(subscription):
