@@ -2,17 +2,18 @@
 
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from ninja import Query, Router, Schema
-from pydantic import BeforeValidator, Field
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import TypedDict
 
 from events.models import Event
 from events.names import EventType
+from events.pages import MOST_ROWS, Paged, in_order, page_of
 from postgres.enum_text import one_of
 
 router = Router(tags=["events"])
@@ -42,43 +43,53 @@ def known_names(names: list[str]) -> list[str]:
     return names
 
 
-class Wanted(Schema):
-    """Which events to list."""
+class EventsListed(Paged):
+    """Which events to list. The header Link has the address of the next page."""
 
     after: int | None = Field(
         None, ge=0, le=_LARGEST_POSITION, description="only events behind this position, oldest first"
     )
-    limit: int = Field(100, ge=1, le=1000, description="at most this many")
+    sort: Literal["", "position", "-position"] = Field("", description="overrides which of them come first")
+    limit: int | None = Field(100, ge=1, le=MOST_ROWS, description="at most this many")
     event: Annotated[list[EventType], BeforeValidator(known_names)] = Field(
         [], max_length=100, description="only events with this name; several may be given"
     )
 
+    @model_validator(mode="after")
+    def choose_order(self) -> Self:
+        """Return the same with its order: the newest first, or those behind a position in order."""
+        self.sort = self.sort or ("-position" if self.after is None else "position")
+        return self
+
 
 @router.get("")
-def list_events(request: HttpRequest, wanted: Query[Wanted]) -> list[EventOut]:
+def list_events(request: HttpRequest, response: HttpResponse, wanted: Query[EventsListed]) -> list[EventOut]:
     """List the events of all workspaces: the newest first, or with `after` those behind that position in order."""
-    return _page(Event.objects.all(), wanted)
+    return _page(Event.objects.all(), wanted, request=request, response=response)
 
 
 @router.get("/{workspace_id}")
-def list_workspace_events(request: HttpRequest, workspace_id: UUID, wanted: Query[Wanted]) -> list[EventOut]:
+def list_workspace_events(
+    request: HttpRequest, response: HttpResponse, workspace_id: UUID, wanted: Query[EventsListed]
+) -> list[EventOut]:
     """List one workspace's events, which remain after it is removed. An unknown ID gives an empty list."""
-    return _page(Event.objects.filter(workspace_id=workspace_id), wanted)
+    return _page(Event.objects.filter(workspace_id=workspace_id), wanted, request=request, response=response)
 
 
-def _page(events: QuerySet[Event], wanted: Wanted) -> list[EventOut]:
-    if wanted.after is None:
-        events, order = events.filter(position__isnull=False), "-position"
-    else:
-        events, order = events.filter(position__gt=wanted.after), "position"
-    names = set(wanted.event)
+def _page(
+    events: QuerySet[Event], wanted: EventsListed, *, request: HttpRequest, response: HttpResponse
+) -> list[EventOut]:
+    """Return one page of the events that match every filter."""
+    after = {"position__isnull": False} if wanted.after is None else {"position__gt": wanted.after}
+    events, names = in_order(events.filter(**after), wanted), set(wanted.event)
     if len(names) > 1:
-        # The index has the events of one name in order, so as many of each are read as may be listed.
-        first, *others = [events.filter(event_type=name).order_by(order)[: wanted.limit] for name in names]
-        events = first.union(*others, all=True)
+        # The index has the events of one name in order, so as many of each are read as the page may need.
+        most = (wanted.limit or MOST_ROWS) + 1
+        first, *others = [events.filter(event_type=name)[:most] for name in names]
+        events = first.union(*others, all=True).order_by(wanted.sort)
     elif names:
         events = events.filter(event_type=names.pop())
-    page = events.order_by(order)[: wanted.limit]
+    page = page_of(events, wanted, request=request, response=response)
     return [event_json(event, position) for event in page if (position := event.position) is not None]
 
 

@@ -1,17 +1,50 @@
-"""The check of query parameters: an unknown one would give what nobody asked for."""
+"""Query parameters: types of some, and the check of unknown ones, which would give what nobody asked for."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from difflib import get_close_matches
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from postgres.clock import in_utc
 
 _MOST_NAMED = 20
+_NUMBER = re.compile(r"\s*[-+]?[0-9_.]+(?:[eE][-+]?[0-9]+)?\s*")
 
 
-class UnknownParameters(ValueError):
-    """Query parameters that a call doesn't have; `fields` maps each to a sentence with the nearest name."""
+def storable(text: str) -> str:
+    """Return the text. Raises ValueError for one that Postgres can't store, so that nothing can equal it."""
+    if "\0" in text:
+        raise ValueError("has a NUL character")
+    return text
+
+
+Text = Annotated[str, Field(max_length=200), AfterValidator(storable)]
+Texts = Annotated[list[Text], Field(max_length=50)]
+
+
+def no_number(given: Any) -> Any:
+    """Return what is given as a time. Raises ValueError for a number, which could be of seconds or milliseconds."""
+    if isinstance(given, int | float) or (isinstance(given, str) and _NUMBER.fullmatch(given)):
+        raise ValueError("is a number; write the time as 2027-01-31T12:00:00Z")
+    return given
+
+
+Moment = Annotated[datetime, BeforeValidator(no_number), AfterValidator(in_utc)]
+
+
+class WrongParameters(ValueError):
+    """Query parameters that a call can't use; `fields` maps each to a sentence."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         super().__init__(" ".join(f"{name}: {why}" for name, why in fields.items()))
         self.fields = dict(fields)
+
+
+class UnknownParameters(WrongParameters):
+    """Query parameters that a call doesn't have; each sentence has the nearest name."""
 
 
 def check_parameters(given: Iterable[str], known: Collection[str]) -> None:

@@ -34,7 +34,8 @@ def ready(request: HttpRequest) -> HttpResponse:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics in the Prometheus text format, or 404 if they are closed."""
     if not settings.METRICS_ENABLED:
-        return _json({"error": "METRICS_ENABLED=false closes the metrics."}, status=HTTPStatus.NOT_FOUND)
+        refusal = {"error": "METRICS_ENABLED=false closes the metrics.", "code": "not_found"}
+        return _json(refusal, status=HTTPStatus.NOT_FOUND)
     return HttpResponse(render_metrics(), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,12 +1,15 @@
 """The registry's API: what running workspaces and their watchers report."""
 
 from http import HTTPStatus
+from typing import Literal
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Router, Status
+from ninja import Query, Router, Status
+from pydantic import Field
 
 from agent.texts import mend_line
+from events.pages import MOST_ROWS, Paged, in_order, page_of
 from postgres.clock import database_now
 from registry import discovery, services
 from registry.authentication import authenticate_agent, require_agent
@@ -47,6 +50,15 @@ watchers = Router(
     tags=["watchers"],
     auth=Access(scopes=(ApiScope.WATCH, ApiScope.OPERATE), permission="workspaces.change_workspace"),
 )
+
+
+class PeersListed(Paged):
+    """Which peers to list. The header Link has the address of the next page."""
+
+    q: str = Field("", description="a text in the name or role")
+    sort: Literal["name", "-name"] = "name"
+    # All workspaces without a parent are siblings.
+    limit: int | None = Field(MOST_ROWS, ge=1, le=MOST_ROWS)
 
 
 @router.post("/register")
@@ -128,13 +140,14 @@ def discover(
 
 
 @router.get("/{workspace_id}/peers")
-def list_peers(request: HttpRequest, workspace_id: UUID, q: str = "") -> list[PeerOut]:
-    """List the parent, the siblings and the children of the agent's workspace, at most 1000 by name.
-
-    With `q` only those that have this text in their name or role.
-    """
+def list_peers(
+    request: HttpRequest, response: HttpResponse, workspace_id: UUID, wanted: Query[PeersListed]
+) -> list[PeerOut]:
+    """List the parent, the siblings and the children of the agent's workspace by name."""
     agent = require_agent(request, claimed=workspace_id)
-    return discovery.find_peers(agent.workspace_id, text=mend_line(q[:_MOST_TEXT_CHARACTERS]))
+    peers = discovery.find_peers(agent.workspace_id, text=mend_line(wanted.q[:_MOST_TEXT_CHARACTERS]))
+    rows = page_of(in_order(peers, wanted), wanted, request=request, response=response)
+    return [discovery.peer_json(row) for row in rows]
 
 
 @router.post("/check-access")

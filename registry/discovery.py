@@ -14,7 +14,7 @@ from registry.reachability import may_reach
 from workspaces import operations
 from workspaces.access.errors import RequestRefused
 from workspaces.lifecycle.transitions import RUNNING, WorkspaceStatus
-from workspaces.models import Workspace
+from workspaces.models import Workspace, WorkspaceQuerySet
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.core.trees import TreeChanged
 
@@ -26,10 +26,6 @@ _ASK_AGAIN_SECONDS: dict[str, int] = {
     WorkspaceStatus.OFFLINE: 30,
     WorkspaceStatus.AWAITING_AGENT: 30,
 }
-
-
-# All workspaces without a parent are siblings.
-MOST_PEERS = 1000
 
 
 class PeerOut(TypedDict):
@@ -90,28 +86,29 @@ def check_access(*, asker_id: UUID, caller_id: UUID, target_id: UUID) -> bool:
     return caller_id in rows and target_id in rows and may_reach(rows[caller_id], rows[target_id])
 
 
-def find_peers(workspace_id: UUID, *, text: str) -> list[PeerOut]:
-    """Return the parent, the siblings and the children of a workspace by name, at most MOST_PEERS.
+def find_peers(workspace_id: UUID, *, text: str) -> WorkspaceQuerySet:
+    """Return the parent, the siblings and the children of a workspace that have the text in their name or role.
 
-    `text` is in the name or role of each.
+    Each has `active_tasks`.
     """
     own = Workspace.objects.values_list("parent_id", flat=True).get(pk=workspace_id)
     family = Q(parent_id=own) if own else Q(parent__isnull=True)
     near = Workspace.objects.not_removed().filter(family | Q(parent_id=workspace_id) | Q(pk=own))
     if text:
         near = near.filter(Q(name__icontains=text) | Q(role__icontains=text))
-    rows = near.exclude(pk=workspace_id).order_by("name", "id").annotate(active_tasks=F("heartbeat__active_tasks"))
-    return [
-        {
-            "id": row.pk,
-            "name": row.name,
-            "role": row.role,
-            "tier": row.tier,
-            "status": row.status,
-            "url": row.url,
-            "parent_id": row.parent_id,
-            "active_tasks": row.active_tasks,
-            "agent_card": row.agent_card or None,
-        }
-        for row in rows[:MOST_PEERS]
-    ]
+    return near.exclude(pk=workspace_id).annotate(active_tasks=F("heartbeat__active_tasks"))
+
+
+def peer_json(row: Workspace) -> PeerOut:
+    """Return the JSON of a workspace from `find_peers`."""
+    return {
+        "id": row.pk,
+        "name": row.name,
+        "role": row.role,
+        "tier": row.tier,
+        "status": row.status,
+        "url": row.url,
+        "parent_id": row.parent_id,
+        "active_tasks": row.active_tasks,  # type: ignore[attr-defined]
+        "agent_card": row.agent_card or None,
+    }

@@ -21,6 +21,8 @@ _LONGEST_RETRY_AFTER_SECONDS = 10
 _REPEATED = (429, 503)
 _MAX_ANSWER_BYTES = 64 * 2**20
 _PAGE = 500
+# The longest list that is read whole.
+MOST_ROWS = 100_000
 # The server sends something every 15 seconds.
 STREAM_SILENCE_SECONDS = 45.0
 _EXIT_CODES = {
@@ -104,8 +106,9 @@ class Client:
         except httpx.TransportError as error:
             raise TryAgain(self.unreachable(error), is_lost=True) from error
 
-    def pages(self, path: str, query: Query, *, most: int) -> list[dict[str, Any]]:
+    def pages(self, path: str, query: Query | None = None, *, most: int = MOST_ROWS) -> list[dict[str, Any]]:
         """Return up to `most` rows of a list, page by page."""
+        query = query or {}
         rows: list[dict[str, Any]] = []
         cursor: str | None = None
         while len(rows) < most:

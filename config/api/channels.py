@@ -5,11 +5,11 @@ It is here because `events` knows neither sessions nor API keys.
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Path, Router, Status
+from ninja import Path, Query, Router, Status
 from pydantic import StrictBool, StrictInt
 from typing_extensions import TypedDict
 
@@ -18,11 +18,12 @@ from events.channels.registry import KINDS
 from events.delivery import channel_operations
 from events.delivery.channel_health import ChannelState, state_of, with_delivery_counts
 from events.models import Channel, Delivery
+from events.pages import Paged, in_order, page_of
+from events.parameters import Moment
 from postgres.clock import database_now
 from workspaces.access.authentication import Access
 from workspaces.access.errors import RequestRefused
 from workspaces.api.idempotency import once
-from workspaces.api.pages import Moment
 from workspaces.api.router import answering
 from workspaces.api.schemas import DoneOut, OperatorIn
 from workspaces.models import ApiScope
@@ -34,6 +35,12 @@ ADD = Access(scopes=(ApiScope.ADMIN,), permission="events.add_channel")
 CHANGE = Access(scopes=(ApiScope.ADMIN,), permission="events.change_channel")
 DELETE = Access(scopes=(ApiScope.ADMIN,), permission="events.delete_channel")
 ChannelId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+
+class ChannelsListed(Paged):
+    """Which channels to list: all without `limit`; with it the header Link has the address of the next page."""
+
+    sort: Literal["name", "-name", "created_at", "-created_at"] = "name"
 
 
 class ChannelOut(TypedDict):
@@ -123,10 +130,10 @@ class RotatedOut(TypedDict):
 
 
 @router.get("", auth=READ)
-def list_channels(request: HttpRequest) -> list[ChannelOut]:
-    """List all channels by name."""
-    now = database_now()
-    return [channel_json(row, now=now) for row in with_delivery_counts(Channel.objects.order_by("name", "pk"))]
+def list_channels(request: HttpRequest, response: HttpResponse, wanted: Query[ChannelsListed]) -> list[ChannelOut]:
+    """List channels by name."""
+    now, rows = database_now(), in_order(with_delivery_counts(Channel.objects.all()), wanted)
+    return [channel_json(row, now=now) for row in page_of(rows, wanted, request=request, response=response)]
 
 
 @router.post("", auth=ADD)

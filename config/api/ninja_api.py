@@ -28,7 +28,7 @@ from events.channel_settings.saving import InvalidChannel
 from events.channels.base import SendFailed
 from events.channels.registry import UnknownKind
 from events.delivery.channel_operations import NothingToRotate
-from events.parameters import UnknownParameters
+from events.parameters import WrongParameters
 from postgres.errors import is_outage
 from registry.api import router as registry_router
 from registry.api import watchers as watchers_router
@@ -154,7 +154,7 @@ def transition_refused(request: HttpRequest, error: TransitionRefused) -> HttpRe
     return respond(request, HTTPStatus.CONFLICT, str(error), code="transition_refused", workspace_status=status)
 
 
-def invalid_fields(request: HttpRequest, error: InvalidWorkspace | InvalidChannel | UnknownParameters) -> HttpResponse:
+def invalid_fields(request: HttpRequest, error: InvalidWorkspace | InvalidChannel | WrongParameters) -> HttpResponse:
     problems = [asdict(each) for each in error.problems] if isinstance(error, InvalidWorkspace) else []
     status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "validation_error"
     return respond(request, status, str(error), code=code, fields=error.fields, problems=problems)
@@ -205,7 +205,7 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
     TreeChanged: error_handler(HTTPStatus.CONFLICT, "tree_unsteady"),
     InvalidWorkspace: invalid_fields,
     InvalidChannel: invalid_fields,
-    UnknownParameters: invalid_fields,
+    WrongParameters: invalid_fields,
     UnknownKind: error_handler(HTTPStatus.CONFLICT, "unknown_kind"),
     NothingToRotate: error_handler(HTTPStatus.CONFLICT, "nothing_to_rotate"),
     # Of a call that reads a channel's encrypted options; a test shows its result in the answer.

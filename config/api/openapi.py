@@ -67,7 +67,8 @@ ANSWER_HEADERS: dict[str, tuple[str, dict[str, Any], str]] = {
         "The position in the event log that the answer reflects, to continue from with a stream.",
     ),
     "Link": (
-        r"GET /(?:workspaces|(?:workspaces/\{workspace_id\}/)?launches|incidents|api-keys)",
+        # Of each call that takes a cursor.
+        "",
         _TEXT,
         'The address of the next page: `<…>; rel="next"`. The last page has none.',
     ),
@@ -183,6 +184,8 @@ def complete(call: dict[str, Any], name: str) -> None:
         if re.fullmatch(calls, name)
     ]
     own = tuple(header for header, (calls, *_) in ANSWER_HEADERS.items() if re.fullmatch(calls, name))
+    if any(parameter["name"] == "cursor" for parameter in call["parameters"]):
+        own += ("Link",)
     for status, response in call["responses"].items():
         response["headers"] = references_to((*own, *_OF_STATUS.get(status, ())))
     for status, (_, _, calls) in REFUSALS.items():

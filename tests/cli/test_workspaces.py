@@ -8,6 +8,7 @@ from slipway.output import Format
 from slipway.workspace_columns import STATUS_STYLES
 
 from tests.cli.conftest import new_key
+from tests.config.api.lists.rows import fill
 from tests.workspaces.factories import booting, external, failed, hibernated, online
 from workspaces.api.listing import Listed
 from workspaces.lifecycle.transitions import WorkspaceStatus
@@ -75,11 +76,16 @@ def test_each_filter_of_the_api_has_an_option_of_ls(signed_in):
     assert signed_in.ok("ls", "--backend", "process", "--backend", "simulated", "-o", "name").split() == everything
 
 
-def test_ls_reads_all_pages(signed_in, monkeypatch):
+LISTS = ("ls", "secret ls --global", "secret ls -w owner", "secret sets", "channel ls", "events -n 25")
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_a_list_does_not_end_at_its_first_page(signed_in, monkeypatch, command):
     monkeypatch.setattr("slipway.client._PAGE", 2)
-    for number in range(5):
-        external(name=f"outside {number}")
-    assert len(signed_in.json("ls")) == 5
+    fill(5)
+    assert len(signed_in.json(*command.split())) >= 5
+    # A name is looked for in all pages, too.
+    assert signed_in.json("channel", "get", "row 004")["name"] == "row 004"
 
 
 def test_a_wrong_filter_is_refused_in_the_server_s_words(signed_in):

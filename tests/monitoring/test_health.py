@@ -139,7 +139,7 @@ def test_the_metrics_can_be_closed(client, settings):
     settings.METRICS_ENABLED = False
     answer = client.get("/metrics")
     assert answer.status_code == 404
-    assert b"slipway_" not in answer.content
+    assert answer.json() == {"error": "METRICS_ENABLED=false closes the metrics.", "code": "not_found"}
 
 
 @pytest.mark.django_db

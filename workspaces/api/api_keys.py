@@ -10,11 +10,12 @@ from ninja import Path, Query, Router, Status
 from pydantic import AwareDatetime, BeforeValidator, Field
 from typing_extensions import TypedDict
 
+from events.pages import MOST_ROWS, Paged, in_order, page_of
+from events.parameters import no_number
 from postgres.enum_text import one_of
 from workspaces.access import api_keys
 from workspaces.access.authentication import Access
 from workspaces.api.idempotency import once
-from workspaces.api.pages import Paged, in_order, no_number, page_of
 from workspaces.api.router import answering
 from workspaces.api.schemas import DoneOut, OperatorIn
 from workspaces.models import ApiKey, ApiScope
@@ -49,7 +50,7 @@ class KeysListed(Paged):
 
     include_revoked: bool = False
     sort: Literal["created_at", "-created_at", "name", "-name"] = "-created_at"
-    limit: int | None = Field(100, ge=1, le=1000)
+    limit: int | None = Field(100, ge=1, le=MOST_ROWS)
 
 
 class KeyOut(TypedDict):

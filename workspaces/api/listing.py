@@ -8,7 +8,8 @@ from django.db.models.functions import Cast
 from pydantic import Field
 
 from agent.texts import mend_line
-from workspaces.api.pages import Paged, Texts
+from events.pages import Paged
+from events.parameters import Texts
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import Workspace, WorkspaceQuerySet
 from workspaces.provisioners.kinds import BackendKind

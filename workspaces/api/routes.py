@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Status
 from typing_extensions import TypedDict
 
+from events.pages import in_order, page_of
 from events.positions import last_position
 from postgres.clock import database_now
 from postgres.enum_text import one_of
@@ -18,7 +19,6 @@ from workspaces.access.errors import RequestRefused
 from workspaces.api.etags import etag_of
 from workspaces.api.idempotency import once
 from workspaces.api.listing import Listed, filtered
-from workspaces.api.pages import in_order, page_of
 from workspaces.api.router import access, answering, router
 from workspaces.api.schemas import CreateIn, WorkspaceNameOut
 from workspaces.api.serialize import WorkspaceOut, select_for_json, workspace_json

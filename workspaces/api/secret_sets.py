@@ -3,13 +3,15 @@
 from collections import Counter
 from datetime import datetime
 from itertools import chain
+from typing import Literal
 
 from django.db import transaction
 from django.db.models import Count
-from django.http import HttpRequest
-from ninja import Router
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router
 from typing_extensions import TypedDict
 
+from events.pages import Paged, in_order, page_of
 from workspaces.access import secret_sets as sets
 from workspaces.access.secrets import InvalidSecret, workspaces_with
 from workspaces.api.schemas import DoneOut, WorkspaceNameOut
@@ -18,6 +20,12 @@ from workspaces.models import ApiScope, SecretSet, Workspace
 from workspaces.services.core.fields import InvalidWorkspace
 
 secret_sets = Router(tags=["secrets"])
+
+
+class SetsListed(Paged):
+    """Which sets to list: all without `limit`; with it the header Link has the address of the next page."""
+
+    sort: Literal["name", "-name", "created_at", "-created_at"] = "name"
 
 
 class SetInListOut(TypedDict):
@@ -39,13 +47,20 @@ class SetOut(TypedDict):
 
 
 @secret_sets.get("", auth=secret_access("view", ApiScope.READ))
-def list_secret_sets(request: HttpRequest) -> list[SetInListOut]:
-    """List the sets of secrets."""
+def list_secret_sets(request: HttpRequest, response: HttpResponse, wanted: Query[SetsListed]) -> list[SetInListOut]:
+    """List the sets of secrets by name."""
     chosen = Workspace.objects.not_removed().exclude(secret_sets=[]).values_list("secret_sets", flat=True)
     users = Counter(chain.from_iterable(chosen))
+    rows = in_order(SecretSet.objects.annotate(number=Count("secrets")), wanted)
+    page = page_of(rows, wanted, request=request, response=response)
     return [
-        {"name": row.name, "created_at": row.created_at, "secrets": row.number, "workspaces": users[row.name]}
-        for row in SecretSet.objects.annotate(number=Count("secrets"))
+        {
+            "name": row.name,
+            "created_at": row.created_at,
+            "secrets": row.number,  # type: ignore[attr-defined]
+            "workspaces": users[row.name],
+        }
+        for row in page
     ]
 
 

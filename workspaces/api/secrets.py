@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Literal, Self
 from uuid import UUID
 
-from django.http import HttpRequest
-from ninja import Router
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router
 from pydantic import model_validator
 from typing_extensions import TypedDict
 
+from events.pages import Paged, in_order, page_of
 from workspaces.access import secrets
 from workspaces.access.authentication import Access, Operator
 from workspaces.api.edits import find
@@ -26,6 +27,12 @@ global_secrets = Router(tags=["secrets"])
 
 class UnknownSecret(LookupError):
     """There is no secret with this name."""
+
+
+class SecretsListed(Paged):
+    """Which secrets to list: all without `limit`; with it the header Link has the address of the next page."""
+
+    sort: Literal["name", "-name", "updated_at", "-updated_at"] = "name"
 
 
 class SecretOut(TypedDict):
@@ -80,10 +87,13 @@ def secret_access(action: str, *scopes: ApiScope) -> Access:
 
 
 @router.get("/{workspace_id}/secrets", auth=secret_access("view", ApiScope.READ))
-def list_secrets(request: HttpRequest, workspace_id: UUID) -> list[SecretOut]:
+def list_secrets(
+    request: HttpRequest, response: HttpResponse, workspace_id: UUID, wanted: Query[SecretsListed]
+) -> list[SecretOut]:
     """List the secrets that a workspace gets: global ones, overridden by those of its sets, then by its own."""
     effective = secrets.effective_secrets([find(workspace_id).pk])
-    return [secret_json(row) for row in Secret.objects.filter(pk__in=[each.secret_id for each in effective])]
+    rows = in_order(Secret.objects.filter(pk__in=[each.secret_id for each in effective]), wanted)
+    return [secret_json(row) for row in page_of(rows, wanted, request=request, response=response)]
 
 
 @router.put("/{workspace_id}/secrets", auth=secret_access("change", ApiScope.OPERATE))
@@ -101,9 +111,10 @@ def delete_secret(request: HttpRequest, workspace_id: UUID, name: str) -> DoneOu
 
 
 @global_secrets.get("", auth=secret_access("view", ApiScope.READ))
-def list_global_secrets(request: HttpRequest) -> list[SecretOut]:
+def list_global_secrets(request: HttpRequest, response: HttpResponse, wanted: Query[SecretsListed]) -> list[SecretOut]:
     """List the secrets that every workspace gets."""
-    return [secret_json(row) for row in Secret.objects.filter(workspace=None, secret_set=None)]
+    rows = in_order(Secret.objects.filter(workspace=None, secret_set=None), wanted)
+    return [secret_json(row) for row in page_of(rows, wanted, request=request, response=response)]
 
 
 @global_secrets.put("", auth=secret_access("change", ApiScope.ADMIN))

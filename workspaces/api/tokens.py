@@ -2,13 +2,15 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Path, Status
+from ninja import Path, Query, Status
+from pydantic import Field
 from typing_extensions import TypedDict
 
+from events.pages import MOST_ROWS, Paged, in_order, page_of
 from postgres.clock import database_now
 from workspaces.api.edits import find
 from workspaces.api.idempotency import once
@@ -17,8 +19,14 @@ from workspaces.api.schemas import DoneOut
 from workspaces.models import AgentToken, ApiScope
 from workspaces.services.core import agent_tokens
 
-MOST_LISTED = 200
 TokenId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+
+class TokensListed(Paged):
+    """Which tokens to list. The header Link has the address of the next page."""
+
+    sort: Literal["created_at", "-created_at"] = "-created_at"
+    limit: int | None = Field(200, ge=1, le=MOST_ROWS)
 
 
 class MintedOut(TypedDict):
@@ -50,10 +58,12 @@ def mint_token(request: HttpRequest, response: HttpResponse, workspace_id: UUID)
 
 
 @router.get("/{workspace_id}/tokens", auth=access("view", ApiScope.READ))
-def list_tokens(request: HttpRequest, workspace_id: UUID) -> list[TokenOut]:
-    """List a workspace's newest tokens. The tokens themselves can't be read again."""
+def list_tokens(
+    request: HttpRequest, response: HttpResponse, workspace_id: UUID, wanted: Query[TokensListed]
+) -> list[TokenOut]:
+    """List a workspace's tokens, the newest first. The tokens themselves can't be read again."""
     workspace = find(workspace_id)
-    rows = AgentToken.objects.filter(workspace=workspace).order_by("-pk")[:MOST_LISTED]
+    rows = in_order(AgentToken.objects.filter(workspace=workspace), wanted)
     return [
         {
             "id": row.pk,
@@ -62,7 +72,7 @@ def list_tokens(request: HttpRequest, workspace_id: UUID) -> list[TokenOut]:
             "created_at": row.created_at,
             "revoked_at": row.revoked_at,
         }
-        for row in rows
+        for row in page_of(rows, wanted, request=request, response=response)
     ]
 
 

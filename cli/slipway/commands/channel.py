@@ -53,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
 @channel_app.command("ls")
 def list_channels(context: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """List all channels, with their state and what waits."""
-    show_rows(client_of(context).get("/channels"), _COLUMNS, output)
+    show_rows(client_of(context).pages("/channels"), _COLUMNS, output)
 
 
 @channel_app.command("get")
@@ -170,7 +170,7 @@ def act(context: typer.Context, channel: str, verb: str, output: Format) -> None
 
 def find_channel(client: Client, text: str) -> dict[str, Any]:
     """Return the channel that a text means. Raises CommandFailed if it means none or several."""
-    return choose(client.get("/channels"), text, what="channel")
+    return choose(client.pages("/channels"), text, what="channel")
 
 
 def path_of(client: Client, text: str) -> str:

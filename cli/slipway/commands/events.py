@@ -34,7 +34,7 @@ def show_events(
     event: Annotated[list[str] | None, typer.Option("--event", "-e", help="Only with this name.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new ones until Ctrl-C.")] = False,
     after: Annotated[int | None, typer.Option(min=0, help="Only those behind this position.")] = None,
-    most: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most this many.")] = 50,
+    most: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many.")] = 50,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Show the newest events, or with --follow those that come.
@@ -48,7 +48,7 @@ def show_events(
         for envelope in live_events(client, {"workspace": workspace_id, "event": event}, after=after):
             typer.echo(event_line(envelope, output))
     path = f"/events/{workspace_id}" if workspace_id else "/events"
-    rows = [as_envelope(row) for row in client.get(path, after=after, limit=most, event=event)]
+    rows = [as_envelope(row) for row in client.pages(path, {"after": after, "event": event}, most=most)]
     show_rows(sorted(rows, key=lambda row: row["position"]), _COLUMNS, output, name="event")
 
 

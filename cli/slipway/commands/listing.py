@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
-from slipway.client import Client
+from slipway.client import MOST_ROWS, Client
 from slipway.finding import as_id, find
 from slipway.output import Format, OutputOption, console_for, show_one, show_rows, table_of
 from slipway.session import NameArgument, client_of
@@ -16,7 +16,6 @@ from slipway.texts import one_line
 from slipway.workspace_columns import WORKSPACE_COLUMNS
 
 _WATCH_SECONDS = 2.0
-_MOST = 100_000
 NeedsRestartOption = Annotated[
     bool | None,
     typer.Option(
@@ -46,7 +45,7 @@ def list_workspaces(
     needs_restart: NeedsRestartOption = None,
     removed: Annotated[bool, typer.Option("--removed", help="The removed ones, too.")] = False,
     sort: Annotated[str, typer.Option(help="name, created_at or runtime; -name for the other way round.")] = "name",
-    most: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = _MOST,
+    most: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = MOST_ROWS,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing changes until Ctrl-C.")] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:

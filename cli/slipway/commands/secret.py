@@ -49,14 +49,14 @@ def list_secrets(
 ) -> None:
     """List the names of secrets: of a workspace also those of its sets and the global ones."""
     client = client_of(context)
-    listed = client.get(path_of(client, workspace, is_global, secret_set))
-    show_rows(listed["secrets"] if secret_set else listed, _COLUMNS, output)
+    path = path_of(client, workspace, is_global, secret_set)
+    show_rows(client.get(path)["secrets"] if secret_set else client.pages(path), _COLUMNS, output)
 
 
 @secret_app.command("sets")
 def list_sets(context: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """List the sets of secrets, and how many workspaces have each."""
-    show_rows(client_of(context).get("/settings/secret-sets"), _SET_COLUMNS, output)
+    show_rows(client_of(context).pages("/settings/secret-sets"), _SET_COLUMNS, output)
 
 
 @secret_app.command("set")

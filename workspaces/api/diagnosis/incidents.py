@@ -10,11 +10,12 @@ from ninja import Path, Query, Router
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from events.pages import MOST_ROWS, Paged, in_order, page_of
+from events.parameters import Moment
 from postgres.clock import database_now
 from postgres.enum_text import one_of
 from workspaces.access.authentication import Access, Operator
 from workspaces.access.errors import RequestRefused
-from workspaces.api.pages import Moment, Paged, in_order, page_of
 from workspaces.models import ApiScope, Incident
 from workspaces.models.incidents import IncidentKind
 from workspaces.services.watching import mass_lateness
@@ -35,7 +36,7 @@ class IncidentsListed(Paged):
     since: Moment | None = Field(None, description="those that ended at this time or later, or are open")
     until: Moment | None = Field(None, description="those that were opened before this time")
     sort: Literal["opened_at", "-opened_at"] = "-opened_at"
-    limit: int | None = Field(100, ge=1, le=1000)
+    limit: int | None = Field(100, ge=1, le=MOST_ROWS)
 
 
 class IncidentOut(TypedDict):

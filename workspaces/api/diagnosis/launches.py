@@ -12,11 +12,12 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from agent.texts import printable
+from events.pages import MOST_ROWS, Paged, in_order, page_of
+from events.parameters import Moment, Texts
 from postgres.enum_text import one_of
 from workspaces.access.authentication import Access
 from workspaces.access.errors import RequestRefused
 from workspaces.api.edits import find
-from workspaces.api.pages import Moment, Paged, Texts, in_order, page_of
 from workspaces.api.router import router as workspaces
 from workspaces.deadlines.policy import stop_deadline
 from workspaces.lifecycle.failures import advice_for
@@ -43,7 +44,7 @@ class LaunchesListed(Paged):
     since: Moment | None = Field(None, description="those that began at this time or later; UTC if it names no zone")
     until: Moment | None = Field(None, description="those that began before this time")
     sort: Literal["queued_at", "-queued_at"] = "-queued_at"
-    limit: int | None = Field(100, ge=1, le=1000)
+    limit: int | None = Field(100, ge=1, le=MOST_ROWS)
 
 
 class PhaseOut(TypedDict):

@@ -1,0 +1,1 @@
+"""The lists of the API: their pages, orders and queries."""
