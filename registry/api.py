@@ -38,6 +38,7 @@ from workspaces.access.authentication import Access, Agent
 from workspaces.access.errors import RequestRefused
 from workspaces.api.router import answering
 from workspaces.deadlines.policy import current_policy, effective_deadline
+from workspaces.enqueue import on_commit
 from workspaces.lifecycle.transitions import FailureCode, label_of
 from workspaces.models import ApiScope
 from workspaces.services.launching.progress import record_progress
@@ -174,5 +175,5 @@ def bootstrap_failed(request: HttpRequest, workspace_id: UUID, body: BootstrapFa
 def _outcome(workspace_id: UUID, *, has_failed: bool) -> NoChangeOut:
     if not has_failed:
         return {"no_change": True}
-    enqueue_due_teardowns(now=database_now(), workspace_id=workspace_id)
+    on_commit(lambda: enqueue_due_teardowns(now=database_now(), workspace_id=workspace_id))
     return {}

@@ -22,9 +22,9 @@ _silent_until = 0.0
 def enqueue(task: "Task[Any, Any]", **arguments: Any) -> None:
     """Send the task when the open transaction commits, or now if none is open.
 
-    If the broker is down the work is not lost: its row stays due, and Celery beat queues it again.
+    If that fails the work is not lost: its row stays due, and Celery beat queues it again.
     """
-    transaction.on_commit(lambda: _send(task, arguments))
+    on_commit(lambda: _send(task, arguments))
 
 
 def on_commit(dispatch: Callable[[], None]) -> None:

@@ -4,11 +4,14 @@ Admin actions, management commands, API routes and docs/reference/operations.md 
 To add a row, see docs/how-to/add-a-verb.md.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError
 
 from postgres.clock import database_now
 from workspaces import tasks
@@ -26,6 +29,8 @@ from workspaces.services.stopping import hibernate as hibernate_service
 from workspaces.services.stopping import pause as pause_service
 from workspaces.services.stopping import remove as remove_service
 from workspaces.services.watching import budgets
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,11 +196,22 @@ def remove(workspace_id: UUID, *, confirm: bool = False) -> OperationResult:
     return OperationResult(changed=cascade.changed, skipped=cascade.refused)
 
 
-def enforce_budget(workspace_id: UUID) -> None:
-    """Tell that a workspace has reached a level of its budget, and pause it at its limit if it says so."""
-    now = database_now()
-    if budgets.enforce(workspace_id, now=now):
-        tasks.enqueue_due_teardowns(now=now)
+def enforce_budget(workspace_id: UUID) -> bool:
+    """Tell that a workspace has reached a level of its budget, and pause it at its limit if it says so.
+
+    Return False if that failed. Nothing is raised, since what the budget is held against is stored already; the error
+    is logged, and the agent's next heartbeat that says what was spent repeats this.
+    """
+    guard = RowGuard[UUID](what="A budget could not be enforced")
+    try:
+        with guard.handling(workspace_id):
+            now = database_now()
+            if budgets.enforce(workspace_id, now=now):
+                tasks.enqueue_due_teardowns(now=now)
+    except (DatabaseError, InterfaceError):
+        logger.exception(guard.what, extra={"workspace_id": workspace_id})
+        return False
+    return not guard.failures
 
 
 def _enqueue_launches(workspaces: Iterable[Workspace], *, now: datetime) -> None:

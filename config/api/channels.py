@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from ninja import Path, Query, Router, Status
 from pydantic import StrictBool, StrictInt
@@ -141,6 +142,7 @@ def list_channels(request: HttpRequest, response: HttpResponse, wanted: Query[Ch
 def add_channel(request: HttpRequest, response: HttpResponse, body: NewChannelIn) -> Status[SavedOut]:
     """Add a channel. A webhook's signing secret is in the answer, and only there."""
 
+    @transaction.atomic
     def add() -> Status[SavedOut]:
         values = body.model_dump(mode="json", exclude_unset=True)
         saved = saving.create(values.pop("kind"), values)
@@ -156,6 +158,7 @@ def get_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
 
 
 @router.patch("/{channel_id}", auth=CHANGE)
+@transaction.atomic
 def change_channel(request: HttpRequest, channel_id: ChannelId, body: ChannelIn) -> SavedOut:
     """Change a channel. For another host, its encrypted options have to be given again, and a new secret signs."""
     find_channel(channel_id)
@@ -163,6 +166,7 @@ def change_channel(request: HttpRequest, channel_id: ChannelId, body: ChannelIn)
 
 
 @router.delete("/{channel_id}", auth=DELETE)
+@transaction.atomic
 def remove_channel(request: HttpRequest, channel_id: ChannelId) -> DoneOut:
     """Remove a channel with its deliveries, also those that are not sent yet."""
     find_channel(channel_id).delete()
@@ -182,6 +186,7 @@ def test_channel(request: HttpRequest, channel_id: ChannelId) -> TestOut:
 
 
 @router.post("/{channel_id}/pause", auth=CHANGE)
+@transaction.atomic
 def pause_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
     """Stop sending. Events are still queued."""
     find_channel(channel_id)
@@ -190,6 +195,7 @@ def pause_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
 
 
 @router.post("/{channel_id}/resume", auth=CHANGE)
+@transaction.atomic
 def resume_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
     """Send what has been queued, in order."""
     find_channel(channel_id)
@@ -198,6 +204,7 @@ def resume_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
 
 
 @router.post("/{channel_id}/enable", auth=CHANGE)
+@transaction.atomic
 def enable_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
     """Queue events again for a channel that was disabled, and send what was queued before."""
     find_channel(channel_id)

@@ -4,6 +4,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
+from django.db import transaction
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from ninja import Path, Query, Router, Status
@@ -94,6 +95,7 @@ def list_api_keys(request: HttpRequest, response: HttpResponse, wanted: Query[Ke
 def create_api_key(request: HttpRequest, response: HttpResponse, body: KeyIn) -> Status[MintedKeyOut]:
     """Create a key. A request that is repeated with the same Idempotency-Key creates nothing."""
 
+    @transaction.atomic
     def create() -> Status[MintedKeyOut]:
         row, key = api_keys.mint_api_key(**body.model_dump())
         return Status(HTTPStatus.CREATED, {**key_json(ApiKey.objects.with_clock().get(pk=row.pk)), "key": key})

@@ -1,8 +1,10 @@
 """The fields of a workspace that operators change, its budget, and its state in short."""
 
-from typing import Annotated, Any
+import logging
+from typing import Annotated, Any, NotRequired
 from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from typing_extensions import TypedDict
 
@@ -19,15 +21,26 @@ from workspaces.services.core import fields
 from workspaces.services.core.transition import UnknownWorkspace
 from workspaces.services.watching.budgets import month_of, spent_in
 
+logger = logging.getLogger(__name__)
+
+NOT_ENFORCED = (
+    "The budget was stored, but Slipway could not check whether it is spent; the error was logged. "
+    "The agent's next heartbeat that says what was spent repeats the check."
+)
+
 
 class BudgetOut(TypedDict):
-    """A budget and what was spent of it this month, in cents."""
+    """A budget and what was spent of it this month, in cents.
+
+    `warnings` are there if the budget was stored, but not yet held against what is spent.
+    """
 
     budget_limit: int | None
     budget_used: int
     monthly_spend: int
     budget_remaining: int | None
     budget_action: Annotated[str, one_of(BudgetAction)]
+    warnings: NotRequired[list[str]]
 
 
 class StateOut(TypedDict):
@@ -59,13 +72,21 @@ def get_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID)
 
 @router.patch("/{workspace_id}/budget", auth=access("change", ApiScope.OPERATE))
 def change_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID, body: BudgetIn) -> BudgetOut:
-    """Change a workspace's budget in cents a month, null for none, and what happens when it is spent."""
-    edit(request, response, workspace_id, body.model_dump(exclude_unset=True))
-    operations.enforce_budget(workspace_id)
-    workspace = find(workspace_id)
-    # It may be paused now.
-    response["ETag"] = etag_of(workspace)
-    return budget_json(workspace)
+    """Change a workspace's budget in cents a month, null for none, and what happens when it is spent.
+
+    `warnings`, if there are any, say that the budget was stored but could not be enforced yet.
+    """
+    with transaction.atomic():
+        edit(request, response, workspace_id, body.model_dump(exclude_unset=True))
+        answer = budget_json(find(workspace_id))
+    is_enforced = operations.enforce_budget(workspace_id)
+    try:
+        # It may be paused now.
+        response["ETag"] = etag_of(find(workspace_id))
+    except Exception:
+        # The change is stored. With the ETag that it had then, nothing that came later can be overwritten.
+        logger.exception("A changed budget could not be read again", extra={"workspace_id": workspace_id})
+    return answer if is_enforced else {**answer, "warnings": [NOT_ENFORCED]}
 
 
 @router.get("/{workspace_id}/state", auth=access("view", ApiScope.READ, own_agent=True))

@@ -224,6 +224,32 @@ def test_a_budget_shows_all_four_figures_with_and_without_a_limit(operator, work
     assert patch(operator, workspace, {"budget_limit": None}, path="/budget").json()["budget_remaining"] is None
 
 
+def test_a_budget_that_can_not_be_enforced_is_stored_and_said_to_be(operator, workspace, monkeypatch):
+    agent = AgentCaller(workspace)
+    agent.beat(monthly_spend=700)
+    with monkeypatch.context() as patched:
+        patched.setattr("workspaces.services.watching.budgets.enforce", lambda *_, **__: 1 / 0)
+        answer = patch(operator, workspace, {"budget_limit": 500, "budget_action": "pause"}, path="/budget")
+    assert (answer.status_code, answer.json()["budget_limit"]) == (200, 500)
+    assert ["could not check whether it is spent" in each for each in answer.json()["warnings"]] == [True]
+    assert stored(workspace)["status"] == WorkspaceStatus.ONLINE
+    assert patch(operator, workspace, {"budget_limit": 600}, path="/budget", If_Match=answer["ETag"]).status_code == 200
+
+
+def test_a_heartbeat_counts_although_the_budget_can_not_be_enforced_and_the_next_one_enforces_it(
+    operator, workspace, monkeypatch
+):
+    patch(operator, workspace, {"budget_limit": 500, "budget_action": "pause"}, path="/budget")
+    agent = AgentCaller(workspace)
+    with monkeypatch.context() as patched:
+        patched.setattr("workspaces.services.watching.budgets.enforce", lambda *_, **__: 1 / 0)
+        assert agent.beat(monthly_spend=700).status_code == 200
+    assert operator.get(f"/workspaces/{workspace.pk}/budget").json()["monthly_spend"] == 700
+    assert stored(workspace)["status"] == WorkspaceStatus.ONLINE
+    assert agent.beat(monthly_spend=700).status_code == 200
+    assert stored(workspace)["status"] == WorkspaceStatus.PAUSED
+
+
 @pytest.mark.parametrize(
     "body", [{}, {"budget_limit": -1}, {"budget_limit": 1.5}, {"budget_limit": MAX_BUDGET_CENTS + 1}]
 )

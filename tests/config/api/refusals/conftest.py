@@ -1,0 +1,1 @@
+from tests.config.api.refusals.world import world  # noqa: F401
