@@ -13,7 +13,7 @@ from django.utils import timezone
 KEEP_ALIVE = "KEEP_ALIVE"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class LoggedEvent:
     """An event as listeners get it: from the log, or ephemeral."""
 

@@ -179,21 +179,22 @@ def _update_rate() -> float:
 def _claim_rate(channel_id: int) -> float:
     from events.delivery.claims import Mark, claim, mark
     from events.models import Channel
-    from postgres.clock import database_now
 
     _insert_waiting_deliveries()
     channel = Channel.objects.get(pk=channel_id)
     done = 0
-    entry = {"at": "2026-01-01T00:00:00+00:00", "ok": True, "latency_ms": 3, "answer": "HTTP 200"}
+    entry = {"ok": True, "latency_ms": 3, "answer": "HTTP 200"}
 
     def run() -> None:
         nonlocal done
         while True:
-            now = database_now()
-            claimed = claim(channel, now=now, until=now + timedelta(minutes=1), limit=BATCH)
+            claimed = claim(channel, lease=timedelta(minutes=1), limit=BATCH)
             if claimed is None:
                 return
-            marks = [Mark(delivery=each, is_delivered=True, at=now, entry=entry) for each in claimed.deliveries]
+            marks = [
+                Mark(delivery=each, is_delivered=True, at=claimed.claimed_at, entry=entry)
+                for each in claimed.deliveries
+            ]
             done += mark(claimed, marks)
 
     rate = _rate(EVENTS, run)

@@ -18,7 +18,7 @@ NOTHING = "-"
 LONGEST_RETRY_AFTER = timedelta(hours=12)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Message:
     """One event to send to a receiver. Every attempt sends the same content."""
 

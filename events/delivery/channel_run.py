@@ -16,7 +16,6 @@ from events.delivery.claims import Claim, claim, release
 from events.delivery.grouping import group, without_quiet
 from events.delivery.outcomes import despite_outage, finish, store_marks
 from events.models import Channel
-from postgres.clock import database_now
 
 # A channel's changed options and timeout take effect after this time at the latest.
 _CHANNEL_SECONDS = 1.0
@@ -46,9 +45,8 @@ class ChannelRun:
                 if time.monotonic() - self._channel_read_at > _CHANNEL_SECONDS:
                     self._channel = Channel.objects.filter(pk=self._channel_id).first()
                     self._channel_read_at = time.monotonic()
-                now = database_now()
-                until = now + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
-                claimed = claim(self._channel, now=now, until=until) if self._channel else None
+                lease = timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
+                claimed = claim(self._channel, lease=lease) if self._channel else None
                 if claimed is None:
                     return
                 self._deliver(claimed)

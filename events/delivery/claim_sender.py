@@ -83,7 +83,6 @@ class ClaimSender:
             result = SendFailed(f"Slipway could not send the message: {type(error).__name__}.")
         now = self._claim.now()
         entry = {
-            "at": now.isoformat(),
             "ok": isinstance(result, Receipt),
             "latency_ms": int((time.monotonic() - started) * 1000),
             "answer": result.answer,

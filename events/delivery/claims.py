@@ -4,7 +4,6 @@ A claim is a lease: if the process that holds it dies, another takes over when t
 that do both are events/sql/events_claim.sql and events_mark.sql. Nothing is sent here.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
+import orjson
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q
 
@@ -24,9 +24,11 @@ DELIVERIES_CHANNEL = "slipway_deliveries_due"
 BATCH_SIZE = 200
 # How many attempts `Delivery.history` keeps.
 HISTORY_LENGTH = 20
+_CLAIM = "SELECT present, events_claim(%s, %s, present, present + %s) FROM coalesce(%s, clock_timestamp()) AS present"
+_MARK = "SELECT events_mark(%s, %s, %s)"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class ClaimedDelivery(Message):
     """A message to send, with the delivery that it belongs to and how many of its attempts have failed."""
 
@@ -64,11 +66,11 @@ class Claim:
         return self.claimed_at + timedelta(seconds=time.monotonic() - self._monotonic)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Mark:
     """The outcome of one attempt. A failed one without `next_attempt_at` makes the delivery a dead letter.
 
-    `entry` is appended to `Delivery.history`: {at, ok, latency_ms, answer, response, error}.
+    `entry` is appended to `Delivery.history`, with `at`: {ok, latency_ms, answer, response, error}.
     """
 
     delivery: ClaimedDelivery
@@ -94,40 +96,37 @@ def due_channels(*, now: datetime) -> list[int]:
     return list(Channel.objects.sending(now=now).filter(is_due).order_by("pk").values_list("pk", flat=True))
 
 
-def claim(channel: Channel, *, now: datetime, until: datetime, limit: int = BATCH_SIZE) -> Claim | None:
-    """Claim up to `limit` due first attempts and as many due retries of a channel.
+def claim(channel: Channel, *, lease: timedelta, now: datetime | None = None, limit: int = BATCH_SIZE) -> Claim | None:
+    """Claim up to `limit` due first attempts and as many due retries of a channel. `now` is the database's, if None.
 
     Return None if nothing is due, the channel may not be sent to, or another process holds a claim of it: one claim
     per channel keeps the order and bounds the concurrency, however many processes deliver.
     """
+    parameters: list[Any] = [channel.pk, limit, lease, now]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT events_claim(%s, %s, %s, %s)", [channel.pk, limit, now, until])
-        (rows,) = cursor.fetchone()
+        cursor.execute(_CLAIM, parameters)
+        claimed_at, rows = cursor.fetchone()
     if rows is None:
         return None
     deliveries = [ClaimedDelivery.from_row(row) for row in rows]
-    return Claim(channel=channel, deliveries=deliveries, claimed_at=now, leased_until=until)
+    return Claim(channel=channel, deliveries=deliveries, claimed_at=claimed_at, leased_until=claimed_at + lease)
 
 
 def mark(claim: Claim, marks: Sequence[Mark]) -> int:
     """Store the outcomes of some of the claim's deliveries. Return how many the claim still held."""
     rows = []
     for each in marks:
-        state = DeliveryState.WAITING if each.next_attempt_at else DeliveryState.DEAD
+        row: dict[str, Any] = {"id": each.delivery.delivery_id, "entry": {"at": each.at, **each.entry}}
         if each.is_delivered:
-            state = DeliveryState.DELIVERED
-        row = {
-            "id": each.delivery.delivery_id,
-            "state": state,
-            "attempts": each.delivery.attempts + 1,
-            "settled_at": None if state == DeliveryState.WAITING else each.at.isoformat(),
-            "next_attempt_at": each.next_attempt_at.isoformat() if each.next_attempt_at else None,
-            "entry": each.entry,
-        }
+            row["state"] = DeliveryState.DELIVERED.value
+        elif each.next_attempt_at is None:
+            row["state"] = DeliveryState.DEAD.value
+        else:
+            row |= {"state": DeliveryState.WAITING.value, "next_attempt_at": each.next_attempt_at}
         rows.append(row)
     with connection.cursor() as cursor:
         # One JSON document for all rows: adapting an array for each column takes longer than the UPDATE.
-        cursor.execute("SELECT events_mark(%s, %s, %s)", [json.dumps(rows), claim.leased_until, HISTORY_LENGTH])
+        cursor.execute(_MARK, [orjson.dumps(rows).decode(), claim.leased_until, HISTORY_LENGTH])
         count: int = cursor.fetchone()[0]
     return count
 

@@ -30,7 +30,7 @@ def without_quiet(claim: Claim) -> Claim:
     tells of the whole loop.
     """
     at, marks, told = claim.now(), list[Mark](), list[ClaimedDelivery]()
-    entry = {"at": at.isoformat(), "ok": True, "latency_ms": 0, "answer": IN_CRASH_LOOP, "response": ""}
+    entry = {"ok": True, "latency_ms": 0, "answer": IN_CRASH_LOOP, "response": ""}
     for each in claim.deliveries:
         if each.event.payload.get("crash_loop", {}).get("gave_up") is False:
             marks.append(Mark(delivery=each, is_delivered=True, at=at, entry=entry))

@@ -92,8 +92,8 @@ def test_attempts_follow_the_schedule(receiver, monkeypatch):
     webhook(receiver.url)
     publish(online())
     began, ahead = database_now(), timedelta()
-    for module in (deliverer, channel_run):
-        monkeypatch.setattr(module, "database_now", lambda: began + ahead)
+    monkeypatch.setattr(deliverer, "database_now", lambda: began + ahead)
+    monkeypatch.setattr(channel_run, "claim", lambda *args, **options: claim(*args, now=began + ahead, **options))
     # The time that the test itself takes must not count.
     monkeypatch.setattr(Claim, "now", lambda claim: claim.claimed_at)
     receiver.answer = failing(500)
@@ -207,15 +207,15 @@ def test_a_claim_is_taken_over_when_its_lease_ends(receiver):
     channel = webhook(receiver.url)
     publish(online(), online())
     now = database_now()
-    dead = claim(channel, now=now, until=now + timedelta(seconds=60))
+    dead = claim(channel, lease=timedelta(seconds=60), now=now)
     assert dead
     assert len(dead.deliveries) == 2
     later = now + timedelta(seconds=59)
-    assert claim(channel, now=later, until=later + timedelta(seconds=60)) is None
+    assert claim(channel, lease=timedelta(seconds=60), now=later) is None
     assert due_channels(now=later) == []
     later = now + timedelta(seconds=60)
     assert due_channels(now=later) == [channel.pk]
-    taken = claim(channel, now=later, until=later + timedelta(seconds=60))
+    taken = claim(channel, lease=timedelta(seconds=60), now=later)
     assert taken
     # The marks of the first claim no longer count.
     marks = [Mark(delivery=each, is_delivered=False, at=later) for each in dead.deliveries]
@@ -226,15 +226,49 @@ def test_a_claim_is_taken_over_when_its_lease_ends(receiver):
     assert states() == {DeliveryState.DELIVERED: 2}
 
 
+def test_a_mark_counts_the_attempt_and_settles_what_is_not_repeated(receiver):
+    channel = webhook(receiver.url)
+    publish(online(), online(), online())
+    claimed = claim(channel, lease=timedelta(seconds=60))
+    assert claimed
+    at = claimed.claimed_at + timedelta(seconds=1)
+    delivered, dead, repeated = claimed.deliveries
+    later = at + timedelta(minutes=5)
+    marks = [
+        Mark(delivery=delivered, is_delivered=True, at=at, entry={"ok": True}),
+        Mark(delivery=dead, is_delivered=False, at=at, entry={"ok": False}),
+        Mark(delivery=repeated, is_delivered=False, at=at, next_attempt_at=later, entry={"ok": False}),
+    ]
+    assert mark(claimed, marks) == 3
+    rows = Delivery.objects.order_by("position").values_list("state", "attempts", "settled_at", "history")
+    told = at.isoformat()
+    assert list(rows) == [
+        (DeliveryState.DELIVERED, 1, at, [{"at": told, "ok": True}]),
+        (DeliveryState.DEAD, 1, at, [{"at": told, "ok": False}]),
+        (DeliveryState.WAITING, 1, None, [{"at": told, "ok": False}]),
+    ]
+    assert Delivery.objects.get(state=DeliveryState.WAITING).next_attempt_at == later
+
+
+def test_a_claim_s_time_is_the_database_s(receiver):
+    channel = webhook(receiver.url)
+    publish(online())
+    before = database_now()
+    claimed = claim(channel, lease=timedelta(seconds=60))
+    assert claimed
+    assert before <= claimed.claimed_at <= database_now()
+    assert Delivery.objects.get().leased_until == claimed.leased_until == claimed.claimed_at + timedelta(seconds=60)
+
+
 def test_released_deliveries_keep_their_order_and_attempts(receiver):
     channel = webhook(receiver.url)
     publish(*[online() for _ in range(5)])
     now = database_now()
-    held = claim(channel, now=now, until=now + timedelta(seconds=60))
+    held = claim(channel, lease=timedelta(seconds=60), now=now)
     assert held
     release(held, held.deliveries[2:])
     mark(held, [Mark(delivery=each, is_delivered=True, at=now) for each in held.deliveries[:2]])
-    again = claim(channel, now=now, until=now + timedelta(seconds=60))
+    again = claim(channel, lease=timedelta(seconds=60), now=now)
     assert again
     assert [each.event.position for each in again.deliveries] == [3, 4, 5]
     assert {each.attempts for each in again.deliveries} == {0}
