@@ -4,6 +4,7 @@ import json
 import socket
 import time
 
+import psycopg
 import pytest
 import redis
 from django.conf import settings
@@ -11,9 +12,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from events import ephemeral
+from events.delivery.claims import DELIVERIES_CHANNEL
 from events.models import Event
+from events.outbox import RECORDED_CHANNEL
+from events.relay import POSITIONED_CHANNEL
+from postgres.connections import connection_parameters
 from tests.callers import AgentCaller, Caller, holder
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces import factories
 from workspaces.access.secrets import put_secrets
 from workspaces.models import ApiScope, Workspace
@@ -109,6 +114,79 @@ def test_a_new_boot_step_is_published_and_a_repeated_one_is_not(subscription):
     assert start["payload"]["step"] == "start"
     assert start["payload"]["deadline_at"] == deadline_at.isoformat()
     assert not Event.objects.filter(event_type__in=["WORKSPACE_PROGRESS", "WORKSPACE_HEARTBEAT"]).exists()
+
+
+class CountingPublisher(ephemeral._Publisher):
+    """Counts what it is given. Nothing else in a process publishes to Redis."""
+
+    given = 0
+
+    def publish(self, messages):
+        self.given += len(messages)
+        super().publish(messages)
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self):
+        self.now, self.sleep = 1000.0, time.sleep
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def beats(monkeypatch):
+    """Return a function that sends heartbeats and returns how many messages they publish."""
+    monkeypatch.setattr(ephemeral, "TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(ephemeral, "time", Clock())
+    monkeypatch.setattr(ephemeral, "_publisher", CountingPublisher())
+    agent = AgentCaller(factories.online())
+
+    def send(number):
+        before = ephemeral._publisher.given
+        assert {agent.beat(uptime_seconds=each).status_code for each in range(number)} == {200}
+        return ephemeral._publisher.given - before
+
+    return send
+
+
+def nobody_is_known_to_listen():
+    return not ephemeral.is_heard()
+
+
+def test_heartbeats_are_published_only_while_somebody_listens(beats):
+    # The first one finds out that nobody does.
+    assert beats(1) == 1
+    wait_until(nobody_is_known_to_listen)
+    assert beats(5) == 0
+    with redis.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as subscription:
+        subscription.subscribe(ephemeral.redis_channel())
+        assert subscription.get_message(timeout=PATIENCE_SECONDS)["type"] == "subscribe"
+        # They notice who came within a second.
+        assert beats(1) == 0
+        ephemeral.time.now += ephemeral._UNHEARD_SECONDS
+        assert beats(5) == 5
+        heard = [json.loads(subscription.get_message(timeout=PATIENCE_SECONDS)["data"]) for _ in range(5)]
+        assert [event["payload"]["uptime_seconds"] for event in heard] == [0, 1, 2, 3, 4]
+        subscription.unsubscribe()
+        assert subscription.get_message(timeout=PATIENCE_SECONDS)["type"] == "unsubscribe"
+    # The last one has left: one message finds out, and no more follow within the second.
+    assert beats(1) == 1
+    wait_until(nobody_is_known_to_listen)
+    assert beats(5) == 0
+
+
+def test_a_heartbeat_notifies_nobody_over_postgres(beats):
+    parameters = connection_parameters(application_name="test")
+    with psycopg.connect(**parameters) as listener, connection.cursor() as cursor:
+        for channel in (RECORDED_CHANNEL, POSITIONED_CHANNEL, DELIVERIES_CHANNEL):
+            listener.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+        beats(3)
+        # Notifications arrive in the order of their commits.
+        cursor.execute("SELECT pg_notify(%s, 'the end')", [POSITIONED_CHANNEL])
+        assert next(listener.notifies(timeout=PATIENCE_SECONDS)).payload == "the end"
 
 
 def test_a_redis_that_does_not_answer_delays_no_heartbeat(settings, monkeypatch):
