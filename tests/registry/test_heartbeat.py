@@ -1,5 +1,6 @@
 """Heartbeats: what they store, which status they change, and how many queries they take."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -40,6 +41,48 @@ def test_heartbeats_update_no_index(transactional_db):
         for uptime in range(20):
             agent.beat(uptime_seconds=uptime, active_tasks=uptime, current_task=f"task {uptime}")
         assert _query(heap_only) == [(before + 20, hot_before + 20)]
+
+
+@contextmanager
+def plans_counted():
+    """Count how often Postgres' planner runs for this connection, statements within functions included."""
+    plans = []
+
+    def count(diagnostic):
+        if "PLANNER STATISTICS" in diagnostic.message_primary:
+            plans.append(diagnostic)
+
+    psycopg_connection = connection.connection
+    psycopg_connection.add_notice_handler(count)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL log_planner_stats = on; SET LOCAL client_min_messages = log")
+    try:
+        yield plans
+    finally:
+        psycopg_connection.remove_notice_handler(count)
+
+
+def plans_of_a_beat(agent):
+    with plans_counted() as plans:
+        assert agent.beat(uptime_seconds=1, active_tasks=1).status_code == 200
+    return len(plans)
+
+
+def test_after_the_first_heartbeat_only_the_call_of_the_function_is_planned():
+    agents = [AgentCaller(online()) for _ in range(3)]
+    for agent in agents:
+        agent.beat()
+    # Of any workspace, since the plans are generic.
+    assert [plans_of_a_beat(agent) for agent in agents] == [1, 1, 1]
+
+
+def test_without_generic_plans_each_heartbeat_would_plan_its_statements_anew():
+    """Shows that the count above can tell."""
+    agent = AgentCaller(online())
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER FUNCTION workspaces_store_heartbeat SET plan_cache_mode = force_custom_plan")
+    agent.beat()
+    assert plans_of_a_beat(agent) > 2
 
 
 @pytest.mark.parametrize(
