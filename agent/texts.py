@@ -127,3 +127,13 @@ def clean_name(name: str) -> str:
     if name.strip() and is_visibly_empty(name):
         raise ValueError("shows nothing: it holds only invisible characters")
     return mend_line(name)
+
+
+def last_characters(text: str, most: int) -> str:
+    """Return the end of the text, without the line that is cut."""
+    return text if len(text) <= most else without_cut_line(text[-most:])
+
+
+def without_cut_line(text: str) -> str:
+    """Return a text whose beginning was cut without what is left of its first line, unless that is half of it."""
+    return text[text.find("\n", 0, len(text) // 2) + 1 :]

@@ -344,6 +344,7 @@ LOGGING = {
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "fields", "filters": ["outages"]},
         "lines": {"class": "logging.StreamHandler", "formatter": "bare"},
+        "nowhere": {"class": "logging.NullHandler"},
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
@@ -351,7 +352,8 @@ LOGGING = {
         "celery": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
         "httpx": {"level": "WARNING"},
-        "apprise": {"level": "WARNING"},
+        # Its warnings may hold the URL. The delivery keeps them, masked (apprise_warnings.py).
+        "apprise": {"level": "WARNING", "handlers": ["nowhere"], "propagate": False},
         # Lines of the log channel are already JSON.
         "events.channels.log.kind": {"handlers": ["lines"], "propagate": False},
     },

@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from events.masking.masker import MASK
+
 MAX_PAYLOAD_BYTES = 65_536
 # To how many characters texts are shortened: the first length that makes the payload fit.
 _LENGTHS = (8_192, 1_024, 128)
 SHORTENED = "… [shortened]"
 OMITTED = "[omitted: too large for the event log]"
-MASK = "••••••"
 # A word of 32 random bytes as base64url, with a prefix or, by earlier versions, without: an agent token or an API key.
 # It has letters of both cases; a word without is not a token.
 _TOKEN_CHARACTERS = 43

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 from pydantic import ValidationError
 
 from events import ephemeral
+from events.masking.masker import WINDOW_CHARACTERS
 from registry import services
 from registry.authentication import check_claim, required_token
 from registry.live_updates import publish_heartbeat
@@ -22,7 +23,7 @@ from registry.schemas import HeardOut, HeartbeatIn, ignored_json
 from workspaces import operations
 from workspaces.access.authentication import AgentRow, agent_of, find_agent
 from workspaces.access.errors import RequestRefused, invalid_body
-from workspaces.access.masking import WINDOW_CHARACTERS, masker_for_token, masker_of
+from workspaces.access.masking import masker_for_token, masker_of
 from workspaces.access.tokens import digest
 from workspaces.lifecycle.transitions import RuntimeState, WorkspaceStatus
 from workspaces.services.watching import budgets

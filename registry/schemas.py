@@ -28,9 +28,9 @@ from typing_extensions import TypedDict
 
 from agent import rules
 from agent.texts import mend_line, mend_text, mend_values
+from events.masking.masker import WINDOW_CHARACTERS
 from postgres.enum_text import one_of
 from workspaces.access.errors import field_message
-from workspaces.access.masking import WINDOW_CHARACTERS
 from workspaces.lifecycle.transitions import FailureCode, RuntimeState, WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS
 

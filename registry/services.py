@@ -10,7 +10,7 @@ from uuid import UUID
 from workspaces import operations
 from workspaces.access import agent_urls, secrets
 from workspaces.access.authentication import Agent
-from workspaces.access.masking import Masker, masker_of
+from workspaces.access.masking import WorkspaceMasker, masker_of
 from workspaces.lifecycle.transitions import (
     RUNNING,
     FailureCode,
@@ -63,7 +63,7 @@ def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, no
         agent_urls.check_without_secrets(url, values, workspace_id=agent.workspace_id)
     card = None
     if agent_card is not None:
-        card = Masker(values, workspace_id=agent.workspace_id).mask_strings(dict(agent_card))
+        card = WorkspaceMasker(values, workspace_id=agent.workspace_id).mask_strings(dict(agent_card))
     registration = mark_online.Registration(url=url, agent_card=card)
     return _ignored_card(_bring_online(agent, verb=Verb.REGISTER, registration=registration, now=now), card)
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from config.entry.bodies import LEFT_UNREAD, SIGN_IN_PATH
 from config.entry.proxies import parsed
-from workspaces.access.tokens import CHALLENGE_OF_A_FORMER_CREDENTIAL, KEY_PREFIX, PREFIX_CHARACTERS
+from events.masking.credentials import KEY_PREFIX
+from workspaces.access.tokens import CHALLENGE_OF_A_FORMER_CREDENTIAL, PREFIX_CHARACTERS
 
 # An address may fail this often at once; each pause of FORGIVEN_SECONDS forgives one failure.
 MOST_FAILURES = 20

@@ -39,7 +39,7 @@ class Receipt:
 
 
 class SendFailed(Exception):
-    """The receiver did not accept a message. The text says why and contains no secret.
+    """The receiver did not accept a message. The text says why; events/delivery/masking_sender.py masks it.
 
     `is_permanent`: the same message would fail again, so it becomes a dead letter at once.
     `is_gone`: the receiver wants no more messages, so the channel is disabled.

@@ -17,6 +17,7 @@ from events.channels.base import Message, Receipt, SendFailed
 from events.channels.registry import kind_of
 from events.channels.webhook import signing
 from events.delivery.claims import announce_due
+from events.delivery.masking_sender import MaskingSender
 from events.envelope import LoggedEvent
 from events.models import Channel, Delivery, DeliveryState
 from events.names import TEST_EVENT, EventType
@@ -54,6 +55,14 @@ def all_options(channel: Channel) -> dict[str, Any]:
         ) from error
 
 
+def open_sender(channel: Channel) -> MaskingSender:
+    """Return a sender for a channel. Close it. Raises SendFailed, and UnknownKind."""
+    options = all_options(channel)
+    sealed = {name: value for name, value in options.items() if name not in channel.options}
+    kind, seconds = kind_of(channel.kind), channel.timeout_seconds
+    return MaskingSender(kind, options, sealed=sealed, name=channel.name, timeout_seconds=seconds)
+
+
 def encrypt_options(options: Mapping[str, Any]) -> str:
     """Return the options as they are stored in `Channel.sealed_options`."""
     return encryption.encrypt(json.dumps(dict(options)))
@@ -74,8 +83,7 @@ def send_test(channel: Channel, *, now: datetime) -> ReceiverAnswer:
     result: Receipt | SendFailed
     started = time.monotonic()
     try:
-        sender = kind_of(channel.kind).sender(all_options(channel), timeout_seconds=channel.timeout_seconds)
-        with closing(sender):
+        with closing(open_sender(channel)) as sender:
             result = sender.send([message])
     except SendFailed as error:
         result = error

@@ -8,12 +8,13 @@ from functools import partial
 
 from django.conf import settings
 
-from events.channels.base import Kind, Sender, SendFailed
+from events.channels.base import SendFailed
 from events.channels.registry import UnknownKind, kind_of
-from events.delivery.channel_operations import all_options, disable
+from events.delivery.channel_operations import disable, open_sender
 from events.delivery.claim_sender import ClaimSender
 from events.delivery.claims import Claim, claim, release
 from events.delivery.grouping import group, without_quiet
+from events.delivery.masking_sender import MaskingSender
 from events.delivery.outcomes import despite_outage, finish, store_marks
 from events.models import Channel
 
@@ -34,7 +35,7 @@ class ChannelRun:
         self._is_stopped = is_stopped
         self._channel: Channel | None = None
         self._channel_read_at = -math.inf
-        self._sender: Sender | None = None
+        self._sender: MaskingSender | None = None
         self._sender_options: object = None
 
     def run(self) -> None:
@@ -69,20 +70,20 @@ class ChannelRun:
         else:
             groups = [[delivery] for delivery in claimed.deliveries]
         sending = ClaimSender(
-            claimed, kind=kind, sender=self._open_sender(kind, claimed.channel), is_stopped=self._is_stopped
+            claimed, kind=kind, sender=self._open_sender(claimed.channel), is_stopped=self._is_stopped
         )
         for marks in sending.send(groups):
             self.delivered += sum(each.is_delivered for each in marks)
             despite_outage(partial(store_marks, claimed, marks))
         despite_outage(partial(finish, claimed, unsent=sending.unsent, stopped_by=sending.stopped_by))
 
-    def _open_sender(self, kind: Kind, channel: Channel) -> Sender | SendFailed:
+    def _open_sender(self, channel: Channel) -> MaskingSender | SendFailed:
         """Return the open sender, or a new one if the channel's options have changed, or why it can't be opened."""
         options = (channel.kind, channel.options, channel.sealed_options, channel.timeout_seconds)
         if self._sender is None or self._sender_options != options:
             self._close_sender()
             try:
-                self._sender = kind.sender(all_options(channel), timeout_seconds=channel.timeout_seconds)
+                self._sender = open_sender(channel)
             except SendFailed as error:
                 return error
             self._sender_options = options

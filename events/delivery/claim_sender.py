@@ -1,6 +1,5 @@
 """Sends the messages of one claim: outside any transaction, several workspaces at a time, each workspace in order."""
 
-import logging
 import random
 import threading
 import time
@@ -13,11 +12,10 @@ from typing import Any
 
 from django.conf import settings
 
-from events.channels.base import RESPONSE_BYTES, Kind, Receipt, Sender, SendFailed
+from events.channels.base import RESPONSE_BYTES, Kind, Receipt, SendFailed
 from events.delivery.claims import Claim, ClaimedDelivery, Mark
+from events.delivery.masking_sender import MaskingSender
 from events.delivery.schedule import next_attempt_at
-
-logger = logging.getLogger(__name__)
 
 # Mark soon, so that a crash repeats few messages, and many at once, so that marking costs little.
 _MARK_SECONDS = 0.1
@@ -32,7 +30,7 @@ class ClaimSender:
     """
 
     def __init__(
-        self, claim: Claim, *, kind: Kind, sender: Sender | SendFailed, is_stopped: Callable[[], bool]
+        self, claim: Claim, *, kind: Kind, sender: MaskingSender | SendFailed, is_stopped: Callable[[], bool]
     ) -> None:
         self.unsent: list[ClaimedDelivery] = []
         self.stopped_by: SendFailed | None = None
@@ -77,10 +75,6 @@ class ClaimSender:
             result = self._sender if isinstance(self._sender, SendFailed) else self._sender.send(group)
         except SendFailed as error:
             result = error
-        except Exception as error:
-            # A bug that one receiver triggers must not stop the messages after it.
-            logger.exception("A message could not be sent", extra={"channel": self._claim.channel.name})
-            result = SendFailed(f"Slipway could not send the message: {type(error).__name__}.")
         now = self._claim.now()
         entry = {
             "ok": isinstance(result, Receipt),

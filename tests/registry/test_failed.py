@@ -6,12 +6,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from events.masking.masker import LOG_TAIL_BYTES, MASK
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, online
-from workspaces.access.masking import LOG_TAIL_BYTES, MASK
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, WorkspaceStatus
 from workspaces.models import ApiScope, Launch, Workspace
 from workspaces.services.launching.restart import restart

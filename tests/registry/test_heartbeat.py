@@ -7,13 +7,13 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from events.masking.masker import MASK, Masker
 from events.models import Event
 from events.names import EventType
 from postgres import encryption
 from postgres.clock import database_now
 from tests.callers import AgentCaller, Caller
 from tests.workspaces.factories import booting, failed, online
-from workspaces.access.masking import MASK, Masker
 from workspaces.access.secrets import put_secrets
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Launch, Workspace

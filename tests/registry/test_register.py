@@ -7,12 +7,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from events.masking.masker import MASK
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.callers import AgentCaller, Caller, holder
 from tests.workspaces.factories import booting, external, failed, later, online
-from workspaces.access.masking import MASK
 from workspaces.access.secrets import put_secrets
 from workspaces.access.tokens import mint_agent_token
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from events.channels.network.addresses import ForbiddenAddress, Purpose, Unresolved, resolve_allowed
-from workspaces.access.masking import Masker
+from workspaces.access.masking import WorkspaceMasker
 
 MAX_URL_CHARACTERS = 2000
 # Shorter values, such as `1` or `prod`, occur in paths by chance.
@@ -50,7 +50,9 @@ def check_without_secrets(url: str, values: Iterable[str], *, workspace_id: UUID
     parts = urlsplit(url)
     # In brackets, since the rest of a value at the end of a text would count.
     behind_host = f"({parts._replace(scheme='', netloc='').geturl()})"
-    masker = Masker([value for value in values if len(value) >= _MIN_SECRET_CHARACTERS], workspace_id=workspace_id)
+    masker = WorkspaceMasker(
+        [value for value in values if len(value) >= _MIN_SECRET_CHARACTERS], workspace_id=workspace_id
+    )
     if masker.mask(behind_host) != behind_host:
         raise ForbiddenUrl(
             "The URL contains a secret or a token, and other agents, events and pages show it. "

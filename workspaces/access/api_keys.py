@@ -11,8 +11,9 @@ from django.db.models import TextChoices
 from django.db.models.functions import Now
 
 from agent.texts import clean_name
+from events.masking.credentials import KEY_PREFIX
 from postgres.clock import database_now, in_utc
-from workspaces.access.tokens import KEY_PREFIX, PREFIX_CHARACTERS, digest, random_text
+from workspaces.access.tokens import PREFIX_CHARACTERS, digest, random_text
 from workspaces.models import ApiKey, ApiScope
 
 MAX_NAME_CHARACTERS = 100

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
+from events.masking.masker import WINDOW_CHARACTERS, Masker
 from workspaces.access import secrets
-from workspaces.access.masking import WINDOW_CHARACTERS, Masker
 from workspaces.models import Launch
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -1,23 +1,17 @@
-"""What credentials look like, and the tokens of agents: shown once, stored only as SHA-256."""
+"""Random credentials, and the tokens of agents: shown once, stored only as SHA-256."""
 
 import hashlib
 import re
 import secrets
 
+from events.masking.credentials import AGENT_TOKEN_PREFIX, REST_CHARACTERS
 from workspaces.models import AgentToken, Workspace
 
 TOKEN_BYTES = 32
-# The length of TOKEN_BYTES in base64url without padding.
-TOKEN_CHARACTERS = 43
-# They tell people, secret scanners and masking.py what leaked, and keep a shell from reading a key as an option.
-KEY_PREFIX, AGENT_TOKEN_PREFIX = "slw_", "slwt_"
-CREDENTIAL_PREFIXES = (KEY_PREFIX, AGENT_TOKEN_PREFIX)
 # WWW-Authenticate for one that is known but not valid any more (RFC 6750).
 CHALLENGE_OF_A_FORMER_CREDENTIAL = 'Bearer error="invalid_token"'
 # How much of an API key is stored in clear, so that operators can recognise it.
 PREFIX_CHARACTERS = 10
-# masking.py recognises so much of a credential that a log was cut in.
-REST_CHARACTERS = 16
 _REST = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 
-from workspaces.access.terminal_lines import COLOUR
+from events.masking.terminal_lines import COLOUR
 
 # ECMA-48 and the bright colours of aixterm: what a code sets, by kind, to a class or to nothing.
 _SETTINGS: dict[int, dict[str, str]] = {

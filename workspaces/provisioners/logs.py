@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from agent.texts import without_cut_line
 from workspaces.provisioners.base import LogPart
 from workspaces.provisioners.files import new_file, open_regular, read_bounded, write_replacing
 
@@ -86,16 +87,6 @@ def part_of(path: Path, *, offset: int, most: int) -> LogPart:
         # There is none yet, or it is just being rotated.
         time.sleep(_ROTATION_SECONDS)
     return LogPart(start=offset, data=b"", size=offset)
-
-
-def last_characters(text: str, most: int) -> str:
-    """Return the end of the text, without the line that is cut."""
-    return text if len(text) <= most else without_cut_line(text[-most:])
-
-
-def without_cut_line(text: str) -> str:
-    """Return a text whose beginning was cut without what is left of its first line, unless that is half of it."""
-    return text[text.find("\n", 0, len(text) // 2) + 1 :]
 
 
 def _last_bytes(path: Path) -> bytes:

@@ -57,12 +57,13 @@ class EmailSender(Sender):
 
     def send(self, messages: Sequence[Message]) -> Receipt:
         notification = notification_of(messages)
+        connection = get_connection(**self._limits)
         mail = EmailMultiAlternatives(
             # A workspace's name may contain line ends, a header must not.
             subject=" ".join(f"{self._prefix} {notification.title}".split())[:200],
             body=notification.text,
             to=self._recipients,
-            connection=get_connection(**self._limits),
+            connection=connection,
             headers={
                 # Mail programs show a repeated message only once.
                 "Message-ID": f"<event-{messages[0].id}-{len(messages)}@slipway>",
@@ -82,6 +83,9 @@ class EmailSender(Sender):
             raise SendFailed(f"The mail server answered {error.smtp_code}.", response=text[:RESPONSE_BYTES]) from error
         except (smtplib.SMTPException, OSError) as error:
             raise SendFailed(f"Sending to the mail server failed: {type(error).__name__}: {error}") from error
+        finally:
+            # Django leaves it open if the login fails.
+            connection.close()
         return Receipt(answer=f"sent to {len(self._recipients)}")
 
 

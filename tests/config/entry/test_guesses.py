@@ -20,11 +20,12 @@ from config.api.ninja_api import api
 from config.entry import guesses
 from config.entry.asgi import attempt_in
 from config.entry.guesses import MOST_FAILURES, Attempt, GuessThrottle, attempt_of, network_of, refusal
+from events.masking.credentials import AGENT_TOKEN_PREFIX, KEY_PREFIX
 from tests.callers import AgentCaller
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import online
 from workspaces.access.api_keys import mint_api_key
-from workspaces.access.tokens import AGENT_TOKEN_PREFIX, KEY_PREFIX, PREFIX_CHARACTERS, random_text
+from workspaces.access.tokens import PREFIX_CHARACTERS, random_text
 from workspaces.models import ApiKey
 from workspaces.operations import restart
 

@@ -16,6 +16,8 @@ class MailServer(socketserver.ThreadingTCPServer):
         self.mails = []
         # The answer to each recipient.
         self.answer = b"250 ok"
+        # The answer to a login, from what was sent with it; None takes no logins.
+        self.login_answer = None
 
     @property
     def port(self):
@@ -33,6 +35,10 @@ class _Conversation(socketserver.StreamRequestHandler):
                 self._say(b"354 go on")
                 self.server.mails.append(self._message())
                 self._say(b"250 taken")
+            elif verb == b"EHLO" and self.server.login_answer:
+                self._say(b"250-here\r\n250 AUTH PLAIN")
+            elif verb == b"AUTH":
+                self._say(self.server.login_answer(line.split()[-1]))
             elif verb == b"QUIT":
                 self._say(b"221 bye")
                 return

@@ -75,7 +75,7 @@ def attempt_all(times):
 def test_a_failing_delivery_is_a_dead_letter_after_eight_attempts_with_the_same_bytes(receiver):
     webhook(receiver.url)
     publish(online())
-    receiver.answer = failing(500, body=b"x" * 5000)
+    receiver.answer = failing(500, body=b"y" * 5000)
     attempt_all(8)
     assert states() == {DeliveryState.DEAD: 1}
     assert len(receiver.received) == 8

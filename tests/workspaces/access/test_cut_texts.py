@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from events.masking.decoded_text import without_escape_sequences
+from events.masking.masker import LOG_TAIL_BYTES, Masker, last_bytes
 from events.models import Event
 from postgres.clock import database_now
 from tests.callers import AgentCaller, Caller, holder
 from tests.waiting import wait_until
 from tests.workspaces.factories import booting, online, running_on
 from tests.workspaces.provisioners.process.process_world import ProcessWorld
-from workspaces.access.decoded_text import without_escape_sequences
-from workspaces.access.masking import LOG_TAIL_BYTES, Masker, last_bytes, masker_of
+from workspaces.access.masking import masker_of
 from workspaces.access.secrets import put_secrets
 from workspaces.access.tokens import mint_agent_token, random_text
 from workspaces.models import ApiScope, BackendKind, Heartbeat, Launch, Workspace

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from events.masking.masker import LOG_TAIL_BYTES, MASK, Masker, last_bytes
 from events.models import Event
 from tests.workspaces.factories import booting
 from workspaces.access import secrets
-from workspaces.access.masking import LOG_TAIL_BYTES, MASK, Masker, last_bytes, mask
+from workspaces.access.masking import mask
 from workspaces.access.tokens import mint_agent_token
 from workspaces.lifecycle.transitions import FailureCode, FailureSource
 from workspaces.services.launching.fail import FailureReason, fail

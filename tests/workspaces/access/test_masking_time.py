@@ -7,14 +7,15 @@ import tracemalloc
 
 import pytest
 
+from events.masking.cut_secrets import EndingIndex, length_of_rest, rests_in
+from events.masking.masker import Masker
+from events.masking.secret_forms import forms_of
 from events.payload_limits import MAX_PAYLOAD_BYTES, is_storable, mask_tokens, shorten
 from registry.schemas import MAX_CARD_BYTES
 from tests.callers import AgentCaller
 from tests.growth import assert_grows_linearly, at_most, seconds
 from tests.workspaces.factories import booting
-from workspaces.access.cut_secrets import EndingIndex, length_of_rest, rests_in
-from workspaces.access.masking import Masker, masker_of
-from workspaces.access.secret_forms import forms_of
+from workspaces.access.masking import masker_of
 from workspaces.access.secrets import put_secrets
 from workspaces.models import Workspace
 

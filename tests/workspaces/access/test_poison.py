@@ -78,8 +78,8 @@ MASKS = [
     ("workspaces.services.launching.progress.masker_of", Unmasked, agents_report),
     ("registry.heartbeat.masker_for_token", Unmasked, agents_report),
     ("registry.services.masker_of", Unmasked, agents_report),
-    ("registry.services.Masker", Unmasked, agents_report),
-    ("workspaces.access.agent_urls.Masker", Unmasked, calls_are_refused),
+    ("registry.services.WorkspaceMasker", Unmasked, agents_report),
+    ("workspaces.access.agent_urls.WorkspaceMasker", Unmasked, calls_are_refused),
     ("workspaces.services.launching.fail.masker_of", Unmasked, boots_fail),
     ("workspaces.services.watching.last_look.masker_of", Unmasked, boots_fail),
     ("workspaces.api.logs.masker_of", Unmasked, boots_fail),
@@ -91,9 +91,9 @@ MASKS = [
     ("workspaces.access.log_masking.Masker", Unmasked, backends_fail),
     ("workspaces.api.idempotency.encryption", CLEAR, calls_are_refused),
     # The spellings, and the values of which they are made.
-    ("workspaces.access.secret_forms.base64_forms", nothing, agents_report),
-    ("workspaces.access.secret_forms._less_secret", nothing, agents_report),
-    ("workspaces.access.masking.readings_of", lambda plain: [plain], agents_report),
+    ("events.masking.secret_forms.base64_forms", nothing, agents_report),
+    ("events.masking.secret_forms._less_secret", nothing, agents_report),
+    ("events.masking.masker.readings_of", lambda plain: [plain], agents_report),
     ("workspaces.access.secrets.retire", nothing, agents_report),
     ("workspaces.access.secrets._VALUES", WITHOUT_SETS, agents_report),
 ]

@@ -2,13 +2,14 @@
 
 import pytest
 
+from events.masking.masker import LOG_TAIL_BYTES
+from events.masking.terminal_lines import shown_lines
 from events.models import Event
 from postgres.clock import database_now
 from tests.callers import AgentCaller, holder
 from tests.growth import assert_grows_linearly
 from tests.workspaces.factories import booting, running_on
-from workspaces.access.masking import LOG_TAIL_BYTES, masker_of
-from workspaces.access.terminal_lines import shown_lines
+from workspaces.access.masking import masker_of
 from workspaces.admin.coloured_log import coloured_html
 from workspaces.models import ApiScope
 from workspaces.services.watching.evidence import crash_message

@@ -10,8 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query
 
 from agent.texts import printable
+from events.masking.masker import Masker
 from workspaces.access.errors import RequestRefused
-from workspaces.access.masking import Masker, masker_of
+from workspaces.access.masking import masker_of
 from workspaces.api.edits import find
 from workspaces.api.router import access, router
 from workspaces.lifecycle.transitions import Phase

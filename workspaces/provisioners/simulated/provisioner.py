@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from agent.texts import last_characters
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, LogPart, Observation, ProvisionerError
-from workspaces.provisioners.logs import last_characters
 from workspaces.provisioners.simulated.behaviours import InvalidSimulation, parse_simulation
 
 # Nothing listens on these ports, because a simulated agent takes no calls.

@@ -11,7 +11,8 @@ from django.db import transaction
 from django.db.models import OuterRef, Subquery
 
 from agent.texts import mend_text, printable
-from workspaces.access.masking import MASK, WINDOW_CHARACTERS, masker_of
+from events.masking.masker import MASK, WINDOW_CHARACTERS
+from workspaces.access.masking import masker_of
 from workspaces.lifecycle.failures import advice_for, owner_of
 from workspaces.lifecycle.transitions import (
     DEADLINE_FAILURES,

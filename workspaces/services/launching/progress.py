@@ -6,7 +6,8 @@ from uuid import UUID
 from django.db import transaction
 
 from agent.texts import mend_line
-from workspaces.access.masking import WINDOW_CHARACTERS, masker_of
+from events.masking.masker import WINDOW_CHARACTERS
+from workspaces.access.masking import masker_of
 from workspaces.deadlines.policy import stored_deadline
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import Workspace

@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from agent.texts import ESCAPE_SEQUENCE, INVISIBLE, printable
+from events.masking.terminal_lines import shown_lines
 from workspaces.access.masking import masker_of
-from workspaces.access.terminal_lines import shown_lines
 from workspaces.lifecycle.transitions import STOPPED
 from workspaces.models import Launch, LaunchQuerySet
 from workspaces.provisioners.base import DEAD_STATES, BackendState, LaunchKey, Observation

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from events.masking.masker import MASK
 from events.models import Event
 from events.names import EventType
 from postgres.clock import database_now
 from tests.launch_processes import processes_of
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import config_for, queued
-from workspaces.access.masking import MASK
 from workspaces.lifecycle.transitions import FailureCode, FailureSource, Phase, WorkspaceStatus
 from workspaces.models import AgentToken, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import LaunchKey

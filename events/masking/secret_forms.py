@@ -1,6 +1,6 @@
 """The forms in which a secret value appears in texts: its parts, and their Base64 and hexadecimal spellings.
 
-URL, JSON, Python and HTML escapes are no forms of their own: masking.py undoes them before it searches.
+URL, JSON, Python and HTML escapes are no forms of their own: masker.py undoes them before it searches.
 """
 
 import json

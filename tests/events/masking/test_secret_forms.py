@@ -8,9 +8,9 @@ import urllib.parse
 
 import pytest
 
+from events.masking.masker import MASK, Masker
 from tests.callers import AgentCaller
 from tests.workspaces.factories import booting
-from workspaces.access.masking import MASK, Masker
 from workspaces.models import Heartbeat
 
 SECRET = "p/ä ss+w&rd'\"=tail-9f\\x"
