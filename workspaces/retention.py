@@ -17,9 +17,10 @@ from django.db import connection, transaction
 from django.db.models import Exists, F, Model, OuterRef, QuerySet
 
 from events.retention import deletable_events, delete_events, finished_deliveries
+from postgres.clock import database_now
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import AgentToken, Configuration, Incident, Launch, StoredAnswer, Usage, Workspace
-from workspaces.services.watching.budgets import day_of
+from workspaces.services.watching.budgets import day_of, month_of
 
 logger = logging.getLogger(__name__)
 
@@ -155,8 +156,9 @@ def revoked_tokens(before: datetime) -> QuerySet[AgentToken]:
 
 
 def old_usage(before: datetime) -> QuerySet[Usage]:
-    """Return what was used on days before this time."""
-    return Usage.objects.filter(day__lt=day_of(before)).order_by("day")
+    """Return what was used on days before this time, except for the present month, of which operators see the sum."""
+    this_month = month_of(database_now()).first_day
+    return Usage.objects.filter(day__lt=min(day_of(before), this_month)).order_by("day")
 
 
 def old_admin_log(before: datetime) -> QuerySet[LogEntry]:

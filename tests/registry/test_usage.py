@@ -1,14 +1,16 @@
 """What agents say they used: counted once, by day and month of the zone, and shown as zero where nothing ran."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import override_settings
 
+from postgres.clock import database_now
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import online
 from workspaces.models import ApiScope, Heartbeat, Usage
 from workspaces.operations import restart
+from workspaces.retention import prune
 from workspaces.services.watching.budgets import month_of
 
 pytestmark = pytest.mark.django_db
@@ -109,14 +111,54 @@ def test_the_largest_figures_for_ever_do_not_overflow(agent, workspace):
     assert Usage.objects.filter(total_calls=2**62).exists()
 
 
-def test_days_are_listed_in_order_without_those_before(agent, workspace):
+def history(workspace, **query):
+    answer = holder(ApiScope.READ).get(f"/workspaces/{workspace.pk}/usage", **query)
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_each_day_is_listed_in_order_with_zeros_where_nothing_ran(agent, workspace):
     agent.beat(usage={"total_calls": 3})
-    today = Usage.objects.get()
-    Usage.objects.create(workspace=workspace, day=date(2020, 1, 1), input_tokens=9, output_tokens=9, total_calls=9)
-    path = f"/workspaces/{workspace.pk}/usage"
-    listed = holder(ApiScope.READ).get(path).json()
-    assert listed == [{"day": str(today.day), "input_tokens": 0, "output_tokens": 0, "total_calls": 3}]
-    assert holder(ApiScope.READ).get(path, days=0).status_code == 422
+    today = Usage.objects.get().day
+    for days_ago, input_tokens in ((2, 7), (31, 9)):
+        day = today - timedelta(days=days_ago)
+        Usage.objects.create(workspace=workspace, day=day, input_tokens=input_tokens, output_tokens=1, total_calls=1)
+    listed = history(workspace)
+    assert [row["day"] for row in listed] == [str(today - timedelta(days=number)) for number in range(30, -1, -1)]
+    nothing = {"input_tokens": 0, "output_tokens": 0, "total_calls": 0}
+    assert listed[-3:] == [
+        {"day": str(today - timedelta(days=2)), "input_tokens": 7, "output_tokens": 1, "total_calls": 1},
+        {"day": str(today - timedelta(days=1)), **nothing},
+        {"day": str(today), **nothing, "total_calls": 3},
+    ]
+    assert all(row == {"day": row["day"], **nothing} for row in listed[:-3])
+
+
+def test_the_history_of_a_workspace_that_never_ran_is_zero_on_each_day(workspace):
+    assert [row["total_calls"] for row in history(workspace, days=3)] == [0, 0, 0]
+    assert len(history(workspace, days=1)) == 1
+    for days in (0, 401, "x"):
+        assert holder(ApiScope.READ).get(f"/workspaces/{workspace.pk}/usage", days=days).status_code == 422
+
+
+def test_the_history_has_no_days_whose_usage_was_deleted(workspace, settings):
+    settings.RETENTION_USAGE_DAYS = 90
+    assert len(history(workspace, days=400)) == 91
+    assert len(history(workspace, days=20)) == 20
+    settings.RETENTION_USAGE_DAYS = 0
+    assert len(history(workspace, days=400)) == 400
+
+
+def test_a_short_retention_deletes_nothing_of_the_present_month(workspace, settings):
+    settings.RETENTION_USAGE_DAYS = 1
+    month = month_of(database_now())
+    for day in (month.first_day, month.first_day - timedelta(days=2)):
+        Usage.objects.create(workspace=workspace, day=day, input_tokens=1, output_tokens=0, total_calls=0)
+    assert used(workspace) == (1, 0, 0)
+    list(prune(now=database_now()))
+    assert used(workspace) == (1, 0, 0)
+    assert [row.day for row in Usage.objects.all()] == [month.first_day]
+    assert history(workspace, days=400)[0]["day"] <= str(month.first_day)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Sum
 from django.http import HttpRequest
 from ninja import Query
@@ -58,15 +59,16 @@ def get_metrics(request: HttpRequest, workspace_id: UUID) -> MetricsOut:
 
 @router.get("/{workspace_id}/usage", auth=access("view", ApiScope.READ, own_agent=True))
 def list_usage(request: HttpRequest, workspace_id: UUID, days: Days = 31) -> list[DayOut]:
-    """List what a workspace used day by day, the oldest first. Days without usage are left out."""
-    since = day_of(database_now()) - timedelta(days=days - 1)
-    rows = Usage.objects.filter(workspace=find(workspace_id), day__gte=since).order_by("day")
-    return [
-        {
-            "day": row.day,
-            "input_tokens": row.input_tokens,
-            "output_tokens": row.output_tokens,
-            "total_calls": row.total_calls,
-        }
-        for row in rows
-    ]
+    """List what a workspace used day by day, the oldest first; 0 where nothing ran.
+
+    Days that are older than `RETENTION_USAGE_DAYS` are left out, since their rows were deleted.
+    """
+    now = database_now()
+    today = day_of(now)
+    since = today - timedelta(days=days - 1)
+    if kept_days := settings.RETENTION_USAGE_DAYS:
+        since = max(since, min(day_of(now - timedelta(days=kept_days)), today.replace(day=1)))
+    rows = Usage.objects.filter(workspace=find(workspace_id), day__gte=since).values("day", *_COUNTED)
+    used: dict[date, DayOut] = {row["day"]: row for row in rows}  # type: ignore[misc]
+    shown = [since + timedelta(days=number) for number in range((today - since).days + 1)]
+    return [used.get(day) or {"day": day, "input_tokens": 0, "output_tokens": 0, "total_calls": 0} for day in shown]
