@@ -196,8 +196,13 @@ CATALOGUE: dict[EventType | EphemeralEventType, CatalogueEntry] = {
         of_workspace=False,
     ),
     EphemeralEventType.WORKSPACE_PROGRESS: CatalogueEntry(
-        when="A boot reached a new step.",
-        required={"phase": {"enum": list(PHASES)}, "step": SENTENCE, "deadline_at": _nullable(MOMENT)},
+        when="A boot reached a new step, or its agent has something else to say of it (`detail`).",
+        required={
+            "phase": {"enum": list(PHASES)},
+            "step": SENTENCE,
+            "detail": TEXT,
+            "deadline_at": _nullable(MOMENT),
+        },
     ),
     EphemeralEventType.WORKSPACE_HEARTBEAT: CatalogueEntry(
         when="Its agent sent a heartbeat.",

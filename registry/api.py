@@ -85,10 +85,14 @@ def update_card(request: HttpRequest, body: CardIn) -> CardUpdatedOut:
 
 @router.post("/progress")
 def report_progress(request: HttpRequest, body: ProgressIn) -> ProgressOut:
-    """Record a boot step. The answer has the current deadline."""
+    """Record a boot step, and what there is to say of it. The answer has the current deadline."""
     agent = require_agent(request, claimed=body.workspace_id)
     workspace, is_new = record_progress(
-        workspace_id=agent.workspace_id, launch_id=agent.launch_id, step=body.step or "", now=agent.received_at
+        workspace_id=agent.workspace_id,
+        launch_id=agent.launch_id,
+        step=body.step or "",
+        detail=body.detail or "",
+        now=agent.received_at,
     )
     if is_new:
         publish_progress(workspace)

@@ -41,7 +41,7 @@ def publish_heartbeat(agent: Agent, columns: Mapping[str, Any], *, ancestors: Se
 
 
 def publish_progress(workspace: Workspace) -> None:
-    """Publish a new boot step."""
+    """Publish a new boot step, or a new detail of it."""
     deadline_at = effective_deadline(workspace, policy=current_policy())
     (subject,) = event_subjects([workspace])
     ephemeral.publish(
@@ -52,6 +52,7 @@ def publish_progress(workspace: Workspace) -> None:
             payload={
                 "phase": workspace.phase,
                 "step": workspace.progress_step,
+                "detail": workspace.progress_detail,
                 "deadline_at": deadline_at.isoformat() if deadline_at else None,
             },
             subject=subject,

@@ -31,10 +31,11 @@ class Overview:
 
     @property
     def phase(self) -> str:
-        """Return the phase and its boot step, `booting · install`; empty when the boot is over."""
+        """Return the phase, its boot step and its detail, `booting · install · 40 %`; empty when the boot is over."""
         if not self.workspace.phase:
             return ""
-        return " · ".join(part for part in (str(self.workspace.phase), self.workspace.progress_step) if part)
+        parts = (str(self.workspace.phase), self.workspace.progress_step, self.workspace.progress_detail)
+        return " · ".join(part for part in parts if part)
 
     @property
     def failure(self) -> str:
@@ -91,6 +92,7 @@ def overview_json(facts: Overview) -> dict[str, Any]:
         "version": workspace.version,
         "phase": str(workspace.phase) or None,
         "progress_step": workspace.progress_step or None,
+        "progress_detail": workspace.progress_detail or None,
         "created_at": _iso(workspace.created_at),
         "provisioning_started_at": _iso(workspace.provisioning_started_at),
         "age_seconds": int(facts.age.total_seconds()),

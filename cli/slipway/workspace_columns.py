@@ -29,7 +29,8 @@ def status_of(row: Row) -> Text:
 def detail_of(row: Row) -> str:
     """Return what there is to know beside the status: the step of a boot, a failure's reason, the task."""
     if row["phase"]:
-        step = " · ".join(filter(None, (row["phase"], row["progress_step"])))
+        # An older server tells no detail.
+        step = " · ".join(filter(None, (row["phase"], row["progress_step"], row.get("progress_detail"))))
         place = row.get("queue_position")
         return f"{step} ({place} in the queue)" if place else step
     if row["failure"]:

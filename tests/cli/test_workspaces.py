@@ -7,6 +7,7 @@ from slipway.commands.listing import watch_line
 from slipway.output import Format
 from slipway.workspace_columns import STATUS_STYLES
 
+from tests.callers import AgentCaller
 from tests.cli.conftest import new_key
 from tests.config.api.lists.rows import fill
 from tests.workspaces.factories import booting, external, failed, hibernated, online
@@ -161,6 +162,14 @@ def test_a_restarted_external_workspace_shows_its_new_token_once(signed_in):
     out = signed_in.ok("restart", "outside")
     assert "auth_token" in out
     assert "registry_endpoint" in out
+
+
+def test_ls_and_get_show_what_an_agent_says_of_its_boot_step(signed_in):
+    workspace = booting(name="nightly")
+    AgentCaller(workspace).progress(step="install", detail="12 of 42 packages")
+    assert "booting · install · 12 of 42 packages" in signed_in.ok("ls", "-o", "table")
+    assert "12 of 42 packages" in signed_in.ok("get", "nightly")
+    assert signed_in.json("get", "nightly")["progress_detail"] == "12 of 42 packages"
 
 
 def test_rm_asks_first(signed_in):

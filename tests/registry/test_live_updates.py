@@ -108,6 +108,7 @@ def test_a_new_boot_step_is_published_and_a_repeated_one_is_not(subscription):
     assert install["payload"] | {"deadline_at": ""} == {
         "phase": "booting",
         "step": "install",
+        "detail": "",
         "deadline_at": "",
         "version": workspace.version,
     }
@@ -187,6 +188,16 @@ def test_a_heartbeat_notifies_nobody_over_postgres(beats):
         # Notifications arrive in the order of their commits.
         cursor.execute("SELECT pg_notify(%s, 'the end')", [POSITIONED_CHANNEL])
         assert next(listener.notifies(timeout=PATIENCE_SECONDS)).payload == "the end"
+
+
+def test_another_detail_of_a_step_is_published_masked(subscription):
+    workspace = factories.booting()
+    put_secrets({"KEY": "hunter2-hunter2"}, workspace_id=workspace.pk)
+    agent = AgentCaller(workspace)
+    for detail in ("1 %", "1 %", None, "hunter2-hunter2 %"):
+        agent.progress(step="install", detail=detail)
+    details = [event["payload"]["detail"] for event in published(subscription, 2, of=workspace)]
+    assert details == ["1 %", "•••••• %"]
 
 
 def test_a_redis_that_does_not_answer_delays_no_heartbeat(settings, monkeypatch):

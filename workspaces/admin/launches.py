@@ -34,6 +34,7 @@ class LaunchAdmin(ReadOnlyAdmin):
         "failure_code",
         "began",
         "phases",
+        "boot_step",
         "evidence_line",
         "teardown",
         "teardown_attempts",
@@ -62,6 +63,10 @@ class LaunchAdmin(ReadOnlyAdmin):
     @display(description="Phases")
     def phases(self, launch: Launch) -> str:
         return display_launch_phases(launch)
+
+    @display(description="Last boot step")
+    def boot_step(self, launch: Launch) -> str:
+        return " · ".join(filter(None, (launch.last_step, launch.last_step_detail)))
 
     @display(description="Last report")
     def evidence_line(self, launch: Launch) -> str:

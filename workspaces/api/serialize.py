@@ -78,6 +78,7 @@ class StoredWorkspaceOut(TypedDict):
     version: int
     phase: Annotated[str, one_of(Phase)]
     progress_step: str
+    progress_detail: str
     held: bool
     hibernation_idle_minutes: int | None
     provision_timeout_seconds: int | None
@@ -226,6 +227,7 @@ def stored_json(workspace: Workspace) -> StoredWorkspaceOut:
         "version": workspace.version,
         "phase": workspace.phase,
         "progress_step": workspace.progress_step,
+        "progress_detail": workspace.progress_detail,
         "held": workspace.held_since is not None,
         "hibernation_idle_minutes": workspace.hibernation_idle_minutes,
         "provision_timeout_seconds": workspace.provision_timeout_seconds,

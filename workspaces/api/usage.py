@@ -69,6 +69,6 @@ def list_usage(request: HttpRequest, workspace_id: UUID, days: Days = 31) -> lis
     if kept_days := settings.RETENTION_USAGE_DAYS:
         since = max(since, min(day_of(now - timedelta(days=kept_days)), today.replace(day=1)))
     rows = Usage.objects.filter(workspace=find(workspace_id), day__gte=since).values("day", *_COUNTED)
-    used: dict[date, DayOut] = {row["day"]: row for row in rows}  # type: ignore[misc]
+    used: dict[date, DayOut] = {row["day"]: row for row in rows}
     shown = [since + timedelta(days=number) for number in range((today - since).days + 1)]
     return [used.get(day) or {"day": day, "input_tokens": 0, "output_tokens": 0, "total_calls": 0} for day in shown]

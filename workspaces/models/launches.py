@@ -9,7 +9,7 @@ from django.db.models import CheckConstraint, F, Q
 
 from workspaces.lifecycle.transitions import DEADLINE_FAILURES, FailureCode, Phase, TeardownReason
 from workspaces.models.configurations import Configuration
-from workspaces.models.workspaces import Workspace
+from workspaces.models.workspaces import MAX_STEP_CHARACTERS, MAX_STEP_DETAIL_CHARACTERS, Workspace
 from workspaces.provisioners.kinds import BackendKind
 
 
@@ -75,6 +75,10 @@ class Launch(models.Model):
     ended_at = models.DateTimeField(null=True)
     # When a task for it (launch or teardown) was last queued; Celery beat queues a lost one again.
     dispatched_at = models.DateTimeField(null=True)
+    # The boot step that its agent reported last: when it began, and what was said of it.
+    last_step = models.CharField(max_length=MAX_STEP_CHARACTERS, blank=True, default="", db_default="")
+    last_step_detail = models.CharField(max_length=MAX_STEP_DETAIL_CHARACTERS, blank=True, default="", db_default="")
+    last_step_at = models.DateTimeField(null=True)
     # The last observation of it: {state, exit_code, detail, at}.
     evidence = models.JSONField(default=dict)
     failure_code = models.CharField(max_length=30, choices=FailureCode.choices, blank=True, default="")

@@ -35,6 +35,8 @@ from workspaces.provisioners.kinds import BackendKind
 
 MAX_BUDGET_CENTS = 10**12
 MAX_SET_CHARACTERS = 63
+MAX_STEP_CHARACTERS = 200
+MAX_STEP_DETAIL_CHARACTERS = 1000
 MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
 
 
@@ -174,7 +176,11 @@ class Workspace(DirectlyRead):
     provisioning_started_at = models.DateTimeField(null=True, editable=False)
     phase_entered_at = models.DateTimeField(null=True, editable=False)
     progress_at = models.DateTimeField(null=True, editable=False)
-    progress_step = models.CharField(max_length=200, blank=True, default="", editable=False)
+    # The boot step that the agent reported last, and what it said of it.
+    progress_step = models.CharField(max_length=MAX_STEP_CHARACTERS, blank=True, default="", editable=False)
+    progress_detail = models.CharField(
+        max_length=MAX_STEP_DETAIL_CHARACTERS, blank=True, default="", db_default="", editable=False
+    )
     deadline_at = models.DateTimeField(null=True, editable=False)
     # Since when its deadline failure is held for mass lateness. Any transition clears it.
     held_since = models.DateTimeField(null=True, editable=False)

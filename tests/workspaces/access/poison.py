@@ -214,7 +214,7 @@ def agents_report(world, monkeypatch):
     """An agent says everything that it can say, in each spelling."""
     agent, up = AgentCaller(poisoned(booting)), AgentCaller(poisoned(online))
     for text in TEXTS:
-        world.answered(agent.progress(step=f"at {text} ."))
+        world.answered(agent.progress(step=f"at {text} .", detail=f"at {text} ."))
         world.answered(up.beat(current_task=f"at {text} .", active_tasks=1, sample_error=f"at {text} .", error_rate=0))
     world.answered(up.beat(error_rate=0.9, sample_error=POISON))
     world.answered(up.beat(error_rate=0, runtime_state="wedged", sample_error=POISON))

@@ -180,10 +180,14 @@ def test_page_of_a_failed_workspace_shows_what_was_known(operator):
 
 def test_page_escapes_what_an_agent_wrote(operator):
     workspace = factories.booting()
-    Workspace.objects.filter(pk=workspace.pk).update(progress_step="<script>alert(1)</script>")
+    script = "<script>alert(1)</script>"
+    Workspace.objects.filter(pk=workspace.pk).update(progress_step=script, progress_detail=script)
+    Launch.objects.filter(pk=workspace.launch_id).update(last_step="install", last_step_detail=script)
 
-    for page in (LIST, page_of(workspace)):
+    launch = f"/admin/workspaces/launch/{workspace.launch_id}/change/"
+    for page in (LIST, page_of(workspace), launch):
         assert "<script>alert(1)" not in text_of(operator.get(page))
+    assert "install · &lt;script&gt;" in text_of(operator.get(launch))
 
 
 def test_first_page_counts_by_status(operator):

@@ -40,6 +40,7 @@ ITEM_FIELDS = {
         "version",
         "phase",
         "progress_step",
+        "progress_detail",
         "deadline_at",
         "held",
         "queue_position",

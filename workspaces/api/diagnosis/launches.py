@@ -56,6 +56,14 @@ class PhaseOut(TypedDict):
     seconds: float | None
 
 
+class StepOut(TypedDict):
+    """The boot step that an agent reported last: when it began, and what the agent said of it."""
+
+    step: str
+    detail: str
+    at: datetime | None
+
+
 class LaunchFailureOut(TypedDict):
     """Why a launch failed. The message is empty if it failed before Slipway kept messages."""
 
@@ -88,6 +96,7 @@ class LaunchOut(TypedDict):
     queued_at: datetime
     ended_at: datetime | None
     phases: list[PhaseOut]
+    last_step: StepOut | None
     evidence: dict[str, Any]
     failure: LaunchFailureOut | None
     undone_failure_code: Annotated[str, one_of(FailureCode)]
@@ -152,11 +161,17 @@ def launch_json(launch: Launch) -> LaunchOut:
             {"phase": each.phase, "entered_at": each.entered_at, "left_at": each.left_at, "seconds": each.seconds}
             for each in launch.phases
         ],
+        "last_step": step_json(launch) if launch.last_step else None,
         "evidence": evidence,
         "failure": {"code": code, "message": launch.failure_message, "advice": advice_for(code)} if code else None,
         "undone_failure_code": launch.false_flip_code,
         "teardown": teardown_json(launch) if launch.teardown_at or launch.torn_down_at else None,
     }
+
+
+def step_json(launch: Launch) -> StepOut:
+    """Return the JSON of the boot step that a launch's agent reported last."""
+    return {"step": launch.last_step, "detail": launch.last_step_detail, "at": launch.last_step_at}
 
 
 def teardown_json(launch: Launch) -> TeardownOut:

@@ -46,6 +46,7 @@ def new_launch(workspace: Workspace, *, now: datetime) -> tuple[Launch, dict[str
         "provisioning_started_at": now,
         "progress_at": now,
         "progress_step": "",
+        "progress_detail": "",
         **phase_fields(workspace, Phase.QUEUED, now=now),
     }
     return launch, fields
