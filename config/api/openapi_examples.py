@@ -167,6 +167,7 @@ _LAUNCH = {
     ],
     "evidence": {"state": BackendState.RUNNING, "exit_code": None, "detail": "", "at": _ENDED_AT},
     "last_step": {"step": "install", "detail": "42 of 42 packages", "at": "2026-11-27T08:00:02.120Z"},
+    "warnings": [],
     "failure": None,
     "undone_failure_code": FailureCode.NONE,
     "teardown": None,

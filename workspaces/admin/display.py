@@ -5,6 +5,7 @@ from datetime import datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.deadlines.policy import stop_deadline
 from workspaces.lifecycle.transitions import FailureCode, TeardownReason, label_of
 from workspaces.models import Launch, Workspace
@@ -93,6 +94,11 @@ def display_evidence(launch: Launch) -> str:
         str(evidence.get("detail", "")),
     )
     return ", ".join(part for part in parts if part)
+
+
+def display_warnings(launch: Launch) -> str:
+    """Return what the launch's preflight found that is probably not meant."""
+    return " ".join(str(Diagnostic(**each)) for each in launch.warnings)
 
 
 def display_teardown(launch: Launch) -> str:

@@ -16,6 +16,8 @@ from events.channel_settings.name_field import NameField
 from workspaces.access import api_keys, secret_sets
 from workspaces.access import secrets as access_secrets
 from workspaces.configuration import catalog, env_files
+from workspaces.configuration.preflight import Report
+from workspaces.configuration.reports import report_on_request
 from workspaces.configuration.secret_files import read_env_secrets
 from workspaces.lifecycle.transitions import RestartPolicy, WorkspaceStatus
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, SecretSet, Workspace
@@ -186,13 +188,33 @@ class CreateForm(forms.Form):
     def add_invalid(self, error: InvalidWorkspace) -> None:
         """Add the errors of the service to their fields; each problem of a configuration is one of its own."""
         for name, why in error.fields.items():
-            listed = [str(each) for each in error.problems] if name in {"config", "template"} else []
+            of_config = [each for each in error.problems if each.code not in {"bad_secret", "bad_env_file"}]
+            listed = [str(each) for each in of_config] if name in {"config", "template"} else []
             self.add_error(name if name in self.fields else None, listed or why)
 
     def add_secrets_reminder(self) -> None:
         """Say that the secrets must be entered again, if some were entered."""
         if self.data.get("secrets") and "secrets" not in self.errors:
             self.add_error("secrets", _ENTER_AGAIN)
+
+    def report(self) -> Report | None:
+        """Return what a preflight says of the input, with every problem; None if it doesn't say what to launch.
+
+        What is wrong with other fields is in `errors`. The values of secrets are read from the input as it was sent,
+        since all of their problems are wanted.
+        """
+        cleaned, config = self.cleaned_data, self.data.get("config", "")
+        template = cleaned.get("template", "")
+        if bool(template) == bool(config.strip()):
+            return None
+        return report_on_request(
+            template=template,
+            config=config if config.strip() else None,
+            secrets={},
+            env_file=self.data.get("secrets", ""),
+            sets=cleaned.get("secret_sets", []),
+            model=cleaned.get("model", ""),
+        )
 
     def request(self, *, by: str) -> CreateRequest:
         """Return the input as the service takes it, from the operator of this name."""

@@ -12,7 +12,13 @@ from unfold.decorators import action, display
 
 from postgres.clock import database_now
 from workspaces.admin.base import ReadOnlyAdmin
-from workspaces.admin.display import display_evidence, display_launch_phases, display_teardown, display_time
+from workspaces.admin.display import (
+    display_evidence,
+    display_launch_phases,
+    display_teardown,
+    display_time,
+    display_warnings,
+)
 from workspaces.models import Launch
 from workspaces.services.stopping.teardown import confirm_stopped
 
@@ -35,6 +41,7 @@ class LaunchAdmin(ReadOnlyAdmin):
         "began",
         "phases",
         "boot_step",
+        "warnings_line",
         "evidence_line",
         "teardown",
         "teardown_attempts",
@@ -67,6 +74,10 @@ class LaunchAdmin(ReadOnlyAdmin):
     @display(description="Last boot step")
     def boot_step(self, launch: Launch) -> str:
         return " · ".join(filter(None, (launch.last_step, launch.last_step_detail)))
+
+    @display(description="Warnings of its preflight")
+    def warnings_line(self, launch: Launch) -> str:
+        return display_warnings(launch)
 
     @display(description="Last report")
     def evidence_line(self, launch: Launch) -> str:

@@ -21,12 +21,9 @@ from workspaces.admin.display import (
     display_status,
     display_teardown,
     display_time,
+    display_warnings,
 )
-from workspaces.configuration import catalog
-from workspaces.configuration.diagnostics import bounded
-from workspaces.configuration.effective import effective_configuration, inspect_effective
-from workspaces.configuration.parser import BadConfig
-from workspaces.configuration.preflight import warnings_of
+from workspaces.configuration.reports import report_on_workspace
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import FailureOwner, FailureSource, Phase, WorkspaceStatus
@@ -52,7 +49,7 @@ _KNOWN_LABELS = {
 Row = tuple[str, SafeString | str]
 
 
-def workspace_context(workspace: Workspace) -> dict[str, Any]:
+def workspace_context(workspace: Workspace, *, sees_secrets: bool) -> dict[str, Any]:
     """Return the context of a workspace's page. Rows without a value are left out."""
     launches = Launch.objects.filter(workspace_id=workspace.pk).order_by("-queued_at", "pk")[:_SHOWN_LAUNCHES]
     return {
@@ -67,7 +64,7 @@ def workspace_context(workspace: Workspace) -> dict[str, Any]:
         "launches": [launch_row(launch, workspace) for launch in launches],
         "events": Event.objects.filter(workspace_id=workspace.pk).order_by("-id")[:_SHOWN_EVENTS],
         "events_address": f"{reverse('admin:events_event_changelist')}?workspace={workspace.pk}",
-        **configuration_notes(workspace),
+        **preflight_panel(workspace, sees_secrets=sees_secrets),
     }
 
 
@@ -148,24 +145,28 @@ def launch_row(launch: Launch, workspace: Workspace) -> dict[str, Any]:
         "began": display_time(launch.queued_at),
         "phases": display_launch_phases(launch),
         "evidence": display_evidence(launch),
+        "warnings": display_warnings(launch),
         "teardown": display_teardown(launch),
         "address": reverse("admin:workspaces_launch_change", args=[launch.pk]),
     }
 
 
-def configuration_notes(workspace: Workspace) -> dict[str, Any]:
-    """Return the context of what the configuration lacks, and of what is wrong or probably not meant in it.
+def preflight_panel(workspace: Workspace, *, sees_secrets: bool, asks_backend: bool = False) -> dict[str, Any]:
+    """Return the context of the panel “Preflight”, and whether the configuration lacks a command.
 
-    `lacks_command`: only the agent runs, by its card once it has registered, until then by the configuration.
+    `lacks_command`: only the agent runs, by its card once it has registered, until then by the configuration. The
+    backend and the workers are asked only if wanted, since that may take seconds.
     """
-    lacks_command, warnings = False, []
-    if not workspace.is_external:
-        try:
-            checked = inspect_effective(effective_configuration(workspace))
-            lacks_command = not checked.problems and not rules.command_of(checked.config)
-            warnings = [*map(str, bounded(checked.problems)), *map(str, warnings_of(checked))]
-        except (BadConfig, catalog.UnknownTemplate) as error:
-            warnings = [str(error)]
-        if "has_runtime" in workspace.agent_card:
-            lacks_command = workspace.agent_card["has_runtime"] is False
-    return {"lacks_command": lacks_command, "warnings": warnings}
+    if workspace.is_external or workspace.status == WorkspaceStatus.REMOVED:
+        return {}
+    found = report_on_workspace(workspace, asks_backend=asks_backend, reads_secrets=sees_secrets)
+    lacks_command = not found.checked.problems and not rules.command_of(found.checked.config)
+    if "has_runtime" in workspace.agent_card:
+        lacks_command = workspace.agent_card["has_runtime"] is False
+    return {
+        "lacks_command": lacks_command,
+        "report": found.report,
+        "variables": found.variables,
+        "sees_secrets": sees_secrets,
+        "asked_backend": asks_backend,
+    }

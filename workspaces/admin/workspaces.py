@@ -1,6 +1,7 @@
 """Workspaces in the admin, and the registration of all admins of this app."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -8,6 +9,7 @@ from django.db import transaction
 from django.db.models import DateTimeField, Func, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
@@ -31,7 +33,7 @@ from workspaces.admin.filters import NeedsRestartFilter, RuntimeFilter, StatusFi
 from workspaces.admin.forms import CreateForm, WorkspaceForm
 from workspaces.admin.incidents import IncidentAdmin
 from workspaces.admin.launches import LaunchAdmin
-from workspaces.admin.workspace_page import workspace_context
+from workspaces.admin.workspace_page import preflight_panel, workspace_context
 from workspaces.deadlines.policy import current_policy
 from workspaces.models import ApiKey, Launch, Secret, SecretSet, Workspace
 from workspaces.models.incidents import Incident
@@ -127,9 +129,34 @@ class WorkspaceAdmin(OperationActions):
     ) -> HttpResponse:
         position = last_position()
         workspace = self.get_object(request, object_id)
-        page = workspace_context(workspace) if workspace and self.has_view_permission(request, workspace) else {}
+        page: dict[str, Any] = {}
+        if workspace and self.has_view_permission(request, workspace):
+            page = workspace_context(workspace, sees_secrets=request.user.has_perm("workspaces.view_secret"))
         context = {**(extra_context or {}), **page, "position": position, "show_save_and_add_another": False}
         return super().change_view(request, object_id, form_url, context)
+
+    def get_urls(self) -> list[URLPattern]:
+        address = path(
+            "<uuid:workspace_id>/preflight/",
+            self.admin_site.admin_view(self.preflight_view),
+            name="workspaces_workspace_preflight",
+        )
+        return [address, *super().get_urls()]
+
+    def preflight_view(self, request: HttpRequest, workspace_id: UUID) -> HttpResponse:
+        """Show what a preflight of the workspace's next launch finds, its backend and the launch workers included."""
+        workspace = self.get_object(request, str(workspace_id))
+        if workspace is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(workspace_id))
+        if not self.has_view_permission(request, workspace):
+            raise PermissionDenied
+        sees_secrets = request.user.has_perm("workspaces.view_secret")
+        panel = preflight_panel(workspace, sees_secrets=sees_secrets, asks_backend=True)
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **panel}
+        title = f"Preflight of {workspace.name}"
+        return TemplateResponse(
+            request, "workspaces/preflight.html", {**context, "workspace": workspace, "title": title}
+        )
 
     def save_model(self, request: HttpRequest, obj: Workspace, form: WorkspaceForm, change: Any) -> None:
         changed = list(form.changed_data)
@@ -149,6 +176,8 @@ class WorkspaceAdmin(OperationActions):
             raise PermissionDenied
         data = request.POST if request.method == "POST" else None
         form = CreateForm(data, initial={"template": request.GET.get("template", "")})
+        if "_check" in request.POST:
+            return self.answer_check(request, form)
         if form.is_bound and form.is_valid():
             try:
                 check_not_sent(request)
@@ -161,12 +190,21 @@ class WorkspaceAdmin(OperationActions):
                 text = f"{created.workspace.name} was created and is waiting for its launch."
                 self.message_user(request, text, messages.SUCCESS)
                 for warning in created.warnings:
-                    self.message_user(request, warning, messages.WARNING)
+                    self.message_user(request, str(warning), messages.WARNING)
                 return HttpResponseRedirect(change_url(created.workspace.pk))
+        return self.answer_form(request, form)
+
+    def answer_check(self, request: HttpRequest, form: CreateForm) -> HttpResponse:
+        """Return the form with what a preflight says of it. Nothing is created."""
+        form.full_clean()
+        return self.answer_form(request, form, is_check=True, report=form.report(), asked_backend=True)
+
+    def answer_form(self, request: HttpRequest, form: CreateForm, **context: Any) -> HttpResponse:
+        """Return the page with the form."""
         if form.is_bound:
             form.add_secrets_reminder()
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "form": form}
-        return TemplateResponse(request, "workspaces/create.html", {**context, "title": "New workspace"})
+        context |= {"opts": self.opts, "media": self.media, "form": form, "title": "New workspace"}
+        return TemplateResponse(request, "workspaces/create.html", {**self.admin_site.each_context(request), **context})
 
     def create_workspace(self, request: HttpRequest, form: CreateForm) -> create.Created:
         """Create the workspace and enqueue its launch. Raises InvalidWorkspace or SentBefore."""

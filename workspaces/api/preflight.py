@@ -14,10 +14,8 @@ from workspaces.api.edits import find
 from workspaces.api.router import access, router
 from workspaces.api.schemas import OperatorIn
 from workspaces.api.secrets import secret_access
-from workspaces.configuration import catalog, reports
+from workspaces.configuration import reports
 from workspaces.configuration.diagnostics import Diagnostic
-from workspaces.configuration.effective import EffectiveConfiguration, inspect_effective
-from workspaces.configuration.parser import BadConfig
 from workspaces.configuration.preflight import Report
 from workspaces.configuration.variables import VariableSource
 from workspaces.lifecycle.transitions import WorkspaceStatus
@@ -27,13 +25,17 @@ of_requests = Router(tags=["workspaces"])
 
 
 class PreflightIn(OperatorIn):
-    """What would be launched: a template's name or the text of a config.yaml, as for the creation of a workspace."""
+    """What would be launched: a template's name or the text of a config.yaml, as for the creation of a workspace.
+
+    `env_file` is the text of an env file with more secrets; those in `secrets` win.
+    """
 
     template: str | None = None
     config: str | None = None
     model: str | None = None
     runtime: str | None = None
     secrets: dict[str, str] | None = None
+    env_file: str | None = None
     secret_sets: list[str] | None = None
 
     @model_validator(mode="after")
@@ -45,7 +47,10 @@ class PreflightIn(OperatorIn):
 
 
 class DiagnosticOut(TypedDict):
-    """One finding. `path`, `line` and `column` say where in config.yaml; `secrets.NAME` is a variable."""
+    """One finding. `path`, `line` and `column` say where in config.yaml; `secrets.NAME` is a variable.
+
+    With the path `env_file` or `env_file.NAME` it is about a line of the env file.
+    """
 
     code: str
     path: str
@@ -91,14 +96,11 @@ def preflight_request(request: HttpRequest, body: PreflightIn) -> ReportOut:
     It checks the configuration, the variables that it needs, its runtime, the backend and the launch workers. The
     values of the secrets are neither stored nor repeated.
     """
-    try:
-        text, files = (body.config, {}) if body.config is not None else catalog.read(body.template or "")
-    except (BadConfig, catalog.UnknownTemplate) as error:
-        return report_json(Report(problems=reports.problems_of(error), warnings=[]))
-    checked = inspect_effective(EffectiveConfiguration(text=text, files=files))
-    report = reports.report_on_config(
-        checked,
-        given=body.secrets or {},
+    report = reports.report_on_request(
+        template=body.template or "",
+        config=body.config,
+        secrets=body.secrets or {},
+        env_file=body.env_file or "",
         sets=body.secret_sets or (),
         model=body.model or "",
         runtime=body.runtime or "",
@@ -112,7 +114,7 @@ def preflight_workspace(request: HttpRequest, workspace_id: UUID) -> WorkspaceRe
     workspace = find(workspace_id)
     if workspace.status == WorkspaceStatus.REMOVED:
         raise RequestRefused(HTTPStatus.GONE, f"{workspace.name} was removed.", code="removed")
-    report, variables = reports.report_on_workspace(workspace)
+    found = reports.report_on_workspace(workspace)
     shown: list[VariableOut] = [
         {
             "name": each.name,
@@ -123,9 +125,9 @@ def preflight_workspace(request: HttpRequest, workspace_id: UUID) -> WorkspaceRe
             "required_by": each.required_by or None,
             "any_of": list(each.any_of),
         }
-        for each in variables
+        for each in found.variables
     ]
-    return {**report_json(report), "variables": shown}
+    return {**report_json(found.report), "variables": shown}
 
 
 def report_json(report: Report) -> ReportOut:

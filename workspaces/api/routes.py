@@ -19,6 +19,7 @@ from workspaces.access.errors import RequestRefused
 from workspaces.api.etags import etag_of
 from workspaces.api.idempotency import once
 from workspaces.api.listing import Listed, filtered
+from workspaces.api.preflight import DiagnosticOut, diagnostic_json
 from workspaces.api.router import access, answering, router
 from workspaces.api.schemas import CreateIn, WorkspaceNameOut
 from workspaces.api.serialize import WorkspaceOut, select_for_json, workspace_json
@@ -68,7 +69,7 @@ class OperatedOut(TypedDict):
 class CreatedOut(OperatedOut):
     """A new workspace. `warnings` are there if something in its configuration is probably not meant."""
 
-    warnings: NotRequired[list[str]]
+    warnings: NotRequired[list[DiagnosticOut]]
 
 
 class CascadedOut(OperatedOut):
@@ -187,7 +188,7 @@ def _create(body: CreateIn, operator: Operator) -> Status[CreatedOut]:
     workspace = created.workspace
     answer: CreatedOut = {"id": workspace.pk, "status": workspace.status}
     if created.warnings:
-        answer["warnings"] = created.warnings
+        answer["warnings"] = [diagnostic_json(each) for each in created.warnings]
     if workspace.is_external:
         answer["connection"] = connection_json(workspace, created.token)
     else:

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
@@ -42,6 +43,27 @@ class Template:
 def list_templates() -> list[Template]:
     """Return every template, ordered by name; of two with one name, the one of the earlier folder."""
     return [read_template(folder) for _, folder in sorted(_folders().items())]
+
+
+def list_runtimes() -> frozenset[str]:
+    """Return the runtimes of the templates. They are read again only after a config.yaml has changed."""
+    return runtimes_of(tuple((folder, stamp(folder / CONFIG_FILE)) for _, folder in sorted(_folders().items())))
+
+
+@lru_cache(maxsize=1)
+def runtimes_of(stamped_folders: tuple[tuple[Path, tuple[int, ...]], ...]) -> frozenset[str]:
+    """Return the runtimes of these templates."""
+    templates = [read_template(folder) for folder, _ in stamped_folders]
+    return frozenset(each.runtime for each in templates if each.runtime)
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes whenever the file does."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return ()
+    return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_ctime_ns)
 
 
 def read_template(folder: Path) -> Template:

@@ -7,7 +7,8 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
 from workspaces.configuration import catalog
-from workspaces.configuration.parser import CheckedConfig, inspect_config
+from workspaces.configuration.diagnostics import Diagnostic
+from workspaces.configuration.parser import BadConfig, CheckedConfig, inspect_config
 from workspaces.models import Configuration, Workspace
 
 
@@ -47,9 +48,21 @@ def inspect_effective(configuration: EffectiveConfiguration) -> CheckedConfig:
     return warn_of_missing_files(inspect_config(configuration.text), configuration.files)
 
 
-def check_effective(configuration: EffectiveConfiguration) -> CheckedConfig:
-    """Return the config that can be used. Raises BadConfig."""
-    return inspect_effective(configuration).usable()
+def inspect_source(*, template: str, config: str | None) -> CheckedConfig:
+    """Return a pasted config, or a template's if that is None, with every problem. Raises nothing."""
+    try:
+        text, files = catalog.read(template) if config is None else (config, {})
+    except (BadConfig, catalog.UnknownTemplate) as error:
+        return unreadable(error)
+    checked = inspect_effective(EffectiveConfiguration(text=text, files=files))
+    return checked if config is not None else replace(checked, template=template)
+
+
+def unreadable(error: BadConfig | catalog.UnknownTemplate) -> CheckedConfig:
+    """Return an empty config with the reason why it can't be read at all."""
+    if isinstance(error, BadConfig):
+        return CheckedConfig(config={}, problems=error.problems)
+    return CheckedConfig(config={}, problems=[Diagnostic(code="unknown_template", message=str(error), path="template")])
 
 
 def warn_of_missing_files(checked: CheckedConfig, files: Container[str]) -> CheckedConfig:

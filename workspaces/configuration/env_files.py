@@ -48,9 +48,14 @@ def parse_assignments(text: str) -> dict[str, str]:
 def refuse(problems: list[Problem]) -> None:
     """Raise BadAssignment if there are problems; the message has the first ones, and how many more there are."""
     if problems:
-        messages = [problem.message for problem in sorted(problems)]
-        more = len(messages) - _SHOWN_PROBLEMS
-        raise BadAssignment(" ".join([*messages[:_SHOWN_PROBLEMS], *([f"And {more} more."] if more > 0 else [])]))
+        raise BadAssignment(join_problems(problems))
+
+
+def join_problems(problems: list[Problem]) -> str:
+    """Return the sentences of the first problems, and how many more there are; "" for none."""
+    messages = [problem.message for problem in sorted(problems)]
+    more = len(messages) - _SHOWN_PROBLEMS
+    return " ".join([*messages[:_SHOWN_PROBLEMS], *([f"And {more} more."] if more > 0 else [])])
 
 
 def read_assignments(text: str) -> tuple[list[Assignment], list[Problem]]:

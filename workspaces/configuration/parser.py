@@ -60,10 +60,12 @@ class BadConfig(ValueError):
 class CheckedConfig:
     """The values of a config.yaml, everything that is wrong in it, and what is probably not meant.
 
-    With a problem in the YAML itself `config` holds only what could be read.
+    With a problem in the YAML itself `config` holds only what could be read. `template` is the name of its template,
+    if it is one's.
     """
 
     config: dict[str, Any]
+    template: str = ""
     problems: list[Diagnostic] = field(default_factory=list)
     warnings: list[Diagnostic] = field(default_factory=list)
     root: yaml.Node | None = None

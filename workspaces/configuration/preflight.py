@@ -1,22 +1,48 @@
-"""Preflight: check before a launch whether a workspace can start, and report every problem at once."""
+"""Preflight: check before a launch whether a workspace can start, and report every problem at once.
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+`examine` is the one source of what is found: the API, create, each launch, the admin and the command use it. What the
+agent checks inside its workspace are the same rules (agent/rules.py).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent import rules
 from workspaces.access import secrets
+from workspaces.access.secret_sets import problem_with_sets
 from workspaces.configuration import catalog
+from workspaces.configuration.availability import unavailable
 from workspaces.configuration.diagnostics import Diagnostic, bounded
-from workspaces.configuration.effective import EffectiveConfiguration, effective_configuration, inspect_effective
+from workspaces.configuration.effective import (
+    EffectiveConfiguration,
+    effective_configuration,
+    inspect_effective,
+    unreadable,
+)
 from workspaces.configuration.parser import BadConfig, CheckedConfig
+from workspaces.configuration.runtimes import unknown_runtime
+from workspaces.configuration.secret_files import GivenSecrets
 from workspaces.configuration.suspicious import suspicious_values
+from workspaces.configuration.variables import read_effective_values
 from workspaces.deadlines.explanation import ignored_limit
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import Workspace
 
-logger = logging.getLogger(__name__)
+_NOTHING_GIVEN = GivenSecrets()
+_SHOWN_SECRETS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that keeps a workspace from starting, and everything that is probably not meant."""
+
+    problems: list[Diagnostic] = field(default_factory=list)
+    warnings: list[Diagnostic] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +53,7 @@ class Prepared:
     environment: Mapping[str, str]
     # What `config` was parsed from.
     source: EffectiveConfiguration
+    warnings: list[Diagnostic]
 
     @property
     def runtime(self) -> str:
@@ -45,18 +72,6 @@ class Prepared:
         return rules.stall_timeout_seconds(self.config)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """Everything that keeps a workspace from starting, and everything that is probably not meant."""
-
-    problems: list[Diagnostic]
-    warnings: list[Diagnostic]
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-
 class PreflightFailed(Exception):
     """The workspace can't start; the message says why and what to do. `missing` names missing variables.
 
@@ -68,34 +83,55 @@ class PreflightFailed(Exception):
         code: FailureCode,
         message: str,
         *,
-        missing: list[str] | None = None,
-        source: EffectiveConfiguration | None = None,
+        report: Report,
+        missing: list[str],
+        source: EffectiveConfiguration | None,
     ) -> None:
         super().__init__(message)
         self.code = code
-        self.missing = missing or []
+        self.report = report
+        self.missing = missing
         self.source = source
 
 
 def examine(
     checked: CheckedConfig,
-    environment: Mapping[str, str],
     *,
-    model: str | None = None,
-    problems: Iterable[Diagnostic] = (),
-    warnings: Iterable[Diagnostic] = (),
+    stored: Mapping[str, str | None] | None = None,
+    given: GivenSecrets = _NOTHING_GIVEN,
+    sets: Sequence[str] = (),
+    model: str = "",
+    runtime: str = "",
+    backend: str = "",
 ) -> Report:
-    """Return what is wrong with a config and the variables that its launch would get, and what else was found."""
-    missing = checked.diagnostics(missing_variables(checked, environment, model))
-    return Report(
-        problems=bounded([*checked.problems, *missing, *problems]),
-        warnings=bounded([*every_warning(checked, environment), *warnings]),
-    )
+    """Return what is wrong with a config and the variables that its launch would get, and what is probably not meant.
 
-
-def every_warning(checked: CheckedConfig, environment: Mapping[str, str]) -> list[Diagnostic]:
-    """Return what is probably not meant in a config and in the variables that its launch would get."""
-    return [*warnings_of(checked), *suspicious_values(environment)]
+    `stored` are the values of stored secrets by name, None for one that can't be decrypted. Without it no variable is
+    missing, since it may be stored. `given` are those of a request, which win, and `sets` the names of its sets.
+    `model` and `runtime` are what a request names instead of the config. A `backend` and the launch workers are asked
+    whether they are there, which may take seconds.
+    """
+    values = stored or {}
+    # A stored one that can't be read counts as set: its own problem says what to do.
+    known = {name: "unreadable" if value is None else value for name, value in values.items()}
+    environment = {**known, **given.values}
+    missing = missing_variables(checked, environment, model or None) if stored is not None else ()
+    problems = [
+        *checked.problems,
+        *checked.diagnostics(missing),
+        *given.problems,
+        *bad_sets(sets),
+        *(unreadable_secret(name) for name in values if values[name] is None and name not in given.values),
+        *(unavailable(backend) if backend else ()),
+    ]
+    warnings = [
+        *checked.warnings,
+        *limit_warnings(checked),
+        *suspicious_values(environment, lines=given.lines),
+        *given.warnings,
+        *unknown_runtime(checked, requested=runtime),
+    ]
+    return Report(problems=bounded(problems), warnings=bounded(warnings))
 
 
 def missing_variables(
@@ -111,16 +147,26 @@ def missing_variables(
         yield rules.Problem(places[requirement], message, code="missing_env", hint=hint)
 
 
-def warnings_of(checked: CheckedConfig) -> list[Diagnostic]:
-    """Return what is probably not meant in a config: in its text, and in its boot limit."""
+def bad_sets(names: Sequence[str]) -> list[Diagnostic]:
+    """Return a problem if a workspace can't have these sets of secrets."""
+    problem = problem_with_sets(names) if names else None
+    return [Diagnostic(code="bad_secret", message=problem, path="secret_sets")] if problem else []
+
+
+def unreadable_secret(name: str) -> Diagnostic:
+    """Return the problem of a stored secret that can't be decrypted."""
+    return Diagnostic(code="secret_unreadable", message=str(secrets.SecretUnreadable(name)), path=f"secrets.{name}")
+
+
+def limit_warnings(checked: CheckedConfig) -> list[Diagnostic]:
+    """Return a warning if the boot limit of a config has no effect."""
     ignored = ignored_limit(
         runtime=rules.runtime_of(checked.config),
         template_seconds=rules.provision_timeout_seconds(checked.config),
         template_overrides=rules.provision_timeout_override(checked.config),
     )
     path = "runtime_config.provision_timeout_seconds"
-    found = [checked.diagnostic("ignored_limit", ignored, path=path)] if ignored else []
-    return [*checked.warnings, *found]
+    return [checked.diagnostic("ignored_limit", ignored, path=path)] if ignored else []
 
 
 def preflight(workspace: Workspace) -> Prepared:
@@ -129,34 +175,48 @@ def preflight(workspace: Workspace) -> Prepared:
     The config was valid when the workspace was created, but its template and its secrets may have changed since. The
     launch uses what is parsed here; nothing parses the text again.
     """
-    place = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
-    try:
-        effective = effective_configuration(workspace)
-    except (BadConfig, catalog.UnknownTemplate) as error:
-        raise PreflightFailed(FailureCode.BAD_CONFIG, f"{error} Correct the {place}, then restart.") from error
-    checked, model = inspect_effective(effective), workspace.model or None
-    failures: dict[FailureCode, str] = {}
-    missing: list[rules.Requirement] = []
-    environment: Mapping[str, str] = {}
-    if checked.problems:
-        failures[FailureCode.BAD_CONFIG] = f"{BadConfig(*checked.problems)} Correct the {place}, then restart."
-    try:
-        environment = secrets.read_environment(workspace.pk)
-        missing = rules.missing(checked.config, environment, model)
-    except secrets.SecretUnreadable as error:
-        failures[FailureCode.SECRET_UNREADABLE] = str(error)
-    if missing:
-        message = rules.missing_message(missing, rules.matched_entry(checked.config, model))
-        failures[FailureCode.MISSING_ENV] = message
-    for warning in bounded(every_warning(checked, environment)):
-        logger.warning(
-            "A configuration probably isn't meant", extra={"workspace_id": workspace.pk, "why": str(warning)}
-        )
-    if failures:
+    source, checked = load(workspace)
+    stored = read_effective_values(workspace.pk)
+    report = examine(checked, stored=stored, model=workspace.model)
+    environment = {name: value for name, value in stored.items() if value is not None}
+    if report.problems or source is None:
+        missing = rules.missing(checked.config, dict.fromkeys(stored, "unreadable") | environment, workspace.model)
+        failures = failure_messages(workspace, checked, stored, missing)
         raise PreflightFailed(
             next(iter(failures)),
             " ".join(failures.values()),
+            report=report,
             missing=rules.missing_names(missing),
-            source=None if checked.problems else effective,
+            source=None if checked.problems else source,
         )
-    return Prepared(config=checked.config, environment=environment, source=effective)
+    return Prepared(config=checked.config, environment=environment, source=source, warnings=report.warnings)
+
+
+def load(workspace: Workspace) -> tuple[EffectiveConfiguration | None, CheckedConfig]:
+    """Return the configuration of a workspace's next launch, None if it can't be read, with every problem in it."""
+    try:
+        source = effective_configuration(workspace)
+    except (BadConfig, catalog.UnknownTemplate) as error:
+        return None, unreadable(error)
+    return source, replace(inspect_effective(source), template=workspace.template)
+
+
+def failure_messages(
+    workspace: Workspace,
+    checked: CheckedConfig,
+    stored: Mapping[str, str | None],
+    missing: Sequence[rules.Requirement],
+) -> dict[FailureCode, str]:
+    """Return what a failed launch says, by the code of each failure: the first is the launch's."""
+    failures: dict[FailureCode, str] = {}
+    if checked.problems:
+        place = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
+        failures[FailureCode.BAD_CONFIG] = f"{BadConfig(*checked.problems)} Correct the {place}, then restart."
+    if lost := [name for name, value in stored.items() if value is None]:
+        sentences = [str(secrets.SecretUnreadable(name)) for name in lost[:_SHOWN_SECRETS]]
+        more = len(lost) - _SHOWN_SECRETS
+        failures[FailureCode.SECRET_UNREADABLE] = " ".join([*sentences, *([f"And {more} more."] if more > 0 else [])])
+    if missing:
+        entry = rules.matched_entry(checked.config, workspace.model)
+        failures[FailureCode.MISSING_ENV] = rules.missing_message(missing, entry)
+    return failures

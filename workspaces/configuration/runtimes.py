@@ -16,15 +16,19 @@ _PUBLIC = frozenset(
 
 def known_runtimes() -> set[str]:
     """Return the public runtimes, those with a boot limit of their own, and those of the catalog's templates."""
-    return {*_PUBLIC, *BOOT_LIMITS, *(each.runtime for each in catalog.list_templates() if each.runtime)}
+    return {*_PUBLIC, *BOOT_LIMITS, *catalog.list_runtimes()}
 
 
-def unknown_runtime(checked: CheckedConfig, *, requested: str = "") -> list[Diagnostic]:
-    """Return a warning if nobody has heard of the runtime. `requested` is the one that a request names instead.
+def unknown_runtime(checked: CheckedConfig, *, requested: str) -> list[Diagnostic]:
+    """Return a warning if nobody has heard of the runtime. `requested` is what a request names instead, or "".
 
     A name that resembles no known one is somebody's own runtime if the config says which command runs it.
     """
-    name, known = requested or rules.runtime_of(checked.config), known_runtimes()
+    name = requested or rules.runtime_of(checked.config)
+    # The runtimes of the catalog's templates are known.
+    if checked.root is None or name in _PUBLIC or (checked.template and not requested):
+        return []
+    known = known_runtimes()
     near = get_close_matches(name, known, n=1, cutoff=0.75)
     if name in known or (rules.command_of(checked.config) and not near):
         return []

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from agent import rules
 from agent.texts import INVISIBLE
-from workspaces.configuration.diagnostics import Diagnostic
+from workspaces.configuration.diagnostics import ENV_FILE, Diagnostic
 
 # No placeholder is longer, and keys of several lines are not read through.
 _LONGEST_PLACEHOLDER = 100
@@ -23,13 +23,21 @@ _PLACEHOLDER = re.compile(
 _QUOTES = ("'", '"')
 
 
-def suspicious_values(environment: Mapping[str, str]) -> Iterator[Diagnostic]:
-    """Yield a warning for each reason to doubt a value. Empty values are not judged."""
+def suspicious_values(environment: Mapping[str, str], *, lines: Mapping[str, int]) -> Iterator[Diagnostic]:
+    """Yield a warning for each reason to doubt a value. Empty values are not judged.
+
+    `lines` are those of the variables that an env file gives.
+    """
     for name, value in environment.items():
         for why, hint in doubts(name, value):
-            message = f"The value of {rules.display_key(name)} {why}."
+            shown, line = rules.display_key(name), lines.get(name)
             yield Diagnostic(
-                code="suspicious_value", message=message, path=f"secrets.{rules.display_key(name)}", hint=hint
+                code="suspicious_value",
+                message=f"The value of {shown} {why}.",
+                path=f"{ENV_FILE if line else 'secrets'}.{shown}",
+                line=line,
+                column=1 if line else None,
+                hint=hint,
             )
 
 

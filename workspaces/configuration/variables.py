@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from agent import rules
 from postgres import encryption
+from workspaces.access.secrets import effective_secrets
 from workspaces.models import Secret
 
 
@@ -59,14 +60,34 @@ def read_variables(*, workspace_id: UUID | None = None, secret_sets: Sequence[st
     return found | {row.name: stored(row) for row in rows if row.workspace_id}
 
 
+def values_of(stored: Mapping[str, StoredVariable]) -> dict[str, str | None]:
+    """Return the values by name, None for one that can't be decrypted."""
+    return {name: each.value for name, each in stored.items()}
+
+
+def read_values(secret_sets: Sequence[str]) -> dict[str, str | None]:
+    """Return the values that a new workspace with these sets gets by name, None for one that can't be decrypted."""
+    return values_of(read_variables(secret_sets=secret_sets))
+
+
+def read_effective_values(workspace_id: UUID) -> dict[str, str | None]:
+    """Return the values that a workspace's launch gets by name, None for one that can't be decrypted."""
+    return {each.name: decrypted(each.ciphertext) for each in effective_secrets([workspace_id])}
+
+
 def stored(row: Secret) -> StoredVariable:
     """Return a stored secret with its value."""
     source = VariableSource.SET if row.secret_set_id else VariableSource.GLOBAL
+    source = VariableSource.WORKSPACE if row.workspace_id else source
+    return StoredVariable(source, decrypted(row.ciphertext), row.secret_set_id or "")
+
+
+def decrypted(ciphertext: str) -> str | None:
+    """Return the value, None if it can't be decrypted."""
     try:
-        value = encryption.decrypt(row.ciphertext)
+        return encryption.decrypt(ciphertext)
     except encryption.CannotDecrypt:
-        value = None
-    return StoredVariable(VariableSource.WORKSPACE if row.workspace_id else source, value, row.secret_set_id or "")
+        return None
 
 
 def describe_variables(

@@ -82,6 +82,8 @@ class Launch(models.Model):
     # The last observation of it: {state, exit_code, detail, at}.
     evidence = models.JSONField(default=dict)
     failure_code = models.CharField(max_length=30, choices=FailureCode.choices, blank=True, default="")
+    # What its preflight found that is probably not meant, masked: [{code, message, path, line, column, hint}].
+    warnings = models.JSONField(default=list, db_default=[])
     # What the failure said, masked.
     failure_message = models.TextField(blank=True, default="", db_default="")
     # The deadline failure that a late registration undid: the limit had failed a healthy launch.

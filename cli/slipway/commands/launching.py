@@ -99,7 +99,7 @@ def show_created(client: Client, created: dict[str, Any], output: Format, *, wai
     An external workspace has no launch to wait for. What its agent needs is shown only now.
     """
     for warning in created.pop("warnings", []):
-        warn(f"Warning: {warning}")
+        warn(f"Warning: {warning['message']} {warning['hint']}".rstrip())
     if wait and "connection" not in created:
         follow_launch(client, created["id"])
     else:

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
-from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from dotenv import dotenv_values
 
 from slipway.errors import ExitCode
 from slipway.output import Format, encoded, say
@@ -18,6 +16,7 @@ from slipway.values import check_stdin, read_file
 # What GitHub's workflow commands need: docs.github.com/actions/reference/workflow-commands-for-github-actions.
 _ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY_ESCAPES = _ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
+_OF_VARIABLES = frozenset({"bad_env_file", "not_set", "suspicious_value"})
 
 
 class ReportFormat(StrEnum):
@@ -51,16 +50,14 @@ def check_configuration(
     check_stdin({"FILE": file, "--env-file": env_file})
     body: dict[str, Any] = {"config": read_file(file), "model": model or None, "runtime": runtime or None}
     if env_file:
-        # A blank value is not set, as in a launch.
-        values = dotenv_values(stream=StringIO(read_file(env_file)), interpolate=False)
-        body["secrets"] = {name: value for name, value in values.items() if value and value.strip()}
+        body["env_file"] = read_file(env_file)
     report = client_of(context).send("POST", "/workspaces/preflight", body)
     if output in (ReportFormat.JSON, ReportFormat.YAML):
         typer.echo(encoded(report, Format(output)))
     else:
         show = github_line if output is ReportFormat.GITHUB else text_line
         for severity, found in findings(report):
-            say(show(severity, found, str(file)))
+            say(show(severity, found, str(env_file if env_file and is_in_env_file(found) else file)))
     if not report["ok"]:
         raise typer.Exit(ExitCode.FAILED)
     if output is ReportFormat.TEXT:
@@ -71,6 +68,11 @@ def findings(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each problem and warning with its severity."""
     yield from (("error", found) for found in report["problems"])
     yield from (("warning", found) for found in report.get("warnings", []))
+
+
+def is_in_env_file(found: dict[str, Any]) -> bool:
+    """Return whether a finding is about the env file. A config.yaml may have a key of that name, with other codes."""
+    return found["code"] in _OF_VARIABLES and str(found["path"]).partition(".")[0] == "env_file"
 
 
 def text_line(severity: str, found: dict[str, Any], file: str) -> str:

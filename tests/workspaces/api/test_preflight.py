@@ -9,7 +9,7 @@ from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import external, online, queued
 from workspaces.access.secret_sets import create_set
 from workspaces.access.secrets import put_secrets, read_environment
-from workspaces.configuration import reports
+from workspaces.configuration import availability, catalog
 from workspaces.configuration.variables import read_variables
 from workspaces.models import ApiScope, Secret, Workspace
 from workspaces.operations import remove
@@ -31,10 +31,10 @@ runtime_config:
 
 @pytest.fixture(autouse=True)
 def worker(monkeypatch):
-    monkeypatch.setattr(reports, "require_worker", lambda queue: None)
-    reports.cache.clear()
+    monkeypatch.setattr(availability, "require_worker", lambda queue: None)
+    availability.cache.clear()
     yield
-    reports.cache.clear()
+    availability.cache.clear()
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_no_worker_and_a_backend_that_fails_are_problems(operator, monkeypatch, 
     def no_worker(queue):
         raise NoWorker(f"No {queue} worker is alive.")
 
-    monkeypatch.setattr(reports, "require_worker", no_worker)
+    monkeypatch.setattr(availability, "require_worker", no_worker)
     monkeypatch.setattr(get_provisioner(settings.PROVISIONER), "running_launches", fail)
     problems = ask(operator, config="runtime: echo")["problems"]
     assert [each["code"] for each in problems] == ["backend_unavailable", "no_worker"]
@@ -139,8 +139,8 @@ def test_no_worker_and_a_backend_that_fails_are_problems(operator, monkeypatch, 
 
 def test_the_workers_are_asked_once_for_several_requests(operator, monkeypatch):
     asked = []
-    monkeypatch.setattr(reports, "_KEEP_ANSWER_SECONDS", PATIENCE_SECONDS)
-    monkeypatch.setattr(reports, "require_worker", asked.append)
+    monkeypatch.setattr(availability, "_KEEP_ANSWER_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(availability, "require_worker", asked.append)
     for _ in range(3):
         ask(operator, config="runtime: echo")
     assert asked == ["launch"]
@@ -232,3 +232,136 @@ def test_an_external_workspace_is_never_launched_and_a_removed_one_is_gone(opera
     workspace = online()
     remove(workspace.pk)
     assert operator.get(f"/workspaces/{workspace.pk}/preflight").status_code == 410
+
+
+# --- Each check -----------------------------------------------------------------------------------
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]\n" for n in range(8)
+)
+CHECKS = {
+    "required_env": ("runtime_config: {required_env: [A_KEY]}", ("missing_env", "runtime_config.required_env[0]", 1)),
+    "env.required": ("name: x\nenv:\n  required: [A_KEY]", ("missing_env", "env.required[0]", 3)),
+    "any_of": ("env:\n  required:\n  - any_of: [B_KEY, C_KEY]", ("missing_env", "env.required[0]", 3)),
+    "the list of a picked model": (
+        "runtime_config:\n  model: m\n  required_env: [B_KEY]\n  models:\n  - id: m\n    required_env: [A_KEY]",
+        ("missing_env", "runtime_config.models[0].required_env[0]", 6),
+    ),
+    "a port above 65535": ("a2a: {port: 65536}", ("out_of_range", "a2a.port", 1)),
+    "port 0": ("a2a: {port: 0}", ("out_of_range", "a2a.port", 1)),
+    "bytes": ("a: " + "x" * (256 * 1024), ("too_large", "", None)),
+    "depth": ("a: " + "[" * 41 + "]" * 41, ("too_deep", "", 1)),
+    "aliases": (BOMB, ("aliases", "", 5)),
+    "an alias of itself": ("a: &a [*a]", ("recursive_alias", "", 1)),
+    "a misspelt required_env": (
+        "runtime_config:\n  requird_env: [A_KEY]",
+        ("misplaced_key", "runtime_config.requird_env", 2),
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), CHECKS.values(), ids=CHECKS)
+def test_each_check_is_a_problem_with_its_path_and_line(operator, text, expected):
+    [problem] = ask(operator, config=text, secrets={"OTHER_KEY": VALUE})["problems"]
+    assert (problem["code"], problem["path"], problem["line"]) == expected
+    assert problem["message"].endswith(".")
+
+
+@pytest.mark.parametrize("names", [["A_KEY", "B_KEY"], ["A_KEY", "C_KEY"], ["A_KEY", "B_KEY", "C_KEY"]])
+def test_one_of_any_of_suffices(operator, names):
+    assert ask(operator, config=NEEDS, secrets=dict.fromkeys(names, VALUE))["ok"]
+
+
+SUSPICIOUS = {
+    "changeme": "looks like a placeholder",
+    "<your-key>": "looks like a placeholder",
+    "xxx": "looks like a placeholder",
+    "sk-...": "looks like a placeholder",
+    f"{VALUE} ": "begins or ends with white space",
+    f"\t{VALUE}": "begins or ends with white space",
+}
+
+
+@pytest.mark.parametrize(("value", "why"), SUSPICIOUS.items())
+@pytest.mark.parametrize("field", ["secrets", "env_file"])
+def test_placeholders_and_white_space_are_suspicious_by_name_and_keep_nothing_from_starting(
+    operator, field, value, why
+):
+    given = {"A_KEY": value} if field == "secrets" else f'# mine\nA_KEY="{value}"\n'
+    report = ask(operator, config="runtime: echo", **{field: given})
+    [warning] = report["warnings"]
+    assert (report["ok"], warning["code"]) == (True, "suspicious_value")
+    assert warning["message"] == f"The value of A_KEY {why}."
+    place = ("secrets.A_KEY", None) if field == "secrets" else ("env_file.A_KEY", 2)
+    assert (warning["path"], warning["line"]) == place
+
+
+def test_an_unknown_key_is_named_with_the_one_that_was_meant_and_its_line(operator):
+    [warning] = ask(operator, config="name: x\nruntime_config:\n  comand: run\n")["warnings"]
+    assert places([warning]) == [("unknown_key", "runtime_config.comand", 3, 3)]
+    assert warning["hint"] == "Did you mean command?"
+
+
+# --- An env file ----------------------------------------------------------------------------------
+
+
+def test_the_variables_of_an_env_file_count_and_those_in_secrets_win(operator):
+    env_file = f"export A_KEY='{VALUE}'\nB_KEY=changeme # later\n"
+    assert places(ask(operator, config=NEEDS, env_file=env_file)["warnings"]) == [
+        ("suspicious_value", "env_file.B_KEY", 2, 1)
+    ]
+    report = ask(operator, config=NEEDS, env_file=env_file, secrets={"B_KEY": VALUE})
+    assert report == {"ok": True, "problems": [], "warnings": []}
+
+
+def test_what_is_wrong_with_an_env_file_is_named_by_its_lines_and_never_repeated(operator):
+    env_file = f"A_KEY={VALUE}\n{VALUE}\nPORT={VALUE}\nB_KEY=\nC_KEY='{VALUE}\n"
+    report = ask(operator, config=NEEDS, env_file=env_file)
+    assert places(report["problems"]) == [
+        ("missing_env", "runtime_config.required_env[1]", 6, 7),
+        ("bad_env_file", "env_file", 2, 1),
+        ("bad_env_file", "env_file", 3, 1),
+        ("bad_env_file", "env_file", 5, 1),
+    ]
+    assert places(report["warnings"]) == [("not_set", "env_file", None, None)]
+    assert report["warnings"][0]["message"] == "Not set, because the env file gives no value: B_KEY."
+
+
+@pytest.mark.parametrize("env_file", ["A=" + "x" * 300_000, "=" * 1000, "A='" * 1000, "\u2028", "A=\\ud800", "export"])
+def test_no_env_file_makes_a_server_error(operator, env_file):
+    ask(operator, config="runtime: echo", env_file=env_file)
+
+
+def test_an_env_file_that_is_refused_has_the_same_problems_at_a_create(operator):
+    env_file = f"A_KEY={VALUE}\n{VALUE}\n"
+    expected = ask(operator, config=NEEDS, env_file=env_file)["problems"]
+    answer = operator.post("/workspaces", {"name": "x", "config": NEEDS, "env_file": env_file})
+    assert (answer.status_code, list(answer.json()["fields"])) == (422, ["env_file"])
+    assert [{key: each[key] for key in expected[0]} for each in answer.json()["problems"]] == expected
+    assert VALUE not in answer.content.decode()
+
+
+def test_the_values_of_an_env_file_are_not_logged(operator, caplog):
+    caplog.set_level("DEBUG")
+    ask(operator, config=NEEDS, env_file=f"A_KEY={VALUE}\n{VALUE}\n")
+    assert VALUE not in caplog.text
+
+
+def test_the_catalog_is_read_again_only_after_it_has_changed(operator, monkeypatch, settings, tmp_path):
+    settings.CATALOG_DIRS = [tmp_path]
+    (tmp_path / "mine").mkdir()
+    file = tmp_path / "mine" / "config.yaml"
+    file.write_text("runtime: mine\n")
+    read, read_template = [], catalog.read_template
+
+    def counted(folder):
+        read.append(folder)
+        return read_template(folder)
+
+    monkeypatch.setattr(catalog, "read_template", counted)
+    for _ in range(3):
+        assert ask(operator, config="runtime: mine")["warnings"] == []
+    assert len(read) == 1
+    file.write_text("runtime: other\n")
+    assert [each["code"] for each in ask(operator, config="runtime: mine")["warnings"]] == ["unknown_runtime"]
+    assert len(read) == 2

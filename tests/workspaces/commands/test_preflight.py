@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from workspaces.access.secrets import put_secrets
-from workspaces.configuration import reports
+from workspaces.configuration import availability
 from workspaces.workers import NoWorker
 
 SECRET = "hunter2-hunter2"
@@ -64,7 +64,7 @@ def test_every_problem_stands_in_a_line_with_file_line_and_column(config, env_fi
         "3 problems, 1 warning.",
     ]
     lines = run(config, "--env-file", env_file, code=1).splitlines()
-    assert f"{env_file}:3:1: warning: The value of B_KEY looks like a placeholder" in lines[1]
+    assert f"{env_file}:3:1: warning: The value of B_KEY looks like a placeholder" in lines[2]
     assert lines[-1] == "1 problem, 2 warnings."
 
 
@@ -167,11 +167,11 @@ def test_with_here_it_counts_global_secrets_and_asks_for_a_worker(config, monkey
     def no_worker(queue):
         raise NoWorker(f"No {queue} worker is alive.")
 
-    reports.cache.clear()
-    monkeypatch.setattr(reports, "require_worker", no_worker)
+    availability.cache.clear()
+    monkeypatch.setattr(availability, "require_worker", no_worker)
     config.write_text(BAD.replace("5", "mine"))
     put_secrets({"A_KEY": SECRET, "B_KEY": SECRET}, workspace_id=None)
     lines = run(config, "--here", code=1).splitlines()
-    reports.cache.clear()
+    availability.cache.clear()
     assert lines[0] == f"{config}: error: No launch worker is alive. [no_worker]"
     assert lines[-1] == "1 problem, 1 warning."

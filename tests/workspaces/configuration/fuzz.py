@@ -23,7 +23,8 @@ from agent import rules  # noqa: E402 (these need the settings)
 from workspaces.configuration import catalog  # noqa: E402
 from workspaces.configuration.diagnostics import MOST_DIAGNOSTICS  # noqa: E402
 from workspaces.configuration.parser import BadConfig, check_config, inspect_config  # noqa: E402
-from workspaces.configuration.reports import report_on_config  # noqa: E402
+from workspaces.configuration.preflight import examine  # noqa: E402
+from workspaces.configuration.secret_files import given_secrets  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
 FILES = [*(ROOT / "catalog").glob("*/config.yaml"), *(Path(__file__).parent / "real").glob("*.yaml")]
@@ -135,14 +136,16 @@ def check(text, chance):
     """Preflight a text with a few variables, and assert what callers rely on."""
     given = {chance.choice(["A_KEY", "OPENAI_API_KEY", "B", "PORT", "1KEY"]): chance.choice(VALUES) for _ in range(2)}
     checked = inspect_config(text)
-    report = report_on_config(checked, given=given, model=chance.choice(["", "hub/x", "*"]), here=False)
+    env_file = mutated("A_KEY=a\nB='x\ny'\n# c\nexport C=\n", chance) if chance.random() < 0.2 else ""
+    asked = given_secrets(given, env_file=env_file)
+    report = examine(checked, stored={}, given=asked, model=chance.choice(["", "hub/x", "*"]))
     json.dumps(checked.config, allow_nan=False)
     for found in (report.problems, report.warnings):
         assert len(found) <= MOST_DIAGNOSTICS
         for each in found:
             assert each.code
             assert each.message.endswith(".")
-            assert each.line is None or 1 <= each.line <= len(text) + 1
+            assert each.line is None or 1 <= each.line <= len(env_file if each.is_in_env_file else text) + 1
             assert len(str(each)) < 5000
             str(each).encode()
     try:
@@ -170,7 +173,7 @@ def main():
     options = parser.parse_args()
     signal.signal(signal.SIGPROF, stop)
     # The catalog stays as it is meanwhile, and reading it takes longer than most documents.
-    catalog.list_templates = functools.cache(catalog.list_templates)
+    catalog.list_runtimes = functools.cache(catalog.list_runtimes)
     most_bytes = peak_bytes() + MOST_BYTES
     began, slowest = time.process_time(), 0.0
     for number in range(1, options.number + 1):

@@ -14,7 +14,7 @@ from tests.callers import holder
 from tests.growth import assert_grows_linearly, at_most
 from workspaces.access import secrets
 from workspaces.configuration.env_files import BadAssignment, parse_assignments
-from workspaces.configuration.secret_files import read_env_secrets
+from workspaces.configuration.secret_files import given_secrets, read_env_secrets
 from workspaces.models import ApiScope, Workspace
 
 PEM = "-----BEGIN KEY-----\nMII\n-----END KEY-----\n"
@@ -93,7 +93,7 @@ def test_a_long_run_of_spaces_is_named_beside_the_other_problems_of_the_file():
 def test_blank_values_are_not_set_and_listed():
     found = read_env_secrets("A=\nB=''\nC=  # your key\nPORT=\nD=ok\nE=1\nE=\n")
     assert found.values == {"D": "ok"}
-    assert found.warnings == ["Not set, because the env file gives no value: A, B, C, PORT, E."]
+    assert found.not_set == ["A", "B", "C", "PORT", "E"]
 
 
 def test_the_example_of_the_docs_means_what_they_say():
@@ -114,8 +114,8 @@ def test_many_problems_and_many_blanks_are_cut():
     with pytest.raises(BadAssignment, match=r"Line 20 .* And 4980 more\.") as refusal:
         read_env_secrets("bad line\n" * 5000)
     assert len(str(refusal.value)) < 2000
-    [sentence] = read_env_secrets("".join(f"A{number}=\n" for number in range(5000))).warnings
-    assert sentence.endswith("A19 and 4980 more.")
+    [warning] = given_secrets({}, env_file="".join(f"A{number}=\n" for number in range(5000))).warnings
+    assert str(warning).endswith("A19 and 4980 more.")
 
 
 GROWING = {
@@ -174,7 +174,9 @@ def test_the_command_reads_an_env_file_and_lists_what_is_not_set(command):
 def test_the_api_reads_an_env_file_and_lists_what_is_not_set():
     body = {"name": "w", "template": "echo", "env_file": EXAMPLE, "secrets": {"URL": "https://own"}}
     answer = holder(ApiScope.OPERATE).post("/workspaces", body).json()
-    assert answer["warnings"] == ["Not set, because the env file gives no value: A, C."]
+    [warning] = answer["warnings"]
+    assert (warning["code"], warning["path"], warning["line"]) == ("not_set", "env_file", None)
+    assert warning["message"] == "Not set, because the env file gives no value: A, C."
     assert secrets.read_environment(answer["id"]) == EXPECTED | {"URL": "https://own"}
 
 

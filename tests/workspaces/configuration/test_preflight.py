@@ -8,9 +8,10 @@ from cryptography.fernet import Fernet
 from tests.growth import assert_grows_linearly, at_most
 from tests.workspaces.factories import queued
 from workspaces.access import secrets
+from workspaces.configuration.diagnostics import MOST_DIAGNOSTICS
 from workspaces.configuration.parser import BadConfig, inspect_config, parse_config
 from workspaces.configuration.preflight import PreflightFailed, examine, preflight
-from workspaces.configuration.reports import report_on_config
+from workspaces.configuration.secret_files import given_secrets
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.launching.create import CreateRequest, create
@@ -109,7 +110,7 @@ def test_all_missing_names_stand_in_one_failure():
 
 def test_of_many_missing_variables_the_first_are_named_with_their_places_and_the_others_counted():
     text = "env:\n  required:\n" + "".join(f"    - KEY_{number}\n" for number in range(500))
-    problems = examine(inspect_config(text), {}).problems
+    problems = examine(inspect_config(text), stored={}).problems
     assert [each.path for each in problems[:99]] == [f"env.required[{number}]" for number in range(99)]
     assert [(each.line, each.column) for each in problems[:99]] == [(number, 7) for number in range(3, 102)]
     assert [each.message for each in problems[99:]] == ["And 401 more."]
@@ -117,7 +118,7 @@ def test_of_many_missing_variables_the_first_are_named_with_their_places_and_the
 
 def test_only_the_last_problem_counts_the_others_wherever_they_come_from():
     text = "prompt_files: [" + "1," * 300 + "]\nenv: {required: [A_KEY]}\n"
-    problems = report_on_config(inspect_config(text), given={"1BAD": "a value"}, here=False).problems
+    problems = examine(inspect_config(text), stored={}, given=given_secrets({"1BAD": "a value"})).problems
     assert (problems[0].code, problems[0].path) == ("bad_secret", "secrets.1BAD")
     assert [each.path for each in problems[1:99]] == [f"prompt_files[{number}]" for number in range(98)]
     assert [each.message for each in problems[99:]] == ["And 203 more."]
@@ -135,17 +136,17 @@ MISSING = {
 
 @pytest.mark.parametrize("make", MISSING.values(), ids=MISSING)
 def test_the_time_of_a_preflight_grows_with_the_number_of_missing_variables_and_not_faster(make):
-    took = assert_grows_linearly(lambda text: examine(inspect_config(text), {}), make, size=2000)
+    took = assert_grows_linearly(lambda text: examine(inspect_config(text), stored={}), make, size=2000)
     assert took < at_most(3)
 
 
 @pytest.mark.django_db
-def test_a_launch_looks_for_the_place_of_no_missing_variable(monkeypatch):
+def test_a_launch_looks_for_the_places_of_the_missing_variables_that_are_shown_and_names_all(monkeypatch):
     workspace, looked_for = queued(config=MISSING["alone"](200)), []
     monkeypatch.setattr("workspaces.configuration.parser.find_mark", lambda key, root: looked_for.append(key))
     with pytest.raises(PreflightFailed) as refused:
         preflight(workspace)
-    assert (len(refused.value.missing), looked_for) == (200, [])
+    assert (len(refused.value.missing), len(looked_for)) == (200, MOST_DIAGNOSTICS + 1)
 
 
 @pytest.mark.django_db

@@ -135,8 +135,8 @@ def test_prompt_files_that_are_not_there_are_named_before_the_launch(folder):
     for name in PROMPTS[:5]:
         (folder / name).touch()
     [warning] = create(CreateRequest(template="claw"), now=database_now()).warnings
-    assert warning.endswith("the workspace does not get them: 'USER.md' (line 2, column 1).")
+    assert str(warning).endswith("the workspace does not get them: 'USER.md' (line 2, column 1).")
     (folder / "USER.md").touch()
     assert create(CreateRequest(template="claw"), now=database_now()).warnings == []
     [warning] = create(CreateRequest(config="prompt_files: [./a.md, ../b.md]"), now=database_now()).warnings
-    assert warning.endswith("'./a.md', '../b.md' (line 1, column 1).")
+    assert str(warning).endswith("'./a.md', '../b.md' (line 1, column 1).")

@@ -178,15 +178,16 @@ def test_the_command_does_not_warn_of_a_limit_that_is_meant():
 
 def test_the_api_and_the_admin_warn_of_a_templates_limit_that_does_not_count(short_template, client):
     answer = holder(ApiScope.OPERATE).post("/workspaces", {"name": "w", "template": "short"}).json()
-    assert BOTH_LIMITS in answer["warnings"][0]
+    assert BOTH_LIMITS in answer["warnings"][0]["message"]
     client.force_login(User.objects.create_superuser("operator"))
     page = client.get(f"/admin/workspaces/workspace/{answer['id']}/change/").content.decode()
     assert BOTH_LIMITS in html.unescape(page)
 
 
-def test_preflight_logs_a_templates_limit_that_does_not_count(short_template, caplog):
-    assert preflight(queued(template="short", config="")).provision_timeout_seconds == 720
-    assert any(BOTH_LIMITS in getattr(record, "why", "") for record in caplog.records)
+def test_preflight_warns_of_a_templates_limit_that_does_not_count(short_template):
+    prepared = preflight(queued(template="short", config=""))
+    assert prepared.provision_timeout_seconds == 720
+    assert any(BOTH_LIMITS in warning.message for warning in prepared.warnings)
 
 
 def test_the_command_names_the_override_for_every_phase(settings):

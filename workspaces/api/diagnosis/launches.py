@@ -18,6 +18,7 @@ from postgres.enum_text import one_of
 from workspaces.access.authentication import Access
 from workspaces.access.errors import RequestRefused
 from workspaces.api.edits import find
+from workspaces.api.preflight import DiagnosticOut
 from workspaces.api.router import router as workspaces
 from workspaces.deadlines.policy import stop_deadline
 from workspaces.lifecycle.failures import advice_for
@@ -84,7 +85,10 @@ class TeardownOut(TypedDict):
 
 
 class LaunchOut(TypedDict):
-    """A launch. `undone_failure_code` is the passed deadline that a late registration undid."""
+    """A launch. `warnings` are what its preflight found that is probably not meant.
+
+    `undone_failure_code` is the passed deadline that a late registration undid.
+    """
 
     id: UUID
     workspace_id: UUID
@@ -98,6 +102,7 @@ class LaunchOut(TypedDict):
     phases: list[PhaseOut]
     last_step: StepOut | None
     evidence: dict[str, Any]
+    warnings: list[DiagnosticOut]
     failure: LaunchFailureOut | None
     undone_failure_code: Annotated[str, one_of(FailureCode)]
     teardown: TeardownOut | None
@@ -163,6 +168,7 @@ def launch_json(launch: Launch) -> LaunchOut:
         ],
         "last_step": step_json(launch) if launch.last_step else None,
         "evidence": evidence,
+        "warnings": launch.warnings,
         "failure": {"code": code, "message": launch.failure_message, "advice": advice_for(code)} if code else None,
         "undone_failure_code": launch.false_flip_code,
         "teardown": teardown_json(launch) if launch.teardown_at or launch.torn_down_at else None,

@@ -86,8 +86,8 @@ class Command(CommandWithExamples):
             raise CommandError(" ".join(fields.values()), returncode=NOTHING_CREATED) from error
         except NoWorker as error:
             raise CommandError(str(error), returncode=NOTHING_CREATED) from error
-        for warning in created.warnings:
-            self.stderr.write(printable(f"Warning: {warning}"))
+        for found in created.warnings:
+            self.stderr.write(printable(f"Warning: {found}"))
         workspace = created.workspace
         page = admin_url("workspaces_workspace_change", workspace.pk)
         self.stdout.write(f"Launching 1 workspace: {workspace.name} ({workspace.pk}), {page}")

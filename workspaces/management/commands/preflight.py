@@ -4,19 +4,21 @@ import json
 import os.path
 import posixpath
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandParser
 
 from agent.texts import printable
-from workspaces.configuration import env_files, reports
 from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.configuration.effective import warn_of_missing_files
-from workspaces.configuration.parser import MAX_CONFIG_BYTES, inspect_config
+from workspaces.configuration.parser import inspect_config
+from workspaces.configuration.preflight import examine
+from workspaces.configuration.secret_files import given_secrets
 from workspaces.configuration.template_files import CONFIG_FILE
+from workspaces.configuration.variables import read_values
 from workspaces.management.arguments import read_text
 from workspaces.management.examples import CommandWithExamples
 
@@ -29,6 +31,8 @@ Without --here it looks at these files only: it needs neither a database nor wor
 
 exit codes: 0 it can be launched, 1 there are problems, 2 a file can't be read
 """
+# As much as the API takes: a smaller file that is still too large is a problem like others.
+_MAX_FILE_BYTES = 2**20
 _ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY_ESCAPES = _ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
 
@@ -82,26 +86,24 @@ class Command(CommandWithExamples):
     def handle(self, *args: Any, **options: Any) -> None:
         # Path.is_dir raises for a name that is too long, and beneath a folder that can't be read.
         file: Path = options["file"] / CONFIG_FILE if os.path.isdir(options["file"]) else options["file"]
-        text = read_text(file, limit=MAX_CONFIG_BYTES)
+        text = read_text(file, limit=_MAX_FILE_BYTES)
         env_file: Path | None = options["env_file"]
-        env_text = read_text(env_file, limit=env_files.MAX_TEXT_BYTES) if env_file else ""
-        assignments, wrong = env_files.read_assignments(env_text)
-        lines = {each.name: each.line for each in assignments}
+        env_text = read_text(env_file, limit=_MAX_FILE_BYTES) if env_file else ""
         checked = inspect_config(text)
         checked = warn_of_missing_files(checked, existing_files(file.parent, checked.config.get("prompt_files")))
-        # As in a launch, a blank value is not set.
-        given = {each.name: each.value for each in assignments if each.value.strip()}
-        report = reports.report_on_config(
-            checked, given=given, model=options["model"], runtime=options["runtime"], here=options["here"]
+        is_here = options["here"]
+        report = examine(
+            checked,
+            stored=read_values(()) if is_here else {},
+            given=given_secrets({}, env_file=env_text),
+            model=options["model"],
+            runtime=options["runtime"],
+            backend=settings.PROVISIONER if is_here else "",
         )
-        bad_lines = [
-            Diagnostic(code="bad_env_file", message=each.message, path="env_file", line=each.line, column=1)
-            for each in wrong
-        ]
-        report = replace(report, problems=[*report.problems, *bad_lines])
         findings = [
-            *findings_of("error", report.problems, file=file, env_file=env_file or file, lines=lines),
-            *findings_of("warning", report.warnings, file=file, env_file=env_file or file, lines=lines),
+            Finding(severity=severity, file=(env_file or file) if each.is_in_env_file else file, diagnostic=each)
+            for severity, found in (("error", report.problems), ("warning", report.warnings))
+            for each in found
         ]
         self.show(findings, style=options["format"])
         if not report.ok:
@@ -124,19 +126,6 @@ class Command(CommandWithExamples):
         if style == "text":
             numbers = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}, {len(warnings)} warning"
             self.stdout.write(f"{numbers}{'' if len(warnings) == 1 else 's'}.")
-
-
-def findings_of(
-    severity: str, found: list[Diagnostic], *, file: Path, env_file: Path, lines: Mapping[str, int]
-) -> Iterator[Finding]:
-    """Yield the findings with their files. What is about a variable of the env file gets its line there."""
-    for each in found:
-        line = lines.get(each.path.removeprefix("secrets.")) if each.path.startswith("secrets.") else None
-        if line:
-            yield Finding(severity=severity, file=env_file, diagnostic=replace(each, line=line, column=1))
-        else:
-            place = env_file if each.path == "env_file" else file
-            yield Finding(severity=severity, file=place, diagnostic=each)
 
 
 def existing_files(folder: Path, names: object) -> set[str]:

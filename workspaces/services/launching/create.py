@@ -1,7 +1,6 @@
 """Create a workspace."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -14,14 +13,14 @@ from django.db import transaction
 from agent import rules
 from postgres.advisory_locks import AdvisoryLock, lock_until_commit
 from workspaces.access import agent_urls, secrets
+from workspaces.access.secret_sets import MAX_SETS
 from workspaces.access.tokens import mint_agent_token
-from workspaces.configuration import catalog
-from workspaces.configuration.diagnostics import Diagnostic
-from workspaces.configuration.effective import EffectiveConfiguration, check_effective
-from workspaces.configuration.env_files import BadAssignment
+from workspaces.configuration.diagnostics import Diagnostic, bounded
+from workspaces.configuration.effective import inspect_source
 from workspaces.configuration.parser import BadConfig, CheckedConfig
-from workspaces.configuration.preflight import warnings_of
-from workspaces.configuration.secret_files import EnvSecrets, read_env_secrets
+from workspaces.configuration.preflight import Report, examine
+from workspaces.configuration.secret_files import GivenSecrets, given_secrets
+from workspaces.configuration.variables import read_values
 from workspaces.lifecycle.transitions import BudgetAction, RestartPolicy, Verb, WorkspaceStatus, find_transition
 from workspaces.models import BackendKind, Heartbeat, Workspace
 from workspaces.services.core import launch_records
@@ -65,12 +64,12 @@ class CreateRequest:
 class Created:
     """A new workspace. `token` is the credential of an external one, shown once and not stored.
 
-    `warnings` are sentences about what is probably not meant in the request.
+    `warnings` are what is probably not meant in the request.
     """
 
     workspace: Workspace
     token: str = ""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Diagnostic] = field(default_factory=list)
 
 
 class CheckedRequest(NamedTuple):
@@ -78,7 +77,7 @@ class CheckedRequest(NamedTuple):
 
     workspace: Workspace
     secrets: Mapping[str, str]
-    warnings: list[str]
+    warnings: list[Diagnostic]
 
 
 @transaction.atomic
@@ -91,8 +90,10 @@ def create(request: CreateRequest, *, now: datetime) -> Created:
         lock_until_commit(AdvisoryLock.SECRETS)
     workspace, own_secrets, warnings = check_request(request)
     if request.parent_id:
-        with _invalid_if("parent_id", BadParent):
+        try:
             lock_parent(request.parent_id)
+        except BadParent as error:
+            raise InvalidWorkspace({"parent_id": str(error)}) from error
     launch, launch_fields = launch_records.new_launch(workspace, now=now)
     if not request.external:
         workspace.status = WorkspaceStatus.PROVISIONING
@@ -113,47 +114,48 @@ def create(request: CreateRequest, *, now: datetime) -> Created:
     return Created(workspace=workspace, token=token, warnings=warnings)
 
 
-@contextmanager
-def _invalid_if(field: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turn these errors into an InvalidWorkspace for the field."""
-    try:
-        yield
-    except errors as error:
-        raise InvalidWorkspace({field: str(error)}, problems=getattr(error, "problems", ())) from error
-
-
 def check_request(request: CreateRequest) -> CheckedRequest:
-    """Return what the request describes. Raises InvalidWorkspace with every wrong field."""
+    """Return what the request describes. Raises InvalidWorkspace with every wrong field.
+
+    A variable that is missing is none: its launch fails and says so, and its secret can be set meanwhile.
+    """
     problems: dict[str, str] = {}
-    found: list[Diagnostic] = []
     checked = CheckedConfig(config={})
-    from_file = EnvSecrets(values={}, not_set=[])
     try:
         checked = read_config(request)
     except InvalidWorkspace as error:
         problems |= error.fields
-        found = error.problems
+    given = given_secrets(request.secrets, env_file=request.env_file)
+    if checked.problems:
+        problems["config" if request.config else "template"] = str(BadConfig(*bounded(checked.problems)))
+    if given.env_file_problem:
+        problems["env_file"] = given.env_file_problem
     try:
-        from_file = read_env_secrets(request.env_file)
-    except BadAssignment as error:
-        problems["env_file"] = str(error)
-    own_secrets = {**from_file.values, **request.secrets}
-    try:
-        secrets.check_secrets(own_secrets)
+        secrets.check_secrets(request.secrets if given.env_file_problem else given.values)
     except secrets.InvalidSecret as error:
         problems["secrets"] = str(error)
     workspace = build_workspace(request, checked.config)
     problems = field_problems(workspace) | problems
     if workspace.url and "url" not in problems:
-        values = chain(own_secrets.values(), *secrets.readable_values(set(), request.secret_sets).values())
+        values = chain(given.values.values(), *secrets.readable_values(set(), request.secret_sets).values())
         try:
             agent_urls.check_agent_url(workspace.url)
             agent_urls.check_without_secrets(workspace.url, values, workspace_id=workspace.pk)
         except agent_urls.ForbiddenUrl as error:
             problems["url"] = str(error)
+    report = examine_request(request, checked, given)
     if problems:
-        raise InvalidWorkspace(problems, problems=found)
-    return CheckedRequest(workspace, own_secrets, [*map(str, warnings_of(checked)), *from_file.warnings])
+        raise InvalidWorkspace(problems, problems=report.problems)
+    return CheckedRequest(workspace, given.values, report.warnings)
+
+
+def examine_request(request: CreateRequest, checked: CheckedConfig, given: GivenSecrets) -> Report:
+    """Return what a preflight says of the request. What is stored is read only to explain a refusal."""
+    if not (checked.problems or given.problems):
+        return examine(checked, given=given, model=request.model, runtime=request.runtime)
+    sets = request.secret_sets
+    stored = read_values(sets[:MAX_SETS])
+    return examine(checked, stored=stored, given=given, sets=sets, model=request.model, runtime=request.runtime)
 
 
 def build_workspace(request: CreateRequest, config: dict[str, Any]) -> Workspace:
@@ -185,9 +187,9 @@ def build_workspace(request: CreateRequest, config: dict[str, Any]) -> Workspace
 
 
 def read_config(request: CreateRequest) -> CheckedConfig:
-    """Return the checked config.yaml, pasted or the template's; empty for an external workspace.
+    """Return the config.yaml, pasted or the template's, with every problem; empty for an external workspace.
 
-    Raises InvalidWorkspace, also if the request doesn't say what to run.
+    Raises InvalidWorkspace if the request doesn't say what to run.
     """
     given = [name for name in ("template", "config", "external") if getattr(request, name)]
     if len(given) > 1:
@@ -198,6 +200,4 @@ def read_config(request: CreateRequest) -> CheckedConfig:
         return CheckedConfig(config={})
     if request.url:
         raise InvalidWorkspace({"url": "Only an external workspace has a url of its own; others get one at launch."})
-    with _invalid_if("config" if request.config else "template", catalog.UnknownTemplate, BadConfig):
-        text, files = (request.config, {}) if request.config else catalog.read(request.template)
-        return check_effective(EffectiveConfiguration(text=text, files=files))
+    return inspect_source(template=request.template, config=request.config or None)
