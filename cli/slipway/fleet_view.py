@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, ClassVar
 
@@ -24,6 +24,11 @@ from slipway.workspace_columns import STATUS_STYLES, WORKSPACE_COLUMNS
 
 _REFRESH_SECONDS = 2.0
 _SHORTEST_SECONDS = 0.4
+# While events come, all workspaces are read only this often, for what no event tells.
+_RELOAD_SECONDS = 30.0
+# Reading more of them one by one takes longer than reading all.
+_MOST_SINGLY = 10
+_GONE = (404, 410)
 _MOST = 2000
 _SORTS = ("name", "-created_at", "runtime")
 _KEPT_EVENTS = 500
@@ -32,7 +37,7 @@ CHATTER = ("WORKSPACE_HEARTBEAT",)
 
 
 class FleetView(App[None]):
-    """The workspaces with their statuses, refreshed every two seconds and with each event, above the events."""
+    """The workspaces with their statuses above the events. An event refreshes its own workspace."""
 
     TITLE = "slipway top"
     CSS = """
@@ -54,6 +59,9 @@ class FleetView(App[None]):
         self._client = client
         self._query: dict[str, Any] = {"q": text, "sort": _SORTS[0], "status": None}
         self._is_stale = Event()
+        self._changed: SimpleQueue[str] = SimpleQueue()
+        self._is_live = False
+        self._reload_at = 0.0
         self._names: dict[str, str] = {}
         self._is_open = True
         self._calling = Lock()
@@ -92,30 +100,61 @@ class FleetView(App[None]):
 
     def read_fleet(self) -> None:
         """Read the workspaces again and again, and show them, or why they can't be read."""
+        rows: dict[str, Any] = {}
         while True:
             self._is_stale.clear()
             try:
-                rows = self._client.pages("/workspaces", self._query, most=_MOST)
+                rows = self.read_rows(rows)
             except CommandFailed as error:
+                self._reload_at = 0.0
                 self.show_from_thread(self.show_problem, one_line(error))
             else:
-                self.show_from_thread(self.show_fleet, rows)
+                self.show_from_thread(self.show_fleet, list(rows.values()))
             # Events may come faster than a fleet can be read.
             time.sleep(_SHORTEST_SECONDS)
             self._is_stale.wait(_REFRESH_SECONDS - _SHORTEST_SECONDS)
 
+    def read_rows(self, rows: dict[str, Any]) -> dict[str, Any]:
+        """Return the workspaces by their IDs: all read anew, or only those that events named. Raises CommandFailed.
+
+        All are read if no events come, a filter holds, which the server applies, or one is new, whose place it knows.
+        """
+        changed = {self._changed.get() for _ in range(self._changed.qsize())}
+        is_filtered = bool(self._query["q"] or self._query["status"])
+        is_known = changed <= rows.keys() or len(rows) >= _MOST
+        is_due = not self._is_live or time.monotonic() >= self._reload_at or (changed and is_filtered)
+        if is_due or not is_known or len(changed) > _MOST_SINGLY:
+            self._reload_at = time.monotonic() + _RELOAD_SECONDS
+            return {row["id"]: row for row in self._client.pages("/workspaces", self._query, most=_MOST)}
+        for workspace_id in changed & rows.keys():
+            try:
+                rows[workspace_id] = self._client.get(f"/workspaces/{workspace_id}")
+            except CommandFailed as error:
+                if error.status not in _GONE:
+                    raise
+                del rows[workspace_id]
+        return rows
+
     def read_events(self) -> None:
         """Show each event when it happens, or why none can be read."""
-        tell = partial(self.show_from_thread, self.show_event)
         try:
-            for envelope in live_events(self._client, {}, tell=tell):
+            for envelope in live_events(self._client, {}, tell=self.show_interruption):
+                self._is_live = True
                 if envelope["event"] not in CHATTER:
                     subject = self._names.get(envelope["workspace_id"], envelope["workspace_id"] or "")
-                    self._is_stale.set()
+                    if envelope["workspace_id"]:
+                        self._changed.put(envelope["workspace_id"])
+                        self._is_stale.set()
                     event = one_line(envelope["event"])
-                    tell(f"{one_line(envelope['timestamp'])[11:19]}  {event:<26}  {one_line(subject)}")
+                    line = f"{one_line(envelope['timestamp'])[11:19]}  {event:<26}  {one_line(subject)}"
+                    self.show_from_thread(self.show_event, line)
         except CommandFailed as error:
-            tell(str(error))
+            self.show_interruption(str(error))
+
+    def show_interruption(self, text: str) -> None:
+        """Show why no events come. Until they do, all workspaces are read each time."""
+        self._is_live = False
+        self.show_from_thread(self.show_event, text)
 
     def show_event(self, text: str) -> None:
         """Add a line to the events."""
@@ -150,7 +189,7 @@ class FleetView(App[None]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter by what was typed so far."""
         self._query["q"] = event.value
-        self._is_stale.set()
+        self.reload()
 
     def on_input_submitted(self) -> None:
         """Close the filter. It still holds."""
@@ -161,11 +200,16 @@ class FleetView(App[None]):
         """Sort by the next column: name, age, runtime."""
         place = _SORTS.index(self._query["sort"])
         self._query["sort"] = _SORTS[(place + 1) % len(_SORTS)]
-        self._is_stale.set()
+        self.reload()
 
     def action_failed(self) -> None:
         """Show only failed workspaces, or all again."""
         self._query["status"] = None if self._query["status"] else "failed"
+        self.reload()
+
+    def reload(self) -> None:
+        """Have all workspaces read anew."""
+        self._reload_at = 0.0
         self._is_stale.set()
 
 

@@ -28,7 +28,9 @@ def follow_launch(client: Client, workspace_id: str) -> None:
     try:
         if console.is_terminal:
             with Live(console=console, transient=True, refresh_per_second=8) as live:
-                row = poll(client, workspace_id, show=LiveSteps(live).show)
+                steps = LiveSteps(live)
+                row = poll(client, workspace_id, show=steps.show)
+                steps.end(is_good=row["status"] in _GOOD_ENDS)
         else:
             row = poll(client, workspace_id, show=lambda step: say(f"  {step}"))
     except KeyboardInterrupt:
@@ -59,10 +61,16 @@ class LiveSteps:
         self._last = ""
 
     def show(self, step: str) -> None:
-        if self._last:
-            self._live.console.print(Text.assemble(("✓ ", "green"), self._last))
+        self.end(is_good=True)
         self._last = step
         self._live.update(Spinner("dots", text=Text(step, style="bold")))
+
+    def end(self, *, is_good: bool) -> None:
+        """Let the last step stand as done, or as the one in which the launch failed."""
+        if self._last:
+            mark = ("✓ ", "green") if is_good else ("✗ ", "red")
+            self._live.console.print(Text.assemble(mark, self._last))
+        self._last = ""
 
 
 def check_end(row: dict[str, Any], *, seconds: float) -> None:

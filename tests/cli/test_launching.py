@@ -1,12 +1,16 @@
 """`slipway launch` and `--wait`, against a real server. The tests move the launch as its workers would."""
 
 import json
+import re
 import signal
+import sys
 
 import pytest
 from django.db import transaction
 
 from postgres.clock import database_now
+from tests.cli.test_terminal import in_terminal
+from tests.journeys.conftest import stack
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import booting, bring_online, online
 from workspaces.access.secrets import read_environment
@@ -18,6 +22,7 @@ from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.launching.launch import enter_booting
 
 pytestmark = pytest.mark.django_db(transaction=True)
+__all__ = ["stack"]
 
 
 def move_on(workspace):
@@ -40,6 +45,25 @@ def test_waiting_shows_each_step_until_it_is_online(signed_in):
         bring_online(workspace)
         launching.wait_for(lambda run: run.process.poll() == 0)
     assert launching.lines[-1].startswith("nightly is online after ")
+
+
+def test_waiting_shows_the_steps_that_an_agent_takes_live_in_a_terminal(cli, stack, tmp_path):
+    stack.start()
+    cli.sign_in(f"http://127.0.0.1:{stack.port}")
+    config = {
+        "name": "Greeter",
+        "runtime": "greeter",
+        "runtime_config": {
+            "boot": [{"step": "think", "run": "sleep 2"}, {"step": "dress", "run": "sleep 2"}],
+            "command": [sys.executable, "-m", "http.server", "0"],
+        },
+    }
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    code, screen = in_terminal("launch", "--config", tmp_path / "config.yaml", "--wait", after="Greeter is", typed="")
+    written = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
+    assert (code, "Greeter is online after" in written) == (0, True), screen
+    # A finished step stays above the one that goes on.
+    assert re.findall(r"[✓✗] (booting · \w+)", written) == ["booting · think", "booting · dress"], screen
 
 
 def test_waiting_ends_with_1_and_the_reason_if_it_fails(signed_in):

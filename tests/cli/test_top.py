@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+from collections import Counter
 from contextlib import closing
 
 import pytest
+from django.db import connections
 from slipway.client import Client
 from slipway.fleet_view import CHATTER, FleetView
 from slipway.profiles import Server
@@ -12,23 +14,39 @@ from textual.widgets import DataTable, Input, RichLog, Static
 
 from events.names import EphemeralEventType
 from tests.cli.conftest import new_key
+from tests.journeys.conftest import stack
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import failed, online
 from workspaces.models import Workspace
+from workspaces.operations import pause, remove
 
 pytestmark = pytest.mark.django_db(transaction=True)
+__all__ = ["stack"]
 
 
 def test_what_is_left_out_are_names_of_events():
     assert set(CHATTER) <= set(EphemeralEventType.values)
 
 
+class CountingClient(Client):
+    """Counts the calls by their paths."""
+
+    def __init__(self, server):
+        super().__init__(server)
+        self.calls = Counter()
+
+    def once(self, request):
+        self.calls[request.url.path] += 1
+        return super().once(request)
+
+
 def watch(url, play):
     """Open the view in a terminal of 150 columns, and let `play` use it."""
 
     async def open_view():
-        with closing(Client(Server(url=url, key=new_key_text))) as client:
+        with closing(CountingClient(Server(url=url, key=new_key_text))) as client:
             view = FleetView(client)
+            view.calls = client.calls
             async with view.run_test(size=(150, 40)) as pilot:
                 await play(view, pilot)
 
@@ -68,6 +86,49 @@ def test_the_fleet_is_shown_and_filtered(live_server):
     watch(live_server.url, play)
 
 
+async def elsewhere(act, *arguments, **options):
+    """Let something happen while the view goes on."""
+
+    def act_and_close():
+        act(*arguments, **options)
+        connections.close_all()
+
+    await asyncio.to_thread(act_and_close)
+
+
+def statuses(view):
+    table = view.query_one("#fleet", DataTable)
+    rows = [table.get_row_at(number) for number in range(table.row_count)]
+    return {str(row[0]): str(row[1]) for row in rows}
+
+
+def test_an_event_refreshes_its_own_workspace_and_the_list_is_not_read_again(stack, monkeypatch):
+    monkeypatch.setattr("slipway.fleet_view._RELOAD_SECONDS", 10 * PATIENCE_SECONDS)
+    stack.start("web", "relay")
+    first, second = online(name="first"), online(name="second")
+
+    async def play(view, pilot):
+        await until(pilot, lambda: statuses(view) == {"first": "online", "second": "online"})
+        # Its event shows that events come.
+        await elsewhere(pause, first.pk)
+        await until(pilot, lambda: statuses(view)["first"] == "paused" and view.calls[f"/workspaces/{first.pk}"])
+        before = view.calls.copy()
+        await elsewhere(pause, second.pk)
+        await until(pilot, lambda: statuses(view) == {"first": "paused", "second": "paused"})
+        assert "1 online" not in str(view.query_one("#summary", Static).render())
+        # A removed one goes.
+        await elsewhere(remove, second.pk)
+        await until(pilot, lambda: statuses(view) == {"first": "paused"})
+        made = view.calls - before
+        assert made.keys() - {f"/workspaces/{first.pk}"} == {f"/workspaces/{second.pk}"}
+        # One that is new has a place in the order that the server knows.
+        await elsewhere(online, name="another")
+        await until(pilot, lambda: names(view) == ["another", "first"])
+        assert view.calls["/workspaces"] > before["/workspaces"]
+
+    watch(f"http://127.0.0.1:{stack.port}", play)
+
+
 def test_a_server_that_is_away_is_named_and_the_view_stays(monkeypatch):
     monkeypatch.setattr("slipway.client._PAUSE_SECONDS", 0)
 
@@ -78,8 +139,8 @@ def test_a_server_that_is_away_is_named_and_the_view_stays(monkeypatch):
 
 
 def test_a_view_that_closes_leaves_no_call_of_its_readers_undone(monkeypatch):
-    for pause in ("client._PAUSE_SECONDS", "fleet_view._SHORTEST_SECONDS", "fleet_view._REFRESH_SECONDS"):
-        monkeypatch.setattr(f"slipway.{pause}", 0)
+    for name in ("client._PAUSE_SECONDS", "fleet_view._SHORTEST_SECONDS", "fleet_view._REFRESH_SECONDS"):
+        monkeypatch.setattr(f"slipway.{name}", 0)
     before = threading.active_count()
 
     async def play(view, pilot):
