@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, transaction
 
+from events.models import Event
+from events.names import EventType
 from tests.callers import AgentCaller
 from tests.waiting import wait_until
 from tests.workspaces.factories import online
 from workspaces.lifecycle.transitions import WorkspaceStatus
-from workspaces.models import Heartbeat, Workspace
+from workspaces.models import Heartbeat, Usage, Workspace
 from workspaces.operations import remove, restart
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,6 +60,47 @@ def test_a_heartbeat_that_began_before_a_restart_or_removal_changes_nothing_afte
         assert stored.launch_id == now.launch_id
     assert now.status in {WorkspaceStatus.PROVISIONING, WorkspaceStatus.REMOVED}
     assert now.version == workspace.version + 1
+
+
+def beats_at_once(workspace, fields, *, number=4):
+    """Send the same heartbeat several times at once. Return how many were stored."""
+    start = threading.Barrier(number)
+
+    def beat(_):
+        start.wait()
+        try:
+            return AgentCaller(workspace).beat(**fields).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(number) as threads:
+        answers = list(threads.map(beat, range(number)))
+    # At most two requests of a workspace are worked on at once; the others are told to come again.
+    assert set(answers) <= {200, 503}
+    return answers.count(200)
+
+
+def test_a_usage_report_that_is_sent_several_times_at_once_counts_once():
+    workspace = online()
+    for counter in range(1, 6):
+        assert beats_at_once(workspace, {"usage": {"total_calls": 1, "counter": counter}}) >= 1
+    assert Usage.objects.get(workspace=workspace).total_calls == 5
+
+
+def test_usage_reports_without_a_counter_that_come_at_once_are_all_counted():
+    workspace = online()
+    stored = sum(beats_at_once(workspace, {"usage": {"total_calls": 1}}) for _ in range(5))
+    assert Usage.objects.get(workspace=workspace).total_calls == stored
+
+
+@pytest.mark.parametrize("action", ["notify", "pause"])
+def test_a_budget_that_several_heartbeats_reach_at_once_is_told_once(action):
+    workspace = online(budget_limit=1000, budget_action=action)
+    assert beats_at_once(workspace, {"monthly_spend": 1000}) >= 1
+    told = Event.objects.filter(workspace_id=workspace.pk, event_type=EventType.WORKSPACE_OVER_BUDGET)
+    assert [event.payload["percent"] for event in told] == [100]
+    expected = WorkspaceStatus.PAUSED if action == "pause" else WorkspaceStatus.ONLINE
+    assert Workspace.objects.get(pk=workspace.pk).status == expected
 
 
 def test_of_many_heartbeats_at_once_each_is_answered_and_one_is_stored_whole():

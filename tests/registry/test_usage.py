@@ -8,7 +8,7 @@ from django.test import override_settings
 from postgres.clock import database_now
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import online
-from workspaces.models import ApiScope, Heartbeat, Usage
+from workspaces.models import ApiScope, Heartbeat, Usage, Workspace
 from workspaces.operations import restart
 from workspaces.retention import prune
 from workspaces.services.watching.budgets import month_of
@@ -49,6 +49,14 @@ def test_where_nothing_ran_all_figures_are_there_and_zero(workspace):
     }
     assert (used(workspace), shown["estimated_cost_usd"]) == ((0, 0, 0), "0.000000")
     assert shown["period_start"] < shown["period_end"]
+
+
+def test_a_workspace_without_a_row_for_heartbeats_has_used_and_spent_nothing(workspace):
+    Heartbeat.objects.filter(pk=workspace.pk).delete()
+    Workspace.objects.filter(pk=workspace.pk).update(budget_limit=500)
+    assert (used(workspace), metrics(workspace)["estimated_cost_usd"]) == ((0, 0, 0), "0.000000")
+    budget = holder(ApiScope.READ).get(f"/workspaces/{workspace.pk}/budget").json()
+    assert (budget["budget_used"], budget["budget_remaining"]) == (0, 500)
 
 
 def test_what_heartbeats_say_is_added_up(agent, workspace):

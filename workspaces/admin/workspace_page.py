@@ -93,6 +93,7 @@ def status_rows(workspace: Workspace) -> list[Row]:
         ("Automatic restarts", str(workspace.restart_attempts or "")),
         ("URL", workspace.url),
         ("Last heartbeat", display_time(heartbeat.last_heartbeat_at) if heartbeat and has_beaten else ""),
+        ("Runtime state", heartbeat.runtime_state if heartbeat else ""),
         ("Current task", heartbeat.current_task if heartbeat else ""),
         ("Last error of the agent", heartbeat.sample_error if heartbeat else ""),
     ]

@@ -123,7 +123,7 @@ def edit(request: HttpRequest, response: HttpResponse, workspace_id: UUID, chang
 
 def budget_json(workspace: Workspace) -> BudgetOut:
     """Return the budget in cents. All fields are always there."""
-    spent, limit = spent_in(month_of(database_now()), workspace.heartbeat), workspace.budget_limit
+    spent, limit = spent_in(month_of(database_now()), workspace.pk), workspace.budget_limit
     return {
         "budget_limit": limit,
         "budget_used": spent,

@@ -51,7 +51,7 @@ def get_metrics(request: HttpRequest, workspace_id: UUID) -> MetricsOut:
         "input_tokens": int(sums["input_tokens"] or 0),
         "output_tokens": int(sums["output_tokens"] or 0),
         "total_calls": int(sums["total_calls"] or 0),
-        "estimated_cost_usd": f"{Decimal(spent_in(month, workspace.heartbeat)) / 100:.6f}",
+        "estimated_cost_usd": f"{Decimal(spent_in(month, workspace.pk)) / 100:.6f}",
         "period_start": month.start,
         "period_end": month.end,
     }

@@ -7,6 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from postgres.clock import database_now
+from tests.callers import AgentCaller
 from tests.workspaces import factories
 from workspaces.access import secrets
 from workspaces.access.api_keys import find_api_key, mint_api_key
@@ -176,6 +177,15 @@ def test_page_of_a_failed_workspace_shows_what_was_known(operator):
     began = failed.failure_known["phase_entered_at"]
     assert "Phase began" in page
     assert f"{began[:10]} {began[11:19]} UTC</time>" in page
+
+
+def test_page_of_a_wedged_workspace_says_so(operator):
+    workspace = factories.online()
+    assert "Runtime state" not in text_of(operator.get(page_of(workspace)))
+    AgentCaller(workspace).beat(runtime_state="wedged")
+    page = text_of(operator.get(page_of(workspace)))
+    assert "Runtime state" in page
+    assert "wedged" in page
 
 
 def test_page_escapes_what_an_agent_wrote(operator):

@@ -45,9 +45,10 @@ def month_of(now: datetime) -> Month:
     return Month(first_day, start, end)
 
 
-def spent_in(month: Month, heartbeat: Heartbeat) -> int:
-    """Return what the agent has reported as spent in this month, in cents."""
-    return heartbeat.monthly_spend if heartbeat.spend_month == month.first_day else 0
+def spent_in(month: Month, workspace_id: UUID) -> int:
+    """Return what a workspace's agent has reported as spent in this month, in cents; 0 if it has reported nothing."""
+    rows = Heartbeat.objects.filter(pk=workspace_id, spend_month=month.first_day)
+    return rows.values_list("monthly_spend", flat=True).first() or 0
 
 
 def reached_level(*, limit: int | None, spent: int) -> int:
@@ -64,7 +65,7 @@ def enforce(workspace_id: UUID, *, now: datetime) -> list[Workspace]:
     Return the workspaces that were paused. Raises UnknownWorkspace.
     """
     workspace, month = lock_in_tree(workspace_id), month_of(now)
-    spent = spent_in(month, Heartbeat.objects.get(pk=workspace_id))
+    spent = spent_in(month, workspace_id)
     level = reached_level(limit=workspace.budget_limit, spent=spent)
     told = workspace.budget_told_percent if workspace.budget_told_month == month.first_day else 0
     if level <= told or workspace.status == WorkspaceStatus.REMOVED:
