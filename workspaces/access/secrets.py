@@ -13,7 +13,7 @@ from agent import rules
 from postgres import encryption
 from postgres.advisory_locks import AdvisoryLock, lock_until_commit
 from workspaces.lifecycle.transitions import WorkspaceStatus
-from workspaces.models import Launch, RetiredSecret, Secret, SecretSet, Workspace, WorkspaceQuerySet
+from workspaces.models import BackendKind, Launch, RetiredSecret, Secret, SecretSet, Workspace, WorkspaceQuerySet
 
 MAX_VALUE_CHARACTERS = 65_536
 # Of a file or an input that holds one: UTF-8, and a line break at its end.
@@ -183,10 +183,14 @@ def workspaces_with(secret_set: str) -> WorkspaceQuerySet:
 
 
 def delete_unused_retired_secrets() -> int:
-    """Delete the retired secrets that no launch can have any more; return their number."""
-    holders = Launch.objects.not_torn_down().filter(queued_at__lte=OuterRef("retired_at"))
-    own = Q(workspace__isnull=False) & ~Exists(holders.filter(workspace_id=OuterRef("workspace_id")))
-    global_ones = Q(workspace__isnull=True) & ~Exists(holders)
+    """Delete the retired secrets that no launch can have any more, and no log that is shown; return their number."""
+    may_have = Launch.objects.filter(queued_at__lte=OuterRef("retired_at"))
+    # The log of a workspace's current launch is shown after its stop, too, and masked each time.
+    is_shown = ~Q(workspace__status=WorkspaceStatus.REMOVED) & ~Q(backend=BackendKind.EXTERNAL)
+    running, shown = may_have.not_torn_down(), may_have.current().filter(is_shown)
+    of_it = Q(workspace_id=OuterRef("workspace_id"))
+    own = Q(workspace__isnull=False) & ~Exists(running.filter(of_it)) & ~Exists(shown.filter(of_it))
+    global_ones = Q(workspace__isnull=True) & ~Exists(running) & ~Exists(shown)
     number, _ = RetiredSecret.objects.filter(own | global_ones).delete()
     return number
 

@@ -6,16 +6,19 @@ import pytest
 from celery import Celery
 
 from postgres.clock import database_now
+from tests.callers import holder
 from tests.waiting import PATIENCE_SECONDS
-from tests.workspaces.factories import booting, later, launching, queued
+from tests.workspaces.factories import booting, later, launching, online, queued, running_on
 from workspaces import enqueue
 from workspaces.access import secrets
 from workspaces.access.masking import mask
 from workspaces.deadlines.policy import Policy
-from workspaces.models import Launch, RetiredSecret, Secret, Workspace
+from workspaces.models import ApiScope, Launch, RetiredSecret, Secret, Workspace
+from workspaces.operations import pause, restart
 from workspaces.provisioners.base import BackendState, Observation
 from workspaces.services.launching.launch import enter_booting
 from workspaces.services.stopping.remove import remove
+from workspaces.services.stopping.teardown import tear_down
 from workspaces.services.watching.sweep import sweep_stuck
 
 pytestmark = pytest.mark.django_db
@@ -31,9 +34,25 @@ def test_a_replaced_or_deleted_value_stays_masked_while_a_launch_may_have_it():
     assert "value" not in told
     assert secrets.delete_unused_retired_secrets() == 0
 
+    # Its log is shown until the next launch begins.
     Launch.objects.filter(pk=running.launch_id).update(torn_down_at=database_now())
+    assert secrets.delete_unused_retired_secrets() == 0
+    restart(running.pk)
     assert secrets.delete_unused_retired_secrets() == 2
     assert not RetiredSecret.objects.exists()
+
+
+def test_the_log_that_is_kept_of_a_stopped_launch_shows_no_value_that_was_replaced_later(fake):
+    """The launch is confirmed stopped, and the reaper runs, before the secret is replaced and after it."""
+    workspace, reader = online(secrets={"OWN": "old-own-value"}), holder(ApiScope.READ)
+    fake.append_log(running_on(fake, workspace), "it starts with old-own-value\n")
+    pause(workspace.pk)
+    assert tear_down(launch_id=workspace.launch_id, now=database_now())
+    secrets.put_secrets({"OWN": "new-own-value"}, workspace_id=workspace.pk)
+    secrets.delete_unused_retired_secrets()
+    for path in ("logs", "console"):
+        text = reader.get(f"/workspaces/{workspace.pk}/{path}").content.decode()
+        assert "it starts with ••••••" in text
 
 
 def test_a_launch_of_another_workspace_keeps_only_old_global_values_masked():
@@ -41,6 +60,7 @@ def test_a_launch_of_another_workspace_keeps_only_old_global_values_masked():
     own = queued(secrets={"OWN": "old-own-value"})
     booting()
     secrets.delete_secrets(Secret.objects.all())
+    remove(workspace_id=own.pk, confirmed=True, now=database_now())
     Launch.objects.filter(pk=own.launch_id).update(torn_down_at=database_now())
     assert secrets.delete_unused_retired_secrets() == 1
     assert RetiredSecret.objects.get().workspace_id is None
