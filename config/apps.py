@@ -8,8 +8,8 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        """Make our Celery application the default in every thread, and mask secrets in tracebacks of the log."""
-        from workspaces.access.log_masking import masked_traceback
+        """Make our Celery application the default in every thread, and mask secrets in the log."""
+        from workspaces.access.log_masking import mask_line
 
         celery_app.set_default()
-        FieldsFormatter.masked_traceback = staticmethod(masked_traceback)
+        FieldsFormatter.mask = staticmethod(mask_line)

@@ -4,11 +4,14 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable
 from typing import Any, ClassVar
+from uuid import UUID
 
 from config.broker import broker_error
 
+_LEFT_OUT = "(left out)"
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -17,23 +20,47 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
 
 
-class FieldsFormatter(logging.Formatter):
-    """Append the fields that were passed as `extra=` to the message, and mask what is secret in a traceback.
+def is_plain(value: Any) -> bool:
+    """Return whether a field can hold no secret: an ID or a number."""
+    try:
+        return isinstance(value, int | float | None) or bool(UUID(str(value)))
+    except ValueError:
+        return False
 
-    `masked_traceback` is set once the apps are loaded, because it reads secrets.
+
+class FieldsFormatter(logging.Formatter):
+    """Append the fields that were passed as `extra=` to the message, and mask what is secret in the line.
+
+    Masked are warnings, errors and tracebacks: what failed may repeat a secret. Other lines hold names and numbers.
+    `mask` is set once the apps are loaded, because it reads secrets; it raises if it can't read them.
     """
 
-    masked_traceback: ClassVar[Callable[[Any, Mapping[str, Any]], str] | None] = None
+    mask: ClassVar[Callable[[str], str] | None] = None
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and the traceback if there is one."""
-        if record.exc_info and record.exc_info[0] and FieldsFormatter.masked_traceback:
-            # Kept on the record, where a text that another handler made would be taken instead.
-            record.exc_text = FieldsFormatter.masked_traceback(record.exc_info, fields_of(record))
-        return super().format(record)
+        line = super().format(record)
+        if FieldsFormatter.mask is None or (record.levelno < logging.WARNING and not record.exc_info):
+            return line
+        try:
+            return FieldsFormatter.mask(line)
+        except Exception:  # noqa: BLE001 (whatever keeps the secrets from being read, a line must be written)
+            return self.without_texts(record)
+
+    def without_texts(self, record: logging.LogRecord) -> str:
+        """Return what can hold no secret: the message without its values, IDs, numbers, and a traceback's frames."""
+        fields = fields_of(record)
+        fields |= {key: _LEFT_OUT for key, value in fields.items() if key != "reference" and not is_plain(value)}
+        constant = {"msg": str(record.msg), "args": (), "exc_info": None, "exc_text": None}
+        line = super().format(logging.makeLogRecord({**record.__dict__, **constant, **fields}))
+        if not (record.exc_info and record.exc_info[0]):
+            return line
+        kind, _, frames = record.exc_info
+        left_out = f"{kind.__name__} (its text is left out, since the secrets in it can't be masked now)"
+        return "".join([line, "\n", *traceback.format_tb(frames), left_out])
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the standard library's name)
         tail = "".join(f" {key}={json.dumps(value, default=str)}" for key, value in fields_of(record).items())

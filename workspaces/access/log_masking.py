@@ -1,36 +1,28 @@
-"""Masks the tracebacks in the server's log: the text of an exception may hold anything, also secrets."""
+"""Masks lines of the server's log: what a failure says may hold anything, also secrets."""
 
 import re
-import traceback
-from collections.abc import Mapping
 from itertools import chain
-from types import TracebackType
-from typing import Any
 from uuid import UUID
 
+from events.masking.configured_secrets import configured_secrets
 from events.masking.masker import WINDOW_CHARACTERS, Masker
 from workspaces.access import secrets
 from workspaces.models import Launch
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# A shorter password, such as the one of a database for development, is a word that occurs in the log.
+_MIN_CONFIGURED_CHARACTERS = 8
 
-ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
+def mask_line(line: str) -> str:
+    """Return a line without the secrets of the workspaces that it names, without global ones and Slipway's own.
 
-def masked_traceback(exception: ExceptionInfo, fields: Mapping[str, Any]) -> str:
-    """Return a traceback without the secrets of the workspaces that the fields of its log line name, and global ones.
-
-    The fields hold IDs of workspaces or launches anywhere in them. If they name none, only credentials are masked. If
-    the secrets can't be read now, the texts of the exceptions are left out.
+    It names them anywhere by their IDs, or by those of launches. If it names none, no secret of workspaces is read: the
+    line may be about a database that can't be reached. Raises what keeps them from being read.
     """
-    text = "".join(traceback.format_exception(*exception))[-WINDOW_CHARACTERS:].rstrip("\n")
-    named = {UUID(found) for value in fields.values() for found in _UUID.findall(str(value))}
-    try:
-        return Masker(values_of(named)).mask(text)
-    except Exception:  # noqa: BLE001 (whatever keeps the secrets from being read, a line of the log must be written)
-        kind, _, frames = exception
-        left_out = f"{kind.__name__} (its text is left out, since the secrets in it can't be masked now)"
-        return "".join([*traceback.format_tb(frames), left_out])
+    named = {UUID(found) for found in _UUID.findall(line)}
+    configured = [value for value in configured_secrets() if len(value) >= _MIN_CONFIGURED_CHARACTERS]
+    return Masker([*values_of(named), *configured]).mask(line[-WINDOW_CHARACTERS:])
 
 
 def values_of(named: set[UUID]) -> list[str]:

@@ -1,9 +1,11 @@
-"""Tracebacks in the server's log hold no secret, and say what they can."""
+"""Lines of the server's log hold no secret, and say what they can."""
 
 import logging
 from uuid import uuid4
 
 import pytest
+from celery import Celery
+from celery.app.trace import build_tracer
 from django.db import DatabaseError
 
 from config.log_format import FieldsFormatter
@@ -65,3 +67,53 @@ def test_the_text_is_left_out_if_the_secrets_can_not_be_read(monkeypatch, error)
     assert VALUE not in line
     assert line.endswith("RuntimeError (its text is left out, since the secrets in it can't be masked now)")
     assert "in broken\n" in line
+
+
+@pytest.mark.parametrize("error", [DatabaseError("away"), RuntimeError("anything")])
+def test_a_line_without_a_traceback_keeps_its_message_and_ids_if_the_secrets_can_not_be_read(monkeypatch, error):
+    def fail(ids):
+        raise error
+
+    monkeypatch.setattr(log_masking.secrets, "readable_values", fail)
+    launch_id = uuid4()
+    line = warning_of("It stays: %s", VALUE, launch_id=launch_id, tries=3, detail=f"no access with {VALUE}")
+    assert line.endswith(f'It stays: %s launch_id="{launch_id}" tries=3 detail="(left out)"')
+
+
+def warning_of(message, *arguments, **fields):
+    """Return the line of this warning."""
+    record = logging.makeLogRecord({"msg": message, "args": arguments, "levelno": logging.WARNING, **fields})
+    return FieldsFormatter().format(record)
+
+
+def test_a_secret_in_the_message_or_in_a_field_is_masked():
+    workspace = online(secrets={"KEY": VALUE})
+    line = warning_of("It stays: %s", VALUE, launch_id=workspace.launch_id, detail=f"no access with {VALUE}")
+    assert line.endswith(f'It stays: •••••• launch_id="{workspace.launch_id}" detail="no access with ••••••"')
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_celery_logs_of_a_task_that_raises_is_masked():
+    """It writes the error into the message and again into a field."""
+    workspace, app = online(secrets={"KEY": VALUE}), Celery("poisoned", broker="memory://", set_as_current=False)
+    lines, handler = [], logging.Handler()
+    handler.emit = lambda record: lines.append(FieldsFormatter().format(record))
+    logging.getLogger("celery.app.trace").addHandler(handler)
+    try:
+
+        @app.task
+        def broken(workspace_id):
+            raise RuntimeError(f"no access with {VALUE}")
+
+        build_tracer(broken.name, broken, app=app)(str(uuid4()), [], {"workspace_id": str(workspace.pk)}, {"id": "1"})
+    finally:
+        logging.getLogger("celery.app.trace").removeHandler(handler)
+    assert "no access with ••••••" in lines[0]
+    assert VALUE not in lines[0]
+
+
+def test_slipways_own_keys_and_passwords_are_masked(settings):
+    settings.REDIS_URL = "redis://:redis-pass%2Fword@127.0.0.1:6379/0"
+    settings.EMAIL_HOST_PASSWORD = "mail-password"
+    said = f"{settings.SECRET_KEY} {settings.SECRETS_KEYS[0]} redis-pass/word redis-pass%2Fword mail-password 127.0.0.1"
+    assert warning_of("It broke", error=said).endswith('"•••••• •••••• •••••• •••••• •••••• 127.0.0.1"')

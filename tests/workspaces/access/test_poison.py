@@ -87,7 +87,7 @@ MASKS = [
     ("workspaces.services.watching.evidence.masker_of", Unmasked, backends_fail),
     ("workspaces.services.watching.crash_recovery.masker_of", Unmasked, backends_fail),
     ("workspaces.services.stopping.teardown.masker_of", Unmasked, backends_fail),
-    ("config.log_format.FieldsFormatter.masked_traceback", None, boots_fail),
+    ("config.log_format.FieldsFormatter.mask", None, boots_fail),
     ("workspaces.access.log_masking.Masker", Unmasked, backends_fail),
     ("workspaces.api.idempotency.encryption", CLEAR, calls_are_refused),
     # The spellings, and the values of which they are made.
