@@ -1,14 +1,16 @@
 """The JSON of a workspace. Names and units are those of the wire contract."""
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Case, DateField, F, OuterRef, Subquery, When
+from django.db.models import Case, DateField, F, OuterRef, Subquery, TextField, When
 from django.db.models.functions import Cast, JSONObject, Now, TruncMonth
 from typing_extensions import TypedDict
 
@@ -122,10 +124,7 @@ _NOT_SHOWN = (
     *("progress_at", "files_deleted_at", "launch_id"),
 )
 # Beside the workspace instead of in an instance of their own, for the same reason.
-_OF_HEARTBEAT = (
-    *("active_tasks", "uptime_seconds", "error_rate", "sample_error", "current_task"),
-    *("runtime_state", "runtime_metadata"),
-)
+_OF_HEARTBEAT = ("active_tasks", "uptime_seconds", "error_rate", "sample_error", "current_task", "runtime_state")
 
 
 def select_for_json(workspaces: WorkspaceQuerySet) -> WorkspaceQuerySet:
@@ -137,7 +136,8 @@ def select_for_json(workspaces: WorkspaceQuerySet) -> WorkspaceQuerySet:
     month = Cast(TruncMonth(Now(), tzinfo=ZoneInfo(settings.BUDGET_TIME_ZONE)), DateField())
     spent = Case(When(heartbeat__spend_month=month, then=F("heartbeat__monthly_spend")), default=0)
     reported = {name: F(f"heartbeat__{name}") for name in _OF_HEARTBEAT}
-    rows = workspaces.annotate(stopping=Subquery(stopping), spent=spent, **reported)
+    metadata = Cast("heartbeat__runtime_metadata", TextField())
+    rows = workspaces.annotate(stopping=Subquery(stopping), spent=spent, metadata=metadata, **reported)
     return rows.defer(*_NOT_SHOWN)
 
 
@@ -178,7 +178,7 @@ def whole_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID,
     added = vars(workspace)
     if added["active_tasks"] is None:
         raise LookupError("It has no row for its heartbeats.")
-    metadata = added["runtime_metadata"]
+    metadata = parsed_metadata(added["metadata"])
     return {
         **stored_json(workspace),
         "active_tasks": added["active_tasks"],
@@ -198,6 +198,12 @@ def whole_json(workspace: Workspace, *, policy: Policy, positions: Mapping[UUID,
         "failure": workspace.failure,
         "stopping": stopping_json(added["stopping"]) if added["stopping"] else None,
     }
+
+
+@lru_cache(maxsize=128)
+def parsed_metadata(metadata: str) -> Mapping[str, Any]:
+    """Return what an agent reported of itself: agents of one runtime report the same, which is parsed once."""
+    return dict(json.loads(metadata))
 
 
 def stored_json(workspace: Workspace) -> StoredWorkspaceOut:
