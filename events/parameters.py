@@ -8,20 +8,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from agent.texts import clean_name
 from postgres.clock import in_utc
 
 _MOST_NAMED = 20
 _NUMBER = re.compile(r"\s*[-+]?[0-9_.]+(?:[eE][-+]?[0-9]+)?\s*")
 
 
-def storable(text: str) -> str:
-    """Return the text. Raises ValueError for one that Postgres can't store, so that nothing can equal it."""
-    if "\0" in text:
-        raise ValueError("has a NUL character")
-    return text
-
-
-Text = Annotated[str, Field(max_length=200), AfterValidator(storable)]
+# As names and labels are stored: nothing can equal a text with a control character, so it is refused.
+Text = Annotated[str, Field(max_length=200), AfterValidator(clean_name)]
 Texts = Annotated[list[Text], Field(max_length=50)]
 
 

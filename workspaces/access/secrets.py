@@ -70,12 +70,19 @@ class SecretUnreadable(Exception):
         self.name = name
 
 
-def problem_with(name: str, value: str) -> str | None:
-    """Return why this can't be an environment variable of a workspace, in a sentence without the value, or None."""
+def problem_with_name(name: str) -> str | None:
+    """Return why a secret can't have this name, in a sentence, or None."""
     if not rules.is_environment_name(name) or len(name) > MAX_NAME_CHARACTERS:
         return f"{name[:80]!r} is not a valid environment variable name: use letters, digits and underscores."
     if name in rules.GIVEN_NAMES:
         return f"{name} is set by Slipway itself and can't be a secret."
+    return None
+
+
+def problem_with(name: str, value: str) -> str | None:
+    """Return why this can't be an environment variable of a workspace, in a sentence without the value, or None."""
+    if problem := problem_with_name(name):
+        return problem
     if not value.strip():
         return f"The value of {name} is empty."
     if "\0" in value:

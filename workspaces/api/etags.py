@@ -23,7 +23,7 @@ def etag_of(workspace: Workspace) -> str:
 
 def check_if_match(workspace: Workspace, header: str | None) -> None:
     """Raise RequestRefused (412) if the header If-Match names only other states of the workspace."""
-    wanted = [tag.strip() for tag in (header or "*").split(",")]
+    wanted = [tag.strip() for tag in ("*" if header is None else header).split(",")]
     if "*" not in wanted and etag_of(workspace) not in wanted:
         sentence = f"{workspace.name} has changed since you read it. Read it again, then repeat the change."
         raise RequestRefused(HTTPStatus.PRECONDITION_FAILED, sentence, code="changed")

@@ -32,9 +32,10 @@ def once(request: HttpRequest, response: HttpResponse, act: Callable[[], Status[
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return act()
-    if not key.strip() or len(key) > MAX_KEY_CHARACTERS:
-        why = f"Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
-        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, why, code="validation_error")
+    if not key.strip() or len(key) > MAX_KEY_CHARACTERS or not key.isprintable():
+        why = f"Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters, none of them a control character."
+        fields = {"Idempotency-Key": why}
+        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, why, code="validation_error", fields=fields)
     caller: Operator = request.auth  # type: ignore[attr-defined]
     digest = digest_of(caller.id, key)
     request_digest = digest_of(request.method or "", request.get_full_path(), request.body.hex())

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from agent.texts import mend_line
 from events.pages import Paged
-from events.parameters import Texts
+from events.parameters import Text, Texts
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import Workspace, WorkspaceQuerySet
 from workspaces.provisioners.kinds import BackendKind
@@ -29,7 +29,7 @@ class Listed(Paged):
     backend: list[BackendKind] = Field([], max_length=10)
     label: Texts = Field([], description="`team=search`, or `team` for any value; each one has to match")
     subtree: UUID | None = Field(None, description="this workspace and its descendants")
-    q: str = Field("", max_length=200, description="a text in the name, role, runtime, failure or labels")
+    q: Text = Field("", description="a text in the name, role, runtime, failure or labels")
     needs_restart: bool | None = Field(None, description="whether a launch runs with secrets that changed since")
     include_removed: bool = False
     sort: Literal["name", "-name", "created_at", "-created_at", "runtime", "-runtime"] = "name"

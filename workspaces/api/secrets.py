@@ -137,7 +137,8 @@ def put(
     try:
         secret_changes.set_secrets(body.values, workspace_id=workspace_id, secret_set=secret_set, by=operator.name)
     except secrets.InvalidSecret as error:
-        raise InvalidWorkspace({"value" if body.secrets is None else "secrets": str(error)}) from error
+        of_pair = "key" if secrets.problem_with_name(str(body.key)) else "value"
+        raise InvalidWorkspace({of_pair if body.secrets is None else "secrets": str(error)}) from error
     return {"status": "saved", "names": sorted(body.values)}
 
 

@@ -63,7 +63,6 @@ def names(reader, **query):
         ({"q": "search"}, ["top"]),
         ({"q": "outs"}, ["outside"]),
         ({"q": "%"}, []),
-        ({"q": "\0"}, ["boots", "fails", "outside", "top"]),
         ({"status": "online", "q": "boots"}, []),
         ({"sort": "-name"}, ["top", "outside", "fails", "boots"]),
         ({"sort": "created_at"}, ["top", "boots", "fails", "outside"]),

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from django.http import HttpRequest
 from ninja import Query, Router
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
+from agent.texts import clean_name
 from workspaces.access.errors import RequestRefused
 from workspaces.api.edits import find
 from workspaces.api.router import access
@@ -26,7 +27,7 @@ from workspaces.models import ApiScope
 
 router = Router(tags=["settings"])
 
-Runtime = Annotated[str, Field(min_length=1, max_length=63)]
+Runtime = Annotated[str, Field(min_length=1, max_length=63), AfterValidator(clean_name)]
 
 
 class PhaseLimitOut(TypedDict):

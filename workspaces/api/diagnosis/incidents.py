@@ -11,7 +11,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from events.pages import MOST_ROWS, Paged, in_order, page_of
-from events.parameters import Moment
+from events.parameters import Moment, Text
 from postgres.clock import database_now
 from postgres.enum_text import one_of
 from workspaces.access.authentication import Access, Operator
@@ -31,7 +31,7 @@ class IncidentsListed(Paged):
     """Which incidents to list; all filters have to match. The header Link has the address of the next page."""
 
     kind: list[IncidentKind] = Field([], max_length=10)
-    scope: str = Field("", max_length=100, description="for example runtime:hermes")
+    scope: Text = Field("", description="for example runtime:hermes")
     is_resolved: bool | None = Field(None, description="false: only those that are open")
     since: Moment | None = Field(None, description="those that ended at this time or later, or are open")
     until: Moment | None = Field(None, description="those that were opened before this time")

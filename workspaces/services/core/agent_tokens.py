@@ -39,7 +39,7 @@ def revoke(workspace_id: UUID, token_id: int, *, now: datetime) -> None:
     """Revoke a token; one that is revoked already stays as it is. Raises UnknownToken."""
     token = AgentToken.objects.filter(pk=token_id, workspace_id=workspace_id)
     if not token.exists():
-        raise UnknownToken(f"The workspace has no token {token_id}.")
+        raise UnknownToken(f"The workspace {workspace_id} has no token {token_id}.")
     token.filter(revoked_at=None).update(revoked_at=now)
 
 

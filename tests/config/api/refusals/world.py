@@ -3,7 +3,6 @@
 import json
 import re
 from functools import partial
-from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -22,7 +21,6 @@ from workspaces import operations
 from workspaces.models import AgentToken, ApiScope, Incident
 from workspaces.models.incidents import IncidentKind
 
-UNKNOWN_NUMBER = 2_000_000_000
 # A use is noted outside of what a call does.
 NOT_COUNTED = {"workspaces_apikey": ["last_used_at"]}
 DIGEST = SQL(
@@ -40,6 +38,7 @@ BODIES = {
 }
 CHANGING = sorted(name for name in CALLS if not name.startswith("GET "))
 OF_AGENTS = "/registry/"
+OF_REPORTS = re.compile(r" /registry/|/bootstrap-failed$")
 
 
 class World:
@@ -115,12 +114,12 @@ class World:
         """Make a call; see `prepared`."""
         return self.prepared(call, **changes)()
 
-    def prepared(self, call, *, body=None, query="", **parameters):
+    def prepared(self, call, *, body=None, query="", headers=None, **parameters):
         """Return what makes a call. `body` is bytes, or a value for JSON; by default one with which the call works."""
         caller = self.agents[self.target(call).name] if OF_AGENTS in call else self.operator
         given = self.body(call) if body is None else body
         raw = given if isinstance(given, bytes) else b"" if given is None else json.dumps(given).encode()
-        headers = {**caller.headers, "X-Workspace-ID": str(self.target(call).pk)}
+        headers = {**caller.headers, "X-Workspace-ID": str(self.target(call).pk), **(headers or {})}
         method, path = call.partition(" ")[0], self.path(call, **parameters)
         return partial(
             caller.client.generic, method, path + query, raw, content_type="application/json", headers=headers
@@ -153,8 +152,3 @@ def stored():
     with connection.cursor() as cursor:
         cursor.execute(SQL(" UNION ALL ").join(digests))
         return dict(cursor.fetchall())
-
-
-def unknown_id(parameter):
-    """Return the ID of nothing."""
-    return uuid4() if parameter in {"workspace_id", "launch_id"} else UNKNOWN_NUMBER
