@@ -3,7 +3,8 @@
     operator("operate", "workspaces.change_workspace")  keys whose scopes include that one, users with that permission
     operator("read", "")                                any user who may sign in to the admin, instead of a permission
     operator(…, own_agent=True)                         and the agent of the workspace in the path
-    operator(…, is_stream=True)                         a live stream, which only the ASGI server has
+    operator(…, is_stream=True)                         a live stream, which only the ASGI server has; a query in its
+                                                        path makes a stream of a route that has a line of its own
     agents()                                            the agent of the workspace that the request names as its own
     staff()                                             users who may sign in to the admin
     anybody()                                           no credential is looked at
@@ -72,6 +73,8 @@ ROUTES = {
     "GET /workspaces/{workspace_id}/usage": operator("read", VIEW, own_agent=True),
     "GET /workspaces/{workspace_id}/console": operator("read", VIEW, own_agent=True),
     "GET /workspaces/{workspace_id}/logs": operator("read", VIEW, own_agent=True),
+    # Outside of Django's middleware, as the live streams are.
+    "GET /workspaces/{workspace_id}/logs?follow=true": operator("read", VIEW, own_agent=True, is_stream=True),
     "POST /workspaces/{workspace_id}/restart": operator("operate", CHANGE),
     "POST /workspaces/{workspace_id}/pause": operator("operate", CHANGE),
     "POST /workspaces/{workspace_id}/resume": operator("operate", CHANGE),
