@@ -21,6 +21,9 @@ from workspaces.lifecycle.transitions import (
     find_transition,
 )
 from workspaces.models import Workspace
+from workspaces.provisioners import guarded_calls
+from workspaces.provisioners.base import LaunchKey
+from workspaces.provisioners.kinds import LAUNCHED_KINDS
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.launching import mark_online
 from workspaces.services.launching.fail import FailureReason, fail
@@ -48,6 +51,8 @@ class StoredHeartbeat(NamedTuple):
 
 # A heartbeat may bring a workspace with one of these online.
 _BROUGHT_ONLINE = find_transition(Verb.HEARTBEAT, WorkspaceStatus.ONLINE).sources | {WorkspaceStatus.FAILED}
+# With any other status the current launch has been online, or can't be again.
+_MAY_BE_BOOTING = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.FAILED})
 
 
 def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, now: datetime) -> Mapping[str, str]:
@@ -72,8 +77,18 @@ def _bring_online(
     agent: Agent, *, verb: Verb, registration: mark_online.Registration | None, now: datetime
 ) -> Workspace:
     """Bring the agent's workspace online. Enforce its budget, which may have been reached while it was paused."""
+    boot_log_bytes = None
+    if agent.status in _MAY_BE_BOOTING and agent.backend in LAUNCHED_KINDS:
+        # Before the transaction, since it asks the backend.
+        key = LaunchKey(workspace_id=agent.workspace_id, launch_id=agent.launch_id)
+        boot_log_bytes = guarded_calls.log_size(agent.backend, key)
     workspace = mark_online.mark_online(
-        workspace_id=agent.workspace_id, launch_id=agent.launch_id, verb=verb, registration=registration, now=now
+        workspace_id=agent.workspace_id,
+        launch_id=agent.launch_id,
+        verb=verb,
+        registration=registration,
+        now=now,
+        boot_log_bytes=boot_log_bytes,
     )
     if workspace.budget_limit is not None:
         operations.enforce_budget(agent.workspace_id)

@@ -165,6 +165,7 @@ _LAUNCH = {
         {"phase": Phase.LAUNCHING, "entered_at": _LAUNCHING_AT, "left_at": _BOOTING_AT, "seconds": 0.746},
         {"phase": Phase.BOOTING, "entered_at": _BOOTING_AT, "left_at": _ENDED_AT, "seconds": 12.36},
     ],
+    "boot_log_bytes": 1284,
     "evidence": {"state": BackendState.RUNNING, "exit_code": None, "detail": "", "at": _ENDED_AT},
     "last_step": {"step": "install", "detail": "42 of 42 packages", "at": "2026-11-27T08:00:02.120Z"},
     "warnings": [],

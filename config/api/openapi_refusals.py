@@ -13,6 +13,7 @@ from workspaces.lifecycle.transitions import WorkspaceStatus
 ANY_CALL = r".*"
 CONDITIONAL = r"PATCH /workspaces/\{workspace_id\}(?:/budget)?"
 _CHANGE = r"(?!GET ).*"
+_LOGS = r"GET /workspaces/\{workspace_id\}/logs"
 _TOO_LONG = "Try again in 12 seconds."
 
 
@@ -60,7 +61,7 @@ REFUSALS: dict[int, tuple[str, dict[str, Any], str]] = {
     409: (
         "The present status doesn't allow this.",
         {"error": "w is paused.", "code": "transition_refused", "workspace_status": WorkspaceStatus.PAUSED},
-        _CHANGE,
+        rf"{_CHANGE}|{_LOGS}",
     ),
     410: (
         "The workspace was removed, or that of the agent whose token it is.",
@@ -95,7 +96,7 @@ REFUSALS: dict[int, tuple[str, dict[str, Any], str]] = {
     501: (
         "This server can't do it.",
         {"error": "Following a log needs the ASGI server, and this one speaks WSGI.", "code": "needs_asgi"},
-        r"GET /workspaces/\{workspace_id\}/logs",
+        _LOGS,
     ),
     503: (
         "It can't be done now.",

@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 from slipway.client import Client
-from slipway.commands.logs import LogStream, follow_log
+from slipway.commands.logs import follow_log
 from slipway.errors import CommandFailed, ExitCode
 from slipway.profiles import Server
 
@@ -108,7 +108,7 @@ def test_a_followed_log_goes_on_behind_what_was_read_until_it_ends(client, stand
         (200, sse, b"id: 8@x\ndata: one\ndata: \x1b[31mtwo\n\n: silence\n\n"),
         (200, sse, b'id: 12@x\ndata: three\n\nevent: end\ndata: {"reason": "Its process \\u001b[1mended."}\n\n'),
     ]
-    follow_log(client, "/workspaces/x/logs", LogStream.AGENT)
+    follow_log(client, "/workspaces/x/logs", {"stream": "agent"})
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("one\ntwo\nthree\n", "Its process ended.\n")
     assert stand_in.last_ids == ["", "8@x"]

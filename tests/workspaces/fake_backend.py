@@ -65,6 +65,11 @@ class FakeProvisioner(SimulatedProvisioner):
         self._begin_call("read_log", key)
         return super().read_log(key, offset=offset, most=most)
 
+    def log_size(self, key):
+        """See Provisioner."""
+        self._begin_call("log_size", key)
+        return super().log_size(key)
+
     def forget(self, key):
         """See Provisioner."""
         self._begin_call("forget", key)

@@ -73,6 +73,9 @@ class Launch(models.Model):
     launching_at = models.DateTimeField(null=True)
     booting_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
+    # How long its log was when it came online: the boot output ends there. Null if it was not online, or that could not
+    # be told.
+    boot_log_bytes = models.BigIntegerField(null=True)
     # When a task for it (launch or teardown) was last queued; Celery beat queues a lost one again.
     dispatched_at = models.DateTimeField(null=True)
     # The boot step that its agent reported last: when it began, and what was said of it.

@@ -113,7 +113,13 @@ class Provisioner(Protocol):
     def read_log(self, key: LaunchKey, *, offset: int, most: int) -> LogPart:
         """Return at most `most` bytes of a launch's log from an offset on, or from what is still kept of it.
 
-        An empty part if there is no log. Raises ProvisionerError.
+        An empty part at the offset if there is no log. Raises ProvisionerError.
+        """
+
+    def log_size(self, key: LaunchKey) -> int | None:
+        """Return how many bytes a launch has written to its log, also those that aren't kept any more.
+
+        None if there is no log. An agent waits for the answer of its registration meanwhile. Raises ProvisionerError.
         """
 
     def forget(self, key: LaunchKey) -> None:

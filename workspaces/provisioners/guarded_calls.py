@@ -22,11 +22,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOK_SECONDS = 5.0
+# An agent that registers waits for it.
+LOG_SIZE_SECONDS = 0.25
 LIST_SECONDS = 30.0
 DELETE_SECONDS = 60.0
 # What a stop may need after its own timeout: to kill, to confirm that and to look again.
 AFTER_STOP_SECONDS = 12.0
 MOST_HANGING = 32
+MOST_LOG_BYTES = 2**60
 _MOST_REMEMBERED = 10_000
 
 NOT_LOOKED_AT = "It could not be looked at: "
@@ -167,6 +170,16 @@ def look(kind: str, key: LaunchKey, *, with_log: bool = True) -> Observation:
         )
     except ProvisionerError as error:
         return Observation(state=BackendState.UNKNOWN, detail=f"{NOT_LOOKED_AT}{error}")
+
+
+def log_size(kind: str, key: LaunchKey) -> int | None:
+    """Return how many bytes a launch has written to its log; None if there is none or it can't be told at once."""
+    try:
+        size = call(kind, "log_size", key, lambda backend: backend.log_size(key), seconds=LOG_SIZE_SECONDS)
+    except ProvisionerError:
+        return None
+    # Agents may write to the files that say it.
+    return size if size is not None and 0 <= size <= MOST_LOG_BYTES else None
 
 
 def stop(kind: str, key: LaunchKey, *, timeout_seconds: float) -> Observation:

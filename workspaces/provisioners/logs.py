@@ -12,6 +12,8 @@ from workspaces.provisioners.files import new_file, open_regular, read_bounded, 
 # As much as the process backend keeps by default: what says that a boot failed may stand at the beginning.
 WINDOW_BYTES = 1_048_576
 _READ_ATTEMPTS, _ROTATION_SECONDS = 3, 0.01
+# Behind the end of any log.
+_BEYOND = 2**63 - 1
 
 
 class Log:
@@ -69,7 +71,9 @@ def tail_of(path: Path) -> str:
 def part_of(path: Path, *, offset: int, most: int) -> LogPart:
     """Return bytes of a log from an offset on, or from what is still kept. Raises OSError unless there is no log."""
     older_path = path.with_name(f"{path.name}.1")
-    for _ in range(_READ_ATTEMPTS):
+    # In this order, since a rotation makes the second one of the first.
+    is_there = os.path.lexists(path) or os.path.lexists(older_path)
+    for _ in range(_READ_ATTEMPTS if is_there else 0):
         with suppress(FileNotFoundError), open(open_regular(path), "rb") as newest:
             found = os.fstat(newest.fileno())
             start = _start_of(path, found.st_ino)
@@ -84,9 +88,15 @@ def part_of(path: Path, *, offset: int, most: int) -> LogPart:
                         data = older.read(min(most, start - begin))
                 newest.seek(max(begin - start, 0))
                 return LogPart(start=begin, data=data + newest.read(most - len(data)), size=size)
-        # There is none yet, or it is just being rotated.
+        # It is just being rotated.
         time.sleep(_ROTATION_SECONDS)
     return LogPart(start=offset, data=b"", size=offset)
+
+
+def size_of(path: Path) -> int | None:
+    """Return how many bytes were written to a log, or None if there is none. Raises OSError."""
+    part = part_of(path, offset=_BEYOND, most=0)
+    return None if part.start == _BEYOND else part.size
 
 
 def _last_bytes(path: Path) -> bytes:

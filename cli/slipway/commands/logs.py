@@ -15,10 +15,10 @@ from slipway.texts import printable
 
 
 class LogStream(StrEnum):
-    """How far to follow a log, in which boot steps and agent write one after the other."""
+    """A part of a log: what was written until the launch was online, or the rest."""
 
-    AGENT = "agent"
     BOOT = "boot"
+    AGENT = "agent"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,22 +31,23 @@ def show_logs(
     name: NameArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the launch ends, or Ctrl-C.")] = False,
     stream: Annotated[
-        LogStream, typer.Option(help="With --follow, boot ends when it is online or failed.")
-    ] = LogStream.AGENT,
+        LogStream | None, typer.Option(help="Only the boot output, until it is online, or only the agent's after it.")
+    ] = None,
 ) -> None:
     """Show the log of a workspace's launch, secrets masked. An interrupted stream goes on where it was."""
     client = client_of(context)
     path = f"/workspaces/{find(client, name)['id']}/logs"
+    query = {"stream": stream.value} if stream else {}
     if follow:
-        follow_log(client, path, stream)
+        follow_log(client, path, query)
     else:
-        text = client.answer("GET", path, query={"stream": stream}).content.decode(errors="replace")
+        text = client.answer("GET", path, query=query).content.decode(errors="replace")
         typer.echo(printable(text), nl=False)
 
 
-def follow_log(client: Client, path: str, stream: LogStream) -> None:
+def follow_log(client: Client, path: str, query: dict[str, str]) -> None:
     """Show the lines of a log as they are written, until the server says why no more will come."""
-    for sent in messages(client, path, {"stream": stream, "follow": "true"}):
+    for sent in messages(client, path, {**query, "follow": "true"}):
         if sent.event == "end":
             warn(json.loads(sent.data)["reason"])
             return

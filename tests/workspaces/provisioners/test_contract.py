@@ -141,10 +141,15 @@ def test_a_launch_that_ended_by_itself_has_its_exit_code_and_log(world, running)
     assert b"begun\n" in whole.data
     part = world.backend.read_log(running, offset=1, most=3)
     assert (part.start, part.data, part.size) == (1, whole.data[1:4], whole.size)
+    assert world.backend.log_size(running) == whole.size
 
 
 def test_a_launch_that_never_was_has_no_log(world, unstarted):
-    assert world.backend.read_log(unstarted.key, offset=0, most=100).data == b""
+    nothing = world.backend.read_log(unstarted.key, offset=7, most=100)
+    assert (nothing.start, nothing.data, nothing.size) == (7, b"", 7)
+    assert world.backend.log_size(unstarted.key) is None
+    world.backend.stop(unstarted.key, timeout_seconds=1)
+    assert world.backend.log_size(unstarted.key) is None
 
 
 def test_a_start_after_the_end_starts_nothing(world, unstarted):

@@ -1,8 +1,10 @@
 """A log keeps its newest part, and its end becomes text that Postgres takes."""
 
+import time
+
 import pytest
 
-from workspaces.provisioners.logs import WINDOW_BYTES, Log, part_of, tail_of
+from workspaces.provisioners.logs import WINDOW_BYTES, Log, part_of, size_of, tail_of
 
 
 def kept(path):
@@ -101,3 +103,23 @@ def test_a_reader_in_the_middle_of_a_rotation_reads_nothing_yet(tmp_path):
     assert part_of(tmp_path / "log", offset=6, most=100).data == b""
     (tmp_path / "log.start").write_text(f"{(tmp_path / 'log').stat().st_ino} 13")
     assert part_of(tmp_path / "log", offset=6, most=100).data == b"second\nthird\n"
+
+
+def test_the_size_of_a_log_counts_what_is_not_kept_any_more(tmp_path):
+    assert size_of(tmp_path / "log") is None
+    log = Log(tmp_path / "log", 100)
+    assert size_of(tmp_path / "log") == 0
+    for number in range(60):
+        log.add(b"line %04d\n" % number)
+        assert size_of(tmp_path / "log") == (number + 1) * 10
+
+
+def test_the_size_of_a_log_that_is_missing_or_forged_is_known_at_once(tmp_path):
+    began = time.monotonic()
+    for _ in range(100):
+        assert size_of(tmp_path / "log") is None
+    # A second look is meant for a rotation only.
+    assert time.monotonic() - began < 0.9
+    (tmp_path / "log").symlink_to("/etc/passwd")
+    with pytest.raises(OSError, match="symbolic"):
+        size_of(tmp_path / "log")

@@ -87,6 +87,8 @@ class TeardownOut(TypedDict):
 class LaunchOut(TypedDict):
     """A launch. `warnings` are what its preflight found that is probably not meant.
 
+    The first `boot_log_bytes` of its log are boot output; null if it was not online, or that is not known.
+
     `undone_failure_code` is the passed deadline that a late registration undid.
     """
 
@@ -101,6 +103,7 @@ class LaunchOut(TypedDict):
     ended_at: datetime | None
     phases: list[PhaseOut]
     last_step: StepOut | None
+    boot_log_bytes: int | None
     evidence: dict[str, Any]
     warnings: list[DiagnosticOut]
     failure: LaunchFailureOut | None
@@ -167,6 +170,7 @@ def launch_json(launch: Launch) -> LaunchOut:
             for each in launch.phases
         ],
         "last_step": step_json(launch) if launch.last_step else None,
+        "boot_log_bytes": launch.boot_log_bytes,
         "evidence": evidence,
         "warnings": launch.warnings,
         "failure": {"code": code, "message": launch.failure_message, "advice": advice_for(code)} if code else None,

@@ -20,8 +20,11 @@ from events.live.server_sent import send_refusal
 from events.live.stream import StreamRefused
 from events.live.stream_request import own_path
 from events.parameters import UnknownParameters, check_parameters
-from workspaces.api.diagnosis.logs import LogStream, ShownPart, read_part, why_over
+from workspaces.access.errors import RequestRefused
+from workspaces.api.diagnosis.log_spans import LogStream, span_of
+from workspaces.api.diagnosis.logs import ShownPart, read_part, why_over
 from workspaces.api.edits import find
+from workspaces.models import Workspace
 from workspaces.provisioners.base import ProvisionerError
 from workspaces.services.core.transition import UnknownWorkspace
 
@@ -55,7 +58,7 @@ class Followed:
 
     workspace_id: UUID
     launch_id: UUID
-    which: LogStream
+    which: LogStream | None
     offset: int
     is_event_stream: bool
 
@@ -119,6 +122,12 @@ class LogStreams:
             request.get_host()
             await require_authorization(scope, workspace_id, authorize=self._authorize)
             workspace = await in_thread(lambda: find(workspace_id))
+            which, offset, of_launch = read_parameters(request)
+            # Before the first byte, since the status says it.
+            if not workspace.is_external:
+                await in_thread(lambda: span_of(workspace.launch_id, which))
+        except RequestRefused as refusal:
+            raise StreamRefused(refusal.status, str(refusal), code=refusal.code) from None
         except (ValueError, UnknownWorkspace):
             raise StreamRefused(404, "There is no workspace with this ID.", code="not_found") from None
         except DisallowedHost:
@@ -126,7 +135,6 @@ class LogStreams:
         except DatabaseError:
             why = "The database can't be used right now. Try again in a few seconds."
             raise StreamRefused(503, why, headers={"Retry-After": "2"}, code="unavailable") from None
-        which, offset, of_launch = read_parameters(request)
         # What was read of an earlier launch says nothing of this one.
         is_of_other = of_launch is not None and of_launch.lower() != str(workspace.launch_id)
         return Followed(
@@ -165,24 +173,13 @@ class LogStreams:
 
     async def look(self, followed: Followed, offset: int) -> tuple[ShownPart, str]:
         """Return what was written since, and why nothing more will be, or "". An outage ends nothing."""
-
-        def look() -> tuple[ShownPart, str]:
-            workspace = find(followed.workspace_id)
-            if workspace.is_external:
-                return nothing, why_over(workspace, followed.launch_id, stream=followed.which)
-            part = read_part(workspace, followed.launch_id, offset=offset)
-            if part.offset != offset:
-                return part, ""
-            if why := why_over(workspace, followed.launch_id, stream=followed.which):
-                # Once more, since its last lines may have been written in between.
-                part = read_part(workspace, followed.launch_id, offset=offset, is_last=True)
-            return part, why if part.offset == offset or not why else ""
-
         nothing = ShownPart(text="", offset=offset)
         try:
-            return await in_thread(look)
+            return await in_thread(lambda: look_at(followed, offset))
         except UnknownWorkspace:
             return nothing, "The workspace was deleted."
+        except RequestRefused as refusal:
+            return nothing, str(refusal)
         except (ProvisionerError, DatabaseError):
             return nothing, ""
 
@@ -202,7 +199,38 @@ class LogStreams:
             await send(body_part(data))
 
 
-def read_parameters(request: ASGIRequest) -> tuple[LogStream, int, str | None]:
+def look_at(followed: Followed, offset: int) -> tuple[ShownPart, str]:
+    """Return what was written to a log since the offset, and why nothing more will be, or "".
+
+    Raises UnknownWorkspace, ProvisionerError, and RequestRefused if the log can't be divided.
+    """
+    workspace = find(followed.workspace_id)
+    part = next_part(workspace, followed, offset)
+    if part.offset != offset:
+        return part, ""
+    if why := why_over(workspace, followed.launch_id, stream=followed.which):
+        # Once more, since its last lines may have been written in between.
+        part = next_part(workspace, followed, offset, is_last=True)
+    return part, why if part.offset == offset or not why else ""
+
+
+def next_part(workspace: Workspace, followed: Followed, offset: int, *, is_last: bool = False) -> ShownPart:
+    """Return the next lines of what a client follows. Raises ProvisionerError or RequestRefused as `read_part`."""
+    nothing = ShownPart(text="", offset=offset)
+    if workspace.is_external:
+        return nothing
+    span = span_of(followed.launch_id, followed.which)
+    if span.is_over(offset):
+        return nothing
+    begin = max(offset, span.begin)
+    part = read_part(workspace, followed.launch_id, offset=begin, is_last=is_last, span=span)
+    if followed.which is LogStream.BOOT and span_of(followed.launch_id, followed.which) != span:
+        # It came online meanwhile, so the agent may have written the last lines of the part.
+        return next_part(workspace, followed, offset, is_last=is_last)
+    return part
+
+
+def read_parameters(request: ASGIRequest) -> tuple[LogStream | None, int, str | None]:
     """Return what to read, from which offset on, and of which launch it is if the client says so.
 
     Raises StreamRefused.
@@ -211,15 +239,15 @@ def read_parameters(request: ASGIRequest) -> tuple[LogStream, int, str | None]:
         check_parameters(request.GET, ("stream", "follow", "after"))
     except UnknownParameters as error:
         raise StreamRefused(422, str(error), code="validation_error", fields=error.fields) from None
-    name = request.GET.get("stream", LogStream.AGENT)
-    if name not in list(LogStream):
+    name = request.GET.get("stream")
+    if name is not None and name not in list(LogStream):
         raise invalid("stream", "It is boot or agent.")
     # A browser that connects again sends the header with the URL that it was given first, so the header is newer.
     place = request.headers.get("Last-Event-ID") or request.GET.get("after") or "0"
     position = _POSITION.fullmatch(place)
     if position is None:
         raise invalid("after", "It is the ID of a message, or an offset in bytes.")
-    return LogStream(name), int(position[1]), position[2]
+    return LogStream(name) if name else None, int(position[1]), position[2]
 
 
 def invalid(field: str, why: str) -> StreamRefused:

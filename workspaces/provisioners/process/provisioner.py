@@ -12,7 +12,7 @@ import psutil
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, LogPart, Observation, ProvisionerError
 from workspaces.provisioners.files import delete_tree, describe_error
 from workspaces.provisioners.host_processes import find_process, is_alive, signal_all, wait_until, wait_until_gone
-from workspaces.provisioners.logs import part_of, tail_of
+from workspaces.provisioners.logs import part_of, size_of, tail_of
 from workspaces.provisioners.process import cgroups, fork_server, supervisor
 from workspaces.provisioners.process.folders import (
     RECORDS,
@@ -136,6 +136,11 @@ class ProcessProvisioner:
         """See Provisioner."""
         with _explained("The workspace's log could not be read"):
             return part_of(LaunchFolder(self._root, key).log, offset=offset, most=most)
+
+    def log_size(self, key: LaunchKey) -> int | None:
+        """See Provisioner."""
+        with _explained("The workspace's log could not be read"):
+            return size_of(LaunchFolder(self._root, key).log)
 
     def forget(self, key: LaunchKey) -> None:
         """Delete a launch's folders. Raises ProvisionerError while any of its processes runs."""

@@ -139,13 +139,22 @@ class SimulatedProvisioner:
         with self._reading():
             state = self._state(key)
             if state is None or state is _State.BARRED:
-                return LogPart(start=0, data=b"", size=0)
+                return LogPart(start=offset, data=b"", size=offset)
             launch = self._read(key, state)
             whole = launch.log.encode()
             size = launch.log_start + len(whole)
             start = min(max(offset, launch.log_start), size)
             data = whole[start - launch.log_start :][:most]
             return LogPart(start=start, data=data, size=size)
+
+    def log_size(self, key: LaunchKey) -> int | None:
+        """See Provisioner."""
+        with self._reading():
+            state = self._state(key)
+            if state is None or state is _State.BARRED:
+                return None
+            launch = self._read(key, state)
+            return launch.log_start + len(launch.log.encode())
 
     def append_log(self, key: LaunchKey, text: str) -> None:
         """Append to the log of a running launch, which keeps its last 128 KiB."""

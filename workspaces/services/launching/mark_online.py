@@ -46,6 +46,7 @@ SET false_flip_code = CASE WHEN outcome <> %(online)s THEN failure_code ELSE fal
     failure_code = CASE WHEN outcome <> %(online)s THEN '' ELSE failure_code END,
     failure_message = CASE WHEN outcome <> %(online)s THEN '' ELSE failure_message END,
     ended_at = CASE WHEN outcome <> %(online)s THEN %(now)s ELSE ended_at END,
+    boot_log_bytes = CASE WHEN outcome <> %(online)s THEN %(boot_log_bytes)s::bigint ELSE boot_log_bytes END,
     outcome = %(online)s, teardown_at = NULL, teardown_reason = '', teardown_is_forced = false
 WHERE id = %(launch)s AND (outcome <> %(online)s OR teardown_at IS NOT NULL)
 """
@@ -61,10 +62,17 @@ class Registration:
 
 @transaction.atomic
 def mark_online(
-    *, workspace_id: UUID, launch_id: UUID, verb: Verb, registration: Registration | None, now: datetime
+    *,
+    workspace_id: UUID,
+    launch_id: UUID,
+    verb: Verb,
+    registration: Registration | None,
+    now: datetime,
+    boot_log_bytes: int | None = None,
 ) -> Workspace:
     """Bring a workspace online by `register` (with a registration) or `heartbeat` (without).
 
+    `boot_log_bytes` is the length of the launch's log now, if it is known; it is kept the first time.
     A registration while online replaces URL and card without a transition. A deadline failure is undone during its
     grace. Raises UnknownWorkspace, and TransitionRefused, also for a launch that isn't current.
     """
@@ -89,7 +97,7 @@ def mark_online(
     transition(rule, [StatusChange(workspace=workspace, changes=registered, payload=payload)])
     about: dict[str, Any] = {"workspace": workspace.pk, "launch": launch_id, "online": LaunchOutcome.ONLINE.value}
     with connection.cursor() as cursor:
-        cursor.execute(_FOLLOW, {**about, "now": now})
+        cursor.execute(_FOLLOW, {**about, "now": now, "boot_log_bytes": boot_log_bytes})
     return workspace
 
 

@@ -9,11 +9,11 @@ import pytest
 from postgres.clock import database_now
 from tests.events.conftest import serve, server
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from tests.workspaces.factories import booting, bring_online, running_on
+from tests.workspaces.factories import booting, external, running_on
 from workspaces.access.api_keys import mint_api_key
 from workspaces.access.secrets import put_secrets
 from workspaces.access.tokens import mint_agent_token
-from workspaces.models import ApiKey
+from workspaces.models import ApiKey, Launch, LaunchOutcome
 from workspaces.operations import restart
 from workspaces.provisioners.registry import get_provisioner
 
@@ -105,13 +105,96 @@ def test_the_end_says_why_and_a_new_launch_is_read_from_its_beginning(server, wo
         assert next(blocks(answer))["data"] == "of the second"
 
 
+def register(server, workspace):
+    body = {"id": str(workspace.pk), "url": "http://localhost:9", "agent_card": {}}
+    headers = {"Authorization": f"Bearer {mint_agent_token(workspace)}"}
+    url = f"{server.origin}/registry/register"
+    answer = httpx.post(url, json=body, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
+    assert answer.status_code == 200, answer.text
+
+
 def test_the_boot_is_over_when_its_agent_is_online(server, workspace, backend, key):
     backend.append_log(workspace.key, "booting\n")
     with following(server, workspace, key, stream="boot") as answer:
         lines = answer.iter_lines()
         assert next(lines) == "booting"
-        bring_online(workspace)
+        register(server, workspace)
+        backend.append_log(workspace.key, "serving\n")
         assert list(lines) == []
+
+
+def test_what_the_agent_writes_begins_when_it_is_online(server, workspace, backend, key):
+    backend.append_log(workspace.key, "booting\n")
+    with following(server, workspace, key, stream="agent") as answer:
+        lines = answer.iter_lines()
+        register(server, workspace)
+        backend.append_log(workspace.key, "serving\n")
+        assert next(lines) == "serving"
+        backend.simulate_exit(workspace.key, exit_code=0, log_tail="last words")
+        assert list(lines) == ["last words"]
+
+
+def test_each_part_is_resumed_by_ids_of_the_whole_log(server, workspace, backend, key):
+    backend.append_log(workspace.key, "one\ntwo\n")
+    register(server, workspace)
+    backend.append_log(workspace.key, "three\nfour\n")
+
+    def first_event(stream, last_id):
+        headers = {**SSE, "Last-Event-ID": last_id}
+        with following(server, workspace, key, headers=headers, stream=stream) as answer:
+            event = next(blocks(answer))
+            return event.get("id"), event["data"]
+
+    launch = workspace.launch_id
+    ended = (None, '{"reason": "The boot has ended; the workspace is online."}')
+    assert first_event("boot", "0") == (f"8@{launch}", "one\ntwo")
+    assert first_event("boot", f"4@{launch}") == (f"8@{launch}", "two")
+    for behind in ("8", "14", "100"):
+        assert first_event("boot", f"{behind}@{launch}") == ended
+    for before in ("0", "4", "8"):
+        assert first_event("agent", f"{before}@{launch}") == (f"19@{launch}", "three\nfour")
+    assert first_event("agent", f"14@{launch}") == (f"19@{launch}", "four")
+
+
+def test_a_log_that_can_not_be_divided_is_refused_before_the_first_byte_or_ends_the_stream(
+    server, workspace, backend, key
+):
+    backend.append_log(workspace.key, "booting\n")
+    for stream in ("boot", "agent"):
+        Launch.objects.update(outcome=LaunchOutcome.IN_FLIGHT)
+        with following(server, workspace, key, headers=SSE, stream=stream) as answer:
+            events = blocks(answer)
+            if stream == "boot":
+                assert next(events)["data"] == "booting"
+            # As it came online before this was kept.
+            Launch.objects.update(outcome=LaunchOutcome.ONLINE)
+            end = next(events)
+            assert (end["event"], "can't be divided" in end["data"]) == ("end", True)
+        with following(server, workspace, key, headers=SSE, stream=stream) as refused:
+            refused.read()
+            assert (refused.status_code, refused.json()["code"]) == (409, "log_undivided")
+    with following(server, workspace, key) as answer:
+        assert next(answer.iter_lines()) == "booting"
+
+
+def test_a_boot_that_is_not_kept_any_more_and_a_log_that_became_shorter_end_the_stream(server, workspace, backend, key):
+    backend.append_log(workspace.key, "booting\n")
+    register(server, workspace)
+    backend.append_log(workspace.key, ("y" * 99 + "\n") * 1400)
+    with following(server, workspace, key, headers=SSE, stream="boot") as answer:
+        assert "not kept any more" in next(blocks(answer))["data"]
+    backend.simulate_loss(workspace.key)
+    running_on(backend, workspace)
+    backend.append_log(workspace.key, "new\n")
+    for stream in ("boot", "agent"):
+        with following(server, workspace, key, headers=SSE, stream=stream) as answer:
+            assert "is shorter than it was" in next(blocks(answer))["data"]
+
+
+def test_an_external_workspace_has_no_log_in_either_part(server, key):
+    for stream in ("boot", "agent"):
+        with following(server, external(url="http://localhost:9"), key, headers=SSE, stream=stream) as answer:
+            assert "runs no process" in next(blocks(answer))["data"]
 
 
 def test_a_quiet_log_is_kept_alive(server, workspace, key):

@@ -40,8 +40,7 @@ def followed(workspace, *, offset=0):
 def test_the_whole_log_is_plain_text_as_a_terminal_shows_it(workspace, fake):
     lines = "".join(f"line {number}\n" for number in range(9000))
     fake.append_log(workspace.key, f"{lines}1 %\r100 %\n\x1b[31mready\x1b[0m and not finished")
-    for stream in LogStream:
-        assert log_of(workspace, stream=stream) == f"{lines}100 %\nready and not finished"
+    assert log_of(workspace) == f"{lines}100 %\nready and not finished"
 
 
 def test_secrets_are_masked_also_where_a_line_overwrites_itself_and_over_several_lines(workspace, fake):
