@@ -10,7 +10,7 @@ from rich.text import Text
 
 from slipway.client import Client
 from slipway.errors import CommandFailed, ExitCode
-from slipway.output import console_for, say, warn
+from slipway.output import Format, console_for, say, warn
 from slipway.texts import one_line, printable
 from slipway.workspace_columns import short_duration
 
@@ -21,10 +21,13 @@ _FAILED = "failed"
 _GOOD_ENDS = ("online", "degraded", "awaiting_agent")
 
 
-def follow_launch(client: Client, workspace_id: str) -> None:
-    """Show each step of a launch. Raises CommandFailed unless the workspace comes online."""
-    began = time.monotonic()
-    console = console_for()
+def follow_launch(client: Client, workspace_id: str, output: Format) -> None:
+    """Show each step of a launch. Raises CommandFailed unless the workspace comes online.
+
+    Steps are for people: beside an answer for scripts they go to stderr.
+    """
+    began, is_for_people = time.monotonic(), output is Format.TABLE
+    console, tell = console_for(stderr=not is_for_people), say if is_for_people else warn
     try:
         if console.is_terminal:
             with Live(console=console, transient=True, refresh_per_second=8) as live:
@@ -32,11 +35,11 @@ def follow_launch(client: Client, workspace_id: str) -> None:
                 row = poll(client, workspace_id, show=steps.show)
                 steps.end(is_good=row["status"] in _GOOD_ENDS)
         else:
-            row = poll(client, workspace_id, show=lambda step: say(f"  {step}"))
+            row = poll(client, workspace_id, show=lambda step: tell(f"  {step}"))
     except KeyboardInterrupt:
         warn("Stopped waiting; the launch goes on.")
         raise
-    check_end(row, seconds=time.monotonic() - began)
+    check_end(row, seconds=time.monotonic() - began, tell=tell)
 
 
 def poll(client: Client, workspace_id: str, *, show: Callable[[str], None]) -> dict[str, Any]:
@@ -73,11 +76,11 @@ class LiveSteps:
         self._last = ""
 
 
-def check_end(row: dict[str, Any], *, seconds: float) -> None:
+def check_end(row: dict[str, Any], *, seconds: float, tell: Callable[[object], None]) -> None:
     """Say how a launch ended. Raises CommandFailed unless it is online."""
     name, status, after = one_line(row["name"]), row["status"], short_duration(seconds)
     if status in _GOOD_ENDS:
-        say(f"{name} is {status.replace('_', ' ')} after {after}.")
+        tell(f"{name} is {status.replace('_', ' ')} after {after}.")
         return
     if status != _FAILED or not row["failure"]:
         raise CommandFailed(f"{name} is {status} now: its launch was ended.", ExitCode.FAILED)

@@ -75,6 +75,21 @@ def show_one(row: Row, output: Format, *, name: str = "name") -> None:
         show_table(grid)
 
 
+def show_done(sentence: str, rows: Sequence[Row], output: Format) -> None:
+    """Say what was done: to people in a sentence, to scripts by what it was done to."""
+    if output is Format.TABLE:
+        say(sentence)
+    else:
+        show_rows(rows, {}, output)
+
+
+def show_once(row: Row) -> None:
+    """Write what no later answer shows to stderr, for a format that would lose it."""
+    warn("This is shown only now:")
+    for field, value in flattened(row):
+        warn(f"  {one_line(field)}  {one_line(value)}")
+
+
 def show_table(table: Table) -> None:
     """Write a table: as wide as the terminal, elsewhere as wide as it is."""
     console = console_for()

@@ -6,6 +6,7 @@ import signal
 import sys
 
 import pytest
+import yaml
 from django.db import transaction
 
 from postgres.clock import database_now
@@ -112,6 +113,29 @@ def test_an_external_workspace_gets_what_its_owner_needs(signed_in, waiting):
     created = json.loads(signed_in.ok("launch", "--external", "--name", "other", *waiting, "-o", "json"))
     assert created["connection"]["auth_token"]
     assert [row.is_external for row in Workspace.objects.all()] == [True, True]
+
+
+def test_a_name_alone_never_hides_what_is_shown_only_once(signed_in):
+    ended = signed_in("launch", "--external", "--name", "outside", "-o", "name")
+    assert (ended.code, ended.out) == (0, "outside\n")
+    again = signed_in("restart", "outside", "-o", "name")
+    assert (again.code, again.out) == (0, "outside\n")
+    first, second = (re.search(r"auth_token  (slwt_\S+)", each.err)[1] for each in (ended, again))
+    assert first != second
+    added = signed_in("channel", "add", "webhook", "ops", "--option", "url=https://ops.example/", "-o", "name")
+    assert (added.code, added.out) == (0, "ops\n"), added
+    assert re.search(r"signing_secret  whsec_\S+", added.err)
+
+
+@pytest.mark.parametrize("output", ["json", "yaml", "name"])
+def test_waiting_leaves_the_answer_for_scripts_as_it_is(signed_in, output):
+    with signed_in.running("launch", "echo", "--name", "nightly", "--wait", "-o", output) as launching:
+        launching.wait_for(lambda run: "  queued" in run.errors)
+        bring_online(move_on(Workspace.objects.get()))
+        launching.wait_for(lambda run: run.process.poll() == 0)
+        answer = yaml.safe_load("\n".join(launching.lines))
+    assert (answer if output == "name" else answer["name"]) == "nightly"
+    assert "nightly is online after " in launching.errors
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from slipway.app import app
+from slipway.output import Format
+from typer.main import get_command
 
 from tests.cli.conftest import new_key
 from tests.waiting import PATIENCE_SECONDS
@@ -72,3 +75,24 @@ def test_the_shell_completes_names_of_commands_and_of_workspaces(signed_in):
     assert completed(signed_in, "slipway get nig") == ["nightly", "nightshift"]
     signed_in.patch.setenv("SLIPWAY_CONFIG_DIR", str(signed_in.folder / "nothing"))
     assert completed(signed_in, "slipway get nig") == []
+
+
+# They answer nothing that a script reads; a log is text.
+WITHOUT_OUTPUT = {"login", "logout", "profile use", "logs", "top"}
+
+
+def commands(group, above=""):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{name} ")
+        else:
+            yield f"{above}{name}", command
+
+
+def test_each_command_shows_its_answer_in_each_format():
+    formats = {}
+    for name, command in commands(get_command(app)):
+        choices = [set(each.type.choices) for each in command.params if "-o" in each.opts]
+        formats[name] = {getattr(each, "value", each) for each in choices[0]} if choices else set()
+    assert {name for name, found in formats.items() if not found} == WITHOUT_OUTPUT
+    assert {name for name, found in formats.items() if found and not found >= set(Format)} == set()

@@ -9,7 +9,7 @@ import yaml
 from slipway.client import Client
 from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import choose, find
-from slipway.output import Columns, Format, OutputOption, say, show_one, show_rows
+from slipway.output import Columns, Format, OutputOption, show_done, show_once, show_one, show_rows
 from slipway.session import client_of
 from slipway.texts import one_line
 from slipway.values import assignments, check_stdin, confirm, read_file, read_values
@@ -80,7 +80,10 @@ def add_channel(
     client = client_of(context)
     filters = {"event_types": event, "runtimes": runtime, "failure_codes": failure_code}
     body = body_of(client, from_file, option, secret, workspace, filters)
-    show_one(client.send("POST", "/channels", {**body, "kind": kind, "name": name}, keyed=True), output)
+    added = client.send("POST", "/channels", {**body, "kind": kind, "name": name}, keyed=True)
+    show_one(added, output)
+    if output is Format.NAME and added["signing_secret"]:
+        show_once({"signing_secret": added["signing_secret"]})
 
 
 @channel_app.command("set")
@@ -109,13 +112,14 @@ def remove_channel(
     context: typer.Context,
     channel: ChannelArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    output: OutputOption = Format.TABLE,
 ) -> None:
     """Remove a channel with its deliveries, also those that are not sent yet."""
     client = client_of(context)
     found = find_channel(client, channel)
     confirm(f"the channel {one_line(found['name'])} ({found['id']})", yes=yes)
     client.send("DELETE", f"/channels/{found['id']}")
-    say(f"Removed 1 channel, {found['name']}.")
+    show_done(f"Removed 1 channel, {found['name']}.", [{"id": found["id"], "name": found["name"]}], output)
 
 
 @channel_app.command("test")
@@ -148,11 +152,14 @@ def redrive(
     context: typer.Context,
     channel: ChannelArgument,
     since: Annotated[str, typer.Option(help="Only those of events since this time, such as 2026-01-31T12:00Z.")] = "",
+    output: OutputOption = Format.TABLE,
 ) -> None:
     """Send the dead letters of a channel again."""
     client = client_of(context)
-    answer = client.send("POST", f"{path_of(client, channel)}/redrive", {"since": since} if since else {})
-    say(f"{answer['redriven']} dead letters are sent again.")
+    found = find_channel(client, channel)
+    answer = client.send("POST", f"/channels/{found['id']}/redrive", {"since": since} if since else {})
+    done = {"id": found["id"], "name": found["name"], **answer}
+    show_done(f"{answer['redriven']} dead letters are sent again.", [done], output)
 
 
 @channel_app.command("rotate")

@@ -10,7 +10,7 @@ from slipway.client import Client
 from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import find
 from slipway.following import follow_launch
-from slipway.output import Format, OutputOption, show_one, show_rows, warn
+from slipway.output import Format, OutputOption, show_once, show_one, show_rows, warn
 from slipway.session import client_of
 from slipway.values import assignments, check_stdin, read_file, read_values
 
@@ -100,10 +100,13 @@ def show_created(client: Client, created: dict[str, Any], output: Format, *, wai
     """
     for warning in created.pop("warnings", []):
         warn(f"Warning: {warning['message']} {warning['hint']}".rstrip())
-    if wait and "connection" not in created:
-        follow_launch(client, created["id"])
-    else:
+    is_followed = wait and "connection" not in created
+    if not is_followed or output is not Format.TABLE:
         show_one(created, output)
+    if is_followed:
+        follow_launch(client, created["id"], output)
+    elif output is Format.NAME and "connection" in created:
+        show_once(created["connection"])
 
 
 def list_templates(context: typer.Context, output: OutputOption = Format.TABLE) -> None:

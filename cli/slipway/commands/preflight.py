@@ -20,11 +20,12 @@ _OF_VARIABLES = frozenset({"bad_env_file", "not_set", "suspicious_value"})
 
 
 class ReportFormat(StrEnum):
-    """What `-o` takes here."""
+    """What `-o` takes here: as elsewhere, `name` for the codes, and annotations."""
 
-    TEXT = "text"
+    TABLE = "table"
     JSON = "json"
     YAML = "yaml"
+    NAME = "name"
     GITHUB = "github"
 
 
@@ -41,7 +42,7 @@ def check_configuration(
     runtime: Annotated[str, typer.Option(help="The runtime, instead of the one in config.yaml.")] = "",
     output: Annotated[
         ReportFormat, typer.Option("--output", "-o", help="How to show it: github makes annotations in a workflow.")
-    ] = ReportFormat.TEXT,
+    ] = ReportFormat.TABLE,
 ) -> None:
     """Say whether the server could launch this configuration, with every problem at once. Nothing is created.
 
@@ -55,12 +56,12 @@ def check_configuration(
     if output in (ReportFormat.JSON, ReportFormat.YAML):
         typer.echo(encoded(report, Format(output)))
     else:
-        show = github_line if output is ReportFormat.GITHUB else text_line
+        show = _LINES[output]
         for severity, found in findings(report):
             say(show(severity, found, str(env_file if env_file and is_in_env_file(found) else file)))
     if not report["ok"]:
         raise typer.Exit(ExitCode.FAILED)
-    if output is ReportFormat.TEXT:
+    if output is ReportFormat.TABLE:
         say(f"{file} can be launched.")
 
 
@@ -88,3 +89,11 @@ def github_line(severity: str, found: dict[str, Any], file: str) -> str:
         f"{key}={one_line(value).translate(_PROPERTY_ESCAPES)}" for key, value in where.items() if value
     )
     return f"::{severity} {properties}::" + one_line(f"{found['message']} {found['hint'] or ''}").translate(_ESCAPES)
+
+
+def code_line(_severity: str, found: dict[str, Any], _file: str) -> str:
+    """Return the code of a finding."""
+    return one_line(found["code"])
+
+
+_LINES = {ReportFormat.TABLE: text_line, ReportFormat.NAME: code_line, ReportFormat.GITHUB: github_line}

@@ -9,7 +9,7 @@ import typer
 from slipway.client import Client
 from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import find
-from slipway.output import Columns, Format, OutputOption, say, show_rows
+from slipway.output import Columns, Format, OutputOption, show_done, show_rows
 from slipway.session import client_of, complete_name
 from slipway.values import read_value
 
@@ -67,6 +67,7 @@ def set_secret(
     is_global: GlobalOption = False,
     secret_set: SetOption = "",
     from_file: Annotated[Path | None, typer.Option(help="A file with the value; it may have several lines.")] = None,
+    output: OutputOption = Format.TABLE,
 ) -> None:
     """Set or replace a secret. Its value is asked for, or read from a file or a pipe, and never an argument.
 
@@ -75,7 +76,7 @@ def set_secret(
     client = client_of(context)
     path = path_of(client, workspace, is_global, secret_set)
     client.send("PUT", path, {"key": name, "value": read_value(name, file=from_file)})
-    say(f"Set 1 secret, {name}. Restart what needs it.")
+    show_done(f"Set 1 secret, {name}. Restart what needs it.", [{"name": name}], output)
 
 
 @secret_app.command("rm")
@@ -85,18 +86,19 @@ def delete_secret(
     workspace: WorkspaceOption = "",
     is_global: GlobalOption = False,
     secret_set: SetOption = "",
+    output: OutputOption = Format.TABLE,
 ) -> None:
     """Delete a secret. Running agents have it until their launch ends."""
     client = client_of(context)
     client.send("DELETE", f"{path_of(client, workspace, is_global, secret_set)}/{quote(name, safe='')}")
-    say(f"Deleted 1 secret, {name}.")
+    show_done(f"Deleted 1 secret, {name}.", [{"name": name}], output)
 
 
 @secret_app.command("rm-set")
-def delete_set(context: typer.Context, name: str) -> None:
+def delete_set(context: typer.Context, name: str, output: OutputOption = Format.TABLE) -> None:
     """Delete a set with its secrets. One that a workspace has is kept."""
     client_of(context).send("DELETE", f"/settings/secret-sets/{quote(name, safe='')}")
-    say(f"Deleted 1 set, {name}.")
+    show_done(f"Deleted 1 set, {name}.", [{"name": name}], output)
 
 
 def path_of(client: Client, workspace: str, is_global: bool, secret_set: str) -> str:

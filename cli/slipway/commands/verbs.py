@@ -8,7 +8,7 @@ from slipway.client import Client, Query
 from slipway.errors import CommandFailed
 from slipway.finding import find_all
 from slipway.following import follow_launch
-from slipway.output import Format, OutputOption, show_one, show_rows, warn
+from slipway.output import Format, OutputOption, show_once, show_one, show_rows, warn
 from slipway.session import NamesArgument, client_of
 from slipway.texts import one_line
 from slipway.values import confirm
@@ -99,7 +99,7 @@ def act(
     client = client_of(context)
     answers = run_each(client, find_all(client, names), "POST", f"/{verb}", output, query=query or {})
     for answer in answers if wait else []:
-        follow_launch(client, answer["id"])
+        follow_launch(client, answer["id"], output)
 
 
 def run_each(
@@ -116,12 +116,18 @@ def run_each(
         answers.append({"name": row["name"], "id": row["id"], **answer})
     if answers:
         show_rows(answers, _COLUMNS, output)
-    # Only for an external workspace: what its agent needs. It is shown once, so a table must not hide it.
-    for answer in answers if output is Format.TABLE else []:
-        if connection := answer.get("connection"):
-            show_one(connection, output)
+    show_connections(answers, output)
     for refusal in refusals[1:]:
         warn(refusal)
     if refusals:
         raise refusals[0]
     return answers
+
+
+def show_connections(answers: list[dict[str, Any]], output: Format) -> None:
+    """Show what the agents of external workspaces need, unless the format has it. It is shown once."""
+    for connection in filter(None, (answer.get("connection") for answer in answers)):
+        if output is Format.TABLE:
+            show_one(connection, output)
+        elif output is Format.NAME:
+            show_once(connection)
