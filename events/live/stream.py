@@ -54,6 +54,8 @@ class Stream:
     # None once the replay is sent.
     _held: list[EventBatch] | None = field(default_factory=list)
     _held_bytes: int = 0
+    # Up to where the replay has sent the log.
+    _replayed: int = 0
 
     def send_logged(self, batch: EventBatch) -> None:
         """Send events of the log. End the stream if too much would be queued for the client."""
@@ -81,14 +83,15 @@ class Stream:
 
     def go_live(self, *, sent: int) -> None:
         """Send the held events, except those that the replay has sent: up to and including the position `sent`."""
-        held, self._held = self._held or [], None
+        held, self._held, self._replayed = self._held or [], None, sent
         for batch in held:
             self.send_logged(batch.after(sent))
 
     def keep_alive(self, position: int) -> None:
         """If nothing was sent since the last call, send the position up to which the log was searched for it."""
         if self._held is None and self.is_quiet and not self.writer.is_busy:
-            self.writer.write([self.keep_alive_message(position)])
+            # The follower may still be behind what was replayed: a client that resumed there would get events twice.
+            self.writer.write([self.keep_alive_message(max(position, self._replayed))])
         self.is_quiet = True
         self.stuck_ticks = self.stuck_ticks + 1 if self.writer.is_busy else 0
 
