@@ -4,8 +4,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import islice
 from typing import Annotated, Any
 
+from django.http import QueryDict
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from agent.texts import clean_name
@@ -31,22 +33,31 @@ Moment = Annotated[datetime, BeforeValidator(no_number), AfterValidator(in_utc)]
 
 
 class WrongParameters(ValueError):
-    """Query parameters that a call can't use; `fields` maps each to a sentence."""
+    """Parameters that a call can't use; `fields` maps each to a sentence."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         super().__init__(" ".join(f"{name}: {why}" for name, why in fields.items()))
         self.fields = dict(fields)
 
 
-class UnknownParameters(WrongParameters):
-    """Query parameters that a call doesn't have; each sentence has the nearest name."""
+def check_parameters(given: QueryDict, known: Collection[str], *, repeatable: Collection[str]) -> None:
+    """Raise WrongParameters unless all names are known, and only those that are `repeatable` are given several times.
 
-
-def check_parameters(given: Iterable[str], known: Collection[str]) -> None:
-    """Raise UnknownParameters unless all names are known. Those that begin with an underscore only keep caches away."""
-    fields = {}
-    for name in [name for name in given if name not in known and not name.startswith("_")][:_MOST_NAMED]:
-        near = get_close_matches(name, known, n=1)
-        fields[name[:200]] = "There is no such parameter." + (f" Did you mean {near[0]}?" if near else "")
+    Names that begin with an underscore only keep caches away.
+    """
+    meant = [name for name in given if not name.startswith("_")]
+    fields = unknown([name for name in meant if name not in known], known, what="parameter")
+    if not fields:
+        repeated = [name for name in meant if name not in repeatable and len(given.getlist(name)) > 1]
+        fields = dict.fromkeys(repeated, "This parameter is given more than once.")
     if fields:
-        raise UnknownParameters(fields)
+        raise WrongParameters(fields)
+
+
+def unknown(names: Iterable[str], known: Collection[str], *, what: str, nearest: str = "") -> dict[str, str]:
+    """Return for each of the first unknown names a sentence with the nearest known one."""
+    fields = {}
+    for name in islice(names, _MOST_NAMED):
+        near = get_close_matches(name, known, n=1)
+        fields[name[:200]] = f"There is no such {what}." + (f" Did you mean {nearest}{near[0]}?" if near else "")
+    return fields

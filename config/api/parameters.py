@@ -1,23 +1,46 @@
-"""Lets the operators' calls refuse query parameters that they don't have."""
+"""Lets the operators' calls refuse what they don't have: parameters, and fields of a body that they don't read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest
 
-from events.parameters import check_parameters
+from config.api.json_body import JsonParser
+from events.parameters import WrongParameters, check_parameters, unknown
 
 
 def refusing_unknown_parameters(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a view of Ninja's that raises UnknownParameters for what it doesn't declare, before it does anything."""
+    """Return a view of Ninja's that raises WrongParameters for what it doesn't declare, before it does anything."""
     models = view._ninja_operation.models  # type: ignore[attr-defined]
     in_query = [model for model in models if model.__ninja_param_source__ == "query"]
     known = [name for model in in_query for name in model.__ninja_flatten_map__]
+    lists = {name for model in in_query for name in model.__ninja_collection_fields__}
+    has_body = any(model.__ninja_param_source__ == "body" for model in models)
 
     @wraps(view)
     def checked(request: HttpRequest, **parameters: Any) -> Any:
-        check_parameters(request.GET, known)
+        check_parameters(request.GET, known, repeatable=lists)
+        if not has_body:
+            check_unread_body(request, known)
         return view(request, **parameters)
 
     return checked
+
+
+def check_unread_body(request: HttpRequest, parameters: Collection[str]) -> None:
+    """Raise WrongParameters if a call that reads no body gets one that asks for something.
+
+    `{"force": true}` would otherwise do the same as nothing. An empty object, null and an empty form ask for nothing.
+    Raises RequestRefused if the body is neither JSON nor such a form.
+    """
+    body: Any = None
+    if request.content_type == "multipart/form-data":
+        body = {name: value for name, value in request.POST.items() if name != "csrfmiddlewaretoken"}
+    elif request.body:
+        body = JsonParser().parse_body(request)
+    if isinstance(body, dict):
+        if fields := unknown(body, parameters, what="field", nearest="the parameter "):
+            raise WrongParameters(fields)
+    elif body is not None:
+        raise WrongParameters({"body": "This call reads no body. Send none."})

@@ -18,7 +18,7 @@ from events.live.filters import FIELDS, BadFilter, Filter
 from events.live.log_reader import LogUnavailable
 from events.live.stream import Stream, StreamRefused
 from events.live.stream_hub import StreamHub
-from events.parameters import UnknownParameters, check_parameters
+from events.parameters import WrongParameters, check_parameters
 
 # Fits a 64-bit integer.
 _POSITION = re.compile(r"[0-9]{1,18}")
@@ -79,9 +79,9 @@ async def check_request(hub: StreamHub, scope: Mapping[str, Any], *, workspace_i
 
 def _parse_filter(request: ASGIRequest, workspace_id: UUID | None) -> Filter:
     try:
-        check_parameters(request.GET, (*FIELDS, "after"))
+        check_parameters(request.GET, (*FIELDS, "after"), repeatable=FIELDS)
         asked = filters.parse(request.GET)
-    except UnknownParameters as error:
+    except WrongParameters as error:
         raise StreamRefused(400, str(error), code="bad_filter", fields=error.fields) from None
     except BadFilter as error:
         raise StreamRefused(400, str(error), code="bad_filter", fields={error.field: str(error)}) from None

@@ -1,6 +1,7 @@
 """A query parameter that a call doesn't have is refused, with the nearest one, before anything is done."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -13,22 +14,25 @@ from workspaces.models import ApiScope, Workspace
 
 pytestmark = pytest.mark.django_db
 
+DESCRIBED = api.get_openapi_schema(path_prefix="")
+SCHEMAS = DESCRIBED["components"]["schemas"]
 CALLS = {
     f"{method.upper()} {path}": call
-    for path, calls in api.get_openapi_schema(path_prefix="")["paths"].items()
+    for path, calls in DESCRIBED["paths"].items()
     for method, call in calls.items()
     if not path.startswith(("/registry/", "/admin/"))
 }
 
 
-def send(caller, call, query, *, workspace):
-    """Send a call with its example as the body, and with IDs of the right form."""
+def send(caller, call, query, *, workspace, body=None):
+    """Send a call with IDs of the right form, and its example as the body unless there is another one."""
     method, path = call.split(" ")
     for parameter in CALLS[call]["parameters"]:
         is_number = parameter["schema"].get("type") == "integer"
         value = "1" if is_number else str(workspace.pk) if parameter["schema"].get("format") == "uuid" else "a"
         path = path.replace(f"{{{parameter['name']}}}", value)
-    body = json.dumps(REQUESTS.get(CALLS[call]["operationId"], {}))
+    if body is None:
+        body = json.dumps(REQUESTS.get(CALLS[call]["operationId"], {}))
     return caller.client.generic(method, f"{path}?{query}", body, "application/json", headers=caller.headers)
 
 
@@ -61,6 +65,85 @@ def test_the_nearest_parameter_is_named(call, given, meant):
     [why] = answer.json()["fields"].values()
     assert why == f"There is no such parameter. Did you mean {meant}?"
     assert Workspace.objects.get().status == WorkspaceStatus.ONLINE
+
+
+def fitting(schema):
+    """Return a value that fits the schema of a parameter."""
+    kinds = [each for each in schema.get("anyOf", schema.get("allOf", [schema])) if each.get("type") != "null"]
+    by_format = {"uuid": "00000000-0000-4000-8000-000000000001", "date-time": "2026-11-29T12:00:00Z"}
+    kind = SCHEMAS[kinds[0]["$ref"].rpartition("/")[2]] if "$ref" in kinds[0] else kinds[0]
+    return kind.get("enum", [by_format.get(kind.get("format"), "1")])[0]
+
+
+def query_parameters(call):
+    return [each for each in CALLS[call]["parameters"] if each["in"] == "query"]
+
+
+@pytest.mark.parametrize("call", sorted(call for call in CALLS if query_parameters(call)))
+def test_a_parameter_that_is_not_a_list_is_refused_if_it_is_given_twice(call):
+    workspace = online()
+    single = [each for each in query_parameters(call) if each["schema"].get("type") != "array"]
+    for name, value in ((each["name"], quote(fitting(each["schema"]))) for each in single):
+        answer = send(holder(ApiScope.ADMIN), call, f"{name}={value}&{name}={value}", workspace=workspace)
+        assert answer.status_code == 422, answer.content
+        assert answer.json()["fields"] == {name: "This parameter is given more than once."}
+    assert Workspace.objects.get().version == workspace.version
+
+
+BODILESS = sorted(call for call in CALLS if not call.startswith("GET ") and "requestBody" not in CALLS[call])
+
+
+@pytest.mark.parametrize("call", BODILESS)
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        ('{"forse": true, "confrim": true}', {"forse", "confrim"}),
+        ("[1]", {"body"}),
+        ("true", {"body"}),
+    ],
+)
+def test_a_call_that_reads_no_body_refuses_one_that_asks_for_something(call, body, refused):
+    workspace = online()
+    caller = holder(ApiScope.ADMIN)
+    answer = send(caller, call, "", workspace=workspace, body=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_error"), answer.content
+    assert answer.json()["fields"].keys() == refused
+    assert send(caller, call, "", workspace=workspace, body="force=true").json()["code"] == "bad_json"
+    assert Workspace.objects.get().version == workspace.version
+
+
+def test_an_option_that_is_sent_as_a_field_is_named():
+    path, operator = f"/workspaces/{online().pk}", holder(ApiScope.OPERATE)
+    answer = operator.post(f"{path}/hibernate", {"force": True})
+    assert answer.json()["fields"] == {"force": "There is no such field. Did you mean the parameter force?"}
+    for nothing in ("", "{}", "null"):
+        answer = operator.client.generic(
+            "POST", f"{path}/restart", nothing, "application/json", headers=operator.headers
+        )
+        assert answer.status_code == 200, answer.content
+    for form, status in (({}, 200), ({"force": "true"}, 422)):
+        assert operator.client.post(f"{path}/restart", form, headers=operator.headers).status_code == status
+
+
+def fields_of_bodies():
+    """Return (call, field) of every field of every body that an operator sends."""
+    found = []
+    for call, described in CALLS.items():
+        for content in described.get("requestBody", {}).get("content", {}).values():
+            references = [content["schema"], *content["schema"].get("anyOf", [])]
+            [name] = [each["$ref"].rpartition("/")[2] for each in references if "$ref" in each]
+            found += [(call, field) for field in SCHEMAS[name]["properties"]]
+    return found
+
+
+@pytest.mark.parametrize(("call", "field"), fields_of_bodies())
+def test_each_body_of_operators_refuses_a_field_that_it_does_not_have_with_the_nearest(call, field):
+    workspace = booting()
+    body = json.dumps({**REQUESTS[CALLS[call]["operationId"]], f"{field}x": "1"})
+    answer = send(holder(ApiScope.ADMIN), call, "", workspace=workspace, body=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_error"), answer.content
+    assert answer.json()["fields"][f"{field}x"] == f"There is no such field. Did you mean {field}?"
+    assert Workspace.objects.get().version == workspace.version
 
 
 def test_every_unknown_parameter_is_named_up_to_twenty():

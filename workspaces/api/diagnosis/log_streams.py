@@ -19,7 +19,7 @@ from events.live.event_batch import AsgiMessage, body_part
 from events.live.server_sent import send_refusal
 from events.live.stream import StreamRefused
 from events.live.stream_request import own_path
-from events.parameters import UnknownParameters, check_parameters
+from events.parameters import WrongParameters, check_parameters
 from workspaces.access.errors import RequestRefused
 from workspaces.api.diagnosis.log_spans import LogStream, span_of
 from workspaces.api.diagnosis.logs import ShownPart, read_part, why_over
@@ -236,8 +236,8 @@ def read_parameters(request: ASGIRequest) -> tuple[LogStream | None, int, str | 
     Raises StreamRefused.
     """
     try:
-        check_parameters(request.GET, ("stream", "follow", "after"))
-    except UnknownParameters as error:
+        check_parameters(request.GET, ("stream", "follow", "after"), repeatable=())
+    except WrongParameters as error:
         raise StreamRefused(422, str(error), code="validation_error", fields=error.fields) from None
     name = request.GET.get("stream")
     if name is not None and name not in list(LogStream):
