@@ -19,12 +19,13 @@ PATIENT = {"monitoring.readiness._TIMEOUT_SECONDS": PATIENCE_SECONDS}
 
 
 @contextmanager
-def web_server(environment, *, interface="asgi"):
+def web_server(environment, *, interface="asgi", workers=1):
     """Run a web server and give a client for it. `client.log` is what the server, `client.process`, has written."""
     port, log = free_port(), io.StringIO()
     child = children.web(port=port, console=Console(log))
     child.environment = {**child.environment, **environment}
     child.command[-1] = f"tests.patched:{interface}"
+    child.command[child.command.index("--workers") + 1] = str(workers)
     if interface == "wsgi":
         # As in docs/how-to/deploy.md, but one process.
         child.command = ["wsgi" if part == "asginl" else part for part in child.command]
@@ -47,8 +48,9 @@ def serve_web(child_environment):
     """Start web servers with the variables, and the constants of the code, that a test needs."""
     with ExitStack() as running:
 
-        def start(interface="asgi", *, constants=None, **variables):
+        def start(interface="asgi", *, constants=None, workers=1, **variables):
             changes = patched.changes({**PATIENT, **(constants or {})})
-            return running.enter_context(web_server({**child_environment, **changes, **variables}, interface=interface))
+            environment = {**child_environment, **changes, **variables}
+            return running.enter_context(web_server(environment, interface=interface, workers=workers))
 
         yield start

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -152,3 +153,57 @@ def test_a_live_stream_beyond_the_rate_is_refused_before_it_opens(serve_web):
     upgrade |= {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
     assert client.get("/events/stream", headers=headers).status_code == 429
     assert client.get("/ws", headers=headers | upgrade).status_code == 429
+
+
+def left_of(answer):
+    """Return the policy of an answer, and how many calls it says are left."""
+    return re.match('"([a-z]+)";r=([0-9]+);t=', answer.headers["RateLimit"]).groups()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("interface", INTERFACES)
+def test_agents_and_operators_that_flood_are_each_refused_by_their_own_limit_and_others_go_on(serve_web, interface):
+    limits = {"AGENT_CALLS_PER_MINUTE": "20", "OPERATOR_CALLS_PER_MINUTE": "30"}
+    # No minute ends during the test.
+    client = serve_web(interface, constants={"config.entry.rates.WINDOW_SECONDS": 3600}, **limits)
+    agents = {name: AgentCaller(online()) for name in ("eager agent", "calm agent")}
+    keys = {name: mint_api_key(name=name, scopes=["read"])[1] for name in ("eager script", "calm script")}
+
+    def call(name):
+        if agent := agents.get(name):
+            body = {"workspace_id": str(agent.workspace.pk)}
+            return client.post("/registry/heartbeat", json=body, headers=agent.headers)
+        return client.get("/workspaces", headers={"Authorization": f"Bearer {keys[name]}"})
+
+    calls = {"eager agent": 60, "eager script": 90, "calm agent": 15, "calm script": 15}
+    with ThreadPoolExecutor(len(calls)) as pool:
+        begun = {name: pool.submit(lambda name=name: [call(name) for _ in range(calls[name])]) for name in calls}
+        answers = {name: results.result() for name, results in begun.items()}
+    accepted = {name: sum(answer.status_code == 200 for answer in given) for name, given in answers.items()}
+    assert accepted == {"eager agent": 20, "eager script": 30, "calm agent": 15, "calm script": 15}
+    refused = [answer for given in answers.values() for answer in given if answer.status_code != 200]
+    assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(429, "rate_limited")}
+    assert all(0 < int(answer.headers["Retry-After"]) <= 3600 for answer in refused)
+    # Each credential is told what is left of its own calls.
+    assert sorted(left_of(answer) for answer in answers["calm agent"]) == sorted(
+        ("agents", str(left)) for left in range(5, 20)
+    )
+    assert min(int(left_of(answer)[1]) for answer in answers["calm script"]) == 15
+    assert {left_of(answer) for answer in refused} == {("agents", "0"), ("operators", "0")}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_of_two_web_workers_counts_for_itself(serve_web):
+    constants = {"config.entry.rates.WINDOW_SECONDS": 3600}
+    client = serve_web("wsgi", workers=2, constants=constants, OPERATOR_CALLS_PER_MINUTE="20")
+    _, key = mint_api_key(name="script", scopes=["read"])
+    # Each on a connection of its own, so that both get some.
+    headers = {"Authorization": f"Bearer {key}", "Connection": "close"}
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: client.get("/templates", headers=headers), range(300)))
+    left = Counter(left_of(answer)[1] for answer in answers if answer.status_code == 200)
+    assert {answer.status_code for answer in answers} == {200, 429}
+    # Twice as often in all, as docs/how-to/deploy.md says, and each worker no more than the limit.
+    assert 20 < left.total() <= 40
+    assert set(left.values()) <= {1, 2}
+    assert 2 in left.values()
