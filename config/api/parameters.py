@@ -21,7 +21,8 @@ def refusing_unknown_parameters(view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     def checked(request: HttpRequest, **parameters: Any) -> Any:
         check_parameters(request.GET, known, repeatable=lists)
-        if not has_body:
+        # In a GET a body has no meaning, whatever it holds.
+        if not has_body and request.method != "GET":
             check_unread_body(request, known)
         return view(request, **parameters)
 

@@ -139,6 +139,8 @@ def test_an_invalid_position_gets_400_by_its_field(server):
         answer = server.get(headers=WORD, params={"after": value})
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_position"), value
         assert list(answer.json()["fields"]) == ["after"], value
+    answer = server.get(headers=WORD, params={"after": ["1", "2"]})
+    assert (answer.status_code, answer.json()["fields"]) == (400, {"after": "This parameter is given more than once."})
 
 
 def test_an_invalid_header_gets_400_by_its_name(server):
