@@ -261,7 +261,7 @@ def _after(seconds, action):
 
 
 def _writes(statement, *, of=""):
-    if statement.startswith("SELECT * FROM workspaces_store_heartbeat("):
+    if "FROM workspaces_store_heartbeat(" in statement:
         return not of
     return re.match(rf'(UPDATE|INSERT INTO|DELETE FROM) "?{of}', statement) is not None
 
