@@ -150,6 +150,11 @@ def test_a_refused_verb_says_why_and_the_others_are_done(signed_in):
     assert (ended.code, "works  hibernating" in ended.out, "fails" in ended.err) == (5, True, True)
 
 
+def test_a_cancel_without_a_launch_is_refused_in_its_own_words(signed_in):
+    online(name="works")
+    assert signed_in("cancel", "works") == (5, "", "works is online: it has no launch that could be cancelled.\n")
+
+
 def test_nothing_is_done_if_one_name_is_unknown(signed_in):
     workspace = online(name="works")
     assert signed_in("pause", "works", "wroks").code == 4

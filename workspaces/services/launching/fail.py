@@ -112,6 +112,8 @@ def masked_reason(reason: FailureReason, *, workspace_id: UUID) -> FailureReason
 def cancel(*, workspace_id: UUID, by: str, now: datetime) -> Workspace:
     """Fail the current launch on behalf of an operator. Raises UnknownWorkspace or TransitionRefused."""
     workspace = lock_workspace(workspace_id)
+    if workspace.status not in FAIL.sources:
+        raise TransitionRefused(workspace, "it has no launch that could be cancelled.")
     reason = FailureReason(
         code=FailureCode.CANCELLED,
         source=FailureSource.OPERATOR,
