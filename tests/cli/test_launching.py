@@ -1,5 +1,6 @@
 """`slipway launch` and `--wait`, against a real server. The tests move the launch as its workers would."""
 
+import io
 import json
 import re
 import signal
@@ -8,6 +9,9 @@ import sys
 import pytest
 import yaml
 from django.db import transaction
+from rich.console import Console
+from rich.live import Live
+from slipway.following import LiveSteps
 
 from postgres.clock import database_now
 from tests.cli.test_terminal import in_terminal
@@ -82,6 +86,17 @@ def test_waiting_ends_with_1_and_the_reason_if_it_fails(signed_in):
         restarting.wait_for(lambda run: run.process.poll() == 1)
     assert restarting.errors.startswith("End of its log:\nlast words\nnightly failed after ")
     assert restarting.errors.endswith("(crashed): It broke.\n")
+
+
+def test_a_launch_that_fails_leaves_its_last_step_marked_in_a_terminal():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        steps = LiveSteps(live)
+        for step in ("queued", "booting · think"):
+            steps.show(step)
+        steps.end(is_good=False)
+    written = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
+    assert re.findall("[✓✗] .*", written) == ["✓ queued", "✗ booting · think"]
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_launch(signed_in):
