@@ -23,6 +23,7 @@ MAX_EXPANDED_NODES = 20_000
 MAX_EXPANDED_CHARACTERS = 1024 * 1024
 # A longer number can't be written as JSON again.
 MAX_NUMBER_CHARACTERS = 1000
+_LONGEST_REASON = 300
 _SHOWN_PROBLEMS = 5
 _SHOWN_WARNINGS = 10
 _FORBIDDEN_CHARACTER = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -179,6 +180,9 @@ def not_yaml(error: yaml.YAMLError) -> Diagnostic:
         return Diagnostic(code="bad_yaml", message=f"config.yaml is not valid YAML: {reason}.")
     mark = error.problem_mark or error.context_mark
     reason = error.problem or error.context or "it can't be parsed"
+    if len(reason) > _LONGEST_REASON:
+        # It repeats the name of an alias, which may be as long as the file.
+        reason = f"{reason[:_LONGEST_REASON]}…"
     return at(mark, "bad_yaml", f"config.yaml is not valid YAML: {reason}.")
 
 

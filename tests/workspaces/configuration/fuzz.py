@@ -21,6 +21,7 @@ django.setup()
 
 from agent import rules  # noqa: E402 (these need the settings)
 from workspaces.configuration import catalog  # noqa: E402
+from workspaces.configuration import parser as parser_module  # noqa: E402
 from workspaces.configuration.diagnostics import MOST_DIAGNOSTICS  # noqa: E402
 from workspaces.configuration.parser import BadConfig, check_config, inspect_config  # noqa: E402
 from workspaces.configuration.preflight import examine  # noqa: E402
@@ -30,6 +31,8 @@ ROOT = Path(__file__).parents[3]
 FILES = [*(ROOT / "catalog").glob("*/config.yaml"), *(Path(__file__).parent / "real").glob("*.yaml")]
 TEXTS = [path.read_text() for path in sorted(FILES)]
 MOST_CPU_SECONDS_OF_ONE = 5
+# The scalars below 40 levels.
+DEEPEST = 41
 # Beyond what the process has when it begins.
 MOST_BYTES = 256 * 1024 * 1024
 KEYS = """
@@ -41,7 +44,19 @@ SCALARS = r"""
 ~ null true no off 0 -1 80 70000 1.5 .nan -.inf 1e999 0x1F 0o17 010 2026-01-02 1:30 A_KEY 1KEY hub/* langgraph '' "a\0b"
 "\ud800" '*' <<
 """
-SCALARS = [*SCALARS.split(), "9" * 1200, "é", "\u2028", "\u200b", "\u202e", "\U0001f600", "x" * 300, "' '"]
+SCALARS = [
+    *SCALARS.split(),
+    "9" * 1200,
+    "9" * 5000,
+    "[" * 60 + "]" * 60,
+    "é",
+    "\u2028",
+    "\u200b",
+    "\u202e",
+    "\U0001f600",
+    "x" * 300,
+    "' '",
+]
 TOKENS = """: |- |> &a *a *b !!int !x !!python/object:os.system << ? - [ ] { } , # % @ ` --- ... ' " \\"""
 TOKENS = [
     *TOKENS.split(),
@@ -140,13 +155,14 @@ def check(text, chance):
     asked = given_secrets(given, env_file=env_file)
     report = examine(checked, stored={}, given=asked, model=chance.choice(["", "hub/x", "*"]))
     json.dumps(checked.config, allow_nan=False)
+    assert depth_of(checked.config) <= DEEPEST
     for found in (report.problems, report.warnings):
         assert len(found) <= MOST_DIAGNOSTICS
         for each in found:
             assert each.code
             assert each.message.endswith(".")
             assert each.line is None or 1 <= each.line <= len(env_file if each.is_in_env_file else text) + 1
-            assert len(str(each)) < 5000
+            assert len(str(each)) < 5000, str(each)[:300]
             str(each).encode()
     try:
         config = check_config(text).config
@@ -162,6 +178,25 @@ def check(text, chance):
     rules.missing(rules.effective(config, port=1, environment=given), given)
 
 
+def take_away(name, value):
+    """Return what replaces a safeguard of the parser."""
+    return lambda: setattr(parser_module, name, value)
+
+
+BROKEN = {
+    "depth": take_away("MAX_DEPTH", 10**9),
+    "aliases": take_away("check_size", lambda root: None),
+    "characters": take_away("check_characters", lambda text: None),
+    "numbers": take_away("MAX_NUMBER_CHARACTERS", 10**9),
+}
+
+
+def depth_of(value):
+    """Return how deep lists and mappings are nested."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(depth_of, inner), default=0)
+
+
 def stop(_signal, _frame):
     raise TimeoutError(f"more than {MOST_CPU_SECONDS_OF_ONE} seconds of the processor")
 
@@ -170,11 +205,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     parser.add_argument("--number", type=int, default=10_000)
+    parser.add_argument("--without", choices=BROKEN, help="take a safeguard away, to see that it is missed")
     options = parser.parse_args()
+    if options.without:
+        BROKEN[options.without]()
     signal.signal(signal.SIGPROF, stop)
     # The catalog stays as it is meanwhile, and reading it takes longer than most documents.
     catalog.list_runtimes = functools.cache(catalog.list_runtimes)
     most_bytes = peak_bytes() + MOST_BYTES
+    # What asks for far more at once gets a MemoryError instead of the machine's memory.
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 4 * MOST_BYTES, resource.RLIM_INFINITY))
     began, slowest = time.process_time(), 0.0
     for number in range(1, options.number + 1):
         chance = random.Random(f"{options.seed} {number}")  # noqa: S311 (the same for each seed)

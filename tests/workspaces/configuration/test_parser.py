@@ -13,7 +13,7 @@ from tests.callers import holder
 from tests.growth import assert_grows_linearly, at_most
 from tests.workspaces.configuration.test_preflight import REAL_CONFIGS
 from tests.workspaces.factories import queued
-from workspaces.configuration.parser import BadConfig, check_config, parse_config
+from workspaces.configuration.parser import BadConfig, check_config, inspect_config, parse_config
 from workspaces.configuration.preflight import PreflightFailed, preflight
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import ApiScope, Workspace
@@ -397,6 +397,13 @@ def test_every_wrong_field_is_named_beside_a_bad_config():
     body = {"name": "a\u0007b", "config": "a: !!int ''", "role": "\u0007"}
     fields = holder(ApiScope.OPERATE).post("/workspaces", body).json()["fields"]
     assert {"name", "config", "role"} <= set(fields)
+
+
+def test_the_name_of_an_alias_that_is_as_long_as_the_file_is_cut():
+    [problem] = inspect_config(f"a: *{'b' * 200_000}\n").problems
+    assert (problem.code, problem.line, problem.column) == ("bad_yaml", 1, 4)
+    assert problem.message.startswith("config.yaml is not valid YAML: found undefined alias 'bbb")
+    assert len(problem.message) < 400
 
 
 def test_what_the_parser_returns_can_be_written_as_json():
