@@ -1,5 +1,8 @@
 """`slipway preflight`."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 from slipway.commands.preflight import github_line, text_line
 
@@ -30,6 +33,28 @@ def test_every_problem_is_named_with_its_place(signed_in, file, tmp_path):
     assert "GREETING" not in ended.out
     assert f"{file}:6:" in ended.out
     assert Workspace.objects.count() == 0
+
+
+def test_an_env_file_is_read_by_the_server_and_its_lines_are_named(signed_in, file, tmp_path):
+    env_file = tmp_path / "my.env"
+    env_file.write_text("# mine\nexport API_KEY=changeme # later\nGREETING='hello\nworld'\nhunter2-hunter2\n")
+    ended = signed_in("preflight", file, "--env-file", env_file)
+    assert f"{env_file}:2:1: warning: The value of API_KEY looks like a placeholder." in ended.out
+    assert f"{env_file}:5:1: error: Line 5 is not NAME=VALUE: it has no equals sign. [bad_env_file]" in ended.out
+    assert "missing_env" not in ended.out
+    assert "hunter2" not in ended.out + ended.err
+    annotated = signed_in("preflight", file, "--env-file", env_file, "-o", "github").out
+    assert f"::error file={env_file},line=5,col=1,title=bad_env_file::Line 5 is not" in annotated
+
+
+def test_a_key_by_the_name_of_the_env_file_is_one_of_the_configuration(signed_in, file):
+    file.write_text("runtime: echo\nenv_file: x\n")
+    assert f"{file}:2:1: warning: env_file: neither" in signed_in("preflight", file, "--env-file", file).out
+
+
+def test_the_package_needs_no_parser_of_env_files():
+    project = tomllib.loads((Path(__file__).parents[2] / "cli/pyproject.toml").read_text())["project"]
+    assert not any("dotenv" in each for each in project["dependencies"])
 
 
 def test_a_configuration_without_problems_can_be_launched(signed_in, file, tmp_path):

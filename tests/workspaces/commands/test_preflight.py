@@ -103,6 +103,25 @@ def test_a_bad_line_of_the_env_file_is_a_problem_that_repeats_nothing(config, en
     assert any("B_KEY" in line and "missing_env" in line for line in lines)
 
 
+def test_github_gets_the_lines_of_the_env_file(config, env_file):
+    env_file.write_text(f"{SECRET}\nA_KEY=\nB_KEY=changeme\n")
+    lines = run(config, "--env-file", env_file, "--format", "github", code=1).splitlines()
+    assert f"::error file={env_file},line=1,col=1,title=bad_env_file::Line 1 is not NAME=VALUE: it has no" in lines[-4]
+    assert lines[-2].startswith(f"::warning file={env_file},title=not_set::Not set, because the env file")
+    assert lines[-1].startswith(f"::warning file={env_file},line=3,col=1,title=suspicious_value::The value of B_KEY")
+
+
+@pytest.mark.parametrize("option", [[], ["--env-file"]], ids=["file", "env file"])
+def test_a_file_that_is_too_large_is_a_problem_and_a_huge_one_is_not_read(config, env_file, option):
+    large = env_file if option else config
+    large.write_text("A_KEY=" + "x" * 300_000)
+    assert "larger than 256 KiB" in run(config, *option, *([large] if option else []), code=1)
+    large.write_text("A_KEY=" + "x" * 2**20)
+    with pytest.raises(CommandError, match="larger than 1024 KiB") as refused:
+        run(config, *option, *([large] if option else []))
+    assert refused.value.returncode == 2
+
+
 def test_a_prompt_file_with_a_name_that_no_file_can_have_is_not_there(config):
     config.write_text(f"name: mine\nruntime: echo\nprompt_files: [{'n' * 300}, a.md]\n")
     (config.parent / "a.md").touch()
