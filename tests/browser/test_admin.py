@@ -61,6 +61,49 @@ def test_an_error_is_shown_at_its_field_and_the_input_is_kept(desk):
     assert "s3cr3t" not in desk.page.content()
 
 
+def test_check_only_says_every_problem_and_leaves_the_form_as_it_is(desk):
+    desk.open_create()
+    desk.page.fill("[name=config]", "name: 5\nenv: {required: [A_KEY, B_KEY]}\n")
+    desk.page.fill("[name=secrets]", "B_KEY=changeme\nC_KEY=s3cr3t-s3cr3t")
+    desk.mark()
+    desk.page.get_by_role("button", name="Check only").click()
+
+    found = desk.page.get_by_role("region", name="Preflight")
+    expect(found).to_contain_text("name: must be text, not a number (line 1, column 1).")
+    expect(found).to_contain_text("Missing required environment variable A_KEY.")
+    expect(found).to_contain_text("The value of B_KEY looks like a placeholder.")
+    expect(found).not_to_contain_text("C_KEY")
+    assert desk.page.input_value("[name=secrets]") == "B_KEY=changeme\nC_KEY=s3cr3t-s3cr3t"
+    assert not desk.was_reloaded()
+    assert "s3cr3t" not in found.inner_html()
+    assert Workspace.objects.count() == 0
+    assert desk.problems == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_preflight_of_a_workspace_fits_its_page_and_is_readable(desk, scheme, width):
+    text = "rutime: echo\nenv: {required: [A_KEY, {any_of: [B_KEY, A_VERY_LONG_NAME_OF_A_VARIABLE_THAT_NOBODY_SET]}]}\n"
+    workspace = factories.queued(name="mine", config=text, secrets={"OTHER_KEY": "changeme"})
+    desk.page.emulate_media(color_scheme=scheme)
+    desk.page.set_viewport_size({"width": width, "height": 800})
+    desk.open_workspace(workspace)
+
+    panel = desk.page.get_by_role("region", name="Preflight")
+    expect(panel).to_contain_text("2 problems keep its next launch from starting.")
+    for region in (panel, desk.page.get_by_role("region", name="Launches")):
+        assert region.evaluate("each => each.scrollWidth <= each.clientWidth"), region
+    assert desk.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    contrasts = desk.page.evaluate(_CONTRASTS, ".slipway-finding *")
+    assert len(contrasts) == 12
+    assert min(contrasts) >= 4.5, contrasts
+
+    panel.get_by_role("link", name="Check its backend and the launch workers, too").click()
+    expect(desk.page.get_by_role("heading", name="Preflight of mine")).to_be_visible()
+    expect(desk.page.get_by_role("region", name="Preflight")).to_contain_text("No launch worker is alive")
+    assert desk.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_restart_and_remove_ask_before_they_act(desk):
     workspace = factories.failed(name="mine")
     desk.open_workspace(workspace)
@@ -101,12 +144,12 @@ def test_everything_on_the_create_page_is_reached_by_keyboard(desk):
     fields = desk.page.evaluate("[...document.querySelectorAll('#workspace_form [id^=id_]')].map((each) => each.name)")
     desk.page.focus(f"[name={fields[0]}]")
     reached = [_focused(desk.page)]
-    for _ in range(len(fields) + 1):
+    for _ in range(len(fields) + 2):
         desk.page.keyboard.press("Tab")
         reached.append(_focused(desk.page))
 
     assert {"template", "config", "name", "model", "secrets"} <= set(fields)
-    assert reached == [*fields, "Launch", "Cancel"]
+    assert reached == [*fields, "Launch", "_check", "Cancel"]
 
 
 def test_a_row_is_opened_by_keyboard(desk):
@@ -127,7 +170,7 @@ def test_status_labels_are_readable(desk, scheme):
     desk.open_list()
 
     assert desk.page.evaluate("document.documentElement.classList.contains('dark')") is (scheme == "dark")
-    contrasts = desk.page.evaluate(_CONTRASTS)
+    contrasts = desk.page.evaluate(_CONTRASTS, "#result_list .slipway-status")
     assert len(contrasts) == 3
     assert min(contrasts) >= 4.5, contrasts
 
@@ -137,7 +180,7 @@ def _focused(page):
 
 
 # The WCAG contrast of each label. A canvas converts any colour notation.
-_CONTRASTS = """() => {
+_CONTRASTS = """(selector) => {
     const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     const paint = (colours) => {
         canvas.clearRect(0, 0, 1, 1);
@@ -151,7 +194,7 @@ _CONTRASTS = """() => {
     };
     const grounds = (element) => element
         ? [...grounds(element.parentElement), getComputedStyle(element).backgroundColor] : ["white"];
-    return [...document.querySelectorAll("#result_list .slipway-status")].map((label) => {
+    return [...document.querySelectorAll(selector)].map((label) => {
         const ground = luminance(paint(grounds(label)));
         const ink = luminance(paint([...grounds(label), getComputedStyle(label).color]));
         return (Math.max(ground, ink) + 0.05) / (Math.min(ground, ink) + 0.05);

@@ -1,0 +1,153 @@
+"""The preflight in the admin: on a workspace's page, on a page of its own, and as “Check only” of a new workspace."""
+
+import re
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from events.models import Event
+from tests.workspaces import factories
+from workspaces.access.secrets import put_secrets
+from workspaces.configuration import availability
+from workspaces.models import Secret, Workspace
+from workspaces.operations import remove
+from workspaces.workers import NoWorker
+
+pytestmark = pytest.mark.django_db
+
+ADD = "/admin/workspaces/workspace/add/"
+CONFIG = "rutime: x\nenv: {required: [A_KEY, {any_of: [B_KEY, C_KEY]}]}\n"
+VALUE = "s3cr3t-s3cr3t"
+
+
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch):
+    asked = []
+
+    def require_worker(queue):
+        asked.append(queue)
+        raise NoWorker("No launch worker is alive.")
+
+    monkeypatch.setattr(availability, "require_worker", require_worker)
+    availability.cache.clear()
+    yield asked
+    availability.cache.clear()
+
+
+@pytest.fixture
+def operator(client):
+    client.force_login(User.objects.create_superuser("operator"))
+    return client
+
+
+def sign_in(client, *permissions):
+    user = User.objects.create_user("some", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+
+
+def page_of(workspace, name="change"):
+    return reverse(f"admin:workspaces_workspace_{name}", args=[workspace.pk])
+
+
+def text_of(answer):
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_the_page_of_a_workspace_has_its_preflight_and_variables_and_asks_no_worker(operator, no_worker):
+    put_secrets({"C_KEY": VALUE}, workspace_id=None)
+    text = text_of(operator.get(page_of(factories.queued(config=CONFIG))))
+    assert "1 problem keeps its next launch from starting. The backend and the workers were not asked." in text
+    assert "Missing required environment variable A_KEY." in text
+    assert "Did you mean runtime?" in text
+    assert "env.required[1]" in text
+    assert VALUE not in text
+    assert no_worker == []
+
+
+def test_its_own_page_asks_the_backend_and_the_workers(operator, no_worker):
+    text = text_of(operator.get(page_of(factories.queued(config=CONFIG), "preflight")))
+    assert "No launch worker is alive." in text
+    assert "3 problems keep its next launch from starting." in text
+    assert no_worker == ["launch"]
+
+
+@pytest.mark.parametrize("name", ["change", "preflight"])
+def test_who_may_not_view_secrets_sees_what_is_wrong_with_the_configuration_and_no_variable(client, name):
+    sign_in(client, "view_workspace")
+    workspace = factories.queued(config=CONFIG, secrets={"OTHER_KEY": "changeme"})
+    text = text_of(client.get(page_of(workspace, name)))
+    assert "Did you mean runtime?" in text
+    assert "A_KEY" not in text
+    assert "OTHER_KEY" not in text
+
+
+def test_who_may_not_view_workspaces_sees_no_preflight(client):
+    sign_in(client, "view_secret")
+    assert client.get(page_of(factories.queued(config=CONFIG), "preflight")).status_code == 403
+
+
+def test_nothing_is_checked_of_an_external_and_of_a_removed_workspace(operator, no_worker):
+    removed = factories.online()
+    remove(removed.pk)
+    for workspace in (factories.external(), removed):
+        assert "Slipway doesn't launch this workspace" in text_of(operator.get(page_of(workspace, "preflight")))
+        assert "keeps its next launch" not in text_of(operator.get(page_of(workspace)))
+    assert no_worker == []
+
+
+def test_the_page_takes_as_many_queries_for_many_secrets_as_for_one(operator):
+    workspace, numbers = factories.queued(config=CONFIG), []
+    for number in range(3):
+        put_secrets({f"KEY_{number}_{each}": VALUE for each in range(1 + 20 * number)}, workspace_id=workspace.pk)
+        with CaptureQueriesContext(connection) as captured:
+            operator.get(page_of(workspace))
+        numbers.append(len(captured))
+    assert len(set(numbers)) == 1, numbers
+
+
+# --- Check only -----------------------------------------------------------------------------------
+
+
+def test_check_only_names_every_problem_and_creates_nothing(operator):
+    data = {"config": f"name: 5\n{CONFIG}", "secrets": f"B_KEY=changeme\n{VALUE}\nD_KEY={VALUE}", "_check": "1"}
+    text = text_of(operator.post(ADD, {**data, "provision_timeout_seconds": "0"}))
+    for expected in (
+        "name: must be text, not a number (line 1, column 1).",
+        "Missing required environment variable A_KEY.",
+        "Line 2 is not NAME=VALUE",
+        "The value of B_KEY looks like a placeholder.",
+        "No launch worker is alive.",
+        "Boot limit (seconds): Ensure this value is greater than or equal to 1.",
+        "Enter the secrets again.",
+    ):
+        assert expected in text
+    assert VALUE not in text
+    assert [model.objects.count() for model in (Workspace, Secret, Event)] == [0, 0, 0]
+
+
+def test_check_only_of_a_good_request_says_so_and_it_can_be_created_afterwards(operator, monkeypatch):
+    monkeypatch.setattr(availability, "require_worker", lambda queue: None)
+    (token,) = re.findall(r'name="form_token" value="([^"]+)"', text_of(operator.get(ADD)))
+    data = {"config": "name: x\nruntime: echo\n", "form_token": token}
+    assert "Nothing that was checked keeps this workspace from starting." in text_of(
+        operator.post(ADD, {**data, "_check": "1"})
+    )
+    assert operator.post(ADD, data).status_code == 302
+    assert Workspace.objects.count() == 1
+
+
+@pytest.mark.parametrize("data", [{}, {"template": "echo", "config": "a: 1"}, {"template": "nope"}, {"config": "x\0y"}])
+def test_check_only_of_a_request_that_does_not_say_what_to_launch_names_the_field(operator, data):
+    text = text_of(operator.post(ADD, {**data, "_check": "1"}))
+    assert "slipway-error" in text
+    assert not Workspace.objects.exists()
+
+
+def test_check_only_needs_the_permission_to_add(client):
+    sign_in(client, "view_workspace")
+    assert client.post(ADD, {"config": CONFIG, "_check": "1"}).status_code == 403
