@@ -39,19 +39,23 @@ class MaskingSender:
         """Send one message, or several as one. Raises SendFailed, also for an error that nobody expected."""
         with self._masking():
             receipt = self._sender.send(messages)
-            answer, response = self._masker.mask_all([receipt.answer, receipt.response])
+            answer, response = self._kept([receipt.answer, receipt.response])
             return Receipt(answer=answer, response=response)
 
     def close(self) -> None:
         """Free the connections that the sender holds."""
         self._sender.close()
 
+    def _kept(self, texts: list[str]) -> list[str]:
+        """Return the texts masked, and without half surrogate pairs, which the database refuses."""
+        return [text.encode(errors="replace").decode() for text in self._masker.mask_all(texts)]
+
     @contextmanager
     def _masking(self) -> Iterator[None]:
         try:
             yield
         except SendFailed as error:
-            reason, answer, response = self._masker.mask_all([str(error), error.answer, error.response])
+            reason, answer, response = self._kept([str(error), error.answer, error.response])
             raise SendFailed(
                 reason,
                 is_permanent=error.is_permanent,

@@ -10,6 +10,7 @@ from apprise.plugins.mattermost import NotifyMattermost
 from cryptography.fernet import Fernet
 
 from config.log_format import FieldsFormatter
+from events.channels.base import Receipt, SendFailed
 from events.channels.webhook.kind import WebhookSender
 from events.delivery import channel_operations
 from events.delivery.deliverer import deliver_all_due
@@ -162,3 +163,23 @@ def test_the_parts_of_an_option_that_are_secret_by_themselves_are_found(option, 
 def test_a_host_is_no_secret():
     found = list(secrets_in("https://chat.example.com:8443/hooks/Kp7vQ2mZx9"))
     assert not [each for each in found if each in ("chat.example.com", "chat.example.com:8443", "hooks")]
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+def test_what_the_database_refuses_in_an_answer_does_not_stop_the_channel(receiver, monkeypatch, is_accepted):
+    def send(sender, messages):
+        if is_accepted:
+            return Receipt(answer="a\0\ud800b", response="\udfff")
+        raise SendFailed("not \ud800now\0", answer="\ud800", is_gone=True)
+
+    monkeypatch.setattr(WebhookSender, "send", send)
+    webhook(receiver.url)
+    publish(online())
+    assert deliver_all_due() == int(is_accepted)
+    (entry,) = Delivery.objects.get().history
+    if is_accepted:
+        assert (entry["answer"], entry["response"]) == ("a?b", "?")
+    else:
+        assert (entry["answer"], entry["error"]) == ("?", "not ?now")
+        assert Channel.objects.get().last_error == "not ?now"
+        assert "not ?now" in Channel.objects.get().disabled_reason
