@@ -2,19 +2,26 @@
 
 import json
 import re
+from http import HTTPStatus
 
 from django.test import Client
 from jsonschema import Draft202012Validator
 
-from config.api.openapi import ANSWER_HEADERS
 from config.management.commands.openapi_page import openapi_page
 
 DESCRIBED = json.loads(openapi_page())
 CALLS = {
     f"{method.upper()} {path}": call for path, calls in DESCRIBED["paths"].items() for method, call in calls.items()
 }
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # Validating a row takes a millisecond, and the rows of a list are made alike.
 MOST_ROWS = 20
+# What the server, Django and its middlewares put on any answer.
+HEADERS_OF_ANY_ANSWER = {
+    *("content-type", "content-length", "date", "server", "connection", "transfer-encoding", "vary", "cache-control"),
+    *("x-frame-options", "x-content-type-options", "referrer-policy", "cross-origin-opener-policy", "set-cookie"),
+    *("content-security-policy", "strict-transport-security"),
+}
 
 
 def closed(schema):
@@ -24,7 +31,9 @@ def closed(schema):
     if not isinstance(schema, dict):
         return schema
     inner = {name: closed(each) for name, each in schema.items()}
-    return {"additionalProperties": False, **inner} if isinstance(inner.get("properties"), dict) else inner
+    return (
+        {"additionalProperties": False, **inner} if inner.get("type") == "object" and "properties" in inner else inner
+    )
 
 
 COMPONENTS = closed(DESCRIBED["components"])
@@ -45,24 +54,39 @@ PATTERNS = [
 
 
 def misfits_of_answer(method, path, response):
-    """Return how an answer differs from what the description says of the call."""
-    call = next((call for pattern, call in PATTERNS if pattern.fullmatch(f"{method} {path}")), None)
-    if call is None:
-        return []
-    answer = call["responses"].get(str(response.status_code))
+    """Return how an answer differs from what the description says of the call.
+
+    An address that has calls, but none of this method, answers 405.
+    """
+    answer = described_answer(method, path, response.status_code)
     if answer is None:
+        return []
+    if not answer:
         return [f"{response.status_code} is not described: {response.content[:300]!r}"]
     if "$ref" in answer:
         answer = DESCRIBED["components"]["responses"][answer["$ref"].rpartition("/")[2]]
-    unknown = ANSWER_HEADERS.keys() - answer["headers"]
-    found = [f"the header {name} is not described" for name in unknown if name in response]
-    content = answer["content"].get(response["Content-Type"].partition(";")[0])
+    known = HEADERS_OF_ANY_ANSWER | {name.lower() for name in answer["headers"]}
+    found = [f"the header {name} is not described" for name in response.headers if name.lower() not in known]
+    kind = response.headers.get("Content-Type", "")
+    content = answer["content"].get(kind.partition(";")[0])
     if content is None:
-        return [*found, f"the type {response['Content-Type']} is not described"]
-    if response["Content-Type"].startswith("application/json"):
+        return [*found, f"the type {kind!r} is not described"]
+    if kind.startswith("application/json"):
         value = json.loads(response.content)
+        if "x-codes" in answer and value.get("code") not in answer["x-codes"]:
+            found.append(f"the code {value.get('code')} is not described for {response.status_code}")
         found += misfits(value[:MOST_ROWS] if isinstance(value, list) else value, content["schema"])
     return found
+
+
+def described_answer(method, path, status):
+    """Return what the description says of an answer: {} if it says nothing, None if it knows no such address."""
+    if call := next((call for pattern, call in PATTERNS if pattern.fullmatch(f"{method} {path}")), None):
+        return call["responses"].get(str(status), {})
+    has_calls = any(pattern.fullmatch(f"{other} {path}") for pattern, _ in PATTERNS for other in METHODS)
+    return (
+        {"$ref": "Refused405"} if has_calls and status == HTTPStatus.METHOD_NOT_ALLOWED else {} if has_calls else None
+    )
 
 
 class DescribedClient(Client):

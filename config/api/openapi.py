@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from config.api.openapi_examples import ANSWERS, LOG, REQUESTS
-from config.api.openapi_refusals import ANY_CALL, CONDITIONAL, REFUSALS, Error
+from config.api.openapi_refusals import ANY_CALL, CODES, CONDITIONAL, REFUSALS, Error
 from registry.heartbeat import heartbeat
 from registry.schemas import HeardOut, HeartbeatIn
 from workspaces.api.idempotency import MAX_KEY_CHARACTERS
@@ -74,11 +74,12 @@ ANSWER_HEADERS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "Idempotent-Replayed": (_ONCE, _TEXT, "`true` if this is the answer to an earlier request with the same key."),
     "Retry-After": ("", _INTEGER, "After how many seconds to try again."),
+    "Allow": ("", _TEXT, "The methods of the address."),
     "WWW-Authenticate": ("", _TEXT, "`Bearer`, and whether the credential was valid once."),
 }
 # What every refusal may have, and what only some have.
 _RATES = ("RateLimit-Policy", "RateLimit")
-_OF_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_OF_STATUS = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 
 class Description(OpenAPISchema):
@@ -200,7 +201,8 @@ def refusal(status: int) -> dict[str, Any]:
     description, example, _ = REFUSALS[status]
     headers = references_to((*_RATES, *_OF_STATUS.get(status, ())))
     content = {"application/json": {"schema": _ERROR, "example": example}}
-    return {"description": description, "headers": headers, "content": content}
+    # A schema of its own would give generated clients a class for each call and status.
+    return {"description": description, "headers": headers, "content": content, "x-codes": list(CODES[status])}
 
 
 def references_to(headers: Iterable[str]) -> dict[str, Any]:

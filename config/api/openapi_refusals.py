@@ -17,11 +17,37 @@ _LOGS = r"GET /workspaces/\{workspace_id\}/logs"
 _TOO_LONG = "Try again in 12 seconds."
 
 
+# The codes that a refusal may have, by its status. docs/reference/api.md says what they mean.
+CODES: dict[int, tuple[str, ...]] = {
+    400: ("bad_json", "too_deep", "bad_request", "bad_host"),
+    401: ("unauthorized", "superseded", "expired"),
+    403: ("forbidden", "forbidden_address", "csrf"),
+    404: ("not_found",),
+    405: ("method_not_allowed",),
+    408: ("too_slow",),
+    409: (
+        *("transition_refused", "has_children", "tree_unsteady", "holds_nothing", "secret_set_in_use"),
+        *("unknown_kind", "nothing_to_rotate", "secret_unreadable"),
+    ),
+    410: ("removed",),
+    412: ("changed",),
+    413: ("too_large",),
+    422: ("validation_error", "idempotency_key_reused"),
+    429: ("rate_limited", "throttled"),
+    500: ("internal",),
+    501: ("needs_asgi",),
+    503: ("unavailable",),
+}
+_EVERY_CODE = sorted({code for codes in CODES.values() for code in codes})
+
+
 class Error(TypedDict):
     """Why a call was refused. Nothing was changed."""
 
     error: Annotated[str, Field(description="A sentence for people.")]
-    code: Annotated[str, Field(description="What programs tell refusals apart by.")]
+    code: Annotated[
+        str, Field(description="What programs tell refusals apart by.", json_schema_extra={"enum": [*_EVERY_CODE]})
+    ]
     fields: NotRequired[Annotated[dict[str, str], Field(description="Why each of these fields is wrong.")]]
     workspace_status: NotRequired[
         Annotated[str, one_of(WorkspaceStatus), Field(description="The present status, if it doesn't allow the call.")]
@@ -53,10 +79,16 @@ REFUSALS: dict[int, tuple[str, dict[str, Any], str]] = {
         {"error": "There is nothing with this ID.", "code": "not_found"},
         rf".*\{{.*|GET /settings/deadlines|{_CHANGE}",
     ),
+    405: (
+        "The address has no call of this method. The header Allow names those that it has.",
+        {"error": "This address does not accept this method. See the Allow header.", "code": "method_not_allowed"},
+        # What answers it is no call.
+        "",
+    ),
     408: (
         "The body came too slowly.",
         {"error": "The body did not arrive within 20 seconds.", "code": "too_slow"},
-        _CHANGE,
+        ANY_CALL,
     ),
     409: (
         "The present status doesn't allow this.",
@@ -73,7 +105,7 @@ REFUSALS: dict[int, tuple[str, dict[str, Any], str]] = {
         {"error": "It changed since you read it. Read it again.", "code": "changed"},
         CONDITIONAL,
     ),
-    413: ("The body is too large.", {"error": "The body is larger than 1024 KiB.", "code": "too_large"}, _CHANGE),
+    413: ("The body is too large.", {"error": "The body is larger than 1024 KiB.", "code": "too_large"}, ANY_CALL),
     422: (
         "A field or parameter is wrong.",
         {

@@ -12,7 +12,7 @@ from events.channel_settings import saving
 from events.models import Event
 from postgres.clock import database_now
 from tests.callers import AgentCaller, holder
-from tests.described import CALLS
+from tests.described import CALLS, DESCRIBED, misfits_of_answer
 from tests.workspaces import factories
 from workspaces import operations
 from workspaces.api import serialize
@@ -131,6 +131,31 @@ def test_an_answer_with_a_status_that_is_not_described_fails_the_test_that_gets_
     monkeypatch.delitem(CALLS["GET /templates"]["responses"], "200")
     with pytest.raises(AssertionError, match="200 is not described"):
         fleet.get("/templates")
+
+
+@pytest.mark.parametrize(
+    ("part", "match"),
+    [
+        ("x-codes", "the code not_found is not described for 404"),
+        ("headers", "the header Allow is not described"),
+        ("content", "the type 'application/json; charset=utf-8' is not described"),
+    ],
+)
+def test_a_refusal_with_a_code_header_or_type_that_is_not_described_fails_the_test_that_gets_it(
+    fleet, monkeypatch, part, match
+):
+    status = 405 if part == "headers" else 404
+    nothing = [] if part == "x-codes" else {}
+    monkeypatch.setitem(DESCRIBED["components"]["responses"][f"Refused{status}"], part, nothing)
+    with pytest.raises(AssertionError, match=match):
+        fleet.delete("/templates" if status == 405 else f"/workspaces/{uuid4()}")
+
+
+def test_a_method_that_is_not_described_is_answered_405_as_described(fleet):
+    answer = fleet.client.put("/workspaces", headers=fleet.headers)
+    assert (answer.status_code, answer["Allow"]) == (405, "GET, POST")
+    assert misfits_of_answer("PUT", "/workspaces", answer) == []
+    assert "404 is not described" in str(misfits_of_answer("PUT", "/workspaces", fleet.get("/nonsense")))
 
 
 def test_a_number_that_is_too_long_for_orjson_changes_nothing_beside_it():

@@ -10,6 +10,7 @@ from django.test import Client
 from ninja.errors import HttpError
 
 from config.api.ninja_api import api
+from config.api.openapi_refusals import CODES, REFUSALS
 from tests.callers import AgentCaller, holder
 from tests.config.api.documented_codes import documented_codes
 from tests.workspaces.factories import booting, external, online
@@ -59,6 +60,15 @@ def test_the_docs_list_every_code():
 def test_every_code_of_the_docs_is_one_of_the_sources():
     text = "\n".join(sources())
     assert [code for code in sorted(set().union(*DOCUMENTED.values())) if f'"{code}"' not in text] == []
+
+
+def test_the_description_has_the_codes_of_the_docs_for_each_status():
+    assert CODES.keys() == REFUSALS.keys()
+    assert [status for status, codes in CODES.items() if not {*codes} <= DOCUMENTED[status]] == []
+    of_streams = {"bad_filter", "bad_position", "origin", "needs_upgrade"}
+    # The answer of one call has a description of its own.
+    of_calls = {"unreachable"}
+    assert set().union(*DOCUMENTED.values()) - set().union(*CODES.values()) == of_streams | of_calls
 
 
 def nothing_there():
