@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
@@ -74,6 +74,7 @@ class Client:
         repeated if their answer was lost, since the server may have done what was asked. A repeated DELETE that finds
         nothing has done its work.
         """
+        check_path(path)
         headers = {"Idempotency-Key": str(uuid.uuid4())} if keyed else {}
         request = self._http.build_request(method, path, json=body, params=without_none(query or {}), headers=headers)
         is_repeatable = keyed or method in ("GET", "DELETE")
@@ -124,6 +125,7 @@ class Client:
     @contextmanager
     def stream(self, path: str, *, accept: str, query: Query | None = None, **headers: str) -> Iterator[httpx.Response]:
         """Open an answer that goes on. Raises CommandFailed if it is refused, httpx.TransportError if it breaks off."""
+        check_path(path)
         timeout = httpx.Timeout(STREAM_SILENCE_SECONDS, connect=10.0)
         headers = {"Accept": accept, **headers}
         with self._http.stream(
@@ -197,6 +199,17 @@ def read_bounded(response: httpx.Response) -> bytes:
             limit = _MAX_ANSWER_BYTES // 2**20
             raise CommandFailed(f"{response.request.url} answers with more than {limit} MiB.", ExitCode.UNAVAILABLE)
     return bytes(content)
+
+
+def check_path(path: str) -> None:
+    """Raise CommandFailed for a path with a name that would lead elsewhere, such as of a secret named `..`.
+
+    Quoting leaves dots as they are, and httpx resolves them: the call would be about what is above. A quoted slash is
+    one for the server: the call would be about what is below.
+    """
+    for name in map(unquote, path.split("/")):
+        if name in {".", ".."} or "/" in name:
+            raise CommandFailed(f"Nothing is named {name!r}.", ExitCode.NOT_FOUND)
 
 
 def without_none(query: Query) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import pytest
 
 from tests.workspaces.factories import online
 from workspaces.access.secrets import read_environment
+from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Secret, Workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,3 +88,24 @@ def test_one_secret_of_a_launch_is_the_whole_input_and_several_are_a_line_each(s
 
 def test_an_empty_value_is_refused(signed_in):
     assert signed_in("secret", "set", "API_KEY", "-g", stdin=" \n").code == 2
+
+
+@pytest.mark.parametrize("name", ["A", "_", "x" * 255, "new", "a.b", "a/b", "a%2Fb", ".", "..", "a?b"])
+def test_whatever_can_be_set_can_be_deleted(signed_in, name):
+    online(name="nightly")
+    for place in (["-w", "nightly"], ["-g"], ["--set", "team.v1"]):
+        ended = signed_in("secret", "set", name, *place, stdin=f"{VALUE}\n")
+        assert ended.code == (0 if name.isidentifier() else 2), ended
+        assert Secret.objects.exists() == name.isidentifier()
+        assert signed_in("secret", "rm", name, *place).code == (0 if name.isidentifier() else 4)
+        assert not Secret.objects.exists()
+    # Dots in a path would lead to what is above the secrets: the workspace.
+    assert Workspace.objects.get().status == WorkspaceStatus.ONLINE
+
+
+@pytest.mark.parametrize("name", [".", "..", "../secrets", "team/KEPT"])
+def test_a_set_whose_name_leads_elsewhere_is_not_found(signed_in, name):
+    signed_in.ok("secret", "set", "KEPT", "--set", "team", stdin=f"{VALUE}\n")
+    for command in (["rm-set", name], ["rm", "KEPT", "--set", name], ["ls", "--set", name]):
+        assert signed_in("secret", *command).code == 4
+    assert [(row.secret_set_id, row.name) for row in Secret.objects.all()] == [("team", "KEPT")]

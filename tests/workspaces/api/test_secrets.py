@@ -1,5 +1,7 @@
 """Secrets by the API: what is set reaches the environment, and no answer ever has a value."""
 
+from urllib.parse import quote
+
 import pytest
 
 from postgres import encryption
@@ -7,7 +9,7 @@ from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import online
 from workspaces.access.secret_sets import create_set
 from workspaces.access.secrets import put_secrets, read_environment
-from workspaces.models import ApiScope, Secret
+from workspaces.models import ApiScope, Secret, SecretSet
 from workspaces.operations import remove
 
 pytestmark = pytest.mark.django_db
@@ -142,3 +144,52 @@ def test_an_agent_has_nothing_to_do_with_secrets(workspace):
         == put(agent, own(workspace), {"key": "A", "value": "x"}).status_code
         == 403
     )
+
+
+# Names that an environment can have, and those that a path would read differently.
+GOOD_NAMES = ("A", "_", "a1", "x" * 255, "__proto__", "constructor", "new", "Null")
+ODD_NAMES = (
+    "a/b",
+    "../x",
+    "..",
+    ".",
+    "a.b",
+    "a%b",
+    "%2F",
+    "a b",
+    "a?b",
+    "a#b",
+    "a;b",
+    "ü",
+    "A\n",
+    "",
+    " ",
+    "1A",
+    "a=b",
+    "x" * 256,
+)
+
+
+@pytest.mark.parametrize("name", GOOD_NAMES + ODD_NAMES)
+@pytest.mark.parametrize("place", ["workspace", "global", "set"])
+def test_whatever_can_be_set_can_be_deleted(operator, workspace, place, name):
+    paths = {"workspace": f"/workspaces/{workspace.pk}/secrets", "global": "/settings/secrets"}
+    path = paths.get(place, "/settings/secret-sets/team.v1")
+    create_set("team.v1")
+    status = put(operator, path, {"secrets": {name: "value-of-a-test"}}).status_code
+    assert status == (200 if name in GOOD_NAMES else 422)
+    answer = operator.delete(f"{path}/{quote(name, safe='')}")
+    # A name with a slash has no address; nothing can be stored under it.
+    assert (answer.status_code == 200) == (name in GOOD_NAMES), answer.content
+    assert not Secret.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "0", "a..b", "a.", "a-_.z", "secrets", "a" * 63, "A", ".a", "..", "a/b", "a%b", "-"]
+)
+def test_whatever_set_can_be_made_can_be_deleted(operator, name):
+    path = f"/settings/secret-sets/{quote(name, safe='')}"
+    is_made = put(operator, path, {"key": "ONE", "value": "value-of-a-test"}).status_code == 200
+    assert is_made == SecretSet.objects.filter(name=name).exists()
+    assert (operator.delete(path).status_code == 200) == is_made
+    assert not SecretSet.objects.exists()
