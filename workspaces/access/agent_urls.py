@@ -28,8 +28,9 @@ def check_agent_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ForbiddenUrl(f"The URL can't be parsed: {error}.") from None
+    except ValueError:
+        # Without the error, which repeats what may be a password.
+        raise ForbiddenUrl("The URL can't be parsed: its host or its port is malformed.") from None
     if parts.scheme not in {"http", "https"} or not host:
         raise ForbiddenUrl("The URL must begin with http:// or https:// and name a host.")
     if "@" in parts.netloc:

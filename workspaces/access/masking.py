@@ -10,11 +10,6 @@ from workspaces.access.tokens import digest
 from workspaces.models import AgentToken
 
 
-def mask(text: str, *, workspace_id: UUID) -> str:
-    """Return the text without its workspace's secrets, without credentials, and without terminal sequences and NULs."""
-    return masker_of(workspace_id).mask(text) if text.strip() else text.replace("\0", "")
-
-
 def masker_of(workspace_id: UUID) -> Masker:
     """Return what masks the texts of a workspace: its secrets, the global ones and its agent tokens."""
     stored = [value for values in secrets.readable_values({workspace_id}).values() for value in values]

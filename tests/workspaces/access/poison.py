@@ -11,10 +11,12 @@ import sys
 import threading
 from base64 import b64encode, urlsafe_b64encode
 from contextlib import contextmanager, suppress
+from tempfile import NamedTemporaryFile
 from urllib.parse import quote, quote_plus
 
 import redis
 from django.conf import settings
+from django.contrib.admin import site
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import CommandError
@@ -26,14 +28,18 @@ from psycopg import sql
 from config.log_format import FieldsFormatter
 from events import ephemeral, relay
 from events.delivery.deliverer import deliver_all_due
+from events.masking.credentials import AGENT_TOKEN_PREFIX
 from postgres.clock import database_now
 from tests.callers import AgentCaller, holder
 from tests.events.channels.factories import channel, mattermost, webhook
 from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.workspaces.access.poison_deliveries import KEYS, receivers_repeat
 from tests.workspaces.factories import booting, config_for, later, online, queued, running_on
 from workspaces.access import secrets
 from workspaces.access.secret_sets import create_set
-from workspaces.configuration.preflight import PreflightFailed
+from workspaces.access.tokens import random_text
+from workspaces.configuration.diagnostics import Diagnostic
+from workspaces.configuration.preflight import PreflightFailed, Report
 from workspaces.deadlines.policy import Policy
 from workspaces.lifecycle.transitions import FailureCode
 from workspaces.models import ApiScope, Launch, Workspace
@@ -68,7 +74,7 @@ def spellings(value):
 def needles():
     """Return what must not be found, each with its meaning."""
     found = {}
-    for owner, cores in CORES.items():
+    for owner, cores in (CORES | KEYS).items():
         for core in cores:
             found[core] = f"{owner} as it is"
             found[core.encode().hex()] = f"{owner} in hexadecimal"
@@ -94,7 +100,11 @@ class World:
         self.told = []
         # Tokens that answers may show once, and that nothing may store in clear.
         self.tokens = []
+        # Those that may be found nowhere.
+        self.credentials = []
         self.admin, self.watcher = holder(ApiScope.ADMIN), holder(ApiScope.WATCH)
+        self.forgotten = [AGENT_TOKEN_PREFIX + random_text()]
+        self.credentials += [*self.forgotten, *(bearer(each) for each in (self.admin, self.watcher))]
 
     def tell(self, where, text):
         self.told.append((where, text if isinstance(text, str) else text.decode(errors="replace")))
@@ -111,7 +121,24 @@ class World:
         found = {
             (where, why) for where, text in [*stored, *self.told] for needle, why in NEEDLES.items() if needle in text
         }
-        return sorted(found | {(where, "a token") for where, text in stored for token in self.tokens if token in text})
+        found |= {(where, "a token") for where, text in stored for token in self.tokens if token in text}
+        everything = [*stored, *self.told]
+        return sorted(
+            found | {(where, "a credential") for where, text in everything for each in self.credentials if each in text}
+        )
+
+    def browser(self):
+        """Return a signed-in browser."""
+        return signed_in()
+
+    def run(self, *arguments, value=""):
+        """Run a command and keep what it says."""
+        run(self, *arguments, value=value)
+
+
+def bearer(caller):
+    """Return a caller's credential."""
+    return caller.headers["Authorization"].removeprefix("Bearer ")
 
 
 def postgres_texts():
@@ -144,10 +171,12 @@ def redis_texts():
 def listening(world):
     """Keep what is logged and what is published to browsers while the block runs."""
     stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
+    handler, lines = logging.StreamHandler(stream), logging.StreamHandler(stream)
     handler.setFormatter(FieldsFormatter())
-    root = logging.getLogger()
-    root.addHandler(handler)
+    # The lines of the log channel go no further than its own logger.
+    handlers = [(logging.getLogger(), handler), (logging.getLogger("events.channels.log.kind"), lines)]
+    for logger, each in handlers:
+        logger.addHandler(each)
     ends = threading.Event()
     ephemeral._publisher = ephemeral._Publisher()
     with redis.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as subscription:
@@ -172,7 +201,8 @@ def listening(world):
         finally:
             ends.set()
             thread.join()
-            root.removeHandler(handler)
+            for logger, each in handlers:
+                logger.removeHandler(each)
     world.tell("server log", stream.getvalue())
 
 
@@ -183,11 +213,14 @@ def spread(world, monkeypatch, paths=None):
     channels(world)
     with listening(world):
         set_secrets({"SHARED": VALUES["shared"]}, secret_set="poisoned", by="root")
-        for path in paths or (agents_report, boots_fail, backends_fail, calls_are_refused):
+        for path in paths or (agents_report, boots_fail, backends_fail, calls_are_refused, receivers_repeat):
             path(world, monkeypatch)
         relay.number_all()
         deliver_all_due()
-        pages_are_read(world)
+    # Without a mask, most is found by now, and to read everything takes long.
+    if paths is None or not world.leaks():
+        with listening(world):
+            pages_are_read(world)
     for request in world.receiver.received:
         world.tell("webhook or chat", request.body)
     for mail in world.mails.mails:
@@ -207,13 +240,16 @@ def channels(world):
     webhook(world.receiver.url)
     channel("chat", {"url": mattermost(world.receiver)})
     channel("email", {"recipients": "ops@example.com", "subject_prefix": ""})
+    channel("log", {"level": "WARNING"})
     channel("redis_stream", {"url": settings.REDIS_URL, "stream": STREAM, "max_length": 9999})
 
 
 def agents_report(world, monkeypatch):
     """An agent says everything that it can say, in each spelling."""
     agent, up = AgentCaller(poisoned(booting)), AgentCaller(poisoned(online))
-    for text in TEXTS:
+    world.credentials += [bearer(agent), bearer(up)]
+    keys = " | ".join(world.credentials)
+    for text in [*TEXTS, bearer(agent), bearer(up), bearer(world.admin), b64encode(bearer(up).encode()).decode()]:
         world.answered(agent.progress(step=f"at {text} .", detail=f"at {text} ."))
         world.answered(up.beat(current_task=f"at {text} .", active_tasks=1, sample_error=f"at {text} .", error_rate=0))
     world.answered(up.beat(error_rate=0.9, sample_error=POISON))
@@ -223,7 +259,15 @@ def agents_report(world, monkeypatch):
     world.answered(up.post("/registry/update-card", {"workspace_id": str(up.workspace.pk), "agent_card": card}))
     world.answered(agent.register(agent_card=card))
     world.answered(agent.register(url=f"http://localhost:9/?key={quote(VALUES['own'], safe='')}"))
-    for fields in ({"error": POISON}, {"error": "It broke.", "log_tail": POISON}, {"missing": [POISON]}):
+    for text in (
+        f"u:{VALUES['own']}@localhost",
+        f"localhost:{CORES['own'][0]}",
+        f"{CORES['own'][0]}\u2100.example.com",
+    ):
+        world.answered(agent.register(url=f"http://{text}/"))
+    # The names of environment variables have letters and digits only.
+    missing = {"code": "missing_env", "missing": [f"K{value.encode().hex()}" for value in VALUES.values()]}
+    for fields in ({"error": POISON + keys}, {"error": "It broke.", "log_tail": POISON + keys}, missing):
         world.answered(AgentCaller(poisoned(booting)).failed(**fields))
     for fields in ({"error": POISON}, {"error": "x", "log_tail": POISON}):
         path = f"/admin/workspaces/{poisoned(booting).pk}/bootstrap-failed"
@@ -233,8 +277,10 @@ def agents_report(world, monkeypatch):
 def boots_fail(world, monkeypatch):
     """Launches fail before, in and after the call of their backend."""
 
+    report = Report(warnings=[Diagnostic(code="unknown_key", message=POISON, path=POISON, hint=POISON)])
+
     def refuse(workspace):
-        raise PreflightFailed(FailureCode.BAD_CONFIG, POISON)
+        raise PreflightFailed(FailureCode.BAD_CONFIG, POISON, report=report, missing=[], source=None)
 
     with monkeypatch.context() as patched:
         patched.setattr(launch_service, "preflight", refuse)
@@ -253,6 +299,10 @@ def boots_fail(world, monkeypatch):
     late = poisoned(booting)
     world.fake.append_log(running_on(world.fake, late), POISON)
     take_last_looks(clock=lambda: later(late, minutes=9), policy=Policy())
+    unseen = poisoned(booting)
+    running_on(world.fake, unseen)
+    with failing(world.fake, "inspect", ProvisionerError(POISON)):
+        take_last_looks(clock=lambda: later(unseen, minutes=9), policy=Policy())
     sweep_stuck(now=later(late, minutes=11), policy=Policy())
 
 
@@ -274,6 +324,13 @@ def backends_fail(world, monkeypatch):
         remove(gone.pk)
         with failing(world.fake, "stop", error):
             tear_down(launch_id=gone.launch_id, now=database_now())
+    # What was replaced while it was stopped is in the log of its last launch.
+    stopped = poisoned(online)
+    world.fake.append_log(running_on(world.fake, stopped), POISON)
+    pause(stopped.pk)
+    tear_down(launch_id=stopped.launch_id, now=database_now())
+    set_secrets({"OWN": "another value"}, workspace_id=stopped.pk, by="root")
+    secrets.delete_unused_retired_secrets()
     crashed = poisoned(online)
     world.fake.simulate_exit(running_on(world.fake, crashed), exit_code=1, log_tail=POISON)
     watch_online(clock=database_now)
@@ -335,9 +392,26 @@ def calls_are_refused(world, monkeypatch):
     world.answered(browser.post(reverse("admin:workspaces_workspace_add"), form))
     for name in ("OK", "1X"):
         run(world, "secret", "set", name, value=value)
+    preflights_are_read(world, value)
     for workspace in Workspace.objects.filter(status="failed"):
         # Its message for the worker is in Redis.
         restart(workspace.pk)
+
+
+def preflights_are_read(world, value):
+    """Env files, right and wrong, in preflights and a launch."""
+    quoted = f"X='{value}'\n"
+    for env_file in (quoted, f"{quoted}bad line {value}\n", f'X="{value}', f"{value}={value}", f"PORT='{value}'"):
+        for extra in ("", "runtime_config: {required_env: [X]}\n", "nam: [\n"):
+            body = {"config": config_for("echo", extra), "env_file": env_file, "secrets": {"Y": value}}
+            world.answered(world.admin.post("/workspaces/preflight", body))
+        with NamedTemporaryFile("w", suffix=".env") as env, NamedTemporaryFile("w", suffix=".yaml") as config:
+            for file, text in ((env, env_file), (config, config_for("echo"))):
+                file.write(text)
+                file.flush()
+            for form in ("text", "json", "github"):
+                run(world, "preflight", config.name, "--env-file", env.name, "--format", form)
+            run(world, "launch", "echo", "--name", "from a file", "--env-file", env.name)
 
 
 def put(caller, path, body):
@@ -377,23 +451,21 @@ def pages_are_read(world):
     """Read everything that shows workspaces, launches, events and secrets."""
     paths = ["/workspaces?include_removed=true", "/settings/secrets", "/settings/secret-sets", "/events?limit=500"]
     paths += ["/settings/secret-sets/poisoned", "/metrics", "/launches", "/incidents", "/channels", "/templates"]
-    pages = [f"admin:workspaces_{model}_changelist" for model in ("workspace", "launch", "secret", "secretset")]
-    addresses = [
-        reverse(page) for page in [*pages, "admin:events_event_changelist", "admin:events_delivery_changelist"]
-    ]
+    addresses = []
+    for model in site._registry:
+        page = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        addresses.append(reverse(f"{page}_changelist"))
+        addresses += [reverse(f"{page}_change", args=[row.pk]) for row in model._default_manager.all()[:200]]
+    parts = ("secrets", "state", "budget", "usage", "metrics", "tokens", "console", "logs", "launches", "preflight")
     for workspace in Workspace.objects.all():
         own = f"/workspaces/{workspace.pk}"
-        paths += [
-            own,
-            *(f"{own}/{name}" for name in ("secrets", "state", "budget", "usage", "tokens", "console", "logs")),
-        ]
-        addresses.append(reverse("admin:workspaces_workspace_change", args=[workspace.pk]))
-        addresses.append(reverse("admin:workspaces_launch_change", args=[workspace.launch_id]))
+        paths += [own, *(f"{own}/{part}" for part in parts), f"/events/{workspace.pk}"]
     for path in paths:
         world.answered(world.admin.get(path))
     browser = signed_in()
     for address in addresses:
         world.answered(browser.get(address))
-    for arguments in (["workspaces"], ["secret", "list"], ["workspaces", "--format", "json"]):
+    commands = ("workspaces", "secret list", "workspaces --format json", "channel list --format json", "incidents")
+    for arguments in map(str.split, (*commands, "api_key list", "secret rotate-keys", "deadlines", "prune")):
         run(world, *arguments)
     assert secrets.readable_values(set())

@@ -8,7 +8,7 @@ from events.masking.masker import LOG_TAIL_BYTES, MASK, Masker, last_bytes
 from events.models import Event
 from tests.workspaces.factories import booting
 from workspaces.access import secrets
-from workspaces.access.masking import mask
+from workspaces.access.masking import masker_of
 from workspaces.access.tokens import mint_agent_token
 from workspaces.lifecycle.transitions import FailureCode, FailureSource
 from workspaces.services.launching.fail import FailureReason, fail
@@ -68,4 +68,4 @@ def test_a_secret_in_a_log_reaches_neither_row_nor_event():
 @pytest.mark.django_db
 def test_secrets_of_other_workspaces_are_not_used_for_masking():
     booting(secrets={"OWN_KEY": "own-secret-value"})
-    assert mask("own-secret-value", workspace_id=booting().pk) == "own-secret-value"
+    assert masker_of(booting().pk).mask("own-secret-value") == "own-secret-value"

@@ -10,6 +10,7 @@ from events.models import Event
 from tests.events.channels.conftest import loopback_allowed, receiver
 from tests.events.channels.mail_server import mail_server
 from tests.events.conftest import serve, server
+from tests.workspaces.access.mask_uses import take_away, uses
 from tests.workspaces.access.poison import (
     STREAM,
     World,
@@ -19,6 +20,7 @@ from tests.workspaces.access.poison import (
     calls_are_refused,
     spread,
 )
+from tests.workspaces.access.poison_deliveries import receivers_repeat
 from workspaces.access import secrets
 
 __all__ = ["loopback_allowed", "receiver", "serve", "server"]
@@ -46,24 +48,6 @@ def test_no_value_is_stored_in_clear_or_leaves_the_process(world, monkeypatch, s
     assert world.leaks() == []
 
 
-class Unmasked:
-    """A masker that masks nothing."""
-
-    def __init__(self, *arguments, **keywords):
-        pass
-
-    def mask(self, text):
-        return text
-
-    def mask_strings(self, value):
-        return value
-
-    mask_all = mask_log_tail = mask_log_lines = mask
-
-    def mask_start(self, text, *, most_characters):
-        return text[:most_characters]
-
-
 def nothing(*arguments, **keywords):
     return iter(())
 
@@ -73,34 +57,62 @@ WITHOUT_SETS = f"""
 {secrets._VALUES} AS value
 WHERE NOT EXISTS (SELECT FROM workspaces_secret WHERE ciphertext = value.ciphertext AND secret_set_id IS NOT NULL)
 """
-# Each mask, what stands in its place, and a path that it masks. `liveness` masks once more what `heartbeat` has masked.
-MASKS = [
-    ("workspaces.services.launching.progress.masker_of", Unmasked, agents_report),
-    ("registry.heartbeat.masker_for_token", Unmasked, agents_report),
-    ("registry.services.masker_of", Unmasked, agents_report),
-    ("registry.services.WorkspaceMasker", Unmasked, agents_report),
-    ("workspaces.access.agent_urls.WorkspaceMasker", Unmasked, calls_are_refused),
-    ("workspaces.services.launching.fail.masker_of", Unmasked, boots_fail),
-    ("workspaces.services.watching.last_look.masker_of", Unmasked, boots_fail),
-    ("workspaces.api.logs.masker_of", Unmasked, boots_fail),
-    ("workspaces.api.diagnosis.logs.masker_of", Unmasked, boots_fail),
-    ("workspaces.services.watching.evidence.masker_of", Unmasked, backends_fail),
-    ("workspaces.services.watching.crash_recovery.masker_of", Unmasked, backends_fail),
-    ("workspaces.services.stopping.teardown.masker_of", Unmasked, backends_fail),
-    ("config.log_format.FieldsFormatter.mask", None, boots_fail),
-    ("workspaces.access.log_masking.Masker", Unmasked, backends_fail),
+# A path on which each use of a mask is needed.
+USES = {
+    "config.log_format:FieldsFormatter.format mask": boots_fail,
+    "events.delivery.masking_sender:MaskingSender.send mask_all": receivers_repeat,
+    "events.delivery.masking_sender:MaskingSender._masking mask_all": receivers_repeat,
+    "events.delivery.masking_sender:MaskingSender._masking mask": receivers_repeat,
+    "events.outbox:_to_json mask_tokens": receivers_repeat,
+    "events.outbox:_to_json mask_tokens#2": receivers_repeat,
+    "registry.heartbeat:columns_of mask_strings": agents_report,
+    "registry.services:register mask_strings": agents_report,
+    "registry.services:update_card mask_strings": agents_report,
+    "workspaces.access.agent_urls:check_without_secrets mask": calls_are_refused,
+    "workspaces.access.log_masking:mask_line mask": backends_fail,
+    "workspaces.api.diagnosis.logs:read_part mask_log_lines": boots_fail,
+    "workspaces.api.logs:console_of mask_log_tail": boots_fail,
+    "workspaces.services.launching.fail:masked_reason mask_all": agents_report,
+    "workspaces.services.launching.fail:masked_reason mask_start": agents_report,
+    "workspaces.services.launching.fail:masked_reason mask_log_tail": agents_report,
+    "workspaces.services.launching.launch:kept_warnings mask_all": boots_fail,
+    "workspaces.services.launching.progress:record_progress mask_start": agents_report,
+    "workspaces.services.launching.progress:record_progress mask_start#2": agents_report,
+    "workspaces.services.stopping.teardown:tear_down mask_start": backends_fail,
+    "workspaces.services.watching.crash_recovery:mark_dead_offline mask_log_tail": backends_fail,
+    "workspaces.services.watching.evidence:store_evidence mask_start": backends_fail,
+    "workspaces.services.watching.last_look:_store_last_look mask": boots_fail,
+    "workspaces.services.watching.last_look:_store_last_look mask_log_tail": boots_fail,
+}
+
+
+def test_each_use_of_a_mask_is_named_with_the_path_that_needs_it():
+    assert sorted(map(str, uses())) == sorted(USES)
+
+
+@pytest.mark.parametrize("use", uses(), ids=str)
+def test_without_any_one_use_of_a_mask_a_value_is_found(world, monkeypatch, use):
+    take_away(monkeypatch, use)
+    spread(world, monkeypatch, [USES[str(use)]])
+    assert world.leaks()
+
+
+# What makes the masks whole, what stands in its place, and a path on which that is found.
+PARTS = [
     ("workspaces.api.idempotency.encryption", CLEAR, calls_are_refused),
     # The spellings, and the values of which they are made.
     ("events.masking.secret_forms.base64_forms", nothing, agents_report),
     ("events.masking.secret_forms._less_secret", nothing, agents_report),
     ("events.masking.masker.readings_of", lambda plain: [plain], agents_report),
+    ("events.delivery.masking_sender.secrets_in", nothing, receivers_repeat),
+    ("events.delivery.masking_sender.configured_secrets", nothing, receivers_repeat),
     ("workspaces.access.secrets.retire", nothing, agents_report),
     ("workspaces.access.secrets._VALUES", WITHOUT_SETS, agents_report),
 ]
 
 
-@pytest.mark.parametrize(("mask", "instead", "path"), MASKS, ids=[mask for mask, _, _ in MASKS])
-def test_without_any_one_mask_a_value_is_found(world, monkeypatch, mask, instead, path):
-    monkeypatch.setattr(mask, instead)
+@pytest.mark.parametrize(("part", "instead", "path"), PARTS, ids=[part for part, _, _ in PARTS])
+def test_without_any_one_part_of_the_masks_a_value_is_found(world, monkeypatch, part, instead, path):
+    monkeypatch.setattr(part, instead)
     spread(world, monkeypatch, [path])
     assert world.leaks()

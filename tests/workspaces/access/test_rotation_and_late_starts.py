@@ -11,7 +11,7 @@ from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import booting, later, launching, online, queued, running_on
 from workspaces import enqueue
 from workspaces.access import secrets
-from workspaces.access.masking import mask
+from workspaces.access.masking import masker_of
 from workspaces.deadlines.policy import Policy
 from workspaces.models import ApiScope, Launch, RetiredSecret, Secret, Workspace
 from workspaces.operations import pause, restart
@@ -30,7 +30,7 @@ def test_a_replaced_or_deleted_value_stays_masked_while_a_launch_may_have_it():
     secrets.put_secrets({"OWN": "new-own-value"}, workspace_id=running.pk)
     secrets.delete_secrets(Secret.objects.filter(workspace__isnull=True))
     assert secrets.read_environment(running.pk) == {"OWN": "new-own-value"}
-    told = mask("old-own-value new-own-value old-global-value", workspace_id=running.pk)
+    told = masker_of(running.pk).mask("old-own-value new-own-value old-global-value")
     assert "value" not in told
     assert secrets.delete_unused_retired_secrets() == 0
 

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from tests.callers import holder
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import config_for, online
-from workspaces.access.masking import mask
+from workspaces.access.masking import masker_of
 from workspaces.access.secret_sets import delete_set
 from workspaces.access.secrets import put_secrets, read_environment
 from workspaces.models import ApiScope, Secret, SecretSet, Workspace
@@ -149,12 +149,12 @@ def test_a_set_that_a_workspace_has_is_kept_until_it_is_taken_away_or_the_worksp
 def test_values_of_sets_are_masked_also_replaced_ones_and_those_of_sets_that_were_taken_away(admin):
     make_set(admin, "llm", KEY=VALUE)
     workspace, other = online(secret_sets=["llm"]), online()
-    assert "hunter2" not in mask(VALUE, workspace_id=workspace.pk)
-    assert mask(VALUE, workspace_id=other.pk) == VALUE
+    assert "hunter2" not in masker_of(workspace.pk).mask(VALUE)
+    assert masker_of(other.pk).mask(VALUE) == VALUE
     make_set(admin, "llm", KEY="another-value")
-    assert "hunter2" not in mask(VALUE, workspace_id=workspace.pk)
+    assert "hunter2" not in masker_of(workspace.pk).mask(VALUE)
     attach(admin, workspace)
-    assert "another" not in mask("another-value", workspace_id=workspace.pk)
+    assert "another" not in masker_of(workspace.pk).mask("another-value")
 
 
 @pytest.mark.parametrize(("scope", "may"), [(ApiScope.READ, {200, 403}), (ApiScope.OPERATE, {200, 403})])

