@@ -10,10 +10,14 @@ from slipway.errors import ExitCode
 from events import ephemeral, relay
 from events.names import EphemeralEventType
 from events.positions import last_position
+from postgres.clock import database_now
 from tests.cut_proxy import cut_proxy
 from tests.journeys.conftest import stack
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from tests.workspaces.factories import online
+from tests.workspaces.factories import config_for, online
+from workspaces import tasks
+from workspaces.models import Launch
+from workspaces.services.launching.create import CreateRequest, create
 
 pytestmark = pytest.mark.django_db(transaction=True)
 __all__ = ["stack"]
@@ -104,6 +108,39 @@ def test_events_with_a_name_are_found_behind_any_number_of_newer_ones(signed_in)
 def test_a_position_that_is_ahead_of_the_log_is_refused(operator):
     ended = operator("events", "--follow", "--after", "100")
     assert (ended.code, "lies ahead of the log" in ended.err) == (2, True)
+
+
+# It serves once it is told that it is online, which it can't know itself.
+TWO_PARTS = """\
+runtime_config:
+  boot: [{{step: install, run: "echo written by the boot"}}]
+  command: [sh, -c, "while [ ! -e {online} ]; do sleep 0.1; done; echo written by the agent; exec sleep 1000"]
+"""
+
+
+def test_the_parts_of_a_real_process_s_log_are_shown_and_followed_one_by_one(operator, stack, tmp_path):
+    stack.start("launch")
+    told = tmp_path / "online"
+    request = CreateRequest(config=config_for("echo", TWO_PARTS.format(online=told)), name="nightly")
+    workspace = create(request, now=database_now()).workspace
+    tasks.enqueue_launches(workspace.backend, now=database_now())
+    by_boot, by_agent = "written by the boot", "written by the agent"
+    with operator.running("logs", "nightly", "--stream", "boot", "--follow") as boot:
+        boot.wait_for(lambda run: run.process.poll() is not None)
+        assert (boot.process.returncode, by_boot in boot.lines) == (0, True), boot.errors
+        assert "The boot has ended; the workspace is online." in boot.errors
+    with operator.running("logs", "nightly", "--stream", "agent", "--follow") as agent:
+        told.touch()
+        agent.wait_for(lambda run: by_agent in run.lines)
+        assert by_boot not in agent.lines
+    shown = [operator.ok("logs", "nightly", "--stream", stream) for stream in ("boot", "agent")]
+    assert [(by_boot in text, by_agent in text) for text in shown] == [(True, False), (False, True)]
+    assert operator.ok("logs", "nightly") == "".join(shown)
+    # As of a launch that came online before its boundary was kept.
+    Launch.objects.update(boot_log_bytes=None)
+    for arguments in ((), ("--follow",)):
+        ended = operator("logs", "nightly", "--stream", "boot", *arguments)
+        assert (ended.code, "can't be divided" in ended.err) == (ExitCode.REFUSED, True), ended
 
 
 def test_a_server_without_live_streams_says_so(signed_in):
