@@ -24,8 +24,13 @@ _LIMITS = Limits(
     queue_bytes=int(os.environ.get("QUEUE_BYTES", Limits.queue_bytes)),
 )
 asgi.live_streams = LiveStreams(authorize=_knows_the_password, limits=_LIMITS)
-asgi.log_streams = LogStreams(
-    authorize=asgi.require_log_reader,
-    limits=LogLimits(most_streams=2, poll_seconds=0.1, keep_alive_seconds=0.3, recheck_seconds=0.3),
+_LOG_LIMITS = LogLimits(
+    most_streams=4,
+    most_of_agents=2,
+    most_of_one_agent=1,
+    poll_seconds=0.1,
+    keep_alive_seconds=0.3,
+    recheck_seconds=0.3,
 )
+asgi.log_streams = LogStreams(authorize=asgi.require_log_reader, limits=_LOG_LIMITS)
 application = asgi.application

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from events.live.event_batch import AsgiMessage, body_part
 from events.live.server_sent import send_refusal
 from events.live.stream import StreamRefused
 from events.live.stream_request import own_path
+from events.masking.credentials import AGENT_TOKEN_PREFIX
 from events.parameters import WrongParameters, check_parameters
 from workspaces.access.errors import RequestRefused
 from workspaces.api.diagnosis.log_spans import LogStream, span_of
@@ -45,6 +47,9 @@ class LogLimits:
     """How many logs a process follows, how often it looks at each, and when a client counts as too slow."""
 
     most_streams: int = 50
+    # Of these, so that no agents take the others from operators, and no agent takes them from other agents.
+    most_of_agents: int = 20
+    most_of_one_agent: int = 3
     poll_seconds: float = 1.0
     keep_alive_seconds: float = 10.0
     recheck_seconds: float = 15.0
@@ -81,6 +86,7 @@ class LogStreams:
         self._authorize = authorize
         self._limits = limits or LogLimits()
         self._open = 0
+        self._of_agents: Counter[bytes] = Counter()
 
     def serves(self, scope: Mapping[str, Any]) -> bool:
         """Return whether a request asks to follow a log."""
@@ -93,7 +99,10 @@ class LogStreams:
         """Serve one client until it disconnects or the log ends."""
         # Counted before the first await, so that many at once don't pass the limit together.
         self._open += 1
+        agent = agent_credential(scope)
+        self._of_agents[agent] += 1
         try:
+            self.check_room(agent)
             followed = await self.check(scope)
             kind = _EVENT_STREAM if followed.is_event_stream else "text/plain"
             headers = [(b"content-type", f"{kind}; charset=utf-8".encode()), *_HEADERS]
@@ -108,12 +117,20 @@ class LogStreams:
             return
         finally:
             self._open -= 1
+            self._of_agents[agent] -= 1
+            if not self._of_agents[agent]:
+                del self._of_agents[agent]
+
+    def check_room(self, agent: bytes) -> None:
+        """Raise StreamRefused if too many logs are followed, by this agent if it is one, by agents or by all."""
+        limits, of_all_agents = self._limits, self._of_agents.total() - self._of_agents[b""]
+        is_too_busy = of_all_agents > limits.most_of_agents or self._of_agents[agent] > limits.most_of_one_agent
+        if self._open > limits.most_streams or (agent and is_too_busy):
+            why = "Too many logs are followed here already. Try again later."
+            raise StreamRefused(503, why, headers={"Retry-After": "10"}, code="unavailable")
 
     async def check(self, scope: Mapping[str, Any]) -> Followed:
         """Return what a client asks for. Raises StreamRefused."""
-        if self._open > self._limits.most_streams:
-            why = f"{self._limits.most_streams} logs are followed here already. Try again later."
-            raise StreamRefused(503, why, headers={"Retry-After": "10"}, code="unavailable")
         if scope["method"] != "GET":
             raise StreamRefused(405, "A log answers GET only.", code="method_not_allowed", headers={"Allow": "GET"})
         request, match = django_request(scope), _PATH.fullmatch(own_path(scope))
@@ -197,6 +214,13 @@ class LogStreams:
         """Send a part of the body. Raises TimeoutError if the client takes nothing for too long."""
         async with asyncio.timeout(self._limits.stuck_seconds):
             await send(body_part(data))
+
+
+def agent_credential(scope: Mapping[str, Any]) -> bytes:
+    """Return the token of an agent, or b"" if the client is none."""
+    sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    token = sent.partition(b" ")[2].strip(b" \t")
+    return token if token.startswith(AGENT_TOKEN_PREFIX.encode()) else b""
 
 
 def look_at(followed: Followed, offset: int) -> tuple[ShownPart, str]:

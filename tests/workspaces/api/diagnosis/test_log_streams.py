@@ -1,7 +1,7 @@
 """Followed logs on a real ASGI server: live, masked, resumed, and over when the launch is."""
 
 import json
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -214,13 +214,26 @@ def test_only_so_many_are_followed_at_once_and_those_who_leave_make_room(server,
         with following(server, workspace, key) as answer:
             return answer.status_code
 
-    with (
-        following(server, workspace, key),
-        following(server, workspace, key),
-        following(server, workspace, key) as refused,
-    ):
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(following(server, workspace, key))
+        with following(server, workspace, key) as refused:
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
     wait_until(lambda: status() == 200)
+
+
+def test_agents_take_no_streams_from_operators_and_no_agent_takes_those_of_the_others(server, workspace, key):
+    mine, *others = ((each, mint_agent_token(each)) for each in (workspace, booting(), booting()))
+
+    def status(target, credential):
+        with following(server, target, credential) as answer:
+            return answer.status_code
+
+    with following(server, *mine), following(server, workspace, key):
+        assert status(*mine) == 503
+        # A process that does not run ends the stream of another agent, whose place is free again.
+        assert [status(*other) for other in others] == [200, 200]
+        assert status(workspace, key) == 200
 
 
 def test_who_may_not_read_it_or_asks_wrongly_is_refused_before_the_first_byte(server, workspace, key):
