@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import DisallowedHost, TooManyFieldsSent
 from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError
 
@@ -67,6 +67,8 @@ async def check_request(hub: StreamHub, scope: Mapping[str, Any], *, workspace_i
         wanted = _parse_filter(request, workspace_id)
         after = _parse_position(request)
         end = await hub.reader.last_position()
+    except TooManyFieldsSent:
+        raise StreamRefused(400, "The request has too many parameters.", code="bad_request") from None
     except DisallowedHost:
         raise StreamRefused(400, "This host is not among ALLOWED_HOSTS.", code="bad_host") from None
     except (LogUnavailable, DatabaseError):

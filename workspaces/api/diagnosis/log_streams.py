@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import DisallowedHost, TooManyFieldsSent
 from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError, connections
 
@@ -147,6 +147,8 @@ class LogStreams:
             raise StreamRefused(refusal.status, str(refusal), code=refusal.code) from None
         except (ValueError, UnknownWorkspace):
             raise StreamRefused(404, "There is no workspace with this ID.", code="not_found") from None
+        except TooManyFieldsSent:
+            raise StreamRefused(400, "The request has too many parameters.", code="bad_request") from None
         except DisallowedHost:
             raise StreamRefused(400, "This host is not among ALLOWED_HOSTS.", code="bad_host") from None
         except DatabaseError:

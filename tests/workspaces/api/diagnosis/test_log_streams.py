@@ -236,6 +236,16 @@ def test_agents_take_no_streams_from_operators_and_no_agent_takes_those_of_the_o
         assert status(workspace, key) == 200
 
 
+@pytest.mark.parametrize(
+    "path", ["/workspaces/{id}/logs?follow=true", "/events/stream?", "/workspaces/{id}/events/stream?"]
+)
+def test_a_stream_with_too_many_parameters_is_refused(server, workspace, key, path):
+    url = f"{server.origin}{path.format(id=workspace.pk)}{'&a=1' * 1500}"
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.get(url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+
+
 def test_who_may_not_read_it_or_asks_wrongly_is_refused_before_the_first_byte(server, workspace, key):
     other, watch = mint_agent_token(booting()), mint_api_key(name="w", scopes=["watch"])[1]
     for credential, status in (("nonsense", 401), (other, 403), (watch, 403), (mint_agent_token(workspace), 200)):
