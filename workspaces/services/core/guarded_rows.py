@@ -72,7 +72,9 @@ class RowGuard(Generic[Row]):
                 logger.exception(self.what, extra={**self.ids(row), "reference": reference})
             self.failures.append(RowFailure(row=row, text=f"{self.what} ({describe(error, reference)})."))
         else:
-            _logged.forget(self.key(row))
+            # Nearly always nothing was logged, and a sweep handles thousands of rows.
+            if _logged.references:
+                _logged.forget(self.key(row))
 
     def key(self, row: Row) -> tuple[object, ...]:
         """Return what distinguishes this work on the row from other work, and from this work on other rows."""
@@ -98,5 +100,5 @@ class RowGuard(Generic[Row]):
             self.handle_together(rows[:middle], act)
             self.handle_together(rows[middle:], act)
         else:
-            for row in rows:
+            for row in rows if _logged.references else ():
                 _logged.forget(self.key(row))
