@@ -60,8 +60,7 @@ WHERE NOT EXISTS (SELECT FROM workspaces_secret WHERE ciphertext = value.ciphert
 # A path on which each use of a mask is needed.
 USES = {
     "config.log_format:FieldsFormatter.format mask": boots_fail,
-    "events.delivery.masking_sender:MaskingSender.send mask_all": receivers_repeat,
-    "events.delivery.masking_sender:MaskingSender._masking mask_all": receivers_repeat,
+    "events.delivery.masking_sender:MaskingSender._kept mask_all": receivers_repeat,
     "events.delivery.masking_sender:MaskingSender._masking mask": receivers_repeat,
     "events.outbox:_to_json mask_tokens": receivers_repeat,
     "events.outbox:_to_json mask_tokens#2": receivers_repeat,
