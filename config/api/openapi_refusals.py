@@ -27,7 +27,7 @@ CODES: dict[int, tuple[str, ...]] = {
     408: ("too_slow",),
     409: (
         *("transition_refused", "has_children", "tree_unsteady", "holds_nothing", "secret_set_in_use"),
-        *("unknown_kind", "nothing_to_rotate", "secret_unreadable"),
+        *("unknown_kind", "nothing_to_rotate", "secret_unreadable", "log_undivided", "log_dropped"),
     ),
     410: ("removed",),
     412: ("changed",),
