@@ -12,6 +12,7 @@ from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from django.http.request import RawPostDataException, UnreadablePostError
 from ninja.errors import HttpError, ValidationError
 
@@ -216,6 +217,7 @@ HANDLERS: dict[type[Exception], Callable[..., HttpResponse]] = {
     ObjectDoesNotExist: error_handler(HTTPStatus.NOT_FOUND, "not_found", "There is nothing with this ID any more."),
     SuspiciousOperation: _unreadable,
     RawPostDataException: _unreadable,
+    MultiPartParserError: _unreadable,
     UnreadablePostError: _unreadable,
     DatabaseError: database_error,
     InterfaceError: database_error,

@@ -128,6 +128,15 @@ def test_what_can_not_be_read_is_named_with_its_place_and_nothing_changes(world,
     assert stored() == before
 
 
+@pytest.mark.parametrize("path", ["/channels/{channel}/pause", "/workspaces/{online}/pause"])
+def test_a_form_that_can_not_be_read_is_refused_also_where_no_body_is_needed(world, path):
+    caller, before = world.operator, stored()
+    address = path.format(channel=world.channels["sending"].pk, online=world.workspaces["online"].pk)
+    answer = caller.client.generic("POST", address, headers=caller.headers, CONTENT_TYPE="multipart/form-data")
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert stored() == before
+
+
 @pytest.mark.parametrize("call", JUDGED)
 def test_a_report_with_a_bad_value_counts_or_its_field_is_named(world, call):
     schema, fields = schema_of(call)
