@@ -4,6 +4,8 @@ import re
 from itertools import chain
 from uuid import UUID
 
+from django.db import connection, transaction
+
 from events.masking.configured_secrets import configured_secrets
 from events.masking.masker import WINDOW_CHARACTERS, Masker
 from workspaces.access import secrets
@@ -26,8 +28,18 @@ def mask_line(line: str) -> str:
 
 
 def values_of(named: set[UUID]) -> list[str]:
-    """Return the secrets of workspaces, each named by its ID or that of a launch; none at all if none is named."""
+    """Return the secrets of workspaces, each named by its ID or that of a launch; none at all if none is named.
+
+    Logging changes nothing for its caller: a failed query breaks no transaction, and a thread that had no connection to
+    the database is left without one, since nobody would close it.
+    """
     if not named:
         return []
-    launched = Launch.objects.filter(pk__in=named).values_list("workspace_id", flat=True)
-    return list(chain.from_iterable(secrets.readable_values({*named, *launched}).values()))
+    was_connected = connection.connection is not None
+    try:
+        with transaction.atomic():
+            launched = Launch.objects.filter(pk__in=named).values_list("workspace_id", flat=True)
+            return list(chain.from_iterable(secrets.readable_values({*named, *launched}).values()))
+    finally:
+        if not was_connected:
+            connection.close()

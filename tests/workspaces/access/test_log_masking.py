@@ -1,17 +1,19 @@
 """Lines of the server's log hold no secret, and say what they can."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 from celery import Celery
 from celery.app.trace import build_tracer
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from config.log_format import FieldsFormatter
 from tests.workspaces.factories import online
 from workspaces.access import log_masking
 from workspaces.access.tokens import mint_agent_token
+from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -55,6 +57,29 @@ def test_a_credential_is_masked_in_a_line_that_names_no_workspace():
     line = line_of(f"refused {token} here")
     assert token not in line
     assert "RuntimeError: refused •••••• here" in line
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thread_without_a_connection_is_left_without_one():
+    workspace = online(secrets={"KEY": VALUE})
+
+    def log():
+        line = line_of(f"no access with {VALUE}", workspace_id=workspace.pk)
+        return line, connection.connection
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        line, left = pool.submit(log).result()
+    assert "no access with ••••••" in line
+    assert left is None
+
+
+def test_a_failed_query_of_the_log_breaks_no_transaction_of_its_caller(monkeypatch):
+    monkeypatch.setattr(
+        log_masking.secrets, "readable_values", lambda ids: Workspace.objects.raw("SELECT 1/0 AS id")[0]
+    )
+    line = line_of(f"no access with {VALUE}", workspace_id=uuid4())
+    assert VALUE not in line
+    assert Workspace.objects.count() == 0
 
 
 @pytest.mark.parametrize("error", [DatabaseError("away"), RuntimeError("anything")])
