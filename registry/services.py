@@ -51,8 +51,6 @@ class StoredHeartbeat(NamedTuple):
 
 # A heartbeat may bring a workspace with one of these online.
 _BROUGHT_ONLINE = find_transition(Verb.HEARTBEAT, WorkspaceStatus.ONLINE).sources | {WorkspaceStatus.FAILED}
-# With any other status the current launch has been online, or can't be again.
-_MAY_BE_BOOTING = frozenset({WorkspaceStatus.PROVISIONING, WorkspaceStatus.FAILED})
 
 
 def register(agent: Agent, *, url: str, agent_card: Mapping[str, Any] | None, now: datetime) -> Mapping[str, str]:
@@ -78,7 +76,7 @@ def _bring_online(
 ) -> Workspace:
     """Bring the agent's workspace online. Enforce its budget, which may have been reached while it was paused."""
     boot_log_bytes = None
-    if agent.status in _MAY_BE_BOOTING and agent.backend in LAUNCHED_KINDS:
+    if agent.backend in LAUNCHED_KINDS and _may_be_booting(agent, now=now):
         # Before the transaction, since it asks the backend.
         key = LaunchKey(workspace_id=agent.workspace_id, launch_id=agent.launch_id)
         boot_log_bytes = guarded_calls.log_size(agent.backend, key)
@@ -93,6 +91,14 @@ def _bring_online(
     if workspace.budget_limit is not None:
         operations.enforce_budget(agent.workspace_id)
     return workspace
+
+
+def _may_be_booting(agent: Agent, *, now: datetime) -> bool:
+    """Return whether the agent's launch may come online for the first time, as far as its status tells."""
+    if agent.status != WorkspaceStatus.FAILED:
+        return agent.status == WorkspaceStatus.PROVISIONING
+    workspace = Workspace.objects.filter(pk=agent.workspace_id).first()
+    return workspace is not None and mark_online.may_arrive_late(workspace, now=now)
 
 
 def update_card(agent: Agent, agent_card: Mapping[str, Any]) -> Mapping[str, str]:

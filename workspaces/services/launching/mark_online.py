@@ -120,14 +120,17 @@ def loop_facts(loop: Mapping[str, Any]) -> dict[str, Any]:
     return {name: loop[name] for name in ("count", "attempt", "most_attempts", "next_attempt_at", "gave_up")}
 
 
+def may_arrive_late(workspace: Workspace, *, now: datetime) -> bool:
+    """Return whether a deadline failed the workspace's launch whose grace lasts, so that it may still come online."""
+    if workspace.status != WorkspaceStatus.FAILED or workspace.failure_code not in DEADLINE_FAILURES:
+        return False
+    # `now` may be from before a lock: the stop may have been sent since, which `teardown_attempts` tells.
+    return _launch_of(workspace).not_torn_down().filter(teardown_at__gt=now, teardown_attempts=0).exists()
+
+
 def _find_rule(workspace: Workspace, verb: Verb, *, now: datetime) -> Transition:
     """Return the transition that leads online. Raises TransitionRefused if the verb or a stop forbids it."""
-    is_failed_by_deadline = workspace.status == WorkspaceStatus.FAILED and workspace.failure_code in DEADLINE_FAILURES
-    # `now` is from before the lock: the stop may have been sent since, which `teardown_attempts` tells.
-    if (
-        is_failed_by_deadline
-        and _launch_of(workspace).not_torn_down().filter(teardown_at__gt=now, teardown_attempts=0).exists()
-    ):
+    if may_arrive_late(workspace, now=now):
         return find_transition(Verb.LATE_ARRIVAL, WorkspaceStatus.ONLINE)
     rule = find_transition(verb, WorkspaceStatus.ONLINE)
     check_source(workspace, rule)
