@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import resolve
 
 from events.live.stream import StreamRefused
-from workspaces.access.authentication import Access, challenge
+from workspaces.access.authentication import Access, Agent, Operator, challenge
 from workspaces.access.errors import RequestRefused
 from workspaces.api.diagnosis.logs import READ as READ_LOG
 from workspaces.models import ApiScope
@@ -26,18 +26,21 @@ def require_reader(request: HttpRequest, workspace_id: UUID | None) -> None:
     require(READ_OWN_EVENTS if workspace_id else READ_EVENTS, request)
 
 
-def require_log_reader(request: HttpRequest, workspace_id: UUID | None) -> None:
-    """Raise StreamRefused unless an operator, an API key or its own agent may read a workspace's log."""
-    require(READ_LOG, request)
+def require_log_reader(request: HttpRequest, workspace_id: UUID | None) -> Operator | Agent:
+    """Return who asks to read a workspace's log.
+
+    Raise StreamRefused unless it is an operator, an API key or its own agent that may.
+    """
+    return require(READ_LOG, request)
 
 
-def require(access: Access, request: HttpRequest) -> None:
-    """Raise StreamRefused unless the request's credential has this access."""
+def require(access: Access, request: HttpRequest) -> Operator | Agent:
+    """Return who asks; raise StreamRefused unless the request's credential has this access."""
     for middleware in _MIDDLEWARE:
         middleware.process_request(request)
     request.resolver_match = resolve(request.path_info)
     try:
-        access(request)
+        return access(request)
     except RequestRefused as refusal:
         headers = {"WWW-Authenticate": challenge(refusal.code)} if refusal.status == 401 else {}
         raise StreamRefused(refusal.status, str(refusal), headers=headers, code=refusal.code) from None

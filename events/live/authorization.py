@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 # Raises StreamRefused if the request may not read the events of the workspace (None: of all workspaces). It runs in a
 # thread and may query.
 Authorize = Callable[[ASGIRequest, UUID | None], None]
+T = TypeVar("T")
 
 
 def django_request(scope: Mapping[str, Any]) -> ASGIRequest:
@@ -25,9 +26,11 @@ def django_request(scope: Mapping[str, Any]) -> ASGIRequest:
     return ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, BytesIO())
 
 
-async def require_authorization(scope: Mapping[str, Any], workspace_id: UUID | None, *, authorize: Authorize) -> None:
-    """Raise StreamRefused unless the client may read the stream."""
-    await sync_to_async(_call, thread_sensitive=False)(authorize, scope, workspace_id)
+async def require_authorization(
+    scope: Mapping[str, Any], workspace_id: UUID | None, *, authorize: Callable[[ASGIRequest, UUID | None], T]
+) -> T:
+    """Return what `authorize` does; raise StreamRefused unless the client may read the stream."""
+    return await sync_to_async(lambda: _call(authorize, scope, workspace_id), thread_sensitive=False)()
 
 
 async def find_revoked(streams: Iterable[Stream], *, authorize: Authorize) -> list[tuple[Stream, StreamRefused]]:
@@ -60,9 +63,9 @@ def _refusals(streams: Mapping[Any, Stream], authorize: Authorize) -> dict[Any, 
     return refusals
 
 
-def _call(authorize: Authorize, scope: Mapping[str, Any], workspace_id: UUID | None) -> None:
+def _call(authorize: Callable[[ASGIRequest, UUID | None], T], scope: Mapping[str, Any], workspace_id: UUID | None) -> T:
     try:
-        authorize(django_request(scope), workspace_id)
+        return authorize(django_request(scope), workspace_id)
     finally:
         # The thread is one of a pool, and each would keep its database connection.
         connections.close_all()

@@ -4,7 +4,8 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
@@ -15,13 +16,13 @@ from django.core.exceptions import DisallowedHost, TooManyFieldsSent
 from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError, connections
 
-from events.live.authorization import Authorize, django_request, require_authorization
+from events.live.authorization import django_request, require_authorization
 from events.live.event_batch import AsgiMessage, body_part
 from events.live.server_sent import send_refusal
 from events.live.stream import StreamRefused
 from events.live.stream_request import own_path
-from events.masking.credentials import AGENT_TOKEN_PREFIX
 from events.parameters import WrongParameters, check_parameters
+from workspaces.access.authentication import Agent, Operator
 from workspaces.access.errors import RequestRefused
 from workspaces.api.diagnosis.log_spans import LogStream, span_of
 from workspaces.api.diagnosis.logs import ShownPart, read_part, why_over
@@ -33,6 +34,8 @@ from workspaces.services.core.transition import UnknownWorkspace
 T = TypeVar("T")
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[AsgiMessage], Awaitable[None]]
+# Raises StreamRefused if the request may not read the log of the workspace. It runs in a thread and may query.
+Authorize = Callable[[ASGIRequest, UUID | None], Operator | Agent]
 
 _PATH = re.compile(r"/workspaces/([^/]+)/logs")
 # As Pydantic reads a boolean.
@@ -59,13 +62,14 @@ class LogLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Followed:
-    """What a client follows, and from where on."""
+    """What a client follows, and from where on; also whether the client is the workspace's agent."""
 
     workspace_id: UUID
     launch_id: UUID
     which: LogStream | None
     offset: int
     is_event_stream: bool
+    is_by_agent: bool
 
     def message(self, part: ShownPart) -> bytes:
         """Return a part of the log as the client reads it. The ID is the offset behind it and the launch."""
@@ -86,7 +90,7 @@ class LogStreams:
         self._authorize = authorize
         self._limits = limits or LogLimits()
         self._open = 0
-        self._of_agents: Counter[bytes] = Counter()
+        self._of_agents: Counter[UUID] = Counter()
 
     def serves(self, scope: Mapping[str, Any]) -> bool:
         """Return whether a request asks to follow a log."""
@@ -99,17 +103,17 @@ class LogStreams:
         """Serve one client until it disconnects or the log ends."""
         # Counted before the first await, so that many at once don't pass the limit together.
         self._open += 1
-        agent = agent_credential(scope)
-        self._of_agents[agent] += 1
         try:
-            self.check_room(agent)
+            if self._open > self._limits.most_streams:
+                raise too_many()
             followed = await self.check(scope)
-            kind = _EVENT_STREAM if followed.is_event_stream else "text/plain"
-            headers = [(b"content-type", f"{kind}; charset=utf-8".encode()), *_HEADERS]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            # The server sends its headers with the first part of the body, even with an empty one.
-            await self.write(send, b"retry: 2000\n\n" if followed.is_event_stream else b"")
-            await self.follow(followed, scope, receive, send)
+            with self.counting_agents(followed):
+                kind = _EVENT_STREAM if followed.is_event_stream else "text/plain"
+                headers = [(b"content-type", f"{kind}; charset=utf-8".encode()), *_HEADERS]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                # The server sends its headers with the first part of the body, even with an empty one.
+                await self.write(send, b"retry: 2000\n\n" if followed.is_event_stream else b"")
+                await self.follow(followed, scope, receive, send)
         except StreamRefused as refusal:
             await send_refusal(send, refusal)
         except TimeoutError:
@@ -117,17 +121,26 @@ class LogStreams:
             return
         finally:
             self._open -= 1
-            self._of_agents[agent] -= 1
-            if not self._of_agents[agent]:
-                del self._of_agents[agent]
 
-    def check_room(self, agent: bytes) -> None:
-        """Raise StreamRefused if too many logs are followed, by this agent if it is one, by agents or by all."""
-        limits, of_all_agents = self._limits, self._of_agents.total() - self._of_agents[b""]
-        is_too_busy = of_all_agents > limits.most_of_agents or self._of_agents[agent] > limits.most_of_one_agent
-        if self._open > limits.most_streams or (agent and is_too_busy):
-            why = "Too many logs are followed here already. Try again later."
-            raise StreamRefused(503, why, headers={"Retry-After": "10"}, code="unavailable")
+    @contextmanager
+    def counting_agents(self, followed: Followed) -> Iterator[None]:
+        """Count a stream while it lasts, if an agent follows it, for its workspace, whichever token it has sent.
+
+        Raises StreamRefused if this agent, or all agents together, follow too many.
+        """
+        if not followed.is_by_agent:
+            yield
+            return
+        limits, agent, counts = self._limits, followed.workspace_id, self._of_agents
+        if counts.total() >= limits.most_of_agents or counts[agent] >= limits.most_of_one_agent:
+            raise too_many()
+        counts[agent] += 1
+        try:
+            yield
+        finally:
+            counts[agent] -= 1
+            if not counts[agent]:
+                del counts[agent]
 
     async def check(self, scope: Mapping[str, Any]) -> Followed:
         """Return what a client asks for. Raises StreamRefused."""
@@ -137,7 +150,7 @@ class LogStreams:
         try:
             workspace_id = UUID(match[1] if match else "")
             request.get_host()
-            await require_authorization(scope, workspace_id, authorize=self._authorize)
+            client = await require_authorization(scope, workspace_id, authorize=self._authorize)
             workspace = await in_thread(lambda: find(workspace_id))
             which, offset, of_launch = read_parameters(request)
             # Before the first byte, since the status says it.
@@ -162,6 +175,7 @@ class LogStreams:
             which=which,
             offset=0 if is_of_other else offset,
             is_event_stream=_EVENT_STREAM in request.headers.get("Accept", ""),
+            is_by_agent=isinstance(client, Agent),
         )
 
     async def follow(self, followed: Followed, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -218,11 +232,10 @@ class LogStreams:
             await send(body_part(data))
 
 
-def agent_credential(scope: Mapping[str, Any]) -> bytes:
-    """Return the token of an agent, or b"" if the client is none."""
-    sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    token = sent.partition(b" ")[2].strip(b" \t")
-    return token if token.startswith(AGENT_TOKEN_PREFIX.encode()) else b""
+def too_many() -> StreamRefused:
+    """Return the refusal of one stream too many."""
+    why = "Too many logs are followed here already. Try again later."
+    return StreamRefused(503, why, headers={"Retry-After": "10"}, code="unavailable")
 
 
 def look_at(followed: Followed, offset: int) -> tuple[ShownPart, str]:

@@ -12,8 +12,8 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting, external, running_on
 from workspaces.access.api_keys import mint_api_key
 from workspaces.access.secrets import put_secrets
-from workspaces.access.tokens import mint_agent_token
-from workspaces.models import ApiKey, Launch, LaunchOutcome
+from workspaces.access.tokens import digest, mint_agent_token, random_text
+from workspaces.models import AgentToken, ApiKey, Launch, LaunchOutcome
 from workspaces.operations import restart
 from workspaces.provisioners.registry import get_provisioner
 
@@ -235,6 +235,16 @@ def test_agents_take_no_streams_from_operators_and_no_agent_takes_those_of_the_o
         for other in others:
             wait_until(lambda other=other: status(*other) == 200)
         assert status(workspace, key) == 200
+
+
+def test_all_tokens_of_an_agent_share_its_streams_also_those_that_an_earlier_version_minted(server, workspace):
+    old = random_text()
+    AgentToken.objects.create(workspace=workspace, launch_id=workspace.launch_id, digest=digest(old))
+    with following(server, workspace, mint_agent_token(workspace)) as answer:
+        assert answer.status_code == 200
+        for credential in (mint_agent_token(workspace), old):
+            with following(server, workspace, credential) as refused:
+                assert refused.status_code == 503
 
 
 @pytest.mark.parametrize(
