@@ -16,6 +16,15 @@ def masker_of(workspace_id: UUID) -> Masker:
     return WorkspaceMasker(stored, workspace_id=workspace_id)
 
 
+def masker_of_log(workspace_id: UUID) -> Masker:
+    """Return what masks the log of a workspace's current launch, which is shown after its stop, too.
+
+    It also knows the values that were replaced or deleted since, which no other text can hold any more.
+    """
+    stored = [value for values in secrets.readable_values({workspace_id}).values() for value in values]
+    return WorkspaceMasker([*stored, *secrets.values_only_in_logs(workspace_id)], workspace_id=workspace_id)
+
+
 def masker_for_token(token: str, *, workspace_id: UUID) -> Masker | None:
     """Return what masks the texts of a workspace, or None, quickly, if this is no token that it ever had."""
     values = secrets.values_for_token(digest(token), workspace_id)

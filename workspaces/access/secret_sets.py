@@ -73,5 +73,5 @@ def delete_set(name: str) -> None:
 
 def retire_sets(workspace_id: UUID, names: Iterable[str]) -> None:
     """Keep the values of sets that a workspace loses, for masking, as long as its launch may have them."""
-    values = Secret.objects.filter(secret_set__in=list(names)).values_list("ciphertext", flat=True)
-    secrets.retire((workspace_id, value) for value in values)
+    lost = Secret.objects.filter(secret_set__in=list(names))
+    secrets.retire((workspace_id, secret) for secret in lost)

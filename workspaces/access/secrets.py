@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
+from django.db.models.functions import Coalesce, Now, RowNumber
 
 from agent import rules
 from postgres import encryption
@@ -21,6 +21,8 @@ MAX_VALUE_BYTES = 4 * MAX_VALUE_CHARACTERS + 2
 MAX_NAME_CHARACTERS = 255
 MAX_SECRETS = 1000
 MAX_OPERATOR_CHARACTERS = 200
+# Of one name, of one workspace or global.
+MAX_RETIRED = 100
 _SHOWN_PROBLEMS = 20
 REMOVED = "The workspace is removed, so it can't get secrets."
 
@@ -146,10 +148,13 @@ def put_secrets(
     if secret_set is not None and not SecretSet.objects.filter(pk=secret_set).exists():
         raise InvalidSecret(f"There is no secret set {secret_set[:80]!r} any more.")
     for name, value in values.items():
-        new = {"ciphertext": encryption.encrypt(value), "set_by": by[:MAX_OPERATOR_CHARACTERS]}
+        new: dict[str, Any] = {"ciphertext": encryption.encrypt(value), "set_by": by[:MAX_OPERATOR_CHARACTERS]}
         # None means IS NULL, which the stubs don't know.
         key: dict[str, Any] = {"workspace_id": workspace_id, "secret_set_id": secret_set, "name": name}
-        _retire(Secret.objects.filter(**key))
+        stored = Secret.objects.filter(**key)
+        if all(value_of(secret.ciphertext) != value for secret in stored):
+            _retire(stored)
+            new["value_since"] = Now()
         Secret.objects.update_or_create(
             **key,
             defaults={**new, "updated_at": Now(), "version": F("version") + 1},
@@ -166,21 +171,24 @@ def delete_secrets(secrets: QuerySet[Secret]) -> None:
 
 def _retire(secrets: QuerySet[Secret]) -> None:
     """Keep the values for masking: those of a set for each workspace that has the set."""
-    values: list[tuple[UUID | None, str]] = []
+    values: list[tuple[UUID | None, Secret]] = []
     for secret in secrets:
         holders: Iterable[UUID | None] = [secret.workspace_id]
         if secret.secret_set_id:
             # Also removed ones: their processes may be running.
             users = Workspace.objects.filter(secret_sets__contains=[secret.secret_set_id])
             holders = users.values_list("pk", flat=True)
-        values += [(holder, secret.ciphertext) for holder in holders]
+        values += [(holder, secret) for holder in holders]
     retire(values)
 
 
-def retire(values: Iterable[tuple[UUID | None, str]]) -> None:
-    """Keep encrypted values, to mask them in texts of a workspace or of all (None), while a launch may have them."""
+def retire(values: Iterable[tuple[UUID | None, Secret]]) -> None:
+    """Keep values, to mask them in texts of a workspace or of all (None), while a launch may have them."""
     RetiredSecret.objects.bulk_create(
-        RetiredSecret(workspace_id=workspace_id, ciphertext=ciphertext) for workspace_id, ciphertext in values
+        RetiredSecret(
+            workspace_id=workspace_id, name=secret.name, ciphertext=secret.ciphertext, value_since=secret.value_since
+        )
+        for workspace_id, secret in values
     )
 
 
@@ -190,16 +198,27 @@ def workspaces_with(secret_set: str) -> WorkspaceQuerySet:
 
 
 def delete_unused_retired_secrets() -> int:
-    """Delete the retired secrets that no launch can have any more, and no log that is shown; return their number."""
-    may_have = Launch.objects.filter(queued_at__lte=OuterRef("retired_at"))
+    """Delete the retired secrets that no launch can have any more, and no log that is shown; return their number.
+
+    Also all but the newest MAX_RETIRED of a name. Those that no running launch can have are for logs only from now on.
+    """
+    # A launch reads its secrets after it is queued and before it is booting. An unknown beginning rules none out.
+    read_before = Q(booting_at__lt=Coalesce(OuterRef("value_since"), F("booting_at")), booting_at__isnull=False)
+    may_have = Launch.objects.filter(~read_before, queued_at__lte=OuterRef("retired_at"))
     # The log of a workspace's current launch is shown after its stop, too, and masked each time.
     is_shown = ~Q(workspace__status=WorkspaceStatus.REMOVED) & ~Q(backend=BackendKind.EXTERNAL)
+    of_it, is_own = Q(workspace_id=OuterRef("workspace_id")), Q(workspace__isnull=False)
+
+    def without(launches: QuerySet[Launch]) -> Q:
+        return (is_own & ~Exists(launches.filter(of_it))) | (~is_own & ~Exists(launches))
+
     running, shown = may_have.not_torn_down(), may_have.current().filter(is_shown)
-    of_it = Q(workspace_id=OuterRef("workspace_id"))
-    own = Q(workspace__isnull=False) & ~Exists(running.filter(of_it)) & ~Exists(shown.filter(of_it))
-    global_ones = Q(workspace__isnull=True) & ~Exists(running) & ~Exists(shown)
-    number, _ = RetiredSecret.objects.filter(own | global_ones).delete()
-    return number
+    RetiredSecret.objects.filter(without(running), only_in_logs=False).update(only_in_logs=True)
+    unused, _ = RetiredSecret.objects.filter(without(shown), only_in_logs=True).delete()
+    place = Window(RowNumber(), partition_by=["workspace_id", "name"], order_by="-pk")
+    ranked = RetiredSecret.objects.exclude(name="").annotate(place=place)
+    too_many, _ = RetiredSecret.objects.filter(pk__in=ranked.filter(place__gt=MAX_RETIRED).values("pk")).delete()
+    return unused + too_many
 
 
 def read_environment(workspace_id: UUID) -> dict[str, str]:
@@ -253,7 +272,7 @@ def value_of(ciphertext: str | None) -> str | None:
 
 
 def readable_values(workspace_ids: set[UUID], secret_sets: Sequence[str] = ()) -> dict[UUID | None, list[str]]:
-    """Return every value that can be decrypted, retired ones included, by workspace.
+    """Return every value that can be decrypted, also retired ones that a running launch may have, by workspace.
 
     Global ones, and those of the named sets, are under None.
     """
@@ -264,6 +283,19 @@ def readable_values(workspace_ids: set[UUID], secret_sets: Sequence[str] = ()) -
     for workspace_id, ciphertext in rows:
         with suppress(encryption.CannotDecrypt):
             values.setdefault(workspace_id, []).append(encryption.decrypt(ciphertext))
+    return values
+
+
+def values_only_in_logs(workspace_id: UUID) -> list[str]:
+    """Return the retired values that only the log of a workspace's stopped launch can hold, global ones included.
+
+    Read them after `readable_values`, since those of a launch that ends in between are moved here.
+    """
+    of_it = Q(workspace_id=workspace_id) | Q(workspace__isnull=True)
+    values = []
+    for ciphertext in RetiredSecret.objects.filter(of_it, only_in_logs=True).values_list("ciphertext", flat=True):
+        with suppress(encryption.CannotDecrypt):
+            values.append(encryption.decrypt(ciphertext))
     return values
 
 

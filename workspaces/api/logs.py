@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from typing_extensions import TypedDict
 
 from agent.texts import printable
-from workspaces.access.masking import masker_of
+from workspaces.access.masking import masker_of_log
 from workspaces.api.edits import find
 from workspaces.api.router import access, router
 from workspaces.models import ApiScope, Workspace
@@ -37,4 +37,4 @@ def console_of(workspace: Workspace) -> str:
     seen = guarded_calls.look(workspace.backend, key)
     if not seen.log_tail:
         return workspace.failure_log_tail
-    return masker_of(workspace.pk).mask_log_tail(seen.log_tail)
+    return masker_of_log(workspace.pk).mask_log_tail(seen.log_tail)

@@ -64,6 +64,8 @@ class Secret(models.Model):
     set_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
+    # Since when it has had this value, also if it was set again to the same one; null if that isn't known.
+    value_since = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["name", "id"]
@@ -93,11 +95,19 @@ class Secret(models.Model):
 
 
 class RetiredSecret(models.Model):
-    """A replaced or deleted secret, kept for masking until no launch can have its value any more."""
+    """A replaced or deleted secret, kept for masking until no launch can have its value any more.
+
+    Once only the log of a stopped launch can hold it (`only_in_logs`), it is masked in logs alone.
+    """
 
     workspace = models.ForeignKey(Workspace, null=True, on_delete=models.CASCADE, related_name="retired_secrets")
+    # Empty if it was retired before names were kept.
+    name = models.CharField(max_length=255, default="", db_default="")
     ciphertext = models.TextField()
+    # From when until when a launch could get it; null if the beginning isn't known.
+    value_since = models.DateTimeField(null=True)
     retired_at = models.DateTimeField(db_default=Now())
+    only_in_logs = models.BooleanField(default=False, db_default=False)
 
     def __str__(self) -> str:
         return f"retired at {self.retired_at}"

@@ -1,5 +1,6 @@
--- Every value that is secret for the `wanted` workspaces, as it is stored, retired ones included: their own, those of their
--- sets, the global ones, and those of the named `sets`. Global ones, and those of named sets, have no workspace.
+-- Every value that is secret for the `wanted` workspaces, as it is stored: their own, those of their sets, the global ones,
+-- and those of the named `sets`; also retired ones, except those that only the log of a stopped launch can hold. Global
+-- ones, and those of named sets, have no workspace.
 -- workspaces/access/secrets.py calls it. A function, because Postgres plans these queries once for a session instead of for
 -- each text that is masked.
 CREATE OR REPLACE FUNCTION workspaces_secret_values(wanted uuid[], sets text[]) RETURNS TABLE (
@@ -24,8 +25,9 @@ BEGIN
     SELECT NULL, secret.ciphertext FROM workspaces_secret AS secret WHERE secret.secret_set_id = ANY (sets)
     UNION ALL
     SELECT retired.workspace_id, retired.ciphertext FROM workspaces_retiredsecret AS retired
-    WHERE retired.workspace_id = ANY (wanted)
+    WHERE retired.workspace_id = ANY (wanted) AND NOT retired.only_in_logs
     UNION ALL
-    SELECT NULL, retired.ciphertext FROM workspaces_retiredsecret AS retired WHERE retired.workspace_id IS NULL;
+    SELECT NULL, retired.ciphertext FROM workspaces_retiredsecret AS retired
+    WHERE retired.workspace_id IS NULL AND NOT retired.only_in_logs;
 END
 $$;

@@ -106,6 +106,7 @@ PARTS = [
     ("events.delivery.masking_sender.secrets_in", nothing, receivers_repeat),
     ("events.delivery.masking_sender.configured_secrets", nothing, receivers_repeat),
     ("workspaces.access.secrets.retire", nothing, agents_report),
+    ("workspaces.access.secrets.values_only_in_logs", nothing, backends_fail),
     ("workspaces.access.secrets._VALUES", WITHOUT_SETS, agents_report),
 ]
 

@@ -5,13 +5,14 @@ from datetime import timedelta
 import pytest
 from celery import Celery
 
+from postgres import encryption
 from postgres.clock import database_now
 from tests.callers import holder
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import booting, later, launching, online, queued, running_on
 from workspaces import enqueue
 from workspaces.access import secrets
-from workspaces.access.masking import masker_of
+from workspaces.access.masking import masker_of, masker_of_log
 from workspaces.deadlines.policy import Policy
 from workspaces.models import ApiScope, Launch, RetiredSecret, Secret, Workspace
 from workspaces.operations import pause, restart
@@ -53,6 +54,66 @@ def test_the_log_that_is_kept_of_a_stopped_launch_shows_no_value_that_was_replac
     for path in ("logs", "console"):
         text = reader.get(f"/workspaces/{workspace.pk}/{path}").content.decode()
         assert "it starts with ••••••" in text
+
+
+def retired_values():
+    return [encryption.decrypt(row.ciphertext) for row in RetiredSecret.objects.order_by("pk")]
+
+
+def test_what_only_the_log_of_a_stopped_launch_can_hold_is_masked_in_logs_alone():
+    """Each heartbeat would have to decrypt and look for all that was replaced while any workspace is paused."""
+    secrets.put_secrets({"GLOBAL": "old-global-value"}, workspace_id=None)
+    workspace = online(secrets={"OWN": "old-own-value"})
+    secrets.put_secrets({"GLOBAL": "new-global-value"}, workspace_id=None)
+    secrets.put_secrets({"OWN": "new-own-value"}, workspace_id=workspace.pk)
+    secrets.delete_unused_retired_secrets()
+    text = "old-own-value old-global-value"
+    assert masker_of(workspace.pk).mask(text) == "•••••• ••••••"
+    pause(workspace.pk)
+    Launch.objects.filter(pk=workspace.launch_id).update(torn_down_at=database_now())
+    assert secrets.delete_unused_retired_secrets() == 0
+    known = secrets.readable_values({workspace.pk})
+    assert known == {None: ["new-global-value"], workspace.pk: ["new-own-value"]}
+    assert masker_of_log(workspace.pk).mask(text) == "•••••• ••••••"
+
+
+def test_a_value_that_is_set_again_is_not_retired_and_stays_masked_once_it_is_replaced():
+    secrets.put_secrets({"GLOBAL": "first-value"}, workspace_id=None)
+    running = booting()
+    secrets.put_secrets({"GLOBAL": "first-value"}, workspace_id=None)
+    assert Secret.objects.get().version == 2
+    assert retired_values() == []
+    secrets.put_secrets({"GLOBAL": "second-value"}, workspace_id=None)
+    assert secrets.delete_unused_retired_secrets() == 0
+    assert masker_of(running.pk).mask("first-value") == "••••••"
+
+
+def test_a_running_launch_keeps_the_value_that_it_has_and_none_of_those_that_followed(monkeypatch):
+    monkeypatch.setattr(secrets, "MAX_RETIRED", 3)
+    for number in range(2):
+        secrets.put_secrets({"GLOBAL": f"value-{number}"}, workspace_id=None)
+    running = booting()
+    for number in range(2, 9):
+        secrets.put_secrets({"GLOBAL": f"value-{number}"}, workspace_id=None)
+        secrets.delete_unused_retired_secrets()
+    assert retired_values() == ["value-1"]
+    assert masker_of(running.pk).mask("value-1") == "••••••"
+
+
+def test_of_each_name_only_the_newest_retired_values_are_kept(monkeypatch):
+    monkeypatch.setattr(secrets, "MAX_RETIRED", 3)
+    # It has not read its secrets yet, so it may get any of them.
+    workspace = queued()
+    for number in range(6):
+        secrets.put_secrets({"A": f"global-a-{number}", "B": f"global-b-{number % 3}"}, workspace_id=None)
+        secrets.put_secrets({"A": f"own-a-{number}"}, workspace_id=workspace.pk)
+    assert secrets.delete_unused_retired_secrets() == 6
+    kept = sorted(retired_values())
+    assert kept == sorted(
+        [f"{owner}-a-{number}" for owner in ("global", "own") for number in (2, 3, 4)]
+        + [f"global-b-{number}" for number in (2, 0, 1)]
+    )
+    assert secrets.delete_unused_retired_secrets() == 0
 
 
 def test_a_launch_of_another_workspace_keeps_only_old_global_values_masked():

@@ -10,7 +10,7 @@ from ninja import Query
 
 from events.masking.masker import Masker
 from workspaces.access.errors import RequestRefused
-from workspaces.access.masking import masker_of
+from workspaces.access.masking import masker_of_log
 from workspaces.api.diagnosis.log_spans import WHOLE, LogSpan, LogStream, dropped, kept_tail, span_of
 from workspaces.api.edits import find
 from workspaces.api.router import access, router
@@ -90,7 +90,7 @@ def whole_log(workspace: Workspace, stream: LogStream | None = None) -> str | No
         span = span_of(workspace.launch_id, stream)
         span.check(first, offset=0)
         end = first.size if span.end is None else min(first.size, span.end)
-        masker = masker_of(workspace.pk)
+        masker = masker_of_log(workspace.pk)
         offset = max(end - MOST_BYTES, span.begin)
         while offset < end:
             part = read_part(workspace, workspace.launch_id, offset=offset, is_last=True, masker=masker, span=span)
@@ -142,7 +142,7 @@ def read_part(
     if not whole:
         # Behind a line that is too long, the next part may have its end.
         return ShownPart(text="", offset=part.end if part.end > offset and not data else max(offset, part.start))
-    text = (masker or masker_of(workspace.pk)).mask_log_lines(whole.decode(errors="replace"))
+    text = (masker or masker_of_log(workspace.pk)).mask_log_lines(whole.decode(errors="replace"))
     return ShownPart(text=text, offset=begin + len(whole))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.callers import AgentCaller, holder
 from tests.workspaces.factories import booting, external, failed, running_on
-from workspaces.access.masking import masker_of
+from workspaces.access.masking import masker_of_log
 from workspaces.access.secrets import put_secrets
 from workspaces.api.diagnosis.logs import PART_BYTES, LogStream, read_part, why_over
 from workspaces.models import ApiScope, Workspace
@@ -91,7 +91,9 @@ def test_a_log_that_grows_while_it_is_read_ends_near_where_it_ended_and_its_secr
 
     fake.before_call = write
     monkeypatch.setattr("workspaces.api.diagnosis.logs.PART_BYTES", 200)
-    monkeypatch.setattr("workspaces.api.diagnosis.logs.masker_of", lambda pk: maskers.append(pk) or masker_of(pk))
+    monkeypatch.setattr(
+        "workspaces.api.diagnosis.logs.masker_of_log", lambda pk: maskers.append(pk) or masker_of_log(pk)
+    )
     text = log_of(workspace)
     assert text.startswith(f"{lines}more\n")
     assert len(text) < len(lines) + 400
