@@ -11,13 +11,15 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from events.channels.base import Kind, Message, Receipt, SendFailed
 from events.masking.configured_secrets import configured_secrets
-from events.masking.masker import Masker
+from events.masking.masker import WINDOW_CHARACTERS, Masker
 
 logger = logging.getLogger(__name__)
 
 # A shorter word of a URL or a header, such as `hooks` or `Bearer`, says nothing by itself.
 _MIN_PART_CHARACTERS = 8
 _SIGNING_PREFIX = "whsec_"
+# How much of the reason for a failure is kept.
+_REASON_CHARACTERS = 1000
 
 
 class MaskingSender:
@@ -48,7 +50,8 @@ class MaskingSender:
 
     def _kept(self, texts: list[str]) -> list[str]:
         """Return the texts masked, and without half surrogate pairs, which the database refuses."""
-        return [text.encode(errors="replace").decode() for text in self._masker.mask_all(texts)]
+        masked = self._masker.mask_all([text[:WINDOW_CHARACTERS] for text in texts])
+        return [text.encode(errors="replace").decode() for text in masked]
 
     @contextmanager
     def _masking(self) -> Iterator[None]:
@@ -57,7 +60,7 @@ class MaskingSender:
         except SendFailed as error:
             reason, answer, response = self._kept([str(error), error.answer, error.response])
             raise SendFailed(
-                reason,
+                reason[:_REASON_CHARACTERS],
                 is_permanent=error.is_permanent,
                 is_gone=error.is_gone,
                 retry_after=error.retry_after,

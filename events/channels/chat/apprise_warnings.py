@@ -8,7 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def apprise_warnings() -> Iterator[list[str]]:
-    """Give a list that receives the warnings that Apprise logs in this thread during the block."""
+    """Give a list that receives the warnings that Apprise logs in this thread during the block.
+
+    They are whole, since they may hold the URL: half of a secret could not be masked.
+    """
     handler = _ThreadHandler()
     logger = logging.getLogger("apprise")
     logger.addHandler(handler)
@@ -28,4 +31,4 @@ class _ThreadHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.thread == self._thread:
-            self.messages.append(record.getMessage()[:300])
+            self.messages.append(record.getMessage())

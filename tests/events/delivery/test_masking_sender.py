@@ -122,6 +122,34 @@ def test_what_a_chats_library_logs_of_its_url_is_stored_masked_and_nowhere_in_th
     assert token not in "".join(capfd.readouterr())
 
 
+def test_no_part_of_a_token_in_a_chats_warnings_is_kept_wherever_it_stands(receiver, monkeypatch):
+    url = mattermost(receiver)
+    token = url.rpartition("/")[2]
+
+    def notify(self, **keywords):
+        for _ in range(2):
+            logging.getLogger("apprise").warning("%s%s is wrong", "é" * 290, token)
+        return False
+
+    monkeypatch.setattr(NotifyMattermost, "notify", notify)
+    channel("chat", {"url": url})
+    publish(online())
+    deliver_all_due()
+    warning = f"{'é' * 290}•••••• is wrong"
+    assert Delivery.objects.get().history[0]["error"] == f"{warning} {warning}"
+
+
+def test_a_long_reason_is_cut_after_it_is_masked(receiver, monkeypatch):
+    def send(sender, messages):
+        raise SendFailed(f"{'é' * 991}{KEY} is wrong")
+
+    monkeypatch.setattr(WebhookSender, "send", send)
+    webhook(f"{receiver.url}/{KEY}")
+    publish(online())
+    deliver_all_due()
+    assert Delivery.objects.get().history[0]["error"] == f"{'é' * 991}•••••• is"
+
+
 def test_an_error_that_nobody_expected_is_logged_with_its_traceback_and_without_secrets(receiver, monkeypatch, caplog):
     caplog.handler.setFormatter(FieldsFormatter())
 
