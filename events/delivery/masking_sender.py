@@ -3,6 +3,7 @@
 import base64
 import binascii
 import logging
+import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,10 @@ logger = logging.getLogger(__name__)
 # A shorter word of a URL or a header, such as `hooks` or `Bearer`, says nothing by itself.
 _MIN_PART_CHARACTERS = 8
 _SIGNING_PREFIX = "whsec_"
+# These say what a message is, and hold no credential.
+_PLAIN_HEADERS = frozenset({"accept", "accept-encoding", "accept-language", "content-type", "user-agent"})
+# A word of a web address, such as `webhooks`. A longer one may be random.
+_PATH_WORD = re.compile(r"[a-z]{1,15}")
 # How much of the reason for a failure is kept.
 _REASON_CHARACTERS = 1000
 
@@ -77,8 +82,12 @@ class MaskingSender:
 
 def secrets_in(sealed: Any) -> Iterator[str]:
     """Yield the texts in encrypted options, and the parts of URLs and headers that are secret by themselves."""
-    if isinstance(sealed, Mapping | list):
-        for item in sealed.values() if isinstance(sealed, Mapping) else sealed:
+    if isinstance(sealed, Mapping):
+        for name, item in sealed.items():
+            if name.lower() not in _PLAIN_HEADERS:
+                yield from secrets_in(item)
+    elif isinstance(sealed, list):
+        for item in sealed:
             yield from secrets_in(item)
     elif isinstance(sealed, str):
         yield sealed
@@ -93,7 +102,11 @@ def parts_of_url(url: str) -> Iterator[str]:
     except ValueError:
         return
     user_info, _, place = parts.netloc.rpartition("@")
-    for part in (*user_info.split(":"), *parts.path.split("/"), parts.fragment):
+    words = parts.path.split("/")
+    # Apprise's URLs have tokens and names of rooms in their paths.
+    if parts.scheme in ("http", "https"):
+        words = [word for word in words if not _PATH_WORD.fullmatch(word)]
+    for part in (*user_info.split(":"), *words, parts.fragment):
         yield from (part, unquote(part))
     yield from (value for _, value in parse_qsl(parts.query))
     # Apprise's URLs of services have tokens in place of a host.

@@ -193,6 +193,25 @@ def test_a_host_is_no_secret():
     assert not [each for each in found if each in ("chat.example.com", "chat.example.com:8443", "hooks")]
 
 
+@pytest.mark.parametrize("url", ["https://example.com/services/notifications/T1", "http://example.com/webhooks"])
+def test_ordinary_words_in_a_web_address_are_no_secrets(url):
+    assert not {"services", "notifications", "webhooks"} & set(secrets_in(url))
+
+
+@pytest.mark.parametrize("word", ["qwzxvbnmasdfghjk", "webhooks-7", "Webhooks"])
+def test_other_words_in_a_web_address_are_masked(word):
+    assert word in list(secrets_in(f"https://example.com/{word}"))
+
+
+def test_the_words_in_the_path_of_a_chats_url_are_masked():
+    assert "nightlyalerts" in list(secrets_in("ntfys://ntfy.example.com/nightlyalerts"))
+
+
+def test_headers_that_hold_no_credential_are_no_secrets():
+    headers = {"Accept": "text/plain", "Content-Type": "application/json", "user-agent": "Slipway/1", "X-Key": KEY}
+    assert set(secrets_in({"headers": headers})) == {KEY}
+
+
 @pytest.mark.parametrize("is_accepted", [True, False])
 def test_what_the_database_refuses_in_an_answer_does_not_stop_the_channel(receiver, monkeypatch, is_accepted):
     def send(sender, messages):
