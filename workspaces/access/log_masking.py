@@ -12,8 +12,6 @@ from workspaces.access import secrets
 from workspaces.models import Launch
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# A shorter password, such as the one of a database for development, is a word that occurs in the log.
-_MIN_CONFIGURED_CHARACTERS = 8
 
 
 def mask_line(line: str) -> str:
@@ -23,8 +21,7 @@ def mask_line(line: str) -> str:
     line may be about a database that can't be reached. Raises what keeps them from being read.
     """
     named = {UUID(found) for found in _UUID.findall(line)}
-    configured = [value for value in configured_secrets() if len(value) >= _MIN_CONFIGURED_CHARACTERS]
-    return Masker([*values_of(named), *configured]).mask(line[-WINDOW_CHARACTERS:])
+    return Masker([*values_of(named), *configured_secrets()]).mask(line[-WINDOW_CHARACTERS:])
 
 
 def values_of(named: set[UUID]) -> list[str]:

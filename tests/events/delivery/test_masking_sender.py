@@ -212,6 +212,16 @@ def test_headers_that_hold_no_credential_are_no_secrets():
     assert set(secrets_in({"headers": headers})) == {KEY}
 
 
+@pytest.mark.parametrize(("password", "is_masked"), [("postgres", True), ("secret7", False)])
+def test_a_configured_password_that_is_a_short_word_is_not_masked(receiver, settings, password, is_masked):
+    settings.EMAIL_HOST_PASSWORD = password
+    receiver.answer = lambda request: Answer(500, body=f"no {password} here".encode())
+    webhook(receiver.url)
+    publish(online())
+    deliver_all_due()
+    assert Delivery.objects.get().history[0]["response"] == ("no •••••• here" if is_masked else f"no {password} here")
+
+
 @pytest.mark.parametrize("is_accepted", [True, False])
 def test_what_the_database_refuses_in_an_answer_does_not_stop_the_channel(receiver, monkeypatch, is_accepted):
     def send(sender, messages):
