@@ -11,7 +11,7 @@ from events.masking.masker import WINDOW_CHARACTERS, Masker
 from workspaces.access import secrets
 from workspaces.models import Launch
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 def mask_line(line: str) -> str:

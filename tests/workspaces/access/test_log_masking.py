@@ -111,6 +111,12 @@ def warning_of(message, *arguments, **fields):
     return FieldsFormatter().format(record)
 
 
+@pytest.mark.parametrize("spelled", [lambda key: key.hex, lambda key: str(key).upper(), lambda key: key.hex.upper()])
+def test_a_workspace_is_known_however_its_id_is_spelled(spelled):
+    workspace = online(secrets={"KEY": VALUE})
+    assert "no access with ••••••" in warning_of(f"{spelled(workspace.pk)}: no access with {VALUE}")
+
+
 def test_a_secret_in_the_message_or_in_a_field_is_masked():
     workspace = online(secrets={"KEY": VALUE})
     line = warning_of("It stays: %s", VALUE, launch_id=workspace.launch_id, detail=f"no access with {VALUE}")
