@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -10,9 +11,16 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from config.broker import broker_error
+from events.masking.configured_secrets import configured_secrets
+from events.masking.masker import WINDOW_CHARACTERS, Masker
 
+# The messages of our own loggers are constants. Libraries put values, such as errors, into theirs.
+OUR_PACKAGES = frozenset(
+    {"config", "devserver", "events", "monitoring", "postgres", "registry", "status_drift", "workspaces"}
+)
 _LEFT_OUT = "(left out)"
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -21,11 +29,8 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether a field can hold no secret: an ID or a number."""
-    try:
-        return isinstance(value, int | float | None) or bool(UUID(str(value)))
-    except ValueError:
-        return False
+    """Return whether a field can hold no secret: an ID or a number. 32 hexadecimal digits may be a key."""
+    return isinstance(value, int | float | UUID | None) or (isinstance(value, str) and bool(_UUID.fullmatch(value)))
 
 
 class FieldsFormatter(logging.Formatter):
@@ -51,16 +56,20 @@ class FieldsFormatter(logging.Formatter):
             return self.without_texts(record)
 
     def without_texts(self, record: logging.LogRecord) -> str:
-        """Return what can hold no secret: the message without its values, IDs, numbers, and a traceback's frames."""
+        """Return what can hold no secret: our message without its values, IDs, numbers, and a traceback's frames.
+
+        Should it hold one of Slipway's own secrets or a credential after all, that is masked without the database.
+        """
         fields = fields_of(record)
         fields |= {key: _LEFT_OUT for key, value in fields.items() if key != "reference" and not is_plain(value)}
-        constant = {"msg": str(record.msg), "args": (), "exc_info": None, "exc_text": None}
+        is_ours = record.name.partition(".")[0] in OUR_PACKAGES and isinstance(record.msg, str)
+        constant = {"msg": record.msg if is_ours else _LEFT_OUT, "args": (), "exc_info": None, "exc_text": None}
         line = super().format(logging.makeLogRecord({**record.__dict__, **constant, **fields}))
-        if not (record.exc_info and record.exc_info[0]):
-            return line
-        kind, _, frames = record.exc_info
-        left_out = f"{kind.__name__} (its text is left out, since the secrets in it can't be masked now)"
-        return "".join([line, "\n", *traceback.format_tb(frames), left_out])
+        if record.exc_info and record.exc_info[0]:
+            kind, _, frames = record.exc_info
+            left_out = f"{kind.__name__} (its text is left out, since the secrets in it can't be masked now)"
+            line = "".join([line, "\n", *traceback.format_tb(frames), left_out])
+        return Masker(configured_secrets()).mask(line[-WINDOW_CHARACTERS:])
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the standard library's name)
         tail = "".join(f" {key}={json.dumps(value, default=str)}" for key, value in fields_of(record).items())

@@ -20,7 +20,7 @@ from django.contrib.admin import site
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.test import Client
 from django.urls import reverse
 from psycopg import sql
@@ -213,7 +213,8 @@ def spread(world, monkeypatch, paths=None):
     channels(world)
     with listening(world):
         set_secrets({"SHARED": VALUES["shared"]}, secret_set="poisoned", by="root")
-        for path in paths or (agents_report, boots_fail, backends_fail, calls_are_refused, receivers_repeat):
+        everything = agents_report, boots_fail, backends_fail, calls_are_refused, receivers_repeat, the_log_can_not_read
+        for path in paths or everything:
             path(world, monkeypatch)
         relay.number_all()
         deliver_all_due()
@@ -336,6 +337,17 @@ def backends_fail(world, monkeypatch):
     watch_online(clock=database_now)
     crashed.refresh_from_db()
     restart_crashed(now=crashed.restart_due_at)
+
+
+def the_log_can_not_read(world, monkeypatch):
+    """Something logs a token in a message, which should be constant, while the log can't read the secrets."""
+
+    def away(line):
+        raise DatabaseError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FieldsFormatter, "mask", away)
+        logging.getLogger("workspaces").error(f"no access with {world.forgotten[0]}")
 
 
 @contextmanager

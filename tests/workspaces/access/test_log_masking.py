@@ -107,8 +107,8 @@ def test_a_line_without_a_traceback_keeps_its_message_and_ids_if_the_secrets_can
 
 def warning_of(message, *arguments, **fields):
     """Return the line of this warning."""
-    record = logging.makeLogRecord({"msg": message, "args": arguments, "levelno": logging.WARNING, **fields})
-    return FieldsFormatter().format(record)
+    record = {"name": "workspaces.tests", "msg": message, "args": arguments, "levelno": logging.WARNING}
+    return FieldsFormatter().format(logging.makeLogRecord({**record, **fields}))
 
 
 @pytest.mark.parametrize("spelled", [lambda key: key.hex, lambda key: str(key).upper(), lambda key: key.hex.upper()])

@@ -19,6 +19,7 @@ from tests.workspaces.access.poison import (
     boots_fail,
     calls_are_refused,
     spread,
+    the_log_can_not_read,
 )
 from tests.workspaces.access.poison_deliveries import receivers_repeat
 from workspaces.access import secrets
@@ -60,6 +61,7 @@ WHERE NOT EXISTS (SELECT FROM workspaces_secret WHERE ciphertext = value.ciphert
 # A path on which each use of a mask is needed.
 USES = {
     "config.log_format:FieldsFormatter.format mask": boots_fail,
+    "config.log_format:FieldsFormatter.without_texts mask": the_log_can_not_read,
     "events.delivery.masking_sender:MaskingSender._kept mask_all": receivers_repeat,
     "events.delivery.masking_sender:MaskingSender._masking mask": receivers_repeat,
     "events.outbox:_to_json mask_tokens": receivers_repeat,
