@@ -7,6 +7,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -19,7 +20,8 @@ OUR_PACKAGES = frozenset(
     {"config", "devserver", "events", "monitoring", "postgres", "registry", "status_drift", "workspaces"}
 )
 _LEFT_OUT = "(left out)"
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_LINE = "masked_line"
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", _LINE}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -37,7 +39,8 @@ class FieldsFormatter(logging.Formatter):
     """Append the fields that were passed as `extra=` to the message, and mask what is secret in the line.
 
     Masked are warnings, errors and tracebacks: what failed may repeat a secret. Other lines hold names and numbers.
-    `mask` is set once the apps are loaded, because it reads secrets; it raises if it can't read them.
+    `mask` is set once the apps are loaded, because it reads secrets; it raises if it can't read them. It may wait for
+    the database, so a handler needs the filter `MaskBeforeLock`.
     """
 
     mask: ClassVar[Callable[[str], str] | None] = None
@@ -46,6 +49,10 @@ class FieldsFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line that MaskBeforeLock has stored, or make it."""
+        return record.__dict__.get(_LINE) or self.masked_line(record)
+
+    def masked_line(self, record: logging.LogRecord) -> str:
         """Return the line, and the traceback if there is one."""
         line = super().format(record)
         if FieldsFormatter.mask is None or (record.levelno < logging.WARNING and not record.exc_info):
@@ -74,6 +81,23 @@ class FieldsFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the standard library's name)
         tail = "".join(f" {key}={json.dumps(value, default=str)}" for key, value in fields_of(record).items())
         return super().formatMessage(record) + tail
+
+
+class MaskBeforeLock(logging.Filter):
+    """Store the line on the record before the handler takes its lock to write it. It must be the handler's last filter.
+
+    The formatter runs under that lock: while it waited for the database, every thread that logs would wait, too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._formatter = FieldsFormatter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return True. What can't be formatted is left to the handler, so that no caller fails because it logs."""
+        with suppress(Exception):
+            setattr(record, _LINE, self._formatter.masked_line(record))
+        return True
 
 
 class BrokerOutages(logging.Filter):

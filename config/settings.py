@@ -340,9 +340,12 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"fields": {"()": "config.log_format.FieldsFormatter"}, "bare": {"format": "%(message)s"}},
-    "filters": {"outages": {"()": "config.log_format.BrokerOutages"}},
+    "filters": {
+        "outages": {"()": "config.log_format.BrokerOutages"},
+        "mask": {"()": "config.log_format.MaskBeforeLock"},
+    },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "fields", "filters": ["outages"]},
+        "console": {"class": "logging.StreamHandler", "formatter": "fields", "filters": ["outages", "mask"]},
         "lines": {"class": "logging.StreamHandler", "formatter": "bare"},
         "nowhere": {"class": "logging.NullHandler"},
     },

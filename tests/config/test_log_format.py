@@ -1,7 +1,10 @@
-"""Lines of the server's log hold no text if it can't be masked."""
+"""Lines of the server's log are made before the handler is locked, and hold no text if it can't be masked."""
 
+import io
 import logging
+import threading
 import tomllib
+from contextlib import contextmanager
 from uuid import UUID
 
 import pytest
@@ -9,9 +12,22 @@ from django.conf import settings
 
 from config.log_format import OUR_PACKAGES, FieldsFormatter, is_plain
 from events.masking.credentials import AGENT_TOKEN_PREFIX
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from workspaces.access.tokens import random_text
 
 ID = "0b5fd0e1-4f6e-4d0f-9b8f-2f1f3a6b7c8d"
+
+
+@contextmanager
+def configured_handler():
+    """Give the handler of the server's log, as settings.py configures it, and what it writes meanwhile."""
+    (handler,) = [each for each in logging.getLogger().handlers if each.get_name() == "console"]
+    stream = io.StringIO()
+    before = handler.setStream(stream)
+    try:
+        yield stream
+    finally:
+        handler.setStream(before)
 
 
 @pytest.fixture
@@ -22,6 +38,42 @@ def away(monkeypatch):
         raise ConnectionError
 
     monkeypatch.setattr(FieldsFormatter, "mask", fail)
+
+
+def test_a_line_that_waits_for_its_secrets_keeps_no_other_thread_from_logging(monkeypatch):
+    waits, may_go_on = threading.Event(), threading.Event()
+
+    def mask(line):
+        if "the slow one" in line:
+            waits.set()
+            may_go_on.wait(PATIENCE_SECONDS)
+        return line
+
+    monkeypatch.setattr(FieldsFormatter, "mask", mask)
+    logger = logging.getLogger("workspaces.tests")
+    slow = threading.Thread(target=logger.warning, args=["the slow one"])
+    other = threading.Thread(target=logger.warning, args=["the other one"], daemon=True)
+    with configured_handler() as stream:
+        slow.start()
+        try:
+            assert waits.wait(PATIENCE_SECONDS)
+            other.start()
+            wait_until(lambda: "the other one" in stream.getvalue(), seconds=PATIENCE_SECONDS / 4)
+            assert "the slow one" not in stream.getvalue()
+        finally:
+            may_go_on.set()
+            slow.join()
+        other.join()
+        lines = stream.getvalue().splitlines()
+    assert [line.partition(": ")[2] for line in lines] == ["the other one", "the slow one"]
+
+
+def test_a_line_that_can_not_be_made_fails_no_caller(monkeypatch):
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    with configured_handler() as stream:
+        logging.getLogger("workspaces.tests").warning("It is %d", "no number")
+        logging.getLogger("workspaces.tests").warning("It goes on")
+    assert stream.getvalue().endswith("workspaces.tests: It goes on\n")
 
 
 def unmasked_line(name, message, *arguments, **fields):

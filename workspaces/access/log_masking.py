@@ -1,10 +1,12 @@
 """Masks lines of the server's log: what a failure says may hold anything, also secrets."""
 
+import math
 import re
+import time
 from itertools import chain
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from events.masking.configured_secrets import configured_secrets
 from events.masking.masker import WINDOW_CHARACTERS, Masker
@@ -12,6 +14,13 @@ from workspaces.access import secrets
 from workspaces.models import Launch
 
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+# No line waits for the database so soon after one that could not reach it.
+PAUSE_SECONDS = 5.0
+_paused_until = -math.inf
+
+
+class NotReadNow(Exception):
+    """The database could not be reached a moment ago, so the secrets are not read now."""
 
 
 def mask_line(line: str) -> str:
@@ -28,15 +37,27 @@ def values_of(named: set[UUID]) -> list[str]:
     """Return the secrets of workspaces, each named by its ID or that of a launch; none at all if none is named.
 
     Logging changes nothing for its caller: a failed query breaks no transaction, and a thread that had no connection to
-    the database is left without one, since nobody would close it.
+    the database is left without one, since nobody would close it. Raises NotReadNow, and what keeps them from being
+    read.
     """
     if not named:
         return []
+    if time.monotonic() < _paused_until:
+        raise NotReadNow
     was_connected = connection.connection is not None
     try:
         with transaction.atomic():
             launched = Launch.objects.filter(pk__in=named).values_list("workspace_id", flat=True)
             return list(chain.from_iterable(secrets.readable_values({*named, *launched}).values()))
+    except (OperationalError, InterfaceError):
+        pause_reads()
+        raise
     finally:
         if not was_connected:
             connection.close()
+
+
+def pause_reads() -> None:
+    """Let the next lines do without what only the database knows."""
+    global _paused_until
+    _paused_until = time.monotonic() + PAUSE_SECONDS

@@ -1,13 +1,16 @@
 """Lines of the server's log hold no secret, and say what they can."""
 
 import logging
+import math
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
 from celery import Celery
 from celery.app.trace import build_tracer
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from config.log_format import FieldsFormatter
 from tests.workspaces.factories import online
@@ -18,6 +21,11 @@ from workspaces.models import Workspace
 pytestmark = pytest.mark.django_db
 
 VALUE = "hunter2-hunter2"
+
+
+@pytest.fixture(autouse=True)
+def nothing_failed_before(monkeypatch):
+    monkeypatch.setattr(log_masking, "_paused_until", -math.inf)
 
 
 def broken(text):
@@ -115,6 +123,39 @@ def warning_of(message, *arguments, **fields):
 def test_a_workspace_is_known_however_its_id_is_spelled(spelled):
     workspace = online(secrets={"KEY": VALUE})
     assert "no access with ••••••" in warning_of(f"{spelled(workspace.pk)}: no access with {VALUE}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_a_line_that_could_not_reach_the_database_none_waits_for_it(monkeypatch):
+    workspace = online(secrets={"KEY": VALUE})
+
+    def log():
+        return warning_of("It broke", launch_id=workspace.launch_id, detail=f"no access with {VALUE}")
+
+    with monkeypatch.context() as patched, ThreadPoolExecutor(max_workers=1) as pool:
+        # The other thread has no connection yet.
+        patched.setitem(connection.settings_dict, "PORT", "1")
+        assert pool.submit(log).result().endswith('detail="(left out)"')
+    # This one has, and does not use it.
+    with CaptureQueriesContext(connection) as queries:
+        assert log().endswith('detail="(left out)"')
+    assert not queries
+    monkeypatch.setattr(log_masking, "_paused_until", log_masking._paused_until - log_masking.PAUSE_SECONDS)
+    assert log().endswith('detail="no access with ••••••"')
+
+
+def test_a_query_that_fails_for_its_caller_alone_keeps_no_other_line_from_being_masked():
+    workspace = online(secrets={"KEY": VALUE})
+
+    def log():
+        return warning_of("It broke", launch_id=workspace.launch_id, detail=f"no access with {VALUE}")
+
+    with suppress(DatabaseError), transaction.atomic():
+        with connection.cursor() as cursor, suppress(DatabaseError):
+            cursor.execute("SELECT 1/0")
+        assert log().endswith('detail="(left out)"')
+        raise DatabaseError
+    assert log().endswith('detail="no access with ••••••"')
 
 
 def test_a_secret_in_the_message_or_in_a_field_is_masked():
