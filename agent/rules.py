@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from agent.models import ModelEntry, matching_entry
-from agent.shape import CONFIG_SCHEMA, Problem, check_shape, display_key, is_environment_name
+from agent.shape import CONFIG_SCHEMA, Problem, check_shape, display_key, is_environment_name, shorten, with_escapes
 
 # The server imports only this module, so it re-exports what the server needs from agent.shape.
 __all__ = [
@@ -34,7 +34,9 @@ __all__ = [
     "required_env",
     "required_places",
     "runtime_of",
+    "shorten",
     "stall_timeout_seconds",
+    "with_escapes",
 ]
 
 DEFAULT_RUNTIME = "langgraph"

@@ -69,7 +69,8 @@ _EXTENSION = re.compile(r"^(x-|_|\.)")
 class Problem(NamedTuple):
     """One problem of a config: the path of its key, and a clause without a full stop that says what is wrong.
 
-    `code` is stable, for programs; `hint` is a sentence that says what to do, or "".
+    `code` is stable, for programs; `hint` is a sentence that says what to do, or "". `texts` are those of the config
+    that `message` and `hint` may have shortened, whole.
     """
 
     key: str
@@ -77,6 +78,7 @@ class Problem(NamedTuple):
     code: str = "wrong_type"
     hint: str = ""
     is_warning: bool = False
+    texts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         clause = f"{self.message}. {self.hint.removesuffix('.')}" if self.hint else self.message
@@ -134,7 +136,16 @@ def check_shape(config: object) -> Findings:
 
 def display_key(key: str) -> str:
     """Return the path of a key for a message: shortened, and with escapes for what the eye can't see."""
-    text = key if key.isprintable() else ascii(key)
+    return shorten(with_escapes(key))
+
+
+def with_escapes(text: str) -> str:
+    """Return a text of a config with escapes for what the eye can't see."""
+    return text if text.isprintable() else ascii(text)
+
+
+def shorten(text: str) -> str:
+    """Return as much of a text as messages show."""
     return text if len(text) <= _LONGEST_SHOWN_KEY else f"{text[: _LONGEST_SHOWN_KEY - 1]}…"
 
 
@@ -243,8 +254,7 @@ def _kind(value: object) -> str:
 
 
 def _shortened(value: object) -> str:
-    text = ascii(value) if not isinstance(value, int) or abs(value) < 10**30 else "a huge number"
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return shorten(ascii(value) if not isinstance(value, int) or abs(value) < 10**30 else "a huge number")
 
 
 @rule({"type": "string"})
@@ -344,7 +354,7 @@ def _name(path: str, value: object) -> Iterator[Problem]:
     elif not is_environment_name(value):
         name = _shortened(value)
         message = f"{name} is not a name for an environment variable (letters, digits and _, no digit first)"
-        yield Problem(path, message, code="bad_name")
+        yield Problem(path, message, code="bad_name", texts=(ascii(value),))
 
 
 def nullable(schema: Schema) -> Schema:

@@ -26,10 +26,10 @@ def set_process_role(role: ProcessRole) -> None:
 
 
 def server_options() -> str:
-    """Return libpq's `options` with the limits of this process; empty if it has none."""
+    """Return libpq's `options` with the limits of this process. Commands have none, also if their database user has."""
     (role,) = _roles
     if role is ProcessRole.COMMAND:
-        return ""
+        return "-c lock_timeout=0 -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
     limits = {
         "lock_timeout": getattr(settings, f"{role}_LOCK_TIMEOUT_SECONDS"),
         "statement_timeout": getattr(settings, f"{role}_STATEMENT_TIMEOUT_SECONDS"),

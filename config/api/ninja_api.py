@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
@@ -156,7 +155,7 @@ def transition_refused(request: HttpRequest, error: TransitionRefused) -> HttpRe
 
 
 def invalid_fields(request: HttpRequest, error: InvalidWorkspace | InvalidChannel | WrongParameters) -> HttpResponse:
-    problems = [asdict(each) for each in error.problems] if isinstance(error, InvalidWorkspace) else []
+    problems = [each.as_json() for each in error.problems] if isinstance(error, InvalidWorkspace) else []
     status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "validation_error"
     return respond(request, status, str(error), code=code, fields=error.fields, problems=problems)
 

@@ -1,5 +1,6 @@
 """What a process may wait for in Postgres depends on its role."""
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 
@@ -37,6 +38,21 @@ def limits():
 def test_a_role_has_its_limits_and_commands_have_none(in_role, role, expected):
     in_role(role)
     assert limits() == expected
+
+
+def test_commands_have_no_limits_also_if_the_database_user_has(in_role):
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        for limit in NAMES:
+            cursor.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET {limit} = '9s'")
+    try:
+        with psycopg.connect(**connection.get_connection_params() | {"options": ""}) as plain:
+            assert plain.execute("SHOW lock_timeout").fetchone()[0] == "9s"
+        in_role(ProcessRole.COMMAND)
+        assert limits() == [0, 0, 0]
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} RESET ALL")
 
 
 def test_the_limits_are_settings_and_those_of_the_database_url_win(in_role, settings, monkeypatch):

@@ -5,7 +5,7 @@ from datetime import datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from workspaces.configuration.diagnostics import Diagnostic
+from workspaces.configuration.diagnostics import Diagnostic, without_findings_of_secrets
 from workspaces.deadlines.policy import stop_deadline
 from workspaces.lifecycle.transitions import FailureCode, TeardownReason, label_of
 from workspaces.models import Launch, Workspace
@@ -96,9 +96,10 @@ def display_evidence(launch: Launch) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def display_warnings(launch: Launch) -> str:
+def display_warnings(launch: Launch, *, sees_secrets: bool) -> str:
     """Return what the launch's preflight found that is probably not meant."""
-    return " ".join(str(Diagnostic(**each)) for each in launch.warnings)
+    shown = launch.warnings if sees_secrets else without_findings_of_secrets(launch.warnings)
+    return " ".join(str(Diagnostic(**each)) for each in shown)
 
 
 def display_teardown(launch: Launch) -> str:

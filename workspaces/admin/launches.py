@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
@@ -49,7 +49,9 @@ class LaunchAdmin(ReadOnlyAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Launch]:
-        return super().get_queryset(request).select_related("workspace")
+        # Its displays don't get the request.
+        sees_secrets = Value(request.user.has_perm("workspaces.view_secret"))
+        return super().get_queryset(request).select_related("workspace").annotate(sees_secrets=sees_secrets)
 
     def has_declare_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm("workspaces.change_launch"))
@@ -77,7 +79,7 @@ class LaunchAdmin(ReadOnlyAdmin):
 
     @display(description="Warnings of its preflight")
     def warnings_line(self, launch: Launch) -> str:
-        return display_warnings(launch)
+        return display_warnings(launch, sees_secrets=getattr(launch, "sees_secrets", False))
 
     @display(description="Last report")
     def evidence_line(self, launch: Launch) -> str:

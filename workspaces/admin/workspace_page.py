@@ -61,7 +61,7 @@ def workspace_context(workspace: Workspace, *, sees_secrets: bool) -> dict[str, 
         "failure_rows": [row for row in failure_rows(workspace) if row[1]],
         "failure_log": coloured_html(workspace.failure_log_tail),
         "card": json.dumps(workspace.agent_card, indent=2, ensure_ascii=False) if workspace.agent_card else "",
-        "launches": [launch_row(launch, workspace) for launch in launches],
+        "launches": [launch_row(launch, workspace, sees_secrets=sees_secrets) for launch in launches],
         "events": Event.objects.filter(workspace_id=workspace.pk).order_by("-id")[:_SHOWN_EVENTS],
         "events_address": f"{reverse('admin:events_event_changelist')}?workspace={workspace.pk}",
         **preflight_panel(workspace, sees_secrets=sees_secrets),
@@ -138,7 +138,7 @@ def failure_rows(workspace: Workspace) -> list[Row]:
     ]
 
 
-def launch_row(launch: Launch, workspace: Workspace) -> dict[str, Any]:
+def launch_row(launch: Launch, workspace: Workspace, *, sees_secrets: bool) -> dict[str, Any]:
     """Return a row of the table of launches."""
     return {
         "launch": launch,
@@ -146,7 +146,7 @@ def launch_row(launch: Launch, workspace: Workspace) -> dict[str, Any]:
         "began": display_time(launch.queued_at),
         "phases": display_launch_phases(launch),
         "evidence": display_evidence(launch),
-        "warnings": display_warnings(launch),
+        "warnings": display_warnings(launch, sees_secrets=sees_secrets),
         "teardown": display_teardown(launch),
         "address": reverse("admin:workspaces_launch_change", args=[launch.pk]),
     }
@@ -156,7 +156,8 @@ def preflight_panel(workspace: Workspace, *, sees_secrets: bool, asks_backend: b
     """Return the context of the panel “Preflight”, and whether the configuration lacks a command.
 
     `lacks_command`: only the agent runs, by its card once it has registered, until then by the configuration. The
-    backend and the workers are asked only if wanted, since that may take seconds.
+    backend and the workers are asked only if wanted, since that may take seconds. If not, only the variables that the
+    configuration asks for are listed: there may be thousands of others.
     """
     if workspace.is_external or workspace.status == WorkspaceStatus.REMOVED:
         return {}
@@ -164,10 +165,12 @@ def preflight_panel(workspace: Workspace, *, sees_secrets: bool, asks_backend: b
     lacks_command = not found.checked.problems and not rules.command_of(found.checked.config)
     if "has_runtime" in workspace.agent_card:
         lacks_command = workspace.agent_card["has_runtime"] is False
+    variables = [each for each in found.variables if asks_backend or each.is_required]
     return {
         "lacks_command": lacks_command,
         "report": found.report,
-        "variables": found.variables,
+        "variables": variables,
+        "other_variables": len(found.variables) - len(variables),
         "sees_secrets": sees_secrets,
         "asked_backend": asks_backend,
     }

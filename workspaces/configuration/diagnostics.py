@@ -1,11 +1,17 @@
 """What is wrong or suspicious in a configuration: one shape for the API, the admin, the command and failed launches."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agent import rules
+from events.masking.masker import Masker
 
 MOST_DIAGNOSTICS = 100
 ENV_FILE = "env_file"
-_OF_VARIABLES = frozenset({"bad_env_file", "not_set", "suspicious_value"})
+SUSPICIOUS_VALUE = "suspicious_value"
+_OF_VARIABLES = frozenset({"bad_env_file", "not_set", SUSPICIOUS_VALUE})
+_OF_SECRETS = frozenset({"secret_unreadable", SUSPICIOUS_VALUE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +19,8 @@ class Diagnostic:
     """One finding. `code` is stable, `message` and `hint` are sentences, of which `hint` says what to do.
 
     `path` is the key in config.yaml. What stands elsewhere has the path `secrets.NAME`, `template`, or, in an env file,
-    `env_file` or `env_file.NAME`. `line` and `column` count from 1; both are None for what stands in no line.
+    `env_file` or `env_file.NAME`. `line` and `column` count from 1; both are None for what stands in no line. `texts`
+    are those of the config that `path`, `message` and `hint` may have shortened, whole; they are never shown.
     """
 
     code: str
@@ -22,6 +29,20 @@ class Diagnostic:
     line: int | None = None
     column: int | None = None
     hint: str = ""
+    texts: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is shown and stored of it, as a dict of JSON's values."""
+        names = ("code", "message", "path", "line", "column", "hint")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def is_of_secret(self) -> bool:
+        """Return whether it is about a stored secret. Such a finding has the secret's name and never its value.
+
+        A config may have the key `secrets`, too.
+        """
+        return self.code in _OF_SECRETS and self.path.startswith("secrets.")
 
     @property
     def is_in_env_file(self) -> bool:
@@ -50,3 +71,37 @@ def bounded(found: Iterable[Diagnostic]) -> list[Diagnostic]:
         return unique
     more = len(unique) - MOST_DIAGNOSTICS + 1
     return [*unique[: MOST_DIAGNOSTICS - 1], Diagnostic(code="more", message=f"And {more} more.")]
+
+
+def findings_without_values(found: Sequence[Diagnostic], masker: Masker) -> list[Diagnostic]:
+    """Return the findings without the secret values that a config may repeat: its texts are masked, then shortened.
+
+    Those about stored secrets stay as they are: a mask could hide the name of the variable.
+    """
+    of_config = [each for each in found if not each.is_of_secret]
+    whole = masks_of((rules.with_escapes(text) for each in of_config for text in each.texts), masker)
+    shown = {rules.shorten(text): rules.shorten(mask) for text, mask in whole.items() if text != mask}
+
+    def without_beginnings(text: str) -> str:
+        for beginning, mask in shown.items():
+            text = text.replace(beginning, mask)
+        return text
+
+    rows = {each: [without_beginnings(text) for text in (each.path, each.message, each.hint)] for each in of_config}
+    masks = masks_of((text for row in rows.values() for text in row), masker)
+    masked = {
+        each: replace(each, path=masks[path], message=masks[message], hint=masks[hint], texts=())
+        for each, (path, message, hint) in rows.items()
+    }
+    return [masked.get(each, each) for each in found]
+
+
+def masks_of(texts: Iterable[str], masker: Masker) -> dict[str, str]:
+    """Return each text with what is secret in it masked."""
+    each_once = list(dict.fromkeys(texts))
+    return dict(zip(each_once, masker.mask_all(each_once), strict=True))
+
+
+def without_findings_of_secrets(warnings: Iterable[Any]) -> list[Any]:
+    """Return those of a launch's warnings that people may read who may not see which secrets there are."""
+    return [each for each in warnings if each["code"] != SUSPICIOUS_VALUE]

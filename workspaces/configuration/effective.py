@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
+from agent import rules
 from workspaces.configuration import catalog
 from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.configuration.parser import BadConfig, CheckedConfig, inspect_config
@@ -72,9 +73,10 @@ def warn_of_missing_files(checked: CheckedConfig, files: Container[str]) -> Chec
     missing = [name for name in names if isinstance(name, str) and posixpath.normpath(name) not in files]
     if not missing:
         return checked
-    named = ", ".join(ascii(name[:80]) for name in missing[:10])
+    shown = [ascii(name) for name in missing[:10]]
+    named = ", ".join(map(rules.shorten, shown))
     message = f"prompt_files: these files are not beside config.yaml, so the workspace does not get them: {named}."
-    warning = checked.diagnostic("missing_file", message, path="prompt_files")
+    warning = checked.diagnostic("missing_file", message, path="prompt_files", texts=tuple(shown))
     return replace(checked, warnings=[*checked.warnings, warning])
 
 

@@ -23,7 +23,6 @@ MAX_EXPANDED_NODES = 20_000
 MAX_EXPANDED_CHARACTERS = 1024 * 1024
 # A longer number can't be written as JSON again.
 MAX_NUMBER_CHARACTERS = 1000
-_LONGEST_REASON = 300
 _SHOWN_PROBLEMS = 5
 _SHOWN_WARNINGS = 10
 _FORBIDDEN_CHARACTER = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -77,11 +76,23 @@ class CheckedConfig:
             raise BadConfig(*bounded(self.problems))
         return self
 
-    def diagnostic(self, code: str, message: str, *, path: str, hint: str = "") -> Diagnostic:
-        """Return a finding at the place of its key, or of the nearest parent that the file has."""
+    def diagnostic(
+        self, code: str, message: str, *, path: str, hint: str = "", texts: tuple[str, ...] = ()
+    ) -> Diagnostic:
+        """Return a finding at the place of its key, or of the nearest parent that the file has.
+
+        `texts` are others of the config that the message or the hint shortens, whole.
+        """
         line, column = position(find_mark(path, self.root)) if self.root else (None, None)
-        shown = rules.display_key(path)
-        return Diagnostic(code=code, message=message, path=shown, line=line, column=column, hint=hint)
+        return Diagnostic(
+            code=code,
+            message=message,
+            path=rules.display_key(path),
+            line=line,
+            column=column,
+            hint=hint,
+            texts=(path, *texts),
+        )
 
     def diagnostics(self, problems: Iterable[rules.Problem]) -> Iterator[Diagnostic]:
         """Yield findings whose messages are whole sentences, each at the place of its key.
@@ -92,10 +103,13 @@ class CheckedConfig:
         end = self.root.end_mark if self.root else None
         for number, problem in enumerate(problems):
             if number <= MOST_DIAGNOSTICS:
-                yield self.diagnostic(problem.code, problem.message, path=problem.key, hint=problem.hint)
+                yield self.diagnostic(
+                    problem.code, problem.message, path=problem.key, hint=problem.hint, texts=problem.texts
+                )
             else:
+                texts = (problem.key, *problem.texts)
                 shown = rules.display_key(problem.key)
-                yield at(end, problem.code, problem.message, path=shown, hint=problem.hint)
+                yield at(end, problem.code, problem.message, path=shown, hint=problem.hint, texts=texts)
 
 
 def parse_config(text: str) -> dict[str, Any]:
@@ -180,10 +194,9 @@ def not_yaml(error: yaml.YAMLError) -> Diagnostic:
         return Diagnostic(code="bad_yaml", message=f"config.yaml is not valid YAML: {reason}.")
     mark = error.problem_mark or error.context_mark
     reason = error.problem or error.context or "it can't be parsed"
-    if len(reason) > _LONGEST_REASON:
-        # It repeats the name of an alias, which may be as long as the file.
-        reason = f"{reason[:_LONGEST_REASON]}…"
-    return at(mark, "bad_yaml", f"config.yaml is not valid YAML: {reason}.")
+    # It repeats the name of an alias, which may be as long as the file.
+    shown = rules.display_key(reason)
+    return at(mark, "bad_yaml", f"config.yaml is not valid YAML: {shown}.", texts=(reason,))
 
 
 class _BoundedLoader(Composer, yaml.CSafeLoader):
@@ -215,9 +228,10 @@ class _BoundedLoader(Composer, yaml.CSafeLoader):
             message = f"config.yaml has more than {MAX_EXPANDED_NODES} keys and values."
             raise BadConfig(at(event.start_mark, "too_many_values", message))
         if getattr(event, "tag", None):
-            message = f"config.yaml has the tag {rules.display_key(str(event.tag).replace(_TAG, '!!'))}."
+            tag = str(event.tag).replace(_TAG, "!!")
+            message = f"config.yaml has the tag {rules.display_key(tag)}."
             hint = "Tags are refused: write the value without it."
-            self.tags.append(at(event.start_mark, "tag", message, hint=hint))
+            self.tags.append(at(event.start_mark, "tag", message, hint=hint, texts=(tag,)))
             # The rest is read as if the tag weren't there, so that its problems are found, too.
             event.tag = None
             if isinstance(event, yaml.ScalarEvent):
@@ -308,7 +322,9 @@ class JsonBuilder:
             spellings = {key.value, (key.tag, self.scalar(key))}
             if not seen.isdisjoint(spellings):
                 shown = rules.display_key(key.value)
-                self.problems.append(at(key.start_mark, "duplicate_key", f"{shown} is given twice.", path=shown))
+                message = f"{shown} is given twice."
+                found = at(key.start_mark, "duplicate_key", message, path=shown, texts=(key.value,))
+                self.problems.append(found)
                 continue
             seen |= spellings
             own[key.value] = self.value(value)
@@ -385,7 +401,9 @@ def position(mark: Any) -> tuple[int | None, int | None]:
     return (mark.line + 1, mark.column + 1) if mark else (None, None)
 
 
-def at(mark: Any, code: str, message: str, *, path: str = "", hint: str = "") -> Diagnostic:
+def at(
+    mark: Any, code: str, message: str, *, path: str = "", hint: str = "", texts: tuple[str, ...] = ()
+) -> Diagnostic:
     """Return a finding at the place of a mark."""
     line, column = position(mark)
-    return Diagnostic(code=code, message=message, path=path, line=line, column=column, hint=hint)
+    return Diagnostic(code=code, message=message, path=path, line=line, column=column, hint=hint, texts=texts)

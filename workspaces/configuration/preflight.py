@@ -7,13 +7,16 @@ agent checks inside its workspace are the same rules (agent/rules.py).
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 from agent import rules
+from events.masking.masker import Masker
 from workspaces.access import secrets
+from workspaces.access.masking import masker_of
 from workspaces.access.secret_sets import problem_with_sets
 from workspaces.configuration import catalog
 from workspaces.configuration.availability import unavailable
-from workspaces.configuration.diagnostics import Diagnostic, bounded
+from workspaces.configuration.diagnostics import Diagnostic, bounded, findings_without_values
 from workspaces.configuration.effective import (
     EffectiveConfiguration,
     effective_configuration,
@@ -134,6 +137,17 @@ def examine(
     return Report(problems=bounded(problems), warnings=bounded(warnings))
 
 
+def report_without_values(report: Report, *, workspace_id: UUID) -> Report:
+    """Return what was found about a workspace without the secrets that its config may repeat."""
+    if all(each.is_of_secret for each in [*report.problems, *report.warnings]):
+        return report
+    masker = masker_of(workspace_id)
+    return Report(
+        problems=findings_without_values(report.problems, masker),
+        warnings=findings_without_values(report.warnings, masker),
+    )
+
+
 def missing_variables(
     checked: CheckedConfig, environment: Mapping[str, str], model: str | None
 ) -> Iterator[rules.Problem]:
@@ -144,7 +158,8 @@ def missing_variables(
         message, advice = rules.name_missing([requirement])
         of_entry = entry is not None and places[requirement].startswith(f"{entry.place}.")
         hint = f"{advice} {entry}" if of_entry else advice
-        yield rules.Problem(places[requirement], message, code="missing_env", hint=hint)
+        texts = (entry.id, entry.model) if entry and of_entry else ()
+        yield rules.Problem(places[requirement], message, code="missing_env", hint=hint, texts=texts)
 
 
 def bad_sets(names: Sequence[str]) -> list[Diagnostic]:
@@ -172,16 +187,18 @@ def limit_warnings(checked: CheckedConfig) -> list[Diagnostic]:
 def preflight(workspace: Workspace) -> Prepared:
     """Read the effective config.yaml and the environment; start nothing. Raises PreflightFailed with every problem.
 
+    Neither the problems nor the warnings hold a secret that the config repeats.
+
     The config was valid when the workspace was created, but its template and its secrets may have changed since. The
     launch uses what is parsed here; nothing parses the text again.
     """
     source, checked = load(workspace)
     stored = read_effective_values(workspace.pk)
-    report = examine(checked, stored=stored, model=workspace.model)
+    report = report_without_values(examine(checked, stored=stored, model=workspace.model), workspace_id=workspace.pk)
     environment = {name: value for name, value in stored.items() if value is not None}
     if report.problems or source is None:
         missing = rules.missing(checked.config, dict.fromkeys(stored, "unreadable") | environment, workspace.model)
-        failures = failure_messages(workspace, checked, stored, missing)
+        failures = failure_messages(workspace, checked, stored, missing, masker_of(workspace.pk))
         raise PreflightFailed(
             next(iter(failures)),
             " ".join(failures.values()),
@@ -206,17 +223,24 @@ def failure_messages(
     checked: CheckedConfig,
     stored: Mapping[str, str | None],
     missing: Sequence[rules.Requirement],
+    masker: Masker,
 ) -> dict[FailureCode, str]:
-    """Return what a failed launch says, by the code of each failure: the first is the launch's."""
-    failures: dict[FailureCode, str] = {}
+    """Return what a failed launch says, without secrets, by the code of each failure: the first is the launch's."""
+    failures: dict[FailureCode, Diagnostic] = {}
+
+    def say(code: FailureCode, message: str, *texts: str) -> None:
+        failures[code] = Diagnostic(code=code, message=message, texts=texts)
+
     if checked.problems:
         place = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
-        failures[FailureCode.BAD_CONFIG] = f"{BadConfig(*checked.problems)} Correct the {place}, then restart."
+        texts = [text for each in bounded(checked.problems) for text in each.texts]
+        say(FailureCode.BAD_CONFIG, f"{BadConfig(*checked.problems)} Correct the {place}, then restart.", *texts)
     if lost := [name for name, value in stored.items() if value is None]:
         sentences = [str(secrets.SecretUnreadable(name)) for name in lost[:_SHOWN_SECRETS]]
         more = len(lost) - _SHOWN_SECRETS
-        failures[FailureCode.SECRET_UNREADABLE] = " ".join([*sentences, *([f"And {more} more."] if more > 0 else [])])
+        say(FailureCode.SECRET_UNREADABLE, " ".join([*sentences, *([f"And {more} more."] if more > 0 else [])]))
     if missing:
         entry = rules.matched_entry(checked.config, workspace.model)
-        failures[FailureCode.MISSING_ENV] = rules.missing_message(missing, entry)
-    return failures
+        say(FailureCode.MISSING_ENV, rules.missing_message(missing, entry), *((entry.id, entry.model) if entry else ()))
+    masked = findings_without_values(list(failures.values()), masker)
+    return {code: each.message for code, each in zip(failures, masked, strict=True)}

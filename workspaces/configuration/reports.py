@@ -8,7 +8,7 @@ from django.conf import settings
 from workspaces.access.secret_sets import MAX_SETS
 from workspaces.configuration.effective import inspect_source
 from workspaces.configuration.parser import CheckedConfig
-from workspaces.configuration.preflight import Report, examine, load
+from workspaces.configuration.preflight import Report, examine, load, report_without_values
 from workspaces.configuration.secret_files import given_secrets
 from workspaces.configuration.variables import Variable, describe_variables, read_values, read_variables, values_of
 from workspaces.models import Workspace
@@ -56,7 +56,9 @@ def report_on_workspace(
     _, checked = load(workspace)
     backend, model = workspace.backend if asks_backend else "", workspace.model
     if not reads_secrets:
-        return WorkspaceReport(examine(checked, model=model, backend=backend), [], checked)
+        report = report_without_values(examine(checked, model=model, backend=backend), workspace_id=workspace.pk)
+        return WorkspaceReport(report, [], checked)
     stored = read_variables(workspace_id=workspace.pk, secret_sets=workspace.secret_sets)
-    report = examine(checked, stored=values_of(stored), model=model, backend=backend)
+    found = examine(checked, stored=values_of(stored), model=model, backend=backend)
+    report = report_without_values(found, workspace_id=workspace.pk)
     return WorkspaceReport(report, describe_variables(checked.config, stored, model or None), checked)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from agent import rules
 from agent.texts import INVISIBLE
-from workspaces.configuration.diagnostics import ENV_FILE, Diagnostic
+from workspaces.configuration.diagnostics import ENV_FILE, SUSPICIOUS_VALUE, Diagnostic
 
 # No placeholder is longer, and keys of several lines are not read through.
 _LONGEST_PLACEHOLDER = 100
@@ -32,7 +32,7 @@ def suspicious_values(environment: Mapping[str, str], *, lines: Mapping[str, int
         for why, hint in doubts(name, value):
             shown, line = rules.display_key(name), lines.get(name)
             yield Diagnostic(
-                code="suspicious_value",
+                code=SUSPICIOUS_VALUE,
                 message=f"The value of {shown} {why}.",
                 path=f"{ENV_FILE if line else 'secrets'}.{shown}",
                 line=line,

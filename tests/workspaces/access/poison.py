@@ -38,6 +38,7 @@ from tests.workspaces.factories import booting, config_for, later, online, queue
 from workspaces.access import secrets
 from workspaces.access.secret_sets import create_set
 from workspaces.access.tokens import random_text
+from workspaces.configuration import preflight as preflight_module
 from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.configuration.preflight import PreflightFailed, Report
 from workspaces.deadlines.policy import Policy
@@ -281,13 +282,14 @@ def boots_fail(world, monkeypatch):
     report = Report(warnings=[Diagnostic(code="unknown_key", message=POISON, path=POISON, hint=POISON)])
 
     def refuse(workspace):
-        raise PreflightFailed(FailureCode.BAD_CONFIG, POISON, report=report, missing=[], source=None)
+        raise PreflightFailed(FailureCode.BAD_CONFIG, POISON, report=Report(), missing=[], source=None)
 
     with monkeypatch.context() as patched:
         patched.setattr(launch_service, "preflight", refuse)
         launch(poisoned(queued))
     for error in (ProvisionerError(POISON), RuntimeError(POISON)):
-        with failing(world.fake, "start", error):
+        with failing(world.fake, "start", error), monkeypatch.context() as patched:
+            patched.setattr(preflight_module, "examine", lambda checked, **asked: report)
             launch(poisoned(queued))
     stuck = poisoned(booting)
     world.fake.append_log(running_on(world.fake, stuck), f"SLIPWAY-BOOTSTRAP-FAILED: {TEXTS[1]}\n{POISON}\n")

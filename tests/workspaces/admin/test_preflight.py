@@ -1,5 +1,6 @@
 """The preflight in the admin: on a workspace's page, on a page of its own, and as “Check only” of a new workspace."""
 
+import html
 import re
 
 import pytest
@@ -12,7 +13,8 @@ from events.models import Event
 from tests.workspaces import factories
 from workspaces.access.secrets import put_secrets
 from workspaces.configuration import availability
-from workspaces.models import Secret, Workspace
+from workspaces.configuration.diagnostics import Diagnostic
+from workspaces.models import Launch, Secret, Workspace
 from workspaces.operations import remove
 from workspaces.workers import NoWorker
 
@@ -69,6 +71,15 @@ def test_the_page_of_a_workspace_has_its_preflight_and_variables_and_asks_no_wor
     assert no_worker == []
 
 
+def test_the_page_lists_the_variables_that_are_asked_for_and_counts_the_others(operator):
+    workspace = factories.queued(config=CONFIG, secrets={f"OTHER_{number}": VALUE for number in range(3)})
+    text = text_of(operator.get(page_of(workspace)))
+    assert "<code>C_KEY</code>" in text
+    assert "OTHER_1" not in text
+    assert "It gets 3 variables that its configuration doesn't ask for." in html.unescape(text)
+    assert "<code>OTHER_1</code>" in text_of(operator.get(page_of(workspace, "preflight")))
+
+
 def test_its_own_page_asks_the_backend_and_the_workers(operator, no_worker):
     text = text_of(operator.get(page_of(factories.queued(config=CONFIG), "preflight")))
     assert "No launch worker is alive." in text
@@ -80,6 +91,8 @@ def test_its_own_page_asks_the_backend_and_the_workers(operator, no_worker):
 def test_who_may_not_view_secrets_sees_what_is_wrong_with_the_configuration_and_no_variable(client, name):
     sign_in(client, "view_workspace")
     workspace = factories.queued(config=CONFIG, secrets={"OTHER_KEY": "changeme"})
+    warning = Diagnostic(code="suspicious_value", message="The value of OTHER_KEY is odd.", path="secrets.OTHER_KEY")
+    Launch.objects.filter(pk=workspace.launch_id).update(warnings=[warning.as_json()])
     text = text_of(client.get(page_of(workspace, name)))
     assert "Did you mean runtime?" in text
     assert "A_KEY" not in text

@@ -365,3 +365,23 @@ def test_the_catalog_is_read_again_only_after_it_has_changed(operator, monkeypat
     file.write_text("runtime: other\n")
     assert [each["code"] for each in ask(operator, config="runtime: mine")["warnings"]] == ["unknown_runtime"]
     assert len(read) == 2
+
+
+def test_folders_of_the_catalog_that_can_not_be_read_keep_nothing_from_starting(operator, monkeypatch, caplog):
+    def refuse():
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(catalog, "list_runtimes", refuse)
+    assert ask(operator, config="runtime: mine")["warnings"] == []
+    answer = operator.post("/workspaces", {"name": "x", "config": "runtime: mine"})
+    assert answer.status_code == 201
+    assert "The catalog's folders can't be read" in caplog.text
+
+
+def test_a_create_that_is_refused_for_its_sets_alone_names_every_problem(operator):
+    body = {"config": NEEDS, "secret_sets": ["none-such"]}
+    answer = operator.post("/workspaces", {"name": "x", **body})
+    assert answer.status_code == 422
+    assert list(answer.json()["fields"]) == ["secret_sets"]
+    assert [each["code"] for each in answer.json()["problems"]] == ["bad_secret", "missing_env", "missing_env"]
+    assert answer.json()["problems"] == ask(operator, **body)["problems"]

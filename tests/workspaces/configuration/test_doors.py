@@ -3,15 +3,19 @@
 import io
 import json
 from contextlib import suppress
+from hashlib import sha512
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 
+from events.masking.masker import MASK
+from events.models import Event
 from tests.callers import holder
 from tests.workspaces.factories import queued
 from workspaces.access.secrets import put_secrets
 from workspaces.configuration import availability
+from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.configuration.preflight import PreflightFailed, preflight
 from workspaces.models import ApiScope, Launch, Workspace
 from workspaces.tasks import launch
@@ -20,6 +24,7 @@ pytestmark = pytest.mark.django_db
 
 ADD = "/admin/workspaces/workspace/add/"
 VALUE = "hunter2-hunter2"
+LONG_VALUE = sha512(b"a value").hexdigest()
 # What is probably not meant, in the config and in a variable.
 SUSPECT = "rutime: x\nruntime: hermse\nprompt_files: [a.md]\na2a: {streaming: no}\n"
 DOCUMENTS = {
@@ -48,8 +53,8 @@ def worker(monkeypatch):
     availability.cache.clear()
 
 
-def by_request(text, tmp_path, client):
-    return holder(ApiScope.OPERATE).post("/workspaces/preflight", {"config": text}).json()
+def by_request(text, tmp_path, client, **asked):
+    return holder(ApiScope.OPERATE).post("/workspaces/preflight", {"config": text, **asked}).json()
 
 
 def by_template(text, tmp_path, client):
@@ -58,30 +63,30 @@ def by_template(text, tmp_path, client):
     return holder(ApiScope.OPERATE).post("/workspaces/preflight", {"template": "mine"}).json()
 
 
-def by_workspace(text, tmp_path, client):
-    return holder(ApiScope.READ).get(f"/workspaces/{stored(text).pk}/preflight").json()
+def by_workspace(text, tmp_path, client, **asked):
+    return holder(ApiScope.READ).get(f"/workspaces/{stored(text, **asked).pk}/preflight").json()
 
 
-def by_command(text, tmp_path, client):
+def by_command(text, tmp_path, client, **asked):
     (tmp_path / "config.yaml").write_text(text)
     out = io.StringIO()
     with suppress(SystemExit):
-        call_command("preflight", str(tmp_path / "config.yaml"), "--here", "--format", "json", stdout=out)
+        call_command("preflight", str(tmp_path / "config.yaml"), "--here", "--format", "json", stdout=out, **asked)
     return json.loads(out.getvalue())
 
 
-def by_form(text, tmp_path, client):
+def by_form(text, tmp_path, client, **asked):
     client.force_login(User.objects.create_superuser("operator"))
-    return of(client.post(ADD, {"config": text, "_check": "1"}).context["report"])
+    return of(client.post(ADD, {"config": text, "_check": "1", **asked}).context["report"])
 
 
-def by_page(text, tmp_path, client):
+def by_page(text, tmp_path, client, **asked):
     client.force_login(User.objects.create_superuser("operator"))
-    return of(client.get(f"/admin/workspaces/workspace/{stored(text).pk}/change/").context["report"])
+    return of(client.get(f"/admin/workspaces/workspace/{stored(text, **asked).pk}/change/").context["report"])
 
 
-def by_launch(text, tmp_path, client):
-    workspace = stored(text)
+def by_launch(text, tmp_path, client, **asked):
+    workspace = stored(text, **asked)
     try:
         prepared = preflight(workspace)
     except PreflightFailed as failed:
@@ -89,8 +94,8 @@ def by_launch(text, tmp_path, client):
     return {"problems": [], "warnings": [shown(each) for each in prepared.warnings]}
 
 
-def by_create(text, tmp_path, client):
-    answer = holder(ApiScope.OPERATE).post("/workspaces", {"name": "x", "config": text})
+def by_create(text, tmp_path, client, **asked):
+    answer = holder(ApiScope.OPERATE).post("/workspaces", {"name": "x", "config": text, **asked})
     if answer.status_code == 422:
         return {"problems": answer.json().get("problems", []), "warnings": None}
     workspace = Workspace.objects.get(pk=answer.json()["id"])
@@ -106,9 +111,9 @@ def by_create(text, tmp_path, client):
 DOORS = [by_request, by_template, by_workspace, by_command, by_form, by_page, by_launch, by_create]
 
 
-def stored(text):
+def stored(text, **fields):
     workspace = queued()
-    Workspace.objects.filter(pk=workspace.pk).update(config=text or " ", template="")
+    Workspace.objects.filter(pk=workspace.pk).update(config=text or " ", template="", **fields)
     workspace.refresh_from_db()
     return workspace
 
@@ -144,6 +149,29 @@ def test_a_configuration_has_the_same_problems_and_warnings_at_every_door(door, 
         assert [shown(each) for each in found["warnings"]] == warnings
 
 
+ASKED = {
+    "a set that does not exist": ({"secret_sets": ["none-such"]}, "bad_secret", [by_create]),
+    "a runtime": ({"runtime": "hermse"}, "unknown_runtime", [by_create, by_command]),
+    "a model": ({"model": "hub/x"}, "missing_env", [by_create, by_command, by_form, by_workspace, by_page, by_launch]),
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "door"),
+    [(asked, code, door) for asked, code, doors in ASKED.values() for door in doors],
+    ids=[f"{name}-{door.__name__}" for name, (_, _, doors) in ASKED.items() for door in doors],
+)
+def test_what_is_asked_beside_the_configuration_has_the_same_findings_at_every_door(
+    asked, code, door, tmp_path, client
+):
+    text = "name: x\nmodels: [{id: hub/*, required_env: [HUB_KEY]}]\n"
+    expected = by_request(text, tmp_path, client, **asked)
+    assert [each["code"] for each in [*expected["problems"], *expected["warnings"]]] == [code]
+    found = door(text, tmp_path, client, **asked)
+    assert [shown(each) for each in found["problems"]] == expected["problems"]
+    assert [shown(each) for each in found["warnings"] or []] == expected["warnings"]
+
+
 def test_the_documents_have_findings_of_every_kind_that_a_file_can_have(tmp_path, client):
     reports = [by_request(text, tmp_path, client) for text in DOCUMENTS.values()]
     codes = {each["code"] for report in reports for each in [*report["problems"], *report["warnings"]]}
@@ -175,10 +203,89 @@ def test_the_warnings_of_a_launchs_preflight_are_kept_and_shown(fake, client, mi
         assert "The value of A_KEY looks like a placeholder." in client.get(page).content.decode()
 
 
+# What a configuration may repeat a secret in, and the code of the finding that shows it.
+REPEATED = {
+    "a key": ("{0}: x\n", "unknown_key"),
+    "a key beneath another": ("runtime_config: {{x{0}: x}}\n", "unknown_key"),
+    "a key like the path of a secret": ("secrets.{0}: x\n", "unknown_key"),
+    "a key of an invisible character": ('"\\u200b{0}": x\n', "unknown_key"),
+    "a file": ("prompt_files: [{0}]\n", "missing_file"),
+    "a wrong key": ("{0}: {{required_env: [A_KEY]}}\n", "misplaced_key"),
+    "a key given twice": ("{0}: x\n{0}: y\n", "duplicate_key"),
+    "a tag": ("name: !{0} x\n", "tag"),
+    "an alias": ("name: *{0}\n", "bad_yaml"),
+    "a name of a variable": ('env: {{required: ["{0}-"]}}\n', "bad_name"),
+    "a model": ("model: {0}\nmodels: [{{id: {0}, required_env: [B_KEY]}}]\n", "missing_env"),
+    "the runtime": ("runtime: {0}\n", "unknown_runtime"),
+}
+
+
+def shows(value, text):
+    """Return whether a text shows eight characters of a value."""
+    return any(value[start : start + 8] in text for start in range(len(value) - 7))
+
+
 @pytest.mark.django_db(transaction=True)
-def test_a_secret_that_a_configuration_repeats_is_masked_in_the_warnings_of_its_launch(fake):
-    workspace = queued(config=f"{VALUE}: x\n", secrets={"A_KEY": VALUE})
+@pytest.mark.parametrize("value", [VALUE, LONG_VALUE], ids=["short", "longer than what is shown"])
+@pytest.mark.parametrize(("text", "code"), REPEATED.values(), ids=REPEATED)
+def test_a_secret_that_a_configuration_repeats_is_masked_in_all_that_is_said_of_it(fake, client, text, code, value):
+    workspace = queued(secrets={"A_KEY": value})
+    # As if a template had been changed since: a bad one is refused.
+    Workspace.objects.filter(pk=workspace.pk).update(config=text.format(value), template="")
+    client.force_login(User.objects.create_superuser("operator"))
+    page = client.get(f"/admin/workspaces/workspace/{workspace.pk}/change/").context["report"]
+    answer = holder(ApiScope.READ).get(f"/workspaces/{workspace.pk}/preflight").json()
+    for report in (of(page), answer):
+        found = [*report["problems"], *report["warnings"]]
+        assert code in [each["code"] for each in found]
+        assert MASK in json.dumps(found, ensure_ascii=False)
+        assert not shows(value, json.dumps(found))
     launch(workspace_id=str(workspace.pk), launch_id=str(workspace.launch_id))
-    [warning] = Launch.objects.get(pk=workspace.launch_id).warnings
-    assert warning["code"] == "unknown_key"
-    assert VALUE not in json.dumps(warning)
+    row = Launch.objects.get(pk=workspace.launch_id)
+    if code != "unknown_runtime":
+        assert MASK in f"{row.warnings} {row.failure_message}"
+    assert not shows(value, f"{row.warnings} {row.failure_message}")
+    assert not [event for event in Event.objects.all() if shows(value, json.dumps(event.payload.get("error", "")))]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_warnings_of_variables_keep_their_names_whatever_the_values_are(fake):
+    values = {"A_KEY": "A_KEY", "B_KEY": "placeholder", "C_KEY": " looks like", "D_KEY": "'secrets.D_KEY'"}
+    workspace = queued(config=f"name: x\nsecrets.{VALUE}: x\n", secrets={**values, "E_KEY": VALUE})
+    launch(workspace_id=str(workspace.pk), launch_id=str(workspace.launch_id))
+    warnings = Launch.objects.get(pk=workspace.launch_id).warnings
+    of_variables = {each["path"]: each["message"] for each in warnings if each["code"] == "suspicious_value"}
+    assert of_variables == {
+        "secrets.A_KEY": "The value of A_KEY looks like a placeholder.",
+        "secrets.B_KEY": "The value of B_KEY looks like a placeholder.",
+        "secrets.C_KEY": "The value of C_KEY begins or ends with white space.",
+        "secrets.D_KEY": "The value of D_KEY is in quotes, which belong to the value here.",
+    }
+    assert not shows(VALUE, json.dumps(warnings))
+
+
+@pytest.mark.parametrize("sees_secrets", [False, True])
+def test_warnings_of_variables_are_shown_to_users_who_may_view_secrets(client, sees_secrets):
+    workspace = queued()
+    warnings = [
+        Diagnostic(code="suspicious_value", message="The value of A_KEY is odd.", path="secrets.A_KEY"),
+        Diagnostic(code="unknown_key", message="Nobody reads rutime.", path="rutime"),
+    ]
+    Launch.objects.filter(pk=workspace.launch_id).update(warnings=[each.as_json() for each in warnings])
+    user = User.objects.create_user("some", is_staff=True)
+    names = ["view_workspace", "view_launch", *(["view_secret"] if sees_secrets else [])]
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(user)
+    for path in (
+        "/launches",
+        f"/launches/{workspace.launch_id}",
+        f"/workspaces/{workspace.pk}/launches",
+        f"/admin/workspaces/workspace/{workspace.pk}/change/",
+        f"/admin/workspaces/launch/{workspace.launch_id}/change/",
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        text = answer.content.decode()
+        assert "Nobody reads rutime." in text
+        assert ("A_KEY" in text) == sees_secrets, path
+    assert "A_KEY" in holder(ApiScope.READ).get("/launches").content.decode()

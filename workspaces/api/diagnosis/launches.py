@@ -15,11 +15,12 @@ from agent.texts import printable
 from events.pages import MOST_ROWS, Paged, in_order, page_of
 from events.parameters import Moment, Texts
 from postgres.enum_text import one_of
-from workspaces.access.authentication import Access
+from workspaces.access.authentication import Access, bearer_token
 from workspaces.access.errors import RequestRefused
 from workspaces.api.edits import find
 from workspaces.api.preflight import DiagnosticOut
 from workspaces.api.router import router as workspaces
+from workspaces.configuration.diagnostics import without_findings_of_secrets
 from workspaces.deadlines.policy import stop_deadline
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import FailureCode, Phase, TeardownReason
@@ -85,7 +86,9 @@ class TeardownOut(TypedDict):
 
 
 class LaunchOut(TypedDict):
-    """A launch. `warnings` are what its preflight found that is probably not meant.
+    """A launch. `warnings` are what its preflight found that is probably not meant, of the config and of its variables.
+
+    Those about variables are left out for users who may not view secrets.
 
     The first `boot_log_bytes` of its log are boot output; null if it was not online, or that is not known.
 
@@ -123,7 +126,7 @@ def get_launch(request: HttpRequest, launch_id: UUID) -> LaunchOut:
     row = Launch.objects.select_related("workspace").filter(pk=launch_id).first()
     if row is None:
         raise RequestRefused(HTTPStatus.NOT_FOUND, f"There is no launch {launch_id}.", code="not_found")
-    return launch_json(row)
+    return launch_json(row, sees_secrets=sees_secrets(request))
 
 
 @workspaces.get("/{workspace_id}/launches", auth=READ_OWN)
@@ -147,10 +150,19 @@ def listed(
     if wanted.until:
         rows = rows.filter(queued_at__lt=wanted.until)
     ordered = in_order(rows.select_related("workspace"), wanted)
-    return [launch_json(row) for row in page_of(ordered, wanted, request=request, response=response)]
+    rows_of_page, sees = page_of(ordered, wanted, request=request, response=response), sees_secrets(request)
+    return [launch_json(row, sees_secrets=sees) for row in rows_of_page]
 
 
-def launch_json(launch: Launch) -> LaunchOut:
+def sees_secrets(request: HttpRequest) -> bool:
+    """Return whether the caller may know which secrets there are: a user who may list them, or the holder of a token.
+
+    The scope that lists secrets is the one that reads launches, and an agent has its secrets.
+    """
+    return bearer_token(request) is not None or request.user.has_perm("workspaces.view_secret")
+
+
+def launch_json(launch: Launch, *, sees_secrets: bool) -> LaunchOut:
     """Return the JSON of a launch that was selected with its workspace."""
     evidence, code = dict(launch.evidence), launch.failure_code
     if tail := evidence.get("log_tail"):
@@ -172,7 +184,7 @@ def launch_json(launch: Launch) -> LaunchOut:
         "last_step": step_json(launch) if launch.last_step else None,
         "boot_log_bytes": launch.boot_log_bytes,
         "evidence": evidence,
-        "warnings": launch.warnings,
+        "warnings": launch.warnings if sees_secrets else without_findings_of_secrets(launch.warnings),
         "failure": {"code": code, "message": launch.failure_message, "advice": advice_for(code)} if code else None,
         "undone_failure_code": launch.false_flip_code,
         "teardown": teardown_json(launch) if launch.teardown_at or launch.torn_down_at else None,

@@ -4,7 +4,7 @@ import json
 import os.path
 import posixpath
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class Finding:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a dict of JSON's values."""
-        return asdict(self.diagnostic) | {"file": str(self.file)}
+        return self.diagnostic.as_json() | {"file": str(self.file)}
 
 
 class Command(CommandWithExamples):

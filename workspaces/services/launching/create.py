@@ -143,15 +143,18 @@ def check_request(request: CreateRequest) -> CheckedRequest:
             agent_urls.check_without_secrets(workspace.url, values, workspace_id=workspace.pk)
         except agent_urls.ForbiddenUrl as error:
             problems["url"] = str(error)
-    report = examine_request(request, checked, given)
+    report = examine_request(request, checked, given, is_refused="secret_sets" in problems)
     if problems:
         raise InvalidWorkspace(problems, problems=report.problems)
     return CheckedRequest(workspace, given.values, report.warnings)
 
 
-def examine_request(request: CreateRequest, checked: CheckedConfig, given: GivenSecrets) -> Report:
-    """Return what a preflight says of the request. What is stored is read only to explain a refusal."""
-    if not (checked.problems or given.problems):
+def examine_request(request: CreateRequest, checked: CheckedConfig, given: GivenSecrets, *, is_refused: bool) -> Report:
+    """Return what a preflight says of the request. What is stored is read only to explain a refusal.
+
+    `is_refused`: for its sets of secrets.
+    """
+    if not (is_refused or checked.problems or given.problems):
         return examine(checked, given=given, model=request.model, runtime=request.runtime)
     sets = request.secret_sets
     stored = read_values(sets[:MAX_SETS])

@@ -5,7 +5,6 @@ No transaction is open while a backend is called.
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,9 +13,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 
 from workspaces.access import secrets
-from workspaces.access.masking import masker_of
 from workspaces.access.tokens import mint_agent_token
-from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.configuration.effective import store
 from workspaces.configuration.preflight import PreflightFailed, Prepared, preflight
 from workspaces.deadlines.policy import current_policy, launching_limit, start_retry_seconds
@@ -69,15 +66,13 @@ def _launch(workspace_id: UUID, launch_id: UUID, clock: Clock) -> FailureReason 
         return None
     try:
         prepared = preflight(workspace)
-        # Before the lock, since masking may take a while.
-        warnings = kept_warnings(workspace_id, prepared.warnings)
-        spec = begin(workspace_id, launch_id, prepared, warnings, now=clock())
+        spec = begin(workspace_id, launch_id, prepared, now=clock())
         if spec is None:
             return None
         _stop_earlier_launches(workspace, clock)
         observation = get_provisioner(workspace.backend).start(spec)
     except PreflightFailed as error:
-        warnings = kept_warnings(workspace_id, error.report.warnings)
+        warnings = [each.as_json() for each in error.report.warnings]
         # Together: pruning deletes a configuration that nothing has.
         with transaction.atomic():
             kept = {"configuration": store(error.source)} if error.source else {}
@@ -100,17 +95,6 @@ def unexpected_failure(error: Exception, *, reference: str) -> FailureReason:
     )
 
 
-def kept_warnings(workspace_id: UUID, warnings: list[Diagnostic]) -> list[dict[str, Any]]:
-    """Return warnings as a launch keeps them, without secrets: a config may repeat one in a key."""
-    if not warnings:
-        return []
-    masker, rows = masker_of(workspace_id), [asdict(each) for each in warnings]
-    for field in ("path", "message", "hint"):
-        texts = masker.mask_all([row[field] for row in rows])
-        rows = [{**row, field: text} for row, text in zip(rows, texts, strict=True)]
-    return rows
-
-
 def _is_waiting(workspace: Workspace, launch_id: UUID, *, clock: Clock) -> bool:
     """Return whether this launch should begin: it is queued, or it began so long ago that its worker must be dead."""
     if workspace.launch_id != launch_id or workspace.status != WorkspaceStatus.PROVISIONING:
@@ -121,9 +105,7 @@ def _is_waiting(workspace: Workspace, launch_id: UUID, *, clock: Clock) -> bool:
 
 
 @transaction.atomic
-def begin(
-    workspace_id: UUID, launch_id: UUID, prepared: Prepared, warnings: list[dict[str, Any]], *, now: datetime
-) -> LaunchSpec | None:
+def begin(workspace_id: UUID, launch_id: UUID, prepared: Prepared, *, now: datetime) -> LaunchSpec | None:
     """Enter the launching phase with its deadline, and mint the agent's token, before the backend is called.
 
     Return what the backend needs, or None if another worker was first, or it can't begin yet: the queue's limits don't
@@ -153,7 +135,9 @@ def begin(
         changes |= launch_records.phase_fields(workspace, Phase.LAUNCHING, now=now)
     Workspace.objects.filter(pk=workspace_id).update(**changes)
     Launch.objects.filter(pk=launch_id, launching_at__isnull=True).update(
-        launching_at=now, configuration=store(prepared.source), warnings=warnings
+        launching_at=now,
+        configuration=store(prepared.source),
+        warnings=[each.as_json() for each in prepared.warnings],
     )
     return launch_spec(workspace, prepared, token=mint_agent_token(workspace))
 
