@@ -50,7 +50,9 @@ def page_of(rows: QuerySet[Row], wanted: Paged, *, request: HttpRequest, respons
 
 def cursor_of(row: Model, *, sort: str) -> str:
     """Return the cursor of the page that follows a row in an order."""
-    position = json.dumps([sort, *(column.value_to_string(row) for column in columns(type(row), sort))])
+    # With text as it is: an escaped emoji takes three times the bytes, and a cursor's length has a limit.
+    texts = [column.value_to_string(row) for column in columns(type(row), sort)]
+    position = json.dumps([sort, *texts], ensure_ascii=False)
     return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
 
 

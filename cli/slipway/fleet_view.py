@@ -32,7 +32,7 @@ _GONE = (404, 410)
 _MOST = 2000
 _SORTS = ("name", "-created_at", "runtime")
 _KEPT_EVENTS = 500
-# They come every few seconds from each workspace, and the table shows what they say.
+# They come every few seconds from each workspace, and say little that the table shows.
 CHATTER = ("WORKSPACE_HEARTBEAT",)
 
 
@@ -139,7 +139,9 @@ class FleetView(App[None]):
         """Show each event when it happens, or why none can be read."""
         try:
             for envelope in live_events(self._client, {}, tell=self.show_interruption):
-                self._is_live = True
+                if not self._is_live:
+                    # What happened between the last reading and the opening of the stream came with no event.
+                    self._reload_at, self._is_live = 0.0, True
                 if envelope["event"] not in CHATTER:
                     subject = self._names.get(envelope["workspace_id"], envelope["workspace_id"] or "")
                     if envelope["workspace_id"]:

@@ -45,8 +45,9 @@ class Error(TypedDict):
     """Why a call was refused. Nothing was changed."""
 
     error: Annotated[str, Field(description="A sentence for people.")]
+    # No closed enumeration: a client that was generated before a code was added has to be able to read it.
     code: Annotated[
-        str, Field(description="What programs tell refusals apart by.", json_schema_extra={"enum": [*_EVERY_CODE]})
+        str, Field(description="What programs tell refusals apart by.", json_schema_extra={"x-codes": [*_EVERY_CODE]})
     ]
     fields: NotRequired[Annotated[dict[str, str], Field(description="Why each of these fields is wrong.")]]
     workspace_status: NotRequired[

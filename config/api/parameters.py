@@ -35,10 +35,16 @@ def check_unread_body(request: HttpRequest, parameters: Collection[str]) -> None
     `{"force": true}` would otherwise do the same as nothing. An empty object, null and an empty form ask for nothing.
     Raises RequestRefused if the body is neither JSON nor such a form.
     """
+    # Read as a whole first: parsing a form from the connection would leave nothing to those who read the body later.
+    text = request.body
     body: Any = None
-    if request.content_type == "multipart/form-data":
-        body = {name: value for name, value in request.POST.items() if name != "csrfmiddlewaretoken"}
-    elif request.body:
+    if request.content_type == "multipart/form-data" and request.method == "POST":
+        fields = {**request.POST.dict(), **request.FILES.dict()}
+        body = {name: value for name, value in fields.items() if name != "csrfmiddlewaretoken"}
+    elif request.content_type == "multipart/form-data":
+        # Django parses no other forms.
+        body = "a form" if text else None
+    elif text:
         body = JsonParser().parse_body(request)
     if isinstance(body, dict):
         if fields := unknown(body, parameters, what="field", nearest="the parameter "):

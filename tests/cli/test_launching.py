@@ -59,7 +59,7 @@ def test_waiting_shows_the_steps_that_an_agent_takes_live_in_a_terminal(cli, sta
         "name": "Greeter",
         "runtime": "greeter",
         "runtime_config": {
-            "boot": [{"step": "think", "run": "sleep 2"}, {"step": "dress", "run": "sleep 2"}],
+            "boot": [{"step": "think", "run": "sleep 5"}, {"step": "dress", "run": "sleep 5"}],
             "command": [sys.executable, "-m", "http.server", "0"],
         },
     }
@@ -140,6 +140,10 @@ def test_a_name_alone_never_hides_what_is_shown_only_once(signed_in):
     added = signed_in("channel", "add", "webhook", "ops", "--option", "url=https://ops.example/", "-o", "name")
     assert (added.code, added.out) == (0, "ops\n"), added
     assert re.search(r"signing_secret  whsec_\S+", added.err)
+    # At another host it gets a new one.
+    moved = signed_in("channel", "set", "ops", "--option", "url=https://other.example/", "-o", "name")
+    assert (moved.code, moved.out) == (0, "ops\n"), moved
+    assert re.search(r"signing_secret  whsec_\S+", moved.err)
 
 
 @pytest.mark.parametrize("output", ["json", "yaml", "name"])

@@ -18,7 +18,7 @@ from tests.journeys.conftest import stack
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import failed, online
 from workspaces.models import Workspace
-from workspaces.operations import pause, remove
+from workspaces.operations import pause, remove, resume
 
 pytestmark = pytest.mark.django_db(transaction=True)
 __all__ = ["stack"]
@@ -109,9 +109,15 @@ def test_an_event_refreshes_its_own_workspace_and_the_list_is_not_read_again(sta
 
     async def play(view, pilot):
         await until(pilot, lambda: statuses(view) == {"first": "online", "second": "online"})
-        # Its event shows that events come.
+        # Its first event shows that events come, and the fleet is read once more.
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not view.calls[f"/workspaces/{first.pk}"]:
+                await elsewhere(pause, first.pk)
+                await pilot.pause(0.5)
+                await elsewhere(resume, first.pk)
+                await pilot.pause(0.5)
         await elsewhere(pause, first.pk)
-        await until(pilot, lambda: statuses(view)["first"] == "paused" and view.calls[f"/workspaces/{first.pk}"])
+        await until(pilot, lambda: statuses(view)["first"] == "paused")
         before = view.calls.copy()
         await elsewhere(pause, second.pk)
         await until(pilot, lambda: statuses(view) == {"first": "paused", "second": "paused"})
@@ -125,6 +131,33 @@ def test_an_event_refreshes_its_own_workspace_and_the_list_is_not_read_again(sta
         await elsewhere(online, name="another")
         await until(pilot, lambda: names(view) == ["another", "first"])
         assert view.calls["/workspaces"] > before["/workspaces"]
+
+    watch(f"http://127.0.0.1:{stack.port}", play)
+
+
+def test_what_happened_before_the_stream_opened_is_read_when_it_opens(stack, monkeypatch):
+    monkeypatch.setattr("slipway.fleet_view._RELOAD_SECONDS", 10 * PATIENCE_SECONDS)
+    monkeypatch.setattr("slipway.fleet_view._REFRESH_SECONDS", 10 * PATIENCE_SECONDS)
+    stack.start("web", "relay")
+    first, second = online(name="first"), online(name="second")
+    follow, opened = FleetView.read_events, threading.Event()
+
+    def follow_late(view):
+        opened.wait(PATIENCE_SECONDS)
+        follow(view)
+
+    monkeypatch.setattr(FleetView, "read_events", follow_late)
+
+    async def play(view, pilot):
+        await until(pilot, lambda: statuses(view) == {"first": "online", "second": "online"})
+        # No event tells of it.
+        await elsewhere(Workspace.objects.filter(pk=first.pk).update, name="renamed")
+        opened.set()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "renamed" not in statuses(view):
+                await elsewhere(pause, second.pk)
+                await elsewhere(resume, second.pk)
+                await pilot.pause(0.5)
 
     watch(f"http://127.0.0.1:{stack.port}", play)
 

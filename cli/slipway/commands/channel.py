@@ -80,10 +80,7 @@ def add_channel(
     client = client_of(context)
     filters = {"event_types": event, "runtimes": runtime, "failure_codes": failure_code}
     body = body_of(client, from_file, option, secret, workspace, filters)
-    added = client.send("POST", "/channels", {**body, "kind": kind, "name": name}, keyed=True)
-    show_one(added, output)
-    if output is Format.NAME and added["signing_secret"]:
-        show_once({"signing_secret": added["signing_secret"]})
+    show_stored(client.send("POST", "/channels", {**body, "kind": kind, "name": name}, keyed=True), output)
 
 
 @channel_app.command("set")
@@ -100,11 +97,18 @@ def change_channel(
     from_file: FileOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Change a channel. What is not named stays."""
+    """Change a channel. What is not named stays. A webhook that moves to another host gets a new signing secret."""
     client = client_of(context)
     filters = {"event_types": event, "runtimes": runtime, "failure_codes": failure_code}
     body = body_of(client, from_file, option, secret, workspace, filters) | ({"name": name} if name else {})
-    show_one(client.send("PATCH", path_of(client, channel), body), output)
+    show_stored(client.send("PATCH", path_of(client, channel), body), output)
+
+
+def show_stored(stored: dict[str, Any], output: Format) -> None:
+    """Show a channel as it was stored. Its new signing secret, if it has one, is shown only now."""
+    show_one(stored, output)
+    if output is Format.NAME and stored["signing_secret"]:
+        show_once({"signing_secret": stored["signing_secret"]})
 
 
 @channel_app.command("rm")

@@ -98,11 +98,14 @@ def show_created(client: Client, created: dict[str, Any], output: Format, *, wai
 
     An external workspace has no launch to wait for. What its agent needs is shown only now.
     """
-    for warning in created.pop("warnings", []):
-        warn(f"Warning: {warning['message']} {warning['hint']}".rstrip())
+    warnings = created.pop("warnings", [])
     is_followed = wait and "connection" not in created
     if not is_followed or output is not Format.TABLE:
         show_one(created, output)
+    for warning in warnings:
+        # A server of an earlier release sends sentences.
+        text = warning if isinstance(warning, str) else f"{warning['message']} {warning['hint']}"
+        warn(f"Warning: {text}".rstrip())
     if is_followed:
         follow_launch(client, created["id"], output)
     elif output is Format.NAME and "connection" in created:

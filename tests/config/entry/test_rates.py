@@ -13,6 +13,7 @@ from config.entry import rates
 from config.entry.guesses import Attempt
 from config.entry.rates import Caller, Policy, RateLimiter, caller_of
 from tests.callers import AgentCaller
+from tests.waiting import wait_until
 from tests.workspaces.factories import online
 from workspaces.access.api_keys import mint_api_key
 
@@ -197,13 +198,19 @@ def test_each_of_two_web_workers_counts_for_itself(serve_web):
     constants = {"config.entry.rates.WINDOW_SECONDS": 3600}
     client = serve_web("wsgi", workers=2, constants=constants, OPERATOR_CALLS_PER_MINUTE="20")
     _, key = mint_api_key(name="script", scopes=["read"])
-    # Each on a connection of its own, so that both get some.
+    # Each on a connection of its own, so that both get some, sooner or later.
     headers = {"Authorization": f"Bearer {key}", "Connection": "close"}
-    with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda _: client.get("/templates", headers=headers), range(300)))
-    left = Counter(left_of(answer)[1] for answer in answers if answer.status_code == 200)
-    assert {answer.status_code for answer in answers} == {200, 429}
+    left, codes = Counter(), set()
+
+    def both_answered():
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda _: client.get("/templates", headers=headers), range(100)))
+        left.update(left_of(answer)[1] for answer in answers if answer.status_code == 200)
+        codes.update(answer.status_code for answer in answers)
+        return 2 in left.values()
+
+    wait_until(both_answered)
     # Twice as often in all, as docs/how-to/deploy.md says, and each worker no more than the limit.
     assert 20 < left.total() <= 40
     assert set(left.values()) <= {1, 2}
-    assert 2 in left.values()
+    assert codes == {200, 429}

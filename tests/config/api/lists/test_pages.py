@@ -9,6 +9,7 @@ import pytest
 from django.conf import settings
 
 from config.api.ninja_api import api
+from events.models import Channel
 from tests.config.api.lists.rows import LISTS, Reader, fill, schema_of
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +96,15 @@ def test_pages_hold_every_row_once_in_order(call, sort):
         assert len(found) <= len(whole)
         assert not query or (query["sort"], query["limit"]) == (sort, "2")
     assert found == whole
+
+
+def test_the_next_page_is_found_behind_the_longest_name():
+    for last in "ab":
+        Channel.objects.create(name="\U0001f680" * 99 + last, kind="log")
+    reader = Reader("GET /channels")
+    link = LINK.fullmatch(reader.read(limit=1)["Link"])[1]
+    (row,) = reader.read(limit=1, cursor=parse_qs(urlsplit(link).query)["cursor"][0]).json()
+    assert row["name"].endswith("b")
 
 
 @pytest.mark.parametrize(("call", "sort"), orders())

@@ -137,6 +137,26 @@ def test_a_form_that_can_not_be_read_is_refused_also_where_no_body_is_needed(wor
     assert stored() == before
 
 
+FORM = '--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\ntrue\r\n--b--\r\n'
+FORM_TYPE = "multipart/form-data; boundary=b"
+
+
+def test_a_form_of_a_delete_is_refused_although_django_parses_none(world):
+    caller, address, before = world.operator, f"/workspaces/{world.workspaces['online'].pk}", stored()
+    answer = caller.client.generic("DELETE", address, FORM % "confirm", headers=caller.headers, content_type=FORM_TYPE)
+    assert (answer.status_code, answer.json()["fields"]) == (422, {"body": "This call reads no body. Send none."})
+    assert stored() == before
+
+
+def test_an_empty_form_leaves_its_body_to_the_key_of_a_repeated_request(world):
+    caller, address = world.operator, f"/workspaces/{world.workspaces['online'].pk}/restart"
+    headers = caller.headers | {"Idempotency-Key": "k1"}
+    form = FORM % "csrfmiddlewaretoken"
+    answers = [caller.client.generic("POST", address, form, headers=headers, content_type=FORM_TYPE) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+
+
 @pytest.mark.parametrize("call", JUDGED)
 def test_a_report_with_a_bad_value_counts_or_its_field_is_named(world, call):
     schema, fields = schema_of(call)
