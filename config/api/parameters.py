@@ -39,8 +39,7 @@ def check_unread_body(request: HttpRequest, parameters: Collection[str]) -> None
     text = request.body
     body: Any = None
     if request.content_type == "multipart/form-data" and request.method == "POST":
-        fields = {**request.POST.dict(), **request.FILES.dict()}
-        body = {name: value for name, value in fields.items() if name != "csrfmiddlewaretoken"}
+        body = {name: None for name in (*request.POST, *request.FILES) if name != "csrfmiddlewaretoken"}
     elif request.content_type == "multipart/form-data":
         # Django parses no other forms.
         body = "a form" if text else None
