@@ -1,10 +1,12 @@
 """Lets the operators' calls refuse what they don't have: parameters, and fields of a body that they don't read."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest
+from django.http.request import RawPostDataException
 
 from config.api.json_body import JsonParser
 from events.parameters import WrongParameters, check_parameters, unknown
@@ -35,15 +37,17 @@ def check_unread_body(request: HttpRequest, parameters: Collection[str]) -> None
     `{"force": true}` would otherwise do the same as nothing. An empty object, null and an empty form ask for nothing.
     Raises RequestRefused if the body is neither JSON nor such a form.
     """
-    # Read as a whole first: parsing a form from the connection would leave nothing to those who read the body later.
-    text = request.body
     body: Any = None
-    if request.content_type == "multipart/form-data" and request.method == "POST":
+    is_form = request.content_type == "multipart/form-data"
+    if is_form and request.method == "POST":
+        with suppress(RawPostDataException):
+            # Kept for those who read it later, unless the check of the CSRF token has parsed the form already.
+            _ = request.body
         body = {name: None for name in (*request.POST, *request.FILES) if name != "csrfmiddlewaretoken"}
-    elif request.content_type == "multipart/form-data":
+    elif is_form:
         # Django parses no other forms.
-        body = "a form" if text else None
-    elif text:
+        body = "a form" if request.body else None
+    elif request.body:
         body = JsonParser().parse_body(request)
     if isinstance(body, dict):
         if fields := unknown(body, parameters, what="field", nearest="the parameter "):
