@@ -341,6 +341,7 @@ ANSWERS: dict[str, Any] = {
         "created_at": _QUEUED_AT,
         "secrets": [_SECRET_OF_SET],
         "workspaces": [{"id": _WORKSPACE_ID, "name": "nightly"}],
+        "workspaces_total": 1,
     },
     "put_secret_set": _SAVED,
     "delete_secret_set": _DELETED,

@@ -51,7 +51,7 @@ def test_each_filter_of_the_api_has_an_option_of_ls(signed_in):
     top = online(name="top", labels={"team": "search"})
     booting(name="boots", parent_id=top.pk)
     echo = failed(name="fails", runtime="hermes")
-    Workspace.objects.filter(pk=echo.pk).update(template="hermes", backend="simulated")
+    Workspace.objects.filter(pk=echo.pk).update(template="hermes", backend="simulated", secret_sets=["llm"])
     set_secrets({"KEY": "new"}, workspace_id=top.pk, by="ann")
     remove(online(name="old").pk)
     everything = ["boots", "fails", "top"]
@@ -62,6 +62,7 @@ def test_each_filter_of_the_api_has_an_option_of_ls(signed_in):
         "failure_code": (["--failure-code", "crashed"], ["fails"]),
         "backend": (["--backend", "process"], ["boots", "top"]),
         "label": (["--label", "team"], ["top"]),
+        "secret_set": (["--secret-set", "llm"], ["fails"]),
         "subtree": (["--under", "top"], ["boots", "top"]),
         "q": (["--text", "it broke"], ["fails"]),
         "needs_restart": (["--needs-restart"], ["top"]),

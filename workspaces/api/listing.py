@@ -30,6 +30,7 @@ class Listed(Paged):
     label: Texts = Field([], description="`team=search`, or `team` for any value; each one has to match")
     subtree: UUID | None = Field(None, description="this workspace and its descendants")
     q: Text = Field("", description="a text in the name, role, runtime, failure or labels")
+    secret_set: Texts = Field([], description="the name of a set of secrets that they share")
     needs_restart: bool | None = Field(None, description="whether a launch runs with secrets that changed since")
     include_removed: bool = False
     sort: Literal["name", "-name", "created_at", "-created_at", "runtime", "-runtime"] = "name"
@@ -44,6 +45,8 @@ def filtered(wanted: Listed) -> WorkspaceQuerySet:
     for label in wanted.label:
         name, equals, value = label.partition("=")
         rows = rows.filter(labels__contains={name: value}) if equals else rows.filter(labels__has_key=name)
+    if wanted.secret_set:
+        rows = rows.filter(secret_sets__overlap=wanted.secret_set)
     if wanted.subtree:
         rows = rows.filter(pk__in=with_descendants(wanted.subtree))
     if text := mend_line(wanted.q):

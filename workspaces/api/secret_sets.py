@@ -20,6 +20,8 @@ from workspaces.models import ApiScope, SecretSet, Workspace
 from workspaces.services.core.fields import InvalidWorkspace
 
 secret_sets = Router(tags=["secrets"])
+# How many of a set's workspaces are shown with it.
+MOST_WORKSPACES = 100
 
 
 class SetsListed(Paged):
@@ -38,12 +40,17 @@ class SetInListOut(TypedDict):
 
 
 class SetOut(TypedDict):
-    """A set, its secrets without their values, and the workspaces that have it."""
+    """A set, its secrets without their values, and the workspaces that have it.
+
+    `workspaces` are the first 100 by name, of the `workspaces_total` that have it. `GET /workspaces?secret_set=NAME`
+    lists all of them.
+    """
 
     name: str
     created_at: datetime
     secrets: list[SecretOut]
     workspaces: list[WorkspaceNameOut]
+    workspaces_total: int
 
 
 @secret_sets.get("", auth=secret_access("view", ApiScope.READ))
@@ -66,14 +73,16 @@ def list_secret_sets(request: HttpRequest, response: HttpResponse, wanted: Query
 
 @secret_sets.get("/{name}", auth=secret_access("view", ApiScope.READ))
 def get_secret_set(request: HttpRequest, name: str) -> SetOut:
-    """Show a set of secrets, without their values, and the workspaces that have it."""
+    """Show a set of secrets, without their values, and the first workspaces that have it, by name."""
     found = sets.find_set(name)
-    users = workspaces_with(found.name).order_by("name", "pk")
+    users = workspaces_with(found.name)
+    shown = users.order_by("name", "pk").only("id", "name")[:MOST_WORKSPACES]
     return {
         "name": found.name,
         "created_at": found.created_at,
         "secrets": [secret_json(row) for row in found.secrets.all()],
-        "workspaces": [{"id": row.pk, "name": row.name} for row in users.only("id", "name")],
+        "workspaces": [{"id": row.pk, "name": row.name} for row in shown],
+        "workspaces_total": users.count(),
     }
 
 

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 
 from tests.callers import holder
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from tests.workspaces.factories import config_for, online
+from tests.workspaces.factories import config_for, online, queue_up
 from workspaces.access.masking import masker_of
 from workspaces.access.secret_sets import delete_set
 from workspaces.access.secrets import put_secrets, read_environment
@@ -92,6 +92,22 @@ def test_a_workspace_is_created_with_sets_and_shows_them(admin):
     assert read_environment(workspace_id) == {"KEY": VALUE}
     (user,) = admin.get(f"{SETS}/llm").json()["workspaces"]
     assert user == {"id": workspace_id, "name": "w"}
+
+
+def test_of_many_workspaces_a_set_shows_the_first_and_how_many_there_are_and_the_list_has_all(admin):
+    make_set(admin, "llm", KEY=VALUE)
+    make_set(admin, "gpu", KEY=VALUE)
+    queue_up(103)
+    Workspace.objects.update(secret_sets=["llm"])
+    online(name="of both", secret_sets=["gpu", "llm"])
+    remove(online(name="a", secret_sets=["llm"]).pk)
+    shown = admin.get(f"{SETS}/llm").json()
+    names = [row["name"] for row in admin.get("/workspaces", secret_set="llm").json()]
+    assert (len(names), len(shown["workspaces"]), shown["workspaces_total"]) == (104, 100, 104)
+    assert [row["name"] for row in shown["workspaces"]] == names[:100]
+    assert [row["name"] for row in admin.get("/workspaces", secret_set="gpu").json()] == ["of both"]
+    assert len(admin.get("/workspaces?secret_set=gpu&secret_set=llm").json()) == 104
+    assert admin.get("/workspaces", secret_set="none-such").json() == []
 
 
 def test_another_list_of_sets_is_another_etag(admin):
