@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, transaction
 
 from postgres.clock import database_now
 from workspaces import tasks
@@ -19,7 +19,7 @@ from workspaces.lifecycle.transitions import TRANSITIONS, Verb, WorkspaceStatus
 from workspaces.models import Workspace
 from workspaces.services.core.guarded_rows import RowGuard
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
-from workspaces.services.core.trees import TreeChanged, parents_first
+from workspaces.services.core.trees import TreeChanged, lock_in_tree, lock_tree, parents_first
 from workspaces.services.launching import fail
 from workspaces.services.launching import restart as restart_service
 from workspaces.services.launching import resume as resume_service
@@ -350,10 +350,27 @@ OPERATIONS = (
 )
 
 
-def run_one(operation: Operation, workspace_id: UUID, *, by: str, options: Mapping[str, bool]) -> OperationResult:
-    """Run an operation on one workspace. `by` names the operator."""
+def run_one(
+    operation: Operation,
+    workspace_id: UUID,
+    *,
+    by: str,
+    options: Mapping[str, bool],
+    check: Callable[[Workspace], None] | None = None,
+) -> OperationResult:
+    """Run an operation on one workspace. `by` names the operator.
+
+    `check` gets the locked workspace first and may raise, unless it was removed: the operation itself refuses that.
+    """
     keywords = {**options, "by": by} if operation.records_operator else options
-    return operation.run(workspace_id, **keywords)
+    if check is None:
+        return operation.run(workspace_id, **keywords)
+    with transaction.atomic():
+        # At least the locks that the operation takes, in the same order.
+        locked = lock_tree(workspace_id)[0] if operation.cascades else lock_in_tree(workspace_id)
+        if locked.status != WorkspaceStatus.REMOVED:
+            check(locked)
+        return operation.run(workspace_id, **keywords)
 
 
 def run_each(

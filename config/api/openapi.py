@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from config.api.openapi_examples import ANSWERS, LOG, REQUESTS
-from config.api.openapi_refusals import ANY_CALL, CODES, CONDITIONAL, REFUSALS, Error
+from config.api.openapi_refusals import ANY_CALL, CODES, CONDITIONAL, EDITS, REFUSALS, Error
 from registry.heartbeat import heartbeat
 from registry.schemas import HeardOut, HeartbeatIn
 from workspaces.api.idempotency import MAX_KEY_CHARACTERS
@@ -44,7 +44,7 @@ REQUEST_HEADERS: dict[str, tuple[str, bool, dict[str, Any], str]] = {
         CONDITIONAL,
         False,
         _TEXT,
-        "An ETag: change the workspace only if nobody changed it since; otherwise 412.",
+        "An ETag of the workspace: do it only if nobody has changed the workspace since; otherwise 412.",
     ),
     "X-Workspace-ID": (_DISCOVER, True, {"type": "string", "format": "uuid"}, "The ID of the workspace that asks."),
 }
@@ -57,7 +57,7 @@ ANSWER_HEADERS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "RateLimit": (ANY_CALL, _TEXT, 'How many calls are left, and for how many seconds: `"agents";r=299;t=60`.'),
     "ETag": (
-        rf"GET /workspaces/\{{workspace_id\}}(?:/budget)?|{CONDITIONAL}",
+        rf"GET /workspaces/\{{workspace_id\}}(?:/budget)?|{EDITS}",
         _TEXT,
         "Changes with the status and with the fields that operators change. Send it as `If-Match`.",
     ),

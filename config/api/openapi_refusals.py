@@ -1,5 +1,6 @@
 """The refusals of the API in its description: their shape, what they mean, and which calls they answer."""
 
+import re
 from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
@@ -9,9 +10,14 @@ from postgres.enum_text import one_of
 from workspaces.api.preflight import DiagnosticOut
 from workspaces.api.schemas import WorkspaceNameOut
 from workspaces.lifecycle.transitions import WorkspaceStatus
+from workspaces.operations import OPERATIONS
 
 ANY_CALL = r".*"
-CONDITIONAL = r"PATCH /workspaces/\{workspace_id\}(?:/budget)?"
+EDITS = r"PATCH /workspaces/\{workspace_id\}(?:/budget)?"
+# The calls that honour If-Match: those that change what has an ETag.
+CONDITIONAL = "|".join(
+    [EDITS, *(f"{each.method} /workspaces{re.escape(each.api_path)}" for each in OPERATIONS if not each.is_admin_only)]
+)
 _CHANGE = r"(?!GET ).*"
 _LOGS = r"GET /workspaces/\{workspace_id\}/logs"
 _TOO_LONG = "Try again in 12 seconds."
@@ -103,7 +109,7 @@ REFUSALS: dict[int, tuple[str, dict[str, Any], str]] = {
     ),
     412: (
         "It changed since it was read.",
-        {"error": "It changed since you read it. Read it again.", "code": "changed"},
+        {"error": 'w has changed since you read it: its ETag is "9f86d081884c7d659a2f" now.', "code": "changed"},
         CONDITIONAL,
     ),
     413: ("The body is too large.", {"error": "The body is larger than 1024 KiB.", "code": "too_large"}, ANY_CALL),

@@ -18,11 +18,16 @@ def refusing_unknown_parameters(view: Callable[..., Any]) -> Callable[..., Any]:
     in_query = [model for model in models if model.__ninja_param_source__ == "query"]
     known = [name for model in in_query for name in model.__ninja_flatten_map__]
     lists = {name for model in in_query for name in model.__ninja_collection_fields__}
+    honours_if_match = getattr(view, "honours_if_match", False)
     has_body = any(model.__ninja_param_source__ == "body" for model in models)
 
     @wraps(view)
     def checked(request: HttpRequest, **parameters: Any) -> Any:
         check_parameters(request.GET, known, repeatable=lists)
+        # In a GET it has no meaning. Elsewhere who sends it relies on it.
+        if "If-Match" in request.headers and request.method != "GET" and not honours_if_match:
+            why = "This call does not compare ETags. Send it without If-Match."
+            raise WrongParameters({"If-Match": why})
         # In a GET a body has no meaning, whatever it holds.
         if not has_body and request.method != "GET":
             check_unread_body(request, known)

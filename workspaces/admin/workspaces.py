@@ -163,7 +163,7 @@ class WorkspaceAdmin(OperationActions):
         if "secret_sets" in changed:
             changed.remove("secret_sets")
             changes = {"secret_sets": obj.secret_sets}
-            fields.edit(obj.pk, changes, by=request.user.get_username(), check=lambda workspace: None)
+            fields.edit(obj.pk, changes, by=request.user.get_username())
         # Other fields may have been written since the page was rendered.
         obj.save(update_fields=changed)
 

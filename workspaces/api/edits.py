@@ -12,7 +12,7 @@ from postgres.clock import database_now
 from postgres.enum_text import one_of
 from workspaces import operations
 from workspaces.access.authentication import Operator
-from workspaces.api.etags import check_if_match, etag_of
+from workspaces.api.etags import check_of, etag_of, honouring_if_match
 from workspaces.api.router import access, router
 from workspaces.api.schemas import BudgetIn, ChangesIn, DoneOut
 from workspaces.lifecycle.transitions import BudgetAction, WorkspaceStatus
@@ -53,6 +53,7 @@ class StateOut(TypedDict):
 
 
 @router.patch("/{workspace_id}", auth=access("change", ApiScope.OPERATE))
+@honouring_if_match
 def change_workspace(request: HttpRequest, response: HttpResponse, workspace_id: UUID, body: ChangesIn) -> DoneOut:
     """Change fields of a workspace. With If-Match only if its ETag is still that one; otherwise 412."""
     edit(request, response, workspace_id, body.model_dump(exclude_unset=True))
@@ -71,6 +72,7 @@ def get_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID)
 
 
 @router.patch("/{workspace_id}/budget", auth=access("change", ApiScope.OPERATE))
+@honouring_if_match
 def change_budget(request: HttpRequest, response: HttpResponse, workspace_id: UUID, body: BudgetIn) -> BudgetOut:
     """Change a workspace's budget in cents a month, null for none, and what happens when it is spent.
 
@@ -111,12 +113,7 @@ def find(workspace_id: UUID) -> Workspace:
 def edit(request: HttpRequest, response: HttpResponse, workspace_id: UUID, changes: dict[str, Any]) -> Workspace:
     """Change fields if the request's If-Match allows it, and give the response the new ETag."""
     operator: Operator = request.auth  # type: ignore[attr-defined]
-    workspace = fields.edit(
-        workspace_id,
-        changes,
-        by=operator.name,
-        check=lambda present: check_if_match(present, request.headers.get("If-Match")),
-    )
+    workspace = fields.edit(workspace_id, changes, by=operator.name, check=check_of(request))
     response["ETag"] = etag_of(workspace)
     return workspace
 

@@ -16,7 +16,7 @@ from postgres.clock import database_now
 from postgres.enum_text import one_of
 from workspaces.access.authentication import Operator
 from workspaces.access.errors import RequestRefused
-from workspaces.api.etags import etag_of
+from workspaces.api.etags import check_of, etag_of, honouring_if_match
 from workspaces.api.idempotency import once
 from workspaces.api.listing import Listed, filtered
 from workspaces.api.preflight import DiagnosticOut, diagnostic_json
@@ -152,7 +152,7 @@ def add_route(operation: Operation) -> None:
         operator: Operator = request.auth  # type: ignore[attr-defined]
 
         def act() -> Status[RemovedOut | CascadedOut | OperatedOut]:
-            result = run_one(operation, workspace_id, by=operator.name, options=options)
+            result = run_one(operation, workspace_id, by=operator.name, options=options, check=check_of(request))
             if is_removal:
                 return Status(HTTPStatus.OK, removed_json(result))
             return Status(HTTPStatus.OK, cascaded_json(result) if operation.cascades else operated_json(result))
@@ -174,7 +174,7 @@ def add_route(operation: Operation) -> None:
         auth=access(operation.permission, ApiScope.OPERATE),
         summary=operation.label,
         description=operation.help,
-    )(answering({HTTPStatus.OK: shape})(view))
+    )(answering({HTTPStatus.OK: shape})(honouring_if_match(view)))
 
 
 for _operation in OPERATIONS:

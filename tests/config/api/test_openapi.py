@@ -102,7 +102,10 @@ def test_the_headers_of_answers_are_those_of_the_calls_that_have_them():
     }
     assert answering["Link"] == calls_with("cursor")
     assert answering["Idempotent-Replayed"] == calls_with("Idempotency-Key")
-    assert calls_with("If-Match") < answering["ETag"]
+    edits = {"PATCH /workspaces/{workspace_id}", "PATCH /workspaces/{workspace_id}/budget"}
+    reads = {each.replace("PATCH", "GET") for each in edits}
+    assert answering["ETag"] == edits | reads
+    assert edits < calls_with("If-Match")
     assert answering["RateLimit"] == answering["Retry-After"] == answering["WWW-Authenticate"] == set(CALLS)
 
 

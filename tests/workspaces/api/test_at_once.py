@@ -53,6 +53,15 @@ def test_of_many_who_change_what_they_have_read_one_succeeds(operator):
     assert statuses == [200] + [412] * (AT_ONCE - 1)
 
 
+def test_of_many_who_restart_what_they_have_read_one_succeeds(operator):
+    workspace = failed()
+    path = f"/workspaces/{workspace.pk}"
+    read = operator.send("GET", path).headers["ETag"]
+    statuses = sorted(each.status_code for each in operator.at_once("POST", f"{path}/restart", If_Match=read))
+    assert statuses == [200] + [412] * (AT_ONCE - 1)
+    assert Launch.objects.filter(workspace=workspace).count() == 2
+
+
 def test_what_names_another_state_changes_nothing_and_what_names_this_one_does(operator):
     path = f"/workspaces/{online(role='old').pk}"
     tag = operator.send("GET", path).headers["ETag"]

@@ -7,10 +7,10 @@ import pytest
 
 from events.models import Event
 from tests.callers import AgentCaller, holder
-from tests.workspaces.factories import booting, online
+from tests.workspaces.factories import booting, hibernated, online
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS, ApiScope, Workspace
-from workspaces.operations import pause, remove
+from workspaces.operations import OPERATIONS, pause, remove
 
 pytestmark = pytest.mark.django_db
 
@@ -172,6 +172,55 @@ def test_the_second_of_two_editors_is_told_that_the_workspace_has_changed(operat
     assert stored(workspace)["name"] == "mine"
     assert patch(operator, workspace, {"name": "yours"}, If_Match=f'"other", {first["ETag"]}').status_code == 200
     assert operator.get(f"/workspaces/{workspace.pk}")["ETag"] != first["ETag"]
+
+
+VERBS = {
+    "restart": online,
+    "pause": online,
+    "resume": lambda: pause(online().pk).workspace,
+    "hibernate": online,
+    "wake": hibernated,
+    "cancel": booting,
+    "remove": online,
+}
+
+
+def act(operator, verb, workspace, **headers):
+    method, path = ("DELETE", "") if verb == "remove" else ("POST", f"/{verb}")
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    address = f"/workspaces/{workspace.pk}{path}"
+    return operator.client.generic(method, address, headers={**operator.headers, **named})
+
+
+def test_every_verb_is_tried_with_an_etag():
+    assert VERBS.keys() == {operation.name for operation in OPERATIONS if not operation.is_admin_only}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_is_done_only_if_nobody_has_changed_the_workspace_since_it_was_read(operator, verb):
+    workspace = VERBS[verb]()
+    read = operator.get(f"/workspaces/{workspace.pk}")["ETag"]
+    patch(operator, workspace, {"role": "another"})
+    before = Workspace.objects.get(pk=workspace.pk)
+    now = operator.get(f"/workspaces/{workspace.pk}")["ETag"]
+    refused = act(operator, verb, workspace, If_Match=read)
+    assert (refused.status_code, refused.json()["code"]) == (412, "changed")
+    assert now in refused.json()["error"]
+    after = Workspace.objects.get(pk=workspace.pk)
+    assert (after.status, after.version, after.launch_id) == (before.status, before.version, before.launch_id)
+    done = act(operator, verb, workspace, If_Match=now, Idempotency_Key="once")
+    assert done.status_code == 200, done.content
+    # What was done once is not held against the state that came of it.
+    again = act(operator, verb, workspace, If_Match=now, Idempotency_Key="once")
+    assert (again.status_code, again.content, again["Idempotent-Replayed"]) == (200, done.content, "true")
+
+
+def test_a_removed_workspace_is_gone_whatever_its_etag_was(operator, workspace):
+    remove(workspace.pk)
+    for verb in VERBS:
+        assert act(operator, verb, workspace, If_Match='"x"').status_code in {409, 410}, verb
+    missing = Workspace(pk=uuid.uuid4())
+    assert act(operator, "remove", missing, If_Match='"x"').status_code == 404
 
 
 def test_the_etag_of_a_change_serves_for_the_next_one(operator, workspace):

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from tests.callers import AgentCaller
 from tests.config.api.refusals import bad_values
-from tests.config.api.refusals.world import stored
+from tests.config.api.refusals.world import CHANGING, OF_REPORTS, stored
 from tests.described import CALLS
 from workspaces.models import AgentToken
 
@@ -151,6 +151,17 @@ def test_another_etag_than_that_of_the_workspace_changes_nothing(world, call):
     for value in ("", "nonsense", "x" * 5000, "\x1b", '"'):
         answer = world.send(call, headers={"If-Match": value})
         assert (answer.status_code, answer.json()["code"]) == (412, "changed"), value
+    assert stored() == before
+
+
+@pytest.mark.parametrize("call", [call for call in CHANGING if "If-Match" not in str(CALLS[call]["parameters"])])
+def test_a_call_that_compares_no_etags_refuses_if_match_unless_it_is_a_report(world, call):
+    before = stored()
+    answer = world.send(call, headers={"If-Match": '"x"'})
+    if OF_REPORTS.search(call):
+        assert answer.status_code == 200
+        return
+    assert (answer.status_code, list(answer.json()["fields"])) == (422, ["If-Match"])
     assert stored() == before
 
 
