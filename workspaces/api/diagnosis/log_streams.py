@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.exceptions import DisallowedHost, TooManyFieldsSent
 from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError, connections
@@ -22,10 +23,11 @@ from events.live.server_sent import send_refusal
 from events.live.stream import StreamRefused
 from events.live.stream_request import own_path
 from events.parameters import WrongParameters, check_parameters
-from workspaces.access.authentication import Agent, Operator
+from workspaces.access.authentication import Agent, Operator, bearer_token
 from workspaces.access.errors import RequestRefused
 from workspaces.api.diagnosis.log_spans import LogStream, span_of
 from workspaces.api.diagnosis.logs import ShownPart, read_part, why_over
+from workspaces.api.diagnosis.pending_checks import PendingChecks
 from workspaces.api.edits import find
 from workspaces.models import Workspace
 from workspaces.provisioners.base import ProvisionerError
@@ -53,6 +55,11 @@ class LogLimits:
     # Of these, so that no agents take the others from operators, and no agent takes them from other agents.
     most_of_agents: int = 20
     most_of_one_agent: int = 3
+    # How many requests may wait until it is known who asks, and how many of one credential are looked up at once: fewer
+    # than the threads for it, of which there are at least five.
+    most_checks: int = 200
+    most_checks_of_one_credential: int = 20
+    most_checks_at_once: int = 4
     poll_seconds: float = 1.0
     keep_alive_seconds: float = 10.0
     recheck_seconds: float = 15.0
@@ -89,6 +96,11 @@ class LogStreams:
     def __init__(self, *, authorize: Authorize, limits: LogLimits | None = None) -> None:
         self._authorize = authorize
         self._limits = limits or LogLimits()
+        self._checks = PendingChecks(
+            most=self._limits.most_checks,
+            most_of_one=self._limits.most_checks_of_one_credential,
+            most_at_once=self._limits.most_checks_at_once,
+        )
         self._open = 0
         self._of_agents: Counter[UUID] = Counter()
 
@@ -101,13 +113,11 @@ class LogStreams:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one client until it disconnects or the log ends."""
-        # Counted before the first await, so that many at once don't pass the limit together.
-        self._open += 1
         try:
-            if self._open > self._limits.most_streams:
-                raise too_many()
-            followed = await self.check(scope)
-            with self.counting_agents(followed):
+            async with self._checks.turn(credential_in(scope)):
+                followed = await self.check(scope)
+            # It counts only once it is known who asks: else agents would take the streams of operators by asking.
+            with self.counting(followed):
                 kind = _EVENT_STREAM if followed.is_event_stream else "text/plain"
                 headers = [(b"content-type", f"{kind}; charset=utf-8".encode()), *_HEADERS]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -119,28 +129,28 @@ class LogStreams:
         except TimeoutError:
             # Too slow: it reads the rest from where it was.
             return
-        finally:
-            self._open -= 1
 
     @contextmanager
-    def counting_agents(self, followed: Followed) -> Iterator[None]:
-        """Count a stream while it lasts, if an agent follows it, for its workspace, whichever token it has sent.
+    def counting(self, followed: Followed) -> Iterator[None]:
+        """Count a stream while it lasts; one that an agent follows also for its workspace, whichever token it has sent.
 
-        Raises StreamRefused if this agent, or all agents together, follow too many.
+        Raises StreamRefused if too many are followed, by all, by agents or by this one.
         """
-        if not followed.is_by_agent:
-            yield
-            return
-        limits, agent, counts = self._limits, followed.workspace_id, self._of_agents
-        if counts.total() >= limits.most_of_agents or counts[agent] >= limits.most_of_one_agent:
-            raise too_many()
-        counts[agent] += 1
+        limits, agent, of_agents = self._limits, followed.workspace_id, self._of_agents
+        is_agent_refused = of_agents.total() >= limits.most_of_agents or of_agents[agent] >= limits.most_of_one_agent
+        # No await from here to the count, so that many at once don't pass the limit together.
+        if self._open >= limits.most_streams or (followed.is_by_agent and is_agent_refused):
+            why = "Too many logs are followed here already. Try again later."
+            raise StreamRefused(503, why, headers={"Retry-After": "10"}, code="unavailable")
+        self._open += 1
+        of_agents[agent] += followed.is_by_agent
         try:
             yield
         finally:
-            counts[agent] -= 1
-            if not counts[agent]:
-                del counts[agent]
+            self._open -= 1
+            of_agents[agent] -= followed.is_by_agent
+            if not of_agents[agent]:
+                del of_agents[agent]
 
     async def check(self, scope: Mapping[str, Any]) -> Followed:
         """Return what a client asks for. Raises StreamRefused."""
@@ -232,10 +242,11 @@ class LogStreams:
             await send(body_part(data))
 
 
-def too_many() -> StreamRefused:
-    """Return the refusal of one stream too many."""
-    why = "Too many logs are followed here already. Try again later."
-    return StreamRefused(503, why, headers={"Retry-After": "10"}, code="unavailable")
+def credential_in(scope: Mapping[str, Any]) -> str:
+    """Return what a request shows of who asks, as its authentication reads it: the bearer token, else the session."""
+    request = django_request(scope)
+    token = bearer_token(request)
+    return request.COOKIES.get(settings.SESSION_COOKIE_NAME, "") if token is None else f"Bearer {token}"
 
 
 def look_at(followed: Followed, offset: int) -> tuple[ShownPart, str]:

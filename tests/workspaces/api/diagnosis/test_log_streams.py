@@ -1,18 +1,24 @@
 """Followed logs on a real ASGI server: live, masked, resumed, and over when the launch is."""
 
+import asyncio
 import json
+import threading
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
 
+from config.stream_access import require_log_reader
 from postgres.clock import database_now
 from tests.events.conftest import serve, server
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting, external, running_on
 from workspaces.access.api_keys import mint_api_key
+from workspaces.access.authentication import bearer_token
 from workspaces.access.secrets import put_secrets
 from workspaces.access.tokens import digest, mint_agent_token, random_text
+from workspaces.api.diagnosis.log_streams import LogLimits, LogStreams
 from workspaces.models import AgentToken, ApiKey, Launch, LaunchOutcome
 from workspaces.operations import restart
 from workspaces.provisioners.registry import get_provisioner
@@ -245,6 +251,89 @@ def test_all_tokens_of_an_agent_share_its_streams_also_those_that_an_earlier_ver
         for credential in (mint_agent_token(workspace), old):
             with following(server, workspace, credential) as refused:
                 assert refused.status_code == 503
+
+
+class SlowLookUps:
+    """Followed logs in this process. The look-ups of some credentials end only when they may."""
+
+    def __init__(self, workspace, slow, **limits):
+        self._path, self._slow = f"/workspaces/{workspace.pk}/logs", slow
+        self._streams = LogStreams(authorize=self._authorize, limits=LogLimits(**limits))
+        self._may_end = threading.Event()
+        self._calls = []
+
+    def _authorize(self, request, workspace_id):
+        if bearer_token(request) in self._slow:
+            assert self._may_end.wait(PATIENCE_SECONDS)
+        return require_log_reader(request, workspace_id)
+
+    def call(self, credential):
+        """Begin a call, and return the future of its status."""
+        status, headers = (
+            asyncio.get_running_loop().create_future(),
+            [(b"authorization", f"Bearer {credential}".encode())],
+        )
+        scope = {"type": "http", "method": "GET", "path": self._path, "query_string": b"follow=1", "headers": headers}
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                status.set_result(message["status"])
+
+        stays = asyncio.Event()
+        self._calls.append(
+            asyncio.create_task(self._streams({**scope, "server": ("testserver", 80)}, stays.wait, send))
+        )
+        return status
+
+    def play(self, scene):
+        """Run a scene, then end all its calls."""
+
+        async def run():
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await scene()
+            finally:
+                self._may_end.set()
+                for call in self._calls:
+                    call.cancel()
+                await asyncio.gather(*self._calls, return_exceptions=True)
+
+        asyncio.run(run())
+
+    async def end_look_ups(self, statuses):
+        """Let the look-ups end, and return how often each status came."""
+        self._may_end.set()
+        return Counter(await asyncio.gather(*statuses))
+
+
+def test_an_agent_that_is_looked_up_slowly_takes_no_streams_from_operators(workspace, key):
+    token = mint_agent_token(workspace)
+    slow = SlowLookUps(workspace, {token}, most_streams=4, most_of_agents=2, most_of_one_agent=1)
+
+    async def scene():
+        of_agent = [slow.call(token) for _ in range(8)]
+        assert await slow.call(key) == 200
+        assert await slow.end_look_ups(of_agent) == {200: 1, 503: 7}
+        assert await slow.call(key) == 200
+
+    slow.play(scene)
+
+
+def test_pending_look_ups_are_bounded_for_each_credential_and_for_all(workspace, key):
+    token, made_up = mint_agent_token(workspace), ["made up", "made up, too"]
+    limits = {"most_checks": 4, "most_checks_of_one_credential": 2, "most_checks_at_once": 1}
+    slow = SlowLookUps(workspace, {token, *made_up}, **limits)
+
+    async def scene():
+        pending = [slow.call(token), slow.call(token)]
+        assert await slow.call(token) == 503
+        pending += map(slow.call, made_up)
+        # All of them are pending, so nothing more is looked up until one has ended.
+        assert await slow.call(key) == 503
+        assert await slow.end_look_ups(pending) == {200: 2, 401: 2}
+        assert await slow.call(key) == 200
+
+    slow.play(scene)
 
 
 @pytest.mark.parametrize(
