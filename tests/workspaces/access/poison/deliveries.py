@@ -18,10 +18,8 @@ from events.names import EventType
 from events.outbox import NewEvent
 from tests.events.channels.factories import channel, signing_secret, webhook
 from tests.events.channels.receivers import Answer
-
-URL, HEADER, MAIL = "Zu8kLm2Qx7RtPw4s", "Vh5nBc9Ydf3TgKe6", "Qa1wSx2eDc3rFv4t"
-CHAT = "c0ffee7f3a91c4e2b85d06fa17d00d11"
-KEYS = {"channel": [URL, HEADER, CHAT], "mail": [MAIL]}
+from tests.workspaces.access.poison.markers import CHAT, HEADER, MAIL, URL
+from tests.workspaces.access.poison.world import run, signed_in
 
 
 def receivers_repeat(world, monkeypatch):
@@ -83,10 +81,10 @@ def forget_to_mask(world):
 
 def try_out(world):
     """Send a test on each channel, by each interface."""
-    browser = world.browser()
+    browser = signed_in()
     for stored in Channel.objects.exclude(name__startswith="redis"):
         world.answered(world.admin.post(f"/channels/{stored.pk}/test"))
         page = reverse("admin:events_channel_change", args=[stored.pk])
         world.answered(browser.post(page.replace("/change/", "/test")))
         world.answered(browser.get(page))
-        world.run("channel", "test", stored.name)
+        run(world, "channel", "test", stored.name)

@@ -11,18 +11,13 @@ from events.models import Event
 from tests.events.channels.conftest import loopback_allowed, receiver
 from tests.events.channels.mail_server import mail_server
 from tests.events.conftest import serve, server
-from tests.workspaces.access.mask_uses import take_away, uses
-from tests.workspaces.access.poison import (
-    STREAM,
-    World,
-    agents_report,
-    backends_fail,
-    boots_fail,
-    calls_are_refused,
-    spread,
-    the_log_can_not_read,
-)
-from tests.workspaces.access.poison_deliveries import receivers_repeat
+from tests.workspaces.access.poison.agents import agents_report
+from tests.workspaces.access.poison.backends import backends_fail, boots_fail, the_log_can_not_read
+from tests.workspaces.access.poison.deliveries import receivers_repeat
+from tests.workspaces.access.poison.mask_uses import take_away, uses
+from tests.workspaces.access.poison.operators import calls_are_refused
+from tests.workspaces.access.poison.spread import spread
+from tests.workspaces.access.poison.world import STREAM, World
 from workspaces.access import log_masking, secrets
 
 __all__ = ["loopback_allowed", "receiver", "serve", "server"]
