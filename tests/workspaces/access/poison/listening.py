@@ -1,15 +1,20 @@
 """Keeps what is logged and what is published to browsers."""
 
 import io
+import json
 import logging
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import redis
 from django.conf import settings
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from config.log_format import FieldsFormatter
 from events import ephemeral
+from events.models import Event
+from tests.events.conftest import PATIENT
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 # Published behind all others.
@@ -53,3 +58,30 @@ def listening(world):
             for logger, each in handlers:
                 logger.removeHandler(each)
     world.tell("server log", stream.getvalue())
+
+
+@contextmanager
+def hearing(world, server):
+    """Keep what clients of the live streams get while the block runs: all events, and heartbeats by the WebSocket."""
+    headers, events = world.admin.headers, Event.objects.exclude(position=None)
+    with connect(
+        f"ws://127.0.0.1:{server.port}/ws?after=0", additional_headers=headers, proxy=None, **PATIENT
+    ) as client:
+
+        def listen():
+            with suppress(ConnectionClosed):
+                for message in client:
+                    world.tell("WebSocket", message)
+                    heard.update([json.loads(message)["position"]])
+
+        heard, thread = set(), threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield
+            wait_until(lambda: set(events.values_list("position", flat=True)) <= heard)
+        finally:
+            client.close()
+            thread.join()
+    with server.stream(params={"after": "0"}) as stream:
+        for _ in range(events.count()):
+            world.tell("live stream", json.dumps(stream.message()))

@@ -8,12 +8,23 @@ from tests.events.channels.factories import channel, mattermost, webhook
 from tests.workspaces.access.poison.agents import agents_report
 from tests.workspaces.access.poison.backends import backends_fail, boots_fail, the_log_can_not_read
 from tests.workspaces.access.poison.deliveries import receivers_repeat
+from tests.workspaces.access.poison.followed_logs import logs_are_followed
 from tests.workspaces.access.poison.listening import listening
 from tests.workspaces.access.poison.markers import VALUES
 from tests.workspaces.access.poison.operators import calls_are_refused, pages_are_read
 from tests.workspaces.access.poison.world import STREAM
 from workspaces.access.secret_sets import create_set
 from workspaces.services.core.secret_changes import set_secrets
+
+EVERYTHING = (
+    agents_report,
+    boots_fail,
+    backends_fail,
+    logs_are_followed,
+    calls_are_refused,
+    receivers_repeat,
+    the_log_can_not_read,
+)
 
 
 def spread(world, monkeypatch, paths=None):
@@ -23,8 +34,7 @@ def spread(world, monkeypatch, paths=None):
     channels(world)
     with listening(world):
         set_secrets({"SHARED": VALUES["shared"]}, secret_set="poisoned", by="root")
-        everything = agents_report, boots_fail, backends_fail, calls_are_refused, receivers_repeat, the_log_can_not_read
-        for path in paths or everything:
+        for path in paths or EVERYTHING:
             path(world, monkeypatch)
         relay.number_all()
         deliver_all_due()

@@ -1,19 +1,21 @@
 """No secret is stored in clear or leaves the process, whatever fails; and each mask is needed for that."""
 
-import json
 import math
 from types import SimpleNamespace
 
 import pytest
 import redis
 
-from events.models import Event
 from tests.events.channels.conftest import loopback_allowed, receiver
 from tests.events.channels.mail_server import mail_server
-from tests.events.conftest import serve, server
+from tests.events.conftest import online as event
+from tests.events.conftest import publish, serve, server
 from tests.workspaces.access.poison.agents import agents_report
 from tests.workspaces.access.poison.backends import backends_fail, boots_fail, the_log_can_not_read
 from tests.workspaces.access.poison.deliveries import receivers_repeat
+from tests.workspaces.access.poison.followed_logs import WAYS, logs_are_followed
+from tests.workspaces.access.poison.listening import hearing
+from tests.workspaces.access.poison.markers import POISON
 from tests.workspaces.access.poison.mask_uses import take_away, uses
 from tests.workspaces.access.poison.operators import calls_are_refused
 from tests.workspaces.access.poison.spread import spread
@@ -40,11 +42,22 @@ def world(fake, receiver, settings, monkeypatch):
 
 
 def test_no_value_is_stored_in_clear_or_leaves_the_process(world, monkeypatch, server):
-    spread(world, monkeypatch)
-    with server.stream(params={"after": "0"}) as stream:
-        for _ in range(Event.objects.exclude(position=None).count()):
-            world.tell("live stream", json.dumps(stream.message()))
+    with hearing(world, server):
+        spread(world, monkeypatch)
     assert world.leaks() == []
+
+
+def test_a_value_that_an_event_holds_is_found_on_the_live_streams(world, server):
+    with hearing(world, server):
+        publish(event(payload={"url": POISON}))
+    assert {"live stream", "WebSocket"} <= {where for where, _ in world.leaks()}
+
+
+def test_without_its_mask_each_part_of_a_followed_log_holds_a_value(world, monkeypatch):
+    (use,) = [each for each in uses() if each.module == "workspaces.api.diagnosis.logs"]
+    take_away(monkeypatch, use)
+    spread(world, monkeypatch, [logs_are_followed])
+    assert set(WAYS) <= {where for where, _ in world.leaks()}
 
 
 def nothing(*arguments, **keywords):
@@ -69,7 +82,7 @@ USES = {
     "registry.services:update_card mask_strings": agents_report,
     "workspaces.access.agent_urls:check_without_secrets mask": calls_are_refused,
     "workspaces.access.log_masking:mask_line mask": backends_fail,
-    "workspaces.api.diagnosis.logs:read_part mask_log_lines": boots_fail,
+    "workspaces.api.diagnosis.logs:read_part mask_log_lines": logs_are_followed,
     "workspaces.api.logs:console_of mask_log_tail": boots_fail,
     "workspaces.configuration.diagnostics:masks_of mask_all": boots_fail,
     "workspaces.services.launching.fail:masked_reason mask_all": agents_report,
