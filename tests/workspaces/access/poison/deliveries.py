@@ -49,9 +49,7 @@ def receivers_repeat(world, monkeypatch):
         patched.setattr(NotifyMattermost, "notify", notify)
         patched.setattr(WebhookSender, "send", send_or_break)
         patched.setattr(world.receiver, "answer", repeat)
-        patched.setattr(
-            world.mails, "login_answer", lambda sent: b"535 no " + sent + b64decode(sent).replace(b"\0", b" ")
-        )
+        patched.setattr(world.mails, "login_answer", repeat_login)
         forget_to_mask(world)
         relay.number_all()
         deliver_all_due()
@@ -68,6 +66,11 @@ def repeat(request):
     return Answer(
         int(status) if status.isdigit() else 200, body="\n".join(each for each in said if len(each) < 150).encode()
     )
+
+
+def repeat_login(sent):
+    """Refuse a login with what was sent, as it is and decoded."""
+    return b"535 no " + sent + b64decode(sent).replace(b"\0", b" ")
 
 
 def forget_to_mask(world):

@@ -2,6 +2,7 @@
 
 import math
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 import redis
@@ -45,12 +46,29 @@ def test_no_value_is_stored_in_clear_or_leaves_the_process(world, monkeypatch, s
     with hearing(world, server):
         spread(world, monkeypatch)
     assert world.leaks() == []
+    # Which only a client hears that listens meanwhile.
+    assert any("WORKSPACE_HEARTBEAT" in text for where, text in world.told if where == "WebSocket")
 
 
 def test_a_value_that_an_event_holds_is_found_on_the_live_streams(world, server):
     with hearing(world, server):
         publish(event(payload={"url": POISON}))
     assert {"live stream", "WebSocket"} <= {where for where, _ in world.leaks()}
+
+
+def test_a_value_in_a_file_is_found_unless_its_workspace_may_have_it(world, settings, tmp_path):
+    settings.DATA_DIR = tmp_path
+    own, launch = uuid4(), uuid4()
+    records = tmp_path / "workspaces" / ".records" / str(own) / str(launch)
+    found = [
+        records / "process.json",
+        tmp_path / "workspaces" / str(own) / "launches" / str(launch) / "config" / "config.yaml",
+    ]
+    found += [tmp_path / "postgres" / "postgres.log", tmp_path / "new.txt"]
+    for path in (*found, records / "agent.log.1", tmp_path / "workspaces" / str(own) / "work" / "a" / "b.txt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(POISON)
+    assert {where for where, _ in world.leaks()} == {f"file {path.relative_to(tmp_path)}" for path in found}
 
 
 def test_without_its_mask_each_part_of_a_followed_log_holds_a_value(world, monkeypatch):

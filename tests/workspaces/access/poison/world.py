@@ -4,16 +4,18 @@ import io
 import sys
 from contextlib import contextmanager, suppress
 
+import redis
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection
 from django.test import Client
 
 from events.masking.credentials import AGENT_TOKEN_PREFIX
 from tests.callers import holder
-from tests.workspaces.access.poison.markers import NEEDLES, VALUES
-from tests.workspaces.access.poison.stores import postgres_texts, redis_texts
+from tests.workspaces.access.poison.markers import VALUES
+from tests.workspaces.access.poison.stores import file_texts, found_in, postgres_texts, redis_texts
 from workspaces.access.tokens import random_text
 from workspaces.models import ApiScope
 from workspaces.services.core.secret_changes import set_secrets
@@ -46,10 +48,11 @@ class World:
 
     def leaks(self):
         """Return where something that must not be found is found: (where, what)."""
-        stored = [*postgres_texts(), *redis_texts(), *((where, text) for where, text in self.told if "log" in where)]
-        found = {
-            (where, why) for where, text in [*stored, *self.told] for needle, why in NEEDLES.items() if needle in text
-        }
+        with connection.cursor() as cursor, redis.Redis.from_url(settings.REDIS_URL) as client:
+            stored = [*postgres_texts(cursor), *redis_texts(client, settings.REDIS_PREFIX)]
+        stored += file_texts(settings.DATA_DIR)
+        stored += [(where, text) for where, text in self.told if "log" in where]
+        found = found_in([*stored, *self.told])
         found |= {(where, "a token") for where, text in stored for token in self.tokens if token in text}
         everything = [*stored, *self.told]
         return sorted(
