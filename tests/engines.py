@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -14,6 +15,8 @@ from devserver.servers.embedded_postgres import start_postgres
 from devserver.servers.embedded_redis import start_redis
 
 _SCRATCH = "SLIPWAY_TEST_SCRATCH"
+# Taken but not listened at: agents that a test starts reach no platform, not even one that runs on this machine.
+_NO_PLATFORM = socket.socket()
 # Waits until the test run closes its end of the pipe, even if the run was killed, then stops the servers.
 _GUARD = "cat >/dev/null; kill -QUIT {pids} 2>/dev/null; sleep 0.5; kill -KILL {pids} 2>/dev/null; rm -rf {scratch}"
 
@@ -55,6 +58,9 @@ def _separate(*, worker):
     folder.mkdir(exist_ok=True)
     os.environ["DATA_DIR"] = str(folder)
     os.environ["REDIS_PREFIX"] = f"test-{worker}:"
-    addresses = ("PLATFORM_URL", "REGISTRY_URL", "PATH_PREFIX", "AGENT_URL_ALLOW_PRIVATE")
+    _NO_PLATFORM.bind(("127.0.0.1", 0))
+    atexit.register(_NO_PLATFORM.close)
+    os.environ["PLATFORM_URL"] = f"http://127.0.0.1:{_NO_PLATFORM.getsockname()[1]}"
+    addresses = ("REGISTRY_URL", "PATH_PREFIX", "AGENT_URL_ALLOW_PRIVATE")
     for name in (*addresses, "PROVISION_TIMEOUT_SECONDS", "CATALOG_DIRS", "DEBUG", "TRUSTED_PROXIES", "TRUSTED_PROXY"):
         os.environ.pop(name, None)
