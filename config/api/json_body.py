@@ -13,6 +13,7 @@ from ninja.parser import Parser
 
 from config.entry import bodies
 from registry.report_body import MAX_DEPTH, read_integer, read_report
+from workspaces.access.browser_forms import form_fields
 from workspaces.access.errors import MOST_PROBLEMS, RequestRefused
 
 # Reports of agents and watchers: what they can't hold is mended field by field (registry/schemas.py).
@@ -25,7 +26,11 @@ class JsonParser(Parser):
     def parse_body(self, request: HttpRequest) -> Any:
         """Return the body's value. Raises RequestRefused."""
         check_size(request)
-        return read_report(request.body) if _REPORT.fullmatch(request.path_info) else read_json(request.body)
+        if _REPORT.fullmatch(request.path_info):
+            return read_report(request.body)
+        if form_fields(request) is not None and request.body:
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, "The body is a form. Send a JSON object.", code="bad_json")
+        return read_json(request.body)
 
 
 class Constant(str):

@@ -1,15 +1,14 @@
 """Lets the operators' calls refuse what they don't have: parameters, and fields of a body that they don't read."""
 
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest
-from django.http.request import RawPostDataException
 
 from config.api.json_body import JsonParser
 from events.parameters import WrongParameters, check_parameters, unknown
+from workspaces.access.browser_forms import form_fields
 
 
 def refusing_unknown_parameters(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,19 +42,17 @@ def check_unread_body(request: HttpRequest, parameters: Collection[str]) -> None
     Raises RequestRefused if the body is neither JSON nor such a form.
     """
     body: Any = None
-    is_form = request.content_type == "multipart/form-data"
-    if is_form and request.method == "POST":
-        with suppress(RawPostDataException):
-            # Kept for those who read it later, unless the check of the CSRF token has parsed the form already.
-            _ = request.body
-        body = {name: None for name in (*request.POST, *request.FILES) if name != "csrfmiddlewaretoken"}
-    elif is_form:
-        # Django parses no other forms.
-        body = "a form" if request.body else None
-    elif request.body:
+    # Kept for those who read it later: Django keeps no body that it parses as a multipart form.
+    raw = request.body
+    fields = form_fields(request)
+    if fields is not None:
+        body = dict.fromkeys(fields)
+    elif request.content_type == "multipart/form-data":
+        body = "a form" if raw else None
+    elif raw:
         body = JsonParser().parse_body(request)
     if isinstance(body, dict):
-        if fields := unknown(body, parameters, what="field", nearest="the parameter "):
-            raise WrongParameters(fields)
+        if problems := unknown(body, parameters, what="field", nearest="the parameter "):
+            raise WrongParameters(problems)
     elif body is not None:
         raise WrongParameters({"body": "This call reads no body. Send none."})

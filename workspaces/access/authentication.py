@@ -95,6 +95,9 @@ class Access:
         user = request.user
         if not user.is_authenticated:
             raise unauthorized("Sign in, or send an API key as `Authorization: Bearer`.")
+        if request.method == "POST":
+            # The check may parse a multipart form, and Django keeps no body that it parses, which others read later.
+            _ = request.body
         if check_csrf(request) is not None:
             raise RequestRefused(HTTPStatus.FORBIDDEN, "The CSRF token is missing or wrong.", code="csrf")
         if not user.is_staff or (self.permission and not user.has_perm(self.permission)):

@@ -1,13 +1,18 @@
 """A query parameter that a call doesn't have is refused, with the nearest one, before anything is done."""
 
 import json
-from urllib.parse import quote
+from secrets import token_hex
+from urllib.parse import quote, urlencode
 
 import pytest
+from django.middleware.csrf import get_token
+from django.test import RequestFactory
+from django.test.client import encode_multipart
 
 from config.api.ninja_api import api
 from config.api.openapi_examples import REQUESTS
 from tests.callers import AgentCaller, holder
+from tests.described import DescribedClient
 from tests.workspaces.factories import booting, online
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
@@ -123,6 +128,71 @@ def test_an_option_that_is_sent_as_a_field_is_named():
         assert answer.status_code == 200, answer.content
     for form, status in (({}, 200), ({"force": "true"}, 422)):
         assert operator.client.post(f"{path}/restart", form, headers=operator.headers).status_code == status
+
+
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+
+class Browser:
+    """A page of a signed-in user whose forms carry their CSRF token as a field."""
+
+    def __init__(self, admin_user):
+        self.client = DescribedClient(enforce_csrf_checks=True, raise_request_exception=False)
+        self.client.force_login(admin_user)
+
+    def send(self, path, form, kind, **headers):
+        """Send a form from a page that was just loaded: its token has another mask each time."""
+        request = RequestFactory().get("/")
+        fields = {"csrfmiddlewaretoken": get_token(request), **form}
+        self.client.cookies["csrftoken"] = request.META["CSRF_COOKIE"]
+        boundary = token_hex(8)
+        encoded = encode_multipart(boundary, fields) if kind == FORMS[0] else urlencode(fields)
+        kind += f"; boundary={boundary}" if kind == FORMS[0] else ""
+        return self.client.generic("POST", path, encoded, kind, headers=headers)
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_a_form_of_a_browser_with_its_csrf_token_works_and_one_that_asks_for_more_names_it(admin_user, kind):
+    workspace, browser = online(), Browser(admin_user)
+    path = f"/workspaces/{workspace.pk}/restart"
+    answer = browser.send(path, {"force": "true"}, kind)
+    assert (answer.status_code, list(answer.json()["fields"])) == (422, ["force"]), answer.content
+    assert Workspace.objects.get().version == workspace.version
+    answer = browser.send(path, {}, kind)
+    assert answer.status_code == 200, answer.content
+    assert Workspace.objects.get().version == workspace.version + 1
+    wrong = browser.send(path, {"csrfmiddlewaretoken": "x" * 64}, kind)
+    assert (wrong.status_code, wrong.json()["code"]) == (403, "csrf")
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_a_form_that_is_sent_again_with_its_idempotency_key_is_done_once(admin_user, kind):
+    workspace, browser = online(), Browser(admin_user)
+    paths = [f"/workspaces/{workspace.pk}/{verb}" for verb in ("tokens", "restart")]
+    for path in paths:
+        first, second = (browser.send(path, {}, kind, **{"Idempotency-Key": path}) for _ in range(2))
+        assert (first.status_code, second.content) == (200, first.content), first.content
+        assert (first.get("Idempotent-Replayed"), second.get("Idempotent-Replayed")) == (None, "true")
+    assert Workspace.objects.get().version == workspace.version + 1
+    other = browser.send(paths[0], {}, kind, **{"Idempotency-Key": paths[1]})
+    assert other.json()["code"] == "idempotency_key_reused"
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_a_call_that_reads_json_tells_a_browser_what_to_send_instead_of_a_form(admin_user, kind):
+    answer = Browser(admin_user).send("/workspaces", {"name": "new"}, kind)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_json")
+    assert answer.json()["error"] == "The body is a form. Send a JSON object."
+    assert not Workspace.objects.exists()
+
+
+@pytest.mark.parametrize("body", ["{}", " null", ""])
+def test_json_that_curl_calls_a_form_is_read_as_json(body):
+    workspace, operator = online(), holder(ApiScope.OPERATE)
+    path = f"/workspaces/{workspace.pk}/restart"
+    refused = operator.client.generic("POST", path, '{"force": true}', FORMS[1], headers=operator.headers)
+    assert list(refused.json()["fields"]) == ["force"]
+    assert operator.client.generic("POST", path, body, FORMS[1], headers=operator.headers).status_code == 200
 
 
 def fields_of_bodies():
