@@ -6,20 +6,17 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from monitoring.metrics import render_metrics
 from monitoring.readiness import OPTIONAL, readiness
 
 
-@require_safe
 def health(request: HttpRequest) -> HttpResponse:
     """Answer 200 as long as the process runs. Uses neither the database nor Redis."""
     return _json({"status": "ok"})
 
 
-@require_safe
 def ready(request: HttpRequest) -> HttpResponse:
     """Say what works and what does not: 200 if this process can serve, also without Redis (`degraded`), else 503."""
     checks = readiness()
@@ -30,7 +27,6 @@ def ready(request: HttpRequest) -> HttpResponse:
     return _json({"status": "degraded" if failing else "ready"} | answer)  # not-a-workspace-status: this process's own
 
 
-@require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics in the Prometheus text format, or 404 if they are closed."""
     if not settings.METRICS_ENABLED:

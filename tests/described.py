@@ -13,7 +13,6 @@ DESCRIBED = json.loads(openapi_page())
 CALLS = {
     f"{method.upper()} {path}": call for path, calls in DESCRIBED["paths"].items() for method, call in calls.items()
 }
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # Validating a row takes a millisecond, and the rows of a list are made alike.
 MOST_ROWS = 20
 # What the server, Django and its middlewares put on any answer.
@@ -46,10 +45,10 @@ def misfits(value, schema):
     return [f"{error.json_path}: {error.message}"[:500] for error in validator.iter_errors(value)]
 
 
-# Those of paths without parameters first.
-PATTERNS = [
-    (re.compile(re.sub(r"\{\w+\}", "[^/]+", name)), call)
-    for name, call in sorted(CALLS.items(), key=lambda item: item[0].count("{"))
+# Those without parameters first: `/workspaces/preflight` is not a workspace.
+PATHS = [
+    (re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), calls)
+    for path, calls in sorted(DESCRIBED["paths"].items(), key=lambda item: item[0].count("{"))
 ]
 
 
@@ -81,12 +80,12 @@ def misfits_of_answer(method, path, response):
 
 def described_answer(method, path, status):
     """Return what the description says of an answer: {} if it says nothing, None if it knows no such address."""
-    if call := next((call for pattern, call in PATTERNS if pattern.fullmatch(f"{method} {path}")), None):
+    calls = next((calls for pattern, calls in PATHS if pattern.fullmatch(path)), None)
+    if calls is None:
+        return None
+    if call := calls.get(method.lower()):
         return call["responses"].get(str(status), {})
-    has_calls = any(pattern.fullmatch(f"{other} {path}") for pattern, _ in PATTERNS for other in METHODS)
-    return (
-        {"$ref": "Refused405"} if has_calls and status == HTTPStatus.METHOD_NOT_ALLOWED else {} if has_calls else None
-    )
+    return {"$ref": "Refused405"} if status == HTTPStatus.METHOD_NOT_ALLOWED else {}
 
 
 class DescribedClient(Client):

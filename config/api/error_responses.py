@@ -1,6 +1,8 @@
 """Responses to errors outside our views: JSON for an unknown address or a wrong method, a page in the admin."""
 
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
@@ -9,6 +11,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 
 # The codes of errors that have none of their own.
 _CODES = {
@@ -23,14 +27,25 @@ _MESSAGES = {
 }
 
 
+def reading(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a view that answers GET and HEAD, and everything else with 405, as the API's calls do.
+
+    The CSRF middleware stands before the view and would answer 403.
+    """
+    return csrf_exempt(require_safe(view))
+
+
 class JsonErrorMiddleware(MiddlewareMixin):
-    """Replaces the body of an error outside the admin with `{"error": …, "code": …}`. Status and headers stay."""
+    """Replaces the body of an error outside the admin's pages with `{"error": …, "code": …}`. The status stays."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Return the response, with a JSON body if it is an error without one."""
         if not isinstance(response, HttpResponse) or response.status_code < HTTPStatus.BAD_REQUEST:
             return response
-        if request.path_info.startswith("/admin/") or "json" in response.get("Content-Type", ""):
+        match = request.resolver_match
+        # Watchers report below /admin/, too.
+        is_page = request.path_info.startswith("/admin/") and not (match and match.app_name == "ninja")
+        if is_page or "json" in response.get("Content-Type", ""):
             return response
         status = HTTPStatus(response.status_code)
         body = JsonResponse(

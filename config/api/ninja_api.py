@@ -17,7 +17,7 @@ from ninja.errors import HttpError, ValidationError
 
 from config.api import channels
 from config.api.database_outages import unavailable
-from config.api.error_responses import code_of
+from config.api.error_responses import code_of, reading
 from config.api.json_body import JsonParser, check_size, too_large
 from config.api.json_renderer import JsonRenderer
 from config.api.openapi import DescribedAPI
@@ -63,7 +63,7 @@ api = DescribedAPI(
     urls_namespace="api",
     openapi_url="/api/openapi.json",
     docs_url="/api/docs",
-    docs_decorator=staff_member_required,
+    docs_decorator=lambda page: reading(staff_member_required(page)),
     parser=JsonParser(),
     renderer=JsonRenderer(),
 )

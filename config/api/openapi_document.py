@@ -5,7 +5,6 @@ from functools import lru_cache
 
 from django.contrib.admin.views.decorators import staff_member_required
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
 
 from config.api.ninja_api import answering_errors, api
 from workspaces.access.authentication import Access
@@ -14,7 +13,6 @@ from workspaces.models import ApiScope
 READ = Access(scopes=tuple(ApiScope), permission="")
 
 
-@require_safe
 @answering_errors
 def openapi_document(request: HttpRequest) -> HttpResponse:
     """Show the description. A browser without a session is sent to the sign-in page, everyone else gets 401."""

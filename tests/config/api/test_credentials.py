@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import dataclass
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -182,6 +184,36 @@ def test_each_credential_gets_what_the_table_says(route):
             transaction.set_rollback(True)
         expected[credential] = outcome(row, credential, is_change=not route.startswith("GET "))
     assert results == expected
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("credential", ["nothing", "garbage", "admin key", "session", "session without CSRF"])
+def test_a_method_that_an_address_does_not_have_is_answered_405_whoever_asks(credential):
+    caller, before, wrong = callers_for()[credential], everything(), {}
+    methods_of = defaultdict(set)
+    for route in ROUTES:
+        method, path = route.partition("?")[0].split(" ")
+        methods_of[path].add(method)
+    for path, own in methods_of.items():
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "BREW"} - own:
+            answer = caller.send(f"{method} {path}")
+            # Some have HEAD, too.
+            allowed = set(answer.headers.get("Allow", "").split(", ")) - {"HEAD"}
+            if (answer.status_code, allowed) != (405, own):
+                wrong[method, path] = (answer.status_code, allowed)
+    assert wrong == {}
+    assert everything() == before
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("interface", ["asgi", "wsgi"])
+def test_a_running_server_answers_405_before_it_asks_who_it_is(serve_web, interface):
+    client = serve_web(interface)
+    own = f"/workspaces/{uuid4()}"
+    for path in ("/metrics", "/events/stream", f"{own}/events/stream", f"{own}/logs?follow=true"):
+        answer = client.post(path)
+        assert (answer.status_code, answer.headers["Allow"].split(", ")[0]) == (405, "GET"), path
+        assert answer.json()["code"] == "method_not_allowed"
 
 
 @pytest.mark.django_db(transaction=True)
