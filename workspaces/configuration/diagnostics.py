@@ -1,5 +1,6 @@
 """What is wrong or suspicious in a configuration: one shape for the API, the admin, the command and failed launches."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -82,10 +83,11 @@ def findings_without_values(found: Sequence[Diagnostic], masker: Masker) -> list
     whole = masks_of((rules.with_escapes(text) for each in of_config for text in each.texts), masker)
     shown = {rules.shorten(text): rules.shorten(mask) for text, mask in whole.items() if text != mask}
 
+    # In one pass, since a mask may hold what another one stands for; the longest first, since one may begin another.
+    beginnings = re.compile("|".join(map(re.escape, sorted(shown, key=len, reverse=True))))
+
     def without_beginnings(text: str) -> str:
-        for beginning, mask in shown.items():
-            text = text.replace(beginning, mask)
-        return text
+        return beginnings.sub(lambda match: shown[match.group()], text) if shown else text
 
     rows = {each: [without_beginnings(text) for text in (each.path, each.message, each.hint)] for each in of_config}
     masks = masks_of((text for row in rows.values() for text in row), masker)
