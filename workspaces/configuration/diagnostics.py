@@ -1,8 +1,9 @@
 """What is wrong or suspicious in a configuration: one shape for the API, the admin, the command and failed launches."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from agent import rules
@@ -80,22 +81,30 @@ def findings_without_values(found: Sequence[Diagnostic], masker: Masker) -> list
     Those about stored secrets stay as they are: a mask could hide the name of the variable.
     """
     of_config = [each for each in found if not each.is_of_secret]
-    whole = masks_of((rules.with_escapes(text) for each in of_config for text in each.texts), masker)
-    shown = {rules.shorten(text): rules.shorten(mask) for text, mask in whole.items() if text != mask}
+    # What is shown whole is masked where it is shown.
+    shortened = [[text for text in map(rules.with_escapes, each.texts) if is_shortened(text)] for each in of_config]
+    whole = masks_of(chain.from_iterable(shortened), masker)
+    rows = []
+    for each, own in zip(of_config, shortened, strict=True):
+        shown = {rules.shorten(text): rules.shorten(whole[text]) for text in own}
+        rows.append([with_masks(text, shown) for text in (each.path, each.message, each.hint)])
+    masks = masks_of(chain.from_iterable(rows), masker)
+    masked = iter(
+        replace(each, path=masks[path], message=masks[message], hint=masks[hint], texts=())
+        for each, (path, message, hint) in zip(of_config, rows, strict=True)
+    )
+    return [each if each.is_of_secret else next(masked) for each in found]
 
-    # In one pass, since a mask may hold what another one stands for; the longest first, since one may begin another.
-    beginnings = re.compile("|".join(map(re.escape, sorted(shown, key=len, reverse=True))))
 
-    def without_beginnings(text: str) -> str:
-        return beginnings.sub(lambda match: shown[match.group()], text) if shown else text
+def is_shortened(text: str) -> bool:
+    """Return whether findings show only the beginning of this text."""
+    return rules.shorten(text) != text
 
-    rows = {each: [without_beginnings(text) for text in (each.path, each.message, each.hint)] for each in of_config}
-    masks = masks_of((text for row in rows.values() for text in row), masker)
-    masked = {
-        each: replace(each, path=masks[path], message=masks[message], hint=masks[hint], texts=())
-        for each, (path, message, hint) in rows.items()
-    }
-    return [masked.get(each, each) for each in found]
+
+def with_masks(text: str, shown: Mapping[str, str]) -> str:
+    """Return the text with each of the beginnings replaced, in one pass: a mask may hold what another stands for."""
+    beginnings = re.compile("|".join(map(re.escape, shown)))
+    return beginnings.sub(lambda match: shown[match.group()], text) if shown else text
 
 
 def masks_of(texts: Iterable[str], masker: Masker) -> dict[str, str]:

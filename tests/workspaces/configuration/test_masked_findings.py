@@ -26,3 +26,10 @@ def test_a_long_secret_stays_masked_beside_a_key_that_holds_the_beginning_of_its
     shown = "".join(map(str, masked_warnings(config, SECRET, LONG_SECRET)))
     assert MASK in shown
     assert [LONG_SECRET[at : at + 8] for at in range(120) if LONG_SECRET[at : at + 8] in shown] == []
+
+
+def test_a_short_secret_is_masked_as_a_word_and_garbles_no_other():
+    one, other = masked_warnings("a: x\nrutime: y\n", "a")
+    sentence = f"neither Slipway nor {MASK} known runtime reads this key."
+    assert (one.path, one.message) == (MASK, f"{MASK}: {sentence}")
+    assert (other.path, other.message) == ("rutime", f"rutime: {sentence}")
