@@ -1,11 +1,14 @@
 """Read what the user gives: files, answers, and secret values. Those are never arguments, which others can read."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import typer
+import yaml
 
 from slipway.errors import CommandFailed, ExitCode
 
@@ -38,6 +41,47 @@ def read_file(path: Path) -> str:
     if len(content) > _MAX_BYTES:
         raise CommandFailed(f"{path} has more than 1 MiB.", ExitCode.WRONG_ARGUMENT)
     return text
+
+
+class YamlLoader(yaml.SafeLoader):
+    """Leaves dates and times as the texts that they are, since JSON has none."""
+
+
+YamlLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def parse_yaml(text: str, what: str) -> Any:
+    """Return the value of a YAML text. Raises CommandFailed, with `what` the text is, if it is none."""
+    try:
+        loader = YamlLoader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise CommandFailed(f"{what} is no YAML: {error}", ExitCode.WRONG_ARGUMENT) from error
+    except (AttributeError, LookupError, TypeError) as error:
+        # What PyYAML raises for `!!bool maybe`, `!!int ''` or `!!timestamp x` is meant for nobody.
+        raise CommandFailed(f"{what} is no YAML: a value doesn't fit its tag.", ExitCode.WRONG_ARGUMENT) from error
+
+
+def read_yaml(text: str, what: str) -> Any:
+    """Return the value of a YAML text. Raises CommandFailed, with `what` the text is, if it is none that JSON can say.
+
+    Nor may it be larger than the server takes. Aliases can make it that from a few lines.
+    """
+    value, length = parse_yaml(text, what), 0
+    try:
+        for part in json.JSONEncoder(ensure_ascii=False, allow_nan=False).iterencode(value):
+            length += len(part.encode())
+            if length > _MAX_BYTES:
+                raise CommandFailed(f"{what} has more than 1 MiB, written as JSON.", ExitCode.WRONG_ARGUMENT)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise CommandFailed(f"{what} can't be written as JSON: {error}", ExitCode.WRONG_ARGUMENT) from error
+    return value
 
 
 def read_values(names: list[str]) -> dict[str, str]:

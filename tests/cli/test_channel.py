@@ -12,6 +12,12 @@ from workspaces.models import ApiScope
 
 __all__ = ["loopback_allowed", "receiver"]
 pytestmark = pytest.mark.django_db(transaction=True)
+# YAML that no JSON says, or that PyYAML itself can't read.
+NO_JSON = [
+    *("!!binary aGk=", "!!set {a}", ".nan", "-.inf", "&a [*a]", "{? [a] : b}", '"\\ud800"', f"0x{'f' * 5000}"),
+    *("!!bool maybe", "!!int ''", "!!timestamp x", "!!float ''", "[" * 2000),
+]
+NO_OPTIONS = ["options:\n", "options: x\n", "options: [level]\n"]
 ADD = ["channel", "add", "webhook", "ops", "--option", "is_https_only=false", "--secret", "url"]
 
 
@@ -73,21 +79,37 @@ def test_a_test_that_the_receiver_refuses_fails(signed_in, receiver):
     assert (ended.code, "500" in ended.out, "\x1b" in ended.out) == (1, True, False)
 
 
+def test_a_date_is_a_text_and_aliases_that_grow_are_not_written_out(signed_in, tmp_path):
+    (tmp_path / "fields.yaml").write_text("options: {group: 2026-01-31, at: 2026-01-31T12:00:00Z}\n")
+    ended = signed_in("channel", "add", "log", "x", "--from-file", tmp_path / "fields.yaml")
+    assert (ended.code, "group" in ended.err, "date" in ended.err) == (2, True, False)
+    levels = ["a0: &a0 [xxxxxxxxxx]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))]
+    (tmp_path / "fields.yaml").write_text("\n".join(levels))
+    ended = signed_in("channel", "add", "log", "x", "--from-file", tmp_path / "fields.yaml")
+    assert (ended.code, "more than 1 MiB" in ended.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["add", "webhok", "x"], 2, "kind"),
         (["add", "log", "x", "--option", "level"], 2, "NAME=VALUE"),
         (["add", "log", "x", "--option", "level=["], 2, "YAML"),
+        *((["add", "log", "x", "--option", f"level={text}"], 2, "--option level") for text in NO_JSON),
+        *(
+            (["set", "known", "--from-file", text, "--option", "level=info"], 2, "options is no mapping")
+            for text in NO_OPTIONS
+        ),
         (["add", "log", "x", "-e", "WORKSPACE_ONLIN"], 2, "event_types"),
         (["add", "log", "x", "-w", "unknown"], 4, "There is no workspace"),
         (["test", "unknown"], 4, "There is no channel 'unknown'"),
         (["redrive", "known", "--since", "yesterday"], 2, "since"),
     ],
 )
-def test_what_is_wrong_is_refused_and_nothing_changes(signed_in, arguments, code, said):
+def test_what_is_wrong_is_refused_and_nothing_changes(signed_in, tmp_path, arguments, code, said):
     signed_in.ok("channel", "add", "log", "known")
-    ended = signed_in("channel", *arguments)
+    (tmp_path / "fields.yaml").write_text("".join(each for each in arguments if each in NO_OPTIONS))
+    ended = signed_in("channel", *[tmp_path / "fields.yaml" if each in NO_OPTIONS else each for each in arguments])
     assert (ended.code, said in ended.err) == (code, True), ended
     assert Channel.objects.count() == 1
 

@@ -169,10 +169,17 @@ def test_waiting_leaves_the_answer_for_scripts_as_it_is(signed_in, output):
         (["--config", "BINARY"], "can't be read"),
         (["--config", "LARGE"], "has more than 1 MiB"),
         (["--config", "BROKEN"], "YAML"),
+        (["--config", "ODD BOOL"], "bool"),
+        (["--config", "ODD INT"], "int"),
+        (["--config", "ODD TIME"], "timestamp"),
+        (["--config", "LONG NAME"], "5002 characters"),
+        (["--config", "HALF NAME"], "Unicode"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_created(signed_in, tmp_path, arguments, said):
     files = {"BINARY": b"\xff\xfe", "LARGE": b"#" * (2**20 + 1), "BROKEN": b"name: [\n"}
+    files |= {"ODD BOOL": b"a: !!bool maybe", "ODD INT": b"a: !!int ''", "ODD TIME": b"a: !!timestamp x"}
+    files |= {"LONG NAME": b"name: 0x" + b"f" * 5000, "HALF NAME": b'name: "\\ud800"'}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     ended = signed_in("launch", *[tmp_path / each if each in files else each for each in arguments])

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from slipway.client import Client
 from slipway.errors import CommandFailed, ExitCode
@@ -12,7 +11,7 @@ from slipway.finding import choose, find
 from slipway.output import Columns, Format, OutputOption, show_done, show_once, show_one, show_rows
 from slipway.session import client_of
 from slipway.texts import one_line
-from slipway.values import assignments, check_stdin, confirm, read_file, read_values
+from slipway.values import assignments, check_stdin, confirm, read_file, read_values, read_yaml
 
 channel_app = typer.Typer(help="List, add, change, test and remove channels for events.", no_args_is_help=True)
 _COLUMNS: Columns = {
@@ -199,21 +198,16 @@ def body_of(
 ) -> dict[str, Any]:
     """Return the fields that are set, those of the file first. Raises CommandFailed."""
     check_stdin({"--from-file": file}, secrets)
-    body: dict[str, Any] = yaml_of(read_file(file)) if file else {}
+    body: dict[str, Any] = read_yaml(read_file(file), str(file)) if file else {}
     if not isinstance(body, dict):
         raise CommandFailed(f"{file} does not hold fields.", ExitCode.WRONG_ARGUMENT)
-    given = {name: yaml_of(value) for name, value in assignments(options or [], "option").items()}
+    texts = assignments(options or [], "option")
+    given: dict[str, Any] = {name: read_yaml(text, f"--option {name}") for name, text in texts.items()}
     given |= read_values(secrets or [])
     if given:
-        body["options"] = {**body.get("options", {}), **given}
+        if not isinstance(of_file := body.get("options", {}), dict):
+            raise CommandFailed(f"{file}: options is no mapping.", ExitCode.WRONG_ARGUMENT)
+        body["options"] = of_file | given
     if workspace:
         body["workspace_id"] = find(client, workspace)["id"]
     return body | {name: values for name, values in filters.items() if values}
-
-
-def yaml_of(text: str) -> Any:
-    """Return the value of a YAML text. Raises CommandFailed."""
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise CommandFailed(f"This is no YAML: {error}", ExitCode.WRONG_ARGUMENT) from error

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from slipway.client import Client
 from slipway.errors import CommandFailed, ExitCode
@@ -12,7 +11,7 @@ from slipway.finding import find
 from slipway.following import follow_launch
 from slipway.output import Format, OutputOption, show_once, show_one, show_rows, warn
 from slipway.session import client_of
-from slipway.values import assignments, check_stdin, read_file, read_values
+from slipway.values import assignments, check_stdin, parse_yaml, read_file, read_values
 
 ExternalOption = Annotated[bool, typer.Option("--external", help="Its owner runs it and connects it.")]
 SecretsOption = Annotated[
@@ -87,10 +86,13 @@ def read_config(template: str, config: Path | None, external: bool) -> str:
 def name_in(config: str) -> str:
     """Return the name that a config.yaml gives, "" if it gives none. The server says what else is wrong with it."""
     try:
-        read = yaml.safe_load(config)
-    except (yaml.YAMLError, RecursionError, ValueError):
+        read = parse_yaml(config, "--config")
+        name = str(read.get("name") or "") if isinstance(read, dict) else ""
+        name.encode()
+    # A ValueError is of a number with too many digits, or of half a surrogate pair.
+    except (CommandFailed, ValueError):
         return ""
-    return str(read.get("name") or "") if isinstance(read, dict) else ""
+    return name
 
 
 def show_created(client: Client, created: dict[str, Any], output: Format, *, wait: bool) -> None:
