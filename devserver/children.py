@@ -14,10 +14,8 @@ from devserver.supervisor import Child
 
 _WEB_POOL_SIZE = "8"
 _SWEEP_PROCESSES = 2
-# Warnings at every start about what is intended here: running as root, and static files served from the packages.
-_EXPECTED_WARNINGS = (
-    "ignore:You're running the worker,ignore:No directory at,ignore:StreamingHttpResponse must consume synchronous"
-)
+# Warnings about what is intended here: running as root, and streams.
+_EXPECTED_WARNINGS = "ignore:You're running the worker,ignore:StreamingHttpResponse must consume synchronous"
 
 
 def web(*, port: int, console: Console, name: str = "web") -> Child:

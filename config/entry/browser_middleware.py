@@ -3,6 +3,7 @@
 The CSRF middleware is not among them, since Django's checks look for its name.
 """
 
+from os.path import isdir
 from typing import Any
 
 from django.contrib.auth.middleware import AuthenticationMiddleware
@@ -27,7 +28,12 @@ class PassedByAgents:
 
 
 class StaticFiles(PassedByAgents, WhiteNoiseMiddleware):
-    """Static files."""
+    """Static files, from the packages. What `collectstatic` has collected is served too, but nothing needs to be."""
+
+    def add_files(self, root: str, prefix: str | None = None) -> None:
+        """Add the files of a folder. WhiteNoise would warn if there is none."""
+        if isdir(root):
+            super().add_files(root, prefix)
 
 
 class Sessions(PassedByAgents, SessionMiddleware):
