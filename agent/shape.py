@@ -144,9 +144,9 @@ def with_escapes(text: str) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def shorten(text: str) -> str:
-    """Return as much of a text as messages show."""
-    return text if len(text) <= _LONGEST_SHOWN_KEY else f"{text[: _LONGEST_SHOWN_KEY - 1]}…"
+def shorten(text: str, *, most_characters: int = _LONGEST_SHOWN_KEY) -> str:
+    """Return as much of a text as messages show, or its first characters, with an ellipsis if there are more."""
+    return text if len(text) <= most_characters else f"{text[: most_characters - 1]}…"
 
 
 def judge_unknown_keys(path: str, config: Mapping[object, object], known: set[str]) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from agent import rules
 from events.masking.masker import Masker
 
 MOST_DIAGNOSTICS = 100
+_MASKED_CHARACTERS = 1000
 ENV_FILE = "env_file"
 SUSPICIOUS_VALUE = "suspicious_value"
 _OF_VARIABLES = frozenset({"bad_env_file", "not_set", SUSPICIOUS_VALUE})
@@ -82,11 +83,11 @@ def findings_without_values(found: Sequence[Diagnostic], masker: Masker) -> list
     """
     of_config = [each for each in found if not each.is_of_secret]
     # What is shown whole is masked where it is shown.
-    shortened = [[text for text in map(rules.with_escapes, each.texts) if is_shortened(text)] for each in of_config]
-    whole = masks_of(chain.from_iterable(shortened), masker)
+    shortened = [[part for part in map(masked_part, each.texts) if rules.shorten(part) != part] for each in of_config]
+    parts = masks_of(chain.from_iterable(shortened), masker)
     rows = []
     for each, own in zip(of_config, shortened, strict=True):
-        shown = {rules.shorten(text): rules.shorten(whole[text]) for text in own}
+        shown = {rules.shorten(text): rules.shorten(parts[text]) for text in own}
         rows.append([with_masks(text, shown) for text in (each.path, each.message, each.hint)])
     masks = masks_of(chain.from_iterable(rows), masker)
     masked = iter(
@@ -96,9 +97,12 @@ def findings_without_values(found: Sequence[Diagnostic], masker: Masker) -> list
     return [each if each.is_of_secret else next(masked) for each in found]
 
 
-def is_shortened(text: str) -> bool:
-    """Return whether findings show only the beginning of this text."""
-    return rules.shorten(text) != text
+def masked_part(text: str) -> str:
+    """Return what is masked of a text: more than findings show of it, since a secret may go on there.
+
+    The masker recognises the beginning of a longer secret at the end of it.
+    """
+    return rules.shorten(rules.with_escapes(text), most_characters=_MASKED_CHARACTERS)
 
 
 def with_masks(text: str, shown: Mapping[str, str]) -> str:

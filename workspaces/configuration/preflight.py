@@ -4,10 +4,10 @@
 agent checks inside its workspace are the same rules (agent/rules.py).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
-from uuid import UUID
 
 from agent import rules
 from events.masking.masker import Masker
@@ -137,11 +137,14 @@ def examine(
     return Report(problems=bounded(problems), warnings=bounded(warnings))
 
 
-def report_without_values(report: Report, *, workspace_id: UUID) -> Report:
-    """Return what was found about a workspace without the secrets that its config may repeat."""
+def report_without_values(report: Report, make_masker: Callable[[], Masker]) -> Report:
+    """Return what was found about a config without the secrets that it may repeat.
+
+    The masker is made only if there is something to mask, since it reads every secret.
+    """
     if all(each.is_of_secret for each in [*report.problems, *report.warnings]):
         return report
-    masker = masker_of(workspace_id)
+    masker = make_masker()
     return Report(
         problems=findings_without_values(report.problems, masker),
         warnings=findings_without_values(report.warnings, masker),
@@ -194,11 +197,12 @@ def preflight(workspace: Workspace) -> Prepared:
     """
     source, checked = load(workspace)
     stored = read_effective_values(workspace.pk)
-    report = report_without_values(examine(checked, stored=stored, model=workspace.model), workspace_id=workspace.pk)
+    make_masker = cache(partial(masker_of, workspace.pk))
+    report = report_without_values(examine(checked, stored=stored, model=workspace.model), make_masker)
     environment = {name: value for name, value in stored.items() if value is not None}
     if report.problems or source is None:
         missing = rules.missing(checked.config, dict.fromkeys(stored, "unreadable") | environment, workspace.model)
-        failures = failure_messages(workspace, checked, stored, missing, masker_of(workspace.pk))
+        failures = failure_messages(workspace, checked, stored, missing, make_masker())
         raise PreflightFailed(
             next(iter(failures)),
             " ".join(failures.values()),

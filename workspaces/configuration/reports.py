@@ -1,10 +1,12 @@
 """Preflight as a service: whether a workspace could be launched here and now. Nothing is stored or started."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from django.conf import settings
 
+from workspaces.access.masking import masker_of
 from workspaces.access.secret_sets import MAX_SETS
 from workspaces.configuration.effective import inspect_source
 from workspaces.configuration.parser import CheckedConfig
@@ -54,11 +56,12 @@ def report_on_workspace(
     if workspace.is_external:
         return WorkspaceReport(Report(), [], CheckedConfig(config={}))
     _, checked = load(workspace)
+    make_masker = partial(masker_of, workspace.pk)
     backend, model = workspace.backend if asks_backend else "", workspace.model
     if not reads_secrets:
-        report = report_without_values(examine(checked, model=model, backend=backend), workspace_id=workspace.pk)
+        report = report_without_values(examine(checked, model=model, backend=backend), make_masker)
         return WorkspaceReport(report, [], checked)
     stored = read_variables(workspace_id=workspace.pk, secret_sets=workspace.secret_sets)
     found = examine(checked, stored=values_of(stored), model=model, backend=backend)
-    report = report_without_values(found, workspace_id=workspace.pk)
+    report = report_without_values(found, make_masker)
     return WorkspaceReport(report, describe_variables(checked.config, stored, model or None), checked)
