@@ -26,6 +26,7 @@ from tests.events.conftest import PATIENT
 from tests.journeys.test_up import PROJECT, machine, up
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.access.poison import stores
+from tests.workspaces.access.poison.broken_app import BROKEN, NOT_SEEN, NOT_STARTED, UNMASKED
 from tests.workspaces.access.poison.deliveries import repeat, repeat_login
 from tests.workspaces.access.poison.markers import CHAT, HEADER, MAIL, POISON, TEXTS, URL, VALUES
 
@@ -48,17 +49,20 @@ RUNS = {
     "fails to boot": "boot: [{{step: install, run: '{spell}; exit 3'}}]",
     "says why": "boot: [{{step: wait, run: 'sleep 600'}}]",
     "is watched": "boot: [{{step: wait, run: 'sleep 600'}}]",
+    NOT_STARTED: "command: [sleep, '600']",
+    NOT_SEEN: "boot: [{{step: wait, run: '{spell}; sleep 600'}}]",
     "misses a variable": "required_env: [OWN, MISSING]",
 }
-ENDS = {"crashes": "offline", "fails to boot": "failed", "says why": "failed", "is watched": "failed"}
+ENDS = {"crashes": "offline"} | dict.fromkeys(("fails to boot", "says why", "is watched", NOT_STARTED), "failed")
 MASKED = "••••••"
 
 
 class Installation:
-    """A running `make up` with its operator; what it tells clients, as (where, text)."""
+    """A running `make up` with its operator. It keeps what clients are told, as (where, text)."""
 
-    def __init__(self, run, environment):
-        self.port, self.told = run.port, []
+    def __init__(self, run, environment, *, receiver, wrong):
+        self.run, self.receiver, self.wrong = run, receiver, wrong
+        self.folder, self.told = Path(environment["DATA_DIR"]), []
         command = [sys.executable, "manage.py", "api_key", "create", "poison", "--scope", "admin", "--scope", "watch"]
         pipes = {"capture_output": True, "text": True, "timeout": PATIENCE_SECONDS, "check": True}
         made = subprocess.run([*command, "--format", "json"], cwd=PROJECT, env=environment, **pipes)
@@ -91,7 +95,7 @@ class Installation:
 
     def hear(self):
         """Keep what the WebSocket sends, until it is closed."""
-        address = f"ws://127.0.0.1:{self.port}/ws?after=0"
+        address = f"ws://127.0.0.1:{self.run.port}/ws?after=0"
         with (
             suppress(ConnectionClosed),
             connect(address, additional_headers=bearer(self.key), proxy=None, **PATIENT) as client,
@@ -108,23 +112,19 @@ def bearer(credential):
 
 
 @pytest.fixture
-def world(machine, up, tmp_path):
+def world(request, machine, up):
     """A running installation, with receivers that repeat what they are sent."""
     with receiving() as receiver, mail_server() as mails:
         receiver.answer, mails.login_answer = repeat, repeat_login
-        machine |= {
-            "SWEEP_INTERVAL_SECONDS": "1",
-            "DELIVERY_ALLOW_PRIVATE": "127.0.0.0/8",
-            "DELIVERY_FLOOD_SECONDS": "1",
-        }
-        machine |= {"EMAIL_URL": f"smtp://mailer:{MAIL}@127.0.0.1:{mails.port}", "AGENT_STOP_SECONDS": "1"}
+        machine |= {"SWEEP_INTERVAL_SECONDS": "1", "AGENT_STOP_SECONDS": "1", "DELIVERY_FLOOD_SECONDS": "1"}
+        machine |= {"DELIVERY_ALLOW_PRIVATE": "127.0.0.0/8"}
+        machine |= {"EMAIL_URL": f"smtp://mailer:{MAIL}@127.0.0.1:{mails.port}"}
+        machine |= {"DJANGO_SETTINGS_MODULE": "tests.workspaces.access.poison.broken_settings"}
+        machine |= {UNMASKED: getattr(request, "param", "")}
         run = up("--no-first-workspace")
         with wrong_environments(machine) as wrong:
             run.wait_for("Ctrl-C stops everything.")
-            world = Installation(run, machine)
-            world.run, world.receiver, world.wrong = run, receiver, wrong
-            world.folder, world.spell = Path(machine["DATA_DIR"]), tmp_path / "spell.py"
-            world.spell.write_text(SPELL)
+            world = Installation(run, machine, receiver=receiver, wrong=wrong)
             with world.client:
                 yield world
 
@@ -161,7 +161,7 @@ def make_secrets_and_channels(world):
     world.done("PUT", "/settings/secret-sets/poisoned", {"key": "SHARED", "value": VALUES["shared"]})
     hook = {"is_https_only": False, "headers": {"Authorization": f"Bearer {HEADER}"}}
     chat = f"mmost://127.0.0.1:{world.receiver.server_address[1]}/{CHAT}"
-    kinds = [("webhook", hook | {"url": f"{world.receiver.url}/{URL}/{status}"}) for status in (200, 500, 410)]
+    kinds = [("webhook", hook | {"url": f"{world.receiver.url}/{URL}/{status}"}) for status in (200, 500, 410, BROKEN)]
     kinds += [("chat", {"url": chat}), ("log", {"level": "INFO"}), ("email", {"recipients": "ops@example.com"})]
     for number, (kind, options) in enumerate(kinds):
         made = world.client.post("/channels", json={"name": f"{kind} {number}", "kind": kind, "options": options})
@@ -169,12 +169,13 @@ def make_secrets_and_channels(world):
         world.call("POST", f"/channels/{made.json()['id']}/test")
 
 
-def launch(world):
+def launch(world, script):
     """Launch the workspaces, and return their IDs by name."""
+    script.write_text(SPELL)
     found = {}
     for name, run in RUNS.items():
-        spell = f"{sys.executable} {world.spell}"
-        config = f"name: {name}\nruntime: echo\nruntime_config: {{{run.format(spell=spell)}}}\n"
+        run_config = run.format(spell=f"{sys.executable} {script}")
+        config = f'name: "{name}"\nruntime: echo\nruntime_config: {{{run_config}}}\n'
         own = {"secrets": {"OWN": VALUES["replaced"]}, "secret_sets": ["poisoned"]}
         found[name] = world.done("POST", "/workspaces", {"name": name, "config": config, **own})["id"]
     return found
@@ -194,6 +195,8 @@ def report(world, ids):
         world.call("POST", "/registry/heartbeat", of_it | beat, headers=up)
         world.call("POST", "/registry/progress", fails | {"step": f"at {text} .", "detail": text}, headers=booting)
     world.call("POST", "/registry/update-card", of_it | {"agent_card": {"text": POISON}}, headers=up)
+    broken = world.call("POST", "/registry/update-card", of_it | {"agent_card": {BROKEN: POISON}}, headers=up)
+    assert broken.status_code == 500
     world.call("POST", "/registry/heartbeat", {"workspace_id": POISON, POISON: POISON}, headers=up)
     broken = {"code": "crashed", "error": POISON, "log_tail": POISON}
     world.done("POST", "/registry/failed", fails | broken, headers=booting)
@@ -230,17 +233,30 @@ def stored_texts(world):
         return [*stores.postgres_texts(connection.cursor()), *stores.redis_texts(client)]
 
 
-def unmasked_yet(world):
-    """Return the tables to which nothing masked has come yet."""
+def is_about_values(text):
+    """Return whether a text holds a value, masked or not."""
+    return MASKED in text or bool(stores.found_in([("", text)]))
+
+
+def empty_tables(world):
+    """Return the tables to which no value has come yet."""
     texts = stored_texts(world)
     wanted = ("events_delivery", "events_event", "workspaces_workspace", "workspaces_heartbeat")
-    return [name for name in wanted if not any(where == f"table {name}" and MASKED in text for where, text in texts)]
+    return [
+        name for name in wanted if not any(where == f"table {name}" and is_about_values(text) for where, text in texts)
+    ]
 
 
-def spread(world):
+def silent_processes(world):
+    """Return those of the processes that fail which have not printed the error yet."""
+    lines = [line for line in world.run.output.splitlines() if is_about_values(line) and '{"id"' not in line]
+    return [name for name in ("web", "launch", "sweep", "deliver") if not any(line.startswith(name) for line in lines)]
+
+
+def spread(world, script):
     """Let everything repeat the values, and return what the processes printed until their end, stored and sent."""
     make_secrets_and_channels(world)
-    ids = launch(world)
+    ids = launch(world, script)
     threads = [threading.Thread(target=world.hear)]
     for name in ("serves", "crashes", "fails to boot"):
         for accept in ("text/plain", "text/event-stream"):
@@ -253,7 +269,8 @@ def spread(world):
     for name, status in ENDS.items():
         wait_until(lambda name=name, status=status: world.status_of(ids[name]) == status)
     read(world, ids)
-    wait_until(lambda: not unmasked_yet(world), describe=lambda: unmasked_yet(world))
+    wait_until(lambda: not empty_tables(world), describe=lambda: empty_tables(world))
+    wait_until(lambda: not silent_processes(world), describe=lambda: world.run.output)
     stored = stored_texts(world)
     world.run.stop(signal.SIGINT)
     for thread in threads:
@@ -275,8 +292,8 @@ def credentials(world):
         yield path.read_text(), "an agent's token"
 
 
-def test_no_value_is_printed_stored_or_sent_by_a_whole_installation(world):
-    printed, stored, sent = spread(world)
+def test_no_value_is_printed_stored_or_sent_by_a_whole_installation(world, tmp_path):
+    printed, stored, sent = spread(world, tmp_path / "spell.py")
     texts = [*printed, *stored, *sent]
     assert sorted(stores.found_in([*texts, *stores.file_texts(world.folder)])) == []
     assert {(where, why) for where, text in texts for each, why in credentials(world) if each in text} == set()
@@ -294,3 +311,22 @@ def test_no_value_is_printed_stored_or_sent_by_a_whole_installation(world):
         "followed log, text/plain",
         "followed log, text/event-stream",
     }
+
+
+# Uses of a mask, and where a value is found without it.
+PLACES = {
+    "workspaces.access.log_masking:mask_line mask": "what up prints",
+    "events.delivery.masking_sender:MaskingSender._masking mask": "what up prints",
+    "events.delivery.masking_sender:MaskingSender._kept mask_all": "table events_delivery",
+    "registry.heartbeat:columns_of mask_strings": "WebSocket",
+    "workspaces.api.diagnosis.logs:read_part mask_log_lines": "followed log, text/event-stream",
+    "workspaces.services.launching.fail:masked_reason mask_log_tail": "table workspaces_workspace",
+    "workspaces.services.watching.crash_recovery:mark_dead_offline mask_log_tail": "webhook or chat",
+}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("world", "place"), PLACES.items(), indirect=["world"])
+def test_without_a_mask_an_installation_prints_stores_or_sends_a_value(world, place, tmp_path):
+    printed, stored, sent = spread(world, tmp_path / "spell.py")
+    assert place in {where for where, _ in stores.found_in([*printed, *stored, *sent])}
