@@ -9,9 +9,10 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from agent.texts import is_visibly_empty
+from agent.texts import clean_name, is_visibly_empty
 
 MAX_PORT = 65_535
+MAX_RUNTIME_CHARACTERS = 63
 _MOST_WARNINGS = 20
 _LONGEST_SHOWN_KEY = 100
 # Two edits turn `requried_env` into `required_env`.
@@ -265,6 +266,20 @@ def _text(path: str, value: object) -> Iterator[Problem]:
         yield Problem(path, "contains a NUL or half a surrogate pair, which can't be stored", code="bad_value")
 
 
+@rule({"type": "string", "maxLength": MAX_RUNTIME_CHARACTERS})
+def runtime_name(path: str, value: object) -> Iterator[Problem]:
+    yield from (problems := list(_text(path, value)))
+    if problems or not isinstance(value, str):
+        return
+    if len(value) > MAX_RUNTIME_CHARACTERS:
+        message = f"must have at most {MAX_RUNTIME_CHARACTERS} characters, not {len(value)}"
+        yield Problem(path, message, code="bad_value")
+    try:
+        clean_name(value)
+    except ValueError as error:
+        yield Problem(path, str(error), code="bad_value")
+
+
 @rule({"type": "string", "pattern": "\\S"})
 def _filled(path: str, value: object) -> Iterator[Problem]:
     yield from _text(path, value)
@@ -437,7 +452,7 @@ _top = _entry(
         "role": _text,
         "version": _version,
         "tier": _integer,
-        "runtime": _text,
+        "runtime": runtime_name,
         "model": _text,
         "models": _models,
         "env": _entry({"required": _required_env}, passed_on=("optional",)),

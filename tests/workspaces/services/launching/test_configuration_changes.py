@@ -14,12 +14,14 @@ from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import bring_online
 from workspaces import retention, tasks
 from workspaces.configuration.effective import store
+from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import ApiScope, Configuration, Launch, LaunchOutcome, Workspace
 from workspaces.provisioners.base import LaunchKey, ProvisionerError
 from workspaces.services.launching.create import CreateRequest, create
 from workspaces.services.launching.fail import cancel
 from workspaces.services.watching.crash_recovery import restart_crashed
+from workspaces.services.watching.sweep import sweep_stuck
 from workspaces.services.watching.watch import watch_online
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,6 +66,8 @@ def restart(workspace, query=""):
 EDITS = {
     "a new variable": (lambda file: file.write_text(NEEDS_A_KEY), FailureCode.MISSING_ENV),
     "bad YAML": (lambda file: file.write_text("name: [\n"), FailureCode.BAD_CONFIG),
+    "a long runtime": (lambda file: file.write_text(f"name: tester\nruntime: {'x' * 64}\n"), FailureCode.BAD_CONFIG),
+    "a runtime of two lines": (lambda file: file.write_text('runtime: "echo\\nx"\n'), FailureCode.BAD_CONFIG),
     "a bad file beside it": (lambda file: (file.parent / "x").symlink_to("/etc/passwd"), FailureCode.BAD_CONFIG),
     "no template": (lambda file: file.rename(file.with_name("config.bak")), FailureCode.BAD_CONFIG),
 }
@@ -91,6 +95,35 @@ def test_a_failure_after_the_template_changed_says_so_and_the_workspace_can_be_r
     spec = spec_of(fake, workspace)
     assert spec.config == {"name": "tester", "runtime": "echo"}
     assert spec.files == {"SOUL.md": b"kind"}
+
+
+LONG = f"name: tester\nruntime: {'x' * 64}\n"
+
+
+def test_a_runtime_that_is_too_long_fails_the_launch_by_name_and_harms_no_other_workspace(template, fake):
+    crashed, untouched = create_online(), create_online()
+    waiting = create(CreateRequest(template="tester"), now=database_now()).workspace
+    template.write_text(LONG)
+    fake.simulate_exit(LaunchKey(workspace_id=crashed.pk, launch_id=crashed.launch_id), exit_code=1)
+    watch_online(clock=database_now)
+    Workspace.objects.filter(pk=crashed.pk).update(restart_due_at=database_now())
+    assert restart_crashed(now=database_now())
+    for workspace in (waiting, crashed):
+        launch(workspace)
+        assert (workspace.status, workspace.failure_code) == (WorkspaceStatus.FAILED, FailureCode.BAD_CONFIG)
+        assert "runtime: must have at most 63 characters, not 64 (line 2, column 1)." in workspace.failure_message
+        assert "Correct the template tester, then restart." in workspace.failure_message
+        assert workspace.runtime == "echo"
+    sweep_stuck(now=database_now(), policy=current_policy())
+    untouched.refresh_from_db()
+    assert untouched.status == WorkspaceStatus.ONLINE
+    reader = holder(ApiScope.READ)
+    assert len(reader.get("/workspaces").json()) == 3
+    assert reader.get("/settings/deadlines").status_code == 200
+    (listed,) = reader.get("/templates").json()
+    assert "at most 63 characters" in listed["problem"]
+    refused = holder(ApiScope.OPERATE).post("/workspaces", {"name": "new", "template": "tester"})
+    assert (refused.status_code, "at most 63 characters" in refused.json()["fields"]["template"]) == (422, True)
 
 
 def test_a_workspace_keeps_its_configuration_until_the_next_plain_restart(template, fake):
