@@ -66,18 +66,22 @@ class Agent:
         except BadLaunch as error:
             return self._fail(EXIT_CONFIG, code="bad_config", error=str(error))
         problems, warnings = rules.check_shape(config)
-        if problems or not isinstance(config, Mapping):
-            sentence = "config.json is not usable. " + "; ".join(map(str, problems)) + "."
-            return self._fail(EXIT_CONFIG, code="bad_config", error=sentence)
         for warning in warnings:
             self._journal.say(f"config.json: {warning}.")
-        if missing := rules.missing(config, self._environment):
-            sentence = rules.missing_message(missing, rules.matched_entry(config))
-            return self._fail(EXIT_CONFIG, code="missing_env", error=sentence, missing=rules.missing_names(missing))
-        for step, command in rules.boot_steps(config):
+        # What can be read of an unusable config may ask for variables, too: everything is said at once.
+        readable: Mapping[str, object] = config if isinstance(config, Mapping) else {}
+        missing = rules.missing(readable, self._environment)
+        sentences = ["config.json is not usable. " + "; ".join(map(str, problems)) + "."] if problems else []
+        if missing:
+            sentences.append(rules.missing_message(missing, rules.matched_entry(readable)))
+        if sentences:
+            code = "bad_config" if problems else "missing_env"
+            names = rules.missing_names(missing)
+            return self._fail(EXIT_CONFIG, code=code, error=" ".join(sentences), missing=names)
+        for step, command in rules.boot_steps(readable):
             if exit_code := self._boot(step, command):
                 return exit_code
-        return self._serve(config)
+        return self._serve(readable)
 
     def end(self) -> None:
         """Stop the child that still runs, if any."""

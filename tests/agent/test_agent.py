@@ -293,6 +293,18 @@ def test_a_missing_variable_is_reported_before_anything_runs(agent, platform):
     assert not (agent.folder / "ran").exists()
 
 
+def test_what_is_wrong_and_what_is_missing_are_reported_at_once(agent, platform):
+    config = boot("touch ran", required_env=["API_KEY", "OTHER_KEY"], args="-v") | {"tier": "x"}
+    agent.start(config, platform_url=platform.url)
+    assert agent.ended() == 78
+    [call] = platform.calls
+    assert (call.body["code"], call.body["missing"]) == ("bad_config", ["OTHER_KEY"])
+    assert call.body["error"].startswith("config.json is not usable. tier: must be a whole number, not text; ")
+    assert "runtime_config.args: " in call.body["error"]
+    assert " Missing required environment variable OTHER_KEY. Add it " in call.body["error"]
+    assert not (agent.folder / "ran").exists()
+
+
 @pytest.mark.parametrize("place", ["models", "runtime_config"])
 def test_a_missing_variable_of_the_models_entry_is_reported_with_the_entry(agent, platform, place):
     models = {"models": [{"id": "hub/*", "required_env": ["HUB_TOKEN"]}]}
