@@ -14,7 +14,10 @@ from slipway.output import Format, console_for, say, warn
 from slipway.texts import one_line, printable
 from slipway.workspace_columns import short_duration
 
-_POLL_SECONDS = 0.5
+# How long to wait before the server is asked again: a tenth of the time since something changed.
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 3.0
+# A server that restarts is back long before.
+_LONGEST_OUTAGE_SECONDS = 300.0
 _PROVISIONING = "provisioning"
 _FAILED = "failed"
 # An external workspace waits for its owner, so there is nothing to wait for.
@@ -43,17 +46,38 @@ def follow_launch(client: Client, workspace_id: str, output: Format) -> None:
 
 
 def poll(client: Client, workspace_id: str, *, show: Callable[[str], None]) -> dict[str, Any]:
-    """Show each new step, and return the workspace when its launch has ended."""
-    last = ""
+    """Show each new step, and return the workspace when its launch has ended. Raises CommandFailed."""
+    last, changed_at = "", time.monotonic()
     while True:
-        row: dict[str, Any] = client.get(f"/workspaces/{workspace_id}")
+        row = ask(client, f"/workspaces/{workspace_id}")
         if row["status"] != _PROVISIONING:
             return row
         step = one_line(" · ".join(filter(None, (row["phase"], row["progress_step"]))))
         if step != last:
             show(step)
-            last = step
-        time.sleep(_POLL_SECONDS)
+            last, changed_at = step, time.monotonic()
+        unchanged_seconds = time.monotonic() - changed_at
+        time.sleep(min(max(unchanged_seconds / 10, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS))
+
+
+def ask(client: Client, path: str) -> dict[str, Any]:
+    """Return the answer to a GET, also of a server that can't be reached for a while: the launch goes on meanwhile.
+
+    Raises CommandFailed if that lasts, or if the server refuses.
+    """
+    began, is_told = time.monotonic(), False
+    while True:
+        try:
+            answer: dict[str, Any] = client.get(path)
+        except CommandFailed as error:
+            if error.exit_code is not ExitCode.UNAVAILABLE or time.monotonic() - began > _LONGEST_OUTAGE_SECONDS:
+                raise
+            if not is_told:
+                warn(f"{error} Asking again; the launch goes on.")
+            is_told = True
+        else:
+            return answer
+        time.sleep(_LONGEST_PAUSE_SECONDS)
 
 
 class LiveSteps:

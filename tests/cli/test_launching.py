@@ -1,20 +1,25 @@
 """`slipway launch` and `--wait`, against a real server. The tests move the launch as its workers would."""
 
 import io
+import itertools
 import json
 import re
 import signal
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from django.db import transaction
 from rich.console import Console
 from rich.live import Live
+from slipway import following
+from slipway.errors import CommandFailed, ExitCode
 from slipway.following import LiveSteps
 
 from postgres.clock import database_now
 from tests.cli.test_terminal import in_terminal
+from tests.cut_proxy import cut_proxy
 from tests.journeys.conftest import stack
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import booting, bring_online, online
@@ -69,6 +74,81 @@ def test_waiting_shows_the_steps_that_an_agent_takes_live_in_a_terminal(cli, sta
     assert (code, "Greeter is online after" in written) == (0, True), screen
     # A finished step stays above the one that goes on.
     assert re.findall(r"[✓✗] (booting · \w+)", written) == ["booting · think", "booting · dress"], screen
+
+
+def test_waiting_goes_on_while_the_server_restarts(signed_in, live_server):
+    with cut_proxy(to_port=urlsplit(live_server.url).port) as proxy:
+        signed_in.sign_in(f"http://127.0.0.1:{proxy.port}")
+        with signed_in.running("launch", "echo", "--name", "nightly", "--wait") as launching:
+            launching.wait_for(lambda run: run.lines == ["  queued"])
+            proxy.cut()
+            launching.wait_for(lambda run: "can't be reached" in run.errors or run.process.poll() is not None)
+            bring_online(move_on(Workspace.objects.get()))
+            proxy.restore()
+            launching.wait_for(lambda run: run.process.poll() is not None)
+            assert launching.process.returncode == 0, launching.errors
+    assert launching.errors.count("Asking again; the launch goes on.") == 1
+    assert launching.lines[-1].startswith("nightly is online after ")
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class SlowLaunch:
+    """A server whose launch enters its phases at these seconds. It counts how often it is asked."""
+
+    def __init__(self, clock, phases):
+        self.clock, self.began, self.phases, self.asked = clock, clock.now, phases, []
+
+    def get(self, path):
+        second = self.clock.now - self.began
+        self.asked.append(second)
+        return [row for at, row in self.phases if at <= second][-1]
+
+
+def row_of(status, phase=""):
+    return {"status": status, "phase": phase, "progress_step": ""}
+
+
+def test_a_long_launch_is_asked_for_ever_less_often_until_something_changes(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(following, "time", clock)
+    phases = [(0, row_of("provisioning", "queued")), (600, row_of("provisioning", "booting")), (620, row_of("online"))]
+    server, shown = SlowLaunch(clock, phases), []
+    assert following.poll(server, "w", show=shown.append) == row_of("online")
+    assert shown == ["queued", "booting"]
+    # Every half second, that would be 1200 times.
+    assert 100 < len(server.asked) < 300
+    pauses = [after - before for before, after in itertools.pairwise(server.asked)]
+    assert (min(pauses), max(pauses)) == (0.5, 3)
+    # At first after a change, and later by a tenth of the time that passed since.
+    assert server.asked[-1] - 620 <= 2
+
+
+def test_waiting_gives_up_on_a_server_that_stays_away_or_that_refuses(monkeypatch):
+    for code, longest in ((ExitCode.UNAVAILABLE, 310), (ExitCode.NOT_ALLOWED, 0)):
+        clock = Clock()
+        monkeypatch.setattr(following, "time", clock)
+        client = SlowLaunch(clock, [])
+
+        def refuse(path, code=code):
+            raise CommandFailed("No.", code)
+
+        client.get = refuse
+        with pytest.raises(CommandFailed) as ended:
+            following.poll(client, "w", show=print)
+        assert ended.value.exit_code is code
+        assert clock.now - 1000 <= longest
 
 
 def test_waiting_ends_with_1_and_the_reason_if_it_fails(signed_in):
