@@ -11,7 +11,8 @@ from django.urls import reverse
 
 from events.models import Event
 from tests.workspaces import factories
-from workspaces.access.secrets import put_secrets
+from workspaces.access.secret_sets import create_set
+from workspaces.access.secrets import put_secrets, read_environment
 from workspaces.configuration import availability
 from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.models import Launch, Secret, Workspace
@@ -161,6 +162,34 @@ def test_check_only_of_a_request_that_does_not_say_what_to_launch_names_the_fiel
     assert not Workspace.objects.exists()
 
 
-def test_check_only_needs_the_permission_to_add(client):
-    sign_in(client, "view_workspace")
+def test_check_only_and_the_api_tell_who_may_add_the_same_about_secrets_whose_values_they_can_use(client):
+    create_set("shared")
+    put_secrets({"B_KEY": "changeme"}, workspace_id=None)
+    put_secrets({"C_KEY": VALUE, "SPARE": "changeme"}, workspace_id=None, secret_set="shared")
+    sign_in(client, "add_workspace")
+    asked = {"config": CONFIG, "secret_sets": ["shared"]}
+    report = client.post("/workspaces/preflight", asked, content_type="application/json").json()
+    found = {(each["code"], each["path"]) for each in [*report["problems"], *report["warnings"]]}
+    assert found == {
+        ("unknown_key", "rutime"),
+        ("missing_env", "env.required[0]"),
+        ("no_worker", ""),
+        ("suspicious_value", "secrets.B_KEY"),
+        ("suspicious_value", "secrets.SPARE"),
+    }
+    text = html.unescape(text_of(client.post(ADD, {"config": CONFIG, "secret_sets": "shared", "_check": "1"})))
+    for each in [*report["problems"], *report["warnings"]]:
+        assert each["message"].removesuffix(".") in text
+    assert len(report["problems"] + report["warnings"]) == text.count('<li class="slipway-finding">')
+    # A workspace that they add gets the values.
+    made = client.post("/workspaces", {"name": "new", **asked}, content_type="application/json")
+    assert made.status_code == 201, made.content
+    expected = {"B_KEY": "changeme", "C_KEY": VALUE, "SPARE": "changeme"}
+    assert read_environment(Workspace.objects.get().pk) == expected
+
+
+def test_check_only_and_its_call_need_the_permission_to_add(client):
+    sign_in(client, "view_workspace", "view_secret")
     assert client.post(ADD, {"config": CONFIG, "_check": "1"}).status_code == 403
+    answer = client.post("/workspaces/preflight", {"config": CONFIG}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
