@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import httpx
 
@@ -42,16 +42,25 @@ class Client:
 
     def __init__(self, server: Server, *, timeout_seconds: float = 30.0) -> None:
         self.url = server.url.rstrip("/")
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise CommandFailed(f"{self.url} is not an http or https address.", ExitCode.WRONG_ARGUMENT)
-        self._http = httpx.Client(
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {server.key}", "Accept": "application/json", "User-Agent": "slipway"},
-            timeout=httpx.Timeout(timeout_seconds, connect=10.0),
-            # A proxy can't reach this machine's own loopback.
-            trust_env=not is_loopback(parts.hostname),
-        )
+        try:
+            parts = urlsplit(self.url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise CommandFailed(f"{self.url} is not an http or https address.", ExitCode.WRONG_ARGUMENT)
+            self._http = httpx.Client(
+                base_url=self.url,
+                headers={
+                    "Authorization": f"Bearer {server.key}",
+                    "Accept": "application/json",
+                    "User-Agent": "slipway",
+                },
+                timeout=httpx.Timeout(timeout_seconds, connect=10.0),
+                # A proxy can't reach this machine's own loopback.
+                trust_env=not is_loopback(parts.hostname),
+            )
+            # As Python does it to look up the host.
+            self._http.base_url.raw_host.decode().encode("idna")
+        except (ValueError, httpx.InvalidURL) as error:
+            raise CommandFailed(f"{self.url} can't be called: {error}", ExitCode.WRONG_ARGUMENT) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -74,9 +83,8 @@ class Client:
         repeated if their answer was lost, since the server may have done what was asked. A repeated DELETE that finds
         nothing has done its work.
         """
-        check_path(path)
         headers = {"Idempotency-Key": str(uuid.uuid4())} if keyed else {}
-        request = self._http.build_request(method, path, json=body, params=without_none(query or {}), headers=headers)
+        request = self.request(method, path, query, json=body, headers=headers)
         is_repeatable = keyed or method in ("GET", "DELETE")
         attempt, is_lost = 1, False
         while True:
@@ -92,6 +100,14 @@ class Client:
                     return Answer(url=str(request.url), content=b"", next_url="")
                 raise
             attempt += 1
+
+    def request(self, method: str, path: str, query: Query | None, **more: Any) -> httpx.Request:
+        """Return a request. Raises CommandFailed for a text that can't be sent or is too long (`unsendable`)."""
+        check_path(path)
+        try:
+            return self._http.build_request(method, path, params=without_none(query or {}), **more)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise unsendable(error) from error
 
     def once(self, request: httpx.Request) -> "Answer":
         """Send a request once. Raises CommandFailed, and TryAgain if repeating it may help."""
@@ -125,12 +141,9 @@ class Client:
     @contextmanager
     def stream(self, path: str, *, accept: str, query: Query | None = None, **headers: str) -> Iterator[httpx.Response]:
         """Open an answer that goes on. Raises CommandFailed if it is refused, httpx.TransportError if it breaks off."""
-        check_path(path)
         timeout = httpx.Timeout(STREAM_SILENCE_SECONDS, connect=10.0)
-        headers = {"Accept": accept, **headers}
-        with self._http.stream(
-            "GET", path, params=without_none(query or {}), headers=headers, timeout=timeout
-        ) as response:
+        request = self.request("GET", path, query, headers={"Accept": accept, **headers}, timeout=timeout)
+        with closing(self._http.send(request, stream=True)) as response:
             if not response.is_success:
                 raise refusal(response)
             yield response
@@ -165,7 +178,7 @@ class Answer:
         """Return the JSON of the answer, None for an empty one. Raises CommandFailed for anything else."""
         try:
             return json.loads(self.content) if self.content else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             why = f"{self.url} answers no JSON. Is this the address of a Slipway server?"
             raise CommandFailed(why, ExitCode.UNAVAILABLE) from error
 
@@ -176,7 +189,7 @@ def refusal(response: httpx.Response) -> CommandFailed:
     sentence = f"{url} answered {status} {response.reason_phrase}."
     try:
         said = json.loads(read_bounded(response))
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if isinstance(said, dict) and said.get("error"):
         sentence = str(said["error"])
@@ -199,6 +212,19 @@ def read_bounded(response: httpx.Response) -> bytes:
             limit = _MAX_ANSWER_BYTES // 2**20
             raise CommandFailed(f"{response.request.url} answers with more than {limit} MiB.", ExitCode.UNAVAILABLE)
     return bytes(content)
+
+
+def quoted(name: str) -> str:
+    """Return a name as it stands in a path. Raises CommandFailed for one that is no text."""
+    try:
+        return quote(name, safe="")
+    except ValueError as error:
+        raise unsendable(error) from error
+
+
+def unsendable(error: Exception) -> CommandFailed:
+    """Return the error for what no request can have, such as half a surrogate pair."""
+    return CommandFailed(f"This can't be sent: {error}", ExitCode.WRONG_ARGUMENT)
 
 
 def check_path(path: str) -> None:

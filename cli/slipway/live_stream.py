@@ -28,7 +28,7 @@ def live_events(
     for sent in messages(client, "/events/stream", query, after="" if after is None else str(after), tell=tell):
         try:
             envelope = json.loads(sent.data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CommandFailed(f"{client.url} sends no events: {error}", ExitCode.UNAVAILABLE) from error
         if envelope["event"] != _KEEP_ALIVE:
             yield envelope

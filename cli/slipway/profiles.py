@@ -34,7 +34,11 @@ def folder() -> Path:
 
 def known() -> dict[str, str]:
     """Return the addresses by the names of their profiles."""
-    return {str(name): str(url) for name, url in read("profiles.json").get("profiles", {}).items()}
+    profiles = read("profiles.json").get("profiles", {})
+    if not isinstance(profiles, dict):
+        why = f"{folder() / 'profiles.json'} does not hold addresses by their names."
+        raise CommandFailed(why, ExitCode.WRONG_ARGUMENT)
+    return {str(name): str(url) for name, url in profiles.items()}
 
 
 def current() -> str:
@@ -159,7 +163,7 @@ def read(name: str) -> dict[str, Any]:
         value = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CommandFailed(f"{path} can't be read: {error}", ExitCode.WRONG_ARGUMENT) from error
     if not isinstance(value, dict):
         raise CommandFailed(f"{path} does not hold a JSON object.", ExitCode.WRONG_ARGUMENT)
@@ -167,10 +171,14 @@ def read(name: str) -> dict[str, Any]:
 
 
 def write(name: str, value: Mapping[str, Any]) -> None:
-    """Replace a file of ours. Only its owner may read it, from the first moment."""
-    folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    # mkstemp creates it with mode 0600.
-    descriptor, path = tempfile.mkstemp(dir=folder(), prefix=f".{name}.")
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(value, file, indent=2)
-    Path(path).replace(folder() / name)
+    """Replace a file of ours. Only its owner may read it, from the first moment. Raises CommandFailed if it can't."""
+    path = folder() / name
+    try:
+        folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        # mkstemp creates it with mode 0600.
+        descriptor, new = tempfile.mkstemp(dir=folder(), prefix=f".{name}.")
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(value, file, indent=2)
+        Path(new).replace(path)
+    except OSError as error:
+        raise CommandFailed(f"{path} can't be written: {error}", ExitCode.WRONG_ARGUMENT) from error

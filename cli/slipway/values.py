@@ -98,8 +98,13 @@ def read_value(name: str, *, file: Path | None = None, is_line: bool = False) ->
         value = read_file(file)
     elif sys.stdin.isatty():
         value = str(typer.prompt(name, hide_input=True, default="", show_default=False))
+    elif is_line:
+        try:
+            value = sys.stdin.buffer.readline(_MAX_BYTES).decode()
+        except ValueError as error:
+            raise CommandFailed(f"{name} can't be read: {error}", ExitCode.WRONG_ARGUMENT) from error
     else:
-        value = sys.stdin.readline(_MAX_BYTES) if is_line else read_file(Path("-"))
+        value = read_file(Path("-"))
     if not value.strip():
         raise CommandFailed(f"{name} got no value.", ExitCode.WRONG_ARGUMENT)
     return value.removesuffix("\n").removesuffix("\r")

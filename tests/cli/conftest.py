@@ -52,7 +52,7 @@ class Cli:
     def __call__(self, *arguments, stdin=""):
         """Run a command as the shell would, and return its exit code and what it wrote."""
         self.patch.setattr(sys, "argv", ["slipway", *map(str, arguments)])
-        self.patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        self.patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode(errors="surrogateescape"))))
         with pytest.raises(SystemExit) as end:
             main()
         return Ended(end.value.code or 0, *self.capsys.readouterr())

@@ -90,6 +90,8 @@ def test_a_server_that_asks_to_wait_gets_the_call_again(client, stand_in):
         ([(200, {}, b'"' + b"x" * 3000 + b'"')], ExitCode.UNAVAILABLE, "answers with more than"),
         ([(404, {}, b'{"error": ["odd"]}')], ExitCode.NOT_FOUND, "odd"),
         ([(422, {}, b"[" * 500)], ExitCode.WRONG_ARGUMENT, "answered 422"),
+        ([(422, {}, b"[" * 1900)], ExitCode.WRONG_ARGUMENT, "answered 422"),
+        ([(200, {}, b"[" * 1900)], ExitCode.UNAVAILABLE, "no JSON"),
     ],
 )
 def test_a_bad_answer_is_a_sentence(client, stand_in, monkeypatch, answers, code, said):
@@ -113,6 +115,24 @@ def test_a_followed_log_goes_on_behind_what_was_read_until_it_ends(client, stand
     assert (shown.out, shown.err) == ("one\ntwo\nthree\n", "Its process ended.\n")
     assert stand_in.last_ids == ["", "8@x"]
     assert stand_in.asked == ["/below/workspaces/x/logs?stream=agent&follow=true"] * 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ls", "-q", "\udcff"],
+        ["ls", "-q", "x" * 70_000],
+        ["get", "\udcff"],
+        ["launch", "echo", "--name", "\udcff"],
+        ["secret", "rm", "\udcff", "--global"],
+        ["events", "--follow", "-e", "\udcff"],
+        ["logs", "\udcff"],
+    ],
+)
+def test_an_argument_that_can_not_be_sent_is_a_sentence(signed_in, arguments):
+    # The shell passes bytes that are no UTF-8 as halves of surrogate pairs.
+    ended = signed_in(*arguments)
+    assert (ended.code, ended.out, "can't be sent" in ended.err) == (2, "", True)
 
 
 def test_a_header_that_can_t_be_sent_is_not_shown(stand_in):

@@ -86,6 +86,11 @@ def test_one_secret_of_a_launch_is_the_whole_input_and_several_are_a_line_each(s
     assert read_environment(Workspace.objects.get(name="two").pk) == {"ONE": "first", "TWO": "second"}
 
 
+def test_a_line_that_is_no_text_is_refused(signed_in):
+    ended = signed_in("launch", "echo", "--secret", "ONE", "--secret", "TWO", stdin="one\n\udcff\n")
+    assert (ended.code, "TWO can't be read" in ended.err) == (2, True)
+
+
 def test_an_empty_value_is_refused(signed_in):
     assert signed_in("secret", "set", "API_KEY", "-g", stdin=" \n").code == 2
 

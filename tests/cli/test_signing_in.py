@@ -60,6 +60,25 @@ def test_what_is_no_address_is_refused(cli, address):
     assert (ended.code, "is not an http or https address" in ended.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[::1",
+        "http://host:port",
+        "http://\udcff",
+        "http://a..b",
+        f"http://{'x' * 64}",
+        f"http://x/{'y' * 70_000}",
+    ],
+)
+def test_an_address_that_can_not_be_called_is_refused(cli, monkeypatch, address):
+    ended = cli("login", address, stdin="key")
+    assert (ended.code, "can't be called" in ended.err) == (2, True)
+    monkeypatch.setenv("SLIPWAY_URL", address)
+    monkeypatch.setenv("SLIPWAY_KEY", "key")
+    assert cli("ls") == ended
+
+
 def test_several_servers_are_profiles(cli, live_server):
     cli.sign_in(live_server.url, profile="first")
     cli.sign_in(live_server.url + "/", profile="second")
@@ -107,8 +126,17 @@ def test_a_command_without_a_sign_in_says_how_to_sign_in(cli):
     assert (ended.code, ended.err) == (3, "You are not signed in. Sign in with `slipway login URL`.\n")
 
 
-def test_a_damaged_file_is_named(cli, live_server):
+@pytest.mark.parametrize("content", ["{", "[" * 2000, "[]", '{"profiles": []}', '{"profiles": null}'])
+def test_a_damaged_file_is_named(cli, live_server, content):
     cli.sign_in(live_server.url)
-    (cli.folder / "slipway" / "profiles.json").write_text("{")
-    ended = cli("ls")
-    assert (ended.code, "profiles.json can't be read" in ended.err) == (2, True)
+    (cli.folder / "slipway" / "profiles.json").write_text(content)
+    for command in (["ls"], ["profile", "ls"], ["profile", "use", "x"], ["logout"], ["login", live_server.url]):
+        ended = cli(*command, stdin=new_key())
+        assert (ended.code, "profiles.json" in ended.err) == (2, True)
+
+
+def test_a_folder_that_can_not_be_written_is_named(cli, live_server, monkeypatch):
+    (cli.folder / "link").symlink_to(cli.folder / "nowhere")
+    monkeypatch.setenv("SLIPWAY_CONFIG_DIR", str(cli.folder / "link"))
+    ended = cli("login", live_server.url, stdin=new_key())
+    assert (ended.code, "keys.json can't be written" in ended.err) == (2, True)

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
-from slipway.client import Client
+from slipway.client import Client, quoted
 from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import find
 from slipway.output import Columns, Format, OutputOption, show_done, show_rows
@@ -90,14 +89,14 @@ def delete_secret(
 ) -> None:
     """Delete a secret. Running agents have it until their launch ends."""
     client = client_of(context)
-    client.send("DELETE", f"{path_of(client, workspace, is_global, secret_set)}/{quote(name, safe='')}")
+    client.send("DELETE", f"{path_of(client, workspace, is_global, secret_set)}/{quoted(name)}")
     show_done(f"Deleted 1 secret, {name}.", [{"name": name}], output)
 
 
 @secret_app.command("rm-set")
 def delete_set(context: typer.Context, name: str, output: OutputOption = Format.TABLE) -> None:
     """Delete a set with its secrets. One that a workspace has is kept."""
-    client_of(context).send("DELETE", f"/settings/secret-sets/{quote(name, safe='')}")
+    client_of(context).send("DELETE", f"/settings/secret-sets/{quoted(name)}")
     show_done(f"Deleted 1 set, {name}.", [{"name": name}], output)
 
 
@@ -107,4 +106,4 @@ def path_of(client: Client, workspace: str, is_global: bool, secret_set: str) ->
         raise CommandFailed("Give one of --workspace NAME, --set NAME and --global.", ExitCode.WRONG_ARGUMENT)
     if workspace:
         return f"/workspaces/{find(client, workspace)['id']}/secrets"
-    return f"/settings/secret-sets/{quote(secret_set, safe='')}" if secret_set else "/settings/secrets"
+    return f"/settings/secret-sets/{quoted(secret_set)}" if secret_set else "/settings/secrets"

@@ -40,11 +40,11 @@ def login(
     """
     url = url.rstrip("/")
     server = Server(url=url, key=read_key(key_file))
-    parts = urlsplit(url)
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        warn(f"Warning: {url} is not encrypted. Everyone on the way can read the key.")
-    # Asks for something that every operator may read, so that a wrong key is noticed now.
     with closing(Client(server)) as client:
+        parts = urlsplit(url)
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            warn(f"Warning: {url} is not encrypted. Everyone on the way can read the key.")
+        # Asks for something that every operator may read, so that a wrong key is noticed now.
         client.get("/workspaces", limit=1)
     name = profile_of(context) or profiles.DEFAULT
     place = profiles.save(name, server)
