@@ -1,7 +1,8 @@
 """Keeps the requests for one workspace from taking every thread and database connection while its row is locked."""
 
 import threading
-from collections import Counter
+import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -11,18 +12,25 @@ from django.utils.deprecation import MiddlewareMixin
 from config.api.error_responses import try_later, try_later_page
 from workspaces.access.authentication import bearer_token
 
-# An agent sends one report after the other, and an operator may click while it does.
 MOST_AT_ONCE = 2
+# A change takes milliseconds, unless it waits for its row.
+STUCK_AFTER_SECONDS = 0.5
+# A change that waits for its turn takes a thread.
+WAIT_SECONDS = 1.0
 # Other objects of the admin may have the same ID as each other.
 _ADMIN = "/admin/workspaces/workspace/"
-_KEY = "slipway.gate_key"
+_ENTERED = "slipway.gate"
 
 
 class WorkspaceGate(MiddlewareMixin):
-    """Lets each process work on MOST_AT_ONCE changes to a workspace at once, and answers 503 to further ones."""
+    """Lets each process work on MOST_AT_ONCE changes to a workspace at once; a further one waits for its turn.
 
-    _running: Counter[str] = Counter()
-    _lock = threading.Lock()
+    While one of those that are worked on is stuck, further ones are answered 503 at once.
+    """
+
+    # When each change that is worked on began, by workspace.
+    _began: defaultdict[str, list[float]] = defaultdict(list)
+    _left = threading.Condition()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.async_mode:
@@ -48,18 +56,31 @@ class WorkspaceGate(MiddlewareMixin):
         key = str(of_agent or named.get("workspace_id") or in_admin or "")
         if not key or request.method in {"GET", "HEAD", "OPTIONS"}:
             return None
-        with self._lock:
-            if self._running[key] < MOST_AT_ONCE:
-                self._running[key] += 1
-                request.META[_KEY] = key
-                return None
+        if self.enter(request, key, patience_seconds=0 if self.async_mode else WAIT_SECONDS):
+            return None
         sentence = "Earlier requests for this workspace are still waiting. Try again in a second."
         return try_later_page(request, sentence, seconds=1) if in_admin else try_later(sentence, seconds=1)
 
+    def enter(self, request: HttpRequest, key: str, *, patience_seconds: float) -> bool:
+        """Wait for the request's turn. Return whether it has come in time."""
+        ends_at = time.monotonic() + patience_seconds
+        with self._left:
+            while len(self._began[key]) >= MOST_AT_ONCE:
+                until = min(self._began[key][0] + STUCK_AFTER_SECONDS, ends_at)
+                if (seconds := until - time.monotonic()) <= 0:
+                    return False
+                self._left.wait(seconds)
+            began = time.monotonic()
+            self._began[key].append(began)
+        request.META[_ENTERED] = key, began
+        return True
+
     def leave(self, request: HttpRequest) -> None:
-        """Make room for the next request, if this one was let in."""
-        if key := request.META.pop(_KEY, None):
-            with self._lock:
-                self._running[key] -= 1
-                if not self._running[key]:
-                    del self._running[key]
+        """Let the next request in, if this one was let in."""
+        if entered := request.META.pop(_ENTERED, None):
+            key, began = entered
+            with self._left:
+                self._began[key].remove(began)
+                if not self._began[key]:
+                    del self._began[key]
+                self._left.notify_all()
