@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -23,6 +24,7 @@ MAX_SECRETS = 1000
 MAX_OPERATOR_CHARACTERS = 200
 # Of one name, of one workspace or global.
 MAX_RETIRED = 100
+_LONGEST_CHANGE = timedelta(hours=1)
 _SHOWN_PROBLEMS = 20
 REMOVED = "The workspace is removed, so it can't get secrets."
 
@@ -184,12 +186,19 @@ def _retire(secrets: QuerySet[Secret]) -> None:
 
 def retire(values: Iterable[tuple[UUID | None, Secret]]) -> None:
     """Keep values, to mask them in texts of a workspace or of all (None), while a launch may have them."""
-    RetiredSecret.objects.bulk_create(
+    rows = RetiredSecret.objects.bulk_create(
         RetiredSecret(
-            workspace_id=workspace_id, name=secret.name, ciphertext=secret.ciphertext, value_since=secret.value_since
+            workspace_id=workspace_id,
+            name=secret.name,
+            ciphertext=secret.ciphertext,
+            value_since=secret.value_since,
+            retired_at=Now() + _LONGEST_CHANGE,
         )
         for workspace_id, secret in values
     )
+    # Launches get them until the commit, which may wait for the locks of many workspaces.
+    retired = RetiredSecret.objects.filter(pk__in=[row.pk for row in rows])
+    transaction.on_commit(lambda: retired.update(retired_at=Now()), robust=True)
 
 
 def workspaces_with(secret_set: str) -> WorkspaceQuerySet:

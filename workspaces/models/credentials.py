@@ -104,7 +104,8 @@ class RetiredSecret(models.Model):
     # Empty if it was retired before names were kept.
     name = models.CharField(max_length=255, default="", db_default="")
     ciphertext = models.TextField()
-    # From when until when a launch could get it; null if the beginning isn't known.
+    # From when until when a launch could get it; null if the beginning isn't known. Until its replacement is committed,
+    # or if that time could not be noted, the end is an hour late.
     value_since = models.DateTimeField(null=True)
     retired_at = models.DateTimeField(db_default=Now())
     only_in_logs = models.BooleanField(default=False, db_default=False)

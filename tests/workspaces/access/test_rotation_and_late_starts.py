@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from celery import Celery
+from django.db import transaction
 
 from postgres import encryption
 from postgres.clock import database_now
@@ -25,6 +26,7 @@ from workspaces.services.watching.sweep import sweep_stuck
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_replaced_or_deleted_value_stays_masked_while_a_launch_may_have_it():
     secrets.put_secrets({"GLOBAL": "old-global-value"}, workspace_id=None)
     running = booting(secrets={"OWN": "old-own-value"})
@@ -88,6 +90,7 @@ def test_a_value_that_is_set_again_is_not_retired_and_stays_masked_once_it_is_re
     assert masker_of(running.pk).mask("first-value") == "••••••"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_running_launch_keeps_the_value_that_it_has_and_none_of_those_that_followed(monkeypatch):
     monkeypatch.setattr(secrets, "MAX_RETIRED", 3)
     for number in range(2):
@@ -98,6 +101,27 @@ def test_a_running_launch_keeps_the_value_that_it_has_and_none_of_those_that_fol
         secrets.delete_unused_retired_secrets()
     assert retired_values() == ["value-1"]
     assert masker_of(running.pk).mask("value-1") == "••••••"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_value_stays_masked_for_a_launch_that_is_queued_before_its_replacement_is_committed(is_deleted):
+    secrets.put_secrets({"GLOBAL": "old-global-value"}, workspace_id=None)
+    with transaction.atomic():
+        if is_deleted:
+            secrets.delete_secrets(Secret.objects.all())
+        else:
+            secrets.put_secrets({"GLOBAL": "another one"}, workspace_id=None)
+        # As if by another connection, which sees only what is committed.
+        meanwhile = booting()
+    afterwards = booting()
+    secrets.delete_unused_retired_secrets()
+    assert masker_of(meanwhile.pk).mask("old-global-value") == "••••••"
+    Launch.objects.filter(pk=meanwhile.launch_id).update(torn_down_at=database_now())
+    remove(workspace_id=meanwhile.pk, confirmed=True, now=database_now())
+    secrets.delete_unused_retired_secrets()
+    assert retired_values() == []
+    assert masker_of(afterwards.pk).mask("old-global-value") == "old-global-value"
 
 
 def test_of_each_name_only_the_newest_retired_values_are_kept(monkeypatch):
