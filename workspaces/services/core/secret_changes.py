@@ -83,9 +83,16 @@ def changing(
             # In the order of a removal: the roots, the workspaces, then their secrets.
             lock_roots([*workspace_ids, *owners])
             lock_workspaces(owners)
-        before = secrets.effective_ciphertexts(workspace_ids, wanted)
+        before = dict(secrets.effective_ciphertexts(workspace_ids, wanted))
+        global_before = secrets.global_ciphertexts(wanted)
         yield
-        after = secrets.effective_ciphertexts(workspace_ids, wanted)
+        # Not those with sets: to create them waits for the lock.
+        created = set(launched.values_list("pk", flat=True)).difference(workspace_ids)
+        after = secrets.effective_ciphertexts([*workspace_ids, *created], wanted)
+        if created:
+            # They don't see the change yet, so a launch of them may have what was global until now.
+            global_now = secrets.global_ciphertexts(wanted).items()
+            before |= {pk: {**global_before, **dict(after.get(pk, {}).items() - global_now)} for pk in created}
         mark(changed_names(before, after), by=by)
 
 

@@ -200,7 +200,7 @@ def test_the_api_shows_and_filters_who_needs_a_restart():
 def test_a_change_of_a_global_secret_costs_as_many_queries_for_many_workspaces(django_assert_max_num_queries):
     for name in range(5):
         online(name=f"w{name}")
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(28):
         set_secrets({"KEY": "x"}, by="root")
     assert len(marked()) == 5
 
@@ -225,6 +225,30 @@ def test_two_changes_at_once_miss_nothing():
         list(pool.map(run, changes))
     assert secrets.read_environment(workspace.pk) == {"KEY": "new"}
     assert marked() == ["w"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_workspace_that_is_created_during_a_change_is_marked_if_it_gets_another_value(monkeypatch, is_deleted):
+    set_secrets({"KEY": "old", "SAME": "same"}, by="root")
+    online(name="before")
+    change, service = ("delete_secrets", delete_secrets) if is_deleted else ("put_secrets", set_secrets)
+    original = getattr(secrets, change)
+
+    def change_while_others_create(*arguments, **keywords):
+        original(*arguments, **keywords)
+        # They don't see the change, which isn't committed.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(create_both).result()
+
+    def create_both():
+        online(name="created"), online(name="own", secrets={"KEY": "own"})
+        connection.close()
+
+    monkeypatch.setattr(secrets, change, change_while_others_create)
+    service(Secret.objects.filter(name="KEY") if is_deleted else {"KEY": "new", "SAME": "same"}, by="root")
+    assert marked() == ["before", "created"]
+    assert sorted(told()) == [("before", ["KEY"], "root"), ("created", ["KEY"], "root")]
 
 
 @pytest.fixture
