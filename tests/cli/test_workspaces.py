@@ -1,19 +1,24 @@
 """`slipway ls`, `get` and the verbs, against a real server."""
 
 import uuid
+from urllib.parse import urlsplit
 
 import pytest
 from slipway.commands.listing import watch_line
+from slipway.errors import ExitCode
 from slipway.output import Format
 from slipway.workspace_columns import STATUS_STYLES
 
+from postgres.clock import database_now
 from tests.callers import AgentCaller
 from tests.cli.conftest import new_key
 from tests.config.api.lists.rows import fill
+from tests.cut_proxy import cut_proxy
+from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import booting, external, failed, hibernated, online
 from workspaces.api.listing import Listed
 from workspaces.lifecycle.transitions import WorkspaceStatus
-from workspaces.models import ApiScope, Workspace
+from workspaces.models import ApiKey, ApiScope, Workspace
 from workspaces.operations import pause, remove
 from workspaces.services.core.secret_changes import set_secrets
 
@@ -252,3 +257,29 @@ def test_watching_writes_a_line_for_each_change(signed_in):
         watching.wait_for(lambda run: run.lines == [f"nightly\tonline\t{workspace.pk}"])
         pause(workspace.pk)
         watching.wait_for(lambda run: run.lines[1:] == [f"nightly\tpaused\t{workspace.pk}"])
+
+
+def test_watching_goes_on_when_the_server_is_back(signed_in, live_server):
+    workspace = online(name="nightly")
+    with cut_proxy(to_port=urlsplit(live_server.url).port) as proxy:
+        signed_in.sign_in(f"http://127.0.0.1:{proxy.port}")
+        with signed_in.running("ls", "--watch", "-o", "name") as watching:
+            watching.wait_for(lambda run: run.lines == ["nightly"])
+            proxy.cut()
+            watching.wait_for(lambda run: "Asking again." in run.errors)
+            Workspace.objects.filter(pk=workspace.pk).update(name="daily")
+            proxy.restore()
+            watching.wait_for(lambda run: run.lines == ["nightly", "daily"])
+            assert watching.errors.count("Asking again.") == 1
+
+
+def test_watching_ends_if_the_server_refuses_or_was_never_reached(signed_in, monkeypatch):
+    online(name="nightly")
+    with signed_in.running("ls", "--watch") as watching:
+        watching.wait_for(lambda run: run.lines)
+        ApiKey.objects.update(revoked_at=database_now())
+        assert watching.process.wait(PATIENCE_SECONDS) == ExitCode.NOT_ALLOWED
+    monkeypatch.setattr("slipway.client._PAUSE_SECONDS", 0)
+    monkeypatch.setenv("SLIPWAY_KEY", "key")
+    monkeypatch.setenv("SLIPWAY_URL", "http://127.0.0.1:1")
+    assert signed_in("ls", "--watch").code == ExitCode.UNAVAILABLE

@@ -3,14 +3,16 @@
 import json
 import sys
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 from rich.live import Live
 
 from slipway.client import MOST_ROWS, Client
+from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import as_id, find
-from slipway.output import Format, OutputOption, console_for, show_one, show_rows, table_of
+from slipway.output import Format, OutputOption, console_for, show_one, show_rows, table_of, warn
 from slipway.session import NameArgument, client_of
 from slipway.texts import one_line
 from slipway.workspace_columns import WORKSPACE_COLUMNS
@@ -90,18 +92,35 @@ def watch_workspaces(client: Client, query: dict[str, Any], output: Format, *, m
     """Show the list again and again: in a terminal in place, elsewhere a line for each one that changed."""
     if sys.stdout.isatty() and output is Format.TABLE:
         with Live(console=console_for(), auto_refresh=False, vertical_overflow="crop") as live:
-            while True:
-                rows = client.pages("/workspaces", query, most=most)
+            for rows in polled(client, query, most=most):
                 live.update(table_of(rows, WORKSPACE_COLUMNS), refresh=True)
-                time.sleep(_WATCH_SECONDS)
     shown: dict[str, str] = {}
-    while True:
-        rows = client.pages("/workspaces", query, most=most)
+    for rows in polled(client, query, most=most):
         lines = {row["id"]: watch_line(row, output) for row in rows}
         for workspace_id, line in lines.items():
             if shown.get(workspace_id) != line:
                 typer.echo(line)
         shown = lines
+
+
+def polled(client: Client, query: dict[str, Any], *, most: int) -> Iterator[list[dict[str, Any]]]:
+    """Yield the workspaces every few seconds for ever, also after times in which the server can't answer.
+
+    Raises CommandFailed if the server refuses, or can't be reached at first.
+    """
+    is_first, is_told = True, False
+    while True:
+        try:
+            rows = client.pages("/workspaces", query, most=most)
+        except CommandFailed as error:
+            if is_first or error.exit_code is not ExitCode.UNAVAILABLE:
+                raise
+            if not is_told:
+                warn(f"{error} Asking again.")
+            is_told = True
+        else:
+            is_first = is_told = False
+            yield rows
         time.sleep(_WATCH_SECONDS)
 
 
