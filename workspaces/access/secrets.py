@@ -209,7 +209,8 @@ def workspaces_with(secret_set: str) -> WorkspaceQuerySet:
 def delete_unused_retired_secrets() -> int:
     """Delete the retired secrets that no launch can have any more, and no log that is shown; return their number.
 
-    Also all but the newest MAX_RETIRED of a name. Those that no running launch can have are for logs only from now on.
+    Also all but the newest MAX_RETIRED of a name. Those that no running launch can have are for logs only, unless one
+    of these launches comes back.
     """
     # A launch reads its secrets after it is queued and before it is booting. An unknown beginning rules none out.
     read_before = Q(booting_at__lt=Coalesce(OuterRef("value_since"), F("booting_at")), booting_at__isnull=False)
@@ -223,6 +224,8 @@ def delete_unused_retired_secrets() -> int:
 
     running, shown = may_have.not_torn_down(), may_have.current().filter(is_shown)
     RetiredSecret.objects.filter(without(running), only_in_logs=False).update(only_in_logs=True)
+    # A launch that was confirmed gone may have started after all.
+    RetiredSecret.objects.filter(~without(running), only_in_logs=True).update(only_in_logs=False)
     unused, _ = RetiredSecret.objects.filter(without(shown), only_in_logs=True).delete()
     place = Window(RowNumber(), partition_by=["workspace_id", "name"], order_by="-pk")
     ranked = RetiredSecret.objects.exclude(name="").annotate(place=place)

@@ -79,6 +79,21 @@ def test_what_only_the_log_of_a_stopped_launch_can_hold_is_masked_in_logs_alone(
     assert masker_of_log(workspace.pk).mask(text) == "•••••• ••••••"
 
 
+def test_a_launch_that_comes_back_gets_its_replaced_values_masked_in_all_texts_again():
+    """It was confirmed gone; then its start ended, or its backend listed its object again."""
+    workspace = launching(secrets={"OWN": "old-own-value"})
+    secrets.put_secrets({"OWN": "another one"}, workspace_id=workspace.pk)
+    pause(workspace.pk)
+    Launch.objects.filter(pk=workspace.launch_id).update(torn_down_at=database_now())
+    secrets.delete_unused_retired_secrets()
+    assert masker_of(workspace.pk).mask("old-own-value") == "old-own-value"
+    running = Observation(state=BackendState.RUNNING)
+    enter_booting(workspace_id=workspace.pk, launch_id=workspace.launch_id, observation=running, now=database_now())
+    assert Launch.objects.get(pk=workspace.launch_id).torn_down_at is None
+    secrets.delete_unused_retired_secrets()
+    assert masker_of(workspace.pk).mask("old-own-value") == "••••••"
+
+
 def test_a_value_that_is_set_again_is_not_retired_and_stays_masked_once_it_is_replaced():
     secrets.put_secrets({"GLOBAL": "first-value"}, workspace_id=None)
     running = booting()
