@@ -1,13 +1,16 @@
 """Preflight as a service: whether a workspace could be launched here and now. Nothing is stored or started."""
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
 from typing import NamedTuple
 
 from django.conf import settings
 
+from events.masking.masker import MASK, Masker
 from workspaces.access.masking import masker_of
 from workspaces.access.secret_sets import MAX_SETS
+from workspaces.configuration.diagnostics import masks_of
 from workspaces.configuration.effective import inspect_source
 from workspaces.configuration.parser import CheckedConfig
 from workspaces.configuration.preflight import Report, examine, load, report_without_values
@@ -56,7 +59,7 @@ def report_on_workspace(
     if workspace.is_external:
         return WorkspaceReport(Report(), [], CheckedConfig(config={}))
     _, checked = load(workspace)
-    make_masker = partial(masker_of, workspace.pk)
+    make_masker = cache(partial(masker_of, workspace.pk))
     backend, model = workspace.backend if asks_backend else "", workspace.model
     if not reads_secrets:
         report = report_without_values(examine(checked, model=model, backend=backend), make_masker)
@@ -64,4 +67,21 @@ def report_on_workspace(
     stored = read_variables(workspace_id=workspace.pk, secret_sets=workspace.secret_sets)
     found = examine(checked, stored=values_of(stored), model=model, backend=backend)
     report = report_without_values(found, make_masker)
-    return WorkspaceReport(report, describe_variables(checked.config, stored, model or None), checked)
+    variables = describe_variables(checked.config, stored, model or None)
+    return WorkspaceReport(report, names_without_values(variables, make_masker), checked)
+
+
+def names_without_values(variables: Sequence[Variable], make_masker: Callable[[], Masker]) -> list[Variable]:
+    """Return the variables with a mask for each name that only the config has and that is a secret.
+
+    The masker is made only if there is such a name.
+    """
+    stored = {each.name for each in variables if each.source}
+    of_config = {name for each in variables for name in (each.name, *each.any_of)} - stored
+    masks = masks_of(of_config, make_masker()) if of_config else {}
+    # A name may have a part in common with a secret.
+    shown = {name: mask for name, mask in masks.items() if mask == MASK}
+    return [
+        replace(each, name=shown.get(each.name, each.name), any_of=[shown.get(name, name) for name in each.any_of])
+        for each in variables
+    ]

@@ -248,6 +248,21 @@ def test_a_secret_that_a_configuration_repeats_is_masked_in_all_that_is_said_of_
     assert not [event for event in Event.objects.all() if shows(value, json.dumps(event.payload.get("error", "")))]
 
 
+def test_a_name_of_a_variable_that_is_a_secret_is_masked_and_the_name_of_a_stored_one_is_not(client):
+    names = "hunter2_hunter2x, {any_of: [STORED, hunter2_hunter2y, TOKEN_of_ours]}"
+    secrets = {"A_KEY": "hunter2_hunter2x", "STORED": "STORED", "B_KEY": "hunter2_hunter2y", "C_KEY": "TOKEN_of_theirs"}
+    workspace = queued(config=f"env: {{required: [{names}]}}\n", secrets=secrets)
+    answer = holder(ApiScope.READ).get(f"/workspaces/{workspace.pk}/preflight").json()
+    required = [(each["name"], each["any_of"]) for each in answer["variables"] if each["required"]]
+    any_of = ["STORED", MASK, "TOKEN_of_ours"]
+    assert required == [(MASK, []), ("STORED", any_of), (MASK, any_of), ("TOKEN_of_ours", any_of)]
+    client.force_login(User.objects.create_superuser("operator"))
+    for page in ("change", "preflight"):
+        assert (
+            "hunter2_hunter2" not in client.get(f"/admin/workspaces/workspace/{workspace.pk}/{page}/").content.decode()
+        )
+
+
 @pytest.mark.django_db(transaction=True)
 def test_warnings_of_variables_keep_their_names_whatever_the_values_are(fake):
     values = {"A_KEY": "A_KEY", "B_KEY": "placeholder", "C_KEY": " looks like", "D_KEY": "'secrets.D_KEY'"}
