@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from slipway.table_widths import GAP, fitting_widths
 from slipway.texts import one_line, printable
 
 Row = Mapping[str, Any]
@@ -54,7 +56,8 @@ def warn(text: object) -> None:
 def show_rows(rows: Sequence[Row], columns: Columns, output: Format, *, name: str = "name") -> None:
     """Show the rows. `name` is the key that `-o name` shows."""
     if output is Format.TABLE:
-        show_table(table_of(rows, columns))
+        console = console_for()
+        show_table(table_of(rows, columns, console), console)
     elif output is Format.NAME:
         for row in rows:
             typer.echo(one_line(row[name]))
@@ -69,10 +72,20 @@ def show_one(row: Row, output: Format, *, name: str = "name") -> None:
     elif output is not Format.TABLE:
         typer.echo(encoded(row, output))
     else:
-        grid = Table.grid(padding=(0, 2))
-        for field, value in flattened(row):
-            grid.add_row(Text(one_line(field), style="bold"), Text(printable(value).rstrip()))
-        show_table(grid)
+        show_fields(row)
+
+
+def show_fields(row: Row) -> None:
+    """Show the fields of a row below each other. A long value goes on in the next line, beside its field."""
+    console = console_for()
+    cells = [(Text(one_line(field), style="bold"), Text(printable(value).rstrip())) for field, value in flattened(row)]
+    longest = max((field.cell_len for field, _ in cells), default=0)
+    grid = Table.grid(padding=(0, GAP))
+    grid.add_column(width=min(longest, console.width // 3), overflow="fold")
+    grid.add_column(overflow="fold")
+    for field, value in cells:
+        grid.add_row(field, value)
+    show_table(grid, console)
 
 
 def show_done(sentence: str, rows: Sequence[Row], output: Format) -> None:
@@ -90,9 +103,8 @@ def show_once(row: Row) -> None:
         warn(f"  {one_line(field)}  {one_line(value)}")
 
 
-def show_table(table: Table) -> None:
-    """Write a table: as wide as the terminal, elsewhere as wide as it is."""
-    console = console_for()
+def show_table(table: Table, console: Console) -> None:
+    """Write a table to the console of stdout, without spaces at the ends of lines if that is no terminal."""
     if console.is_terminal:
         console.print(table)
         return
@@ -101,13 +113,19 @@ def show_table(table: Table) -> None:
     typer.echo("\n".join(line.rstrip() for line in written.get().splitlines()))
 
 
-def table_of(rows: Iterable[Row], columns: Columns) -> Table:
-    """Return the rows as a table, one line each."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in columns:
-        table.add_column(title, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*(cell(column(row)) for column in columns.values()))
+def table_of(rows: Iterable[Row], columns: Columns, console: Console) -> Table:
+    """Return the rows as a table, one line each: as wide as the terminal at most, elsewhere as wide as it is."""
+    cells = {title: [cell(column(row)) for row in rows] for title, column in columns.items()}
+    widths = {title: max(cell_len(title), *(each.cell_len for each in [Text(), *cells[title]])) for title in cells}
+    if console.is_terminal:
+        widths = fitting_widths(widths, console.width)
+    else:
+        console.width = max(_PIPE_WIDTH, sum(widths.values()) + GAP * len(widths))
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for title, width in widths.items():
+        table.add_column(title, width=width, no_wrap=True, overflow="ellipsis")
+    for row in zip(*(cells[title] for title in widths), strict=True):
+        table.add_row(*row)
     return table
 
 

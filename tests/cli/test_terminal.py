@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from tests.cli.conftest import new_key
 from tests.waiting import PATIENCE_SECONDS
-from tests.workspaces.factories import online
+from tests.workspaces.factories import failed, online
 from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,6 +58,16 @@ def test_watching_redraws_the_list_until_ctrl_c(signed_in):
     online(name="nightly")
     code, screen = in_terminal("ls", "--watch", after="nightly", typed="\x03")
     assert (code, "\x1b[" in screen) == (130, True)
+
+
+@pytest.mark.parametrize(("arguments", "typed", "end"), [(["ls"], "", 0), (["ls", "--watch"], "\x03", 130)])
+def test_a_long_failure_takes_no_place_in_a_terminal(signed_in, arguments, typed, end):
+    workspace = failed(name="nightly-import")
+    Workspace.objects.filter(pk=workspace.pk).update(failure_message="Missing required environment variable. " * 5)
+    code, screen = in_terminal(*arguments, after="crashed", typed=typed, COLUMNS="80")
+    line = next(line for line in screen.splitlines() if "crashed" in line)
+    assert [each in line for each in ("nightly-import", "failed", "echo", str(workspace.pk)[:8])] == [True] * 4
+    assert code == end
 
 
 def completed(cli, words, **variables):

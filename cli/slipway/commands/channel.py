@@ -15,12 +15,12 @@ from slipway.values import assignments, check_stdin, confirm, read_file, read_va
 
 channel_app = typer.Typer(help="List, add, change, test and remove channels for events.", no_args_is_help=True)
 _COLUMNS: Columns = {
-    "ID": lambda row: str(row["id"]),
     "NAME": lambda row: row["name"],
     "KIND": lambda row: row["kind"],
     "STATE": lambda row: row["state"],
     "BACKLOG": lambda row: str(row["backlog"]),
     "DEAD": lambda row: str(row["dead_letters"]),
+    "ID": lambda row: str(row["id"]),
     "LAST ERROR": lambda row: row["last_error"],
 }
 ChannelArgument = Annotated[str, typer.Argument(metavar="CHANNEL", help="a name, its beginning, or an ID")]

@@ -91,9 +91,10 @@ def get_workspace(
 def watch_workspaces(client: Client, query: dict[str, Any], output: Format, *, most: int) -> None:
     """Show the list again and again: in a terminal in place, elsewhere a line for each one that changed."""
     if sys.stdout.isatty() and output is Format.TABLE:
-        with Live(console=console_for(), auto_refresh=False, vertical_overflow="crop") as live:
+        console = console_for()
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
             for rows in polled(client, query, most=most):
-                live.update(table_of(rows, WORKSPACE_COLUMNS), refresh=True)
+                live.update(table_of(rows, WORKSPACE_COLUMNS, console), refresh=True)
     shown: dict[str, str] = {}
     for rows in polled(client, query, most=most):
         lines = {row["id"]: watch_line(row, output) for row in rows}
