@@ -32,6 +32,14 @@ _GONE = (404, 410)
 _MOST = 2000
 _SORTS = ("name", "-created_at", "runtime")
 _KEPT_EVENTS = 500
+# The ID comes last, so that there is place for the detail.
+_COLUMNS = {title: WORKSPACE_COLUMNS[title] for title in ("NAME", "STATUS", "RUNTIME", "AGE", "DETAIL", "ID")}
+# A longer value would push the other columns out of sight: of a name this part of the view, of others so many columns.
+_NAME_PART = 3
+_CUT = {"STATUS": 16, "RUNTIME": 16}
+_SHORTEST_NAME = 16
+# What stands between the parts of the summary.
+_BETWEEN = "   "
 # They come every few seconds from each workspace, and say little that the table shows.
 CHATTER = ("WORKSPACE_HEARTBEAT",)
 
@@ -41,7 +49,7 @@ class FleetView(App[None]):
 
     TITLE = "slipway top"
     CSS = """
-    #summary { height: 1; padding: 0 1; background: $panel; }
+    #summary { height: auto; padding: 0 1; background: $panel; }
     #fleet { height: 2fr; scrollbar-size: 1 1; }
     #events { height: 1fr; border-top: solid $primary; padding: 0 1; scrollbar-size: 1 1; }
     #filter { display: none; }
@@ -51,7 +59,8 @@ class FleetView(App[None]):
         ("q", "quit", "Quit"),
         ("slash", "filter", "Filter"),
         ("s", "sort", "Sort"),
-        ("f", "failed", "Failed only"),
+        ("f", "failed", "Failed"),
+        ("escape", "show_all", "All"),
     ]
 
     def __init__(self, client: Client, *, text: str = "") -> None:
@@ -63,6 +72,7 @@ class FleetView(App[None]):
         self._is_live = False
         self._reload_at = 0.0
         self._names: dict[str, str] = {}
+        self._rows: list[dict[str, Any]] = []
         self._is_open = True
         self._calling = Lock()
 
@@ -71,12 +81,12 @@ class FleetView(App[None]):
         yield Static(id="summary", markup=False)
         yield DataTable(id="fleet", cursor_type="row", zebra_stripes=True)
         yield RichLog(id="events", max_lines=_KEPT_EVENTS, markup=False, highlight=False, wrap=False)
-        yield Input(id="filter", placeholder="a text in the name, role, runtime, failure or labels; Enter closes")
-        yield Footer()
+        yield Input(self._query["q"], id="filter", placeholder="a text in the name, role, runtime, failure or labels")
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """Begin to refresh and to follow the events."""
-        self.query_one("#fleet", DataTable).add_columns(*WORKSPACE_COLUMNS)
+        self.show_rows()
         self.query_one("#fleet").focus()
         for read in (self.read_fleet, self.read_events):
             # Threads that don't delay the end: they may wait for an answer of the server.
@@ -163,20 +173,36 @@ class FleetView(App[None]):
         self.query_one("#events", RichLog).write(Text(printable(text)))
 
     def show_fleet(self, rows: list[dict[str, Any]]) -> None:
-        """Replace the workspaces. The cursor stays at its line."""
+        """Show these workspaces, and how many have each status."""
         self._names |= {row["id"]: row["name"] for row in rows}
-        table = self.query_one("#fleet", DataTable)
-        cursor, top = table.cursor_row, table.scroll_y
-        table.clear()
-        for row in rows:
-            table.add_row(*(cell(column(row)) for column in WORKSPACE_COLUMNS.values()), key=row["id"])
-        table.move_cursor(row=min(cursor, max(len(rows) - 1, 0)), scroll=False)
-        table.scroll_y = top
+        self._rows = rows
+        self.show_rows()
+        searched = one_line(self._query["q"])[:_SHORTEST_NAME]
+        parts = [Text(f"{len(rows)} workspaces{' with ' * bool(searched)}{searched}")]
         counts = Counter(one_line(row["status"]) for row in rows)
-        summary = Text(f"{self._client.url}   {len(rows)} workspaces")
         for status, count in counts.most_common():
-            summary.append(f"   {count} {status.replace('_', ' ')}", style=STATUS_STYLES.get(status, ""))
-        self.query_one("#summary", Static).update(summary)
+            parts.append(Text(f"{count} {status.replace('_', ' ')}", style=STATUS_STYLES.get(status, "")))
+        self.query_one("#summary", Static).update(flowing([*parts, Text(self._client.url)], self.size.width - 2))
+
+    def show_rows(self) -> None:
+        """Replace the lines of the table. The cursor stays at its line."""
+        table = self.query_one("#fleet", DataTable)
+        cursor, left, top = table.cursor_row, table.scroll_x, table.scroll_y
+        table.clear(columns=True)
+        table.add_columns(*_COLUMNS)
+        most = {"NAME": max(self.size.width // _NAME_PART, _SHORTEST_NAME), **_CUT}
+        for row in self._rows:
+            cells = {title: cell(column(row)) for title, column in _COLUMNS.items()}
+            for title, width in most.items():
+                cells[title].truncate(width, overflow="ellipsis")
+            table.add_row(*cells.values(), key=row["id"])
+        table.move_cursor(row=min(cursor, max(len(self._rows) - 1, 0)), scroll=False)
+        table.scroll_x, table.scroll_y = left, top
+
+    def on_resize(self) -> None:
+        """Lay out anew what was read."""
+        if self._rows:
+            self.show_fleet(self._rows)
 
     def show_problem(self, text: str) -> None:
         """Show why the workspaces can't be read. Those that were read stay."""
@@ -187,16 +213,32 @@ class FleetView(App[None]):
         field = self.query_one("#filter", Input)
         field.add_class("shown")
         field.focus()
+        self.refresh_bindings()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter by what was typed so far."""
         self._query["q"] = event.value
+        self.refresh_bindings()
         self.reload()
 
     def on_input_submitted(self) -> None:
         """Close the filter. It still holds."""
         self.query_one("#filter").remove_class("shown")
         self.query_one("#fleet").focus()
+        self.refresh_bindings()
+
+    def action_show_all(self) -> None:
+        """Close the filter, and show what it and `f` left out."""
+        self._query["status"] = None
+        self.query_one("#filter", Input).clear()
+        self.on_input_submitted()
+        self.reload()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return whether a key does something now."""
+        if action != "show_all":
+            return super().check_action(action, parameters)
+        return bool(self._query["q"] or self._query["status"] or self.query("#filter.shown"))
 
     def action_sort(self) -> None:
         """Sort by the next column: name, age, runtime."""
@@ -207,12 +249,24 @@ class FleetView(App[None]):
     def action_failed(self) -> None:
         """Show only failed workspaces, or all again."""
         self._query["status"] = None if self._query["status"] else "failed"
+        self.refresh_bindings()
         self.reload()
 
     def reload(self) -> None:
         """Have all workspaces read anew."""
         self._reload_at = 0.0
         self._is_stale.set()
+
+
+def flowing(parts: list[Text], width: int) -> Text:
+    """Return the parts in as few lines as they fit in, none of them divided unless it is too long for a line."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if lines[-1].cell_len + len(_BETWEEN) + part.cell_len <= width:
+            lines[-1] = Text(_BETWEEN).join([lines[-1], part])
+        else:
+            lines.append(part)
+    return Text("\n").join(lines)
 
 
 def until_closed(read: Callable[[], None]) -> None:

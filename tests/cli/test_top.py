@@ -1,6 +1,8 @@
 """`slipway top`, driven by Textual's own pilot against a real server."""
 
 import asyncio
+import html
+import re
 import threading
 from collections import Counter
 from contextlib import closing
@@ -16,7 +18,7 @@ from events.names import EphemeralEventType
 from tests.cli.conftest import new_key
 from tests.journeys.conftest import stack
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from tests.workspaces.factories import failed, online
+from tests.workspaces.factories import booting, failed, hibernated, online
 from workspaces.models import Workspace
 from workspaces.operations import pause, remove, resume
 
@@ -40,14 +42,14 @@ class CountingClient(Client):
         return super().once(request)
 
 
-def watch(url, play):
-    """Open the view in a terminal of 150 columns, and let `play` use it."""
+def watch(url, play, size=(150, 40)):
+    """Open the view in a terminal of this size, and let `play` use it."""
 
     async def open_view():
         with closing(CountingClient(Server(url=url, key=new_key_text))) as client:
             view = FleetView(client)
             view.calls = client.calls
-            async with view.run_test(size=(150, 40)) as pilot:
+            async with view.run_test(size=size) as pilot:
                 await play(view, pilot)
 
     new_key_text = new_key()
@@ -84,6 +86,96 @@ def test_the_fleet_is_shown_and_filtered(live_server):
         await pilot.press("q")
 
     watch(live_server.url, play)
+
+
+def screen_of(view):
+    """Return the lines that the terminal shows, from the picture that Textual draws of them."""
+    lines = {}
+    for place, text in re.findall(r'<text[^>]*-line-(\d+)\)"[^>]*>([^<]*)</text>', view.export_screenshot()):
+        lines.setdefault(int(place), []).append(html.unescape(text).replace("\N{NO-BREAK SPACE}", " "))
+    return ["".join(lines[place]) for place in sorted(lines)]
+
+
+def squeezed(*texts):
+    """Return texts without the spaces between words: those of another colour have a place of their own."""
+    return "".join("".join(texts).split())
+
+
+def test_a_long_name_leaves_place_for_the_other_columns(live_server):
+    online(name="n" * 87)
+    failed(name="nightly-import")
+    Workspace.objects.update(runtime="r" * 60)
+
+    async def play(view, pilot):
+        await until(pilot, lambda: len(names(view)) == 2)
+        await pilot.pause()
+        header, failing, long = screen_of(view)[1:4]
+        assert header.split()[:5] == ["NAME", "STATUS", "RUNTIME", "AGE", "DETAIL"]
+        assert ("failed" in failing, "crashed:" in failing, "online" in long) == (True, True, True)
+        await pilot.resize_terminal(200, 24)
+        await until(pilot, lambda: f"{'n' * 65}… " in screen_of(view)[3])
+        assert "crashed: It broke." in screen_of(view)[2]
+
+    watch(live_server.url, play, size=(80, 24))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_view_shows_every_count_and_every_key(live_server, width):
+    for make, number in ((online, 12), (failed, 8), (booting, 6), (hibernated, 5)):
+        for each in range(number):
+            make(name=f"{make.__name__}-{each}")
+
+    async def play(view, pilot):
+        await until(pilot, lambda: len(names(view)) == 31)
+        await pilot.press("f", "f", "slash", "o", "n", "enter")
+        await until(pilot, lambda: len(names(view)) == 12)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(names(view)) == 31)
+        await pilot.press("f")
+        await until(pilot, lambda: len(names(view)) == 8)
+        keys = "q Quit / Filter s Sort f Failed esc All"
+        await until(pilot, lambda: squeezed(screen_of(view)[-1]) == squeezed(keys))
+        await pilot.press("escape")
+        await until(pilot, lambda: len(names(view)) == 31)
+        summary = f"31 workspaces 12 online 8 failed 6 provisioning 5 hibernated {live_server.url} NAME"
+        await until(pilot, lambda: squeezed(*screen_of(view)[:4]).startswith(squeezed(summary)))
+        await until(pilot, lambda: "esc" not in screen_of(view)[-1])
+
+    watch(live_server.url, play, size=(width, 24))
+
+
+def test_escape_closes_the_filter_and_the_next_key_is_a_command(live_server):
+    online(name="nightly"), online(name="greeter")
+
+    async def play(view, pilot):
+        await until(pilot, lambda: names(view) == ["greeter", "nightly"])
+        await pilot.press("slash", *"night")
+        await until(pilot, lambda: names(view) == ["nightly"])
+        await until(pilot, lambda: "1 workspaces with night" in screen_of(view)[0])
+        await pilot.press("escape")
+        await until(pilot, lambda: names(view) == ["greeter", "nightly"])
+        assert not view.query_one("#filter", Input).has_class("shown")
+        await pilot.press("q")
+        await until(pilot, lambda: view.return_code == 0)
+
+    watch(live_server.url, play)
+
+
+def test_what_is_out_of_sight_stays_scrolled_to(live_server):
+    for number in range(40):
+        online(name=f"nightly-{number:02}")
+
+    async def play(view, pilot):
+        await until(pilot, lambda: len(names(view)) == 40)
+        table = view.query_one("#fleet", DataTable)
+        await pilot.press(*["right"] * 5, *["down"] * 30)
+        await until(pilot, lambda: table.scroll_x == 5)
+        place, before = table.scroll_y, view.calls["/workspaces"]
+        view.reload()
+        await until(pilot, lambda: view.calls["/workspaces"] > before + 1)
+        assert (table.scroll_x, table.scroll_y, table.cursor_row) == (5, place, 30)
+
+    watch(live_server.url, play, size=(40, 24))
 
 
 async def elsewhere(act, *arguments, **options):
