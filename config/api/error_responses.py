@@ -6,13 +6,16 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import Resolver404, resolve
 from django.utils.deprecation import MiddlewareMixin
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
+
+from events.live.stream import BAD_HOST
 
 # The codes of errors that have none of their own.
 _CODES = {
@@ -42,20 +45,31 @@ class JsonErrorMiddleware(MiddlewareMixin):
         """Return the response, with a JSON body if it is an error without one."""
         if not isinstance(response, HttpResponse) or response.status_code < HTTPStatus.BAD_REQUEST:
             return response
-        match = request.resolver_match
-        # Watchers report below /admin/, too.
-        is_page = request.path_info.startswith("/admin/") and not (match and match.app_name == "ninja")
-        if is_page or "json" in response.get("Content-Type", ""):
+        if is_page(request) or "json" in response.get("Content-Type", ""):
             return response
         status = HTTPStatus(response.status_code)
-        body = JsonResponse(
-            {"error": _MESSAGES.get(status, status.phrase), "code": code_of(status)},
-            json_dumps_params={"separators": (",", ":")},
-        )
+        body = error_json(status, _MESSAGES.get(status, status.phrase), code=code_of(status))
         response.content, response["Content-Type"] = body.content, body["Content-Type"]
         # An inner middleware may have set the length of the old body.
         response["Content-Length"] = str(len(response.content))
         return response
+
+
+def is_page(request: HttpRequest) -> bool:
+    """Return whether the request is for a page of the admin. Watchers report below /admin/, too."""
+    if not request.path_info.startswith("/admin/"):
+        return False
+    try:
+        # A request that a middleware refuses was not resolved.
+        match = request.resolver_match or resolve(request.path_info)
+    except Resolver404:
+        return True
+    return match.app_name != "ninja"
+
+
+def error_json(status: HTTPStatus, sentence: str, *, code: str) -> JsonResponse:
+    """Return an error as the API answers it."""
+    return JsonResponse({"error": sentence, "code": code}, status=status, json_dumps_params={"separators": (",", ":")})
 
 
 def code_of(status: HTTPStatus) -> str:
@@ -65,11 +79,7 @@ def code_of(status: HTTPStatus) -> str:
 
 def try_later(sentence: str, *, seconds: int) -> JsonResponse:
     """Return the 503 for what can't be done now, with Retry-After."""
-    response = JsonResponse(
-        {"error": sentence, "code": "unavailable"},
-        status=HTTPStatus.SERVICE_UNAVAILABLE,
-        json_dumps_params={"separators": (",", ":")},
-    )
+    response = error_json(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="unavailable")
     response["Retry-After"] = str(seconds)
     return response
 
@@ -84,6 +94,9 @@ def try_later_page(request: HttpRequest, sentence: str, *, seconds: int) -> Http
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Return the page for a form that Django refused to read, with the reason and a way back."""
+    is_bad_host = isinstance(exception, DisallowedHost)
+    if is_bad_host and not is_page(request):
+        return error_json(HTTPStatus.BAD_REQUEST, BAD_HOST, code="bad_host")
     if isinstance(exception, RequestDataTooBig):
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
         title, sentence, status = "Too large", f"This form holds more than {limit} MiB.", 413
@@ -91,7 +104,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         title, sentence, status = "Bad request", "This request is not a form that can be read.", 400
     if not hasattr(request, "user"):
         # Refused before anyone was identified, such as a request for another host.
-        page = render_to_string("config/short_page.html", {"title": title, "sentence": "This request can't be served."})
+        reason = BAD_HOST if is_bad_host else "This request can't be served."
+        page = render_to_string("config/short_page.html", {"title": title, "sentence": reason})
         return HttpResponse(page, status=status)
     context = {**admin.site.each_context(request), "title": title, "sentence": sentence}
     return render(request, "config/refused_form.html", context, status=status)

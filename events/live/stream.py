@@ -10,6 +10,9 @@ from events.envelope import keep_alive_text
 from events.live.client_writer import ClientWriter, size_of
 from events.live.event_batch import AsgiMessage, EventBatch, StreamFormat, StreamOptions, body_part
 
+# The sentence of every refusal with the code `bad_host`.
+BAD_HOST = "This host is not among ALLOWED_HOSTS."
+
 
 class StreamRefused(Exception):
     """The stream is refused, or ends, with this HTTP status and sentence. `code` is for programs."""

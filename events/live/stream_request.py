@@ -16,7 +16,7 @@ from events.live.client_writer import ClientWriter, Send
 from events.live.event_batch import StreamFormat, StreamOptions
 from events.live.filters import FIELDS, BadFilter, Filter
 from events.live.log_reader import LogUnavailable
-from events.live.stream import Stream, StreamRefused
+from events.live.stream import BAD_HOST, Stream, StreamRefused
 from events.live.stream_hub import StreamHub
 from events.parameters import WrongParameters, check_parameters
 
@@ -70,7 +70,7 @@ async def check_request(hub: StreamHub, scope: Mapping[str, Any], *, workspace_i
     except TooManyFieldsSent:
         raise StreamRefused(400, "The request has too many parameters.", code="bad_request") from None
     except DisallowedHost:
-        raise StreamRefused(400, "This host is not among ALLOWED_HOSTS.", code="bad_host") from None
+        raise StreamRefused(400, BAD_HOST, code="bad_host") from None
     except (LogUnavailable, DatabaseError):
         why = "The event log can't be read now. Try again in a few seconds."
         raise StreamRefused(503, why, code="unavailable", headers={"Retry-After": "2"}) from None

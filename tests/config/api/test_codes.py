@@ -3,6 +3,7 @@
 import ast
 import json
 from itertools import chain
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.django_db
 DOCUMENTED = documented_codes()
 PACKAGES = ("config", "events", "registry", "workspaces")
 # What makes a refusal, with the place of its code among the positional arguments; None: it is given by name only.
-BY_NAME = ("RequestRefused", "StreamRefused", "TurnedAway", "unauthorized", "respond")
+BY_NAME = ("error_json", "RequestRefused", "StreamRefused", "TurnedAway", "unauthorized", "respond")
 MAKERS = {"error_handler": 1, **dict.fromkeys(BY_NAME)}
 
 
@@ -93,6 +94,10 @@ def a_form():
     return caller.client.post("/registry/heartbeat", {"error_rate": "1"}, headers=caller.headers)
 
 
+def another_host(path="/workspaces"):
+    return Client().get(path, headers={"Host": "evil.example"})
+
+
 def a_stream_without_asgi():
     return Client().get("/events/stream")
 
@@ -111,6 +116,7 @@ def an_agent_that_is_not_there():
         (another_method_of_a_plain_view, 405),
         (a_forbidden_address, 422),
         (a_form, 400),
+        (another_host, 400),
         (a_stream_without_asgi, 501),
         (an_agent_that_is_not_there, 503),
     ],
@@ -119,6 +125,25 @@ def test_a_refusal_has_a_code_of_its_status(refused, status):
     answer = refused()
     assert answer.status_code == status
     assert answer.json()["code"] in DOCUMENTED[status]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/workspaces", "/registry/heartbeat", "/api/openapi.json", "/nonsense", "/events/stream"),
+        f"/admin/workspaces/{UUID(int=1)}/bootstrap-failed",
+    ],
+)
+def test_a_host_that_is_not_allowed_is_named_as_the_reason_everywhere(path):
+    answer = another_host(path)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_host")
+    assert answer.json()["error"] == "This host is not among ALLOWED_HOSTS."
+
+
+def test_a_page_for_a_host_that_is_not_allowed_is_a_page():
+    answer = another_host("/admin/workspaces/workspace/")
+    assert (answer.status_code, answer["Content-Type"]) == (400, "text/html; charset=utf-8")
+    assert "This host is not among ALLOWED_HOSTS." in answer.content.decode()
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 500, 503])

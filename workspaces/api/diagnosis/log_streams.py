@@ -20,7 +20,7 @@ from django.db import DatabaseError, connections
 from events.live.authorization import django_request, require_authorization
 from events.live.event_batch import AsgiMessage, body_part
 from events.live.server_sent import send_refusal
-from events.live.stream import StreamRefused
+from events.live.stream import BAD_HOST, StreamRefused
 from events.live.stream_request import own_path
 from events.parameters import WrongParameters, check_parameters
 from workspaces.access.authentication import Agent, Operator, bearer_token
@@ -173,7 +173,7 @@ class LogStreams:
         except TooManyFieldsSent:
             raise StreamRefused(400, "The request has too many parameters.", code="bad_request") from None
         except DisallowedHost:
-            raise StreamRefused(400, "This host is not among ALLOWED_HOSTS.", code="bad_host") from None
+            raise StreamRefused(400, BAD_HOST, code="bad_host") from None
         except DatabaseError:
             why = "The database can't be used right now. Try again in a few seconds."
             raise StreamRefused(503, why, headers={"Retry-After": "2"}, code="unavailable") from None
