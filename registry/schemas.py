@@ -31,7 +31,7 @@ from agent.texts import mend_line, mend_text, mend_values
 from events.masking.masker import WINDOW_CHARACTERS
 from postgres.enum_text import one_of
 from workspaces.access.errors import field_message
-from workspaces.lifecycle.transitions import FailureCode, RuntimeState, WorkspaceStatus
+from workspaces.lifecycle.transitions import RuntimeState, WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS
 
 # The largest values that the columns of Heartbeat can store.
@@ -92,7 +92,8 @@ Seconds = Annotated[float, BeforeValidator(partial(clamped, most=_LARGEST_COUNT)
 Card = Annotated[dict[str, Any], AfterValidator(mend_card)]
 Capability = Annotated[str, AfterValidator(lambda name: mend_line(name[:_MAX_CAPABILITY_CHARACTERS]))]
 EnvironmentName = Annotated[str, Field(max_length=255), AfterValidator(environment_name)]
-AgentFailureCode = Literal[FailureCode.MISSING_ENV, FailureCode.BAD_CONFIG, FailureCode.CRASHED]
+# Members of FailureCode. As members, Pydantic's message would name them as Python does.
+AgentFailureCode = Literal["missing_env", "bad_config", "crashed"]
 
 
 class Report(BaseModel):
