@@ -58,9 +58,16 @@ def config(tmp_path):
 
 
 @pytest.mark.django_db
+def test_launch_without_arguments_lists_the_templates():
+    assert launch().startswith("Templates: ")
+    assert "echo" in launch()
+    assert not Workspace.objects.exists()
+
+
+@pytest.mark.django_db
 def test_launch_needs_a_template_or_a_file(config):
-    assert refusal_of().startswith("Give a template or --config FILE, and neither was given. Templates: ")
-    assert "echo" in refusal_of()
+    for arguments in (("--name", "mine"), ("--wait",), ("--env-file", str(config)), ("--restart", "never")):
+        assert refusal_of(*arguments).startswith("Give a template or --config FILE, and neither was given. Templates: ")
     assert "not both" in refusal_of("echo", "--config", str(config))
 
 

@@ -28,11 +28,12 @@ from workspaces.services.launching import create
 from workspaces.workers import LAUNCH_QUEUE, NoWorker, require_worker
 
 EPILOG = """examples:
+  manage.py launch                        (lists the templates)
   manage.py launch echo --wait
   manage.py launch hermes --name nightly --secret HERMES_API_KEY --wait
   manage.py launch --config my.yaml --env-file .env --timeout 900
 
-exit codes: 0 launched (with --wait: online), 1 it did not come online, 2 nothing was created, 130 interrupted
+exit codes: 0 launched (with --wait: online) or listed, 1 it did not come online, 2 nothing was created, 130 interrupted
 """
 _INTERRUPTED = 130
 
@@ -42,6 +43,7 @@ class Command(CommandWithExamples):
     epilog = EPILOG
 
     def add_arguments(self, parser: CommandParser) -> None:
+        of_every_command = vars(parser.parse_args([]))
         parser.add_argument("template", nargs="?", default="", help="the name of a catalog template")
         parser.add_argument("--config", type=Path, metavar="FILE", help="a config.yaml instead of a template")
         parser.add_argument("--name", default="", help="the workspace's name (default: the name in config.yaml)")
@@ -59,9 +61,15 @@ class Command(CommandWithExamples):
         )
         parser.add_argument("--wait", action="store_true", help="show the progress until it is online or failed")
 
+        defaults = vars(parser.parse_args([])).items()
+        self.defaults = {name: value for name, value in defaults if name not in of_every_command}
+
     is_created = False
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if all(options[name] == value for name, value in self.defaults.items()):
+            self.stdout.write(known_templates())
+            return
         try:
             self.launch(options)
         except KeyboardInterrupt:
