@@ -1,19 +1,21 @@
 """The command `slipway`, with all its commands and the way it ends."""
 
+import os
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, TextIO
 
 import typer
 
 from slipway.commands import channel, events, launching, listing, logs, preflight, secret, signing_in, top, verbs
-from slipway.errors import CommandFailed
+from slipway.errors import CommandFailed, ExitCode
 from slipway.output import warn
 
 app = typer.Typer(
     name="slipway",
     help="Operate the workspaces of a Slipway server.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong argument, 3 not allowed, 4 not found, 5 refused, 6 unavailable, "
-    "130 interrupted.",
+    "130 interrupted, 141 unread.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -37,7 +39,26 @@ for _module in (signing_in, listing, launching, verbs, logs, events, secret, pre
 def main() -> None:
     """Run the command, and exit with one of the codes in `ExitCode`."""
     try:
+        run()
+    except SystemExit as end:
+        # Typer and Rich end with 1 if nobody reads the output any more.
+        if isinstance(end.__context__, BrokenPipeError):
+            abandon(sys.stdout, sys.stderr)
+            sys.exit(ExitCode.UNREAD)
+        raise
+
+
+def run() -> None:
+    """Run the command, and exit with a sentence for what went wrong."""
+    try:
         app(prog_name="slipway")
     except CommandFailed as error:
         warn(error)
         sys.exit(error.exit_code)
+
+
+def abandon(*streams: TextIO) -> None:
+    """Send what these streams still hold nowhere. Python would try once more to write it, and exit with 120."""
+    with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+        for stream in streams:
+            os.dup2(nowhere.fileno(), stream.fileno())

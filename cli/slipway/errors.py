@@ -21,6 +21,8 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 6
     # Ctrl-C, as Typer answers it. What was begun on the server goes on.
     INTERRUPTED = 130
+    # Nobody reads the output any more, as of `slipway logs -f | head -n 1`. Shells show a death by SIGPIPE as this.
+    UNREAD = 141
 
 
 class CommandFailed(Exception):

@@ -76,14 +76,14 @@ class Cli:
         return key
 
     @contextmanager
-    def running(self, *arguments):
-        """Run a command in a process of its own that goes on. Gives the lines that it writes."""
+    def running(self, *arguments, stdout=None):
+        """Run a command in a process of its own that goes on. Gives the lines that it writes, unless to `stdout`."""
         environment = {**os.environ, "PYTHONPATH": str(settings.BASE_DIR / "cli"), "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "slipway", *map(str, arguments)]
         out, err = self.folder / "out", self.folder / "err"
         with out.open("w") as out_file, err.open("w") as err_file:
             process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=out_file, stderr=err_file
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=stdout or out_file, stderr=err_file
             )
             try:
                 yield Following(process, out, err)

@@ -1,0 +1,56 @@
+"""How the command ends if its output is not read."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+from slipway.errors import ExitCode
+
+from tests.waiting import PATIENCE_SECONDS
+from tests.workspaces.factories import online
+from workspaces.operations import pause
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def run(*arguments, **streams):
+    """Run a command in a process of its own, and return its exit code and what it wrote to stderr, if that is kept."""
+    environment = {**os.environ, "PYTHONPATH": str(settings.BASE_DIR / "cli")}
+    command = [sys.executable, "-m", "slipway", *arguments]
+    streams = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE, "timeout": PATIENCE_SECONDS, **streams}
+    ended = subprocess.run(command, env=environment, check=False, **streams)
+    return ended.returncode, (ended.stderr or b"").decode()
+
+
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+WRITING = (["ls"], ["ls", "-o", "json"], ["ls", "--watch"], ["profile", "use", "default"], ["--help"])
+
+
+@pytest.mark.parametrize("arguments", WRITING)
+def test_output_that_nobody_reads_ends_the_command_as_a_closed_pipe_ends_others(signed_in, unread, arguments):
+    online(name="nightly")
+    assert run(*arguments, stdout=unread) == (ExitCode.UNREAD, "")
+
+
+def test_a_command_that_goes_on_ends_when_nobody_reads_it_any_more(signed_in):
+    workspace = online(name="nightly")
+    with signed_in.running("ls", "--watch", "-o", "json", stdout=subprocess.PIPE) as watching:
+        assert b"online" in watching.process.stdout.readline()
+        watching.process.stdout.close()
+        pause(workspace.pk)
+        assert watching.process.wait(PATIENCE_SECONDS) == ExitCode.UNREAD
+        assert watching.errors == ""
+
+
+def test_a_failure_that_nobody_reads_ends_the_command_alike(signed_in, unread):
+    assert run("get", "nothing", stderr=unread) == (ExitCode.UNREAD, "")
