@@ -3,7 +3,7 @@
 import os
 import sys
 from contextlib import suppress
-from typing import Annotated, TextIO
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
@@ -15,7 +15,7 @@ app = typer.Typer(
     name="slipway",
     help="Operate the workspaces of a Slipway server.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong argument, 3 not allowed, 4 not found, 5 refused, 6 unavailable, "
-    "130 interrupted, 141 unread.",
+    "7 broken, 130 interrupted, 141 unread.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -53,8 +53,23 @@ def run() -> None:
     try:
         app(prog_name="slipway")
     except CommandFailed as error:
-        warn(error)
-        sys.exit(error.exit_code)
+        fail(error, error.exit_code)
+    except Exception as error:
+        if os.environ.get("SLIPWAY_DEBUG"):
+            raise
+        abandon(sys.stdout)
+        is_own = not isinstance(error, OSError)
+        why = f"{type(error).__name__}: {error}. With SLIPWAY_DEBUG=1 it shows where." if is_own else error
+        fail(f"slipway can't go on: {why}", ExitCode.BROKEN)
+
+
+def fail(sentence: object, code: ExitCode) -> NoReturn:
+    """Exit with a sentence, or without it if it can't be written."""
+    try:
+        warn(sentence)
+    except OSError:
+        abandon(sys.stderr)
+    sys.exit(code)
 
 
 def abandon(*streams: TextIO) -> None:

@@ -19,6 +19,8 @@ class ExitCode(IntEnum):
     REFUSED = 5
     # The server can't be reached, or can't answer now. What was asked for may have been done.
     UNAVAILABLE = 6
+    # Its output can't be written, or it has an error of its own. What was asked for may have been done.
+    BROKEN = 7
     # Ctrl-C, as Typer answers it. What was begun on the server goes on.
     INTERRUPTED = 130
     # Nobody reads the output any more, as of `slipway logs -f | head -n 1`. Shells show a death by SIGPIPE as this.

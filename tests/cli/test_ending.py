@@ -1,4 +1,4 @@
-"""How the command ends if its output is not read."""
+"""How the command ends if its output goes nowhere, or if it has an error of its own."""
 
 import os
 import subprocess
@@ -33,6 +33,13 @@ def unread():
     os.close(writer)
 
 
+@pytest.fixture
+def full():
+    """A file that takes nothing."""
+    with open("/dev/full", "wb") as file:
+        yield file
+
+
 WRITING = (["ls"], ["ls", "-o", "json"], ["ls", "--watch"], ["profile", "use", "default"], ["--help"])
 
 
@@ -54,3 +61,27 @@ def test_a_command_that_goes_on_ends_when_nobody_reads_it_any_more(signed_in):
 
 def test_a_failure_that_nobody_reads_ends_the_command_alike(signed_in, unread):
     assert run("get", "nothing", stderr=unread) == (ExitCode.UNREAD, "")
+
+
+@pytest.mark.parametrize("arguments", WRITING)
+def test_output_that_can_not_be_written_is_a_sentence(signed_in, full, arguments):
+    online(name="nightly")
+    code, said = run(*arguments, stdout=full)
+    assert (code, said.count("\n")) == (ExitCode.BROKEN, 1), said
+    assert "No space left on device" in said
+
+
+def test_a_failure_whose_sentence_can_not_be_written_keeps_its_exit_code(signed_in, full):
+    assert run("get", "nothing", stderr=full) == (ExitCode.NOT_FOUND, "")
+
+
+def test_an_error_of_the_command_itself_is_a_sentence_and_a_traceback_only_if_asked_for(signed_in, monkeypatch):
+    def fail(*arguments, **options):
+        raise LookupError("odd \x1b[1m error")
+
+    monkeypatch.setattr("slipway.commands.listing.show_rows", fail)
+    said = "slipway can't go on: LookupError: odd  error. With SLIPWAY_DEBUG=1 it shows where.\n"
+    assert signed_in("ls") == (ExitCode.BROKEN, "", said)
+    monkeypatch.setenv("SLIPWAY_DEBUG", "1")
+    with pytest.raises(LookupError):
+        signed_in("ls")
