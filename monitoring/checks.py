@@ -1,5 +1,6 @@
 """System checks of settings that contradict each other or the database. `manage.py check` runs them."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,15 +98,16 @@ def check_postgres_version(*, databases: Sequence[str] | None = None, **_: Any) 
 
 @register
 def check_catalog(**_: Any) -> list[CheckMessage]:
-    """Check that each catalog folder exists (slipway.W001) and that its templates can be launched (slipway.W002)."""
+    """Check that each catalog folder can be read (slipway.W001) and its templates be launched (slipway.W002)."""
     missing = [
         Warning(
-            f"The catalog folder {folder} does not exist.",
-            hint="Correct CATALOG_DIRS, or create the folder.",
+            f"The catalog folder {folder} does not exist or can't be read.",
+            hint="Correct CATALOG_DIRS, or create the folder and let Slipway read it.",
             id="slipway.W001",
         )
         for folder in settings.CATALOG_DIRS
-        if not folder.is_dir()
+        # `Path.is_dir` raises if it can't be read.
+        if not (os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK))
     ]
     unusable = [
         Warning(f"The template {template.id} can't be launched: {template.problem}", id="slipway.W002")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from django.conf import settings
 
@@ -23,8 +24,10 @@ class UnknownTemplate(ValueError):
     """The catalog has no template with this name."""
 
     def __init__(self, name: str) -> None:
-        known = ", ".join(sorted(map(mend_line, _folders()))) or "none"
-        super().__init__(f"There is no template {name[:80]!r} in the catalog. Known templates: {known}.")
+        folders, unreadable = _folders()
+        known = ", ".join(sorted(map(mend_line, folders))) or "none"
+        more = f" These folders of the catalog can't be read: {', '.join(map(str, unreadable))}." if unreadable else ""
+        super().__init__(f"There is no template {name[:80]!r} in the catalog. Known templates: {known}.{more}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +43,27 @@ class Template:
     problem: str = ""
 
 
+class _Folders(NamedTuple):
+    """The folder of each template by the template's name, and the folders of the catalog that can't be read."""
+
+    templates: dict[str, Path]
+    unreadable: list[Path]
+
+
 def list_templates() -> list[Template]:
     """Return every template, ordered by name; of two with one name, the one of the earlier folder."""
-    return [read_template(folder) for _, folder in sorted(_folders().items())]
+    return [read_template(folder) for _, folder in sorted(_folders().templates.items())]
 
 
 def list_runtimes() -> frozenset[str]:
-    """Return the runtimes of the templates. They are read again only after a config.yaml has changed."""
-    return runtimes_of(tuple((folder, stamp(folder / CONFIG_FILE)) for _, folder in sorted(_folders().items())))
+    """Return the runtimes of the templates. They are read again only after a config.yaml has changed.
+
+    Raises OSError if a folder of the catalog can't be read.
+    """
+    folders, unreadable = _folders()
+    if unreadable:
+        raise OSError(f"These folders of the catalog can't be read: {', '.join(map(str, unreadable))}.")
+    return runtimes_of(tuple((folder, stamp(folder / CONFIG_FILE)) for _, folder in sorted(folders.items())))
 
 
 @lru_cache(maxsize=1)
@@ -95,7 +111,7 @@ def read(name: str) -> tuple[str, Mapping[str, bytes]]:
 
     Raises UnknownTemplate, or BadConfig if it can't be read.
     """
-    folder = _folders().get(name)
+    folder = _folders().templates.get(name)
     if folder is None:
         raise UnknownTemplate(name)
     return read_folder(folder)
@@ -114,11 +130,19 @@ def read_folder(folder: Path) -> tuple[str, Mapping[str, bytes]]:
     return text, template_files.read_files(folder)
 
 
-def _folders() -> dict[str, Path]:
-    """Return the folder of each template by the template's name."""
-    folders: dict[str, Path] = {}
+def _folders() -> _Folders:
+    """Return the folders of the catalog. One that can't be read hides no other, and is logged."""
+    found = _Folders({}, [])
     for root in reversed(settings.CATALOG_DIRS):
-        if root.is_dir():
+        try:
             # Broken links too: a template that can't be read is listed as one.
-            folders |= {folder.name: folder for folder in root.iterdir() if os.path.lexists(folder / CONFIG_FILE)}
-    return folders
+            entries = [folder for folder in root.iterdir() if os.path.lexists(folder / CONFIG_FILE)]
+        except (FileNotFoundError, NotADirectoryError):
+            # The system check names it.
+            continue
+        except OSError as error:
+            logger.warning("A folder of the catalog can't be read", extra={"folder": root, "detail": str(error)})
+            found.unreadable.append(root)
+        else:
+            found.templates.update({folder.name: folder for folder in entries})
+    return found

@@ -9,6 +9,7 @@ from django.core.management import CommandError, call_command
 from monitoring import checks
 from tests.callers import holder
 from workspaces.configuration import catalog
+from workspaces.configuration.effective import inspect_source
 from workspaces.models import ApiScope
 
 pytestmark = pytest.mark.django_db
@@ -136,3 +137,33 @@ def test_the_folder_of_the_catalog_is_read_once_however_many_templates_and_runti
     monkeypatch.setattr(Path, "iterdir", iterdir_and_count)
     READERS[reader]()
     assert read == [folder.parent]
+
+
+@pytest.fixture(params=["a name that is too long", "a link to itself"])
+def unreadable_root(request, settings, tmp_path, folder):
+    """A folder of the catalog that nobody can read, not even root, beside one with a good template."""
+    root = tmp_path / ("x" * 300) if request.param == "a name that is too long" else tmp_path / "loop"
+    if root.name == "loop":
+        root.symlink_to(root)
+    folder.rmdir()
+    settings.CATALOG_DIRS = [root, tmp_path]
+    return root
+
+
+def test_a_folder_of_the_catalog_that_can_not_be_read_hides_no_other_and_is_named(unreadable_root, caplog):
+    assert [each["id"] for each in holder(ApiScope.READ).get("/templates").json()] == ["good"]
+    assert "A folder of the catalog can't be read" in caplog.messages
+    assert inspect_source(template="good", config=None).problems == []
+    [problem] = inspect_source(template="other", config=None).problems
+    assert problem.code == "unknown_template"
+    assert problem.message.endswith(
+        f"Known templates: good. These folders of the catalog can't be read: {unreadable_root}."
+    )
+    assert str(unreadable_root) in by_check()
+
+
+def test_no_runtime_is_called_unknown_while_a_folder_of_the_catalog_can_not_be_read(unreadable_root):
+    answer = holder(ApiScope.OPERATE).post("/workspaces/preflight", {"config": "runtime: mine"})
+    assert answer.json()["warnings"] == []
+    create = {"name": "x", "template": "good"}
+    assert holder(ApiScope.OPERATE).post("/workspaces", create).status_code == 201
