@@ -13,7 +13,7 @@ from events.masking.masker import WINDOW_CHARACTERS, Masker
 from workspaces.access import secrets
 from workspaces.models import Launch
 
-_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+_UUID = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}(?![0-9a-f])", re.IGNORECASE)
 # No line waits for the database so soon after one that could not reach it.
 PAUSE_SECONDS = 5.0
 _paused_until = -math.inf
@@ -50,7 +50,9 @@ def values_of(named: set[UUID]) -> list[str]:
             launched = Launch.objects.filter(pk__in=named).values_list("workspace_id", flat=True)
             return list(chain.from_iterable(secrets.readable_values({*named, *launched}).values()))
     except (OperationalError, InterfaceError):
-        pause_reads()
+        # What ends one thread's session or query, such as a timeout, keeps no other from being read.
+        if not was_connected and connection.connection is None:
+            pause_reads()
         raise
     finally:
         if not was_connected:

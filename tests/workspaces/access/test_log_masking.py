@@ -144,6 +144,33 @@ def test_after_a_line_that_could_not_reach_the_database_none_waits_for_it(monkey
     assert log().endswith('detail="no access with ••••••"')
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("end", ["pg_terminate_backend", "pg_cancel_backend"])
+def test_an_error_of_one_threads_connection_keeps_no_other_line_from_being_masked(monkeypatch, end):
+    workspace = online(secrets={"KEY": VALUE})
+
+    def log():
+        return warning_of("It broke", launch_id=workspace.launch_id, detail=f"no access with {VALUE}")
+
+    def end_session(*arguments):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {end}(pg_backend_pid()), pg_sleep(5)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log_masking.secrets, "readable_values", end_session)
+        assert log().endswith('detail="(left out)"')
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        assert pool.submit(log).result().endswith('detail="no access with ••••••"')
+    assert log().endswith('detail="no access with ••••••"')
+
+
+def test_a_checksum_is_no_id_of_a_workspace(monkeypatch):
+    monkeypatch.setattr(log_masking, "_paused_until", math.inf)
+    checksum = f"{uuid4().hex}{uuid4().hex}"
+    assert warning_of("It broke", checksum=checksum).endswith(f'checksum="{checksum}"')
+    assert warning_of("It broke", launch=uuid4().hex).endswith('launch="(left out)"')
+
+
 def test_a_query_that_fails_for_its_caller_alone_keeps_no_other_line_from_being_masked():
     workspace = online(secrets={"KEY": VALUE})
 
