@@ -34,6 +34,7 @@ from workspaces.admin.forms import CreateForm, WorkspaceForm
 from workspaces.admin.incidents import IncidentAdmin
 from workspaces.admin.launches import LaunchAdmin
 from workspaces.admin.workspace_page import preflight_panel, workspace_context
+from workspaces.configuration.reports import report_on_workspace
 from workspaces.deadlines.policy import current_policy
 from workspaces.models import ApiKey, Launch, Secret, SecretSet, Workspace
 from workspaces.models.incidents import Incident
@@ -187,12 +188,22 @@ class WorkspaceAdmin(OperationActions):
             except InvalidWorkspace as error:
                 form.add_invalid(error)
             else:
-                text = f"{created.workspace.name} was created and is waiting for its launch."
-                self.message_user(request, text, messages.SUCCESS)
+                self.tell_created(request, created.workspace)
                 for warning in created.warnings:
                     self.message_user(request, str(warning), messages.WARNING)
                 return HttpResponseRedirect(change_url(created.workspace.pk))
         return self.answer_form(request, form)
+
+    def tell_created(self, request: HttpRequest, workspace: Workspace) -> None:
+        """Say that a workspace was created, and if its launch can't start, why."""
+        # By the time the page is shown, a worker may have refused the launch for the same reason, or not yet.
+        problems = report_on_workspace(workspace, asks_backend=False).report.problems
+        if problems:
+            text = f"{workspace.name} was created, but its launch fails: {' '.join(map(str, problems))}"
+            self.message_user(request, text, messages.ERROR)
+        else:
+            text = f"{workspace.name} was created and is waiting for its launch."
+            self.message_user(request, text, messages.SUCCESS)
 
     def answer_check(self, request: HttpRequest, form: CreateForm) -> HttpResponse:
         """Return the form with what a preflight says of it. Nothing is created."""

@@ -144,6 +144,20 @@ def test_check_only_names_every_problem_and_creates_nothing(operator):
     assert [model.objects.count() for model in (Workspace, Secret, Event)] == [0, 0, 0]
 
 
+def test_a_workspace_whose_launch_is_going_to_fail_is_not_said_to_wait_for_it(operator):
+    page = html.unescape(text_of(operator.post(ADD, {"config": CONFIG, "name": "Greeter"}, follow=True)))
+    why = "Greeter was created, but its launch fails: Missing required environment variable A_KEY."
+    assert why in page
+    assert "waiting for its launch" not in page
+
+
+def test_a_workspace_that_can_be_launched_is_said_to_wait_for_it(operator):
+    data = {"config": CONFIG, "secrets": f"A_KEY={VALUE}\nB_KEY={VALUE}", "name": "Greeter"}
+    page = text_of(operator.post(ADD, data, follow=True))
+    assert "Greeter was created and is waiting for its launch." in page
+    assert "its launch fails" not in page
+
+
 def test_check_only_of_a_good_request_says_so_and_it_can_be_created_afterwards(operator, monkeypatch):
     monkeypatch.setattr(availability, "require_worker", lambda queue: None)
     (token,) = re.findall(r'name="form_token" value="([^"]+)"', text_of(operator.get(ADD)))
