@@ -1,5 +1,6 @@
 """The admin's forms. They check the shape of the input; services check the rest."""
 
+from dataclasses import replace
 from typing import Any
 
 from django import forms
@@ -19,7 +20,7 @@ from workspaces.configuration import catalog, env_files
 from workspaces.configuration.preflight import Report
 from workspaces.configuration.reports import report_on_request
 from workspaces.configuration.secret_files import read_env_secrets
-from workspaces.lifecycle.transitions import RestartPolicy, WorkspaceStatus
+from workspaces.lifecycle.transitions import FailureCode, RestartPolicy, WorkspaceStatus
 from workspaces.models import MAX_TIMEOUT_SECONDS, ApiKey, ApiScope, Secret, SecretSet, Workspace
 from workspaces.services.core.fields import InvalidWorkspace, clean_labels
 from workspaces.services.launching.create import CreateRequest
@@ -50,9 +51,11 @@ class AssignmentsField(forms.CharField):
 
 _MAX_PROBLEM_CHARACTERS = 200
 _SECRETS_HELP = (
-    "One NAME=VALUE per line, as in an env file: quotes for a value of several lines or with ` #` in it, no ${…}. "
+    "One NAME=VALUE per line, as in an env file: quotes for a value of several lines or with “ #” in it, no ${…}. "
     "Encrypted at rest."
 )
+# A preflight's hint is to restart the workspace, which doesn't exist yet.
+_MISSING_HINT = "Add it under Secrets above, or to the global secrets."
 _ENTER_AGAIN = "Enter the secrets again. They are never sent back to the browser."
 
 
@@ -207,7 +210,7 @@ class CreateForm(forms.Form):
         template = cleaned.get("template", "")
         if bool(template) == bool(config.strip()):
             return None
-        return report_on_request(
+        report = report_on_request(
             template=template,
             config=config if config.strip() else None,
             secrets={},
@@ -215,6 +218,11 @@ class CreateForm(forms.Form):
             sets=cleaned.get("secret_sets", []),
             model=cleaned.get("model", ""),
         )
+        problems = [
+            replace(each, hint=_MISSING_HINT) if each.code == FailureCode.MISSING_ENV else each
+            for each in report.problems
+        ]
+        return Report(problems=problems, warnings=report.warnings)
 
     def request(self, *, by: str) -> CreateRequest:
         """Return the input as the service takes it, from the operator of this name."""

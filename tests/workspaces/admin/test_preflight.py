@@ -144,6 +144,16 @@ def test_check_only_names_every_problem_and_creates_nothing(operator):
     assert [model.objects.count() for model in (Workspace, Secret, Event)] == [0, 0, 0]
 
 
+def test_check_only_says_where_the_form_takes_what_is_missing(operator):
+    text = html.unescape(text_of(operator.post(ADD, {"config": CONFIG, "_check": "1"})))
+    assert "Missing required environment variable A_KEY. Add it under Secrets above, or to the global secrets" in text
+    assert "then restart" not in text
+
+
+def test_the_form_shows_no_marks_of_its_source(operator):
+    assert "`" not in text_of(operator.get(ADD))
+
+
 def test_a_workspace_whose_launch_is_going_to_fail_is_not_said_to_wait_for_it(operator):
     page = html.unescape(text_of(operator.post(ADD, {"config": CONFIG, "name": "Greeter"}, follow=True)))
     why = "Greeter was created, but its launch fails: Missing required environment variable A_KEY."
