@@ -1,9 +1,11 @@
 """Schemathesis makes calls of the API's description, valid ones and invalid ones, and sequences of them."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,26 @@ def number_of(what, printed):
 @pytest.fixture
 def client(serve_web):
     return serve_web(AGENT_CALLS_PER_MINUTE="0", OPERATOR_CALLS_PER_MINUTE="0")
+
+
+def test_wrong_data_may_be_taken_by_reports_alone():
+    """Those are the calls whose answer says what of them was ignored."""
+    described = json.loads((settings.BASE_DIR / "docs/reference/openapi.json").read_text())
+    schemas = described["components"]["schemas"]
+
+    def is_report(call):
+        content = call["responses"].get("200", {}).get("content", {}).get("application/json", {})
+        return "ignored" in schemas.get(content.get("schema", {}).get("$ref", "").rpartition("/")[2], {}).get(
+            "properties", {}
+        )
+
+    reports = {path for path, calls in described["paths"].items() if any(map(is_report, calls.values()))}
+    [left_out] = [
+        re.compile(each["include-path-regex"])
+        for each in tomllib.loads(CONFIGURATION.read_text())["operations"]
+        if each.get("checks", {}).get("negative_data_rejection") == {"enabled": False}
+    ]
+    assert {path for path in described["paths"] if left_out.search(path)} == reports
 
 
 def test_single_calls_are_answered_as_the_description_says(client, tmp_path):
