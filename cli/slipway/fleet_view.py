@@ -24,7 +24,7 @@ from slipway.workspace_columns import STATUS_STYLES, WORKSPACE_COLUMNS
 
 _REFRESH_SECONDS = 2.0
 _SHORTEST_SECONDS = 0.4
-# While events come, all workspaces are read only this often, for what no event tells.
+# While the stream of events is open, all workspaces are read only this often, for what no event tells.
 _RELOAD_SECONDS = 30.0
 # Reading more of them one by one takes longer than reading all.
 _MOST_SINGLY = 10
@@ -127,7 +127,7 @@ class FleetView(App[None]):
     def read_rows(self, rows: dict[str, Any]) -> dict[str, Any]:
         """Return the workspaces by their IDs: all read anew, or only those that events named. Raises CommandFailed.
 
-        All are read if no events come, a filter holds, which the server applies, or one is new, whose place it knows.
+        All are read if no stream is open, a filter holds, which the server applies, or one is new: it knows the place.
         """
         changed = {self._changed.get() for _ in range(self._changed.qsize())}
         is_filtered = bool(self._query["q"] or self._query["status"])
@@ -148,10 +148,7 @@ class FleetView(App[None]):
     def read_events(self) -> None:
         """Show each event when it happens, or why none can be read."""
         try:
-            for envelope in live_events(self._client, {}, tell=self.show_interruption):
-                if not self._is_live:
-                    # What happened between the last reading and the opening of the stream came with no event.
-                    self._reload_at, self._is_live = 0.0, True
+            for envelope in live_events(self._client, {}, tell=self.show_interruption, on_open=self.note_opening):
                 if envelope["event"] not in CHATTER:
                     subject = self._names.get(envelope["workspace_id"], envelope["workspace_id"] or "")
                     if envelope["workspace_id"]:
@@ -162,6 +159,11 @@ class FleetView(App[None]):
                     self.show_from_thread(self.show_event, line)
         except CommandFailed as error:
             self.show_interruption(str(error))
+
+    def note_opening(self) -> None:
+        """Read all workspaces once more: what happened between the last reading and now comes with no event."""
+        self._is_live = True
+        self.reload()
 
     def show_interruption(self, text: str) -> None:
         """Show why no events come. Until they do, all workspaces are read each time."""

@@ -18,14 +18,20 @@ _LONGEST_PAUSE_SECONDS = 30.0
 
 
 def live_events(
-    client: Client, query: Query, *, after: int | None = None, tell: Callable[[str], None] = warn
+    client: Client,
+    query: Query,
+    *,
+    after: int | None = None,
+    tell: Callable[[str], None] = warn,
+    on_open: Callable[[], None] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
     """Yield envelopes as they come, for ever. No logged event is missed or repeated.
 
-    `tell` gets a sentence for each interruption. Raises CommandFailed if the server refuses the stream, or can't be
-    reached at first.
+    `tell` gets a sentence for each interruption; `on_open` is called when a connection is open. Raises CommandFailed if
+    the server refuses the stream, or can't be reached at first.
     """
-    for sent in messages(client, "/events/stream", query, after="" if after is None else str(after), tell=tell):
+    position = "" if after is None else str(after)
+    for sent in messages(client, "/events/stream", query, after=position, tell=tell, on_open=on_open):
         try:
             envelope = json.loads(sent.data)
         except (ValueError, RecursionError) as error:
@@ -35,16 +41,26 @@ def live_events(
 
 
 def messages(
-    client: Client, path: str, query: Query, *, after: str = "", tell: Callable[[str], None] = warn
+    client: Client,
+    path: str,
+    query: Query,
+    *,
+    after: str = "",
+    tell: Callable[[str], None] = warn,
+    on_open: Callable[[], None] = lambda: None,
 ) -> Iterator[ServerSentEvent]:
     """Yield server-sent events for ever, over as many connections as it takes, behind the ID `after`.
 
-    Raises CommandFailed if the server refuses the stream, or can't be reached at first.
+    `tell` and `on_open` are called as by `live_events`. Raises CommandFailed if the server refuses the stream, or
+    can't be reached at first.
     """
     last, pause, is_connected = after, _FIRST_PAUSE_SECONDS, False
     while True:
         try:
-            for sent in one_connection(client, path, query, last_id=last):
+            for number, sent in enumerate(one_connection(client, path, query, last_id=last)):
+                # The server sends a first message at once.
+                if number == 0:
+                    on_open()
                 is_connected, pause, last = True, _FIRST_PAUSE_SECONDS, sent.id or last
                 # A comment that only moves the ID on is a message without data.
                 if sent.data:

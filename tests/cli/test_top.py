@@ -194,6 +194,28 @@ def statuses(view):
     return {str(row[0]): str(row[1]) for row in rows}
 
 
+def test_an_open_stream_without_events_spares_the_list(stack, monkeypatch):
+    for name, seconds in {"_RELOAD": 10 * PATIENCE_SECONDS, "_REFRESH": 0.1, "_SHORTEST": 0.05}.items():
+        monkeypatch.setattr(f"slipway.fleet_view.{name}_SECONDS", seconds)
+    stack.start("web")
+    online(name="first")
+    read, since_list = FleetView.read_rows, Counter()
+
+    def read_and_count(view, rows):
+        before = view.calls["/workspaces"]
+        rows = read(view, rows)
+        since_list["rounds"] = since_list["rounds"] + 1 if view.calls["/workspaces"] == before else 0
+        return rows
+
+    monkeypatch.setattr(FleetView, "read_rows", read_and_count)
+
+    async def play(view, pilot):
+        await until(pilot, lambda: since_list["rounds"] >= 10)
+        assert statuses(view) == {"first": "online"}
+
+    watch(f"http://127.0.0.1:{stack.port}", play)
+
+
 def test_an_event_refreshes_its_own_workspace_and_the_list_is_not_read_again(stack, monkeypatch):
     monkeypatch.setattr("slipway.fleet_view._RELOAD_SECONDS", 10 * PATIENCE_SECONDS)
     stack.start("web", "relay")
@@ -201,7 +223,7 @@ def test_an_event_refreshes_its_own_workspace_and_the_list_is_not_read_again(sta
 
     async def play(view, pilot):
         await until(pilot, lambda: statuses(view) == {"first": "online", "second": "online"})
-        # Its first event shows that events come, and the fleet is read once more.
+        # Until the stream is open, the list is read at each event.
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not view.calls[f"/workspaces/{first.pk}"]:
                 await elsewhere(pause, first.pk)
@@ -231,7 +253,7 @@ def test_what_happened_before_the_stream_opened_is_read_when_it_opens(stack, mon
     monkeypatch.setattr("slipway.fleet_view._RELOAD_SECONDS", 10 * PATIENCE_SECONDS)
     monkeypatch.setattr("slipway.fleet_view._REFRESH_SECONDS", 10 * PATIENCE_SECONDS)
     stack.start("web", "relay")
-    first, second = online(name="first"), online(name="second")
+    first, _ = online(name="first"), online(name="second")
     follow, opened = FleetView.read_events, threading.Event()
 
     def follow_late(view):
@@ -245,11 +267,7 @@ def test_what_happened_before_the_stream_opened_is_read_when_it_opens(stack, mon
         # No event tells of it.
         await elsewhere(Workspace.objects.filter(pk=first.pk).update, name="renamed")
         opened.set()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while "renamed" not in statuses(view):
-                await elsewhere(pause, second.pk)
-                await elsewhere(resume, second.pk)
-                await pilot.pause(0.5)
+        await until(pilot, lambda: statuses(view) == {"renamed": "online", "second": "online"})
 
     watch(f"http://127.0.0.1:{stack.port}", play)
 
