@@ -7,8 +7,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from postgres.enum_text import one_of
-from workspaces.api.preflight import DiagnosticOut
 from workspaces.api.schemas import WorkspaceNameOut
+from workspaces.configuration.diagnostics import DiagnosticOut
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.operations import OPERATIONS
 

@@ -15,7 +15,7 @@ from workspaces.api.router import access, router
 from workspaces.api.schemas import OperatorIn
 from workspaces.api.secrets import secret_access
 from workspaces.configuration import reports
-from workspaces.configuration.diagnostics import Diagnostic
+from workspaces.configuration.diagnostics import DiagnosticOut
 from workspaces.configuration.preflight import Report
 from workspaces.configuration.variables import VariableSource
 from workspaces.lifecycle.transitions import WorkspaceStatus
@@ -44,20 +44,6 @@ class PreflightIn(OperatorIn):
         if (self.template is None) == (self.config is None):
             raise ValueError("send `template`, the name of a template, or `config`, the text of a config.yaml")
         return self
-
-
-class DiagnosticOut(TypedDict):
-    """One finding. `path`, `line` and `column` say where in config.yaml; `secrets.NAME` is a variable.
-
-    With the path `env_file` or `env_file.NAME` it is about a line of the env file.
-    """
-
-    code: str
-    path: str
-    line: int | None
-    column: int | None
-    message: str
-    hint: str
 
 
 class ReportOut(TypedDict):
@@ -134,18 +120,6 @@ def report_json(report: Report) -> ReportOut:
     """Return a report as JSON."""
     return {
         "ok": report.ok,
-        "problems": [diagnostic_json(each) for each in report.problems],
-        "warnings": [diagnostic_json(each) for each in report.warnings],
-    }
-
-
-def diagnostic_json(found: Diagnostic) -> DiagnosticOut:
-    """Return a finding as JSON."""
-    return {
-        "code": found.code,
-        "path": found.path,
-        "line": found.line,
-        "column": found.column,
-        "message": found.message,
-        "hint": found.hint,
+        "problems": [each.as_json() for each in report.problems],
+        "warnings": [each.as_json() for each in report.warnings],
     }

@@ -19,11 +19,11 @@ from workspaces.access.errors import RequestRefused
 from workspaces.api.etags import check_of, etag_of, honouring_if_match
 from workspaces.api.idempotency import once
 from workspaces.api.listing import Listed, filtered
-from workspaces.api.preflight import DiagnosticOut, diagnostic_json
 from workspaces.api.router import access, answering, router
 from workspaces.api.schemas import CreateIn, WorkspaceNameOut
 from workspaces.api.serialize import WorkspaceOut, select_for_json, workspace_json
 from workspaces.configuration import catalog
+from workspaces.configuration.diagnostics import DiagnosticOut
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
 from workspaces.models import ApiScope, Workspace
@@ -188,7 +188,7 @@ def _create(body: CreateIn, operator: Operator) -> Status[CreatedOut]:
     workspace = created.workspace
     answer: CreatedOut = {"id": workspace.pk, "status": workspace.status}
     if created.warnings:
-        answer["warnings"] = [diagnostic_json(each) for each in created.warnings]
+        answer["warnings"] = [each.as_json() for each in created.warnings]
     if workspace.is_external:
         answer["connection"] = connection_json(workspace, created.token)
     else:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from agent import rules
 from events.masking.masker import Masker
 
@@ -15,6 +17,20 @@ ENV_FILE = "env_file"
 SUSPICIOUS_VALUE = "suspicious_value"
 _OF_VARIABLES = frozenset({"bad_env_file", "not_set", SUSPICIOUS_VALUE})
 _OF_SECRETS = frozenset({"secret_unreadable", SUSPICIOUS_VALUE})
+
+
+class DiagnosticOut(TypedDict):
+    """One finding. `path`, `line` and `column` say where in config.yaml; `secrets.NAME` is a variable.
+
+    With the path `env_file` or `env_file.NAME` it is about a line of the env file.
+    """
+
+    code: str
+    path: str
+    line: int | None
+    column: int | None
+    message: str
+    hint: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +50,16 @@ class Diagnostic:
     hint: str = ""
     texts: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> DiagnosticOut:
         """Return what is shown and stored of it, as a dict of JSON's values."""
-        names = ("code", "message", "path", "line", "column", "hint")
-        return {name: getattr(self, name) for name in names}
+        return {
+            "code": self.code,
+            "path": self.path,
+            "line": self.line,
+            "column": self.column,
+            "message": self.message,
+            "hint": self.hint,
+        }
 
     @property
     def is_of_secret(self) -> bool:

@@ -18,9 +18,8 @@ from postgres.enum_text import one_of
 from workspaces.access.authentication import Access, bearer_token
 from workspaces.access.errors import RequestRefused
 from workspaces.api.edits import find
-from workspaces.api.preflight import DiagnosticOut
 from workspaces.api.router import router as workspaces
-from workspaces.configuration.diagnostics import without_findings_of_secrets
+from workspaces.configuration.diagnostics import DiagnosticOut, without_findings_of_secrets
 from workspaces.deadlines.policy import stop_deadline
 from workspaces.lifecycle.failures import advice_for
 from workspaces.lifecycle.transitions import FailureCode, Phase, TeardownReason
