@@ -1,7 +1,8 @@
 """Masks the secrets of workspaces: what they are is read from the database, how they are found is in events/masking."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import chain
 from uuid import UUID
 
 from events.masking.masker import Masker
@@ -14,6 +15,11 @@ def masker_of(workspace_id: UUID) -> Masker:
     """Return what masks the texts of a workspace: its secrets, the global ones and its agent tokens."""
     stored = [value for values in secrets.readable_values({workspace_id}).values() for value in values]
     return WorkspaceMasker(stored, workspace_id=workspace_id)
+
+
+def masker_of_sets(secret_sets: Sequence[str]) -> Masker:
+    """Return what masks the texts of a workspace that is not created yet: global secrets and those of sets."""
+    return Masker(chain.from_iterable(secrets.readable_values(set(), secret_sets).values()))
 
 
 def masker_of_log(workspace_id: UUID) -> Masker:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.conf import settings
 
 from events.masking.masker import MASK, Masker
-from workspaces.access.masking import masker_of
+from workspaces.access.masking import masker_of, masker_of_sets
 from workspaces.access.secret_sets import MAX_SETS
 from workspaces.configuration.diagnostics import masks_of
 from workspaces.configuration.effective import inspect_source
@@ -37,8 +37,11 @@ def report_on_request(
     model: str = "",
     runtime: str = "",
 ) -> Report:
-    """Return whether a new workspace could be launched from this config, or if that is None from this template."""
-    return examine(
+    """Return whether a new workspace could be launched from this config, or if that is None from this template.
+
+    Whoever asks may not know the secrets that the template repeats.
+    """
+    report = examine(
         inspect_source(template=template, config=config),
         stored=read_values(sets[:MAX_SETS]),
         given=given_secrets(secrets, env_file=env_file),
@@ -47,6 +50,7 @@ def report_on_request(
         runtime=runtime,
         backend=settings.PROVISIONER,
     )
+    return report if config is not None else report_without_values(report, partial(masker_of_sets, sets[:MAX_SETS]))
 
 
 def report_on_workspace(

@@ -13,6 +13,7 @@ from events.masking.masker import MASK
 from events.models import Event
 from tests.callers import holder
 from tests.workspaces.factories import queued
+from workspaces.access.secret_sets import create_set
 from workspaces.access.secrets import put_secrets
 from workspaces.configuration import availability
 from workspaces.configuration.diagnostics import Diagnostic
@@ -246,6 +247,27 @@ def test_a_secret_that_a_configuration_repeats_is_masked_in_all_that_is_said_of_
         assert MASK in f"{row.warnings} {row.failure_message}"
     assert not shows(value, f"{row.warnings} {row.failure_message}")
     assert not [event for event in Event.objects.all() if shows(value, json.dumps(event.payload.get("error", "")))]
+
+
+@pytest.mark.parametrize("owner", [None, "shared"], ids=["a global secret", "a secret of a set"])
+@pytest.mark.parametrize("value", [VALUE, LONG_VALUE], ids=["short", "longer than what is shown"])
+@pytest.mark.parametrize(("text", "code"), REPEATED.values(), ids=REPEATED)
+def test_a_secret_that_a_template_repeats_is_masked_before_a_workspace_is_created(
+    tmp_path, client, settings, text, code, value, owner
+):
+    settings.CATALOG_DIRS = [tmp_path]
+    create_set("shared")
+    put_secrets({"A_KEY": value}, workspace_id=None, secret_set=owner)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").write_text(text.format(value))
+    body = {"template": "mine", "secret_sets": ["shared"]}
+    operator = holder(ApiScope.OPERATE)
+    asked = operator.post("/workspaces/preflight", body).json()
+    assert MASK in json.dumps(asked, ensure_ascii=False) or code == "unknown_runtime"
+    client.force_login(User.objects.create_superuser("operator"))
+    checked = of(client.post(ADD, {**body, "_check": "1"}).context["report"])
+    created = operator.post("/workspaces", {"name": "x", **body}).json()
+    assert not shows(value, json.dumps([asked, checked, created]))
 
 
 def test_a_name_of_a_variable_that_is_a_secret_is_masked_and_the_name_of_a_stored_one_is_not(client):

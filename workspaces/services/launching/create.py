@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache, partial
 from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -13,12 +14,13 @@ from django.db import transaction
 from agent import rules
 from postgres.advisory_locks import AdvisoryLock, lock_until_commit
 from workspaces.access import agent_urls, secrets
+from workspaces.access.masking import masker_of_sets
 from workspaces.access.secret_sets import MAX_SETS
 from workspaces.access.tokens import mint_agent_token
-from workspaces.configuration.diagnostics import Diagnostic, bounded
+from workspaces.configuration.diagnostics import Diagnostic, bounded, findings_without_values
 from workspaces.configuration.effective import inspect_source
 from workspaces.configuration.parser import BadConfig, CheckedConfig
-from workspaces.configuration.preflight import Report, examine
+from workspaces.configuration.preflight import Report, examine, report_without_values
 from workspaces.configuration.secret_files import GivenSecrets, given_secrets
 from workspaces.configuration.variables import read_values
 from workspaces.lifecycle.transitions import BudgetAction, RestartPolicy, Verb, WorkspaceStatus, find_transition
@@ -126,8 +128,12 @@ def check_request(request: CreateRequest) -> CheckedRequest:
     except InvalidWorkspace as error:
         problems |= error.fields
     given = given_secrets(request.secrets, env_file=request.env_file)
+    # The one who asks may not know the secrets that a template repeats.
+    make_masker = cache(partial(masker_of_sets, request.secret_sets[:MAX_SETS]))
     if checked.problems:
-        problems["config" if request.config else "template"] = str(BadConfig(*bounded(checked.problems)))
+        shown = bounded(checked.problems)
+        shown = findings_without_values(shown, make_masker()) if request.template else shown
+        problems["config" if request.config else "template"] = str(BadConfig(*shown))
     if given.env_file_problem:
         problems["env_file"] = given.env_file_problem
     try:
@@ -144,6 +150,7 @@ def check_request(request: CreateRequest) -> CheckedRequest:
         except agent_urls.ForbiddenUrl as error:
             problems["url"] = str(error)
     report = examine_request(request, checked, given, is_refused="secret_sets" in problems)
+    report = report_without_values(report, make_masker) if request.template else report
     if problems:
         raise InvalidWorkspace(problems, problems=report.problems)
     return CheckedRequest(workspace, given.values, report.warnings)
