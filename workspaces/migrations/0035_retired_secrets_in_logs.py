@@ -26,5 +26,8 @@ class Migration(migrations.Migration):
             name="only_in_logs",
             field=models.BooleanField(db_default=False, default=False),
         ),
-        RunSQLFile(_SQL / "workspaces_secret_values.sql", reverse_sql=migrations.RunSQL.noop),
+        RunSQLFile(
+            _SQL / "workspaces_secret_values.sql",
+            reverse_sql=(_SQL / "workspaces_secret_values_before_0035.sql").read_text(),
+        ),
     ]

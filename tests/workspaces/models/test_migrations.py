@@ -11,11 +11,12 @@ from django.db.migrations.operations.fields import FieldOperation
 
 from tests.workspaces.factories import failed, online
 from workspaces.access.secret_sets import create_set
-from workspaces.access.secrets import put_secrets
+from workspaces.access.secrets import put_secrets, readable_values
 from workspaces.models import Launch, Secret
 
 pytestmark = pytest.mark.django_db
 SETS = "0026_secret_sets"
+RETIRED = "0035_retired_secrets_in_logs"
 
 
 def migration_and_state(name):
@@ -43,6 +44,26 @@ def test_sets_are_taken_back_when_none_has_a_secret():
     with connection.cursor() as cursor:
         columns = connection.introspection.get_table_description(cursor, Secret._meta.db_table)
     assert "secret_set_id" not in [column.name for column in columns]
+
+
+def test_secret_values_can_be_read_once_the_columns_of_retired_secrets_are_taken_back_and_put_back():
+    workspace = online(secrets={"A_KEY": "first-value"})
+    put_secrets({"A_KEY": "second-value"}, workspace_id=workspace.pk)
+
+    def values():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM workspaces_secret_values(%s, '{}')", [[workspace.pk]])
+            return cursor.fetchone()[0]
+
+    # Postgres changes no table for which a check waits for the end of the transaction.
+    connection.check_constraints()
+    take_back(RETIRED)
+    assert values() == 2
+    migration, before = migration_and_state(RETIRED)
+    with connection.schema_editor() as editor:
+        migration.apply(before, editor)
+    assert values() == 2
+    assert readable_values({workspace.pk}) == {workspace.pk: ["second-value", "first-value"]}
 
 
 def test_launches_that_failed_before_messages_were_kept_get_theirs_from_the_events():
