@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import ssl
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -56,6 +57,7 @@ class Client:
                 timeout=httpx.Timeout(timeout_seconds, connect=10.0),
                 # A proxy can't reach this machine's own loopback.
                 trust_env=not is_loopback(parts.hostname),
+                verify=trusted_certificates(),
             )
             # As Python does it to look up the host.
             self._http.base_url.raw_host.decode().encode("idna")
@@ -236,6 +238,18 @@ def check_path(path: str) -> None:
     for name in map(unquote, path.split("/")):
         if name in {".", ".."} or "/" in name:
             raise CommandFailed(f"Nothing is named {name!r}.", ExitCode.NOT_FOUND)
+
+
+def trusted_certificates() -> ssl.SSLContext:
+    """Return what a server's certificate is checked with: SSL_CERT_FILE, SSL_CERT_DIR, or the usual authorities.
+
+    Raises CommandFailed if they can't be read.
+    """
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        why = f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names can't be read: {error}"
+        raise CommandFailed(why, ExitCode.WRONG_ARGUMENT) from error
 
 
 def without_none(query: Query) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What the command does when a server answers badly, late, or not at all."""
 
+import ssl
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -11,6 +13,7 @@ from slipway.profiles import Server
 
 from events.delivery.channel_operations import all_options
 from events.models import Channel
+from tests.certificates import self_signed
 from tests.events.channels import factories
 from tests.serving import serving
 from tests.workspaces.factories import online
@@ -141,6 +144,44 @@ def test_a_header_that_can_t_be_sent_is_not_shown(stand_in):
         client.get("/workspaces")
     assert str(failure.value) == f"{stand_in.url} can't be reached: LocalProtocolError"
     client.close()
+
+
+@pytest.fixture
+def secured(stand_in, tmp_path, monkeypatch):
+    """The server with a certificate of its own, and the file with it. A proxy is set that nothing answers at."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    certificate = self_signed(tmp_path / "certificate.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    stand_in.socket = context.wrap_socket(stand_in.socket, server_side=True)
+    return Server(url=stand_in.url.replace("http:", "https:"), key="key"), certificate
+
+
+def test_a_certificate_of_this_machine_is_trusted_if_its_file_is_named(secured, stand_in, monkeypatch):
+    server, certificate = secured
+    monkeypatch.setattr("slipway.client._PAUSE_SECONDS", 0)
+    stand_in.answers = [(200, {}, b"[]")]
+    with closing(Client(server)) as client, pytest.raises(CommandFailed, match="certificate verify failed"):
+        client.get("/workspaces")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with closing(Client(server)) as client:
+        assert client.get("/workspaces") == []
+    assert stand_in.asked == ["/workspaces"]
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_can_t_be_read_are_a_sentence(tmp_path, monkeypatch, content):
+    file = tmp_path / "certificate.pem"
+    if content:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    for url in ("http://127.0.0.1:1", "https://slipway.example"):
+        with pytest.raises(CommandFailed, match="SSL_CERT_FILE") as failure:
+            Client(Server(url=url, key="key"))
+        assert failure.value.exit_code == ExitCode.WRONG_ARGUMENT
 
 
 @pytest.fixture
