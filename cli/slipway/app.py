@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
+from slipway import __version__
 from slipway.commands import channel, events, launching, listing, logs, preflight, secret, signing_in, top, verbs
 from slipway.errors import CommandFailed, ExitCode
 from slipway.output import warn
@@ -23,11 +24,21 @@ app = typer.Typer(
 )
 
 
+def show_version(is_asked: bool) -> None:
+    """Show the version, and end."""
+    if is_asked:
+        typer.echo(f"slipway {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     profile: Annotated[
         str, typer.Option("--profile", "-p", envvar="SLIPWAY_PROFILE", help="The server to talk to.")
     ] = "",
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Operate the workspaces of a Slipway server."""
 

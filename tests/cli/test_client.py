@@ -215,7 +215,7 @@ REPEATED = {
     "a new channel": (["channel", "add", "log", "new"], lambda: Channel.objects.count() == 2),
     "a rotation": (["channel", "rotate", "hook"], lambda: len(signing_secrets()) == 2),
     "the removal of a channel": (["channel", "rm", "hook", "--yes"], lambda: not Channel.objects.exists()),
-    "the deletion of a secret": (["secret", "rm", "API_KEY", "--global"], lambda: not Secret.objects.exists()),
+    "the deletion of a secret": (["secret", "rm", "API_KEY", "--global", "--yes"], lambda: not Secret.objects.exists()),
 }
 
 
@@ -255,4 +255,4 @@ def test_a_call_that_the_server_would_do_twice_is_not_repeated(stocked, sent, ar
 @pytest.mark.django_db(transaction=True)
 def test_a_secret_that_was_never_there_is_not_taken_as_deleted(stocked, sent):
     sent.append("an earlier call")
-    assert stocked("secret", "rm", "OTHER", "--global").code == ExitCode.NOT_FOUND
+    assert stocked("secret", "rm", "OTHER", "--global", "--yes").code == ExitCode.NOT_FOUND

@@ -24,7 +24,7 @@ def test_a_secret_goes_in_and_its_value_never_comes_out(signed_in, tmp_path):
     ]
     assert signed_in.ok("secret", "ls", "--global", "-o", "name") == "PEM\n"
     assert VALUE not in written
-    signed_in.ok("secret", "rm", "API_KEY", "-w", "nightly")
+    signed_in.ok("secret", "rm", "API_KEY", "-w", "nightly", "--yes")
     assert read_environment(workspace.pk) == {"PEM": "two\nlines"}
 
 
@@ -36,7 +36,7 @@ def test_a_secret_goes_in_and_its_value_never_comes_out(signed_in, tmp_path):
         (["set", "API_KEY", "value", "-g"], 2),
         (["set", "PORT", "-g"], 2),
         (["set", "API_KEY", "-g", "--from-file", "/nowhere"], 2),
-        (["rm", "../../x", "-g"], 4),
+        (["rm", "../../x", "-g", "-y"], 4),
         (["ls", "-w", "unknown"], 4),
     ],
 )
@@ -54,9 +54,9 @@ def test_a_set_is_shared_by_workspaces_which_then_need_a_restart(signed_in):
     assert read_environment(workspace.pk) == {"API_KEY": VALUE}
     assert signed_in.json("secret", "ls", "--set", "team")[0]["version"] == 1
     assert [(row["name"], row["workspaces"]) for row in signed_in.json("secret", "sets")] == [("team", 1)]
-    assert signed_in("secret", "rm-set", "team").code == 5
+    assert signed_in("secret", "rm-set", "team", "--yes").code == 5
     assert signed_in.ok("ls", "--needs-restart", "-o", "name") == ""
-    signed_in.ok("secret", "rm", "API_KEY", "--set", "team")
+    signed_in.ok("secret", "rm", "API_KEY", "--set", "team", "--yes")
     assert read_environment(workspace.pk) == {}
 
 
@@ -102,7 +102,7 @@ def test_whatever_can_be_set_can_be_deleted(signed_in, name):
         ended = signed_in("secret", "set", name, *place, stdin=f"{VALUE}\n")
         assert ended.code == (0 if name.isidentifier() else 2), ended
         assert Secret.objects.exists() == name.isidentifier()
-        assert signed_in("secret", "rm", name, *place).code == (0 if name.isidentifier() else 4)
+        assert signed_in("secret", "rm", name, *place, "--yes").code == (0 if name.isidentifier() else 4)
         assert not Secret.objects.exists()
     # Dots in a path would lead to what is above the secrets: the workspace.
     assert Workspace.objects.get().status == WorkspaceStatus.ONLINE
@@ -111,6 +111,26 @@ def test_whatever_can_be_set_can_be_deleted(signed_in, name):
 @pytest.mark.parametrize("name", [".", "..", "../secrets", "team/KEPT"])
 def test_a_set_whose_name_leads_elsewhere_is_not_found(signed_in, name):
     signed_in.ok("secret", "set", "KEPT", "--set", "team", stdin=f"{VALUE}\n")
-    for command in (["rm-set", name], ["rm", "KEPT", "--set", name], ["ls", "--set", name]):
+    for command in (["rm-set", name, "-y"], ["rm", "KEPT", "--set", name, "-y"], ["ls", "--set", name]):
         assert signed_in("secret", *command).code == 4
     assert [(row.secret_set_id, row.name) for row in Secret.objects.all()] == [("team", "KEPT")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["rm", "API_KEY", "--global"], "the secret API_KEY (global)"),
+        (["rm", "API_KEY", "--workspace", "night"], "the secret API_KEY (workspace nightly)"),
+        (["rm", "API_KEY", "--set", "team"], "the secret API_KEY (set team)"),
+        (["rm-set", "team"], "the set team with its secrets"),
+    ],
+)
+def test_nothing_is_deleted_without_a_terminal_or_yes(signed_in, arguments, named):
+    online(name="nightly")
+    for place in (["--global"], ["--workspace", "nightly"], ["--set", "team"]):
+        signed_in.ok("secret", "set", "API_KEY", *place, stdin=VALUE)
+    ended = signed_in("secret", *arguments, stdin="y\n")
+    assert (ended.code, ended.err) == (2, f"Nothing was removed. To remove {named}, add --yes.\n")
+    assert Secret.objects.count() == 3
+    signed_in.ok("secret", *arguments, "-y")
+    assert Secret.objects.count() == 2

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import slipway
 from django.conf import settings
 from slipway.app import app
 from slipway.output import Format
@@ -14,7 +16,7 @@ from typer.main import get_command
 from tests.cli.conftest import new_key
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces.factories import failed, online
-from workspaces.models import Workspace
+from workspaces.models import Secret, Workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,6 +41,21 @@ def test_rm_removes_only_after_a_yes(signed_in, answer, code, left):
     ended, screen = in_terminal("rm", "nightly", after="?", typed=answer)
     assert f"Remove nightly ({workspace.pk}) for good?" in screen
     assert (ended, Workspace.objects.not_removed().count()) == (code, left)
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("n\n", 2, 1), ("y\n", 0, 0)])
+@pytest.mark.parametrize("command", [["rm", "API_KEY", "--set", "team"], ["rm-set", "team"]])
+def test_secrets_are_deleted_only_after_a_yes(signed_in, command, answer, code, left):
+    signed_in.ok("secret", "set", "API_KEY", "--set", "team", stdin="value")
+    ended, screen = in_terminal("secret", *command, after="?", typed=answer)
+    assert "Remove the se" in screen
+    assert (ended, Secret.objects.count()) == (code, left)
+
+
+def test_the_version_is_the_package_s(cli):
+    project = tomllib.loads((settings.BASE_DIR / "cli" / "pyproject.toml").read_text())
+    assert project["tool"]["hatch"]["version"]["path"] == "slipway/__init__.py"
+    assert cli.ok("--version") == f"slipway {slipway.__version__}\n"
 
 
 def test_a_key_is_not_shown_while_it_is_typed(cli, live_server):

@@ -10,7 +10,8 @@ from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import find
 from slipway.output import Columns, Format, OutputOption, show_done, show_rows
 from slipway.session import client_of, complete_name
-from slipway.values import read_value
+from slipway.texts import one_line
+from slipway.values import confirm, read_value
 
 secret_app = typer.Typer(help="List, set and delete secrets.", no_args_is_help=True)
 WorkspaceOption = Annotated[
@@ -18,6 +19,7 @@ WorkspaceOption = Annotated[
 ]
 GlobalOption = Annotated[bool, typer.Option("--global", "-g", help="Those that every workspace gets.")]
 SetOption = Annotated[str, typer.Option("--set", "-s", help="Those of this set, which several workspaces share.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 _COLUMNS: Columns = {
     "NAME": lambda row: row["name"],
     "SCOPE": lambda row: row["scope"],
@@ -48,7 +50,7 @@ def list_secrets(
 ) -> None:
     """List the names of secrets: of a workspace also those of its sets and the global ones."""
     client = client_of(context)
-    path = path_of(client, workspace, is_global, secret_set)
+    path, _ = place_of(client, workspace, is_global, secret_set)
     show_rows(client.get(path)["secrets"] if secret_set else client.pages(path), _COLUMNS, output)
 
 
@@ -73,7 +75,7 @@ def set_secret(
     The last line break is not part of it. Agents get it at their next launch. A set that does not exist is created.
     """
     client = client_of(context)
-    path = path_of(client, workspace, is_global, secret_set)
+    path, _ = place_of(client, workspace, is_global, secret_set)
     client.send("PUT", path, {"key": name, "value": read_value(name, file=from_file)})
     show_done(f"Set 1 secret, {name}. Restart what needs it.", [{"name": name}], output)
 
@@ -85,25 +87,33 @@ def delete_secret(
     workspace: WorkspaceOption = "",
     is_global: GlobalOption = False,
     secret_set: SetOption = "",
+    yes: YesOption = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Delete a secret. Running agents have it until their launch ends."""
     client = client_of(context)
-    client.send("DELETE", f"{path_of(client, workspace, is_global, secret_set)}/{quoted(name)}")
+    path, owner = place_of(client, workspace, is_global, secret_set)
+    confirm(f"the secret {one_line(name)} ({owner})", yes=yes)
+    client.send("DELETE", f"{path}/{quoted(name)}")
     show_done(f"Deleted 1 secret, {name}.", [{"name": name}], output)
 
 
 @secret_app.command("rm-set")
-def delete_set(context: typer.Context, name: str, output: OutputOption = Format.TABLE) -> None:
+def delete_set(context: typer.Context, name: str, yes: YesOption = False, output: OutputOption = Format.TABLE) -> None:
     """Delete a set with its secrets. One that a workspace has is kept."""
-    client_of(context).send("DELETE", f"/settings/secret-sets/{quoted(name)}")
+    client = client_of(context)
+    confirm(f"the set {one_line(name)} with its secrets", yes=yes)
+    client.send("DELETE", f"/settings/secret-sets/{quoted(name)}")
     show_done(f"Deleted 1 set, {name}.", [{"name": name}], output)
 
 
-def path_of(client: Client, workspace: str, is_global: bool, secret_set: str) -> str:
-    """Return the path of the secrets that are meant. Raises CommandFailed unless exactly one scope is."""
+def place_of(client: Client, workspace: str, is_global: bool, secret_set: str) -> tuple[str, str]:
+    """Return the path of the secrets that are meant, and whose they are. Raises CommandFailed unless one scope is."""
     if sum(map(bool, (workspace, is_global, secret_set))) != 1:
         raise CommandFailed("Give one of --workspace NAME, --set NAME and --global.", ExitCode.WRONG_ARGUMENT)
     if workspace:
-        return f"/workspaces/{find(client, workspace)['id']}/secrets"
-    return f"/settings/secret-sets/{quoted(secret_set)}" if secret_set else "/settings/secrets"
+        found = find(client, workspace)
+        return f"/workspaces/{found['id']}/secrets", f"workspace {one_line(found['name'])}"
+    if secret_set:
+        return f"/settings/secret-sets/{quoted(secret_set)}", f"set {one_line(secret_set)}"
+    return "/settings/secrets", "global"
