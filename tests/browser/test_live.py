@@ -9,8 +9,10 @@ from playwright.sync_api import expect
 
 from events.names import EphemeralEventType, EventType
 from postgres.clock import database_now
+from tests.callers import AgentCaller
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces import factories
+from workspaces import operations
 from workspaces.services.stopping.remove import remove
 
 NAMES = [*EventType.values, *EphemeralEventType.values]
@@ -173,3 +175,36 @@ def test_page_says_that_it_ended_when_its_session_did(desk):
     factories.bring_online(booting)
 
     expect(desk.page.locator("#live-text")).to_contain_text("sign in again")
+
+
+def test_the_actions_of_a_workspace_follow_its_status(desk):
+    workspace = factories.online(name="steady")
+    desk.open_workspace(workspace)
+    action = lambda name: desk.page.locator("#header-inner").get_by_role("link", name=name)  # noqa: E731
+    expect(action("Pause")).to_be_visible()
+    expect(action("Resume")).to_have_count(0)
+    desk.mark()
+
+    operations.pause(workspace.pk)
+
+    expect(desk.page.locator(".slipway-status").first).to_have_text("Paused")
+    expect(action("Resume")).to_be_visible()
+    expect(action("Pause")).to_have_count(0)
+    expect(action("History")).to_be_visible()
+    assert not desk.was_reloaded()
+    assert desk.problems == []
+
+
+def test_a_launch_that_has_failed_can_not_be_cancelled_any_more(desk):
+    booting = factories.booting(name="stuck")
+    desk.open_workspace(booting)
+    cancel = desk.page.locator("#header-inner").get_by_role("link", name="Cancel launch")
+    expect(cancel).to_be_visible()
+    desk.mark()
+
+    AgentCaller(booting).failed()
+
+    expect(desk.page.locator(".slipway-status").first).to_have_text("Failed")
+    expect(cancel).to_have_count(0)
+    assert not desk.was_reloaded()
+    assert desk.problems == []

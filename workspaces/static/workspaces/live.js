@@ -34,7 +34,15 @@
 
     // --- Swapping -------------------------------------------------------------------------------------------------
 
+    // Unfold renders some parts itself. What stands in one marks it.
+    function markParents(root) {
+        for (const mark of root.querySelectorAll("[data-live-parent]")) {
+            mark.parentElement.dataset.live = mark.dataset.liveParent;
+        }
+    }
+
     function updateParts(page) {
+        markParents(page);
         for (const part of document.querySelectorAll("[data-live]")) {
             const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
             if (fresh) update(part, fresh);
@@ -240,6 +248,7 @@
 
     // --- Start ----------------------------------------------------------------------------------------------------
 
+    markParents(document);
     document.querySelectorAll("[data-live]").forEach(remember);
     tick();
     openStream();
