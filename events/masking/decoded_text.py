@@ -68,7 +68,7 @@ def without_escape_sequences(text: str) -> DecodedText:
     return DecodedText(text, ESCAPE_SEQUENCE, lambda sequence: "")
 
 
-def readings_of(plain: DecodedText) -> Iterator[DecodedText]:
+def undone(plain: DecodedText) -> Iterator[DecodedText]:
     """Yield the text, and what it says with the escapes of URLs, JSON, Python, C and HTML undone, and unwrapped."""
     yield plain
     visible = plain if plain.text.isascii() else DecodedText(plain, INVISIBLE, lambda character: "")
@@ -79,12 +79,12 @@ def readings_of(plain: DecodedText) -> Iterator[DecodedText]:
     if not _BEGINS_ESCAPE.search(plain.text):
         return
     # Most texts that were escaped more than once, in different ways.
-    undone = visible
+    decoded = visible
     for _ in range(_ROUNDS):
-        undone = DecodedText(undone, _ESCAPE, _undo)
-        if not undone.is_changed:
+        decoded = DecodedText(decoded, _ESCAPE, _undo)
+        if not decoded.is_changed:
             break
-        yield undone
+        yield decoded
     unescaped = DecodedText(plain, _BACKSLASH, _unescape)
     twice = DecodedText(unescaped, _BACKSLASH, _unescape)
     yield from (text for text in (unescaped, twice, DecodedText(plain, _ENTITY, html.unescape)) if text.is_changed)

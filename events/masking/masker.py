@@ -12,8 +12,10 @@ from typing import Any
 from agent.texts import is_visibly_empty, last_characters, printable
 from events.masking.credentials import CREDENTIAL_PREFIXES, REST_CHARACTERS, TOKEN_CHARACTERS
 from events.masking.cut_secrets import rests_in_texts
-from events.masking.decoded_text import DecodedText, readings_of, without_escape_sequences
-from events.masking.secret_forms import Form, Where, base64_forms, forms_of
+from events.masking.decoded_text import DecodedText, undone, without_escape_sequences
+from events.masking.encoded_text import encoded_texts
+from events.masking.hex_dumps import without_gaps
+from events.masking.secret_forms import Form, Where, forms_of
 from events.masking.terminal_lines import COLOUR, shown_lines
 
 MASK = "••••••"
@@ -25,22 +27,25 @@ _SHOWN_CHARACTERS, _MOST_COLOURED_CHARACTERS = 65_536, 4 * LOG_TAIL_BYTES
 # Forms are looked up by their first characters; the short ones by fewer.
 _KEY_CHARACTERS = (16, 8, 4, 3, 2, 1)
 _MANY_KEYS = 256
-# Credentials by their prefixes, whole or the beginning of one, as they are and in Base64.
-_CREDENTIAL = re.compile(
-    rf"(?:{'|'.join(CREDENTIAL_PREFIXES)})[A-Za-z0-9_-]{{8,{TOKEN_CHARACTERS}}}|"
-    rf"[A-Za-z0-9+/_-]?(?:{'|'.join(text for prefix in CREDENTIAL_PREFIXES for text in base64_forms(prefix.encode()))})"
-    rf"[A-Za-z0-9+/_-]{{8,{(TOKEN_CHARACTERS + 3) * 4 // 3}}}={{0,2}}"
-)
+# Credentials by their prefixes, whole or the beginning of one.
+_CREDENTIAL = re.compile(rf"(?:{'|'.join(CREDENTIAL_PREFIXES)})[A-Za-z0-9_-]{{8,{TOKEN_CHARACTERS}}}")
+# What is Base64 or hexadecimal digits twice is found, too.
+_ROUNDS = 2
 # Agent tokens without a prefix, as earlier versions minted them, at most this many characters beside others.
 _UNPREFIXED = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARACTERS},}}")
 _MOST_BESIDE_A_TOKEN = 64
 
 _WIDE_MASK = re.compile(rf"{MASK[0]}{{2,}}")
-# A log that was cut inside of a credential begins with the rest of it.
+# A log that was cut inside of a credential begins with the rest of it, perhaps behind the rest of a colour
+# or an HTML entity.
 _REST_OF_CREDENTIAL = re.compile(
-    r"\A(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*[A-Z])(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]"
-    rf"{{{REST_CHARACTERS},}}"
+    r"(?:\[[0-9;]{0,8}m|[&#0-9A-Za-z]{0,8};)?(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*[A-Z])(?=[A-Za-z0-9_-]*[0-9])"
+    rf"[A-Za-z0-9_-]{{{REST_CHARACTERS},}}"
 )
+# More than such a rest takes in any spelling.
+_BEGIN_CHARACTERS = 4096
+# Where what a cut text begins with may begin: behind the rest of a group of Base64.
+_MOST_BEFORE_A_REST = 3
 
 
 def texts_in(value: Any) -> Iterator[str]:
@@ -98,7 +103,8 @@ class Masker:
         shown = shown_lines(self.mask_coloured(window))
         # Again, since what overwrites a part of a line may complete a secret in it.
         coloured = _WIDE_MASK.sub(MASK, self.mask_coloured(last_characters(shown, _SHOWN_CHARACTERS)))
-        coloured = _REST_OF_CREDENTIAL.sub(MASK, coloured)
+        if rest := length_of_credential_rest(coloured):
+            coloured = MASK + coloured[rest:]
         plain = without_escape_sequences(coloured)
         kept = last_bytes(plain.text)
         if is_visibly_empty(kept):
@@ -132,11 +138,27 @@ class Masker:
         """Return what is secret as (start, end) in the text that `plain` was made of."""
         spans = []
         for reading in readings_of(plain):
-            found = [match.span() for match in _CREDENTIAL.finditer(reading.text)]
-            found += [*self.forms_in(reading.text), *rests_in_texts(reading.text, self._long_forms)]
+            text = reading.text
+            found = [*self.credentials_in(text), *self.encoded_in(text), *self.forms_in(text)]
+            found += rests_in_texts(text, self._long_forms)
             spans += [(reading.origin(start), reading.origin(end)) for start, end in found]
-        spans += [(plain.origin(start), plain.origin(end)) for start, end in self.unprefixed_tokens_in(plain.text)]
         return spans
+
+    def credentials_in(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) of each agent token and API key."""
+        yield from (match.span() for match in _CREDENTIAL.finditer(text))
+        yield from self.unprefixed_tokens_in(text)
+
+    def encoded_in(self, text: str, *, rounds: int = _ROUNDS) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) of each credential in Base64 or hexadecimal digits, and of values that are encoded twice.
+
+        `forms_in` finds values that are encoded once.
+        """
+        for encoded in encoded_texts(text):
+            found = list(self.credentials_in(encoded.text))
+            if rounds > 1:
+                found += [*self.encoded_in(encoded.text, rounds=rounds - 1), *self.forms_in(encoded.text)]
+            yield from (encoded.origin(start, end) for start, end in found)
 
     def forms_in(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield (start, end) of each form of a value."""
@@ -166,6 +188,29 @@ class Masker:
     def is_former_token(self, word: str) -> bool:
         """Return whether this is a token that an earlier version minted; a plain masker knows none."""
         return False
+
+
+def readings_of(plain: DecodedText) -> Iterator[DecodedText]:
+    """Yield the text, and what it says without the escapes and the gaps that programs print."""
+    for reading in undone(plain):
+        yield reading
+        yield from without_gaps(reading)
+
+
+def length_of_credential_rest(text: str) -> int:
+    """Return how many characters at the begin of the text are the rest of a credential; 0 if none are."""
+    readings = readings_of(without_escape_sequences(text[:_BEGIN_CHARACTERS]))
+    return max((reading.origin(end) for reading in readings for end in ends_of_rest(reading.text)), default=0)
+
+
+def ends_of_rest(text: str, *, rounds: int = _ROUNDS) -> Iterator[int]:
+    """Yield where what looks like the rest of a credential at the begin of the text ends: as it is, or encoded."""
+    if match := _REST_OF_CREDENTIAL.match(text):
+        yield match.end()
+    for encoded in encoded_texts(text) if rounds else ():
+        if encoded.start > _MOST_BEFORE_A_REST:
+            break
+        yield from (encoded.origin(0, end)[1] for end in ends_of_rest(encoded.text, rounds=rounds - 1))
 
 
 def replace_spans(

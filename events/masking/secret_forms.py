@@ -1,6 +1,7 @@
 """The forms in which a secret value appears in texts: its parts, and their Base64 and hexadecimal spellings.
 
-URL, JSON, Python and HTML escapes are no forms of their own: masker.py undoes them before it searches.
+Escapes of URLs, JSON, Python, C and HTML, and gaps between hexadecimal digits, make no forms of their own: masker.py
+undoes them before it searches.
 """
 
 import json
@@ -74,7 +75,7 @@ def forms_of(values: Iterable[str]) -> set[Form]:
         forms.add(part)
         raw = part.text.encode(errors="replace")
         if part.where is Where.ANYWHERE and len(raw) >= _MIN_SUBSTRING_CHARACTERS:
-            forms |= {Form(text) for digits in (raw.hex(), raw.hex(":")) for text in (digits, digits.upper())}
+            forms |= {Form(raw.hex()), Form(raw.hex().upper())}
             forms |= {Form(text, is_base64=True) for each in (raw, b64encode(raw)) for text in base64_forms(each)}
     return forms
 

@@ -3,7 +3,9 @@
 import base64
 import html
 import json
+import re
 import shlex
+import textwrap
 import urllib.parse
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from events.masking.masker import MASK, Masker
 from tests.callers import AgentCaller
 from tests.workspaces.factories import booting
+from workspaces.access.api_keys import mint_api_key
+from workspaces.access.tokens import mint_agent_token
 from workspaces.models import Heartbeat
 
 SECRET = "p/ä ss+w&rd'\"=tail-9f\\x"
@@ -19,62 +23,132 @@ URL_SECRET = "postgres://service:pa%2Fss-w0rd@db.internal:5432/app?sslmode=requi
 JSON_SECRET = json.dumps({"user": "svc", "nested": [{"private_key": "first\nsecond-line"}], "password": "hun7er2"})
 
 
+def b64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
 def basic(user, value):
-    return base64.b64encode(f"{user}:{value}".encode()).decode()
+    return b64(f"{user}:{value}")
 
 
-@pytest.mark.parametrize(
-    "spelled",
-    [
-        SECRET,
-        urllib.parse.quote(SECRET),
-        urllib.parse.quote(SECRET, safe=""),
-        urllib.parse.quote_plus(SECRET),
-        urllib.parse.quote_plus(SECRET, safe="/"),
-        urllib.parse.quote(SECRET, safe="").replace("%2F", "%2f").replace("%C3%A4", "%c3%a4"),
-        urllib.parse.quote(urllib.parse.quote(SECRET, safe=""), safe=""),
-        json.dumps(SECRET),
-        json.dumps(SECRET, ensure_ascii=False),
-        json.dumps(SECRET).replace("/", "\\/"),
-        json.dumps(SECRET).replace("\\u00e4", "\\u00E4"),
-        json.dumps(json.dumps(SECRET)),
-        repr(SECRET),
-        html.escape(SECRET),
-        SECRET.encode().hex(),
-        base64.b64encode(SECRET.encode()).decode(),
-        base64.urlsafe_b64encode(SECRET.encode()).decode(),
-        urllib.parse.quote(base64.b64encode(SECRET.encode()).decode(), safe=""),
-        *(basic("u" * length, SECRET) for length in range(1, 7)),
-        basic("user", SECRET * 5).replace("=", ""),
-        base64.encodebytes(b"user:" + SECRET.encode() * 5).decode(),
-        "".join(f"\x1b[3{number % 8}m{character}" for number, character in enumerate(SECRET)) + "\x1b[0m",
-        SECRET[:5] + "\0" + SECRET[5:],
-        *(invisible.join(SECRET) for invisible in ("\u200b", "\u00ad", "\ufe0f", "\u200c", "\u2060", "\u202a\u034f")),
-        json.dumps("\u200b".join(SECRET)),
-        urllib.parse.quote(json.dumps({"": SECRET})[5:-2]),
-        urllib.parse.quote(json.dumps(json.dumps(SECRET)[1:-1])[1:-1], safe=""),
-        html.escape(json.dumps(SECRET)[1:-1]),
-        html.escape(html.escape(SECRET)),
-        html.escape(urllib.parse.quote(SECRET)),
-        json.dumps(html.escape(repr(SECRET)[1:-1])),
-        SECRET.replace("'", "'\\''"),
-        shlex.quote(SECRET),
-        "".join(f"\\{byte:03o}" for byte in SECRET.encode("latin-1")),
-        "".join(f"\\U{ord(character):08x}" for character in SECRET),
-        SECRET.encode().hex(":"),
-        SECRET.encode().hex(":").upper(),
-        base64.b64encode(base64.b64encode(SECRET.encode())).decode(),
-    ],
-)
-def test_a_value_is_masked_in_each_spelling(spelled):
-    values = [SECRET, SECRET * 5]
-    masked = Masker(values).mask(f"curl: ({spelled}) failed")
+def lines_of(text):
+    raw = text.encode()
+    return [raw[at : at + 16] for at in range(0, len(raw), 16)]
+
+
+def dump(text, line):
+    """Return the lines that a program prints of these bytes, 16 in each."""
+    printed = []
+    for number, raw in enumerate(lines_of(text)):
+        shown = re.sub("[^ -~]", ".", raw.decode("latin-1"))
+        halves = f"{raw[:8].hex(' ')}  {raw[8:].hex(' ')}"
+        columns = {"digits": raw.hex(" "), "groups": raw.hex(" ", -2), "halves": halves, "shown": shown}
+        printed.append(line.format(at=16 * number, **columns))
+    return "\n".join(printed)
+
+
+class MaskerOfFormer(Masker):
+    """Knows one token without a prefix, as earlier versions minted them."""
+
+    def is_former_token(self, word):
+        return word == TEXT
+
+
+LONG = SECRET * 5
+# Random ones, as text of its own.
+TEXT = "nI7cVx0-QmYbR2_fLz8TgWk5DsAe3JhUo1Np6XqCv9B"
+TOKEN, KEY = f"slwt_{TEXT}", f"slw_{TEXT}"
+SPELLINGS = {
+    "plain": str,
+    "URL": urllib.parse.quote,
+    "URL with slashes": lambda text: urllib.parse.quote(text, safe=""),
+    "query": urllib.parse.quote_plus,
+    "query with slashes": lambda text: urllib.parse.quote_plus(text, safe="/"),
+    "URL in lower case": lambda text: urllib.parse.quote(text, safe="").replace("%2F", "%2f").replace("%C3", "%c3"),
+    "each byte in a URL": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "URL in a URL": lambda text: urllib.parse.quote(urllib.parse.quote(text, safe=""), safe=""),
+    "JSON": json.dumps,
+    "JSON in Unicode": lambda text: json.dumps(text, ensure_ascii=False),
+    "JSON with slashes": lambda text: json.dumps(text).replace("/", "\\/"),
+    "JSON in capitals": lambda text: json.dumps(text).replace("\\u00e4", "\\u00E4"),
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text)),
+    "Python": repr,
+    "HTML": html.escape,
+    "each character in HTML": lambda text: "".join(f"&#{ord(character)};" for character in text),
+    "hex": lambda text: text.encode().hex(),
+    "hex in capitals": lambda text: text.encode().hex().upper(),
+    "hex with 0x": lambda text: f"0x{text.encode().hex()}",
+    "hex with colons": lambda text: text.encode().hex(":"),
+    "hex with colons in capitals": lambda text: text.encode().hex(":").upper(),
+    "hex with hyphens": lambda text: text.encode().hex("-"),
+    "hex with spaces": lambda text: text.encode().hex(" "),
+    "hex in groups": lambda text: text.encode().hex(" ", -2),
+    "hex in a list": lambda text: ", ".join(f"0x{byte:02x}" for byte in text.encode()),
+    "od": lambda text: "".join(f" {line.hex(' ')}\n" for line in lines_of(text)),
+    "od in Python": lambda text: repr("".join(f" {line.hex(' ')}\n" for line in lines_of(text)).encode()),
+    "od with addresses": lambda text: dump(text, "{at:07o} {digits}"),
+    "xxd -p": lambda text: "\n".join(textwrap.wrap(text.encode().hex(), 60)),
+    "Base64": lambda text: b64(text),
+    "Base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "Base64 in a URL": lambda text: urllib.parse.quote(b64(text), safe=""),
+    **{f"Basic {length}": lambda text, user="u" * length: basic(user, text) for length in range(1, 7)},
+    "Basic without padding": lambda text: basic("user", text).replace("=", ""),
+    "lines of Base64": lambda text: "\n".join(textwrap.wrap(basic("user", text), 64)),
+    "Base64 twice": lambda text: b64(b64(text)),
+    **{f"Base64 twice {length}": lambda text, user="u" * length: b64(basic(user, text)) for length in range(1, 4)},
+    **{f"Base64 in Basic {length}": lambda text, user="u" * length: basic(user, b64(text)) for length in range(1, 4)},
+    "lines of Base64 twice": lambda text: "\n".join(textwrap.wrap(b64(b64(text)), 76)),
+    "coloured": lambda text: "".join(f"\x1b[3{at % 8}m{character}" for at, character in enumerate(text)) + "\x1b[0m",
+    "with a NUL": lambda text: text[:5] + "\0" + text[5:],
+    **{
+        ascii(invisible): invisible.join
+        for invisible in ("\u200b", "\u00ad", "\ufe0f", "\u200c", "\u2060", "\u202a\u034f")
+    },
+    "JSON with invisible characters": lambda text: json.dumps("\u200b".join(text)),
+    "a value of JSON in a URL": lambda text: urllib.parse.quote(json.dumps({"": text})[5:-2]),
+    "JSON in JSON in a URL": lambda text: urllib.parse.quote(json.dumps(json.dumps(text)[1:-1])[1:-1], safe=""),
+    "JSON in HTML": lambda text: html.escape(json.dumps(text)[1:-1]),
+    "HTML in HTML": lambda text: html.escape(html.escape(text)),
+    "URL in HTML": lambda text: html.escape(urllib.parse.quote(text)),
+    "Python in HTML in JSON": lambda text: json.dumps(html.escape(repr(text)[1:-1])),
+    "shell": lambda text: text.replace("'", "'\\''"),
+    "shell's quotes": shlex.quote,
+    "octal characters": lambda text: "".join(f"\\{byte:03o}" for byte in text.encode("latin-1")),
+    "long Unicode": lambda text: "".join(f"\\U{ord(character):08x}" for character in text),
+}
+
+
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("secret", [SECRET, LONG, TOKEN, KEY, TEXT], ids=["value", "long", "token", "key", "former"])
+def test_a_value_a_token_and_a_key_are_masked_in_each_spelling(spell, secret):
+    values = [SECRET, LONG] if secret in (SECRET, LONG) else []
+    spelled = spell(secret)
+    masked = MaskerOfFormer(values).mask(f"curl: ({spelled}) failed")
     assert MASK in masked
     remaining = masked.removeprefix("curl: (").removesuffix(") failed").replace(MASK, "")
     # Base64 of a user name before it, and quotes around it, remain.
     assert len(remaining) <= 10, remaining
-    for part in (SECRET, SECRET[:6], SECRET[-6:]):
+    for part in (secret, secret[:6], secret[-6:]):
         assert part not in masked
+
+
+@pytest.mark.parametrize("secret", [TOKEN, KEY, TEXT, "Global-secret-value-1"])
+@pytest.mark.parametrize("before", ["", "KEY=", "a text of twenty and more bytes: "])
+@pytest.mark.parametrize(
+    "line",
+    ["{at:08x}: {groups:39}  {shown}", "{at:08x}  {halves:48}  |{shown}|", "{at:07o} {digits:47}  >{shown}<"],
+    ids=["xxd", "hexdump -C", "od -tx1z"],
+)
+def test_neither_the_digits_nor_the_text_of_a_dump_show_a_secret(line, before, secret):
+    text = f"the agent said\n{dump(before + secret, line)}\nthe end"
+    masked = MaskerOfFormer([secret] if "value" in secret else []).mask(text)
+    assert masked.startswith("the agent said\n0000000")
+    assert masked.endswith("\nthe end")
+    for at in range(len(secret) - 4):
+        piece = secret[at : at + 4]
+        assert piece not in masked
+        assert piece.encode().hex(" ") not in masked
+        assert piece.encode().hex(" ", -2) not in masked
 
 
 @pytest.mark.parametrize(
@@ -145,3 +219,24 @@ def test_a_beat_and_a_failure_show_no_spelling_of_a_secret(spelled):
     for text in (beat.sample_error, beat.current_task, failing.workspace.failure_log_tail):
         assert "•" in text, text
         assert spelled[-12:-8] not in text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "spell", ["hex", "hex in capitals", "hex with colons", "hex with spaces", "od", "Base64 twice"]
+)
+def test_a_beat_and_a_failure_show_no_spelling_of_a_token_or_a_key(spell):
+    _, key = mint_api_key(name="script", scopes=["read"])
+    agent = AgentCaller(booting())
+    agent.register()
+    for secret in (mint_agent_token(agent.workspace), key):
+        failing = AgentCaller(booting())
+        spelled = SPELLINGS[spell](secret)
+        told = f"no: {spelled} !"
+        assert agent.beat(error_rate=0.9, sample_error=told, current_task=told).status_code == 200
+        assert failing.failed(error=told, log_tail=f"{told}\n").status_code == 200
+        beat = Heartbeat.objects.get(pk=agent.workspace.pk)
+        failing.workspace.refresh_from_db()
+        failed = failing.workspace
+        for text in (beat.sample_error, beat.current_task, failed.failure_message, failed.failure_log_tail):
+            assert text.split() == ["no:", "••••••", "!"]

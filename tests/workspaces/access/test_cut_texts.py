@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from events.masking.credentials import AGENT_TOKEN_PREFIX, KEY_PREFIX, REST_CHARACTERS
 from events.masking.decoded_text import without_escape_sequences
 from events.masking.masker import LOG_TAIL_BYTES, Masker, last_bytes
 from events.models import Event
@@ -46,6 +47,10 @@ SPELLINGS = {
     "JSON": json.dumps(SECRET).replace("/", "\\/"),
     "Basic": base64.b64encode(f"me:{SECRET}".encode()).decode(),
     "coloured": "".join(f"\x1b[1m{character}" for character in SECRET),
+    "hex": SECRET.encode().hex(),
+    "hex with colons": SECRET.encode().hex(":").upper(),
+    "hex with spaces": SECRET.encode().hex(" "),
+    "od": " " + "\n ".join(SECRET[at : at + 16].encode().hex(" ") for at in range(0, len(SECRET), 16)),
 }
 
 
@@ -58,6 +63,7 @@ def test_no_offset_at_which_others_cut_a_text_leaves_a_piece(spelled, before):
         for cut in (text[offset:], text[:offset], f"{text[:offset]}…", f"{text[:offset]}...\n"):
             if len(without_escape_sequences(cut).text) >= 3 * PIECE:
                 assert not leaked(masker.mask(cut)), offset
+                assert not leaked(masker.mask(cut), spelled, 12), offset
 
 
 @pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
@@ -121,6 +127,40 @@ def test_each_rest_of_any_credential_at_the_begin_of_a_log_is_masked():
     for text in (random_text() for _ in range(300)):
         for at in (0, len(text) - 16):
             assert not leaked(masker.mask_log_tail(f"{text[at:]}\nnewer\n"), text, 16)
+
+
+SPELL = {
+    "Base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "Basic": lambda text: base64.b64encode(f"me:{text}".encode()).decode(),
+    "Base64 twice": lambda text: base64.b64encode(base64.b64encode(text.encode())).decode(),
+    "Base64 of Basic": lambda text: base64.b64encode(base64.b64encode(f"agent:{text}".encode())).decode(),
+    "hex": lambda text: text.encode().hex(),
+    "hex in capitals": lambda text: text.encode().hex().upper(),
+    "hex with colons": lambda text: text.encode().hex(":"),
+    "hex with spaces": lambda text: text.encode().hex(" "),
+    "hex in groups": lambda text: text.encode().hex(" ", -2),
+    "od": lambda text: " " + "\n ".join(text[at : at + 16].encode().hex(" ") for at in range(0, len(text), 16)),
+    "URL": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "JSON": lambda text: "".join(f"\\u{ord(character):04x}" for character in text),
+    "C": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
+    "octal": lambda text: "".join(f"\\{byte:03o}" for byte in text.encode()),
+    "HTML": lambda text: "".join(f"&#{ord(character)};" for character in text),
+    "coloured": lambda text: "".join(f"\x1b[1m{character}" for character in text),
+}
+
+
+@pytest.mark.parametrize("spell", SPELL.values(), ids=SPELL)
+def test_no_offset_at_which_a_log_is_cut_leaves_sixteen_characters_of_an_encoded_credential(spell):
+    masker = Masker([])
+    for token in (AGENT_TOKEN_PREFIX + random_text(), KEY_PREFIX + random_text()):
+        spelled = spell(token)
+        # A cut may leave a part of a group of Base64 in front of it.
+        characters = REST_CHARACTERS * len(spelled) // len(token) + 8
+        for offset in range(len(spelled)):
+            tail = masker.mask_log_tail(f"{spelled[offset:]}\n(newer)\n")
+            assert not leaked(tail, spelled, characters), offset
+            assert not leaked(tail, token, REST_CHARACTERS), offset
+            assert tail.endswith("(newer)\n")
 
 
 @pytest.mark.django_db

@@ -35,6 +35,10 @@ def token_like(size):
     return "".join(_RANDOM.choices(_TOKEN_CHARACTERS, k=size))
 
 
+def twice(text):
+    return base64.b64encode(base64.b64encode(text.encode())).decode()
+
+
 def repeated(text):
     return lambda size: text * (size // len(text))
 
@@ -43,6 +47,14 @@ TEXTS = {
     "token-like": token_like,
     "token-like words": lambda size: " ".join(token_like(100) for _ in range(size // 101)),
     "Base64": lambda size: base64.encodebytes(_RANDOM.randbytes(size * 3 // 4)).decode(),
+    "Base64 twice": lambda size: base64.b64encode(base64.b64encode(_RANDOM.randbytes(size * 9 // 16))).decode(),
+    "Base64 of words": lambda size: base64.b64encode(token_like(size * 3 // 4).encode()).decode(),
+    "words of Base64 twice": lambda size: " ".join(twice(token_like(40)) for _ in range(size // 73)),
+    "hex": lambda size: _RANDOM.randbytes(size // 2).hex(),
+    "hex of words": lambda size: token_like(size // 2).encode().hex(),
+    "bytes in hex": lambda size: _RANDOM.randbytes(size // 3).hex(" "),
+    "lines of bytes in hex": lambda size: "\n".join(_RANDOM.randbytes(16).hex(" ") for _ in range(size // 48)),
+    "a dump": lambda size: "\n".join(f"{at:08x}: {'4142 ' * 8} ABABABABABABABAB" for at in range(size // 67)),
     "the secret": repeated(VALUES[0]),
     "lines of the secret": repeated(PEM),
     "a part of the secret": repeated(PEM[:200]),
@@ -65,6 +77,18 @@ TEXTS = {
                 "\\u",
             ),
             *("\\ud83d", "\\u0041", "&", "&#", "&#x41;", "&amp;", "slw_", "slwt_", "slwt_slw", "c2x3dF", "x", "xy"),
+            *(
+                "ab ",
+                "ab ab abc ",
+                "ab:",
+                "ab  ",
+                "ab \n",
+                "00000000: ",
+                "\n0000000 ",
+                "ab" * 8 + " ",
+                "0x41, ",
+                "c2x3dF8=",
+            ),
             *("\n", "\r\n", "\0", "\t", " ", "://", "a=", "=", "ä", "\ud800", "a\n", "a" * 76 + "\n", "password="),
         )
     },
@@ -158,6 +182,8 @@ CARDS = {
     "the same begin of long ones": (f"{PEM[:300]}{{token}}", f"{{number}} {PEM[:20]}"),
     "the same end of long ones": (f"{{token}}{PEM[:300]}", f"{PEM[280:300]} {{number}}"),
     "the same middle": (f"{{token}}{PEM[:40]}{{token}}", f"{PEM[:30]} {{number}}"),
+    "words in Base64 twice": ("{token}", "{number} WXpKNE0yUkdPSEpUV1dKSVEwUlpSbGRQ"),
+    "bytes in hex": ("{token}", "{number} 47 6c 6f 62 61 6c 20 73 65 63 72 65 74"),
     "the same address": ("https://hooks.example.com/{token}", "https://hooks.example.com/{number}"),
 }
 
