@@ -26,6 +26,7 @@ from workspaces.access.errors import RequestRefused, invalid_body
 from workspaces.access.masking import masker_for_token, masker_of
 from workspaces.access.tokens import digest
 from workspaces.lifecycle.transitions import RuntimeState, WorkspaceStatus
+from workspaces.services.core.degradation import StoredHeartbeat
 from workspaces.services.watching import budgets
 
 MAX_TEXT_CHARACTERS = 4000
@@ -75,7 +76,7 @@ def store(token: str, report: HeartbeatIn) -> None:
     agent = agent_of(AgentRow(*record[:-8]) if record else None)
     check_claim(agent, claimed=report.workspace_id)
     *stored, spent, limit, told, ancestors = record[-8:]
-    services.follow_heartbeat(agent, services.StoredHeartbeat(*stored), has_tasks=bool(report.active_tasks))
+    services.follow_heartbeat(agent, StoredHeartbeat(*stored), has_tasks=bool(report.active_tasks))
     if spent and budgets.reached_level(limit=limit, spent=spent) > told:
         operations.enforce_budget(agent.workspace_id)
     if is_heard:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from workspaces import operations
@@ -15,7 +15,6 @@ from workspaces.lifecycle.transitions import (
     RUNNING,
     FailureCode,
     FailureSource,
-    RuntimeState,
     Verb,
     WorkspaceStatus,
     find_transition,
@@ -24,29 +23,14 @@ from workspaces.models import Workspace
 from workspaces.provisioners import guarded_calls
 from workspaces.provisioners.base import LaunchKey
 from workspaces.provisioners.kinds import LAUNCHED_KINDS
+from workspaces.services.core.degradation import StoredHeartbeat
 from workspaces.services.core.transition import TransitionRefused, UnknownWorkspace
 from workspaces.services.launching import mark_online
 from workspaces.services.launching.fail import FailureReason, fail
 from workspaces.services.stopping import hibernate
 from workspaces.services.watching import liveness
 
-# From the wire contract. Between the two nothing changes, so that a rate near one limit doesn't flap.
-DEGRADED_FROM = 0.5
-RECOVERED_BELOW = 0.1
-
 Clock = Callable[[], datetime]
-
-
-class StoredHeartbeat(NamedTuple):
-    """What the database holds after a heartbeat, which may have left out what an earlier one said.
-
-    All None if it stored nothing: the workspace has restarted meanwhile, or was inserted by hand.
-    """
-
-    error_rate: float | None
-    sample_error: str | None
-    runtime_state: str | None
-    manages_status: bool | None
 
 
 # A heartbeat may bring a workspace with one of these online.
@@ -175,13 +159,7 @@ def _fail(workspace_id: UUID, launch_id: UUID, reason: FailureReason, *, now: da
 
 
 def _degrade_or_recover(agent: Agent, stored: StoredHeartbeat) -> None:
-    is_online = agent.status == WorkspaceStatus.ONLINE
-    is_wedged = stored.runtime_state == RuntimeState.WEDGED
-    # The error rate doesn't count for an agent that manages its status itself.
-    rate = 0.0 if stored.manages_status else stored.error_rate or 0.0
-    if is_online and (is_wedged or rate >= DEGRADED_FROM):
-        symptom = {"runtime_state": RuntimeState.WEDGED.value} if is_wedged else {"error_rate": stored.error_rate}
-        payload = {**symptom, "sample_error": stored.sample_error}
-        liveness.degrade(workspace_id=agent.workspace_id, launch_id=agent.launch_id, payload=payload)
-    elif not is_online and not is_wedged and rate < RECOVERED_BELOW:
+    if agent.status == WorkspaceStatus.ONLINE and stored.symptoms:
+        liveness.degrade(workspace_id=agent.workspace_id, launch_id=agent.launch_id, payload=stored.symptoms)
+    elif agent.status == WorkspaceStatus.DEGRADED and stored.is_well:
         liveness.recover(workspace_id=agent.workspace_id, launch_id=agent.launch_id)

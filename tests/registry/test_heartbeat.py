@@ -13,7 +13,7 @@ from events.names import EventType
 from postgres import encryption
 from postgres.clock import database_now
 from tests.callers import AgentCaller, Caller
-from tests.workspaces.factories import booting, failed, online
+from tests.workspaces.factories import booting, external, failed, online
 from workspaces.access.secrets import put_secrets
 from workspaces.lifecycle.transitions import FailureCode, WorkspaceStatus
 from workspaces.models import MAX_BUDGET_CENTS, Heartbeat, Launch, Workspace
@@ -268,6 +268,37 @@ def test_error_rate_and_wedge_degrade_and_recover(beats, status):
     for beat in beats:
         assert agent.beat(**beat).status_code == 200
     assert Workspace.objects.get(pk=up.pk).status == status
+
+
+def _silent():
+    lost = online()
+    Heartbeat.objects.filter(pk=lost.pk).update(last_heartbeat_at=database_now() - timedelta(minutes=10))
+    mark_silent_offline(now=database_now(), limit=timedelta(seconds=180))
+    return lost
+
+
+def _timed_out():
+    return failed(code=FailureCode.TIMED_OUT)
+
+
+@pytest.mark.parametrize("make", [booting, external, _silent, _timed_out])
+@pytest.mark.parametrize(("symptom", "value"), [("runtime_state", "wedged"), ("error_rate", 1.0)])
+def test_a_first_heartbeat_degrades_at_once(make, symptom, value):
+    workspace = make()
+    assert AgentCaller(workspace).beat(**{symptom: value, "sample_error": "the SDK hangs"}).status_code == 200
+    assert Workspace.objects.get(pk=workspace.pk).status == WorkspaceStatus.DEGRADED
+    *_, came, degraded = Event.objects.order_by("id")
+    assert (came.event_type, degraded.event_type) == (EventType.WORKSPACE_ONLINE, EventType.WORKSPACE_DEGRADED)
+    payload = {symptom: value, "sample_error": "the SDK hangs", "version": came.payload["version"] + 1}
+    assert degraded.payload == payload
+
+
+def test_a_first_heartbeat_degrades_an_agent_that_manages_its_status_only_by_a_wedge():
+    up, hanging = booting(name="up"), booting(name="hanging")
+    AgentCaller(up).beat(error_rate=1.0, runtime_metadata=MANAGED)
+    AgentCaller(hanging).beat(runtime_state="wedged", runtime_metadata=MANAGED)
+    assert Workspace.objects.get(pk=up.pk).status == WorkspaceStatus.ONLINE
+    assert Workspace.objects.get(pk=hanging.pk).status == WorkspaceStatus.DEGRADED
 
 
 def test_the_event_of_a_degradation_has_its_symptoms():

@@ -72,10 +72,18 @@ def test_an_agent_that_manages_its_status_still_does_when_it_repeats_a_beat_with
     assert Workspace.objects.get(pk=agent.workspace.pk).status == WorkspaceStatus.ONLINE
 
 
-def test_a_register_changes_nothing_that_heartbeats_have_said(agent):
-    agent.beat(**FIRST)
-    assert agent.register().status_code == 200
-    assert stored(agent) == FIRST
+@pytest.mark.parametrize("symptom", [{"runtime_state": "wedged"}, {"error_rate": 0.9, "runtime_state": ""}])
+def test_a_register_says_that_the_process_began_so_its_wedge_and_its_errors_are_over(agent, symptom):
+    agent.beat(**FIRST | symptom)
+    status = Workspace.objects.filter(pk=agent.workspace.pk).values_list("status", flat=True)
+    assert status.get() == WorkspaceStatus.DEGRADED
+    # Also while online.
+    for _ in range(2):
+        assert agent.register().status_code == 200
+        assert stored(agent) == FIRST | {"error_rate": 0, "runtime_state": ""}
+        Heartbeat.objects.filter(pk=agent.workspace.pk).update(error_rate=0.4)
+    agent.beat()
+    assert status.get() == WorkspaceStatus.ONLINE
 
 
 def test_a_new_launch_begins_with_nothing_but_the_spend(agent):

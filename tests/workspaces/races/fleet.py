@@ -26,6 +26,7 @@ from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import AgentToken, BackendKind, Heartbeat, Launch, SweepRun, Workspace
 from workspaces.models.incidents import Incident, Liveness
 from workspaces.provisioners.base import BackendState, LaunchKey, LaunchSpec, ProvisionerError
+from workspaces.services.core.degradation import StoredHeartbeat
 from workspaces.services.launching.resume_after_shutdown import resume_after_shutdown
 from workspaces.services.stopping import shutdown, teardown
 
@@ -162,7 +163,7 @@ def send_heartbeat(agent, *, is_late=False, **fields):
         with suppress(RequestRefused):
             heartbeat.store(mint_agent_token(workspace), report)
     if is_late:
-        stored = registry.StoredHeartbeat(report.error_rate or 0, "", report.runtime_state or "", False)
+        stored = StoredHeartbeat(report.error_rate or 0, "", report.runtime_state or "", False)
         registry.follow_heartbeat(agent, stored, has_tasks=bool(report.active_tasks))
 
 

@@ -14,12 +14,14 @@ from events.names import EventType
 from workspaces.lifecycle.transitions import (
     BEFORE_REGISTRATION,
     DEADLINE_FAILURES,
+    RuntimeState,
     Transition,
     Verb,
     WorkspaceStatus,
     find_transition,
 )
 from workspaces.models import BackendKind, Heartbeat, Launch, LaunchOutcome, LaunchQuerySet, Workspace
+from workspaces.services.core.degradation import degrade_again
 from workspaces.services.core.lineage import event_subjects
 from workspaces.services.core.transition import (
     StatusChange,
@@ -32,13 +34,16 @@ from workspaces.services.core.transition import (
 MOST_CARD_CHANGES_PER_HOUR = 20
 
 
-# Both times are reset, so that neither a long boot counts as silence nor the time offline as idleness. A deadline
+# Both times are reset, so that neither a long boot counts as silence nor the time offline as idleness. A register says
+# that the agent's process has just started, so what an earlier one said of its health is over. A deadline
 # failure that this undoes stays on record, as a measure of how well the limits fit. A launch that was online before
 # only loses its teardown. One statement of our own, since the ORM took longer to word two than Postgres to run them.
 _FOLLOW = """
 WITH beat AS (
     UPDATE workspaces_heartbeat
-    SET last_heartbeat_at = %(now)s, idle_since = CASE WHEN active_tasks = 0 THEN %(now)s ELSE idle_since END
+    SET last_heartbeat_at = %(now)s, idle_since = CASE WHEN active_tasks = 0 THEN %(now)s ELSE idle_since END,
+        error_rate = CASE WHEN %(registers)s THEN 0 ELSE error_rate END,
+        runtime_state = CASE WHEN %(registers)s THEN '' ELSE runtime_state END
     WHERE workspace_id = %(workspace)s
 )
 UPDATE workspaces_launch
@@ -50,6 +55,8 @@ SET false_flip_code = CASE WHEN outcome <> %(online)s THEN failure_code ELSE fal
     outcome = %(online)s, teardown_at = NULL, teardown_reason = '', teardown_is_forced = false
 WHERE id = %(launch)s AND (outcome <> %(online)s OR teardown_at IS NOT NULL)
 """
+# The same, for a register while online.
+_FRESH: dict[str, Any] = {"error_rate": 0, "runtime_state": RuntimeState.FINE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,32 +79,33 @@ def mark_online(
 ) -> Workspace:
     """Bring a workspace online by `register` (with a registration) or `heartbeat` (without).
 
-    `boot_log_bytes` is the length of the launch's log now, if it is known; it is kept the first time.
-    A registration while online replaces URL and card without a transition. A deadline failure is undone during its
-    grace. Raises UnknownWorkspace, and TransitionRefused, also for a launch that isn't current.
+    `boot_log_bytes` is the length of the launch's log now, if it is known; it is kept the first time. A registration
+    while online changes no status. A heartbeat may degrade at once. A deadline failure is undone during its grace.
+    Raises UnknownWorkspace, and TransitionRefused, also for a launch that isn't current.
     """
-    workspace = lock_workspace(workspace_id)
-    if workspace.launch_id != launch_id:
-        raise TransitionRefused(workspace, "another launch has begun since.")
+    workspace = _lock_current(workspace_id, launch_id)
     registered: dict[str, Any] = {}
     if registration is not None:
         url = workspace.url if BackendKind(workspace.backend).gives_address else registration.url
         card = workspace.agent_card if registration.agent_card is None else dict(registration.agent_card)
         registered = {"url": url, "agent_card": card}
     if workspace.status == WorkspaceStatus.ONLINE:
-        Heartbeat.objects.filter(pk=workspace.pk).update(last_heartbeat_at=now)
+        Heartbeat.objects.filter(pk=workspace.pk).update(last_heartbeat_at=now, **(_FRESH if registered else {}))
         _replace_registration(workspace, registered, now=now)
-        return workspace
-    payload = {"url": workspace.url, "agent_card": workspace.agent_card, **registered}
-    if workspace.status not in BEFORE_REGISTRATION:
-        payload["recovered_from"] = str(workspace.status)
-    elif workspace.crash_loop:
-        payload["crash_loop"] = loop_facts(workspace.crash_loop)
-    rule = _find_rule(workspace, verb, now=now)
-    transition(rule, [StatusChange(workspace=workspace, changes=registered, payload=payload)])
-    about: dict[str, Any] = {"workspace": workspace.pk, "launch": launch_id, "online": LaunchOutcome.ONLINE.value}
-    with connection.cursor() as cursor:
-        cursor.execute(_FOLLOW, {**about, "now": now, "boot_log_bytes": boot_log_bytes})
+    else:
+        payload = {"url": workspace.url, "agent_card": workspace.agent_card, **registered}
+        if workspace.status not in BEFORE_REGISTRATION:
+            payload["recovered_from"] = str(workspace.status)
+        elif workspace.crash_loop:
+            payload["crash_loop"] = loop_facts(workspace.crash_loop)
+        step = StatusChange(workspace=workspace, changes=registered, payload=payload)
+        transition(_find_rule(workspace, verb, now=now), [step])
+        about: dict[str, Any] = {"workspace": workspace.pk, "launch": launch_id, "boot_log_bytes": boot_log_bytes}
+        about |= {"now": now, "online": LaunchOutcome.ONLINE.value, "registers": bool(registered)}
+        with connection.cursor() as cursor:
+            cursor.execute(_FOLLOW, about)
+    if not registered:
+        degrade_again(workspace)
     return workspace
 
 
@@ -108,10 +116,15 @@ def replace_card(*, workspace_id: UUID, launch_id: UUID, agent_card: Mapping[str
     A card that changes too often stays as it is. Raises UnknownWorkspace, and TransitionRefused for a launch that isn't
     current.
     """
+    workspace = _lock_current(workspace_id, launch_id)
+    _replace_registration(workspace, {"url": workspace.url, "agent_card": dict(agent_card)}, now=now)
+    return workspace
+
+
+def _lock_current(workspace_id: UUID, launch_id: UUID) -> Workspace:
     workspace = lock_workspace(workspace_id)
     if workspace.launch_id != launch_id:
         raise TransitionRefused(workspace, "another launch has begun since.")
-    _replace_registration(workspace, {"url": workspace.url, "agent_card": dict(agent_card)}, now=now)
     return workspace
 
 

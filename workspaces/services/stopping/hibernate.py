@@ -13,6 +13,7 @@ from workspaces.lifecycle.transitions import TeardownReason, Verb, WorkspaceStat
 from workspaces.models import BackendKind, Heartbeat, Launch, Workspace
 from workspaces.provisioners.base import BackendState
 from workspaces.services.core import launch_records
+from workspaces.services.core.degradation import degrade_again
 from workspaces.services.core.guarded_rows import RowGuard
 from workspaces.services.core.transition import (
     StatusChange,
@@ -118,7 +119,8 @@ def undo_if_task_began(workspace: Workspace, launch: Launch) -> bool:
 def undo_overdue(*, now: datetime, limit: timedelta) -> list[Workspace]:
     """Undo the hibernations that were not confirmed by their deadline; return these workspaces.
 
-    One that was last seen running, with a heartbeat not older than `limit`, is online again, any other is offline.
+    One that was last seen running, with a heartbeat not older than `limit`, is online or degraded again, any other is
+    offline.
     """
     overdue = Workspace.objects.filter(status=WorkspaceStatus.HIBERNATING, deadline_at__lte=now)
     undone = []
@@ -151,3 +153,4 @@ def _undo_to_online(workspace: Workspace) -> None:
     payload["recovered_from"] = WorkspaceStatus.HIBERNATING.value
     transition(UNDO_TO_ONLINE, [StatusChange(workspace=workspace, payload=payload)])
     launch_records.cancel_teardown(workspace.launch_id)
+    degrade_again(workspace)

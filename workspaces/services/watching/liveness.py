@@ -9,6 +9,7 @@ from django.db import transaction
 
 from workspaces.lifecycle.transitions import RUNNING, Transition, Verb, WorkspaceStatus, find_transition
 from workspaces.models import Heartbeat, Workspace
+from workspaces.services.core.degradation import DEGRADE
 from workspaces.services.core.guarded_rows import RowGuard
 from workspaces.services.core.transition import (
     StatusChange,
@@ -64,7 +65,7 @@ def _mark_batch_offline(workspace_ids: Sequence[UUID], *, cutoff: datetime) -> l
 @transaction.atomic
 def degrade(*, workspace_id: UUID, launch_id: UUID, payload: dict[str, Any]) -> bool:
     """Mark an online workspace degraded; `payload` says why, masked. Return False if it moved on meanwhile."""
-    return _change_status(find_transition(Verb.DEGRADE, WorkspaceStatus.DEGRADED), workspace_id, launch_id, payload)
+    return _change_status(DEGRADE, workspace_id, launch_id, payload)
 
 
 @transaction.atomic

@@ -181,6 +181,14 @@ def test_the_last_observation_decides_the_status_after_an_overdue_hibernation(
     assert (reloaded(idle).status, launch_of(idle).teardown_at) == (status, None)
 
 
+def test_a_hibernation_of_a_wedged_workspace_is_undone_to_degraded(idle):
+    agent = AgentCaller(idle)
+    agent.beat(runtime_state="wedged")
+    claim(idle)
+    agent.beat(runtime_state="wedged", active_tasks=1)
+    assert (reloaded(idle).status, launch_of(idle).teardown_at) == (S.DEGRADED, None)
+
+
 # --- Automatic -----------------------------------------------------------------------------------
 
 
