@@ -8,7 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from agent.models import ModelEntry, matching_entry
-from agent.shape import CONFIG_SCHEMA, Problem, check_shape, display_key, is_environment_name, shorten, with_escapes
+from agent.shape import (
+    CONFIG_SCHEMA,
+    Problem,
+    check_requested,
+    check_shape,
+    display_key,
+    is_environment_name,
+    shorten,
+    with_escapes,
+)
 
 # The server imports only this module, so it re-exports what the server needs from agent.shape.
 __all__ = [
@@ -18,6 +27,7 @@ __all__ = [
     "Problem",
     "Requirement",
     "boot_steps",
+    "check_requested",
     "check_shape",
     "command_of",
     "display_key",

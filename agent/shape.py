@@ -7,12 +7,16 @@ one of them: then it is a problem, because the launch would check nothing.
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from agent.texts import clean_name, is_visibly_empty
 
 MAX_PORT = 65_535
+MAX_TIER = 10
 MAX_RUNTIME_CHARACTERS = 63
+# Of the model that a request names, which is stored.
+MAX_MODEL_CHARACTERS = 200
 _MOST_WARNINGS = 20
 _LONGEST_SHOWN_KEY = 100
 # Two edits turn `requried_env` into `required_env`.
@@ -266,18 +270,35 @@ def _text(path: str, value: object) -> Iterator[Problem]:
         yield Problem(path, "contains a NUL or half a surrogate pair, which can't be stored", code="bad_value")
 
 
-@rule({"type": "string", "maxLength": MAX_RUNTIME_CHARACTERS})
-def runtime_name(path: str, value: object) -> Iterator[Problem]:
-    yield from (problems := list(_text(path, value)))
-    if problems or not isinstance(value, str):
-        return
-    if len(value) > MAX_RUNTIME_CHARACTERS:
-        message = f"must have at most {MAX_RUNTIME_CHARACTERS} characters, not {len(value)}"
-        yield Problem(path, message, code="bad_value")
-    try:
-        clean_name(value)
-    except ValueError as error:
-        yield Problem(path, str(error), code="bad_value")
+def _name_of(most_characters: int | None = None) -> Rule:
+    limit = {} if most_characters is None else {"maxLength": most_characters}
+
+    @rule({"type": "string", **limit})
+    def check(path: str, value: object) -> Iterator[Problem]:
+        yield from (problems := list(_text(path, value)))
+        if problems or not isinstance(value, str):
+            return
+        cleaned = value
+        try:
+            cleaned = clean_name(value)
+        except ValueError as error:
+            yield Problem(path, str(error), code="bad_value")
+        # A name may become longer as it is cleaned.
+        length = max(len(value), len(cleaned))
+        if most_characters is not None and length > most_characters:
+            message = f"must have at most {most_characters} characters, not {length}"
+            yield Problem(path, message, code="bad_value")
+
+    return check
+
+
+def check_requested(*, model: str, runtime: str) -> Iterator[Problem]:
+    """Yield what is wrong with the names that a request gives instead of those in its config."""
+    for key, name, rule_of_name in (("model", model, _model_name), ("runtime", runtime, _runtime_name)):
+        cleaned = name
+        with suppress(ValueError):
+            cleaned = clean_name(name)
+        yield from rule_of_name(key, cleaned)
 
 
 @rule({"type": "string", "pattern": "\\S"})
@@ -426,6 +447,8 @@ def _requirement(path: str, value: object) -> Iterator[Problem]:
         yield from _any_of(path, value)
 
 
+_model_name = _name_of(MAX_MODEL_CHARACTERS)
+_runtime_name = _name_of(MAX_RUNTIME_CHARACTERS)
 _required_env = _list_of(_requirement)
 _seconds = _between(1, 31_536_000)
 _models = _list_of(
@@ -447,12 +470,12 @@ _RUNTIME_CONFIG: dict[str, Rule] = {
 }
 _top = _entry(
     {
-        "name": _text,
+        "name": _name_of(),
         "description": _text,
         "role": _text,
         "version": _version,
-        "tier": _integer,
-        "runtime": runtime_name,
+        "tier": _between(1, MAX_TIER),
+        "runtime": _runtime_name,
         "model": _text,
         "models": _models,
         "env": _entry({"required": _required_env}, passed_on=("optional",)),

@@ -17,7 +17,7 @@ _DESCRIPTIONS = {
     "description": "What it is for.",
     "role": "Its role among its peers.",
     "version": "The version of this configuration.",
-    "tier": "How much it is worth, a whole number.",
+    "tier": "How much it is worth.",
     "runtime": f"What runs the agent. Default: {rules.DEFAULT_RUNTIME}.",
     "model": "The model, unless runtime_config.model or the request names one.",
     "env": "The environment of the workspace.",

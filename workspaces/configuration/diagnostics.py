@@ -22,7 +22,8 @@ _OF_SECRETS = frozenset({"secret_unreadable", SUSPICIOUS_VALUE})
 class DiagnosticOut(TypedDict):
     """One finding. `path`, `line` and `column` say where in config.yaml; `secrets.NAME` is a variable.
 
-    With the path `env_file` or `env_file.NAME` it is about a line of the env file.
+    `template`, `model`, `runtime` and `secret_sets` without a line are those of the request. With the path `env_file`
+    or `env_file.NAME` it is about a line of the env file.
     """
 
     code: str
@@ -37,9 +38,10 @@ class DiagnosticOut(TypedDict):
 class Diagnostic:
     """One finding. `code` is stable, `message` and `hint` are sentences, of which `hint` says what to do.
 
-    `path` is the key in config.yaml. What stands elsewhere has the path `secrets.NAME`, `template`, or, in an env file,
-    `env_file` or `env_file.NAME`. `line` and `column` count from 1; both are None for what stands in no line. `texts`
-    are those of the config that `path`, `message` and `hint` may have shortened, whole; they are never shown.
+    `path` is the key in config.yaml. What stands elsewhere has the path `secrets.NAME`, `template`, `secret_sets`, or
+    `model` or `runtime` (those of a request), or, in an env file, `env_file` or `env_file.NAME`. `line` and `column`
+    count from 1; both are None for what stands in no line. `texts` are those of the config that `path`, `message` and
+    `hint` may have shortened, whole; they are never shown.
     """
 
     code: str

@@ -122,6 +122,7 @@ def examine(
     problems = [
         *checked.problems,
         *checked.diagnostics(missing),
+        *bad_names(model=model, runtime=runtime),
         *given.problems,
         *bad_sets(sets),
         *(unreadable_secret(name) for name in values if values[name] is None and name not in given.values),
@@ -163,6 +164,14 @@ def missing_variables(
         hint = f"{advice} {entry}" if of_entry else advice
         texts = (entry.id, entry.model) if entry and of_entry else ()
         yield rules.Problem(places[requirement], message, code="missing_env", hint=hint, texts=texts)
+
+
+def bad_names(*, model: str, runtime: str) -> list[Diagnostic]:
+    """Return the problems of the model and the runtime that a request names."""
+    return [
+        Diagnostic(code=each.code, message=f"{each.key} {each.message}.", path=each.key)
+        for each in rules.check_requested(model=model, runtime=runtime)
+    ]
 
 
 def bad_sets(names: Sequence[str]) -> list[Diagnostic]:

@@ -22,6 +22,8 @@ GOOD = [
     "{runtime_config: , env: , a2a: null, name: ~, prompt_files: }",
     "version: 1.0",
     f"runtime: {'x' * 63}",
+    "tier: 1",
+    "tier: 10",
     "runtime_config: {timeout: 0.5, command: [run, ''], args: ['']}",
     "runtime_config: {command: run it, provision_timeout_seconds: 1, provision_timeout_override: true}",
     "runtime_config: {required_env: [_A, {any_of: [B, C]}], models: [{id: m, name: M, required_env: }]}",
@@ -33,6 +35,7 @@ GOOD = [
 ]
 BAD = [
     f"runtime: {'x' * 64}",
+    *("tier: 0", "tier: 11", "tier: -5"),
     *("name: 5", "role: [x]", "version: true", "version: [1]", "tier: '2'", "tier: 1.5", "runtime_config: []"),
     *("env: {required: A}", "env: {required: [2B]}", "env: {required: [~]}", "env: {required: [{any_of: []}]}"),
     *("env: {required: [{anyof: [A]}]}", "env: {required: [{any_of: [A, '']}]}", "env: {required: [{}]}"),

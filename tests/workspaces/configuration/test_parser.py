@@ -34,7 +34,7 @@ from workspaces.models import ApiScope, Workspace
         ("v: ['1', \"true\", 'no']", {"v": ["1", "true", "no"]}),
         ("base: &b {x: 1, y: 1}\nv: {<<: *b, y: 2}", {"base": {"x": 1, "y": 1}, "v": {"y": 2, "x": 1}}),
         ("v: {<<: [{x: 1}, {x: 2, y: 2}]}", {"v": {"x": 1, "y": 2}}),
-        ("name: a\u2028b", {"name": "a\u2028b"}),
+        ("role: a\u2028b", {"role": "a\u2028b"}),
         ("{a\x85b: 'c\x85 d', e: \"f\u2029\"}", {"a\x85b": "c\x85 d", "e": "f\u2029"}),
         ("v: |\n  a\u2028b\n  c\U0010ffff\x85", {"v": "a\u2028b\nc\U0010ffff\x85"}),
     ],

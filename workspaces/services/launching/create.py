@@ -30,6 +30,9 @@ from workspaces.services.core.fields import InvalidWorkspace, field_problems
 from workspaces.services.core.transition import StatusChange, record_creation
 from workspaces.services.core.trees import BadParent, lock_parent
 
+# The fields of a request, besides its config and its secrets, that a preflight examines.
+_EXAMINED = frozenset({"model", "runtime", "secret_sets"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class CreateRequest:
@@ -140,7 +143,8 @@ def check_request(request: CreateRequest) -> CheckedRequest:
         secrets.check_secrets(request.secrets if given.env_file_problem else given.values)
     except secrets.InvalidSecret as error:
         problems["secrets"] = str(error)
-    workspace = build_workspace(request, checked.config)
+    # What is wrong with its tier or its name is told as a problem of the config.
+    workspace = build_workspace(request, {} if checked.problems else checked.config)
     problems = field_problems(workspace) | problems
     if workspace.url and "url" not in problems:
         values = chain(given.values.values(), *secrets.readable_values(set(), request.secret_sets).values())
@@ -149,7 +153,7 @@ def check_request(request: CreateRequest) -> CheckedRequest:
             agent_urls.check_without_secrets(workspace.url, values, workspace_id=workspace.pk)
         except agent_urls.ForbiddenUrl as error:
             problems["url"] = str(error)
-    report = examine_request(request, checked, given, is_refused="secret_sets" in problems)
+    report = examine_request(request, checked, given, is_refused=not _EXAMINED.isdisjoint(problems))
     report = report_without_values(report, make_masker) if request.template else report
     if problems:
         raise InvalidWorkspace(problems, problems=report.problems)
@@ -159,7 +163,7 @@ def check_request(request: CreateRequest) -> CheckedRequest:
 def examine_request(request: CreateRequest, checked: CheckedConfig, given: GivenSecrets, *, is_refused: bool) -> Report:
     """Return what a preflight says of the request. What is stored is read only to explain a refusal.
 
-    `is_refused`: for its sets of secrets.
+    `is_refused`: for its sets of secrets, or for the model or the runtime that it names.
     """
     if not (is_refused or checked.problems or given.problems):
         return examine(checked, given=given, model=request.model, runtime=request.runtime)
