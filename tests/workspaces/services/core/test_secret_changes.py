@@ -91,6 +91,13 @@ def test_a_deleted_secret_marks_unless_the_next_layer_has_the_same_value():
     assert (marked(), told()) == (["lost B"], [("lost B", ["B"], "root")])
 
 
+def test_a_change_that_is_taken_back_leaves_the_mark():
+    workspace = online(name="w")
+    set_secrets({"KEY": "x"}, workspace_id=workspace.pk, by="root")
+    delete_secrets(Secret.objects.filter(workspace=workspace), by="root")
+    assert (marked(), told()) == (["w"], [("w", ["KEY"], "root")])
+
+
 def test_deleted_secrets_of_every_kind_are_told_together():
     make_set("llm", SHARED="x", SAME="x")
     set_secrets({"GLOBAL": "x", "SAME": "x"}, by="root")
