@@ -72,7 +72,7 @@ def list_events(request: HttpRequest, response: HttpResponse, wanted: Query[Even
 def list_workspace_events(
     request: HttpRequest, response: HttpResponse, workspace_id: UUID, wanted: Query[EventsListed]
 ) -> list[EventOut]:
-    """List one workspace's events, which remain after it is removed. An unknown ID gives an empty list."""
+    """List one workspace's events, which remain after it is removed."""
     return _page(Event.objects.filter(workspace_id=workspace_id), wanted, request=request, response=response)
 
 

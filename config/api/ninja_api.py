@@ -22,7 +22,7 @@ from config.api.json_body import JsonParser, check_size, too_large
 from config.api.json_renderer import JsonRenderer
 from config.api.openapi import DescribedAPI
 from config.api.parameters import refusing_unknown_parameters
-from config.stream_access import READ_OWN_EVENTS
+from config.stream_access import READ_OWN_EVENTS, of_known_workspaces
 from events.api import router as events_router
 from events.channel_settings.saving import InvalidChannel
 from events.channels.base import SendFailed
@@ -82,6 +82,7 @@ api.add_router("/registry", registry_router)
 api.add_router("/admin/workspaces", watchers_router)
 # Without a workspace in the path, it is nobody's own.
 api.add_router("/events", events_router, auth=READ_OWN_EVENTS)
+events_router.add_decorator(of_known_workspaces, mode="operation")
 # Agents and watchers may send what this version doesn't know.
 for _router in (
     *(preflight_router, workspaces_router, global_secrets_router, deadlines.router, secret_sets_router),

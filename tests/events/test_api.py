@@ -11,6 +11,7 @@ from events.outbox import NewEvent
 from events.positions import last_position
 from tests.callers import holder
 from tests.events.conftest import online, publish, record
+from tests.workspaces.factories import queued
 from workspaces.models import ApiScope
 
 pytestmark = pytest.mark.django_db
@@ -82,9 +83,17 @@ def test_a_workspace_s_events_are_its_own():
     assert positions(get(f"/events/{mine}", after=1, limit=1)) == [3]
 
 
-def test_an_unknown_workspace_has_no_events():
-    publish(online())
-    assert positions(get(f"/events/{uuid4()}")) == []
+def test_an_unknown_workspace_is_answered_404_and_one_without_events_or_that_only_has_events_is_not():
+    mine, unknown = uuid4(), uuid4()
+    publish(online(mine))
+    assert positions(get(f"/events/{mine}")) == [1]
+    # Its events have no positions yet.
+    assert positions(get(f"/events/{queued().pk}")) == []
+    answer = get(f"/events/{unknown}")
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"error": f"There is no workspace {unknown}.", "code": "not_found"},
+    )
 
 
 def incident():

@@ -13,10 +13,11 @@ from django.contrib.sessions.models import Session
 from events import ephemeral, relay
 from events.models import Event
 from events.names import EphemeralEventType
-from tests.callers import AgentCaller
+from tests.callers import AgentCaller, holder
 from tests.events.conftest import WORD, Server, online, publish, record, signed_in
 from tests.waiting import PATIENCE_SECONDS
 from tests.workspaces import factories
+from workspaces.models import ApiScope
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,6 +56,17 @@ def test_an_agent_follows_its_own_workspace_and_no_other(server):
         relay.number_all()
         assert stream.message()[1]["data"]["url"] == "http://127.0.0.1:4000"
     assert _refused(server, f"/workspaces/{other.pk}/events/stream", headers=headers).status_code == 403
+
+
+def test_the_stream_of_a_workspace_that_there_never_was_is_refused(server):
+    headers, unknown, known_by_events = holder(ApiScope.READ).headers, uuid4(), uuid4()
+    answer = _refused(server, f"/workspaces/{unknown}/events/stream", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert str(unknown) in answer.json()["error"]
+    publish(online(known_by_events, version=4))
+    with _of_workspace(server, known_by_events, headers=headers) as stream:
+        publish(online(known_by_events, version=5))
+        assert stream.message()[1]["data"]["version"] == 5
 
 
 def test_a_silent_stream_of_one_workspace_is_kept_alive_by_comments_alone(serve):

@@ -19,8 +19,6 @@ UNKNOWN_NUMBER = 2_000_000_000
 NAMING = "PUT /settings/secret-sets/{name}"
 # An agent learns of other workspaces only whether the one that it names is its own.
 OF_ITS_OWN = "GET /registry/{workspace_id}/peers"
-# By the contract, an ID that no event has gives an empty list.
-LISTING = "GET /events/{workspace_id}"
 # What agents ask for is mended, as what they report.
 MENDED = {("GET /registry/{workspace_id}/peers", "q")}
 
@@ -68,8 +66,6 @@ def expected(call, what):
         return {(200, ""), (422, "validation_error")}
     if call == OF_ITS_OWN and what == "an unknown ID":
         return {(403, "forbidden")}
-    if call == LISTING and what == "an unknown ID":
-        return {(200, "")}
     return {not_found}
 
 
