@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -39,9 +40,15 @@ Query = Mapping[str, Any]
 
 
 class Client:
-    """Calls one server with one key. Paths are below its address, which may have a path of its own."""
+    """Calls one server with one key. Paths are below its address, which may have a path of its own.
 
-    def __init__(self, server: Server, *, timeout_seconds: float = 30.0) -> None:
+    `options` are the names under which the user knows fields of the API. Refusals of those name them so.
+    """
+
+    def __init__(
+        self, server: Server, *, timeout_seconds: float = 30.0, options: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self._options = options
         self.url = server.url.rstrip("/")
         try:
             parts = urlsplit(self.url)
@@ -117,7 +124,7 @@ class Client:
             response = self._http.send(request, stream=True)
             with closing(response):
                 if not response.is_success:
-                    raise refusal(response)
+                    raise refusal(response, self._options)
                 following = response.links.get("next", {}).get("url", "")
                 return Answer(url=str(request.url), content=read_bounded(response), next_url=following)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -147,7 +154,7 @@ class Client:
         request = self.request("GET", path, query, headers={"Accept": accept, **headers}, timeout=timeout)
         with closing(self._http.send(request, stream=True)) as response:
             if not response.is_success:
-                raise refusal(response)
+                raise refusal(response, self._options)
             yield response
 
     def unreachable(self, error: Exception) -> CommandFailed:
@@ -185,7 +192,7 @@ class Answer:
             raise CommandFailed(why, ExitCode.UNAVAILABLE) from error
 
 
-def refusal(response: httpx.Response) -> CommandFailed:
+def refusal(response: httpx.Response, options: Mapping[str, str]) -> CommandFailed:
     """Return the error for an answer that is no success, with the server's own sentence."""
     status, url = response.status_code, response.request.url
     sentence = f"{url} answered {status} {response.reason_phrase}."
@@ -194,7 +201,7 @@ def refusal(response: httpx.Response) -> CommandFailed:
     except (ValueError, RecursionError):
         said = None
     if isinstance(said, dict) and said.get("error"):
-        sentence = str(said["error"])
+        sentence = in_options(str(said["error"]), said.get("fields"), options)
     if status == httpx.codes.UNAUTHORIZED:
         sentence += " Sign in with `slipway login`."
     unusual = ExitCode.UNAVAILABLE if status >= 500 or response.is_redirect else ExitCode.WRONG_ARGUMENT
@@ -203,6 +210,16 @@ def refusal(response: httpx.Response) -> CommandFailed:
     if status in _REPEATED and wait.isdigit() and int(wait) <= _LONGEST_RETRY_AFTER_SECONDS:
         return TryAgain(failure, seconds=int(wait))
     return failure
+
+
+def in_options(sentence: str, fields: Any, options: Mapping[str, str]) -> str:
+    """Return a server's sentence with the user's options in place of the fields that begin its reasons."""
+    for field in fields if isinstance(fields, dict) else ():
+        name, _, place = str(field).partition(".")
+        if name in options:
+            shown = options[name] if not place or place.isdigit() else f"{options[name]} {place}"
+            sentence = sentence.replace(f"{field}: ", f"{shown}: ", 1)
+    return sentence
 
 
 def read_bounded(response: httpx.Response) -> bytes:

@@ -12,13 +12,36 @@ from slipway.texts import one_line
 
 _COMPLETION_SECONDS = 2.0
 _MOST_COMPLETED = 200
+# The fields of the API whose options have other names.
+_FIELDS = {
+    "q": "text",
+    "subtree": "under",
+    "limit": "most",
+    "parent_id": "parent",
+    "secrets": "secret",
+    "secret_sets": "secret_set",
+    "labels": "label",
+    "budget_limit": "budget_cents",
+    "provision_timeout_seconds": "timeout",
+    "event_types": "event",
+    "runtimes": "runtime",
+    "failure_codes": "failure_code",
+    "workspace_id": "workspace",
+    "options": "option",
+}
 
 
 def client_of(context: typer.Context) -> Client:
     """Return a client of the server that the command talks to. Raises CommandFailed if there is none."""
-    client = Client(server_of(profile_of(context)))
+    client = Client(server_of(profile_of(context)), options=options_of(context))
     context.call_on_close(client.close)
     return client
+
+
+def options_of(context: typer.Context) -> dict[str, str]:
+    """Return the command's options by the fields of the API that they set."""
+    options = {str(each.name): max(each.opts, key=len) for each in context.command.params if each.opts[0][0] == "-"}
+    return {field: options[name] for field, name in _FIELDS.items() if name in options} | options
 
 
 def profile_of(context: typer.Context) -> str:

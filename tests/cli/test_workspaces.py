@@ -100,6 +100,21 @@ def test_a_wrong_filter_is_refused_in_the_server_s_words(signed_in):
     assert (ended.code, ended.out, "status" in ended.err) == (2, "", True)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ls", "-s", "asleep"], "--status: Input should be "),
+        (["ls", "--sort", "age"], "--sort: Input should be "),
+        (["ls", "-q", "x" * 500], "--text: "),
+        (["channel", "add", "log", "new", "-e", "NOTHING"], "--event"),
+        (["launch", "echo", "--timeout", 10**9], "--timeout: "),
+    ],
+)
+def test_a_refusal_names_the_option(signed_in, arguments, said):
+    ended = signed_in(*arguments)
+    assert (ended.code, ended.err[: len(said)]) == (2, said)
+
+
 def test_a_name_an_id_or_the_beginning_of_one_means_a_workspace(signed_in):
     first, second = online(name="Nightly review"), online(name="nightly")
     twins = [online(name="twin"), online(name="twin")]
