@@ -16,8 +16,13 @@ _MIN_PIECE_CHARACTERS = 16
 # Such a text holds a whole one of the blocks of this length into which a secret is divided.
 _BLOCK_CHARACTERS = 8
 # A cut may fall inside of an escape, and an ellipsis may follow it.
-_REST_OF_ESCAPE = re.compile(r"[\[0-9;A-Za-z]{0,8}")
-_CUT_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]?|\\(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?|&#?[0-9A-Za-z]{0,5}|[0-9;]+)\Z")
+_REST_OF_ESCAPE = re.compile(r"[\[0-9;A-Za-z]{0,9}(?:[\x80-\xbf]|%[89ABab][0-9A-Fa-f]){0,3}")
+_CUT_ESCAPE = re.compile(
+    r"(?:[\xc2-\xf4][\x80-\xbf]{0,2}|%[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f]){0,2})?"
+    r"(?:%[0-9A-Fa-f]?|\\(?:u[0-9A-Fa-f]{0,3}|U[0-9A-Fa-f]{0,7}|x[0-9A-Fa-f]?|[0-3][0-7]?)?|&#?[0-9A-Za-z]{0,5}|[0-9;]+)?\Z"
+)
+# The longest of these.
+_CUT_CHARACTERS = 12
 _ELLIPSIS = re.compile(r"[….\s]+\Z")
 
 
@@ -150,5 +155,5 @@ def _cuts_in(text: str) -> tuple[range, set[int]]:
 
 
 def _start_of(pattern: re.Pattern[str], text: str, end: int) -> int:
-    found = pattern.search(text, max(0, end - _MIN_TEXT_CHARACTERS), end)
+    found = pattern.search(text, max(0, end - _CUT_CHARACTERS), end)
     return found.start() if found else end

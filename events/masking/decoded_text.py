@@ -27,6 +27,8 @@ _ESCAPE = re.compile(
 )
 _BEGINS_ESCAPE = re.compile(r"[\\%&']")
 _ROUNDS = 4
+# One character in UTF-8, of which each byte was undone by itself, or read as Latin-1.
+_BYTES = re.compile(r"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _PLUS = re.compile(r"\+")
 # Base64 is wrapped at 64 or 76 characters.
 _WRAP = re.compile(r"(?<=[A-Za-z0-9+/_-]{60})\r?\n(?=[A-Za-z0-9+/=_-])")
@@ -96,6 +98,13 @@ def undone(plain: DecodedText) -> Iterator[DecodedText]:
             readings += [unwrapped, spaced]
         readings += [DecodedText(spaced, _PERCENT, _percent_decode)] if spaced.is_changed else []
         yield from (each for each in readings if each.is_changed)
+
+
+def from_bytes(text: DecodedText) -> Iterator[DecodedText]:
+    """Yield the text with the characters that its bytes are in UTF-8, if some are not ASCII."""
+    if not text.text.isascii():
+        decoded = DecodedText(text, _BYTES, lambda found: found.encode("latin-1").decode(errors="replace"))
+        yield from [decoded] if decoded.is_changed else []
 
 
 def _percent_decode(escapes: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from agent.texts import is_visibly_empty, last_characters, printable
 from events.masking.credentials import CREDENTIAL_PREFIXES, REST_CHARACTERS, TOKEN_CHARACTERS
 from events.masking.cut_secrets import rests_in_texts
-from events.masking.decoded_text import DecodedText, undone, without_escape_sequences
+from events.masking.decoded_text import DecodedText, from_bytes, undone, without_escape_sequences
 from events.masking.encoded_text import encoded_texts
 from events.masking.hex_dumps import without_gaps
 from events.masking.secret_forms import Form, Where, forms_of
@@ -194,6 +194,7 @@ def readings_of(plain: DecodedText) -> Iterator[DecodedText]:
     """Yield the text, and what it says without the escapes and the gaps that programs print."""
     for reading in undone(plain):
         yield reading
+        yield from from_bytes(reading)
         yield from without_gaps(reading)
 
 

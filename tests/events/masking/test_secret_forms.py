@@ -55,6 +55,14 @@ class MaskerOfFormer(Masker):
 
 
 LONG = SECRET * 5
+# In UTF-8, characters of two, three and four bytes.
+FOREIGN = [
+    "Pässwörd-geheim-1",
+    "пароль-очень-тайный",
+    "épée-\N{EURO SIGN}-été-42",
+    "pass-\N{KEY}\N{LOCK}-word-7",
+    "Ñ°Ã¤-x-Â¡",
+]
 # Random ones, as text of its own.
 TEXT = "nI7cVx0-QmYbR2_fLz8TgWk5DsAe3JhUo1Np6XqCv9B"
 TOKEN, KEY = f"slwt_{TEXT}", f"slw_{TEXT}"
@@ -130,6 +138,47 @@ def test_a_value_a_token_and_a_key_are_masked_in_each_spelling(spell, secret):
     assert len(remaining) <= 10, remaining
     for part in (secret, secret[:6], secret[-6:]):
         assert part not in masked
+
+
+def in_bytes(pattern):
+    return lambda text: "".join(pattern.format(byte) for byte in text.encode())
+
+
+def in_octal(text):
+    """Return the text as git prints names of files, and C compilers texts."""
+    return "".join(chr(byte) if byte < 128 else f"\\{byte:03o}" for byte in text.encode())
+
+
+OF_BYTES = {
+    "Python": lambda text: repr(text.encode()),
+    "Python in JSON": lambda text: json.dumps(repr(text.encode())),
+    "each byte in C": in_bytes("\\x{:02x}"),
+    "each byte in capitals": in_bytes("\\x{:02X}"),
+    "octal": in_octal,
+    "each byte in octal": in_bytes("\\{:03o}"),
+    "octal in JSON": lambda text: json.dumps(in_octal(text)),
+    "characters": ascii,
+}
+
+
+@pytest.mark.parametrize("spell", OF_BYTES.values(), ids=OF_BYTES)
+@pytest.mark.parametrize("secret", FOREIGN)
+def test_a_value_of_any_language_is_masked_in_escapes_of_its_bytes(spell, secret):
+    masked = Masker([secret]).mask(f"curl: {spell(secret)} failed")
+    assert re.fullmatch(rf"""curl: [b\\"']*{MASK}[\\"']* failed""", masked)
+
+
+@pytest.mark.parametrize("spell", [*OF_BYTES.values(), urllib.parse.quote], ids=[*OF_BYTES, "URL"])
+@pytest.mark.parametrize("secret", FOREIGN[:4])
+def test_no_offset_at_which_others_cut_such_escapes_leaves_four_characters(spell, secret):
+    spelled = spell(secret)
+    first = max(len(spell(secret[:7])), len(spell(secret[-7:])))
+    for offset in range(first, len(spelled)):
+        for cut in (f"{spelled[-offset:]} was refused", f"the key {spelled[:offset]}", f"the key {spelled[:offset]}…"):
+            masked = Masker([secret]).mask(cut)
+            assert MASK in masked, (offset, cut)
+            remaining = masked.replace(MASK, "").removesuffix(" was refused").removeprefix("the key ")
+            assert len(remaining) < 12, (offset, remaining)
 
 
 @pytest.mark.parametrize("secret", [TOKEN, KEY, TEXT, "Global-secret-value-1"])
