@@ -4,6 +4,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
@@ -15,21 +16,29 @@ from workspaces.access.authentication import bearer_token
 MOST_AT_ONCE = 2
 # A change takes milliseconds, unless it waits for its row.
 STUCK_AFTER_SECONDS = 0.5
-# A change that waits for its turn takes a thread.
+# A change that waits for its turn takes a thread, and others need some, too.
+MOST_WAITING = 1
 WAIT_SECONDS = 1.0
 # Other objects of the admin may have the same ID as each other.
 _ADMIN = "/admin/workspaces/workspace/"
 _ENTERED = "slipway.gate"
 
 
+@dataclass
+class Turns:
+    """The changes to one workspace: when each that is worked on began, and how many wait."""
+
+    began: list[float] = field(default_factory=list)
+    waiting: int = 0
+
+
 class WorkspaceGate(MiddlewareMixin):
     """Lets each process work on MOST_AT_ONCE changes to a workspace at once; a further one waits for its turn.
 
-    While one of those that are worked on is stuck, further ones are answered 503 at once.
+    While one of those that are worked on is stuck, or another one waits, further ones are answered 503 at once.
     """
 
-    # When each change that is worked on began, by workspace.
-    _began: defaultdict[str, list[float]] = defaultdict(list)
+    _turns: defaultdict[str, Turns] = defaultdict(Turns)
     _left = threading.Condition()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
@@ -56,23 +65,25 @@ class WorkspaceGate(MiddlewareMixin):
         key = str(of_agent or named.get("workspace_id") or in_admin or "")
         if not key or request.method in {"GET", "HEAD", "OPTIONS"}:
             return None
-        if self.enter(request, key, patience_seconds=0 if self.async_mode else WAIT_SECONDS):
-            return None
+        with self._left:
+            if self.may_enter(key):
+                began = time.monotonic()
+                self._turns[key].began.append(began)
+                request.META[_ENTERED] = key, began
+                return None
         sentence = "Earlier requests for this workspace are still waiting. Try again in a second."
         return try_later_page(request, sentence, seconds=1) if in_admin else try_later(sentence, seconds=1)
 
-    def enter(self, request: HttpRequest, key: str, *, patience_seconds: float) -> bool:
-        """Wait for the request's turn. Return whether it has come in time."""
-        ends_at = time.monotonic() + patience_seconds
-        with self._left:
-            while len(self._began[key]) >= MOST_AT_ONCE:
-                until = min(self._began[key][0] + STUCK_AFTER_SECONDS, ends_at)
-                if (seconds := until - time.monotonic()) <= 0:
-                    return False
-                self._left.wait(seconds)
-            began = time.monotonic()
-            self._began[key].append(began)
-        request.META[_ENTERED] = key, began
+    def may_enter(self, key: str) -> bool:
+        """Wait for the turn of a change. Return whether it has come in time."""
+        turns, ends_at = self._turns[key], time.monotonic() + WAIT_SECONDS
+        while len(turns.began) >= MOST_AT_ONCE:
+            seconds = min(turns.began[0] + STUCK_AFTER_SECONDS, ends_at) - time.monotonic()
+            if seconds <= 0 or turns.waiting >= MOST_WAITING:
+                return False
+            turns.waiting += 1
+            self._left.wait(seconds)
+            turns.waiting -= 1
         return True
 
     def leave(self, request: HttpRequest) -> None:
@@ -80,7 +91,8 @@ class WorkspaceGate(MiddlewareMixin):
         if entered := request.META.pop(_ENTERED, None):
             key, began = entered
             with self._left:
-                self._began[key].remove(began)
-                if not self._began[key]:
-                    del self._began[key]
+                turns = self._turns[key]
+                turns.began.remove(began)
+                if not turns.began and not turns.waiting:
+                    del self._turns[key]
                 self._left.notify_all()

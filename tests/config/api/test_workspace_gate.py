@@ -1,7 +1,6 @@
 """What a change to a workspace is answered while earlier ones are worked on, in the API and in the admin."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,8 +9,9 @@ from django.test import RequestFactory
 from django.urls import reverse
 
 from config.api import workspace_gate
-from config.api.workspace_gate import MOST_AT_ONCE, STUCK_AFTER_SECONDS, WAIT_SECONDS, WorkspaceGate
+from config.api.workspace_gate import MOST_AT_ONCE, Turns, WorkspaceGate
 from tests.callers import holder
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import online
 from workspaces.models import ApiScope
 
@@ -22,7 +22,7 @@ WAITING = "Earlier requests for this workspace are still waiting."
 @pytest.fixture
 def busy(monkeypatch):
     """Let the gate count as many changes to this ID as it lets in, which are stuck."""
-    return lambda key: monkeypatch.setitem(WorkspaceGate._began, str(key), [0.0] * MOST_AT_ONCE)
+    return lambda key: monkeypatch.setitem(WorkspaceGate._turns, str(key), Turns([0.0] * MOST_AT_ONCE))
 
 
 def test_the_api_answers_in_json_while_earlier_changes_wait(busy):
@@ -43,7 +43,7 @@ def test_the_admin_answers_with_a_page_while_earlier_changes_wait(busy, admin_cl
 
 
 class Changes:
-    """A view that keeps a thread until it is told to end, behind the gate."""
+    """A view behind the gate that keeps its thread until it is told to end."""
 
     def __init__(self):
         self.at_once, self.most_at_once = 0, 0
@@ -61,52 +61,66 @@ class Changes:
         return HttpResponse()
 
     def request(self, agent="1"):
-        """Return the status of an agent's report, and how long it took to answer."""
-        began = time.monotonic()
+        """Return the status of an agent's report."""
         report = RequestFactory().post("/registry/failed", headers={"Authorization": f"Bearer slwt_{agent}"})
-        return self.gate(report).status_code, time.monotonic() - began
+        return self.gate(report).status_code
+
+    def waiting(self, agent="1"):
+        return WorkspaceGate._turns[f"slwt_{agent}"].waiting
 
 
 @pytest.fixture
-def changes():
-    working = Changes()
-    yield working
-    working.end.set()
+def changes(monkeypatch):
+    monkeypatch.setattr(workspace_gate, "STUCK_AFTER_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(workspace_gate, "WAIT_SECONDS", PATIENCE_SECONDS)
+    return Changes()
 
 
-def test_requests_that_come_at_once_take_turns(changes):
+@pytest.fixture
+def worked_on(changes):
+    """Two requests that are worked on. Gives what starts another one in a thread of its own."""
     with ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(changes.request) for _ in range(8)]
-        time.sleep(STUCK_AFTER_SECONDS / 5)
-        changes.end.set()
-        assert [answer.result()[0] for answer in answers] == [200] * 8
+        try:
+            working = [pool.submit(changes.request) for _ in range(MOST_AT_ONCE)]
+            assert wait_until(lambda: changes.at_once == MOST_AT_ONCE)
+            yield lambda *agent: pool.submit(changes.request, *agent)
+        finally:
+            changes.end.set()
+        assert [answer.result() for answer in working] == [200] * MOST_AT_ONCE
+    assert not WorkspaceGate._turns
+
+
+def test_a_third_request_waits_for_its_turn(changes, worked_on):
+    third = worked_on()
+    assert wait_until(lambda: changes.waiting() == 1)
+    changes.end.set()
+    assert third.result() == 200
     assert changes.most_at_once == MOST_AT_ONCE
-    assert not WorkspaceGate._began
 
 
-def test_requests_are_refused_once_the_earlier_ones_are_stuck(changes):
-    with ThreadPoolExecutor(8) as pool:
-        stuck = [pool.submit(changes.request) for _ in range(MOST_AT_ONCE)]
-        time.sleep(0.1)
-        status, took = changes.request()
-        assert (status, took < STUCK_AFTER_SECONDS + 0.3) == (503, True)
-        status, took = changes.request()
-        assert (status, took < 0.2) == (503, True)
-        # Those of others are let in.
-        other = pool.submit(changes.request, "2")
-        changes.end.set()
-        assert [answer.result()[0] for answer in [*stuck, other]] == [200] * (MOST_AT_ONCE + 1)
+def test_a_request_is_refused_while_another_one_waits(changes, worked_on):
+    third = worked_on()
+    assert wait_until(lambda: changes.waiting() == 1)
+    assert changes.request() == 503
+    changes.end.set()
+    assert third.result() == 200
 
 
-def test_a_request_waits_for_its_turn_only_so_long(changes, monkeypatch):
-    monkeypatch.setattr(workspace_gate, "STUCK_AFTER_SECONDS", 60)
-    with ThreadPoolExecutor(8) as pool:
-        working = [pool.submit(changes.request) for _ in range(MOST_AT_ONCE)]
-        time.sleep(0.1)
-        status, took = changes.request()
-        assert (status, WAIT_SECONDS <= took < WAIT_SECONDS + 1) == (503, True)
-        changes.end.set()
-        assert [answer.result()[0] for answer in working] == [200] * MOST_AT_ONCE
+def test_a_request_is_refused_while_an_earlier_one_is_stuck(changes, worked_on, monkeypatch):
+    monkeypatch.setattr(workspace_gate, "STUCK_AFTER_SECONDS", 0)
+    assert changes.request() == 503
+
+
+def test_a_request_waits_for_its_turn_only_so_long(changes, worked_on, monkeypatch):
+    monkeypatch.setattr(workspace_gate, "WAIT_SECONDS", 0.01)
+    assert changes.request() == 503
+
+
+def test_the_requests_for_other_workspaces_do_not_wait(changes, worked_on):
+    other = worked_on("2")
+    assert wait_until(lambda: changes.at_once == MOST_AT_ONCE + 1)
+    changes.end.set()
+    assert other.result() == 200
 
 
 def test_other_objects_with_the_same_id_do_not_wait_for_each_other(busy, admin_client, admin_user):
