@@ -66,7 +66,8 @@ def test_launch_without_arguments_lists_the_templates():
 
 @pytest.mark.django_db
 def test_launch_needs_a_template_or_a_file(config):
-    for arguments in (("--name", "mine"), ("--wait",), ("--env-file", str(config)), ("--restart", "never")):
+    some = [("--name", "mine"), ("",), ("--name", ""), ("--wait",), ("--env-file", str(config)), ("--restart", "never")]
+    for arguments in some:
         assert refusal_of(*arguments).startswith("Give a template or --config FILE, and neither was given. Templates: ")
     assert "not both" in refusal_of("echo", "--config", str(config))
 

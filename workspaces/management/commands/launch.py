@@ -44,10 +44,10 @@ class Command(CommandWithExamples):
 
     def add_arguments(self, parser: CommandParser) -> None:
         of_every_command = vars(parser.parse_args([]))
-        parser.add_argument("template", nargs="?", default="", help="the name of a catalog template")
+        parser.add_argument("template", nargs="?", help="the name of a catalog template")
         parser.add_argument("--config", type=Path, metavar="FILE", help="a config.yaml instead of a template")
-        parser.add_argument("--name", default="", help="the workspace's name (default: the name in config.yaml)")
-        parser.add_argument("--model", default="", help="the model, if config.yaml offers several")
+        parser.add_argument("--name", help="the workspace's name (default: the name in config.yaml)")
+        parser.add_argument("--model", help="the model, if config.yaml offers several")
         add_secret_arguments(parser)
         parser.add_argument("--timeout", type=int, metavar="SECONDS", help="how long the boot may take")
         parser.add_argument(
@@ -120,7 +120,7 @@ class Command(CommandWithExamples):
 
 def create_request(options: dict[str, Any]) -> create.CreateRequest:
     """Return what the options ask for. Raises CommandError."""
-    template, file, env_file = options["template"], options["config"], options["env_file"]
+    template, file, env_file = options["template"] or "", options["config"], options["env_file"]
     if bool(template) == bool(file):
         wrong = "not both" if template else "and neither was given"
         raise CommandError(
@@ -130,10 +130,10 @@ def create_request(options: dict[str, Any]) -> create.CreateRequest:
     if file and not config.strip():
         raise CommandError(f"{file} is empty.", returncode=NOTHING_CREATED)
     return create.CreateRequest(
-        name=options["name"],
+        name=options["name"] or "",
         template=template,
         config=config,
-        model=options["model"],
+        model=options["model"] or "",
         provision_timeout_seconds=options["timeout"],
         hibernation_idle_minutes=options["hibernate_after"],
         restart_policy=RestartPolicy(options["restart"]),
