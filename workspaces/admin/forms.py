@@ -54,8 +54,6 @@ _SECRETS_HELP = (
     "One NAME=VALUE per line, as in an env file: quotes for a value of several lines or with “ #” in it, no ${…}. "
     "Encrypted at rest."
 )
-# A preflight's hint is to restart the workspace, which doesn't exist yet.
-_MISSING_HINT = "Add it under Secrets above, or to the global secrets."
 _ENTER_AGAIN = "Enter the secrets again. They are never sent back to the browser."
 
 
@@ -219,7 +217,7 @@ class CreateForm(forms.Form):
             model=cleaned.get("model", ""),
         )
         problems = [
-            replace(each, hint=_MISSING_HINT) if each.code == FailureCode.MISSING_ENV else each
+            replace(each, hint=_hint_before_creation(each.hint)) if each.code == FailureCode.MISSING_ENV else each
             for each in report.problems
         ]
         return Report(problems=problems, warnings=report.warnings)
@@ -239,6 +237,12 @@ class CreateForm(forms.Form):
             secret_sets=cleaned["secret_sets"],
             by=by,
         )
+
+
+def _hint_before_creation(hint: str) -> str:
+    """Return a preflight's hint about a missing variable without its advice to restart: there is no workspace yet."""
+    _, _, of_entry = hint.partition("then restart.")
+    return f"Add it under Secrets above, or to the global secrets.{of_entry}"
 
 
 def template_label(template: catalog.Template) -> str:

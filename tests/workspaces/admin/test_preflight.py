@@ -152,6 +152,13 @@ def test_check_only_says_where_the_form_takes_what_is_missing(operator):
     assert "then restart" not in text
 
 
+def test_check_only_names_the_models_entry_that_needs_a_variable(operator):
+    entry = "{id: hub/*, required_env: [HUB_TOKEN]}"
+    config = f"name: w\nruntime: r\nruntime_config: {{models: [{entry}]}}\n"
+    text = html.unescape(text_of(operator.post(ADD, {"config": config, "model": "hub/x", "_check": "1"})))
+    assert 'HUB_TOKEN. Add it under Secrets above, or to the global secrets. The entry "hub/*"' in text
+
+
 def test_the_form_shows_no_marks_of_its_source(operator):
     assert "`" not in text_of(operator.get(ADD))
 
