@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.http import HttpRequest
 
+from events.masking.credentials import KEY_PREFIX
 from workspaces.access.authentication import Agent, bearer_token, find_agent, unauthorized
 from workspaces.access.errors import RequestRefused
 
@@ -15,10 +16,14 @@ def authenticate_agent(request: HttpRequest) -> Agent:
 
 
 def required_token(request: HttpRequest) -> str:
-    """Return the token that the agent sent. Raises RequestRefused if it sent none."""
-    if token := bearer_token(request):
-        return token
-    raise unauthorized("Send the agent's token as `Authorization: Bearer`.")
+    """Return the token that the agent sent. Raises RequestRefused if it sent none, or an API key."""
+    token = bearer_token(request)
+    if not token:
+        raise unauthorized("Send the agent's token as `Authorization: Bearer`.")
+    if token.startswith(KEY_PREFIX):
+        # Whether the key is valid or not.
+        raise unauthorized("This is an API key. Only the token of a workspace's agent serves this call.")
+    return token
 
 
 def require_agent(request: HttpRequest, *, claimed: UUID) -> Agent:

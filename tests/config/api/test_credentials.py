@@ -254,10 +254,20 @@ def test_agents_get_the_same_refusal_from_every_call_whatever_they_send():
     routes = [route for route, row in ROUTES.items() if row.kind == "agents"]
     for state in [*REFUSED_TOKENS, "admin key", "expired key", "key elsewhere"]:
         answers = [callers[state].send(route, body=body) for route in routes for body in (None, "{", "[]", "")]
-        if state in REFUSED_TOKENS:
+        if "agent" in state:
             answers.append(callers[state].send("GET /workspaces/{workspace_id}"))
         told = {(each.status_code, each.content, each.headers.get("WWW-Authenticate")) for each in answers}
         assert len(told) == 1, (state, told)
+
+
+@pytest.mark.django_db
+def test_agents_calls_say_that_an_api_key_is_none_of_theirs_whether_it_is_valid_or_not():
+    callers = callers_for()
+    for route in (route for route, row in ROUTES.items() if row.kind == "agents"):
+        for key in ("admin key", "read key", "revoked key", "expired key", "key elsewhere"):
+            answer = callers[key].send(route)
+            sentence = "This is an API key. Only the token of a workspace's agent serves this call."
+            assert (answer.status_code, answer.json()["error"]) == (401, sentence), (route, key)
 
 
 @pytest.mark.django_db
