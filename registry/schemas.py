@@ -57,6 +57,13 @@ def whole(value: Any, *, most: int) -> int:
     return round(clamped(value, most=most))
 
 
+def counted(value: Any) -> int:
+    """Return a counter. Raises ValueError for one that can't be stored: clamped, it would be higher than later ones."""
+    if not 0 <= clamped(value, most=_LARGEST_AMOUNT) == value:
+        raise ValueError(f"must be a number from 0 to {_LARGEST_AMOUNT}")
+    return round(value)
+
+
 def as_text(value: Any) -> Any:
     """Return what is not a text as its JSON: a failure's `{"message": …}` still tells something."""
     if value is None or isinstance(value, str):
@@ -86,6 +93,7 @@ AnyText = Annotated[str, BeforeValidator(as_text)]
 Rate = Annotated[StrictFloat, Field(ge=0, le=1)]
 Count = Annotated[int, BeforeValidator(partial(whole, most=_LARGEST_COUNT))]
 Amount = Annotated[int, BeforeValidator(partial(whole, most=_LARGEST_AMOUNT))]
+Counter = Annotated[int, BeforeValidator(counted)]
 Delta = Annotated[int, BeforeValidator(partial(whole, most=_LARGEST_DELTA))]
 Cents = Annotated[int, BeforeValidator(partial(whole, most=MAX_BUDGET_CENTS))]
 Seconds = Annotated[float, BeforeValidator(partial(clamped, most=_LARGEST_COUNT))]
@@ -178,7 +186,7 @@ class UsageIn(BaseModel):
     input_tokens: Delta = 0
     output_tokens: Delta = 0
     total_calls: Delta = 0
-    counter: Amount | None = None
+    counter: Counter | None = None
 
 
 class HeartbeatIn(Report):

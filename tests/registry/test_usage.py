@@ -75,6 +75,14 @@ def test_a_repeated_heartbeat_counts_once_and_a_new_launch_counts_anew(agent, wo
     assert used(workspace) == (0, 0, 3)
 
 
+@pytest.mark.parametrize("counter", [1e30, 2**63, 10**400])
+def test_a_counter_that_can_not_be_stored_stops_no_later_one(agent, workspace, counter):
+    assert list(agent.beat(usage={"total_calls": 1, "counter": counter}).json()["ignored"]) == ["usage.counter"]
+    for _ in range(2):
+        agent.beat(usage={"total_calls": 1, "counter": 1_790_000_000_000})
+    assert used(workspace) == (0, 0, 2)
+
+
 def test_the_spend_is_the_estimated_cost(agent, workspace):
     agent.beat(monthly_spend=1234)
     assert metrics(workspace)["estimated_cost_usd"] == "12.340000"
@@ -89,6 +97,10 @@ def test_the_spend_is_the_estimated_cost(agent, workspace):
         ({"input_tokens": "7", "total_calls": 1}, (0, 0, 1), "usage.input_tokens"),
         ({"input_tokens": None, "total_calls": 1}, (0, 0, 1), "usage.input_tokens"),
         ({"counter": "x", "total_calls": 1}, (0, 0, 1), "usage.counter"),
+        ({"counter": 1e30, "total_calls": 1}, (0, 0, 1), "usage.counter"),
+        ({"counter": 2**63, "total_calls": 1}, (0, 0, 1), "usage.counter"),
+        ({"counter": -1, "total_calls": 1}, (0, 0, 1), "usage.counter"),
+        ({"counter": 2**63 - 1, "total_calls": 1}, (0, 0, 1), None),
         ("much", (0, 0, 0), "usage"),
         ([], (0, 0, 0), "usage"),
         ({"colour": "red", "total_calls": 1}, (0, 0, 1), None),
