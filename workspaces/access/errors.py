@@ -1,5 +1,6 @@
 """The error for a request that is refused before a service runs. Services raise their own exceptions."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -8,6 +9,10 @@ from pydantic import ValidationError
 
 # An answer has this many problems of a body, and says how many more there are.
 MOST_PROBLEMS = 20
+# What Pydantic says of anything else, with the name of our class.
+_PYTHON_OBJECT = re.compile(
+    r"^Input should be a valid dictionary(?: or (?:instance of \w+|object to extract fields from))?"
+)
 
 
 class RequestRefused(Exception):
@@ -22,7 +27,7 @@ class RequestRefused(Exception):
 
 def field_message(message: str) -> str:
     """Return Pydantic's message for a field as a sentence."""
-    text = message.removeprefix("Value error, ")
+    text = _PYTHON_OBJECT.sub("Input should be a JSON object", message.removeprefix("Value error, "))
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
 
 

@@ -203,3 +203,16 @@ def test_a_report_that_is_no_object_or_too_large_is_refused_and_nothing_changes(
     answer = world.send(call, body=json.dumps({"name": "x" * MOST_BYTES.get(call, 2**20)}).encode())
     wrong["too large"] = wrong_with(answer, before, status=413)
     assert {what: why for what, why in wrong.items() if why} == {}
+
+
+@pytest.mark.parametrize("call", TAKING)
+def test_a_body_that_is_no_object_is_told_so_in_words_of_json(world, call):
+    for body in ([], "text", 5):
+        answer = world.send(call, body=body)
+        assert answer.status_code == 422, (call, body)
+        assert answer.json()["fields"] == {"body": "Input should be a JSON object."}, (call, body)
+
+
+def test_a_field_that_is_no_object_is_told_so_in_words_of_json(world):
+    answer = world.send("PATCH /workspaces/{workspace_id}", body={"labels": 5})
+    assert answer.json()["fields"] == {"labels": "Input should be a JSON object."}
