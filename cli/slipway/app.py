@@ -65,6 +65,8 @@ def run() -> None:
         app(prog_name="slipway")
     except CommandFailed as error:
         fail(error, error.exit_code)
+    except RecursionError:
+        fail("The server's answer is nested too deeply.", ExitCode.UNAVAILABLE)
     except Exception as error:
         if os.environ.get("SLIPWAY_DEBUG"):
             raise

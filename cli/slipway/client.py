@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 import ssl
 import time
 import uuid
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import httpx
 
+from slipway.answers.check import Shape, difference
 from slipway.errors import CommandFailed, ExitCode
 from slipway.profiles import Server
 
@@ -21,6 +23,7 @@ _ATTEMPTS = 3
 _PAUSE_SECONDS = 0.5
 _LONGEST_RETRY_AFTER_SECONDS = 10
 _REPEATED = (429, 503)
+_SECONDS = re.compile("[0-9]{1,9}")
 _MAX_ANSWER_BYTES = 64 * 2**20
 _PAGE = 500
 # The longest list that is read whole.
@@ -75,13 +78,22 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def get(self, path: str, **query: Any) -> Any:
-        """Return the JSON of a GET. Raises CommandFailed."""
-        return self.send("GET", path, query=query)
+    def get(self, path: str, *, shape: Shape, **query: Any) -> Any:
+        """Return the JSON of a GET. Raises CommandFailed, also if it doesn't have the shape."""
+        return self.send("GET", path, shape=shape, query=query)
 
-    def send(self, method: str, path: str, body: Any = None, *, query: Query | None = None, keyed: bool = False) -> Any:
-        """Return the JSON of any call, None without one. Raises CommandFailed. The rest is as in `answer`."""
-        return self.answer(method, path, body, query=query, keyed=keyed).json()
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        shape: Shape,
+        query: Query | None = None,
+        keyed: bool = False,
+    ) -> Any:
+        """Return the JSON of any call. Raises CommandFailed, also for another shape. The rest is as in `answer`."""
+        return self.answer(method, path, body, query=query, keyed=keyed).json(shape)
 
     def answer(
         self, method: str, path: str, body: Any = None, *, query: Query | None = None, keyed: bool = False
@@ -106,7 +118,7 @@ class Client:
                 time.sleep(_PAUSE_SECONDS * attempt if error.seconds is None else error.seconds)
             except CommandFailed as error:
                 if is_lost and method == "DELETE" and not keyed and error.status == httpx.codes.NOT_FOUND:
-                    return Answer(url=str(request.url), content=b"", next_url="")
+                    return Answer(url=str(request.url), content=b'{"status": "deleted"}', next_url="")
                 raise
             attempt += 1
 
@@ -129,27 +141,29 @@ class Client:
                 return Answer(url=str(request.url), content=read_bounded(response), next_url=following)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise TryAgain(self.unreachable(error)) from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise TryAgain(self.unreachable(error), is_lost=True) from error
 
-    def pages(self, path: str, query: Query | None = None, *, most: int = MOST_ROWS) -> list[dict[str, Any]]:
-        """Return up to `most` rows of a list, page by page."""
+    def pages(
+        self, path: str, query: Query | None = None, *, shape: Shape, most: int = MOST_ROWS
+    ) -> list[dict[str, Any]]:
+        """Return up to `most` rows of a list, page by page. `shape` is that of a row. Raises CommandFailed."""
         query = query or {}
         rows: list[dict[str, Any]] = []
         cursor: str | None = None
         while len(rows) < most:
             size = min(_PAGE, most - len(rows))
             answer = self.answer("GET", path, query={**query, "limit": size, "cursor": cursor})
-            rows += answer.json()
-            # The address itself is not followed: it is the one that the server has behind a proxy.
-            cursor = next(iter(parse_qs(urlsplit(answer.next_url).query).get("cursor", [])), None)
-            if cursor is None:
+            page = answer.json([shape])
+            rows += page
+            cursor = answer.cursor()
+            if cursor is None or not page:
                 break
         return rows
 
     @contextmanager
     def stream(self, path: str, *, accept: str, query: Query | None = None, **headers: str) -> Iterator[httpx.Response]:
-        """Open an answer that goes on. Raises CommandFailed if it is refused, httpx.TransportError if it breaks off."""
+        """Open an answer that goes on. Raises CommandFailed if it is refused, httpx.RequestError if it breaks off."""
         timeout = httpx.Timeout(STREAM_SILENCE_SECONDS, connect=10.0)
         request = self.request("GET", path, query, headers={"Accept": accept, **headers}, timeout=timeout)
         with closing(self._http.send(request, stream=True)) as response:
@@ -183,13 +197,35 @@ class Answer:
     content: bytes
     next_url: str
 
-    def json(self) -> Any:
-        """Return the JSON of the answer, None for an empty one. Raises CommandFailed for anything else."""
+    def json(self, shape: Shape) -> Any:
+        """Return the JSON of the answer. Raises CommandFailed for anything else, and for JSON of another shape."""
+        return parsed(self.content, shape, url=self.url)
+
+    def cursor(self) -> str | None:
+        """Return what the next page is asked for with, None if this is the last. Raises CommandFailed.
+
+        The address itself is not followed: it is the one that the server has behind a proxy.
+        """
         try:
-            return json.loads(self.content) if self.content else None
-        except (ValueError, RecursionError) as error:
-            why = f"{self.url} answers no JSON. Is this the address of a Slipway server?"
-            raise CommandFailed(why, ExitCode.UNAVAILABLE) from error
+            return next(iter(parse_qs(urlsplit(self.next_url).query).get("cursor", [])), None)
+        except ValueError as error:
+            raise unexpected(self.url, f"links to {self.next_url}") from error
+
+
+def parsed(content: str | bytes, shape: Shape, *, url: str) -> Any:
+    """Return the JSON that was read from an address. Raises CommandFailed for anything else or of another shape."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise unexpected(url, "answers no JSON") from error
+    if why := difference(value, shape):
+        raise unexpected(url, f"answers something else: answer{why}")
+    return value
+
+
+def unexpected(url: str, what: str) -> CommandFailed:
+    """Return the error for what no Slipway server sends."""
+    return CommandFailed(f"{url} {what}. Is this the address of a Slipway server?", ExitCode.UNAVAILABLE)
 
 
 def refusal(response: httpx.Response, options: Mapping[str, str]) -> CommandFailed:
@@ -207,7 +243,7 @@ def refusal(response: httpx.Response, options: Mapping[str, str]) -> CommandFail
     unusual = ExitCode.UNAVAILABLE if status >= 500 or response.is_redirect else ExitCode.WRONG_ARGUMENT
     failure = CommandFailed(sentence, _EXIT_CODES.get(status, unusual), status=status)
     wait = response.headers.get("Retry-After", "")
-    if status in _REPEATED and wait.isdigit() and int(wait) <= _LONGEST_RETRY_AFTER_SECONDS:
+    if status in _REPEATED and _SECONDS.fullmatch(wait) and int(wait) <= _LONGEST_RETRY_AFTER_SECONDS:
         return TryAgain(failure, seconds=int(wait))
     return failure
 

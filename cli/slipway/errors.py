@@ -17,7 +17,8 @@ class ExitCode(IntEnum):
     NOT_FOUND = 4
     # The workspace's status does not allow it, or it changed meanwhile.
     REFUSED = 5
-    # The server can't be reached, or can't answer now. What was asked for may have been done.
+    # The server can't be reached, can't answer now, or answers what no Slipway server does. What was asked for
+    # may have been done.
     UNAVAILABLE = 6
     # Its output can't be written, or it has an error of its own. What was asked for may have been done.
     BROKEN = 7

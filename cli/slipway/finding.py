@@ -5,6 +5,7 @@ import uuid
 from difflib import get_close_matches
 from typing import Any
 
+from slipway.answers import shapes
 from slipway.client import Client
 from slipway.errors import CommandFailed, ExitCode
 from slipway.texts import one_line
@@ -18,13 +19,13 @@ _ID_PREFIX = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{3,35}")
 def find(client: Client, text: str) -> dict[str, Any]:
     """Return the workspace that a text means. Raises CommandFailed if it means none or several."""
     if (workspace_id := as_id(text)) is not None:
-        found: dict[str, Any] = client.get(f"/workspaces/{workspace_id}")
+        found: dict[str, Any] = client.get(f"/workspaces/{workspace_id}", shape=shapes.WORKSPACE)
         return found
     if not text.strip():
         raise CommandFailed("A workspace's name or ID is not empty.", ExitCode.WRONG_ARGUMENT)
     # Few have the text in them, so that most of a large fleet is only read for the beginning of an ID or a wrong name.
-    few = client.pages("/workspaces", {"q": text[:_LONGEST_SEARCH]}, most=_MOST)
-    rows = few if candidates_in(few, text) else client.pages("/workspaces", {}, most=_MOST)
+    few = client.pages("/workspaces", {"q": text[:_LONGEST_SEARCH]}, shape=shapes.WORKSPACE, most=_MOST)
+    rows = few if candidates_in(few, text) else client.pages("/workspaces", shape=shapes.WORKSPACE, most=_MOST)
     return choose(rows, text, what="workspace")
 
 

@@ -15,6 +15,7 @@ from textual.binding import BindingType
 from textual.css.query import NoMatches
 from textual.widgets import DataTable, Footer, Input, RichLog, Static
 
+from slipway.answers import shapes
 from slipway.client import Client
 from slipway.errors import CommandFailed
 from slipway.live_stream import live_events
@@ -135,10 +136,11 @@ class FleetView(App[None]):
         is_due = not self._is_live or time.monotonic() >= self._reload_at or (changed and is_filtered)
         if is_due or not is_known or len(changed) > _MOST_SINGLY:
             self._reload_at = time.monotonic() + _RELOAD_SECONDS
-            return {row["id"]: row for row in self._client.pages("/workspaces", self._query, most=_MOST)}
+            found = self._client.pages("/workspaces", self._query, shape=shapes.WORKSPACE, most=_MOST)
+            return {row["id"]: row for row in found}
         for workspace_id in changed & rows.keys():
             try:
-                rows[workspace_id] = self._client.get(f"/workspaces/{workspace_id}")
+                rows[workspace_id] = self._client.get(f"/workspaces/{workspace_id}", shape=shapes.WORKSPACE)
             except CommandFailed as error:
                 if error.status not in _GONE:
                     raise

@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from slipway.answers import shapes
 from slipway.client import Client
 from slipway.errors import CommandFailed, ExitCode
 from slipway.output import Format, console_for, say, warn
@@ -68,7 +69,7 @@ def ask(client: Client, path: str) -> dict[str, Any]:
     began, is_told = time.monotonic(), False
     while True:
         try:
-            answer: dict[str, Any] = client.get(path)
+            answer: dict[str, Any] = client.get(path, shape=shapes.WORKSPACE)
         except CommandFailed as error:
             if error.exit_code is not ExitCode.UNAVAILABLE or time.monotonic() - began > _LONGEST_OUTAGE_SECONDS:
                 raise

@@ -1,6 +1,5 @@
 """Read the server's live streams, and go on where they were interrupted."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
-from slipway.client import Client, Query
+from slipway.answers import shapes
+from slipway.client import Client, Query, parsed
 from slipway.errors import CommandFailed, ExitCode
 from slipway.output import warn
 
@@ -32,10 +32,7 @@ def live_events(
     """
     position = "" if after is None else str(after)
     for sent in messages(client, "/events/stream", query, after=position, tell=tell, on_open=on_open):
-        try:
-            envelope = json.loads(sent.data)
-        except (ValueError, RecursionError) as error:
-            raise CommandFailed(f"{client.url} sends no events: {error}", ExitCode.UNAVAILABLE) from error
+        envelope = parsed(sent.data, shapes.ENVELOPE, url=client.url)
         if envelope["event"] != _KEEP_ALIVE:
             yield envelope
 
@@ -79,7 +76,7 @@ def one_connection(client: Client, path: str, query: Query, *, last_id: str) -> 
     try:
         with client.stream(path, accept="text/event-stream", query=query, **headers) as response:
             yield from EventSource(response).iter_sse()
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise client.unreachable(error) from error
     except SSEError as error:
         raise CommandFailed(f"{client.url} sends no events: {error}", ExitCode.UNAVAILABLE) from error

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from slipway.answers import shapes
 from slipway.client import Client
 from slipway.errors import CommandFailed
 from slipway.profiles import server_of
@@ -53,7 +54,7 @@ def complete_name(context: typer.Context, incomplete: str) -> list[str]:
     """Return names of workspaces for the shell. Names that a shell would read as more than a word are left out."""
     try:
         with closing(Client(server_of(profile_of(context)), timeout_seconds=_COMPLETION_SECONDS)) as client:
-            rows = client.pages("/workspaces", {"q": incomplete}, most=_MOST_COMPLETED)
+            rows = client.pages("/workspaces", {"q": incomplete}, shape=shapes.WORKSPACE, most=_MOST_COMPLETED)
     except CommandFailed:
         return []
     return [row["name"] for row in rows if is_plain_word(row["name"]) and row["name"].startswith(incomplete)]

@@ -70,7 +70,7 @@ def test_pages_are_read_below_the_path_of_the_server(client, stand_in):
         (200, {"Link": '<http://elsewhere/workspaces?limit=500&cursor=a%2Bb>; rel="next"'}, b'[{"id": 1}]'),
         (200, {}, b'[{"id": 2}]'),
     ]
-    assert client.pages("/workspaces", {"q": "x"}, most=10) == [{"id": 1}, {"id": 2}]
+    assert client.pages("/workspaces", {"q": "x"}, shape={"id": int}, most=10) == [{"id": 1}, {"id": 2}]
     assert stand_in.asked == [
         "/below/workspaces?q=x&limit=10",
         "/below/workspaces?q=x&limit=9&cursor=a%2Bb",
@@ -79,7 +79,7 @@ def test_pages_are_read_below_the_path_of_the_server(client, stand_in):
 
 def test_a_server_that_asks_to_wait_gets_the_call_again(client, stand_in):
     stand_in.answers = [(429, {"Retry-After": "0"}, b"{}"), (503, {"Retry-After": "0"}, b"{}"), (200, {}, b"[]")]
-    assert client.get("/workspaces") == []
+    assert client.get("/workspaces", shape=list) == []
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_bad_answer_is_a_sentence(client, stand_in, monkeypatch, answers, code
     monkeypatch.setattr("slipway.client._MAX_ANSWER_BYTES", 2000)
     stand_in.answers = list(answers)
     with pytest.raises(CommandFailed, match=said) as failure:
-        client.get("/workspaces")
+        client.get("/workspaces", shape=list)
     assert failure.value.exit_code == code
     assert stand_in.answers == []
 
@@ -127,7 +127,7 @@ def test_a_followed_log_goes_on_behind_what_was_read_until_it_ends(client, stand
         ["ls", "-q", "x" * 70_000],
         ["get", "\udcff"],
         ["launch", "echo", "--name", "\udcff"],
-        ["secret", "rm", "\udcff", "--global"],
+        ["secret", "rm", "\udcff", "--global", "--yes"],
         ["events", "--follow", "-e", "\udcff"],
         ["logs", "\udcff"],
     ],
@@ -141,7 +141,7 @@ def test_an_argument_that_can_not_be_sent_is_a_sentence(signed_in, arguments):
 def test_a_header_that_can_t_be_sent_is_not_shown(stand_in):
     client = Client(Server(url=stand_in.url, key="s3cr3t\n"))
     with pytest.raises(CommandFailed) as failure:
-        client.get("/workspaces")
+        client.get("/workspaces", shape=list)
     assert str(failure.value) == f"{stand_in.url} can't be reached: LocalProtocolError"
     client.close()
 
@@ -165,10 +165,10 @@ def test_a_certificate_of_this_machine_is_trusted_if_its_file_is_named(secured, 
     monkeypatch.setattr("slipway.client._PAUSE_SECONDS", 0)
     stand_in.answers = [(200, {}, b"[]")]
     with closing(Client(server)) as client, pytest.raises(CommandFailed, match="certificate verify failed"):
-        client.get("/workspaces")
+        client.get("/workspaces", shape=list)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with closing(Client(server)) as client:
-        assert client.get("/workspaces") == []
+        assert client.get("/workspaces", shape=list) == []
     assert stand_in.asked == ["/workspaces"]
 
 

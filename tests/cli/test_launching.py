@@ -110,7 +110,7 @@ class SlowLaunch:
     def __init__(self, clock, phases):
         self.clock, self.began, self.phases, self.asked = clock, clock.now, phases, []
 
-    def get(self, path):
+    def get(self, path, *, shape):
         second = self.clock.now - self.began
         self.asked.append(second)
         return [row for at, row in self.phases if at <= second][-1]
@@ -141,7 +141,7 @@ def test_waiting_gives_up_on_a_server_that_stays_away_or_that_refuses(monkeypatc
         monkeypatch.setattr(following, "time", clock)
         client = SlowLaunch(clock, [])
 
-        def refuse(path, code=code):
+        def refuse(path, *, shape, code=code):
             raise CommandFailed("No.", code)
 
         client.get = refuse

@@ -15,8 +15,10 @@ from slipway.profiles import Server
 from textual.widgets import DataTable, Input, RichLog, Static
 
 from events.names import EphemeralEventType
+from tests.cli.answers.test_odd_servers import OddServer
 from tests.cli.conftest import new_key
 from tests.journeys.conftest import stack
+from tests.serving import serving
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import booting, failed, hibernated, online
 from workspaces.models import Workspace
@@ -279,6 +281,14 @@ def test_a_server_that_is_away_is_named_and_the_view_stays(monkeypatch):
         await until(pilot, lambda: "can't be reached" in str(view.query_one("#summary", Static).render()))
 
     watch("http://127.0.0.1:1", play)
+
+
+def test_a_server_that_is_another_one_is_named_and_the_view_stays():
+    async def play(view, pilot):
+        await until(pilot, lambda: "Is this the address" in str(view.query_one("#summary", Static).render()))
+
+    with serving(OddServer()) as server:
+        watch(server.url, play)
 
 
 def test_a_view_that_closes_leaves_no_call_of_its_readers_undone(monkeypatch):

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slipway.answers import shapes
 from slipway.client import Client
 from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import choose, find
@@ -52,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
 @channel_app.command("ls")
 def list_channels(context: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """List all channels, with their state and what waits."""
-    show_rows(client_of(context).pages("/channels"), _COLUMNS, output)
+    show_rows(client_of(context).pages("/channels", shape=shapes.CHANNEL), _COLUMNS, output)
 
 
 @channel_app.command("get")
@@ -79,7 +80,8 @@ def add_channel(
     client = client_of(context)
     filters = {"event_types": event, "runtimes": runtime, "failure_codes": failure_code}
     body = body_of(client, from_file, option, secret, workspace, filters)
-    show_stored(client.send("POST", "/channels", {**body, "kind": kind, "name": name}, keyed=True), output)
+    body |= {"kind": kind, "name": name}
+    show_stored(client.send("POST", "/channels", body, shape=shapes.STORED_CHANNEL, keyed=True), output)
 
 
 @channel_app.command("set")
@@ -100,7 +102,7 @@ def change_channel(
     client = client_of(context)
     filters = {"event_types": event, "runtimes": runtime, "failure_codes": failure_code}
     body = body_of(client, from_file, option, secret, workspace, filters) | ({"name": name} if name else {})
-    show_stored(client.send("PATCH", path_of(client, channel), body), output)
+    show_stored(client.send("PATCH", path_of(client, channel), body, shape=shapes.STORED_CHANNEL), output)
 
 
 def show_stored(stored: dict[str, Any], output: Format) -> None:
@@ -121,7 +123,7 @@ def remove_channel(
     client = client_of(context)
     found = find_channel(client, channel)
     confirm(f"the channel {one_line(found['name'])} ({found['id']})", yes=yes)
-    client.send("DELETE", f"/channels/{found['id']}")
+    client.send("DELETE", f"/channels/{found['id']}", shape=shapes.DONE)
     show_done(f"Removed 1 channel, {found['name']}.", [{"id": found["id"], "name": found["name"]}], output)
 
 
@@ -129,7 +131,7 @@ def remove_channel(
 def send_test(context: typer.Context, channel: ChannelArgument, output: OutputOption = Format.TABLE) -> None:
     """Send a test message now, and show the receiver's answer. Exit code 1 if it was not accepted."""
     client = client_of(context)
-    answer = client.send("POST", f"{path_of(client, channel)}/test")
+    answer = client.send("POST", f"{path_of(client, channel)}/test", shape=shapes.CHANNEL_TEST)
     show_one(answer, output, name="answer")
     if not answer["is_accepted"]:
         raise typer.Exit(ExitCode.FAILED)
@@ -160,7 +162,8 @@ def redrive(
     """Send the dead letters of a channel again."""
     client = client_of(context)
     found = find_channel(client, channel)
-    answer = client.send("POST", f"/channels/{found['id']}/redrive", {"since": since} if since else {})
+    body = {"since": since} if since else {}
+    answer = client.send("POST", f"/channels/{found['id']}/redrive", body, shape=shapes.REDRIVEN)
     done = {"id": found["id"], "name": found["name"], **answer}
     show_done(f"{answer['redriven']} dead letters are sent again.", [done], output)
 
@@ -169,18 +172,19 @@ def redrive(
 def rotate(context: typer.Context, channel: ChannelArgument, output: OutputOption = Format.TABLE) -> None:
     """Sign with a new secret, which is shown once. For a day the old one signs as well."""
     client = client_of(context)
-    show_one(client.send("POST", f"{path_of(client, channel)}/rotate", keyed=True), output, name="signing_secret")
+    answer = client.send("POST", f"{path_of(client, channel)}/rotate", shape=shapes.ROTATED, keyed=True)
+    show_one(answer, output, name="signing_secret")
 
 
 def act(context: typer.Context, channel: str, verb: str, output: Format) -> None:
     """Run a verb on a channel, and show its state."""
     client = client_of(context)
-    show_rows([client.send("POST", f"{path_of(client, channel)}/{verb}")], _COLUMNS, output)
+    show_rows([client.send("POST", f"{path_of(client, channel)}/{verb}", shape=shapes.CHANNEL)], _COLUMNS, output)
 
 
 def find_channel(client: Client, text: str) -> dict[str, Any]:
     """Return the channel that a text means. Raises CommandFailed if it means none or several."""
-    return choose(client.pages("/channels"), text, what="channel")
+    return choose(client.pages("/channels", shape=shapes.CHANNEL), text, what="channel")
 
 
 def path_of(client: Client, text: str) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slipway.answers import shapes
 from slipway.finding import as_id, find
 from slipway.live_stream import live_events
 from slipway.output import Columns, Format, OutputOption, show_rows
@@ -48,8 +49,8 @@ def show_events(
         for envelope in live_events(client, {"workspace": workspace_id, "event": event}, after=after):
             typer.echo(event_line(envelope, output))
     path = f"/events/{workspace_id}" if workspace_id else "/events"
-    rows = [as_envelope(row) for row in client.pages(path, {"after": after, "event": event}, most=most)]
-    show_rows(sorted(rows, key=lambda row: row["position"]), _COLUMNS, output, name="event")
+    rows = client.pages(path, {"after": after, "event": event}, shape=shapes.EVENT, most=most)
+    show_rows(sorted(map(as_envelope, rows), key=lambda row: row["position"]), _COLUMNS, output, name="event")
 
 
 def as_envelope(row: dict[str, Any]) -> dict[str, Any]:

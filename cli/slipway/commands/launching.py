@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slipway.answers import shapes
 from slipway.client import Client
 from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import find
@@ -71,7 +72,7 @@ def launch(
         "provision_timeout_seconds": timeout,
     }
     given = {key: value for key, value in body.items() if value is not False and value not in (None, "", {})}
-    created = client.send("POST", "/workspaces", given, keyed=True)
+    created = client.send("POST", "/workspaces", given, shape=shapes.CREATED, keyed=True)
     show_created(client, {"name": body["name"], **created}, output, wait=wait)
 
 
@@ -116,4 +117,4 @@ def show_created(client: Client, created: dict[str, Any], output: Format, *, wai
 
 def list_templates(context: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """List what can be launched, and the secrets that each needs."""
-    show_rows(client_of(context).get("/templates"), _TEMPLATE_COLUMNS, output, name="id")
+    show_rows(client_of(context).get("/templates", shape=[shapes.TEMPLATE]), _TEMPLATE_COLUMNS, output, name="id")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
+from slipway.answers import shapes
 from slipway.client import MOST_ROWS, Client
 from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import as_id, find
@@ -71,7 +72,7 @@ def list_workspaces(
     if watch:
         watch_workspaces(client, query, output, most=most)
     else:
-        show_rows(client.pages("/workspaces", query, most=most), WORKSPACE_COLUMNS, output)
+        show_rows(client.pages("/workspaces", query, shape=shapes.WORKSPACE, most=most), WORKSPACE_COLUMNS, output)
 
 
 def get_workspace(
@@ -83,7 +84,7 @@ def get_workspace(
     """Show all fields of one workspace."""
     client = client_of(context)
     if removed and as_id(name):
-        show_one(client.get(f"/workspaces/{name}", include_removed="true"), output)
+        show_one(client.get(f"/workspaces/{name}", shape=shapes.WORKSPACE, include_removed="true"), output)
     else:
         show_one(find(client, name), output)
 
@@ -112,7 +113,7 @@ def polled(client: Client, query: dict[str, Any], *, most: int) -> Iterator[list
     is_first, is_told = True, False
     while True:
         try:
-            rows = client.pages("/workspaces", query, most=most)
+            rows = client.pages("/workspaces", query, shape=shapes.WORKSPACE, most=most)
         except CommandFailed as error:
             if is_first or error.exit_code is not ExitCode.UNAVAILABLE:
                 raise

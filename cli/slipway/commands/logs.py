@@ -1,12 +1,12 @@
 """`slipway logs`: what a workspace's process prints."""
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from slipway.client import Client
+from slipway.answers import shapes
+from slipway.client import Client, parsed
 from slipway.finding import find
 from slipway.live_stream import messages
 from slipway.output import warn
@@ -49,6 +49,6 @@ def follow_log(client: Client, path: str, query: dict[str, str]) -> None:
     """Show the lines of a log as they are written, until the server says why no more will come."""
     for sent in messages(client, path, {**query, "follow": "true"}):
         if sent.event == "end":
-            warn(json.loads(sent.data)["reason"])
+            warn(parsed(sent.data, shapes.END_OF_LOG, url=client.url)["reason"])
             return
         typer.echo(printable(sent.data))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slipway.answers import shapes
 from slipway.errors import ExitCode
 from slipway.output import Format, encoded, say
 from slipway.session import client_of
@@ -52,7 +53,7 @@ def check_configuration(
     body: dict[str, Any] = {"config": read_file(file), "model": model or None, "runtime": runtime or None}
     if env_file:
         body["env_file"] = read_file(env_file)
-    report = client_of(context).send("POST", "/workspaces/preflight", body)
+    report = client_of(context).send("POST", "/workspaces/preflight", body, shape=shapes.PREFLIGHT)
     if output in (ReportFormat.JSON, ReportFormat.YAML):
         typer.echo(encoded(report, Format(output)))
     else:

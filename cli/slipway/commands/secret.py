@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from slipway.answers import shapes
 from slipway.client import Client, quoted
 from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import find
@@ -51,13 +52,18 @@ def list_secrets(
     """List the names of secrets: of a workspace also those of its sets and the global ones."""
     client = client_of(context)
     path, _ = place_of(client, workspace, is_global, secret_set)
-    show_rows(client.get(path)["secrets"] if secret_set else client.pages(path), _COLUMNS, output)
+    if secret_set:
+        rows = client.get(path, shape=shapes.SECRET_SET)["secrets"]
+    else:
+        rows = client.pages(path, shape=shapes.SECRET)
+    show_rows(rows, _COLUMNS, output)
 
 
 @secret_app.command("sets")
 def list_sets(context: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """List the sets of secrets, and how many workspaces have each."""
-    show_rows(client_of(context).pages("/settings/secret-sets"), _SET_COLUMNS, output)
+    rows = client_of(context).pages("/settings/secret-sets", shape=shapes.SECRET_SET_IN_LIST)
+    show_rows(rows, _SET_COLUMNS, output)
 
 
 @secret_app.command("set")
@@ -76,7 +82,7 @@ def set_secret(
     """
     client = client_of(context)
     path, _ = place_of(client, workspace, is_global, secret_set)
-    client.send("PUT", path, {"key": name, "value": read_value(name, file=from_file)})
+    client.send("PUT", path, {"key": name, "value": read_value(name, file=from_file)}, shape=shapes.DONE)
     show_done(f"Set 1 secret, {name}. Restart what needs it.", [{"name": name}], output)
 
 
@@ -94,7 +100,7 @@ def delete_secret(
     client = client_of(context)
     path, owner = place_of(client, workspace, is_global, secret_set)
     confirm(f"the secret {one_line(name)} ({owner})", yes=yes)
-    client.send("DELETE", f"{path}/{quoted(name)}")
+    client.send("DELETE", f"{path}/{quoted(name)}", shape=shapes.DONE)
     show_done(f"Deleted 1 secret, {name}.", [{"name": name}], output)
 
 
@@ -103,7 +109,7 @@ def delete_set(context: typer.Context, name: str, yes: YesOption = False, output
     """Delete a set with its secrets. One that a workspace has is kept."""
     client = client_of(context)
     confirm(f"the set {one_line(name)} with its secrets", yes=yes)
-    client.send("DELETE", f"/settings/secret-sets/{quoted(name)}")
+    client.send("DELETE", f"/settings/secret-sets/{quoted(name)}", shape=shapes.DONE)
     show_done(f"Deleted 1 set, {name}.", [{"name": name}], output)
 
 

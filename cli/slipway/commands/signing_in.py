@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from slipway import profiles
+from slipway.answers import shapes
 from slipway.client import Client, is_loopback
 from slipway.errors import CommandFailed, ExitCode
 from slipway.output import Format as OutputFormat
@@ -45,7 +46,7 @@ def login(
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             warn(f"Warning: {url} is not encrypted. Everyone on the way can read the key.")
         # Asks for something that every operator may read, so that a wrong key is noticed now.
-        client.get("/workspaces", limit=1)
+        client.get("/workspaces", shape=[shapes.WORKSPACE], limit=1)
     name = profile_of(context) or profiles.DEFAULT
     place = profiles.save(name, server)
     say(f"Signed in to {url} as the profile {name}. The key is kept in {place}.")

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slipway.answers import shapes
 from slipway.client import Client, Query
 from slipway.errors import CommandFailed
 from slipway.finding import find_all
@@ -109,7 +110,9 @@ def run_each(
     answers, refusals = [], []
     for row in rows:
         try:
-            answer = client.send(method, f"/workspaces/{row['id']}{path}", query=query, keyed=True)
+            answer = client.send(
+                method, f"/workspaces/{row['id']}{path}", shape=shapes.OPERATED, query=query, keyed=True
+            )
         except CommandFailed as error:
             refusals.append(error)
             continue

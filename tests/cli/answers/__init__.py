@@ -1,0 +1,1 @@
+"""Tests of `slipway` against servers whose answers are not a Slipway server's."""
