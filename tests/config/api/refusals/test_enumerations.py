@@ -22,7 +22,7 @@ def wrong_bodies(world):
     for call in TAKING:
         for field in schema_of(call)[1]:
             for value in (NONE_OF_THEM, [NONE_OF_THEM]):
-                yield f"{call} {field}", world.send(call, body=world.body(call) | {field: value})
+                yield f"{call} {field} {value}", world.send(call, body=world.body(call) | {field: value})
 
 
 def wrong_parameters(world):
