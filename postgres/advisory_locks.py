@@ -14,7 +14,8 @@ class AdvisoryLock(IntEnum):
     OUTAGES = 7_301_002
     # One launch of a backend is admitted at a time; the backend is the lock's `key`.
     LAUNCH_QUEUE = 7_301_003
-    # One change of secrets at a time decides what changes for whom. Take it before any workspace's lock.
+    # One change of secrets at a time decides what changes for whom. Take it before any workspace's lock. Each INSERT of
+    # a workspace shares it (workspaces_wait_for_secrets.sql).
     SECRETS = 7_301_004
 
 
@@ -25,3 +26,9 @@ def lock_until_commit(lock: AdvisoryLock, *, key: str | None = None) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock.value])
         else:
             cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [lock.value, key])
+
+
+def share_until_commit(lock: AdvisoryLock) -> None:
+    """Do what `lock_until_commit` does, but don't exclude others that share the lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock.value])

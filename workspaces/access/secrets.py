@@ -275,12 +275,6 @@ def effective_ciphertexts(workspace_ids: Iterable[UUID], names: Iterable[str]) -
     return found
 
 
-def global_ciphertexts(names: Iterable[str]) -> dict[str, str]:
-    """Return the global secrets with these names, encrypted."""
-    found = Secret.objects.filter(workspace=None, secret_set=None, name__in=list(names))
-    return dict(found.values_list("name", "ciphertext"))
-
-
 def value_of(ciphertext: str | None) -> str | None:
     """Return the value, or the ciphertext itself if it can't be decrypted; None if there is none."""
     try:

@@ -76,24 +76,16 @@ def changing(
     """
     with transaction.atomic():
         lock_until_commit(AdvisoryLock.SECRETS)
-        # Slipway gives external workspaces no environment.
+        # Slipway gives external workspaces no environment. New workspaces wait for the lock.
         launched = workspaces.not_removed().exclude(backend=BackendKind.EXTERNAL)
         workspace_ids, wanted = list(launched.values_list("pk", flat=True)), list(names)
         if owners:
             # In the order of a removal: the roots, the workspaces, then their secrets.
             lock_roots([*workspace_ids, *owners])
             lock_workspaces(owners)
-        before = dict(secrets.effective_ciphertexts(workspace_ids, wanted))
-        global_before = secrets.global_ciphertexts(wanted)
+        before = secrets.effective_ciphertexts(workspace_ids, wanted)
         yield
-        # Not those with sets: to create them waits for the lock.
-        created = set(launched.values_list("pk", flat=True)).difference(workspace_ids)
-        after = secrets.effective_ciphertexts([*workspace_ids, *created], wanted)
-        if created:
-            # They don't see the change yet, so a launch of them may have what was global until now.
-            global_now = secrets.global_ciphertexts(wanted).items()
-            before |= {pk: {**global_before, **dict(after.get(pk, {}).items() - global_now)} for pk in created}
-        mark(changed_names(before, after), by=by)
+        mark(changed_names(before, secrets.effective_ciphertexts(workspace_ids, wanted)), by=by)
 
 
 def holders(workspace_id: UUID | None, secret_set: str | None) -> WorkspaceQuerySet:

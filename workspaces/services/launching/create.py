@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 
 from agent import rules
-from postgres.advisory_locks import AdvisoryLock, lock_until_commit
+from postgres.advisory_locks import AdvisoryLock, share_until_commit
 from workspaces.access import agent_urls, secrets
 from workspaces.access.masking import masker_of_sets
 from workspaces.access.secret_sets import MAX_SETS
@@ -91,8 +91,9 @@ def create(request: CreateRequest, *, now: datetime) -> Created:
 
     The caller enqueues the launch on commit; Celery beat queues it again if that message is lost.
     """
-    if request.secret_sets:
-        lock_until_commit(AdvisoryLock.SECRETS)
+    if request.secret_sets or request.parent_id:
+        # Else the INSERT takes it. Here the sets must stay, and a parent's lock comes after it.
+        share_until_commit(AdvisoryLock.SECRETS)
     workspace, own_secrets, warnings = check_request(request)
     if request.parent_id:
         try:
