@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 from psycopg import IsolationLevel
 
-from workspaces.configuration import catalog
+from workspaces.configuration import listed_templates
 from workspaces.deadlines.policy import BOOT_LIMITS, DEFAULT_BOOT_LIMIT
 from workspaces.models import BackendKind
 from workspaces.provisioners.process import namespaces
@@ -111,8 +111,7 @@ def check_catalog(**_: Any) -> list[CheckMessage]:
     ]
     unusable = [
         Warning(f"The template {template.id} can't be launched: {template.problem}", id="slipway.W002")
-        for template in catalog.list_templates()
-        if template.problem
+        for template in listed_templates.list_bad_templates()
     ]
     return [*missing, *unusable]
 

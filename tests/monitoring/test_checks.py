@@ -70,6 +70,7 @@ def test_a_postgres_that_is_too_old_is_an_error(monkeypatch):
     assert "13" in found[0].msg
 
 
+@pytest.mark.django_db
 def test_a_missing_catalog_folder_and_a_broken_template_are_named(settings, tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.yaml").write_text("name: [unclosed\n")

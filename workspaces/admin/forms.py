@@ -16,7 +16,7 @@ from unfold.widgets import (
 from events.channel_settings.name_field import NameField
 from workspaces.access import api_keys, secret_sets
 from workspaces.access import secrets as access_secrets
-from workspaces.configuration import catalog, env_files
+from workspaces.configuration import catalog, env_files, listed_templates
 from workspaces.configuration.preflight import Report
 from workspaces.configuration.reports import report_on_request
 from workspaces.configuration.secret_files import read_env_secrets
@@ -171,7 +171,7 @@ class CreateForm(forms.Form):
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
-        templates = catalog.list_templates()
+        templates = listed_templates.list_templates()
         choices = [(each.id, template_label(each)) for each in templates]
         self.fields["template"].choices = [("", "– none: paste a config.yaml below –"), *choices]  # type: ignore[attr-defined]
         needs = [f" {each.id} needs {', '.join(each.required_env)}." for each in templates if each.required_env]

@@ -22,7 +22,7 @@ from workspaces.api.listing import Listed, filtered
 from workspaces.api.router import access, answering, router
 from workspaces.api.schemas import CreateIn, WorkspaceNameOut
 from workspaces.api.serialize import WorkspaceOut, select_for_json, workspace_json
-from workspaces.configuration import catalog
+from workspaces.configuration import listed_templates
 from workspaces.configuration.diagnostics import DiagnosticOut
 from workspaces.deadlines.policy import current_policy
 from workspaces.lifecycle.transitions import Phase, WorkspaceStatus
@@ -137,7 +137,7 @@ def list_templates(request: HttpRequest) -> list[TemplateOut]:
             "provision_timeout_override": template.provision_timeout_override,
             "problem": template.problem,
         }
-        for template in catalog.list_templates()
+        for template in listed_templates.list_templates()
     ]
 
 

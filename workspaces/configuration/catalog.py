@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from django.conf import settings
 from agent import rules
 from agent.texts import mend_line
 from workspaces.configuration import template_files
+from workspaces.configuration.diagnostics import Diagnostic
 from workspaces.configuration.parser import MAX_CONFIG_BYTES, BadConfig, parse_config
 from workspaces.configuration.template_files import CONFIG_FILE
 from workspaces.provisioners.files import read_bounded
@@ -32,7 +33,10 @@ class UnknownTemplate(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """A template as GET /templates shows it. `problem` says why it can't be used, if so."""
+    """A template as GET /templates shows it. `problem` says why it can't be used, if so, and `findings` whole.
+
+    Both may repeat secrets: show what listed_templates.py has.
+    """
 
     id: str
     name: str
@@ -41,6 +45,7 @@ class Template:
     required_env: list[str]
     provision_timeout_override: bool = False
     problem: str = ""
+    findings: tuple[Diagnostic, ...] = field(default=(), compare=False, repr=False)
 
 
 class _Folders(NamedTuple):
@@ -97,13 +102,21 @@ def read_template(folder: Path) -> Template:
             required_env=rules.missing_names(rules.required_env(config, rules.picked_model(config))),
         )
     except BadConfig as error:
-        problem = str(error)
+        bad = error
     except Exception as error:
         # One bad template must not hide the others.
         logger.exception("A template can't be read", extra={"template": name})
-        problem = f"It can't be read ({type(error).__name__}); see the log."
+        bad = BadConfig(f"It can't be read ({type(error).__name__}); see the log.")
     shown = mend_line(name) or "unnamed"
-    return Template(id=shown, name=shown, runtime="", provision_timeout_seconds=None, required_env=[], problem=problem)
+    return Template(
+        id=shown,
+        name=shown,
+        runtime="",
+        provision_timeout_seconds=None,
+        required_env=[],
+        problem=str(bad),
+        findings=tuple(bad.problems),
+    )
 
 
 def read(name: str) -> tuple[str, Mapping[str, bytes]]:

@@ -1,13 +1,19 @@
 """A template that can't be read is listed as bad wherever templates are listed, and harms no other."""
 
+import io
 import os
+from hashlib import sha512
 from pathlib import Path
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import call_command
+from django.db import OperationalError
 
+from events.masking.masker import MASK
 from monitoring import checks
 from tests.callers import holder
+from workspaces.access import secrets
+from workspaces.access.secrets import put_secrets
 from workspaces.configuration import catalog
 from workspaces.configuration.effective import inspect_source
 from workspaces.models import ApiScope
@@ -39,9 +45,9 @@ def by_check():
 
 
 def by_command():
-    with pytest.raises(CommandError) as refused:
-        call_command("launch")
-    return str(refused.value)
+    out = io.StringIO()
+    call_command("launch", stdout=out)
+    return out.getvalue()
 
 
 def by_api():
@@ -82,6 +88,28 @@ def test_a_bad_template_is_listed_with_its_reason_by_check_command_api_and_admin
     assert "good" in by_command()
     assert "bad (can&#x27;t be used: " in by_admin()
     assert 'value="good"' in by_admin()
+
+
+@pytest.mark.parametrize("value", ["hunter2-hunter2", sha512(b"a value").hexdigest()], ids=["short", "long"])
+def test_a_secret_that_a_bad_template_repeats_is_masked_wherever_it_is_listed(folder, by_admin, value):
+    put_secrets({"A_KEY": value}, workspace_id=None)
+    (folder / "config.yaml").write_text(f"env: {{required: [{value}-]}}\n")
+    for listing in (by_check, by_command, by_api, by_admin):
+        text = listing()
+        assert MASK in text, listing.__name__
+        assert value[:8] not in text, listing.__name__
+
+
+def test_the_check_leaves_the_reason_out_if_secrets_can_not_be_read(folder, monkeypatch):
+    (folder / "config.yaml").write_text("env: {required: [hunter2-hunter2]}\n")
+
+    def fail(*arguments):
+        raise OperationalError("away")
+
+    monkeypatch.setattr(secrets, "readable_values", fail)
+    assert by_check() == (
+        "The template bad can't be launched: the reason is left out, since the secrets in it can't be masked now."
+    )
 
 
 @pytest.mark.parametrize("error", [KeyError("k"), RecursionError(), AttributeError("a"), ZeroDivisionError()])

@@ -11,7 +11,7 @@ from agent.texts import printable
 from events.channels.notification import admin_url
 from postgres.clock import database_now
 from workspaces import tasks
-from workspaces.configuration import catalog, env_files
+from workspaces.configuration import env_files, listed_templates
 from workspaces.configuration.parser import MAX_CONFIG_BYTES
 from workspaces.lifecycle.transitions import RestartPolicy
 from workspaces.management.arguments import (
@@ -145,7 +145,7 @@ def create_request(options: dict[str, Any]) -> create.CreateRequest:
 
 def known_templates() -> str:
     """Return the names of the templates that can be launched, then a line for each of the others that says why not."""
-    templates = catalog.list_templates()
+    templates = listed_templates.list_templates()
     usable = ", ".join(each.id for each in templates if not each.problem) or "none"
     bad = [f"The template {each.id} can't be used: {each.problem}" for each in templates if each.problem]
     return printable("\n".join([f"Templates: {usable}.", *bad]))
