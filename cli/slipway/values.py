@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,8 @@ def read_value(name: str, *, file: Path | None = None, is_line: bool = False) ->
     if file:
         value = read_file(file)
     elif sys.stdin.isatty():
-        value = str(typer.prompt(name, hide_input=True, default="", show_default=False))
+        with asking(f"{name} got no value."):
+            value = str(typer.prompt(name, hide_input=True, default="", show_default=False))
     elif is_line:
         try:
             value = sys.stdin.buffer.readline(_MAX_BYTES).decode()
@@ -119,11 +120,29 @@ def assignments(texts: list[str], what: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+@contextmanager
+def asking(refused: str) -> Iterator[None]:
+    """Ask on stderr, since stdout may go to a program or a file.
+
+    Ctrl-D raises CommandFailed with the sentence `refused`, Ctrl-C KeyboardInterrupt.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except typer.Abort as end:
+        typer.echo(err=True)
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from end
+        raise CommandFailed(refused, ExitCode.WRONG_ARGUMENT) from end
+
+
 def confirm(what: str, *, yes: bool) -> None:
     """Ask whether to remove something, unless `yes`. Raises CommandFailed if not, or if there is nobody to ask."""
     if yes:
         return
     if not sys.stdin.isatty():
         raise CommandFailed(f"Nothing was removed. To remove {what}, add --yes.", ExitCode.WRONG_ARGUMENT)
-    if not typer.confirm(f"Remove {what} for good?"):
+    with asking("Nothing was removed."):
+        is_meant = typer.confirm(f"Remove {what} for good?")
+    if not is_meant:
         raise CommandFailed("Nothing was removed.", ExitCode.WRONG_ARGUMENT)

@@ -1,5 +1,6 @@
 """The command in a terminal: what it asks, and what the shell completes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -26,11 +27,16 @@ NO_KEYRING = "keyring.backends.null.Keyring"
 IN_A_TERMINAL = Path(__file__).with_name("in_terminal.py")
 
 
-def in_terminal(*arguments, after, typed, is_hidden=False, **variables):
-    """Run a command in a terminal, type an answer when it has asked, and return its exit code and the screen."""
+def in_terminal(*arguments, after, typed, is_hidden=False, out=None, **variables):
+    """Run a command in a terminal, type an answer when it has asked, and return its exit code and the screen.
+
+    With `out` its output goes to this file instead.
+    """
     environment = {**os.environ, "PYTHONPATH": str(settings.BASE_DIR / "cli"), "TERM": "xterm", **variables}
     environment |= {"HIDDEN": "yes"} if is_hidden else {}
-    command = [sys.executable, IN_A_TERMINAL, after, typed, sys.executable, "-m", "slipway", *map(str, arguments)]
+    elsewhere = ["/bin/sh", "-c", 'exec "$@" > "$0"', str(out)] if out else []
+    slipway_command = [sys.executable, "-m", "slipway", *map(str, arguments)]
+    command = [sys.executable, IN_A_TERMINAL, after, typed, *elsewhere, *slipway_command]
     ended = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_SECONDS, check=False)
     return ended.returncode, ended.stdout.decode()
 
@@ -50,6 +56,44 @@ def test_secrets_are_deleted_only_after_a_yes(signed_in, command, answer, code, 
     ended, screen = in_terminal("secret", *command, after="?", typed=answer)
     assert "Remove the se" in screen
     assert (ended, Secret.objects.count()) == (code, left)
+
+
+def test_a_question_is_seen_and_kept_out_of_what_a_script_reads(signed_in, tmp_path):
+    out, place = tmp_path / "out", ("--global", "-o", "json")
+    code, screen = in_terminal(
+        "secret", "set", "API_KEY", *place, after="API_KEY", typed="v\n", is_hidden=True, out=out
+    )
+    assert (code, "API_KEY: " in screen, json.loads(out.read_text())) == (0, True, [{"name": "API_KEY"}])
+    assert out.read_text().startswith("[")
+    code, screen = in_terminal("secret", "rm", "API_KEY", *place, after="?", typed="y\n", out=out)
+    assert (code, "[y/N]: " in screen, json.loads(out.read_text())) == (0, True, [{"name": "API_KEY"}])
+    assert out.read_text().startswith("[")
+
+
+def test_the_question_for_a_key_is_seen_if_the_output_goes_elsewhere(cli, live_server, tmp_path):
+    options = {"after": "API key", "typed": f"{new_key()}\n", "is_hidden": True, "out": tmp_path / "out"}
+    code, screen = in_terminal("login", live_server.url, **options, PYTHON_KEYRING_BACKEND=NO_KEYRING)
+    assert (code, "API key: " in screen) == (0, True)
+    assert (tmp_path / "out").read_text().startswith("Signed in to ")
+
+
+ASKING = {
+    "a removal": (["rm", "nightly"], "?", "Nothing was removed."),
+    "a secret": (["secret", "set", "API_KEY", "--global"], "API_KEY", "API_KEY got no value."),
+    "a key": (["login", "http://127.0.0.1:1"], "API key", "none was given."),
+}
+
+
+@pytest.mark.parametrize(("typed", "code"), [("\x03", 130), ("\x04", 2)])
+@pytest.mark.parametrize(("arguments", "question", "said"), ASKING.values(), ids=ASKING)
+def test_a_question_is_left_with_130_by_ctrl_c_and_with_a_sentence_by_ctrl_d(
+    signed_in, arguments, question, said, typed, code
+):
+    online(name="nightly")
+    is_hidden = question != "?"
+    ended, screen = in_terminal(*arguments, after=question, typed=typed, is_hidden=is_hidden)
+    assert (ended, "Aborted" in screen, said in screen) == (code, False, code == 2), screen
+    assert (Workspace.objects.not_removed().count(), Secret.objects.count()) == (1, 0)
 
 
 def test_the_version_is_the_package_s(cli):

@@ -16,6 +16,7 @@ from slipway.output import Format as OutputFormat
 from slipway.output import OutputOption, say, show_rows, warn
 from slipway.profiles import Server
 from slipway.session import profile_of
+from slipway.values import asking
 
 profile_app = typer.Typer(help="List the known servers, or choose one.", no_args_is_help=True)
 
@@ -86,7 +87,8 @@ def read_key(file: Path | None) -> str:
         if file is not None:
             text = file.read_text()
         elif sys.stdin.isatty():
-            text = typer.prompt("API key", hide_input=True)
+            with asking("The key can't be read: none was given."):
+                text = str(typer.prompt("API key", hide_input=True))
         else:
             text = sys.stdin.read(10_000)
     except (OSError, ValueError) as error:
