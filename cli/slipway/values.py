@@ -136,13 +136,17 @@ def asking(refused: str) -> Iterator[None]:
         raise CommandFailed(refused, ExitCode.WRONG_ARGUMENT) from end
 
 
-def confirm(what: str, *, yes: bool) -> None:
-    """Ask whether to remove something, unless `yes`. Raises CommandFailed if not, or if there is nobody to ask."""
+def confirm(verb: str, what: str, *, yes: bool) -> None:
+    """Ask whether to `remove` or `delete` something, unless `yes`.
+
+    Raises CommandFailed if not, or if there is nobody to ask.
+    """
     if yes:
         return
+    refused = f"Nothing was {verb}d."
     if not sys.stdin.isatty():
-        raise CommandFailed(f"Nothing was removed. To remove {what}, add --yes.", ExitCode.WRONG_ARGUMENT)
-    with asking("Nothing was removed."):
-        is_meant = typer.confirm(f"Remove {what} for good?")
+        raise CommandFailed(f"{refused} To {verb} {what}, add --yes.", ExitCode.WRONG_ARGUMENT)
+    with asking(refused):
+        is_meant = typer.confirm(f"{verb.capitalize()} {what} for good?")
     if not is_meant:
-        raise CommandFailed("Nothing was removed.", ExitCode.WRONG_ARGUMENT)
+        raise CommandFailed(refused, ExitCode.WRONG_ARGUMENT)

@@ -130,7 +130,7 @@ def test_nothing_is_deleted_without_a_terminal_or_yes(signed_in, arguments, name
     for place in (["--global"], ["--workspace", "nightly"], ["--set", "team"]):
         signed_in.ok("secret", "set", "API_KEY", *place, stdin=VALUE)
     ended = signed_in("secret", *arguments, stdin="y\n")
-    assert (ended.code, ended.err) == (2, f"Nothing was removed. To remove {named}, add --yes.\n")
+    assert (ended.code, ended.err) == (2, f"Nothing was deleted. To delete {named}, add --yes.\n")
     assert Secret.objects.count() == 3
     signed_in.ok("secret", *arguments, "-y")
     assert Secret.objects.count() == 2

@@ -54,7 +54,8 @@ def test_rm_removes_only_after_a_yes(signed_in, answer, code, left):
 def test_secrets_are_deleted_only_after_a_yes(signed_in, command, answer, code, left):
     signed_in.ok("secret", "set", "API_KEY", "--set", "team", stdin="value")
     ended, screen = in_terminal("secret", *command, after="?", typed=answer)
-    assert "Remove the se" in screen
+    assert "Delete the se" in screen
+    assert ("Nothing was deleted." in screen) == (code == 2)
     assert (ended, Secret.objects.count()) == (code, left)
 
 

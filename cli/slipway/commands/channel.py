@@ -122,7 +122,7 @@ def remove_channel(
     """Remove a channel with its deliveries, also those that are not sent yet."""
     client = client_of(context)
     found = find_channel(client, channel)
-    confirm(f"the channel {one_line(found['name'])} ({found['id']})", yes=yes)
+    confirm("remove", f"the channel {one_line(found['name'])} ({found['id']})", yes=yes)
     client.send("DELETE", f"/channels/{found['id']}", shape=shapes.DONE)
     show_done(f"Removed 1 channel, {found['name']}.", [{"id": found["id"], "name": found["name"]}], output)
 

@@ -99,7 +99,7 @@ def delete_secret(
     """Delete a secret. Running agents have it until their launch ends."""
     client = client_of(context)
     path, owner = place_of(client, workspace, is_global, secret_set)
-    confirm(f"the secret {one_line(name)} ({owner})", yes=yes)
+    confirm("delete", f"the secret {one_line(name)} ({owner})", yes=yes)
     client.send("DELETE", f"{path}/{quoted(name)}", shape=shapes.DONE)
     show_done(f"Deleted 1 secret, {name}.", [{"name": name}], output)
 
@@ -108,7 +108,7 @@ def delete_secret(
 def delete_set(context: typer.Context, name: str, yes: YesOption = False, output: OutputOption = Format.TABLE) -> None:
     """Delete a set with its secrets. One that a workspace has is kept."""
     client = client_of(context)
-    confirm(f"the set {one_line(name)} with its secrets", yes=yes)
+    confirm("delete", f"the set {one_line(name)} with its secrets", yes=yes)
     client.send("DELETE", f"/settings/secret-sets/{quoted(name)}", shape=shapes.DONE)
     show_done(f"Deleted 1 set, {name}.", [{"name": name}], output)
 

@@ -83,7 +83,7 @@ def remove(
     """Remove workspaces for good: processes, files, secrets and tokens. Events and launches are kept."""
     client = client_of(context)
     rows = find_all(client, names)
-    confirm(", ".join(f"{one_line(row['name'])} ({row['id']})" for row in rows), yes=yes)
+    confirm("remove", ", ".join(f"{one_line(row['name'])} ({row['id']})" for row in rows), yes=yes)
     run_each(client, rows, "DELETE", "", output, query={"confirm": "true"} if recursive else {})
 
 
