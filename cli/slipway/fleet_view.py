@@ -73,7 +73,9 @@ class FleetView(App[None]):
         self._is_live = False
         self._reload_at = 0.0
         self._names: dict[str, str] = {}
-        self._rows: list[dict[str, Any]] = []
+        # None until they were read once.
+        self._rows: list[dict[str, Any]] | None = None
+        self._problem = ""
         self._is_open = True
         self._calling = Lock()
 
@@ -87,7 +89,7 @@ class FleetView(App[None]):
 
     def on_mount(self) -> None:
         """Begin to refresh and to follow the events."""
-        self.show_rows()
+        self.show_rows([])
         self.query_one("#fleet").focus()
         for read in (self.read_fleet, self.read_events):
             # Threads that don't delay the end: they may wait for an answer of the server.
@@ -179,37 +181,52 @@ class FleetView(App[None]):
     def show_fleet(self, rows: list[dict[str, Any]]) -> None:
         """Show these workspaces, and how many have each status."""
         self._names |= {row["id"]: row["name"] for row in rows}
-        self._rows = rows
-        self.show_rows()
+        self._rows, self._problem = rows, ""
+        self.show_rows(rows)
+        self.show_counts(rows)
+
+    def show_counts(self, rows: list[dict[str, Any]]) -> None:
+        """Show how many of these workspaces have each status."""
         searched = one_line(self._query["q"])[:_SHORTEST_NAME]
-        parts = [Text(f"{len(rows)} workspaces{' with ' * bool(searched)}{searched}")]
+        noun = "workspace" if len(rows) == 1 else "workspaces"
+        parts = [Text(f"{len(rows)} {noun}{' with ' * bool(searched)}{searched}")]
         counts = Counter(one_line(row["status"]) for row in rows)
         for status, count in counts.most_common():
             parts.append(Text(f"{count} {status.replace('_', ' ')}", style=STATUS_STYLES.get(status, "")))
         self.query_one("#summary", Static).update(flowing([*parts, Text(self._client.url)], self.size.width - 2))
 
-    def show_rows(self) -> None:
+    def show_rows(self, rows: list[dict[str, Any]]) -> None:
         """Replace the lines of the table. The cursor stays at its line."""
         table = self.query_one("#fleet", DataTable)
         cursor, left, top = table.cursor_row, table.scroll_x, table.scroll_y
+        # Where the table is scrolled to while it still moves there. Wheel and arrow keys count from it.
+        target_left, target_top = table.scroll_target_x, table.scroll_target_y
         table.clear(columns=True)
         table.add_columns(*_COLUMNS)
         most = {"NAME": max(self.size.width // _NAME_PART, _SHORTEST_NAME), **_CUT}
-        for row in self._rows:
+        for row in rows:
             cells = {title: cell(column(row)) for title, column in _COLUMNS.items()}
             for title, width in most.items():
                 cells[title].truncate(width, overflow="ellipsis")
             table.add_row(*cells.values(), key=row["id"])
-        table.move_cursor(row=min(cursor, max(len(self._rows) - 1, 0)), scroll=False)
+        table.move_cursor(row=min(cursor, max(len(rows) - 1, 0)), scroll=False)
         table.scroll_x, table.scroll_y = left, top
+        table.scroll_target_x, table.scroll_target_y = target_left, target_top
 
     def on_resize(self) -> None:
-        """Lay out anew what was read."""
-        if self._rows:
-            self.show_fleet(self._rows)
+        """Lay out anew what was read, once this event has told the view its size."""
+        self.call_next(self.lay_out)
+
+    def lay_out(self) -> None:
+        """Show what was read for the present size. A problem stays in place of the counts."""
+        if self._rows is not None:
+            self.show_rows(self._rows)
+            if not self._problem:
+                self.show_counts(self._rows)
 
     def show_problem(self, text: str) -> None:
         """Show why the workspaces can't be read. Those that were read stay."""
+        self._problem = text
         self.query_one("#summary", Static).update(Text(text, style="bold red"))
 
     def action_filter(self) -> None:

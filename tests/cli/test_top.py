@@ -153,7 +153,7 @@ def test_escape_closes_the_filter_and_the_next_key_is_a_command(live_server):
         await until(pilot, lambda: names(view) == ["greeter", "nightly"])
         await pilot.press("slash", *"night")
         await until(pilot, lambda: names(view) == ["nightly"])
-        await until(pilot, lambda: "1 workspaces with night" in screen_of(view)[0])
+        await until(pilot, lambda: "1 workspace with night" in screen_of(view)[0])
         await pilot.press("escape")
         await until(pilot, lambda: names(view) == ["greeter", "nightly"])
         assert not view.query_one("#filter", Input).has_class("shown")
@@ -176,6 +176,10 @@ def test_what_is_out_of_sight_stays_scrolled_to(live_server):
         view.reload()
         await until(pilot, lambda: view.calls["/workspaces"] > before + 1)
         assert (table.scroll_x, table.scroll_y, table.cursor_row) == (5, place, 30)
+        # As the wheel and the arrow keys do: from where the table was.
+        table.scroll_up(animate=False, immediate=True)
+        table.scroll_left(animate=False, immediate=True)
+        assert (table.scroll_x, table.scroll_y) == (4, place - 1)
 
     watch(live_server.url, play, size=(40, 24))
 
@@ -289,6 +293,25 @@ def test_a_server_that_is_another_one_is_named_and_the_view_stays():
 
     with serving(OddServer()) as server:
         watch(server.url, play)
+
+
+def test_a_problem_stays_shown_when_the_terminal_changes_its_size(live_server, monkeypatch):
+    monkeypatch.setattr("slipway.fleet_view._REFRESH_SECONDS", 10 * PATIENCE_SECONDS)
+    online(name="n" * 80)
+
+    async def play(view, pilot):
+        summary = view.query_one("#summary", Static)
+        await until(pilot, lambda: str(summary.render()).startswith("1 workspace "))
+        view.show_problem("The server can't be reached.")
+        await pilot.resize_terminal(60, 24)
+        await until(pilot, lambda: len(names(view)[0]) == 60 / 3)
+        assert str(summary.render()) == "The server can't be reached."
+        view.show_fleet([])
+        assert str(summary.render()) == f"0 workspaces   {live_server.url}"
+        await pilot.resize_terminal(30, 24)
+        await until(pilot, lambda: str(summary.render()) == f"0 workspaces\n{live_server.url}")
+
+    watch(live_server.url, play, size=(80, 24))
 
 
 def test_a_view_that_closes_leaves_no_call_of_its_readers_undone(monkeypatch):
