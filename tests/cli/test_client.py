@@ -95,6 +95,8 @@ def test_a_server_that_asks_to_wait_gets_the_call_again(client, stand_in):
         ([(422, {}, b"[" * 500)], ExitCode.WRONG_ARGUMENT, "answered 422"),
         ([(422, {}, b"[" * 1900)], ExitCode.WRONG_ARGUMENT, "answered 422"),
         ([(200, {}, b"[" * 1900)], ExitCode.UNAVAILABLE, "no JSON"),
+        ([(200, {"Content-Encoding": "gzip"}, b"[]")] * 3, ExitCode.UNAVAILABLE, "can't be reached: .*decompress"),
+        ([(500, {"Content-Encoding": "gzip"}, b"[]")] * 3, ExitCode.UNAVAILABLE, "can't be reached: .*decompress"),
     ],
 )
 def test_a_bad_answer_is_a_sentence(client, stand_in, monkeypatch, answers, code, said):
@@ -118,6 +120,13 @@ def test_a_followed_log_goes_on_behind_what_was_read_until_it_ends(client, stand
     assert (shown.out, shown.err) == ("one\ntwo\nthree\n", "Its process ended.\n")
     assert stand_in.last_ids == ["", "8@x"]
     assert stand_in.asked == ["/below/workspaces/x/logs?stream=agent&follow=true"] * 2
+
+
+def test_a_stream_that_can_t_be_decoded_is_a_sentence(client, stand_in):
+    stand_in.answers = [(200, {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}, b"data: one\n\n")]
+    with pytest.raises(CommandFailed, match=r"can't be reached: .*decompress") as failure:
+        follow_log(client, "/workspaces/x/logs", {})
+    assert failure.value.exit_code == ExitCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
