@@ -67,7 +67,7 @@ class Client:
                 timeout=httpx.Timeout(timeout_seconds, connect=10.0),
                 # A proxy can't reach this machine's own loopback.
                 trust_env=not is_loopback(parts.hostname),
-                verify=trusted_certificates(),
+                verify=trusted_certificates(is_needed=parts.scheme == "https"),
             )
             # As Python does it to look up the host.
             self._http.base_url.raw_host.decode().encode("idna")
@@ -293,13 +293,13 @@ def check_path(path: str) -> None:
             raise CommandFailed(f"Nothing is named {name!r}.", ExitCode.NOT_FOUND)
 
 
-def trusted_certificates() -> ssl.SSLContext:
+def trusted_certificates(*, is_needed: bool) -> ssl.SSLContext:
     """Return what a server's certificate is checked with: SSL_CERT_FILE, SSL_CERT_DIR, or the usual authorities.
 
-    Raises CommandFailed if they can't be read.
+    Those variables are left alone for a server without one. Raises CommandFailed if they can't be read.
     """
     try:
-        return httpx.create_ssl_context()
+        return httpx.create_ssl_context(trust_env=is_needed)
     except OSError as error:
         why = f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names can't be read: {error}"
         raise CommandFailed(why, ExitCode.WRONG_ARGUMENT) from error

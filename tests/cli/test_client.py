@@ -187,10 +187,17 @@ def test_certificates_that_can_t_be_read_are_a_sentence(tmp_path, monkeypatch, c
     if content:
         file.write_text(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    for url in ("http://127.0.0.1:1", "https://slipway.example"):
+    for url in ("https://127.0.0.1:1", "https://slipway.example"):
         with pytest.raises(CommandFailed, match="SSL_CERT_FILE") as failure:
             Client(Server(url=url, key="key"))
         assert failure.value.exit_code == ExitCode.WRONG_ARGUMENT
+
+
+def test_certificates_are_read_only_for_what_is_encrypted(stand_in, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nothing.pem"))
+    stand_in.answers = [(200, {}, b"[]")]
+    with closing(Client(Server(url=stand_in.url, key="key"))) as client:
+        assert client.get("/workspaces") == []
 
 
 @pytest.fixture
