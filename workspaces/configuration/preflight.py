@@ -244,14 +244,18 @@ def failure_messages(
     def say(code: FailureCode, message: str, *texts: str) -> None:
         failures[code] = Diagnostic(code=code, message=message, texts=texts)
 
+    sentences, texts = [], [text for each in bounded(checked.problems) for text in each.texts]
     if checked.problems:
         place = "workspace's config.yaml" if workspace.config else f"template {workspace.template}"
-        texts = [text for each in bounded(checked.problems) for text in each.texts]
-        say(FailureCode.BAD_CONFIG, f"{BadConfig(*checked.problems)} Correct the {place}, then restart.", *texts)
+        sentences.append(f"{BadConfig(*checked.problems)} Correct the {place}, then restart.")
+    if names := bad_names(model=workspace.model, runtime=""):
+        sentences.append(f"{BadConfig(*names)} Create a workspace with another model instead of this one.")
+    if sentences:
+        say(FailureCode.BAD_CONFIG, " ".join(sentences), *texts)
     if lost := [name for name, value in stored.items() if value is None]:
-        sentences = [str(secrets.SecretUnreadable(name)) for name in lost[:_SHOWN_SECRETS]]
+        unreadable_ones = [str(secrets.SecretUnreadable(name)) for name in lost[:_SHOWN_SECRETS]]
         more = len(lost) - _SHOWN_SECRETS
-        say(FailureCode.SECRET_UNREADABLE, " ".join([*sentences, *([f"And {more} more."] if more > 0 else [])]))
+        say(FailureCode.SECRET_UNREADABLE, " ".join([*unreadable_ones, *([f"And {more} more."] if more > 0 else [])]))
     if missing:
         entry = rules.matched_entry(checked.config, workspace.model)
         say(FailureCode.MISSING_ENV, rules.missing_message(missing, entry), *((entry.id, entry.model) if entry else ()))

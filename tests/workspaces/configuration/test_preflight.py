@@ -13,6 +13,7 @@ from workspaces.configuration.parser import BadConfig, inspect_config, parse_con
 from workspaces.configuration.preflight import PreflightFailed, examine, preflight
 from workspaces.configuration.secret_files import given_secrets
 from workspaces.lifecycle.transitions import FailureCode
+from workspaces.models import Workspace
 from workspaces.services.core.fields import InvalidWorkspace
 from workspaces.services.launching.create import CreateRequest, create
 
@@ -84,6 +85,21 @@ def test_a_template_without_its_keys_names_exactly_what_it_needs(name):
     assert (refused.value.code, refused.value.missing) == (FailureCode.MISSING_ENV, EXPECTED[name])
     secrets.put_secrets(dict.fromkeys(EXPECTED[name], "value"), workspace_id=workspace.pk)
     assert preflight(workspace).environment == dict.fromkeys(EXPECTED[name], "value")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", ["runtime: echo\n", "runtime: echo\nname: 5\n"], ids=["good", "bad"])
+def test_a_stored_model_that_can_not_be_used_fails_the_launch_with_a_sentence(text):
+    workspace = queued()
+    # As an earlier version stored it.
+    Workspace.objects.filter(pk=workspace.pk).update(model="a\nb", config=text)
+    workspace.refresh_from_db()
+    with pytest.raises(
+        PreflightFailed, match=r"model contains the control character U.000A. Create a workspace"
+    ) as found:
+        preflight(workspace)
+    assert found.value.code == FailureCode.BAD_CONFIG
+    assert ("name: must be" in str(found.value)) == ("name" in text)
 
 
 @pytest.mark.django_db
