@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -57,7 +57,8 @@ class _Folders(NamedTuple):
 
 def list_templates() -> list[Template]:
     """Return every template, ordered by name; of two with one name, the one of the earlier folder."""
-    return [read_template(folder) for _, folder in sorted(_folders().templates.items())]
+    folders, unreadable = _folders()
+    return [read_template(folder, unreadable) for _, folder in sorted(folders.items())]
 
 
 def list_runtimes() -> frozenset[str]:
@@ -87,10 +88,14 @@ def stamp(path: Path) -> tuple[int, ...]:
     return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_ctime_ns)
 
 
-def read_template(folder: Path) -> Template:
-    """Return the template in a folder; one that can't be read has a `problem`, whatever it is."""
+def read_template(folder: Path, unreadable: Sequence[Path] = ()) -> Template:
+    """Return the template in a folder; one that can't be read has a `problem`, whatever it is.
+
+    `unreadable` are the folders of the catalog that can't be read.
+    """
     name = folder.name
     try:
+        check_earlier(folder, unreadable)
         text, _ = read_folder(folder)
         config = parse_config(text)
         return Template(
@@ -124,10 +129,23 @@ def read(name: str) -> tuple[str, Mapping[str, bytes]]:
 
     Raises UnknownTemplate, or BadConfig if it can't be read.
     """
-    folder = _folders().templates.get(name)
+    folders, unreadable = _folders()
+    folder = folders.get(name)
     if folder is None:
         raise UnknownTemplate(name)
+    check_earlier(folder, unreadable)
     return read_folder(folder)
+
+
+def check_earlier(folder: Path, unreadable: Sequence[Path]) -> None:
+    """Raise BadConfig if the template may not be the one that is meant: a folder before its own can't be read."""
+    roots = settings.CATALOG_DIRS
+    earlier = [root for root in unreadable if roots.index(root) < roots.index(folder.parent)]
+    if earlier:
+        raise BadConfig(
+            f"An earlier folder of the catalog may have a template {mend_line(folder.name)}, too, but can't be read: "
+            f"{earlier[-1]}. Let Slipway read it, or take it out of CATALOG_DIRS."
+        )
 
 
 def read_folder(folder: Path) -> tuple[str, Mapping[str, bytes]]:

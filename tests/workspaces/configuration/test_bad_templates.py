@@ -174,7 +174,7 @@ def unreadable_root(request, settings, tmp_path, folder):
     if root.name == "loop":
         root.symlink_to(root)
     folder.rmdir()
-    settings.CATALOG_DIRS = [root, tmp_path]
+    settings.CATALOG_DIRS = [tmp_path, root]
     return root
 
 
@@ -188,6 +188,19 @@ def test_a_folder_of_the_catalog_that_can_not_be_read_hides_no_other_and_is_name
         f"Known templates: good. These folders of the catalog can't be read: {unreadable_root}."
     )
     assert str(unreadable_root) in by_check()
+
+
+def test_a_template_is_refused_while_an_earlier_folder_of_the_catalog_that_may_have_it_can_not_be_read(
+    unreadable_root, settings
+):
+    settings.CATALOG_DIRS = [unreadable_root, *settings.CATALOG_DIRS[:1]]
+    [problem] = inspect_source(template="good", config=None).problems
+    assert problem.message == (
+        f"An earlier folder of the catalog may have a template good, too, but can't be read: {unreadable_root}. "
+        "Let Slipway read it, or take it out of CATALOG_DIRS."
+    )
+    [listed] = holder(ApiScope.READ).get("/templates").json()
+    assert (listed["id"], listed["problem"]) == ("good", problem.message)
 
 
 def test_no_runtime_is_called_unknown_while_a_folder_of_the_catalog_can_not_be_read(unreadable_root):
