@@ -2,6 +2,7 @@
 
 import math
 import re
+import threading
 import time
 from itertools import chain
 from uuid import UUID
@@ -13,10 +14,13 @@ from events.masking.masker import WINDOW_CHARACTERS, Masker
 from workspaces.access import secrets
 from workspaces.models import Launch
 
-_UUID = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}(?![0-9a-f])", re.IGNORECASE)
+# Two digits before it may be those of a percent-escape; more are the rest of a checksum.
+_UUID = re.compile(r"(?<![0-9a-f]{3})[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}(?![0-9a-f])", re.IGNORECASE)
 # No line waits for the database so soon after one that could not reach it.
 PAUSE_SECONDS = 5.0
 _paused_until = -math.inf
+# `paused_until` of the thread alone.
+own = threading.local()
 
 
 class NotReadNow(Exception):
@@ -42,7 +46,7 @@ def values_of(named: set[UUID]) -> list[str]:
     """
     if not named:
         return []
-    if time.monotonic() < _paused_until:
+    if time.monotonic() < max(_paused_until, getattr(own, "paused_until", -math.inf)):
         raise NotReadNow
     was_connected = connection.connection is not None
     try:
@@ -50,7 +54,9 @@ def values_of(named: set[UUID]) -> list[str]:
             launched = Launch.objects.filter(pk__in=named).values_list("workspace_id", flat=True)
             return list(chain.from_iterable(secrets.readable_values({*named, *launched}).values()))
     except (OperationalError, InterfaceError):
-        # What ends one thread's session or query, such as a timeout, keeps no other from being read.
+        # What ends one thread's session or query keeps no other thread's line from being masked. But it may be a
+        # timeout, for which this thread's next lines would wait again.
+        own.paused_until = time.monotonic() + PAUSE_SECONDS
         if not was_connected and connection.connection is None:
             pause_reads()
         raise

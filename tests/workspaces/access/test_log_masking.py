@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from uuid import uuid4
@@ -26,6 +27,7 @@ VALUE = "hunter2-hunter2"
 @pytest.fixture(autouse=True)
 def nothing_failed_before(monkeypatch):
     monkeypatch.setattr(log_masking, "_paused_until", -math.inf)
+    monkeypatch.setattr(log_masking.own, "paused_until", -math.inf, raising=False)
 
 
 def broken(text):
@@ -125,6 +127,35 @@ def test_a_workspace_is_known_however_its_id_is_spelled(spelled):
     assert "no access with ••••••" in warning_of(f"{spelled(workspace.pk)}: no access with {VALUE}")
 
 
+@pytest.mark.parametrize("around", ["%2F{}", "%3D{}&x=1", "%22{}%22", "{}%2Frestart"])
+def test_a_workspace_is_known_behind_a_percent_escape(around):
+    workspace = online(secrets={"KEY": VALUE})
+    assert "no access with ••••••" in warning_of(f"{around.format(workspace.pk)} no access with {VALUE}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thread_whose_query_timed_out_does_not_wait_again_and_others_go_on(monkeypatch):
+    workspace, tries = online(secrets={"KEY": VALUE}), []
+
+    def log():
+        return warning_of("It broke", launch_id=workspace.launch_id, detail=f"no access with {VALUE}")
+
+    def time_out(*arguments):
+        tries.append(arguments)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', '1', true)")
+            cursor.execute("SELECT pg_sleep(5)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log_masking.secrets, "readable_values", time_out)
+        assert [log().endswith('detail="(left out)"') for _ in range(3)] == [True] * 3
+    assert len(tries) == 1
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        assert pool.submit(log).result().endswith('detail="no access with ••••••"')
+    monkeypatch.setattr(log_masking.own, "paused_until", time.monotonic())
+    assert log().endswith('detail="no access with ••••••"')
+
+
 @pytest.mark.django_db(transaction=True)
 def test_after_a_line_that_could_not_reach_the_database_none_waits_for_it(monkeypatch):
     workspace = online(secrets={"KEY": VALUE})
@@ -161,6 +192,7 @@ def test_an_error_of_one_threads_connection_keeps_no_other_line_from_being_maske
         assert log().endswith('detail="(left out)"')
     with ThreadPoolExecutor(max_workers=1) as pool:
         assert pool.submit(log).result().endswith('detail="no access with ••••••"')
+    monkeypatch.setattr(log_masking.own, "paused_until", time.monotonic())
     assert log().endswith('detail="no access with ••••••"')
 
 

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def world(fake, receiver, settings, monkeypatch):
     # An earlier test may have lost the database.
     monkeypatch.setattr(log_masking, "_paused_until", -math.inf)
+    monkeypatch.setattr(log_masking.own, "paused_until", -math.inf, raising=False)
     with mail_server() as mails:
         settings.EMAIL_URL = f"smtp://127.0.0.1:{mails.port}"
         settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
