@@ -139,10 +139,19 @@ class Masker:
         spans = []
         for reading in readings_of(plain):
             text = reading.text
-            found = [*self.credentials_in(text), *self.encoded_in(text), *self.forms_in(text)]
-            found += rests_in_texts(text, self._long_forms)
+            found = [*self.whole_in(text), *rests_in_texts(text, self._long_forms)]
             spans += [(reading.origin(start), reading.origin(end)) for start, end in found]
         return spans
+
+    def holds_whole(self, text: str) -> bool:
+        """Return whether a whole value or credential stands in the text, not only a part that others have, too."""
+        return any(any(self.whole_in(each.text)) for each in readings_of(without_escape_sequences(text)))
+
+    def whole_in(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) of each whole value and credential."""
+        yield from self.credentials_in(text)
+        yield from self.encoded_in(text)
+        yield from self.forms_in(text)
 
     def credentials_in(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield (start, end) of each agent token and API key."""

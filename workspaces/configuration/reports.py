@@ -76,7 +76,7 @@ def report_on_workspace(
 
 
 def names_without_values(variables: Sequence[Variable], make_masker: Callable[[], Masker]) -> list[Variable]:
-    """Return the variables with a mask for each name that only the config has and that is a secret.
+    """Return the variables with a mask for each secret in a name that only the config has.
 
     The masker is made only if there is such a name.
     """
@@ -84,7 +84,7 @@ def names_without_values(variables: Sequence[Variable], make_masker: Callable[[]
     of_config = {name for each in variables for name in (each.name, *each.any_of)} - stored
     masks = masks_of(of_config, make_masker()) if of_config else {}
     # A name may have a part in common with a secret.
-    shown = {name: mask for name, mask in masks.items() if mask == MASK}
+    shown = {name: mask for name, mask in masks.items() if mask == MASK or make_masker().holds_whole(name)}
     return [
         replace(each, name=shown.get(each.name, each.name), any_of=[shown.get(name, name) for name in each.any_of])
         for each in variables

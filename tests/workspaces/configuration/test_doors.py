@@ -305,6 +305,15 @@ def test_a_name_of_a_variable_that_is_a_secret_is_masked_and_the_name_of_a_store
         )
 
 
+def test_a_name_of_a_variable_that_has_a_secret_in_it_is_masked_in_part():
+    names = "PRE_hunter2_hunter2x, hunter2_hunter2x_, PREFIX_hunter2_hunter2"
+    workspace = queued(config=f"env: {{required: [{names}]}}\n", secrets={"A_KEY": "hunter2_hunter2x"})
+    answer = holder(ApiScope.READ).get(f"/workspaces/{workspace.pk}/preflight").json()
+    shown = {each["name"] for each in answer["variables"] if each["required"]}
+    assert f"PRE_{MASK}" in shown
+    assert "hunter2_hunter2x" not in json.dumps(answer["variables"])
+
+
 @pytest.mark.django_db(transaction=True)
 def test_warnings_of_variables_keep_their_names_whatever_the_values_are(fake):
     values = {"A_KEY": "A_KEY", "B_KEY": "placeholder", "C_KEY": " looks like", "D_KEY": "'secrets.D_KEY'"}
