@@ -3,6 +3,7 @@
 `.env.example` lists every variable with its unit and default.
 """
 
+import os
 import re
 import sys
 from datetime import timedelta
@@ -258,8 +259,11 @@ REGISTRY_URL = optional_url(env, "REGISTRY_URL", schemes=["http", "https"]).rstr
 # The prefix of all paths, such as /slipway, if a proxy serves Slipway below one (config/entry/proxies.py).
 PATH_PREFIX = path_prefix(env, "PATH_PREFIX", default=urlsplit(PLATFORM_URL).path)
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{PATH_PREFIX}/"
-DATA_DIR = Path(text(env, "DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
-CATALOG_DIRS = [Path(folder).resolve() for folder in env.list("CATALOG_DIRS", default=[str(BASE_DIR / "catalog")])]
+# `Path.resolve` raises for a link to itself.
+DATA_DIR = Path(os.path.realpath(text(env, "DATA_DIR", default=str(BASE_DIR / ".data"))))
+CATALOG_DIRS = [
+    Path(os.path.realpath(folder)) for folder in env.list("CATALOG_DIRS", default=[str(BASE_DIR / "catalog")])
+]
 PROVISIONER = choice(env, "PROVISIONER", default="process", among=LAUNCHED_KINDS)
 # A system check refuses PROVISIONER=simulated without this, since the simulated backend launches nothing real.
 ALLOW_SIMULATOR = flag(env, "ALLOW_SIMULATOR", default=False)

@@ -143,6 +143,14 @@ def test_a_bad_value_stops_the_import_of_settings():
     assert "PROVISION_TIMEOUT_SECONDS=abc" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["CATALOG_DIRS", "DATA_DIR"])
+def test_a_link_to_itself_does_not_stop_the_import_of_settings(tmp_path, name):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    result = import_settings(**{name: str(loop)})
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_importing_settings_starts_nothing_and_writes_nothing(tmp_path):
     folder = tmp_path / "data"
     result = import_settings(DATA_DIR=str(folder), PROVISION_TIMEOUT_SECONDS="60")
