@@ -210,7 +210,7 @@ def delete_unused_retired_secrets() -> int:
     """Delete the retired secrets that no launch can have any more, and no log that is shown; return their number.
 
     Also all but the newest MAX_RETIRED of a name. Those that no running launch can have are for logs only, unless one
-    of these launches comes back.
+    of these launches comes back: its texts are masked again when this ran next, with the reaper.
     """
     # A launch reads its secrets after it is queued and before it is booting. An unknown beginning rules none out.
     read_before = Q(booting_at__lt=Coalesce(OuterRef("value_since"), F("booting_at")), booting_at__isnull=False)
