@@ -24,9 +24,9 @@ app = typer.Typer(
 )
 
 
-def show_version(is_asked: bool) -> None:
-    """Show the version, and end."""
-    if is_asked:
+def show_version(context: typer.Context, is_asked: bool) -> None:
+    """Show the version, and end. While the shell completes a line, do nothing: it would offer the version."""
+    if is_asked and not context.resilient_parsing:
         typer.echo(f"slipway {__version__}")
         raise typer.Exit
 

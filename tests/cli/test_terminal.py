@@ -144,6 +144,7 @@ def test_the_shell_completes_names_of_commands_and_of_workspaces(signed_in):
     for name in ("nightly", "nightshift", "day", "night$(reboot)", "night `x`"):
         online(name=name)
     assert completed(signed_in, "slipway hib") == ["hibernate"]
+    assert not {"slipway", slipway.__version__} & set(completed(signed_in, "slipway --version "))
     assert completed(signed_in, "slipway get nig") == ["nightly", "nightshift"]
     signed_in.patch.setenv("SLIPWAY_CONFIG_DIR", str(signed_in.folder / "nothing"))
     assert completed(signed_in, "slipway get nig") == []
