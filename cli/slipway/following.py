@@ -36,7 +36,7 @@ def follow_launch(client: Client, workspace_id: str, output: Format) -> None:
         if console.is_terminal:
             with Live(console=console, transient=True, refresh_per_second=8) as live:
                 steps = LiveSteps(live)
-                row = poll(client, workspace_id, show=steps.show)
+                row = poll(client, workspace_id, show=steps.show, tell=steps.tell)
                 steps.end(is_good=row["status"] in _GOOD_ENDS)
         else:
             row = poll(client, workspace_id, show=lambda step: tell(f"  {step}"))
@@ -46,11 +46,16 @@ def follow_launch(client: Client, workspace_id: str, output: Format) -> None:
     check_end(row, seconds=time.monotonic() - began, tell=tell)
 
 
-def poll(client: Client, workspace_id: str, *, show: Callable[[str], None]) -> dict[str, Any]:
-    """Show each new step, and return the workspace when its launch has ended. Raises CommandFailed."""
+def poll(
+    client: Client, workspace_id: str, *, show: Callable[[str], None], tell: Callable[[str], None] = warn
+) -> dict[str, Any]:
+    """Show each new step, and return the workspace when its launch has ended. Raises CommandFailed.
+
+    `tell` gets a sentence for each time in which the server can't be reached.
+    """
     last, changed_at = "", time.monotonic()
     while True:
-        row = ask(client, f"/workspaces/{workspace_id}")
+        row = ask(client, f"/workspaces/{workspace_id}", tell=tell)
         if row["status"] != _PROVISIONING:
             return row
         step = one_line(" · ".join(filter(None, (row["phase"], row["progress_step"]))))
@@ -61,7 +66,7 @@ def poll(client: Client, workspace_id: str, *, show: Callable[[str], None]) -> d
         time.sleep(min(max(unchanged_seconds / 10, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS))
 
 
-def ask(client: Client, path: str) -> dict[str, Any]:
+def ask(client: Client, path: str, *, tell: Callable[[str], None]) -> dict[str, Any]:
     """Return the answer to a GET, also of a server that can't be reached for a while: the launch goes on meanwhile.
 
     Raises CommandFailed if that lasts, or if the server refuses.
@@ -74,7 +79,7 @@ def ask(client: Client, path: str) -> dict[str, Any]:
             if error.exit_code is not ExitCode.UNAVAILABLE or time.monotonic() - began > _LONGEST_OUTAGE_SECONDS:
                 raise
             if not is_told:
-                warn(f"{error} Asking again; the launch goes on.")
+                tell(f"{error} Asking again; the launch goes on.")
             is_told = True
         else:
             return answer
@@ -92,6 +97,10 @@ class LiveSteps:
         self.end(is_good=True)
         self._last = step
         self._live.update(Spinner("dots", text=Text(step, style="bold")))
+
+    def tell(self, sentence: str) -> None:
+        """Write a sentence above the line."""
+        self._live.console.print(printable(sentence))
 
     def end(self, *, is_good: bool) -> None:
         """Let the last step stand as done, or as the one in which the launch failed."""

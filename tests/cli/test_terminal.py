@@ -2,10 +2,14 @@
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 import tomllib
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import slipway
@@ -15,7 +19,8 @@ from slipway.output import Format
 from typer.main import get_command
 
 from tests.cli.conftest import new_key
-from tests.waiting import PATIENCE_SECONDS
+from tests.cut_proxy import cut_proxy
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workspaces.factories import failed, online
 from workspaces.models import Secret, Workspace
 
@@ -130,6 +135,45 @@ def test_a_long_failure_takes_no_place_in_a_terminal(signed_in, arguments, typed
     line = next(line for line in screen.splitlines() if "crashed" in line)
     assert [each in line for each in ("nightly-import", "failed", "echo", str(workspace.pk)[:8])] == [True] * 4
     assert code == end
+
+
+@contextmanager
+def following_in_terminal(*arguments):
+    """Run a command in a terminal of its own that goes on. Gives a function that returns the screen so far."""
+    environment = {**os.environ, "PYTHONPATH": str(settings.BASE_DIR / "cli"), "TERM": "xterm", "COLUMNS": "200"}
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    command = [sys.executable, "-m", "slipway", *map(str, arguments)]
+    process = subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    written = bytearray()
+
+    def screen():
+        with suppress(BlockingIOError):
+            written.extend(os.read(ours, 2**16))
+        return written.decode(errors="replace")
+
+    try:
+        yield screen
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "before"), [(["ls", "--watch"], "nightly"), (["launch", "echo", "--wait"], "queued")]
+)
+def test_an_interruption_is_told_on_a_line_of_its_own_above_what_is_redrawn(signed_in, live_server, arguments, before):
+    online(name="nightly")
+    with cut_proxy(to_port=urlsplit(live_server.url).port) as proxy:
+        signed_in.sign_in(f"http://127.0.0.1:{proxy.port}")
+        with following_in_terminal(*arguments) as screen:
+            wait_until(lambda: before in screen())
+            proxy.cut()
+            wait_until(lambda: "Asking again" in screen())
+            # Rich erases what it draws again, line by line, before it writes a line above it.
+            assert re.search(r"\x1b\[2K(\x1b\[0m)?http://127\.0\.0\.1:\d+ can't be reached", screen()), screen()
 
 
 def completed(cli, words, **variables):

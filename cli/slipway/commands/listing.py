@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +15,7 @@ from slipway.errors import CommandFailed, ExitCode
 from slipway.finding import as_id, find
 from slipway.output import Format, OutputOption, console_for, show_one, show_rows, table_of, warn
 from slipway.session import NameArgument, client_of
-from slipway.texts import one_line
+from slipway.texts import one_line, printable
 from slipway.workspace_columns import WORKSPACE_COLUMNS
 
 _WATCH_SECONDS = 2.0
@@ -94,7 +94,9 @@ def watch_workspaces(client: Client, query: dict[str, Any], output: Format, *, m
     if sys.stdout.isatty() and output is Format.TABLE:
         console = console_for()
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-            for rows in polled(client, query, most=most):
+            # What else is written to the terminal would stand in the midst of the table.
+            polling = polled(client, query, most=most, tell=lambda sentence: console.print(printable(sentence)))
+            for rows in polling:
                 live.update(table_of(rows, WORKSPACE_COLUMNS, console), refresh=True)
     shown: dict[str, str] = {}
     for rows in polled(client, query, most=most):
@@ -105,10 +107,12 @@ def watch_workspaces(client: Client, query: dict[str, Any], output: Format, *, m
         shown = lines
 
 
-def polled(client: Client, query: dict[str, Any], *, most: int) -> Iterator[list[dict[str, Any]]]:
+def polled(
+    client: Client, query: dict[str, Any], *, most: int, tell: Callable[[str], None] = warn
+) -> Iterator[list[dict[str, Any]]]:
     """Yield the workspaces every few seconds for ever, also after times in which the server can't answer.
 
-    Raises CommandFailed if the server refuses, or can't be reached at first.
+    `tell` gets a sentence for each such time. Raises CommandFailed if the server refuses, or can't be reached at first.
     """
     is_first, is_told = True, False
     while True:
@@ -118,7 +122,7 @@ def polled(client: Client, query: dict[str, Any], *, most: int) -> Iterator[list
             if is_first or error.exit_code is not ExitCode.UNAVAILABLE:
                 raise
             if not is_told:
-                warn(f"{error} Asking again.")
+                tell(f"{error} Asking again.")
             is_told = True
         else:
             is_first = is_told = False
