@@ -49,6 +49,7 @@ for _module in (signing_in, listing, launching, verbs, logs, events, secret, pre
 
 def main() -> None:
     """Run the command, and exit with one of the codes in `ExitCode`."""
+    open_closed_streams()
     try:
         run()
     except SystemExit as end:
@@ -57,6 +58,13 @@ def main() -> None:
             abandon(sys.stdout, sys.stderr)
             sys.exit(ExitCode.UNREAD)
         raise
+
+
+def open_closed_streams() -> None:
+    """Let streams that the shell has closed, as by `>&-`, lead nowhere. Python has None for them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (open until the end)
 
 
 def run() -> None:

@@ -75,6 +75,25 @@ def test_a_failure_whose_sentence_can_not_be_written_keeps_its_exit_code(signed_
     assert run("get", "nothing", stderr=full) == (ExitCode.NOT_FOUND, "")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code"),
+    [
+        (["profile", "use", "default"], 1, ExitCode.DONE),
+        (["ls", "-o", "json"], 1, ExitCode.DONE),
+        (["get", "nothing"], 1, ExitCode.NOT_FOUND),
+        (["get", "nothing"], 2, ExitCode.NOT_FOUND),
+        (["profile", "use", "nothing"], 2, ExitCode.NOT_FOUND),
+        (["secret", "rm", "API_KEY", "--global"], 0, ExitCode.WRONG_ARGUMENT),
+    ],
+)
+def test_a_closed_stream_changes_no_exit_code(signed_in, arguments, closed, code):
+    environment = {**os.environ, "PYTHONPATH": str(settings.BASE_DIR / "cli")}
+    # As a shell closes it with `>&-`. Nothing that the command opens later may take its place.
+    command = ["/bin/sh", "-c", f'exec "$@" {closed}>&-', "sh", sys.executable, "-m", "slipway", *arguments]
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_SECONDS, check=False)
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (code, False), ended
+
+
 def test_an_error_of_the_command_itself_is_a_sentence_and_a_traceback_only_if_asked_for(signed_in, monkeypatch):
     def fail(*arguments, **options):
         raise LookupError("odd \x1b[1m error")
