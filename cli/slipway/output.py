@@ -80,6 +80,10 @@ def show_fields(row: Row) -> None:
     console = console_for()
     cells = [(Text(one_line(field), style="bold"), Text(printable(value).rstrip())) for field, value in flattened(row)]
     longest = max((field.cell_len for field, _ in cells), default=0)
+    if not console.is_terminal:
+        console.width = max(
+            _PIPE_WIDTH, longest * 3, longest + GAP + max((value.cell_len for _, value in cells), default=0)
+        )
     grid = Table.grid(padding=(0, GAP))
     grid.add_column(width=min(longest, console.width // 3), overflow="fold")
     grid.add_column(overflow="fold")

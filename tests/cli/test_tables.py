@@ -107,3 +107,9 @@ def test_a_pipe_gets_everything(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["NAME", *names]
     assert lines[1].endswith("then restart.")
+
+
+def test_a_pipe_gets_each_field_in_one_line(capsys):
+    message = "m" * 3000
+    show_one({"name": "nightly", "failure": {"message": message}}, Format.TABLE)
+    assert capsys.readouterr().out.splitlines() == ["name             nightly", f"failure.message  {message}"]
