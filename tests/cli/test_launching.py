@@ -14,6 +14,7 @@ from django.db import transaction
 from rich.console import Console
 from rich.live import Live
 from slipway import following
+from slipway.commands import launching
 from slipway.errors import CommandFailed, ExitCode
 from slipway.following import LiveSteps
 
@@ -199,6 +200,13 @@ def test_everything_that_is_asked_for_is_sent(signed_in, tmp_path):
     assert (made.parent_id, made.role, made.budget_limit) == (parent.pk, "lead", 0)
     assert (made.provision_timeout_seconds, made.labels) == (77, {"a": "b=c"})
     assert read_environment(made.pk) == {"ONE": "1", "TWO": "2"}
+
+
+def test_a_name_that_nests_too_deep_is_left_to_the_server():
+    parts = [f"- &a0 {'[' * 150}{']' * 150}"]
+    parts += [f"- &a{each} {'[' * 150}*a{each - 1}{']' * 150}" for each in range(1, 12)]
+    config = "\n".join(["parts:", *parts, "name: *a11"])
+    assert launching.name_in(config) == ""
 
 
 @pytest.mark.parametrize("waiting", [[], ["--wait"]], ids=["not waiting", "waiting"])

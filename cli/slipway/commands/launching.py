@@ -90,8 +90,8 @@ def name_in(config: str) -> str:
         read = parse_yaml(config, "--config")
         name = str(read.get("name") or "") if isinstance(read, dict) else ""
         name.encode()
-    # A ValueError is of a number with too many digits, or of half a surrogate pair.
-    except (CommandFailed, ValueError):
+    # A ValueError is of a number with too many digits, or of half a surrogate pair; a RecursionError of nested aliases.
+    except (CommandFailed, ValueError, RecursionError):
         return ""
     return name
 
