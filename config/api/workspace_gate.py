@@ -22,6 +22,7 @@ WAIT_SECONDS = 1.0
 # Other objects of the admin may have the same ID as each other.
 _ADMIN = "/admin/workspaces/workspace/"
 _ENTERED = "slipway.gate"
+_LEFT = "slipway.gate.left"
 
 
 @dataclass
@@ -66,11 +67,13 @@ class WorkspaceGate(MiddlewareMixin):
         if not key or request.method in {"GET", "HEAD", "OPTIONS"}:
             return None
         with self._left:
-            if self.may_enter(key):
+            # A client that has left meanwhile has passed `leave` already, under ASGI.
+            if self.may_enter(key) and not request.META.get(_LEFT):
                 began = time.monotonic()
                 self._turns[key].began.append(began)
                 request.META[_ENTERED] = key, began
                 return None
+            self.forget_if_empty(key)
         sentence = "Earlier requests for this workspace are still waiting. Try again in a second."
         return try_later_page(request, sentence, seconds=1) if in_admin else try_later(sentence, seconds=1)
 
@@ -88,11 +91,15 @@ class WorkspaceGate(MiddlewareMixin):
 
     def leave(self, request: HttpRequest) -> None:
         """Let the next request in, if this one was let in."""
-        if entered := request.META.pop(_ENTERED, None):
-            key, began = entered
-            with self._left:
-                turns = self._turns[key]
-                turns.began.remove(began)
-                if not turns.began and not turns.waiting:
-                    del self._turns[key]
+        with self._left:
+            request.META[_LEFT] = True
+            if entered := request.META.pop(_ENTERED, None):
+                key, began = entered
+                self._turns[key].began.remove(began)
+                self.forget_if_empty(key)
                 self._left.notify_all()
+
+    def forget_if_empty(self, key: str) -> None:
+        """Forget a workspace that no change is made to."""
+        if self._turns[key] == Turns():
+            del self._turns[key]

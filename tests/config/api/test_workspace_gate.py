@@ -116,6 +116,21 @@ def test_a_request_waits_for_its_turn_only_so_long(changes, worked_on, monkeypat
     assert changes.request() == 503
 
 
+def test_a_client_that_leaves_while_it_waits_under_asgi_keeps_no_place(changes, worked_on):
+    async def answer(request):
+        return HttpResponse()
+
+    gate = WorkspaceGate(answer)
+    report = RequestFactory().post("/registry/failed", headers={"Authorization": "Bearer slwt_1"})
+    with ThreadPoolExecutor(1) as pool:
+        third = pool.submit(gate.process_view, report, None, (), {})
+        assert wait_until(lambda: changes.waiting() == 1)
+        # As in `__acall__`, whose task Django cancels, while the thread waits on.
+        gate.leave(report)
+        changes.end.set()
+        assert third.result().status_code == 503
+
+
 def test_the_requests_for_other_workspaces_do_not_wait(changes, worked_on):
     other = worked_on("2")
     assert wait_until(lambda: changes.at_once == MOST_AT_ONCE + 1)
