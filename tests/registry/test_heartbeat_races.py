@@ -14,6 +14,7 @@ from tests.workspaces.factories import online
 from workspaces.lifecycle.transitions import WorkspaceStatus
 from workspaces.models import Heartbeat, Usage, Workspace
 from workspaces.operations import remove, restart
+from workspaces.services.watching import liveness
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,3 +126,22 @@ def test_of_many_heartbeats_at_once_each_is_answered_and_one_is_stored_whole():
     assert 200 in answers
     beat = Heartbeat.objects.get(pk=workspace.pk)
     assert str(beat.active_tasks) == str(beat.uptime_seconds) == beat.current_task
+
+
+def test_a_report_of_health_does_not_undo_a_wedge_that_was_stored_after_it(monkeypatch):
+    workspace = online()
+    agent = AgentCaller(workspace)
+    agent.beat(runtime_state="wedged")
+    recover = liveness.recover
+
+    def recover_late(**arguments):
+        agent.beat(runtime_state="wedged")
+        return recover(**arguments)
+
+    monkeypatch.setattr(liveness, "recover", recover_late)
+    assert agent.beat().status_code == 200
+    assert Workspace.objects.get(pk=workspace.pk).status == WorkspaceStatus.DEGRADED
+    assert not Event.objects.filter(workspace_id=workspace.pk, payload__recovered_from="degraded").exists()
+    monkeypatch.undo()
+    agent.beat()
+    assert Workspace.objects.get(pk=workspace.pk).status == WorkspaceStatus.ONLINE

@@ -47,11 +47,18 @@ class StoredHeartbeat(NamedTuple):
         return 0.0 if self.manages_status else self.error_rate or 0.0
 
 
+def stored_heartbeat(workspace: Workspace) -> StoredHeartbeat:
+    """Return what the last heartbeat of a workspace said."""
+    beat = Heartbeat.objects.filter(pk=workspace.pk).first()
+    if beat is None:
+        return StoredHeartbeat(None, None, None, None)
+    capabilities = beat.runtime_metadata.get("capabilities") or {}
+    return StoredHeartbeat(
+        beat.error_rate, beat.sample_error, beat.runtime_state, capabilities.get("status_mgmt") is True
+    )
+
+
 def degrade_again(workspace: Workspace) -> None:
     """Degrade a locked workspace that has just come online, in the same transaction, if its last heartbeat does."""
-    for beat in Heartbeat.objects.filter(pk=workspace.pk):
-        capabilities = beat.runtime_metadata.get("capabilities") or {}
-        manages_status = capabilities.get("status_mgmt") is True
-        stored = StoredHeartbeat(beat.error_rate, beat.sample_error, beat.runtime_state, manages_status)
-        if stored.symptoms:
-            transition(DEGRADE, [StatusChange(workspace=workspace, payload=stored.symptoms)])
+    if symptoms := stored_heartbeat(workspace).symptoms:
+        transition(DEGRADE, [StatusChange(workspace=workspace, payload=symptoms)])

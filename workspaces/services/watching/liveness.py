@@ -9,7 +9,7 @@ from django.db import transaction
 
 from workspaces.lifecycle.transitions import RUNNING, Transition, Verb, WorkspaceStatus, find_transition
 from workspaces.models import Heartbeat, Workspace
-from workspaces.services.core.degradation import DEGRADE
+from workspaces.services.core.degradation import DEGRADE, stored_heartbeat
 from workspaces.services.core.guarded_rows import RowGuard
 from workspaces.services.core.transition import (
     StatusChange,
@@ -70,7 +70,7 @@ def degrade(*, workspace_id: UUID, launch_id: UUID, payload: dict[str, Any]) -> 
 
 @transaction.atomic
 def recover(*, workspace_id: UUID, launch_id: UUID) -> bool:
-    """Mark a degraded workspace online again. Return False if it moved on meanwhile."""
+    """Mark a degraded workspace online again. Return False if it moved on, or no longer says that it is well."""
     payload = {"recovered_from": WorkspaceStatus.DEGRADED.value}
     return _change_status(find_transition(Verb.RECOVER, WorkspaceStatus.ONLINE), workspace_id, launch_id, payload)
 
@@ -84,6 +84,9 @@ def _change_status(edge: Transition, workspace_id: UUID, launch_id: UUID, payloa
     if workspace.launch_id != launch_id:
         return False
     if edge.target == WorkspaceStatus.ONLINE:
+        # A later heartbeat may have been stored before this lock was free.
+        if not stored_heartbeat(workspace).is_well:
+            return False
         payload = {"url": workspace.url, "agent_card": workspace.agent_card, **payload}
     transition(edge, [StatusChange(workspace=workspace, payload=payload)])
     return True
