@@ -28,6 +28,6 @@ class Migration(migrations.Migration):
         ),
         RunSQLFile(
             _SQL / "workspaces_secret_values.sql",
-            reverse_sql=(_SQL / "workspaces_secret_values_before_0035.sql").read_text(),
+            reverse_sql=(_SQL / "earlier/workspaces_secret_values_before_0035.sql").read_text(),
         ),
     ]
