@@ -118,11 +118,12 @@ def rests_in(text: str, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
         return
     starts, cuts = _cuts_in(text)
     end = max(cuts)
+    whole = text[:end]
     endings = [(text[:cut][::-1], text[max(0, cut - _MIN_REST_CHARACTERS) : cut]) for cut in cuts]
     beginnings = [(start, text[start : start + _MIN_REST_CHARACTERS]) for start in starts]
     # Most texts are short and hold no secret, so ask first for the few characters that each rest has.
     for secret in secrets:
-        if end >= _MIN_PIECE_CHARACTERS and secret.find(text[:end]) >= 0:
+        if end >= _MIN_PIECE_CHARACTERS and whole in secret:
             yield 0, end
         for start, first in beginnings:
             if first in secret and (rest := length_of_rest(secret, text, start)):

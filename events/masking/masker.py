@@ -6,15 +6,17 @@ can be: the rest of a value at either end of each text.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from agent.texts import is_visibly_empty, last_characters, printable
 from events.masking.credentials import CREDENTIAL_PREFIXES, REST_CHARACTERS, TOKEN_CHARACTERS
 from events.masking.cut_secrets import rests_in_texts
 from events.masking.decoded_text import DecodedText, from_bytes, undone, without_escape_sequences
-from events.masking.encoded_text import encoded_texts
+from events.masking.encoded_text import ENCODED, JoinedTexts, encoded_texts
 from events.masking.hex_dumps import without_gaps
+from events.masking.known_runs import KnownRuns
 from events.masking.secret_forms import Form, Where, forms_of
 from events.masking.terminal_lines import COLOUR, shown_lines
 
@@ -32,8 +34,10 @@ _CREDENTIAL = re.compile(rf"(?:{'|'.join(CREDENTIAL_PREFIXES)})[A-Za-z0-9_-]{{8,
 # What is Base64 or hexadecimal digits twice is found, too.
 _ROUNDS = 2
 # Agent tokens without a prefix, as earlier versions minted them, at most this many characters beside others.
-_UNPREFIXED = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARACTERS},}}")
+_UNPREFIXED = re.compile(rf"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{{{TOKEN_CHARACTERS},}}+")
 _MOST_BESIDE_A_TOKEN = 64
+# Each reading costs a search for each form, and a dump has three of them in each way to undo escapes.
+_MOST_WITHOUT_GAPS = 12
 
 _WIDE_MASK = re.compile(rf"{MASK[0]}{{2,}}")
 # A log that was cut inside of a credential begins with the rest of it, perhaps behind the rest of a colour
@@ -136,38 +140,44 @@ class Masker:
 
     def spans_in(self, plain: DecodedText) -> list[tuple[int, int]]:
         """Return what is secret as (start, end) in the text that `plain` was made of."""
-        spans = []
+        spans, known = [], KnownRuns(plain.text)
         for reading in readings_of(plain):
             text = reading.text
-            found = [*self.whole_in(text), *rests_in_texts(text, self._long_forms)]
+            found = [*self.whole_in(text, known), *rests_in_texts(text, self._long_forms)]
             spans += [(reading.origin(start), reading.origin(end)) for start, end in found]
         return spans
 
     def holds_whole(self, text: str) -> bool:
         """Return whether a whole value or credential stands in the text, not only a part that others have, too."""
-        return any(any(self.whole_in(each.text)) for each in readings_of(without_escape_sequences(text)))
+        plain = without_escape_sequences(text)
+        known = KnownRuns(plain.text)
+        return any(any(self.whole_in(each.text, known)) for each in readings_of(plain))
 
-    def whole_in(self, text: str) -> Iterator[tuple[int, int]]:
+    def whole_in(self, text: str, known: KnownRuns) -> Iterator[tuple[int, int]]:
         """Yield (start, end) of each whole value and credential."""
-        yield from self.credentials_in(text)
-        yield from self.encoded_in(text)
+        yield from self.credentials_in(text, known)
+        yield from self.encoded_in(text, known)
         yield from self.forms_in(text)
 
-    def credentials_in(self, text: str) -> Iterator[tuple[int, int]]:
+    def credentials_in(self, text: str, known: KnownRuns) -> Iterator[tuple[int, int]]:
         """Yield (start, end) of each agent token and API key."""
         yield from (match.span() for match in _CREDENTIAL.finditer(text))
-        yield from self.unprefixed_tokens_in(text)
+        yield from known.spans_in(text, _UNPREFIXED, self.unprefixed_tokens_in)
 
-    def encoded_in(self, text: str, *, rounds: int = _ROUNDS) -> Iterator[tuple[int, int]]:
+    def encoded_in(self, text: str, known: KnownRuns, *, rounds: int = _ROUNDS) -> Iterator[tuple[int, int]]:
         """Yield (start, end) of each credential in Base64 or hexadecimal digits, and of values that are encoded twice.
 
         `forms_in` finds values that are encoded once.
         """
-        for encoded in encoded_texts(text):
-            found = list(self.credentials_in(encoded.text))
+
+        def decoded_in(runs: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+            decoded = JoinedTexts(runs)
+            found = list(self.credentials_in(decoded.text, known))
             if rounds > 1:
-                found += [*self.encoded_in(encoded.text, rounds=rounds - 1), *self.forms_in(encoded.text)]
-            yield from (encoded.origin(start, end) for start, end in found)
+                found += [*self.encoded_in(decoded.text, known, rounds=rounds - 1), *self.forms_in(decoded.text)]
+            yield from (decoded.origin(start, end) for start, end in found)
+
+        yield from known.spans_in(text, ENCODED, decoded_in, kind=rounds)
 
     def forms_in(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield (start, end) of each form of a value."""
@@ -184,15 +194,14 @@ class Masker:
                         yield form.extended_in(text, start, end)
                     start = text.find(form.text, end)
 
-    def unprefixed_tokens_in(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield (start, end) of each token without a prefix that `is_former_token` knows."""
-        for run in _UNPREFIXED.finditer(text):
-            word = run.group()
+    def unprefixed_tokens_in(self, words: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+        """Yield (number of the word, start, end) of each token without a prefix that `is_former_token` knows."""
+        for number, word in enumerate(words):
             if len(word) > TOKEN_CHARACTERS + _MOST_BESIDE_A_TOKEN or word.lower() == word or word.upper() == word:
                 continue
             for start in range(len(word) - TOKEN_CHARACTERS + 1):
                 if self.is_former_token(word[start : start + TOKEN_CHARACTERS]):
-                    yield run.start() + start, run.start() + start + TOKEN_CHARACTERS
+                    yield number, start, start + TOKEN_CHARACTERS
 
     def is_former_token(self, word: str) -> bool:
         """Return whether this is a token that an earlier version minted; a plain masker knows none."""
@@ -200,11 +209,18 @@ class Masker:
 
 
 def readings_of(plain: DecodedText) -> Iterator[DecodedText]:
-    """Yield the text, and what it says without the escapes and the gaps that programs print."""
+    """Yield the text, and what it says without the escapes and the gaps that programs print, each once.
+
+    A text with escapes of all kinds is read without gaps only in the first ways.
+    """
+    seen, left = set[int](), _MOST_WITHOUT_GAPS
     for reading in undone(plain):
-        yield reading
-        yield from from_bytes(reading)
-        yield from without_gaps(reading)
+        gapless = list(islice(without_gaps(reading), left))
+        left -= len(gapless)
+        for each in (reading, *from_bytes(reading), *gapless):
+            if (text_hash := hash(each.text)) not in seen:
+                seen.add(text_hash)
+                yield each
 
 
 def length_of_credential_rest(text: str) -> int:

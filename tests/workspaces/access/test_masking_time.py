@@ -8,7 +8,8 @@ import tracemalloc
 import pytest
 
 from events.masking.cut_secrets import EndingIndex, length_of_rest, rests_in
-from events.masking.masker import Masker
+from events.masking.decoded_text import without_escape_sequences
+from events.masking.masker import MASK, Masker, readings_of
 from events.masking.secret_forms import forms_of
 from events.payload_limits import MAX_PAYLOAD_BYTES, is_storable, mask_tokens, shorten
 from registry.schemas import MAX_CARD_BYTES
@@ -17,6 +18,7 @@ from tests.growth import assert_grows_linearly, at_most, seconds
 from tests.workspaces.factories import booting
 from workspaces.access.masking import masker_of
 from workspaces.access.secrets import put_secrets
+from workspaces.access.tokens import digest
 from workspaces.models import Workspace
 
 _RANDOM = random.Random(7)  # noqa: S311 (the same texts in each run)
@@ -104,6 +106,62 @@ def test_masking_grows_with_the_text_and_not_faster(make):
 @pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS)
 def test_reading_a_secret_grows_with_its_length_and_not_faster(make):
     assert_grows_linearly(lambda text: forms_of([text]), make, size=16_384)
+
+
+def encoded(size):
+    return base64.b64encode(token_like(size).encode()).decode()
+
+
+# Escapes of each kind, characters that were read in two ways, a wrapped line and a dump.
+ESCAPES = (
+    "\n%41%2541 \\u0041 \\x41 \\\\u0041 \\n \\\\n &amp;&#x41;&amp;amp; '\\''"
+    " a+b \u00e4 \u00c3\u00a4 \\303\\244 %C3%A4 \u200b\n"
+    "00000000: 4142 4344 4546 4748 494a 4b4c 4d4e 4f50  ABCDEFGHIJKLMNOP\n"
+    f"00000010: 4142 4344 4546 4748 494a 4b4c 4d4e 4f50  ABCDEFGHIJKLMNOP\n{'a' * 64}\nabcd\n"
+)
+_CHARACTERS = 65_536
+RUNS = {
+    "short Base64": lambda: " ".join(encoded(12) for _ in range(_CHARACTERS // 17)),
+    "Base64": lambda: " ".join(encoded(40) for _ in range(_CHARACTERS // 57)),
+    "lines of Base64": lambda: base64.encodebytes(token_like(_CHARACTERS * 3 // 4).encode()).decode(),
+    "Base64 twice": lambda: " ".join(twice(token_like(40)) for _ in range(_CHARACTERS // 77)),
+    "hex": lambda: " ".join(token_like(12).encode().hex() for _ in range(_CHARACTERS // 25)),
+    "words as long as tokens": lambda: " ".join(token_like(107) for _ in range(_CHARACTERS // 108)),
+    **{
+        f"Base64 with {separator!r}": lambda separator=separator: separator.join(
+            encoded(12) for _ in range(_CHARACTERS // (16 + len(separator)))
+        )
+        for separator in ("%2520", "%20", "\\n", "+", "\u00e4", "\u00c3\u00a4", "&amp;", "\\u0041")
+    },
+}
+
+
+class FormerTokenMasker(Masker):
+    """Hashes words as the masker of a workspace does."""
+
+    def is_former_token(self, word):
+        return digest(word) == ""
+
+
+@pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
+def test_encoded_words_and_escapes_of_each_kind_cost_little_more_than_plain_words_with_them(make):
+    masker = FormerTokenMasker([token_like(20) for _ in range(16)])
+    plain = "plain words " * (_CHARACTERS // 12) + ESCAPES
+    assert seconds(masker.mask, make() + ESCAPES) < 5 * seconds(masker.mask, plain)
+
+
+@pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
+def test_a_text_is_read_in_at_most_48_different_ways(make):
+    readings = [reading.text for reading in readings_of(without_escape_sequences(make()[:1_000] + ESCAPES))]
+    assert len(set(readings)) == len(readings) <= 48
+
+
+def test_what_is_encoded_twice_is_masked_where_it_stands_among_many_words_and_each_time():
+    words = [twice(token_like(40)) for _ in range(200)]
+    words[50] = words[150] = twice(f"user:{VALUES[0]}")
+    masked = Masker(VALUES).mask(" ".join(words)).split(" ")
+    assert [at for at, word in enumerate(masked) if MASK in word] == [50, 150]
+    assert [word for word in masked if MASK not in word] == [*words[:50], *words[51:150], *words[151:]]
 
 
 NESTED = {
