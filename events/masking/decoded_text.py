@@ -64,10 +64,19 @@ class DecodedText:
         there = self._origins[at] + position - self._positions[at]
         return there if isinstance(self._source, str) else self._source.origin(there)
 
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return where what stands there was in the text that was decoded first."""
+        return self.origin(start), self.origin(end)
+
 
 def without_escape_sequences(text: str) -> DecodedText:
     """Return what remains of a text if a terminal takes its colours, links and cursor movements out."""
     return DecodedText(text, ESCAPE_SEQUENCE, lambda sequence: "")
+
+
+def without_wraps(text: str | DecodedText) -> DecodedText:
+    """Return the text with its Base64 in one line each."""
+    return DecodedText(text, _WRAP, lambda end: "")
 
 
 def undone(plain: DecodedText) -> Iterator[DecodedText]:
@@ -76,7 +85,7 @@ def undone(plain: DecodedText) -> Iterator[DecodedText]:
     visible = plain if plain.text.isascii() else DecodedText(plain, INVISIBLE, lambda character: "")
     if visible is not plain and visible.is_changed:
         yield visible
-    unwrapped, spaced = DecodedText(plain, _WRAP, lambda end: ""), DecodedText(plain, _PLUS, lambda plus: " ")
+    unwrapped, spaced = without_wraps(plain), DecodedText(plain, _PLUS, lambda plus: " ")
     yield from (text for text in (unwrapped, spaced) if text.is_changed)
     if not _BEGINS_ESCAPE.search(plain.text):
         return
@@ -94,7 +103,7 @@ def undone(plain: DecodedText) -> Iterator[DecodedText]:
         decoded = DecodedText(text, _PERCENT, _percent_decode)
         readings = [decoded, DecodedText(decoded, _PERCENT, _percent_decode)]
         if text is unescaped:
-            unwrapped, spaced = DecodedText(text, _WRAP, lambda end: ""), DecodedText(text, _PLUS, lambda plus: " ")
+            unwrapped, spaced = without_wraps(text), DecodedText(text, _PLUS, lambda plus: " ")
             readings += [unwrapped, spaced]
         readings += [DecodedText(spaced, _PERCENT, _percent_decode)] if spaced.is_changed else []
         yield from (each for each in readings if each.is_changed)

@@ -13,7 +13,7 @@ from typing import Any
 from agent.texts import is_visibly_empty, last_characters, printable
 from events.masking.credentials import CREDENTIAL_PREFIXES, REST_CHARACTERS, TOKEN_CHARACTERS
 from events.masking.cut_secrets import rests_in_texts
-from events.masking.decoded_text import DecodedText, from_bytes, undone, without_escape_sequences
+from events.masking.decoded_text import DecodedText, from_bytes, undone, without_escape_sequences, without_wraps
 from events.masking.encoded_text import ENCODED, JoinedTexts, encoded_texts
 from events.masking.hex_dumps import without_gaps
 from events.masking.known_runs import KnownRuns
@@ -144,7 +144,7 @@ class Masker:
         for reading in readings_of(plain):
             text = reading.text
             found = [*self.whole_in(text, known), *rests_in_texts(text, self._long_forms)]
-            spans += [(reading.origin(start), reading.origin(end)) for start, end in found]
+            spans += [reading.span(start, end) for start, end in found]
         return spans
 
     def holds_whole(self, text: str) -> bool:
@@ -153,18 +153,19 @@ class Masker:
         known = KnownRuns(plain.text)
         return any(any(self.whole_in(each.text, known)) for each in readings_of(plain))
 
-    def whole_in(self, text: str, known: KnownRuns) -> Iterator[tuple[int, int]]:
-        """Yield (start, end) of each whole value and credential."""
+    def whole_in(self, text: str, known: KnownRuns, *, rounds: int = _ROUNDS) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) of each whole value and credential; of what was decoded in all rounds, only credentials."""
         yield from self.credentials_in(text, known)
-        yield from self.encoded_in(text, known)
-        yield from self.forms_in(text)
+        if rounds:
+            yield from self.encoded_in(text, known, rounds=rounds)
+            yield from self.forms_in(text)
 
     def credentials_in(self, text: str, known: KnownRuns) -> Iterator[tuple[int, int]]:
         """Yield (start, end) of each agent token and API key."""
         yield from (match.span() for match in _CREDENTIAL.finditer(text))
         yield from known.spans_in(text, _UNPREFIXED, self.unprefixed_tokens_in)
 
-    def encoded_in(self, text: str, known: KnownRuns, *, rounds: int = _ROUNDS) -> Iterator[tuple[int, int]]:
+    def encoded_in(self, text: str, known: KnownRuns, *, rounds: int) -> Iterator[tuple[int, int]]:
         """Yield (start, end) of each credential in Base64 or hexadecimal digits, and of values that are encoded twice.
 
         `forms_in` finds values that are encoded once.
@@ -172,9 +173,11 @@ class Masker:
 
         def decoded_in(runs: Sequence[str]) -> Iterator[tuple[int, int, int]]:
             decoded = JoinedTexts(runs)
-            found = list(self.credentials_in(decoded.text, known))
-            if rounds > 1:
-                found += [*self.encoded_in(decoded.text, known, rounds=rounds - 1), *self.forms_in(decoded.text)]
+            found = list(self.whole_in(decoded.text, known, rounds=rounds - 1))
+            unwrapped = without_wraps(decoded.text)
+            if unwrapped.is_changed:
+                found_there = self.whole_in(unwrapped.text, known, rounds=rounds - 1)
+                found += [unwrapped.span(start, end) for start, end in found_there]
             yield from (decoded.origin(start, end) for start, end in found)
 
         yield from known.spans_in(text, ENCODED, decoded_in, kind=rounds)

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import random
 import re
 import shlex
 import textwrap
@@ -97,6 +98,7 @@ SPELLINGS = {
     "od with addresses": lambda text: dump(text, "{at:07o} {digits}"),
     "xxd -p": lambda text: "\n".join(textwrap.wrap(text.encode().hex(), 60)),
     "Base64": lambda text: b64(text),
+    "Base64 of lines of Base64": lambda text: b64(base64.encodebytes(text.encode()).decode()),
     "Base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
     "Base64 in a URL": lambda text: urllib.parse.quote(b64(text), safe=""),
     **{f"Basic {length}": lambda text, user="u" * length: basic(user, text) for length in range(1, 7)},
@@ -138,6 +140,15 @@ def test_a_value_a_token_and_a_key_are_masked_in_each_spelling(spell, secret):
     assert len(remaining) <= 10, remaining
     for part in (secret, secret[:6], secret[-6:]):
         assert part not in masked
+
+
+@pytest.mark.parametrize("length", [58, 120, 600])
+def test_a_value_that_takes_several_lines_of_base64_is_masked_if_these_are_encoded_again(length):
+    value = random.Random(7).randbytes(length // 2).hex()  # noqa: S311 (the same value in each run)
+    for encode in (base64.encodebytes, base64.b64encode):
+        spelled = encode(base64.encodebytes(value.encode())).decode()
+        masked = Masker([value]).mask(f"encoded: {spelled}")
+        assert re.fullmatch(rf"encoded: .?{MASK}\w{{0,8}}=*\n?", masked)
 
 
 def in_bytes(pattern):
