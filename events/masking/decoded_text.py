@@ -58,11 +58,11 @@ class DecodedText:
         self.text: str = "".join([*pieces, before[end:]])
         self.is_changed = end > 0
 
-    def origin(self, position: int) -> int:
-        """Return where this character, or the end, was in the text that was decoded first."""
+    def origin(self, position: int, *, of: "DecodedText | None" = None) -> int:
+        """Return where this character, or the end, was in the text that was decoded first, or in one between."""
         at = bisect_right(self._positions, position) - 1
         there = self._origins[at] + position - self._positions[at]
-        return there if isinstance(self._source, str) else self._source.origin(there)
+        return there if isinstance(self._source, str) or self._source is of else self._source.origin(there, of=of)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return where what stands there was in the text that was decoded first."""

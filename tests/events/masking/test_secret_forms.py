@@ -44,6 +44,7 @@ def dump(text, line):
         shown = re.sub("[^ -~]", ".", raw.decode("latin-1"))
         halves = f"{raw[:8].hex(' ')}  {raw[8:].hex(' ')}"
         columns = {"digits": raw.hex(" "), "groups": raw.hex(" ", -2), "halves": halves, "shown": shown}
+        columns |= {"fours": raw.hex(" ", -4), "eights": raw.hex(" ", -8)}
         printed.append(line.format(at=16 * number, **columns))
     return "\n".join(printed)
 
@@ -251,6 +252,26 @@ def test_what_is_secret_inside_of_a_value_is_masked_by_itself(value, printed, se
 )
 def test_what_is_not_secret_inside_of_a_value_stays(value, text):
     assert Masker([value]).mask(text) == text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{at:08x}: {fours:39}  {shown}",
+        "{at:08x}: {eights:39}  {shown}",
+        "{at:08x}: {groups:39}  {shown}",
+        "{at:08x}  {halves:48}  |{shown}|",
+        "{at:07o} {digits:47}  >{shown}<",
+        "worker-1  | {at:08x}: {groups:39}  {shown}",
+    ],
+)
+@pytest.mark.parametrize("secret", ["Pässwörd-geheim-1", "Global-secret-value-1", "Pässwörd-1"])
+@pytest.mark.parametrize("before", ["", "KEY="])
+def test_a_dump_shows_nothing_of_a_secret_as_text(line, secret, before):
+    masked = Masker([secret]).mask(f"the agent said\n{dump(before + secret, line)}\nthe end")
+    assert masked.startswith("the agent said\n")
+    assert masked.endswith(f"{MASK}\nthe end")
+    assert not re.search("ssw|rd-|geh|eim|Glo|ret|val|ue-", masked)
 
 
 def test_overlapping_values_are_masked_together():
