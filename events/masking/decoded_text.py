@@ -37,6 +37,9 @@ _WRAP = re.compile(r"(?<=[A-Za-z0-9+/_-]{60})\r?\n(?=[A-Za-z0-9+/=_-])")
 class DecodedText:
     """What a text becomes if each match of a pattern is replaced. `origin` leads back to the text before it."""
 
+    # Shorter forms of values don't count in it.
+    min_form_characters = 0
+
     def __init__(
         self,
         source: "str | DecodedText",

@@ -28,10 +28,14 @@ _COLUMNS = re.compile(
 )
 # What a dump shows as text, behind the digits of its line.
 _REST_OF_LINE = re.compile(rf"(?:[ \t]{{1,2}}{_DIGIT}{{2,16}}){{0,15}}[ ]{{2,}}[^\n\0]{{1,18}}(?=[\n\0]|\Z)")
+# A shorter value that consists of digits is a part of many times and dates. No value is so short in hexadecimal digits.
+_MIN_FORM_CHARACTERS = 8
 
 
 class HexDigits(DecodedText):
     """A text with nothing between its hexadecimal digits."""
+
+    min_form_characters = _MIN_FORM_CHARACTERS
 
     def __init__(self, source: DecodedText, *, with_gaps: DecodedText) -> None:
         super().__init__(source, _GAP, lambda gap: "")

@@ -142,8 +142,7 @@ class Masker:
         """Return what is secret as (start, end) in the text that `plain` was made of."""
         spans, known = [], KnownRuns(plain.text)
         for reading in readings_of(plain):
-            text = reading.text
-            found = [*self.whole_in(text, known), *rests_in_texts(text, self._long_forms)]
+            found = [*self.whole_in_reading(reading, known), *rests_in_texts(reading.text, self._long_forms)]
             spans += [reading.span(start, end) for start, end in found]
         return spans
 
@@ -151,14 +150,20 @@ class Masker:
         """Return whether a whole value or credential stands in the text, not only a part that others have, too."""
         plain = without_escape_sequences(text)
         known = KnownRuns(plain.text)
-        return any(any(self.whole_in(each.text, known)) for each in readings_of(plain))
+        return any(any(self.whole_in_reading(each, known)) for each in readings_of(plain))
 
-    def whole_in(self, text: str, known: KnownRuns, *, rounds: int = _ROUNDS) -> Iterator[tuple[int, int]]:
-        """Yield (start, end) of each whole value and credential; of what was decoded in all rounds, only credentials."""
+    def whole_in_reading(self, reading: DecodedText, known: KnownRuns) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) of each whole value and credential in one reading of a text."""
+        return self.whole_in(reading.text, known, rounds=_ROUNDS, min_characters=reading.min_form_characters)
+
+    def whole_in(
+        self, text: str, known: KnownRuns, *, rounds: int, min_characters: int = 0
+    ) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) of each whole value and credential; only credentials if no rounds are left."""
         yield from self.credentials_in(text, known)
         if rounds:
             yield from self.encoded_in(text, known, rounds=rounds)
-            yield from self.forms_in(text)
+            yield from self.forms_in(text, min_characters=min_characters)
 
     def credentials_in(self, text: str, known: KnownRuns) -> Iterator[tuple[int, int]]:
         """Yield (start, end) of each agent token and API key."""
@@ -182,14 +187,14 @@ class Masker:
 
         yield from known.spans_in(text, ENCODED, decoded_in, kind=rounds)
 
-    def forms_in(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield (start, end) of each form of a value."""
+    def forms_in(self, text: str, *, min_characters: int = 0) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) of each form of a value that is so long."""
         for width, forms in self._by_key.items():
             keys: Iterable[str] = forms
             if len(forms) > _MANY_KEYS:
                 # One pass over the text instead of a search for each of many forms.
                 keys = {key for at in range(len(text)) if (key := text[at : at + width]) in forms}
-            for form in [form for key in keys for form in forms[key]]:
+            for form in [form for key in keys for form in forms[key] if len(form.text) >= min_characters]:
                 start = text.find(form.text)
                 while start >= 0:
                     end = start + len(form.text)

@@ -274,6 +274,11 @@ def test_a_dump_shows_nothing_of_a_secret_as_text(line, secret, before):
     assert not re.search("ssw|rd-|geh|eim|Glo|ret|val|ue-", masked)
 
 
+def test_a_short_value_of_digits_is_not_found_across_dates_and_times():
+    masked = Masker(["0123"]).mask("at 2024-01-23 10:12:34:56 took 41 42 01 23 45 67, 30 31 32 33 and 0123")
+    assert masked == f"at 2024-01-23 10:12:34:56 took 41 42 01 23 45 67, {MASK} and {MASK}"
+
+
 def test_overlapping_values_are_masked_together():
     assert Masker(["abcdef", "defgh"]).mask("<abcdefgh>") == f"<{MASK}>"
 
