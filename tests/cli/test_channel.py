@@ -100,7 +100,7 @@ def test_a_date_is_a_text_and_aliases_that_grow_are_not_written_out(signed_in, t
             (["set", "known", "--from-file", text, "--option", "level=info"], 2, "options is no mapping")
             for text in NO_OPTIONS
         ),
-        (["add", "log", "x", "-e", "WORKSPACE_ONLIN"], 2, "event_types"),
+        (["add", "log", "x", "-e", "WORKSPACE_ONLIN"], 2, "--event"),
         (["add", "log", "x", "-w", "unknown"], 4, "There is no workspace"),
         (["test", "unknown"], 4, "There is no channel 'unknown'"),
         (["redrive", "known", "--since", "yesterday"], 2, "since"),
