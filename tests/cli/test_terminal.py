@@ -67,17 +67,17 @@ def test_secrets_are_deleted_only_after_a_yes(signed_in, command, answer, code, 
 def test_a_question_is_seen_and_kept_out_of_what_a_script_reads(signed_in, tmp_path):
     out, place = tmp_path / "out", ("--global", "-o", "json")
     code, screen = in_terminal(
-        "secret", "set", "API_KEY", *place, after="API_KEY", typed="v\n", is_hidden=True, out=out
+        "secret", "set", "API_KEY", *place, after="API_KEY: ", typed="v\n", is_hidden=True, out=out
     )
     assert (code, "API_KEY: " in screen, json.loads(out.read_text())) == (0, True, [{"name": "API_KEY"}])
     assert out.read_text().startswith("[")
-    code, screen = in_terminal("secret", "rm", "API_KEY", *place, after="?", typed="y\n", out=out)
+    code, screen = in_terminal("secret", "rm", "API_KEY", *place, after="[y/N]: ", typed="y\n", out=out)
     assert (code, "[y/N]: " in screen, json.loads(out.read_text())) == (0, True, [{"name": "API_KEY"}])
     assert out.read_text().startswith("[")
 
 
 def test_the_question_for_a_key_is_seen_if_the_output_goes_elsewhere(cli, live_server, tmp_path):
-    options = {"after": "API key", "typed": f"{new_key()}\n", "is_hidden": True, "out": tmp_path / "out"}
+    options = {"after": "API key: ", "typed": f"{new_key()}\n", "is_hidden": True, "out": tmp_path / "out"}
     code, screen = in_terminal("login", live_server.url, **options, PYTHON_KEYRING_BACKEND=NO_KEYRING)
     assert (code, "API key: " in screen) == (0, True)
     assert (tmp_path / "out").read_text().startswith("Signed in to ")
